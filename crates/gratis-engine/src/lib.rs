@@ -1,0 +1,18 @@
+//! Causal language models on the CPU: what gratis needs of a transformer and nothing else.
+//!
+//! Every objective of the paper sees a language model only through the log-probabilities of
+//! response tokens, so the whole interface is [`Engine`]: log-probabilities out, per-token
+//! weights in, an optimizer step, and samples. This crate knows no reward and no objective.
+
+#![deny(missing_docs)]
+
+pub mod batch;
+pub mod engine;
+pub mod error;
+
+pub use batch::{PackedBatch, PackedBatchBuilder, Role, Segment, SegmentIdx, TokenValues};
+pub use engine::{
+    Engine, EngineDescription, FinishReason, OptimizerStep, Sample, SampleRequest,
+    SamplingSettings, StepReport,
+};
+pub use error::{Error, Result};

@@ -1,0 +1,11 @@
+//! Implicit process reward models: the paper "Free Process Rewards without Process Labels".
+//!
+//! An outcome reward written as a log-likelihood ratio, `r(y) = beta * log pi(y)/pi_ref(y)`, gives
+//! a Q value at every prefix and process rewards as their differences (Proposition 3.1), whatever
+//! objective it was trained with. Everything here is arithmetic over small f64 arrays; the
+//! transformer lives behind [`gratis_engine::Engine`].
+
+#![deny(missing_docs)]
+
+pub mod data;
+pub mod objective;
