@@ -7,12 +7,16 @@
 #![deny(missing_docs)]
 
 pub mod batch;
+pub mod config;
 pub mod engine;
 pub mod error;
+pub mod layout;
 
 pub use batch::{PackedBatch, PackedBatchBuilder, Role, Segment, SegmentIdx, TokenValues};
+pub use config::ModelConfig;
 pub use engine::{
     Engine, EngineDescription, FinishReason, OptimizerStep, Sample, SampleRequest,
     SamplingSettings, StepReport,
 };
 pub use error::{Error, Result};
+pub use layout::Layout;

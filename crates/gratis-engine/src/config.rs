@@ -1,0 +1,107 @@
+//! The shape of a decoder: one description for the whole Llama family.
+//!
+//! The families (Llama, Mistral, Qwen2, Qwen3) share one decoder: RMSNorm, rotary positions,
+//! grouped-query attention, SwiGLU. What tells them apart is written here as data, so that there is
+//! one forward and one backward pass.
+
+/// The architectures that can be run, by their Hugging Face name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Architecture {
+    /// `LlamaForCausalLM`.
+    Llama,
+    /// `MistralForCausalLM`.
+    Mistral,
+    /// `Qwen2ForCausalLM`.
+    Qwen2,
+    /// `Qwen3ForCausalLM`.
+    Qwen3,
+}
+
+/// Whether the language-model head reuses the token embeddings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Head {
+    /// The head is the embedding matrix.
+    Tied,
+    /// The head is a matrix of its own, `lm_head.weight`.
+    Untied,
+}
+
+/// What the attention projections have beside their weights.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProjectionExtras {
+    /// Nothing (Llama, Mistral).
+    None,
+    /// A bias on queries, keys and values (Qwen2).
+    QkvBias,
+    /// An RMSNorm over each head's query and key (Qwen3).
+    QkNorm,
+}
+
+/// How rotary frequencies are stretched beyond the pretraining length.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum RopeScaling {
+    /// Not at all.
+    None,
+    /// By frequency, as in Llama 3.1.
+    Llama3 {
+        /// Divides the low frequencies.
+        factor: f64,
+        /// Wavelengths above `original_context_length / low_frequency_factor` are low.
+        low_frequency_factor: f64,
+        /// Wavelengths below `original_context_length / high_frequency_factor` stay.
+        high_frequency_factor: f64,
+        /// Positions of the pretraining.
+        original_context_length: usize,
+    },
+}
+
+/// The shape of a decoder.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ModelConfig {
+    /// Family, which names the `architectures` entry of `config.json`.
+    pub architecture: Architecture,
+    /// Number of tokens in the vocabulary (rows of the embedding).
+    pub vocab_size: usize,
+    /// Width of the residual stream, `d_model`.
+    pub hidden_size: usize,
+    /// Width of the SwiGLU.
+    pub intermediate_size: usize,
+    /// Number of decoder layers.
+    pub n_layers: usize,
+    /// Number of query heads.
+    pub n_heads: usize,
+    /// Number of key-value heads; divides `n_heads`.
+    pub n_kv_heads: usize,
+    /// Width of a head; even.
+    pub head_dim: usize,
+    /// Longest sequence, in tokens.
+    pub context_length: usize,
+    /// Added to the mean square in RMSNorm.
+    pub rms_norm_epsilon: f32,
+    /// Base of the rotary frequencies.
+    pub rope_theta: f64,
+    /// Stretch of the rotary frequencies.
+    pub rope_scaling: RopeScaling,
+    /// Head tied to the embedding or not.
+    pub head: Head,
+    /// Bias or norm on the attention projections.
+    pub projection_extras: ProjectionExtras,
+    /// A token attends to this many last tokens, itself included; `None` to all.
+    pub sliding_window: Option<usize>,
+    /// Token that begins a sequence.
+    pub bos_token: Option<u32>,
+    /// Tokens that end a sequence.
+    pub eos_tokens: Vec<u32>,
+}
+
+impl ModelConfig {
+    /// Width of all query heads together.
+    pub fn query_size(&self) -> usize {
+        self.n_heads * self.head_dim
+    }
+
+    /// Width of all key (or value) heads together.
+    pub fn key_value_size(&self) -> usize {
+        self.n_kv_heads * self.head_dim
+    }
+}

@@ -1,0 +1,129 @@
+//! Where each parameter stands in one flat array.
+//!
+//! Weights, gradients and both AdamW moments are flat `Vec<f32>` of the same layout, so that the
+//! optimizer, the global norm and a saved state are each one loop. Names and shapes are those of a
+//! Hugging Face checkpoint.
+
+use std::ops::Range;
+
+use crate::config::{Head, ModelConfig, ProjectionExtras};
+
+/// A parameter's name, shape and place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TensorSpec {
+    /// Hugging Face name, for example `model.layers.0.self_attn.q_proj.weight`.
+    pub name: String,
+    /// Shape, row-major; linear weights are `[n_out, n_in]`.
+    pub shape: Vec<usize>,
+    /// Place in the flat array.
+    pub range: Range<usize>,
+}
+
+/// Places of one layer's parameters.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LayerLayout {
+    /// RMSNorm before attention: `[hidden]`.
+    pub input_norm: Range<usize>,
+    /// Query projection: `[query_size, hidden]`.
+    pub query: Range<usize>,
+    /// Key projection: `[key_value_size, hidden]`.
+    pub key: Range<usize>,
+    /// Value projection: `[key_value_size, hidden]`.
+    pub value: Range<usize>,
+    /// Biases of query, key and value, for [`ProjectionExtras::QkvBias`].
+    pub qkv_bias: Option<[Range<usize>; 3]>,
+    /// Norms of query and key, `[head_dim]` each, for [`ProjectionExtras::QkNorm`].
+    pub qk_norm: Option<[Range<usize>; 2]>,
+    /// Output projection: `[hidden, query_size]`.
+    pub output: Range<usize>,
+    /// RMSNorm before the SwiGLU: `[hidden]`.
+    pub post_attention_norm: Range<usize>,
+    /// Gate projection: `[intermediate, hidden]`.
+    pub gate: Range<usize>,
+    /// Up projection: `[intermediate, hidden]`; follows the gate directly.
+    pub up: Range<usize>,
+    /// Down projection: `[hidden, intermediate]`.
+    pub down: Range<usize>,
+}
+
+/// Places of all parameters of a model.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Layout {
+    /// Every tensor in flat order, as a checkpoint names it.
+    pub tensors: Vec<TensorSpec>,
+    /// Token embedding: `[vocab, hidden]`.
+    pub embedding: Range<usize>,
+    /// The decoder layers.
+    pub layers: Vec<LayerLayout>,
+    /// Last RMSNorm: `[hidden]`.
+    pub final_norm: Range<usize>,
+    /// Head: `[vocab, hidden]`; the embedding's place when tied.
+    pub head: Range<usize>,
+}
+
+impl Layout {
+    /// The layout of a model of this shape. Query, key and value projections are adjacent, and so
+    /// are gate and up, so that each group is one matrix product.
+    pub fn new(config: &ModelConfig) -> Self {
+        let (hidden, inter) = (config.hidden_size, config.intermediate_size);
+        let (q, kv) = (config.query_size(), config.key_value_size());
+        let mut flat = Flat::default();
+        let embedding = flat.place("model.embed_tokens.weight", &[config.vocab_size, hidden]);
+        let layers = (0..config.n_layers)
+            .map(|layer| {
+                let mut place = |suffix: &str, shape: &[usize]| {
+                    flat.place(&format!("model.layers.{layer}.{suffix}"), shape)
+                };
+                LayerLayout {
+                    input_norm: place("input_layernorm.weight", &[hidden]),
+                    query: place("self_attn.q_proj.weight", &[q, hidden]),
+                    key: place("self_attn.k_proj.weight", &[kv, hidden]),
+                    value: place("self_attn.v_proj.weight", &[kv, hidden]),
+                    qkv_bias: (config.projection_extras == ProjectionExtras::QkvBias).then(|| {
+                        [("q", q), ("k", kv), ("v", kv)]
+                            .map(|(which, n)| place(&format!("self_attn.{which}_proj.bias"), &[n]))
+                    }),
+                    qk_norm: (config.projection_extras == ProjectionExtras::QkNorm).then(|| {
+                        ["q", "k"].map(|which| {
+                            place(&format!("self_attn.{which}_norm.weight"), &[config.head_dim])
+                        })
+                    }),
+                    output: place("self_attn.o_proj.weight", &[hidden, q]),
+                    post_attention_norm: place("post_attention_layernorm.weight", &[hidden]),
+                    gate: place("mlp.gate_proj.weight", &[inter, hidden]),
+                    up: place("mlp.up_proj.weight", &[inter, hidden]),
+                    down: place("mlp.down_proj.weight", &[hidden, inter]),
+                }
+            })
+            .collect();
+        let final_norm = flat.place("model.norm.weight", &[hidden]);
+        let head = match config.head {
+            Head::Tied => embedding.clone(),
+            Head::Untied => flat.place("lm_head.weight", &[config.vocab_size, hidden]),
+        };
+        Self { tensors: flat.tensors, embedding, layers, final_norm, head }
+    }
+
+    /// Number of parameters.
+    pub fn n_parameters(&self) -> usize {
+        self.tensors.last().map_or(0, |tensor| tensor.range.end)
+    }
+}
+
+#[derive(Default)]
+struct Flat {
+    tensors: Vec<TensorSpec>,
+}
+
+impl Flat {
+    fn place(&mut self, name: &str, shape: &[usize]) -> Range<usize> {
+        let start = self.tensors.last().map_or(0, |tensor| tensor.range.end);
+        let range = start..start + shape.iter().product::<usize>();
+        self.tensors.push(TensorSpec {
+            name: name.to_owned(),
+            shape: shape.to_vec(),
+            range: range.clone(),
+        });
+        range
+    }
+}
