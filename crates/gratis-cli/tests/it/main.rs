@@ -1,0 +1,3 @@
+//! Integration tests of the workspace and its binary.
+
+mod tidy;

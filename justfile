@@ -1,0 +1,22 @@
+# The commands of everyday work; `just check` is what must be green before a change lands.
+
+# fmt, clippy, tests, docs, deny
+check:
+    .ci/run
+
+# only what the compiler and the linter say
+lint:
+    cargo fmt --all --check
+    cargo clippy --workspace --all-targets -- -D warnings
+
+# the tests
+test:
+    cargo test --workspace
+
+# the whole story in three minutes
+demo *flags:
+    cargo run --release -- demo {{flags}}
+
+# accept new snapshots after looking at them
+snapshots:
+    INSTA_UPDATE=always cargo test --workspace
