@@ -9,3 +9,6 @@
 
 pub mod data;
 pub mod objective;
+pub mod observer;
+
+pub use observer::{Figure, Observer, Silent};
