@@ -1,0 +1,146 @@
+//! Answers in a box: `\boxed{}`, `\fbox{}` and what models make of them.
+
+/// What the boxes of a text hold.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Boxed {
+    /// No box.
+    None,
+    /// The last box is never closed.
+    Unclosed,
+    /// The content of the last box, or of the last boxes joined by commas.
+    Found(String),
+}
+
+/// One box: its content and the bytes it covers.
+struct Span<'a> {
+    start: usize,
+    end: usize,
+    content: &'a str,
+}
+
+/// Boxes further apart than this many bytes are not one list.
+const MAX_GAP: usize = 60;
+
+/// Reads the last box of `text`, together with the boxes listed just before it.
+///
+/// `\boxed{1} \text{ and } \boxed{2}` is the list `1, 2`: whoever boxes several candidates
+/// has given them all as the answer.
+pub(super) fn last_boxed(text: &str) -> Boxed {
+    let (spans, is_closed) = boxes(text);
+    if !is_closed {
+        return Boxed::Unclosed;
+    }
+    let Some(last) = spans.last() else {
+        return Boxed::None;
+    };
+    let mut first_idx = spans.len() - 1;
+    while first_idx > 0 && is_list_gap(&text[spans[first_idx - 1].end..spans[first_idx].start]) {
+        first_idx -= 1;
+    }
+    let mut items: Vec<&str> = Vec::new();
+    for span in &spans[first_idx..] {
+        if !items.contains(&span.content) {
+            items.push(span.content);
+        }
+    }
+    match items.as_slice() {
+        [] => Boxed::Found(last.content.to_owned()),
+        [one] => Boxed::Found((*one).to_owned()),
+        several => Boxed::Found(several.join(", ")),
+    }
+}
+
+/// The outermost closed boxes in order, and whether the last box of the text is closed.
+fn boxes(text: &str) -> (Vec<Span<'_>>, bool) {
+    let mut spans = Vec::new();
+    let mut from = 0;
+    while let Some((start, open)) = next_box(text, from) {
+        let body = &text[open..];
+        let (content, length) = if body.starts_with('{') {
+            match closing_brace(body) {
+                Some(close) => (&body[1..close], close + 1),
+                None => return (spans, false),
+            }
+        } else {
+            // `\boxed 42`: the argument is what stands before the next space or dollar sign.
+            let length = body.find(|c: char| c.is_whitespace() || c == '$').unwrap_or(body.len());
+            (&body[..length], length)
+        };
+        from = open + length;
+        let content = content.trim();
+        if !content.is_empty() {
+            spans.push(Span { start, end: from, content });
+        }
+    }
+    (spans, true)
+}
+
+/// The next box command at or after `from`: where it starts and where its argument does.
+fn next_box(text: &str, from: usize) -> Option<(usize, usize)> {
+    let mut at = from;
+    loop {
+        let found = at + text[at..].find("box")?;
+        let after = found + "box".len();
+        at = after;
+        let word_start =
+            text[..found].rfind(|c: char| !c.is_ascii_alphabetic()).map_or(0, |idx| idx + 1);
+        let word_start = word_start.max(from);
+        let argument = after + usize::from(text[after..].starts_with("ed")) * 2;
+        let rest = &text[argument..];
+        let gap = rest.len() - rest.trim_start().len();
+        let is_command = text[..word_start].ends_with('\\');
+        let argument_at = argument + gap;
+        let has_brace = text[argument_at..].starts_with('{');
+        let is_box = match &text[word_start..argument] {
+            "boxed" | "fbox" | "framebox" | "beginboxed" => {
+                has_brace || (is_command && gap > 0 && !text[argument_at..].is_empty())
+            }
+            _ => false,
+        };
+        if is_box && (has_brace || is_bare_argument(&text[argument_at..])) {
+            return Some((word_start.saturating_sub(usize::from(is_command)), argument_at));
+        }
+    }
+}
+
+/// Whether a box without braces is followed by something that may be its argument.
+fn is_bare_argument(rest: &str) -> bool {
+    rest.starts_with(|c: char| c.is_ascii_digit() || c == '-' || c == '\\')
+}
+
+/// The byte of the brace that closes the one `body` starts with; `\{` and `\}` do not count.
+pub(super) fn closing_brace(body: &str) -> Option<usize> {
+    let mut depth = 0_usize;
+    let mut is_escaped = false;
+    for (idx, byte) in body.bytes().enumerate() {
+        match byte {
+            _ if is_escaped => is_escaped = false,
+            b'\\' => is_escaped = true,
+            b'{' => depth += 1,
+            b'}' => {
+                depth = depth.checked_sub(1)?;
+                if depth == 0 {
+                    return Some(idx);
+                }
+            }
+            _ => {}
+        }
+    }
+    None
+}
+
+/// Whether the text between two boxes only lists them: `,`, `and`, `$`, `y_2 =`.
+fn is_list_gap(gap: &str) -> bool {
+    if gap.len() > MAX_GAP || gap.contains("\n\n") {
+        return false;
+    }
+    let mut rest = gap.to_lowercase();
+    for word in [
+        "\\text", "\\quad", "\\qquad", "\\mathrm", "\\textbf", "\\;", "\\,", "\\ ", "and", "or",
+        "及", "和", "或", "et", "y", "und",
+    ] {
+        rest = rest.replace(word, " ");
+    }
+    let label = rest.trim_matches(|c: char| c.is_whitespace() || "$,;.{}()[]\\&|".contains(c));
+    label.is_empty() || (label.ends_with('=') && label.len() <= 12 && !label.contains(' '))
+}
