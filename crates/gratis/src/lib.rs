@@ -8,7 +8,12 @@
 #![deny(missing_docs)]
 
 pub mod data;
+pub mod error;
+pub mod numeric;
 pub mod objective;
 pub mod observer;
+pub mod reward;
+pub mod selection;
 
+pub use error::{Error, Result};
 pub use observer::{Figure, Observer, Silent};

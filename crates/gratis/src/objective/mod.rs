@@ -4,53 +4,191 @@
 //! token (without a reference: `log pi` alone) and answers with the loss and
 //! `w_t = dL/dlog pi(y_t|y_<t)`. It knows no model and no text. Pairs and the mismatched responses
 //! of KTO are indices into the same list of responses.
+//!
+//! Adding an objective is one file, its `mod` line, and one line in the table at the end of
+//! [`objectives!`].
 
-/// A chosen and a rejected response of the same prompt.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Pair {
-    /// Index of the correct response.
-    pub chosen: usize,
-    /// Index of the incorrect response.
-    pub rejected: usize,
+mod batch;
+pub mod ce;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+
+pub use batch::{ObjectiveBatch, ObjectiveOutput, Pair, StepLabel};
+pub use ce::Ce;
+
+/// What an objective's loss is a mean over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Unit {
+    /// Single responses with an outcome label, or with step labels.
+    Response,
+    /// Pairs of a correct and an incorrect response of one prompt.
+    Pair,
 }
 
-/// What an objective is given: responses of one (micro-)batch.
-#[derive(Debug, Clone, Copy)]
-pub struct ObjectiveBatch<'a> {
-    /// Log-ratio of each token of each response: `[n_responses][n_tokens]`, natural logarithm.
-    pub log_ratios: &'a [Vec<f64>],
-    /// Outcome label of each response: `[n_responses]`.
-    pub labels: &'a [bool],
-    /// Pairs, for objectives that need them.
-    pub pairs: &'a [Pair],
-    /// Number of units (responses, or pairs where the objective is pairwise) in the *whole*
-    /// optimizer batch: the loss is the sum over units divided by this, so that accumulated
-    /// micro-batches equal the whole batch.
-    pub n_units: usize,
-    /// KTO's estimate of the divergence from mismatched pairs over the whole optimizer batch, in
-    /// units of the log-ratio (not yet scaled by beta); detached.
-    pub mismatched_log_ratio: f64,
-    /// Label +1/-1 of each step of each response with the end of the step in tokens, for
-    /// objectives on step labels.
-    pub steps: &'a [Vec<StepLabel>],
+/// What every objective says of itself and does.
+trait Definition {
+    /// Its name in configurations and on the command line.
+    fn name(&self) -> &'static str;
+
+    /// The factor of the log-ratio in the reward.
+    fn beta(&self) -> f64;
+
+    /// Replaces beta.
+    fn set_beta(&mut self, beta: f64);
+
+    /// Where the defaults come from.
+    fn defaults_source(&self) -> &'static str;
+
+    /// What the loss is a mean over.
+    fn unit(&self) -> Unit {
+        Unit::Response
+    }
+
+    /// Whether a response's weight depends on the rest of the batch beyond the division by
+    /// `n_units`.
+    fn couples_batch(&self) -> bool {
+        false
+    }
+
+    /// Whether steps must come with labels.
+    fn needs_step_labels(&self) -> bool {
+        false
+    }
+
+    /// Rejects settings other than beta that are outside their domain.
+    fn validate(&self) -> Result<()> {
+        Ok(())
+    }
+
+    /// Loss and weights of a batch that was found consistent.
+    fn evaluate(&self, batch: &ObjectiveBatch) -> ObjectiveOutput;
 }
 
-/// A labelled step: tokens up to `end` (exclusive) from the end of the step before.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct StepLabel {
-    /// Index one past the step's last token.
-    pub end: usize,
-    /// In `0..=1`: 1 for a correct step; a share for soft labels.
-    pub label: f64,
+macro_rules! objectives {
+    ($($(#[$doc:meta])* $variant:ident,)*) => {
+        /// The closed set of objectives, each with its settings.
+        ///
+        /// In a configuration: a table with the objective's `name` and whichever settings differ
+        /// from the defaults, `{ name = "ce", beta = 0.3 }`; unknown settings are errors.
+        #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+        #[serde(tag = "name", rename_all = "snake_case")]
+        pub enum Objective {
+            $($(#[$doc])* $variant($variant),)*
+        }
+
+        impl Objective {
+            /// Every objective with its default settings.
+            pub fn all() -> Vec<Self> {
+                vec![$(Self::$variant($variant::default()),)*]
+            }
+
+            fn definition(&self) -> &dyn Definition {
+                match self {
+                    $(Self::$variant(settings) => settings,)*
+                }
+            }
+
+            fn definition_mut(&mut self) -> &mut dyn Definition {
+                match self {
+                    $(Self::$variant(settings) => settings,)*
+                }
+            }
+        }
+    };
 }
 
-/// What an objective answers.
-#[derive(Debug, Clone, PartialEq)]
-pub struct ObjectiveOutput {
-    /// The batch's loss in nats: the sum over its units divided by `n_units`.
-    pub loss: f64,
-    /// `dL/dlog pi` of each token of each response: `[n_responses][n_tokens]`.
-    pub weights: Vec<Vec<f64>>,
-    /// Outcome reward `beta * sum_t log_ratio_t` of each response.
-    pub outcome_rewards: Vec<f64>,
+objectives! {
+    /// Cross-entropy on outcome labels (Eq. 5).
+    Ce,
 }
+
+impl Default for Objective {
+    fn default() -> Self {
+        Self::Ce(Ce::default())
+    }
+}
+
+impl Objective {
+    /// The objective of this name with its default settings.
+    ///
+    /// # Errors
+    /// [`Error::InvalidSetting`] for an unknown name; the message lists the known ones.
+    pub fn from_name(name: &str) -> Result<Self> {
+        Self::all().into_iter().find(|objective| objective.name() == name).ok_or_else(|| {
+            let names = Self::all().iter().map(|o| format!("`{}`", o.name())).collect::<Vec<_>>();
+            Error::setting("objective", format!("one of {}", names.join(", ")), name)
+        })
+    }
+
+    /// Its name in configurations and on the command line.
+    pub fn name(&self) -> &'static str {
+        self.definition().name()
+    }
+
+    /// The factor of the log-ratio in the reward `r = beta * sum_t log_ratio_t`.
+    pub fn beta(&self) -> f64 {
+        self.definition().beta()
+    }
+
+    /// The same objective with another beta.
+    #[must_use]
+    pub fn with_beta(mut self, beta: f64) -> Self {
+        self.definition_mut().set_beta(beta);
+        self
+    }
+
+    /// Where the default settings come from: the paper, the authors' code, or a publication.
+    pub fn defaults_source(&self) -> &'static str {
+        self.definition().defaults_source()
+    }
+
+    /// What the loss is a mean over.
+    pub fn unit(&self) -> Unit {
+        self.definition().unit()
+    }
+
+    /// Whether it learns from pairs of a correct and an incorrect response.
+    pub fn needs_pairs(&self) -> bool {
+        self.unit() == Unit::Pair
+    }
+
+    /// Whether a response's weight depends on the other responses of the optimizer batch beyond
+    /// the division by `n_units`: KTO, through [`ObjectiveBatch::mismatched_log_ratio`].
+    pub fn couples_batch(&self) -> bool {
+        self.definition().couples_batch()
+    }
+
+    /// Whether it learns from labels of steps, [`ObjectiveBatch::steps`].
+    pub fn needs_step_labels(&self) -> bool {
+        self.definition().needs_step_labels()
+    }
+
+    /// Checks the settings.
+    ///
+    /// # Errors
+    /// [`Error::InvalidSetting`] if beta is not a finite number above 0, or another setting is
+    /// outside its domain.
+    pub fn validate(&self) -> Result<()> {
+        if !(self.beta() > 0.0 && self.beta().is_finite()) {
+            return Err(Error::setting("beta", "a finite number above 0", self.beta()));
+        }
+        self.definition().validate()
+    }
+
+    /// The loss of a (micro-)batch and `w_t = dL/dlog pi(y_t|y_<t)`.
+    ///
+    /// # Errors
+    /// [`Error::InvalidSetting`] if a setting is outside its domain or the parts of the batch do
+    /// not fit together. A NaN among the log-ratios is no error here: it comes out as the loss.
+    pub fn evaluate(&self, batch: &ObjectiveBatch) -> Result<ObjectiveOutput> {
+        self.validate()?;
+        batch.validate(self.needs_step_labels())?;
+        Ok(self.definition().evaluate(batch))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,118 @@
+//! The errors of the crate.
+
+use std::path::PathBuf;
+
+/// The crate's result type.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What can go wrong between a file of rollouts and a selected response.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A file could not be read or written.
+    #[error("cannot {action} `{path}`")]
+    Io {
+        /// What was attempted: `open`, `read`, `create`, `write`.
+        action: &'static str,
+        /// The file; `-` is standard input or output.
+        path: PathBuf,
+        /// The operating system's reason.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A line (or row) of a file is not what its format asks for.
+    #[error("`{path}`, line {line}: `{field}` should be {expected}, got {got}")]
+    InvalidRecord {
+        /// The file; `-` is standard input.
+        path: PathBuf,
+        /// Line, or row of a Parquet file, counted from 1.
+        line: u64,
+        /// The field at fault.
+        field: String,
+        /// What belongs there.
+        expected: String,
+        /// What is there.
+        got: String,
+    },
+    /// A file as a whole is not of its format.
+    #[error("`{path}` should be {expected}, got {got}")]
+    InvalidFile {
+        /// The file.
+        path: PathBuf,
+        /// What was expected of it.
+        expected: String,
+        /// What it is.
+        got: String,
+    },
+    /// A setting, or an argument of a pure function, outside its domain.
+    #[error("`{field}` should be {expected}, got {got}")]
+    InvalidSetting {
+        /// The setting or argument.
+        field: &'static str,
+        /// Its domain.
+        expected: String,
+        /// Its value.
+        got: String,
+    },
+    /// The rollouts carry no outcome labels.
+    #[error("{needed_by} needs `correctness`, which {record} has not")]
+    NoCorrectness {
+        /// What asked for the labels.
+        needed_by: String,
+        /// The record without them.
+        record: String,
+    },
+    /// Labels of one class only, where both are needed.
+    #[error(
+        "{needed_by} needs correct and incorrect responses, but `correctness` has {n_correct} \
+         correct and {n_incorrect} incorrect ones"
+    )]
+    OneClass {
+        /// What asked for both classes.
+        needed_by: String,
+        /// Responses labelled correct.
+        n_correct: u64,
+        /// Responses labelled incorrect.
+        n_incorrect: u64,
+    },
+    /// The engine failed.
+    #[error(transparent)]
+    Engine(#[from] gratis_engine::Error),
+}
+
+impl Error {
+    /// What the user can do about it, where that can be said.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::InvalidRecord { .. } => {
+                Some("mend the line, or skip and count invalid lines (`--skip-invalid`)")
+            }
+            Self::NoCorrectness { .. } => {
+                Some("grade the rollouts against their `reference` first (`gratis grade`)")
+            }
+            Self::OneClass { .. } => Some(
+                "sample more responses per problem or mix in other data; where only pairs are \
+                 impossible, an unpaired objective (`ce`, `kto`) still trains",
+            ),
+            _ => None,
+        }
+    }
+
+    /// An [`Error::Io`] for `map_err`.
+    pub(crate) fn io(
+        action: &'static str,
+        path: impl Into<PathBuf>,
+    ) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::Io { action, path, source }
+    }
+
+    /// An [`Error::InvalidSetting`].
+    pub(crate) fn setting(
+        field: &'static str,
+        expected: impl Into<String>,
+        got: impl std::fmt::Display,
+    ) -> Self {
+        Self::InvalidSetting { field, expected: expected.into(), got: format!("`{got}`") }
+    }
+}

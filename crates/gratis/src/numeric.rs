@@ -1,0 +1,42 @@
+//! Logistic functions and log-sum-exp that neither overflow nor saturate to NaN.
+
+/// `1 / (1 + exp(-x))`.
+pub fn sigmoid(x: f64) -> f64 {
+    if x >= 0.0 {
+        1.0 / (1.0 + (-x).exp())
+    } else {
+        let e = x.exp();
+        e / (1.0 + e)
+    }
+}
+
+/// `log sigmoid(x) = -log(1 + exp(-x))`, finite for every finite `x`.
+pub fn log_sigmoid(x: f64) -> f64 {
+    x.min(0.0) - (-x.abs()).exp().ln_1p()
+}
+
+/// `log sum_i exp(x_i)`; minus infinity for no term.
+pub fn log_sum_exp(terms: &[f64]) -> f64 {
+    let max = terms.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    if max.is_finite() {
+        max + terms.iter().map(|x| (x - max).exp()).sum::<f64>().ln()
+    } else {
+        max
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn extremes_stay_finite() {
+        for x in [-1e4, -700.0, -1.0, 0.0, 1.0, 700.0, 1e4] {
+            assert!(log_sigmoid(x).is_finite() && (0.0..=1.0).contains(&sigmoid(x)), "at {x}");
+        }
+        assert_eq!(log_sigmoid(-1e4), -1e4);
+        assert_eq!(log_sigmoid(0.0), -std::f64::consts::LN_2);
+        assert_eq!(log_sum_exp(&[1e4, 1e4]), 1e4 + std::f64::consts::LN_2);
+        assert_eq!(log_sum_exp(&[]), f64::NEG_INFINITY);
+    }
+}
