@@ -40,4 +40,29 @@ pub enum Error {
         /// The offending norm.
         norm: f64,
     },
+    /// The parameters given are not as many as the model has.
+    #[error("the model has {expected} parameters, got {got}")]
+    ParameterCount {
+        /// Number by the configuration.
+        expected: usize,
+        /// Number given.
+        got: usize,
+    },
+    /// The threads of an engine could not be started.
+    #[error("cannot start {n_threads} threads")]
+    Threads {
+        /// How many were asked for.
+        n_threads: usize,
+        /// The reason.
+        #[source]
+        source: rayon::ThreadPoolBuildError,
+    },
+    /// This engine does not offer what was asked.
+    #[error("the {engine} engine cannot {what}")]
+    Unsupported {
+        /// The engine.
+        engine: &'static str,
+        /// What was asked.
+        what: &'static str,
+    },
 }

@@ -10,7 +10,13 @@ pub mod batch;
 pub mod config;
 pub mod engine;
 pub mod error;
+mod kernels;
 pub mod layout;
+mod model;
+pub mod native;
+mod optimizer;
+pub mod schedule;
+mod shard;
 
 pub use batch::{PackedBatch, PackedBatchBuilder, Role, Segment, SegmentIdx, TokenValues};
 pub use config::ModelConfig;
@@ -20,3 +26,6 @@ pub use engine::{
 };
 pub use error::{Error, Result};
 pub use layout::Layout;
+pub use model::Initialisation;
+pub use native::{NativeEngine, NativeOptions, Recompute};
+pub use schedule::{Decay, Schedule};

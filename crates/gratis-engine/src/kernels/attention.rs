@@ -1,0 +1,392 @@
+//! Grouped-query attention over a forest.
+//!
+//! A segment's rows attend to the rows of its ancestors and to their own prefix. Queries are taken
+//! in tiles of [`TILE`] rows; a tile's scores `[TILE, n_keys]` are the largest thing that is ever
+//! stored. The forward pass keeps the log-sum-exp of each row's scores, from which the backward
+//! pass recomputes the probabilities.
+
+use std::iter::once;
+use std::ops::Range;
+
+use super::matmul::{Mat, MatMut, Onto, matmul};
+use super::simd::{dot, exp, exp_shifted, max, vectorised};
+use crate::batch::PackedBatch;
+use crate::config::ModelConfig;
+
+/// Query rows of a tile.
+const TILE: usize = 64;
+
+/// The sizes of an attention layer.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct AttentionShape {
+    /// Number of query heads.
+    pub(crate) n_heads: usize,
+    /// Number of key-value heads.
+    pub(crate) n_kv_heads: usize,
+    /// Width of a head.
+    pub(crate) head_dim: usize,
+}
+
+impl AttentionShape {
+    pub(crate) fn new(config: &ModelConfig) -> Self {
+        Self { n_heads: config.n_heads, n_kv_heads: config.n_kv_heads, head_dim: config.head_dim }
+    }
+
+    /// Width of a row that holds queries, keys and values.
+    pub(crate) fn qkv_size(&self) -> usize {
+        (self.n_heads + 2 * self.n_kv_heads) * self.head_dim
+    }
+
+    /// Columns where a query head, its key head and its value head begin.
+    fn columns(&self, head: usize) -> [usize; 3] {
+        let kv_head = head / (self.n_heads / self.n_kv_heads);
+        [head, self.n_heads + kv_head, self.n_heads + self.n_kv_heads + kv_head]
+            .map(|head| head * self.head_dim)
+    }
+}
+
+/// Some consecutive query rows and the keys that they see.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct QueryTile {
+    /// The queries.
+    rows: Range<usize>,
+    /// Rows of the keys, first position first; the last key is the last query's own.
+    runs: Vec<Range<usize>>,
+    /// Number of keys in `runs`.
+    n_keys: usize,
+    /// How many keys a query sees at most, itself included.
+    window: usize,
+}
+
+impl QueryTile {
+    /// The keys that the `i`-th query sees.
+    fn visible(&self, i: usize) -> Range<usize> {
+        let end = self.n_keys - self.rows.len() + 1 + i;
+        end.saturating_sub(self.window)..end
+    }
+
+    /// Distance of two queries in a tile of scores.
+    fn stride(&self) -> usize {
+        self.n_keys.next_multiple_of(16)
+    }
+
+    /// The runs with the column of their first key.
+    fn placed_runs(&self) -> impl Iterator<Item = (usize, &Range<usize>)> {
+        self.runs.iter().scan(0, |column, run| {
+            let start = *column;
+            *column += run.len();
+            Some((start, run))
+        })
+    }
+}
+
+/// Cuts every segment into tiles.
+pub(crate) fn query_tiles(batch: &PackedBatch, sliding_window: Option<usize>) -> Vec<QueryTile> {
+    let window = sliding_window.unwrap_or(usize::MAX);
+    let mut tiles = Vec::new();
+    for segment in batch.segments() {
+        let mut ancestors = Vec::new();
+        let mut parent = segment.parent;
+        while let Some(idx) = parent {
+            ancestors.push(batch.segment(idx).rows());
+            parent = batch.segment(idx).parent;
+        }
+        ancestors.reverse();
+        for start in segment.rows().step_by(TILE) {
+            let rows = start..segment.rows().end.min(start + TILE);
+            let n_seen_by_first = segment.position + (start - segment.start) + 1;
+            let mut n_outside = n_seen_by_first.saturating_sub(window);
+            let mut runs = Vec::with_capacity(ancestors.len() + 1);
+            for mut run in ancestors.iter().cloned().chain(once(segment.start..rows.end)) {
+                let n_skipped = n_outside.min(run.len());
+                n_outside -= n_skipped;
+                run.start += n_skipped;
+                if !run.is_empty() {
+                    runs.push(run);
+                }
+            }
+            let n_keys = runs.iter().map(ExactSizeIterator::len).sum();
+            tiles.push(QueryTile { rows, runs, n_keys, window });
+        }
+    }
+    tiles
+}
+
+/// Tiles of scores, reused from call to call.
+#[derive(Debug, Default)]
+pub(crate) struct AttentionScratch {
+    scores: Vec<f32>,
+    score_gradients: Vec<f32>,
+}
+
+/// `out = softmax(q k^T / sqrt(head_dim)) v` for every head.
+///
+/// `qkv` is `[n, qkv_size]`, `out` `[n, n_heads * head_dim]`, `log_sum_exp` `[n, n_heads]`.
+pub(crate) fn attention(
+    out: &mut [f32],
+    log_sum_exp: &mut [f32],
+    qkv: &[f32],
+    shape: AttentionShape,
+    tiles: &[QueryTile],
+    scratch: &mut AttentionScratch,
+) {
+    let AttentionShape { n_heads, head_dim, .. } = shape;
+    let (width, out_width) = (shape.qkv_size(), n_heads * head_dim);
+    let head_rows = |rows: &Range<usize>, column: usize| {
+        Mat::strided(&qkv[rows.start * width + column..], rows.len(), head_dim, width)
+    };
+    for tile in tiles {
+        let (n_rows, stride) = (tile.rows.len(), tile.stride());
+        let scores = sized(&mut scratch.scores, n_rows * stride);
+        for head in 0..n_heads {
+            let [q_column, k_column, v_column] = shape.columns(head);
+            score_tile(scores, tile, head_rows(&tile.rows, q_column), |run| {
+                head_rows(run, k_column)
+            });
+            vectorised(|| {
+                for (i, row) in scores.chunks_exact_mut(stride).enumerate() {
+                    let visible = tile.visible(i);
+                    let seen = &mut row[visible.clone()];
+                    let largest = max(seen);
+                    let sum = exp_shifted(seen, largest);
+                    for p in seen {
+                        *p /= sum;
+                    }
+                    row[..visible.start].fill(0.0);
+                    row[visible.end..].fill(0.0);
+                    log_sum_exp[(tile.rows.start + i) * n_heads + head] = largest + sum.ln();
+                }
+            });
+            let out = &mut out[tile.rows.start * out_width + q_column..];
+            for (column, run) in tile.placed_runs() {
+                matmul(
+                    MatMut::strided(out, n_rows, head_dim, out_width),
+                    if column == 0 { Onto::Fresh } else { Onto::Sum },
+                    Mat::strided(&scores[column..], n_rows, run.len(), stride),
+                    head_rows(run, v_column),
+                    1.0,
+                );
+            }
+        }
+    }
+}
+
+/// Scores of a tile of queries with all their keys, scaled, nothing masked.
+fn score_tile<'a>(
+    scores: &mut [f32],
+    tile: &QueryTile,
+    queries: Mat<'a>,
+    keys: impl Fn(&Range<usize>) -> Mat<'a>,
+) {
+    let scale = 1.0 / (queries.n_cols() as f32).sqrt();
+    for (column, run) in tile.placed_runs() {
+        let scores =
+            MatMut::strided(&mut scores[column..], tile.rows.len(), run.len(), tile.stride());
+        matmul(scores, Onto::Fresh, queries, keys(run).t(), scale);
+    }
+}
+
+/// What the forward pass of [`attention`] saw and gave.
+pub(crate) struct Forward<'a> {
+    /// `[n, qkv_size]`.
+    pub(crate) qkv: &'a [f32],
+    /// `[n, n_heads * head_dim]`.
+    pub(crate) out: &'a [f32],
+    /// `[n, n_heads]`.
+    pub(crate) log_sum_exp: &'a [f32],
+}
+
+/// Backward pass: adds to `dqkv` (`[n, qkv_size]`) the gradient from `dout`
+/// (`[n, n_heads * head_dim]`).
+///
+/// With `P` the probabilities and `D_i = sum_j P_ij dP_ij = dout_i . out_i`:
+/// `dv = P^T dout`, `dP = dout v^T`, `dS = P * (dP - D)`, `dq = dS k / sqrt(head_dim)`,
+/// `dk = dS^T q / sqrt(head_dim)`.
+pub(crate) fn attention_backward(
+    dqkv: &mut [f32],
+    dout: &[f32],
+    forward: &Forward<'_>,
+    shape: AttentionShape,
+    tiles: &[QueryTile],
+    scratch: &mut AttentionScratch,
+) {
+    let AttentionShape { n_heads, head_dim, .. } = shape;
+    let (width, out_width) = (shape.qkv_size(), n_heads * head_dim);
+    let scale = 1.0 / (head_dim as f32).sqrt();
+    let head_rows = |rows: &Range<usize>, column: usize| {
+        Mat::strided(&forward.qkv[rows.start * width + column..], rows.len(), head_dim, width)
+    };
+    for tile in tiles {
+        let (n_rows, stride) = (tile.rows.len(), tile.stride());
+        let scores = sized(&mut scratch.scores, n_rows * stride);
+        let dscores = sized(&mut scratch.score_gradients, n_rows * stride);
+        for head in 0..n_heads {
+            let [q_column, k_column, v_column] = shape.columns(head);
+            let out_start = tile.rows.start * out_width + q_column;
+            let dout_rows = Mat::strided(&dout[out_start..], n_rows, head_dim, out_width);
+            let queries = head_rows(&tile.rows, q_column);
+            score_tile(scores, tile, queries, |run| head_rows(run, k_column));
+            for (column, run) in tile.placed_runs() {
+                matmul(
+                    MatMut::strided(&mut dscores[column..], n_rows, run.len(), stride),
+                    Onto::Fresh,
+                    dout_rows,
+                    head_rows(run, v_column).t(),
+                    1.0,
+                );
+            }
+            vectorised(|| {
+                for i in 0..n_rows {
+                    let row = tile.rows.start + i;
+                    let log_sum_exp = forward.log_sum_exp[row * n_heads + head];
+                    let out_range =
+                        row * out_width + q_column..row * out_width + q_column + head_dim;
+                    let shared = dot(&dout[out_range.clone()], &forward.out[out_range]);
+                    let visible = tile.visible(i);
+                    let p_row = &mut scores[i * stride..][..stride];
+                    let ds_row = &mut dscores[i * stride..][..stride];
+                    for (p, ds) in
+                        p_row[visible.clone()].iter_mut().zip(&mut ds_row[visible.clone()])
+                    {
+                        *p = exp(*p - log_sum_exp);
+                        *ds = *p * (*ds - shared);
+                    }
+                    for row in [p_row, ds_row] {
+                        row[..visible.start].fill(0.0);
+                        row[visible.end..].fill(0.0);
+                    }
+                }
+            });
+            for (column, run) in tile.placed_runs() {
+                let p = Mat::strided(&scores[column..], n_rows, run.len(), stride);
+                let ds = Mat::strided(&dscores[column..], n_rows, run.len(), stride);
+                let products = [
+                    (run, v_column, p.t(), dout_rows, 1.0),
+                    (&tile.rows, q_column, ds, head_rows(run, k_column), scale),
+                    (run, k_column, ds.t(), queries, scale),
+                ];
+                for (rows, column, a, b, scale) in products {
+                    let destination = MatMut::strided(
+                        &mut dqkv[rows.start * width + column..],
+                        rows.len(),
+                        head_dim,
+                        width,
+                    );
+                    matmul(destination, Onto::Sum, a, b, scale);
+                }
+            }
+        }
+    }
+}
+
+/// The first `len` elements of a buffer that only ever grows.
+fn sized(buffer: &mut Vec<f32>, len: usize) -> &mut [f32] {
+    if buffer.len() < len {
+        buffer.resize(len, 0.0);
+    }
+    &mut buffer[..len]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::batch::PackedBatchBuilder;
+
+    #[test]
+    fn a_window_drops_keys_of_ancestors() {
+        let mut builder = PackedBatchBuilder::default();
+        let root = builder.context(None, &[0; 5]).expect("valid");
+        builder.response(root, &[0; 3]).expect("valid");
+        builder.response(root, &[0; 70]).expect("valid");
+        let tiles = query_tiles(&builder.finish(), Some(4));
+        assert_eq!(tiles.len(), 4);
+        assert_eq!(tiles[1].runs, [2..5, 5..8]);
+        assert_eq!((tiles[1].visible(0), tiles[1].visible(2)), (0..4, 2..6));
+        // The second tile of the long response: 64 rows before it, of which 3 are seen.
+        assert_eq!(tiles[3].rows, 72..78);
+        assert!(tiles[3].runs.iter().eq([&(69..78)]));
+        assert_eq!(tiles[3].visible(0), 0..4);
+    }
+
+    /// Attention and its gradient by the definition, in f64, with the parent's rows written out.
+    #[test]
+    fn tiles_agree_with_the_definition() {
+        let shape = AttentionShape { n_heads: 4, n_kv_heads: 2, head_dim: 6 };
+        let (width, out_width) = (shape.qkv_size(), 24);
+        let mut builder = PackedBatchBuilder::default();
+        let root = builder.context(None, &[0; 67]).expect("valid");
+        let child = builder.response(root, &[0; 5]).expect("valid");
+        builder.response(root, &[0; 65]).expect("valid");
+        builder.response(child, &[0; 9]).expect("valid");
+        let batch = builder.finish();
+        let n = batch.n_tokens();
+        let numbers = |n: usize, seed: f32| -> Vec<f32> {
+            (0..n).map(|i| ((i as f32 + 0.3) * seed).sin()).collect()
+        };
+        let (qkv, dout) = (numbers(n * width, 1.37), numbers(n * out_width, 0.73));
+
+        for window in [None, Some(7)] {
+            let tiles = query_tiles(&batch, window);
+            let (mut out, mut lse) = (vec![0.0; n * out_width], vec![0.0; n * 4]);
+            let mut dqkv = vec![0.0; n * width];
+            let mut scratch = AttentionScratch::default();
+            attention(&mut out, &mut lse, &qkv, shape, &tiles, &mut scratch);
+            let forward = Forward { qkv: &qkv, out: &out, log_sum_exp: &lse };
+            attention_backward(&mut dqkv, &dout, &forward, shape, &tiles, &mut scratch);
+
+            let mut expected = vec![0.0f64; n * width];
+            for segment in batch.segments() {
+                let mut path: Vec<usize> = Vec::new();
+                let mut parent = segment.parent;
+                while let Some(idx) = parent {
+                    path = batch.segment(idx).rows().chain(path).collect();
+                    parent = batch.segment(idx).parent;
+                }
+                for row in segment.rows() {
+                    path.push(row);
+                    let seen = &path[path.len().saturating_sub(window.unwrap_or(usize::MAX))..];
+                    for head in 0..4 {
+                        let [q, k, v] = shape.columns(head);
+                        let at = |row: usize, column: usize, c: usize| {
+                            f64::from(qkv[row * width + column + c])
+                        };
+                        let scale = 1.0 / 6f64.sqrt();
+                        let scores: Vec<f64> = seen
+                            .iter()
+                            .map(|&key| {
+                                scale * (0..6).map(|c| at(row, q, c) * at(key, k, c)).sum::<f64>()
+                            })
+                            .collect();
+                        let sum: f64 = scores.iter().map(|s| s.exp()).sum();
+                        let p: Vec<f64> = scores.iter().map(|s| s.exp() / sum).collect();
+                        let go = |c: usize| f64::from(dout[row * out_width + q + c]);
+                        for c in 0..6 {
+                            let o: f64 =
+                                seen.iter().zip(&p).map(|(&key, p)| p * at(key, v, c)).sum();
+                            // Observed largest error 1e-6.
+                            let got = f64::from(out[row * out_width + q + c]);
+                            assert!((got - o).abs() < 1e-5, "{got} against {o}");
+                        }
+                        let dp: Vec<f64> = seen
+                            .iter()
+                            .map(|&key| (0..6).map(|c| go(c) * at(key, v, c)).sum())
+                            .collect();
+                        let shared: f64 = p.iter().zip(&dp).map(|(p, dp)| p * dp).sum();
+                        for (j, &key) in seen.iter().enumerate() {
+                            let ds = p[j] * (dp[j] - shared) * scale;
+                            for c in 0..6 {
+                                expected[key * width + v + c] += p[j] * go(c);
+                                expected[key * width + k + c] += ds * at(row, q, c);
+                                expected[row * width + q + c] += ds * at(key, k, c);
+                            }
+                        }
+                    }
+                }
+            }
+            for (&got, &expected) in dqkv.iter().zip(&expected) {
+                // Observed largest error 5e-6.
+                assert!((f64::from(got) - expected).abs() < 3e-5, "{got} against {expected}");
+            }
+        }
+    }
+}

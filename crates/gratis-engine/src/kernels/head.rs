@@ -1,0 +1,233 @@
+//! The language-model head fused with log-softmax and gather.
+//!
+//! Only rows that predict a response token are computed, in tiles of [`ROWS`] rows and
+//! [`VOCABULARY`] tokens; a tile of logits is the largest thing that is ever stored. The forward
+//! pass keeps one log-sum-exp a row; the backward pass recomputes the logits tile by tile.
+
+use std::ops::Range;
+
+use super::matmul::{Mat, MatMut, Onto, linear, linear_backward_weight, matmul};
+use super::norm::{rms_norm_row, rms_norm_row_backward};
+use super::simd::{exp, max, sum_exp, vectorised};
+use crate::batch::PackedBatch;
+
+/// Predicting rows of a tile.
+const ROWS: usize = 256;
+/// Tokens of a tile.
+const VOCABULARY: usize = 1024;
+
+/// A token to predict and the place of its log-probability.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Target {
+    token: usize,
+    /// Index among the batch's response tokens.
+    slot: usize,
+}
+
+/// Which rows predict which response tokens. A prompt's last row predicts the first token of each
+/// of its responses: one row, several targets.
+#[derive(Debug, Default)]
+pub(crate) struct Predictions {
+    /// Predicting rows, ascending.
+    rows: Vec<usize>,
+    /// Targets of all rows, row after row.
+    targets: Vec<Target>,
+    /// Where each row's targets end.
+    ends: Vec<usize>,
+}
+
+impl Predictions {
+    pub(crate) fn new(batch: &PackedBatch) -> Self {
+        let mut found = Vec::with_capacity(batch.n_response_tokens());
+        for &idx in batch.responses() {
+            let segment = batch.segment(idx);
+            let predicting = batch.predicting_row(idx).into_iter().chain(segment.rows());
+            for (row, token_row) in predicting.zip(segment.rows()) {
+                let token = batch.tokens()[token_row] as usize;
+                found.push((row, Target { token, slot: found.len() }));
+            }
+        }
+        found.sort_by_key(|&(row, target)| (row, target.slot));
+        let mut predictions = Self::default();
+        for (row, target) in found {
+            if predictions.rows.last() == Some(&row) {
+                predictions.ends.pop();
+            } else {
+                predictions.rows.push(row);
+            }
+            predictions.targets.push(target);
+            predictions.ends.push(predictions.targets.len());
+        }
+        predictions
+    }
+
+    /// Number of predicting rows.
+    pub(crate) fn n_rows(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// The targets of the `i`-th predicting row.
+    fn targets(&self, i: usize) -> &[Target] {
+        let start = if i == 0 { 0 } else { self.ends[i - 1] };
+        &self.targets[start..self.ends[i]]
+    }
+
+    /// Tiles of predicting rows.
+    fn tiles(&self) -> impl Iterator<Item = Range<usize>> {
+        (0..self.n_rows()).step_by(ROWS).map(|start| start..self.n_rows().min(start + ROWS))
+    }
+}
+
+/// The weights between the last layer and the logits.
+#[derive(Clone, Copy)]
+pub(crate) struct HeadWeights<'a> {
+    /// Last RMSNorm: `[d]`.
+    pub(crate) norm: &'a [f32],
+    /// Added to the mean square.
+    pub(crate) epsilon: f32,
+    /// `[vocab, d]`.
+    pub(crate) head: &'a [f32],
+}
+
+/// Tiles, reused from call to call.
+#[derive(Debug, Default)]
+pub(crate) struct HeadScratch {
+    normed: Vec<f32>,
+    gradient: Vec<f32>,
+    logits: Vec<f32>,
+}
+
+impl HeadScratch {
+    fn prepare(&mut self, d: usize) {
+        self.normed.resize(ROWS * d, 0.0);
+        self.logits.resize(ROWS * VOCABULARY, 0.0);
+    }
+}
+
+/// Log-probabilities of all targets: `log_probs[slot] = logit[token] - log_sum_exp[row]`.
+///
+/// `hidden` is `[n, d]`, `log_sum_exp` `[n_predicting_rows]`.
+pub(crate) fn log_probs(
+    log_probs: &mut [f32],
+    log_sum_exp: &mut [f32],
+    hidden: &[f32],
+    weights: HeadWeights<'_>,
+    predictions: &Predictions,
+    scratch: &mut HeadScratch,
+) {
+    let d = weights.norm.len();
+    scratch.prepare(d);
+    for tile in predictions.tiles() {
+        let normed = &mut scratch.normed[..tile.len() * d];
+        norm_rows(normed, hidden, weights, &predictions.rows[tile.clone()]);
+        let mut running = [(f32::NEG_INFINITY, 0.0f32); ROWS];
+        for (vocabulary, head) in vocabulary_tiles(weights.head, d) {
+            let logits = &mut scratch.logits[..tile.len() * vocabulary.len()];
+            linear(logits, Onto::Fresh, normed, head, d);
+            vectorised(|| {
+                let rows = logits.chunks_exact(vocabulary.len());
+                for ((i, row), (largest, sum)) in tile.clone().zip(rows).zip(&mut running) {
+                    let new_largest = max(row).max(*largest);
+                    let rescaled =
+                        if *sum == 0.0 { 0.0 } else { *sum * (*largest - new_largest).exp() };
+                    *sum = rescaled + sum_exp(row, new_largest);
+                    *largest = new_largest;
+                    for target in predictions.targets(i) {
+                        if vocabulary.contains(&target.token) {
+                            log_probs[target.slot] = row[target.token - vocabulary.start];
+                        }
+                    }
+                }
+            });
+        }
+        for (i, (largest, sum)) in tile.zip(running) {
+            log_sum_exp[i] = largest + sum.ln();
+            for target in predictions.targets(i) {
+                log_probs[target.slot] -= log_sum_exp[i];
+            }
+        }
+    }
+}
+
+/// Where [`log_probs_backward`] adds its gradients.
+pub(crate) struct HeadGradients<'a> {
+    /// `[n, d]`.
+    pub(crate) hidden: &'a mut [f32],
+    /// All parameters; the head may be the embedding.
+    pub(crate) parameters: &'a mut [f32],
+    /// Place of the norm in `parameters`.
+    pub(crate) norm: Range<usize>,
+    /// Place of the head in `parameters`.
+    pub(crate) head: Range<usize>,
+}
+
+/// Backward pass: with `w = slot_weights`, `dlogit[v] = sum_slots w (1[v = token] - p_v)`.
+pub(crate) fn log_probs_backward(
+    gradients: HeadGradients<'_>,
+    slot_weights: &[f32],
+    log_sum_exp: &[f32],
+    hidden: &[f32],
+    weights: HeadWeights<'_>,
+    predictions: &Predictions,
+    scratch: &mut HeadScratch,
+) {
+    let d = weights.norm.len();
+    scratch.prepare(d);
+    scratch.gradient.resize(ROWS * d, 0.0);
+    for tile in predictions.tiles() {
+        let normed = &mut scratch.normed[..tile.len() * d];
+        norm_rows(normed, hidden, weights, &predictions.rows[tile.clone()]);
+        let dnormed = &mut scratch.gradient[..tile.len() * d];
+        for (vocabulary, head) in vocabulary_tiles(weights.head, d) {
+            let width = vocabulary.len();
+            let logits = &mut scratch.logits[..tile.len() * width];
+            linear(logits, Onto::Fresh, normed, head, d);
+            vectorised(|| {
+                for (i, row) in tile.clone().zip(logits.chunks_exact_mut(width)) {
+                    let targets = predictions.targets(i);
+                    let total: f32 = targets.iter().map(|target| slot_weights[target.slot]).sum();
+                    for logit in row.iter_mut() {
+                        *logit = -total * exp(*logit - log_sum_exp[i]);
+                    }
+                    for target in targets {
+                        if vocabulary.contains(&target.token) {
+                            row[target.token - vocabulary.start] += slot_weights[target.slot];
+                        }
+                    }
+                }
+            });
+            let place = gradients.head.start + vocabulary.start * d;
+            let dhead = &mut gradients.parameters[place..place + width * d];
+            linear_backward_weight(dhead, logits, normed, d);
+            let onto = if vocabulary.start == 0 { Onto::Fresh } else { Onto::Sum };
+            matmul(MatMut::new(dnormed, d), onto, Mat::new(logits, width), Mat::new(head, d), 1.0);
+        }
+        let dnorm = &mut gradients.parameters[gradients.norm.clone()];
+        vectorised(|| {
+            for (&row, dy) in predictions.rows[tile].iter().zip(dnormed.chunks_exact(d)) {
+                let place = row * d..(row + 1) * d;
+                let x = &hidden[place.clone()];
+                let dx = &mut gradients.hidden[place];
+                rms_norm_row_backward(dx, dnorm, x, weights.norm, dy, weights.epsilon);
+            }
+        });
+    }
+}
+
+/// The last norm of the given rows of `hidden`.
+fn norm_rows(normed: &mut [f32], hidden: &[f32], weights: HeadWeights<'_>, rows: &[usize]) {
+    let d = weights.norm.len();
+    vectorised(|| {
+        for (y, &row) in normed.chunks_exact_mut(d).zip(rows) {
+            rms_norm_row(y, &hidden[row * d..(row + 1) * d], weights.norm, weights.epsilon);
+        }
+    });
+}
+
+/// The head's rows, [`VOCABULARY`] tokens at a time.
+fn vocabulary_tiles(head: &[f32], d: usize) -> impl Iterator<Item = (Range<usize>, &[f32])> {
+    head.chunks(VOCABULARY * d).enumerate().map(move |(i, rows)| {
+        let start = i * VOCABULARY;
+        (start..start + rows.len() / d, rows)
+    })
+}

@@ -1,0 +1,214 @@
+//! Matrix products over strided views, on the `gemm` crate.
+
+use gemm::Parallelism;
+
+/// A matrix to read.
+#[derive(Clone, Copy)]
+pub(crate) struct Mat<'a> {
+    data: &'a [f32],
+    n_rows: usize,
+    n_cols: usize,
+    row_stride: usize,
+    col_stride: usize,
+}
+
+impl<'a> Mat<'a> {
+    /// Dense row-major `[data.len() / n_cols, n_cols]`.
+    pub(crate) fn new(data: &'a [f32], n_cols: usize) -> Self {
+        Self::strided(data, data.len() / n_cols, n_cols, n_cols)
+    }
+
+    /// Rows of `n_cols` that begin `row_stride` apart.
+    pub(crate) fn strided(
+        data: &'a [f32],
+        n_rows: usize,
+        n_cols: usize,
+        row_stride: usize,
+    ) -> Self {
+        assert!(fits(data.len(), n_rows, n_cols, row_stride), "a matrix within its slice");
+        Self { data, n_rows, n_cols, row_stride, col_stride: 1 }
+    }
+
+    /// Number of columns.
+    pub(crate) fn n_cols(&self) -> usize {
+        self.n_cols
+    }
+
+    /// The transpose, without moving anything.
+    pub(crate) fn t(self) -> Self {
+        Self {
+            data: self.data,
+            n_rows: self.n_cols,
+            n_cols: self.n_rows,
+            row_stride: self.col_stride,
+            col_stride: self.row_stride,
+        }
+    }
+}
+
+/// A row-major matrix to write.
+pub(crate) struct MatMut<'a> {
+    data: &'a mut [f32],
+    n_rows: usize,
+    n_cols: usize,
+    row_stride: usize,
+}
+
+impl<'a> MatMut<'a> {
+    /// Dense `[data.len() / n_cols, n_cols]`.
+    pub(crate) fn new(data: &'a mut [f32], n_cols: usize) -> Self {
+        let n_rows = data.len() / n_cols;
+        Self::strided(data, n_rows, n_cols, n_cols)
+    }
+
+    /// Rows of `n_cols` that begin `row_stride` apart.
+    pub(crate) fn strided(
+        data: &'a mut [f32],
+        n_rows: usize,
+        n_cols: usize,
+        row_stride: usize,
+    ) -> Self {
+        assert!(fits(data.len(), n_rows, n_cols, row_stride), "a matrix within its slice");
+        Self { data, n_rows, n_cols, row_stride }
+    }
+}
+
+fn fits(len: usize, n_rows: usize, n_cols: usize, row_stride: usize) -> bool {
+    n_rows == 0
+        || n_cols == 0
+        || (n_cols <= row_stride && (n_rows - 1) * row_stride + n_cols <= len)
+}
+
+/// What happens to the former content of a product's destination.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Onto {
+    /// It is replaced.
+    Fresh,
+    /// The product is added to it.
+    Sum,
+}
+
+/// `out = scale * a b`, or `out += scale * a b`: `[m, n] = [m, k] [k, n]`.
+pub(crate) fn matmul(out: MatMut<'_>, onto: Onto, a: Mat<'_>, b: Mat<'_>, scale: f32) {
+    assert_eq!(
+        (out.n_rows, out.n_cols, a.n_cols),
+        (a.n_rows, b.n_cols, b.n_rows),
+        "product shapes"
+    );
+    if out.n_rows == 0 || out.n_cols == 0 {
+        return;
+    }
+    // SAFETY: the constructors checked that every element that the strides reach lies within its
+    // slice; the shapes agree; `out` is borrowed exclusively, so it overlaps neither `a` nor `b`.
+    #[expect(unsafe_code, reason = "the gemm crate takes pointers")]
+    unsafe {
+        gemm::gemm(
+            out.n_rows,
+            out.n_cols,
+            a.n_cols,
+            out.data.as_mut_ptr(),
+            1,
+            out.row_stride as isize,
+            onto == Onto::Sum,
+            a.data.as_ptr(),
+            a.col_stride as isize,
+            a.row_stride as isize,
+            b.data.as_ptr(),
+            b.col_stride as isize,
+            b.row_stride as isize,
+            1.0,
+            scale,
+            false,
+            false,
+            false,
+            Parallelism::None,
+        );
+    }
+}
+
+/// `y = x W^T` (or `+=`): `x` is `[n, n_in]`, `weight` `[n_out, n_in]`, `y` `[n, n_out]`.
+pub(crate) fn linear(y: &mut [f32], onto: Onto, x: &[f32], weight: &[f32], n_in: usize) {
+    let weight = Mat::new(weight, n_in);
+    matmul(MatMut::new(y, weight.n_rows), onto, Mat::new(x, n_in), weight.t(), 1.0);
+}
+
+/// `dx = dy W` (or `+=`): `dy` is `[n, n_out]`, `weight` `[n_out, n_in]`, `dx` `[n, n_in]`.
+pub(crate) fn linear_backward_input(
+    dx: &mut [f32],
+    onto: Onto,
+    dy: &[f32],
+    weight: &[f32],
+    n_in: usize,
+) {
+    let weight = Mat::new(weight, n_in);
+    matmul(MatMut::new(dx, n_in), onto, Mat::new(dy, weight.n_rows), weight, 1.0);
+}
+
+/// `dW += dy^T x`: `dy` is `[n, n_out]`, `x` `[n, n_in]`, `dw` `[n_out, n_in]`.
+pub(crate) fn linear_backward_weight(dw: &mut [f32], dy: &[f32], x: &[f32], n_in: usize) {
+    let dw = MatMut::new(dw, n_in);
+    let n_out = dw.n_rows;
+    matmul(dw, Onto::Sum, Mat::new(dy, n_out).t(), Mat::new(x, n_in), 1.0);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Numbers without a pattern that a wrong index would hit by chance.
+    fn numbers(n: usize, seed: f32) -> Vec<f32> {
+        (0..n).map(|i| ((i as f32 + 1.3) * (seed + 0.71)).sin()).collect()
+    }
+
+    /// The plain triple loop, in f64.
+    fn twin(
+        out: &mut [f64],
+        a: impl Fn(usize, usize) -> f32,
+        b: impl Fn(usize, usize) -> f32,
+        k: usize,
+        n: usize,
+    ) {
+        for (idx, out) in out.iter_mut().enumerate() {
+            *out +=
+                (0..k).map(|l| f64::from(a(idx / n, l)) * f64::from(b(l, idx % n))).sum::<f64>();
+        }
+    }
+
+    #[test]
+    fn products_agree_with_the_triple_loop() {
+        // Observed largest error 4e-6 at k = 130.
+        for (m, k, n) in [(1, 1, 1), (1, 7, 5), (3, 16, 1), (17, 33, 65), (64, 130, 69), (5, 2, 40)]
+        {
+            let (x, w, dy) = (numbers(m * k, 0.1), numbers(n * k, 0.2), numbers(m * n, 0.3));
+            let mut y = vec![9.0; m * n];
+            linear(&mut y, Onto::Fresh, &x, &w, k);
+            let mut expected = vec![0.0; m * n];
+            twin(&mut expected, |i, l| x[i * k + l], |l, j| w[j * k + l], k, n);
+            close(&y, &expected);
+
+            let mut dx = vec![1.0; m * k];
+            linear_backward_input(&mut dx, Onto::Sum, &dy, &w, k);
+            let mut expected = vec![1.0; m * k];
+            twin(&mut expected, |i, l| dy[i * n + l], |l, j| w[l * k + j], n, k);
+            close(&dx, &expected);
+
+            let mut dw = vec![1.0; n * k];
+            linear_backward_weight(&mut dw, &dy, &x, k);
+            let mut expected = vec![1.0; n * k];
+            twin(&mut expected, |i, l| dy[l * n + i], |l, j| x[l * k + j], m, k);
+            close(&dw, &expected);
+        }
+    }
+
+    fn close(got: &[f32], expected: &[f64]) {
+        for (&got, &expected) in got.iter().zip(expected) {
+            assert!((f64::from(got) - expected).abs() < 2e-5, "{got} against {expected}");
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "a matrix within its slice")]
+    fn a_view_past_its_slice_is_refused() {
+        let _ = Mat::strided(&[0.0; 10], 3, 4, 4);
+    }
+}

@@ -1,0 +1,175 @@
+//! The backward pass: from weights of the log-probabilities to the gradient of all parameters.
+
+use super::Decoder;
+use super::activations::{Geometry, Keep, LayerActivations, Workspace};
+use super::forward::LayerScratch;
+use crate::kernels::attention::{Forward, attention_backward};
+use crate::kernels::head::{HeadGradients, log_probs_backward};
+use crate::kernels::matmul::{Onto, linear_backward_input, linear_backward_weight};
+use crate::kernels::norm::{rms_norm, rms_norm_backward, rms_norm_row_backward};
+use crate::kernels::rope::Turn;
+use crate::kernels::simd::{add, vectorised};
+use crate::kernels::swiglu::swiglu_backward;
+use crate::layout::LayerLayout;
+
+impl Decoder {
+    /// Adds `sum_t weights[t] * d lp_t / dtheta` to `gradient`, for the batch of the last
+    /// [`Decoder::forward`] on this workspace, which kept `keep`. Consumes what was kept.
+    pub(crate) fn backward(
+        &self,
+        parameters: &[f32],
+        gradient: &mut [f32],
+        weights: &[f32],
+        keep: Keep,
+        workspace: &mut Workspace,
+    ) {
+        let d = self.config.hidden_size;
+        workspace.prepare_backward(&self.config);
+        log_probs_backward(
+            HeadGradients {
+                hidden: &mut workspace.dstream,
+                parameters: gradient,
+                norm: self.layout.final_norm.clone(),
+                head: self.layout.head.clone(),
+            },
+            weights,
+            &workspace.log_sum_exp,
+            &workspace.streams[self.config.n_layers],
+            self.head_weights(parameters),
+            &workspace.geometry.predictions,
+            &mut workspace.head_scratch,
+        );
+        for idx in (0..self.config.n_layers).rev() {
+            let kept = if keep == Keep::Everything { idx } else { 0 };
+            if keep == Keep::Inputs {
+                let mut scratch = LayerScratch {
+                    geometry: &workspace.geometry,
+                    normed: &mut workspace.normed,
+                    attention: &mut workspace.attention_scratch,
+                };
+                let layer = &self.layout.layers[idx];
+                let activations = &mut workspace.layers[0];
+                let input = &workspace.streams[idx];
+                self.layer_up_to_gate(parameters, layer, input, activations, &mut scratch);
+            }
+            self.layer_backward(parameters, gradient, idx, kept, workspace);
+        }
+        let dembedding = &mut gradient[self.layout.embedding.clone()];
+        let Workspace { geometry, dstream, .. } = workspace;
+        for (row, &token) in dstream.chunks_exact(d).zip(&geometry.tokens) {
+            add(&mut dembedding[token * d..(token + 1) * d], row);
+        }
+    }
+
+    /// Turns the stream's gradient after layer `idx` into that before it.
+    fn layer_backward(
+        &self,
+        parameters: &[f32],
+        gradient: &mut [f32],
+        idx: usize,
+        kept: usize,
+        workspace: &mut Workspace,
+    ) {
+        let config = &self.config;
+        let (d, inter, epsilon) =
+            (config.hidden_size, config.intermediate_size, config.rms_norm_epsilon);
+        let layer = &self.layout.layers[idx];
+        let Workspace {
+            geometry,
+            streams,
+            layers,
+            normed,
+            inner,
+            dstream,
+            dnormed,
+            dattention,
+            dqkv,
+            attention_scratch,
+            ..
+        } = workspace;
+        let input = &streams[idx];
+        let activations = &mut layers[kept];
+
+        // stream = middle + down(swiglu(gate_up(norm(middle))))
+        let dgate_up = &mut activations.gate_up;
+        linear_backward_input(inner, Onto::Fresh, dstream, &parameters[layer.down.clone()], inter);
+        swiglu_backward(dgate_up, inner, inter);
+        linear_backward_weight(&mut gradient[layer.down.clone()], dstream, inner, inter);
+        let norm = &parameters[layer.post_attention_norm.clone()];
+        rms_norm(normed, &activations.middle, norm, epsilon);
+        let gate_up = Self::gate_up_range(layer);
+        linear_backward_weight(&mut gradient[gate_up.clone()], dgate_up, normed, d);
+        linear_backward_input(dnormed, Onto::Fresh, dgate_up, &parameters[gate_up], d);
+        let dnorm = &mut gradient[layer.post_attention_norm.clone()];
+        rms_norm_backward(dstream, dnorm, &activations.middle, norm, dnormed, epsilon);
+
+        // middle = input + output(attention(qkv(norm(input))))
+        let (output, query_size) = (layer.output.clone(), config.query_size());
+        linear_backward_weight(
+            &mut gradient[output.clone()],
+            dstream,
+            &activations.attention,
+            query_size,
+        );
+        linear_backward_input(dattention, Onto::Fresh, dstream, &parameters[output], query_size);
+        dqkv.fill(0.0);
+        let forward = Forward {
+            qkv: &activations.qkv,
+            out: &activations.attention,
+            log_sum_exp: &activations.log_sum_exp,
+        };
+        let shape = self.attention_shape();
+        attention_backward(dqkv, dattention, &forward, shape, &geometry.tiles, attention_scratch);
+        self.finish_qkv_backward(parameters, gradient, layer, dqkv, activations, geometry);
+        let norm = &parameters[layer.input_norm.clone()];
+        rms_norm(normed, input, norm, epsilon);
+        let qkv = Self::qkv_range(layer);
+        linear_backward_weight(&mut gradient[qkv.clone()], dqkv, normed, d);
+        linear_backward_input(dnormed, Onto::Fresh, dqkv, &parameters[qkv], d);
+        let dnorm = &mut gradient[layer.input_norm.clone()];
+        rms_norm_backward(dstream, dnorm, input, norm, dnormed, epsilon);
+    }
+
+    /// Backward pass of rotation, norm of queries and keys, and bias, in place on `dqkv`.
+    fn finish_qkv_backward(
+        &self,
+        parameters: &[f32],
+        gradient: &mut [f32],
+        layer: &LayerLayout,
+        dqkv: &mut [f32],
+        activations: &LayerActivations,
+        geometry: &Geometry,
+    ) {
+        let config = &self.config;
+        let width = self.attention_shape().qkv_size();
+        let n_turned = config.n_heads + config.n_kv_heads;
+        self.rope.turn(dqkv, width, n_turned, &geometry.positions, Turn::Back);
+        if let Some([query_norm, key_norm]) = &layer.qk_norm {
+            let head_dim = config.head_dim;
+            let weights = [query_norm, key_norm].map(|range| &parameters[range.clone()]);
+            let (dquery, dkey) =
+                gradient[query_norm.start..key_norm.end].split_at_mut(query_norm.len());
+            let mut dweights = [dquery, dkey];
+            let mut dy = vec![0.0; head_dim];
+            vectorised(|| {
+                let rows = dqkv.chunks_exact_mut(width);
+                for (row, raw) in rows.zip(activations.raw_qkv.chunks_exact(width)) {
+                    let heads = row.chunks_exact_mut(head_dim).zip(raw.chunks_exact(head_dim));
+                    for (head, (dx, x)) in heads.take(n_turned).enumerate() {
+                        let which = usize::from(head >= config.n_heads);
+                        dy.copy_from_slice(dx);
+                        dx.fill(0.0);
+                        let (weight, dweight) = (weights[which], &mut *dweights[which]);
+                        rms_norm_row_backward(dx, dweight, x, weight, &dy, config.rms_norm_epsilon);
+                    }
+                }
+            });
+        }
+        if let Some([query, _, value]) = &layer.qkv_bias {
+            let dbias = &mut gradient[query.start..value.end];
+            for row in dqkv.chunks_exact(width) {
+                add(dbias, row);
+            }
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! The forward pass: from packed tokens to the log-probabilities of the response tokens.
+
+use super::Decoder;
+use super::activations::{Geometry, Keep, LayerActivations, Workspace};
+use crate::batch::PackedBatch;
+use crate::kernels::attention::{AttentionScratch, attention};
+use crate::kernels::head;
+use crate::kernels::matmul::{Onto, linear};
+use crate::kernels::norm::{rms_norm, rms_norm_row};
+use crate::kernels::rope::Turn;
+use crate::kernels::simd::{add, vectorised};
+use crate::kernels::swiglu::swiglu;
+use crate::layout::LayerLayout;
+
+/// Buffers that no layer keeps.
+pub(super) struct LayerScratch<'a> {
+    pub(super) geometry: &'a Geometry,
+    /// `[n, d]`.
+    pub(super) normed: &'a mut [f32],
+    pub(super) attention: &'a mut AttentionScratch,
+}
+
+impl Decoder {
+    /// Log-probabilities of the response tokens of `batch`, response after response:
+    /// `[n_response_tokens]`. `workspace` then holds what `keep` says.
+    pub(crate) fn forward(
+        &self,
+        parameters: &[f32],
+        batch: &PackedBatch,
+        keep: Keep,
+        workspace: &mut Workspace,
+    ) -> Vec<f32> {
+        let d = self.config.hidden_size;
+        workspace.prepare(batch, &self.config, keep);
+        let Workspace { geometry, streams, layers, normed, inner, attention_scratch, .. } =
+            workspace;
+
+        let embedding = &parameters[self.layout.embedding.clone()];
+        for (row, &token) in streams[0].chunks_exact_mut(d).zip(&geometry.tokens) {
+            row.copy_from_slice(&embedding[token * d..(token + 1) * d]);
+        }
+        let mut scratch = LayerScratch { geometry, normed, attention: attention_scratch };
+        // When nothing is kept, two streams take turns and one layer's buffers serve all.
+        let n_streams = if keep == Keep::Nothing { 2 } else { self.config.n_layers + 1 };
+        for (idx, layer) in self.layout.layers.iter().enumerate() {
+            let (from, to) = (idx % n_streams, (idx + 1) % n_streams);
+            let mut stream = std::mem::take(&mut streams[to]);
+            let activations = &mut layers[if keep == Keep::Everything { idx } else { 0 }];
+            self.layer_up_to_gate(parameters, layer, &streams[from], activations, &mut scratch);
+            swiglu(inner, &activations.gate_up, self.config.intermediate_size);
+            stream.copy_from_slice(&activations.middle);
+            let down = &parameters[layer.down.clone()];
+            linear(&mut stream, Onto::Sum, inner, down, self.config.intermediate_size);
+            streams[to] = stream;
+        }
+
+        let mut log_probs = vec![0.0; batch.n_response_tokens()];
+        head::log_probs(
+            &mut log_probs,
+            &mut workspace.log_sum_exp,
+            &workspace.streams[self.config.n_layers % n_streams],
+            self.head_weights(parameters),
+            &workspace.geometry.predictions,
+            &mut workspace.head_scratch,
+        );
+        log_probs
+    }
+
+    /// A layer from its input `[n, d]` up to gate and up: all that its backward pass needs.
+    pub(super) fn layer_up_to_gate(
+        &self,
+        parameters: &[f32],
+        layer: &LayerLayout,
+        input: &[f32],
+        activations: &mut LayerActivations,
+        scratch: &mut LayerScratch<'_>,
+    ) {
+        let (d, epsilon) = (self.config.hidden_size, self.config.rms_norm_epsilon);
+        let LayerActivations { raw_qkv, qkv, attention: heads, log_sum_exp, middle, gate_up } =
+            activations;
+
+        rms_norm(scratch.normed, input, &parameters[layer.input_norm.clone()], epsilon);
+        linear(qkv, Onto::Fresh, scratch.normed, &parameters[Self::qkv_range(layer)], d);
+        self.finish_qkv(parameters, layer, qkv, raw_qkv, scratch.geometry);
+        let shape = self.attention_shape();
+        attention(heads, log_sum_exp, qkv, shape, &scratch.geometry.tiles, scratch.attention);
+        middle.copy_from_slice(input);
+        let output = &parameters[layer.output.clone()];
+        linear(middle, Onto::Sum, heads, output, self.config.query_size());
+
+        rms_norm(scratch.normed, middle, &parameters[layer.post_attention_norm.clone()], epsilon);
+        linear(gate_up, Onto::Fresh, scratch.normed, &parameters[Self::gate_up_range(layer)], d);
+    }
+
+    /// Bias, norm of queries and keys, and rotation, where the model has them.
+    fn finish_qkv(
+        &self,
+        parameters: &[f32],
+        layer: &LayerLayout,
+        qkv: &mut [f32],
+        raw_qkv: &mut [f32],
+        geometry: &Geometry,
+    ) {
+        let config = &self.config;
+        let width = self.attention_shape().qkv_size();
+        let n_turned = config.n_heads + config.n_kv_heads;
+        if let Some([query, _, value]) = &layer.qkv_bias {
+            let bias = &parameters[query.start..value.end];
+            for row in qkv.chunks_exact_mut(width) {
+                add(row, bias);
+            }
+        }
+        if let Some(norms) = &layer.qk_norm {
+            raw_qkv.copy_from_slice(qkv);
+            let weights = norms.clone().map(|range| &parameters[range]);
+            vectorised(|| {
+                for (row, raw) in qkv.chunks_exact_mut(width).zip(raw_qkv.chunks_exact(width)) {
+                    let heads = row.chunks_exact_mut(config.head_dim);
+                    let heads = heads.zip(raw.chunks_exact(config.head_dim)).take(n_turned);
+                    for (head, (y, x)) in heads.enumerate() {
+                        let weight = weights[usize::from(head >= config.n_heads)];
+                        rms_norm_row(y, x, weight, config.rms_norm_epsilon);
+                    }
+                }
+            });
+        }
+        self.rope.turn(qkv, width, n_turned, &geometry.positions, Turn::Forward);
+    }
+}

@@ -1,0 +1,80 @@
+//! One decoder for the Llama family: `x += attention(norm(x)); x += swiglu(norm(x))`, layer after
+//! layer, with an explicit backward pass.
+//!
+//! All arrays are packed rows: `[n_tokens, width]` without padding.
+
+mod activations;
+mod backward;
+mod forward;
+mod initialise;
+
+pub(crate) use activations::{Keep, Workspace};
+pub use initialise::Initialisation;
+pub(crate) use initialise::initialise;
+
+use crate::config::ModelConfig;
+use crate::kernels::attention::AttentionShape;
+use crate::kernels::head::HeadWeights;
+use crate::kernels::rope::Rope;
+use crate::layout::{LayerLayout, Layout};
+
+/// The shape of a model and what follows from it; the parameters stand beside.
+#[derive(Debug)]
+pub(crate) struct Decoder {
+    pub(crate) config: ModelConfig,
+    pub(crate) layout: Layout,
+    pub(crate) rope: Rope,
+}
+
+impl Decoder {
+    pub(crate) fn new(config: ModelConfig) -> Self {
+        Self { layout: Layout::new(&config), rope: Rope::new(&config), config }
+    }
+
+    fn attention_shape(&self) -> AttentionShape {
+        AttentionShape::new(&self.config)
+    }
+
+    /// Query, key and value projections as one matrix `[qkv_size, hidden]`.
+    fn qkv_range(layer: &LayerLayout) -> std::ops::Range<usize> {
+        layer.query.start..layer.value.end
+    }
+
+    /// Gate and up projections as one matrix `[2 * intermediate, hidden]`.
+    fn gate_up_range(layer: &LayerLayout) -> std::ops::Range<usize> {
+        layer.gate.start..layer.up.end
+    }
+
+    fn head_weights<'a>(&self, parameters: &'a [f32]) -> HeadWeights<'a> {
+        HeadWeights {
+            norm: &parameters[self.layout.final_norm.clone()],
+            epsilon: self.config.rms_norm_epsilon,
+            head: &parameters[self.layout.head.clone()],
+        }
+    }
+}
+
+/// A small Llama for unit tests.
+#[cfg(test)]
+pub(crate) fn test_config() -> ModelConfig {
+    use crate::config::{Architecture, Head, ProjectionExtras, RopeScaling};
+    ModelConfig {
+        architecture: Architecture::Llama,
+        vocab_size: 31,
+        hidden_size: 16,
+        intermediate_size: 24,
+        n_layers: 2,
+        n_heads: 4,
+        n_kv_heads: 2,
+        head_dim: 4,
+        context_length: 256,
+        rms_norm_epsilon: 1e-5,
+        rope_theta: 10_000.0,
+        rope_scaling: RopeScaling::None,
+        head: Head::Untied,
+        projection_extras: ProjectionExtras::None,
+        sliding_window: None,
+        bos_token: None,
+        eos_tokens: Vec::new(),
+    }
+}

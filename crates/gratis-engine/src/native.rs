@@ -1,0 +1,299 @@
+//! The native engine: a decoder on the CPU, in f32, with an explicit backward pass.
+//!
+//! A batch is cut into one part a thread; each thread computes its part alone, with its own buffers
+//! and its own gradient, and the gradients are added in the order of the parts. So the same seed,
+//! data and number of threads give the same bits.
+
+use std::path::Path;
+
+use rayon::prelude::*;
+
+use crate::batch::{PackedBatch, TokenValues};
+use crate::config::{Architecture, ModelConfig};
+use crate::engine::{
+    Engine, EngineDescription, OptimizerStep, Sample, SampleRequest, SamplingSettings, StepReport,
+};
+use crate::error::{Error, Result};
+use crate::kernels::simd::add;
+use crate::layout::Layout;
+use crate::model::{Decoder, Initialisation, Keep, Workspace, initialise};
+use crate::optimizer::AdamW;
+use crate::shard::{Shard, shards};
+
+/// Tokens that one thread scores at a time: few enough that the activations of a layer stay in the
+/// processor's caches.
+const SCORING_TOKENS: usize = 2048;
+
+/// What the backward pass computes a second time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Recompute {
+    /// Nothing: every layer's activations are kept.
+    #[default]
+    Nothing,
+    /// Each layer's forward pass: only the layers' inputs are kept, for about a third more time.
+    Layers,
+}
+
+/// How the native engine uses the machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NativeOptions {
+    /// Threads that compute, at least one. Results depend on it in the last bits.
+    pub n_threads: usize,
+    /// Trades time for memory in training.
+    pub recompute: Recompute,
+}
+
+impl Default for NativeOptions {
+    /// One thread, nothing recomputed.
+    fn default() -> Self {
+        Self { n_threads: 1, recompute: Recompute::Nothing }
+    }
+}
+
+/// A causal language model on the CPU.
+#[derive(Debug)]
+pub struct NativeEngine {
+    decoder: Decoder,
+    parameters: Vec<f32>,
+    /// Accumulated since the last step; empty before the first backward pass.
+    gradient: Vec<f32>,
+    optimizer: AdamW,
+    recompute: Recompute,
+    workers: Vec<Worker>,
+    pool: rayon::ThreadPool,
+}
+
+/// What a thread has to itself.
+#[derive(Debug, Default)]
+struct Worker {
+    workspace: Workspace,
+    /// Gradient of the thread's part; unused by the first, which adds to the engine's directly.
+    gradient: Vec<f32>,
+}
+
+impl NativeEngine {
+    /// A model with fresh parameters, which are a function of `seed` alone.
+    ///
+    /// # Errors
+    /// [`Error::Threads`] if the threads cannot be started.
+    pub fn initialise(
+        config: ModelConfig,
+        initialisation: Initialisation,
+        seed: u64,
+        options: NativeOptions,
+    ) -> Result<Self> {
+        let parameters = initialise(&Layout::new(&config), initialisation, seed);
+        Self::from_weights(config, parameters, options)
+    }
+
+    /// A model with the given parameters, in the order of [`Layout`].
+    ///
+    /// # Errors
+    /// [`Error::ParameterCount`] if their number is not the layout's; [`Error::Threads`] if the
+    /// threads cannot be started.
+    pub fn from_weights(
+        config: ModelConfig,
+        parameters: Vec<f32>,
+        options: NativeOptions,
+    ) -> Result<Self> {
+        let decoder = Decoder::new(config);
+        let expected = decoder.layout.n_parameters();
+        if parameters.len() != expected {
+            return Err(Error::ParameterCount { expected, got: parameters.len() });
+        }
+        let n_threads = options.n_threads.max(1);
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(n_threads)
+            .build()
+            .map_err(|source| Error::Threads { n_threads, source })?;
+        let mut workers = Vec::new();
+        workers.resize_with(n_threads, Worker::default);
+        Ok(Self {
+            decoder,
+            parameters,
+            gradient: Vec::new(),
+            optimizer: AdamW::default(),
+            recompute: options.recompute,
+            workers,
+            pool,
+        })
+    }
+
+    /// The shape of the model.
+    pub fn config(&self) -> &ModelConfig {
+        &self.decoder.config
+    }
+
+    /// Where each parameter stands in [`Self::parameters`].
+    pub fn layout(&self) -> &Layout {
+        &self.decoder.layout
+    }
+
+    /// All parameters, in the order of [`Self::layout`].
+    pub fn parameters(&self) -> &[f32] {
+        &self.parameters
+    }
+
+    /// The accumulated gradient, in the order of [`Self::layout`]; empty before the first backward
+    /// pass.
+    pub fn gradient(&self) -> &[f32] {
+        &self.gradient
+    }
+
+    /// Refuses what cannot be computed and makes the rotary angles known.
+    fn admit(&mut self, batch: &PackedBatch) -> Result<()> {
+        let config = &self.decoder.config;
+        let n_tokens = batch.longest_path();
+        if n_tokens > config.context_length {
+            return Err(Error::ContextOverflow { n_tokens, context_length: config.context_length });
+        }
+        let vocab_size = config.vocab_size;
+        if let Some(token) = batch.tokens().iter().find(|&&token| token as usize >= vocab_size) {
+            let reason = format!("token {token} is outside the vocabulary of {vocab_size}");
+            return Err(Error::InvalidBatch { reason });
+        }
+        self.decoder.rope.extend_to(n_tokens);
+        Ok(())
+    }
+
+    /// Forward pass of all parts, the `i`-th by worker `i % n_threads`.
+    fn forward(&mut self, parts: &[Shard], keep: Keep) -> Vec<Vec<f32>> {
+        let Self { decoder, parameters, workers, pool, .. } = self;
+        let n_workers = workers.len();
+        let mut by_worker = pool.install(|| {
+            let run = |(first, worker): (usize, &mut Worker)| {
+                let own = parts.iter().skip(first).step_by(n_workers);
+                let log_probs = own.map(|part| {
+                    decoder.forward(parameters, &part.batch, keep, &mut worker.workspace)
+                });
+                log_probs.collect::<Vec<_>>()
+            };
+            workers.par_iter_mut().enumerate().map(run).collect::<Vec<_>>()
+        });
+        (0..parts.len())
+            .map(|i| std::mem::take(&mut by_worker[i % n_workers][i / n_workers]))
+            .collect()
+    }
+}
+
+/// Puts the parts' log-probabilities, `[n_response_tokens of the part]`, in the whole's order.
+fn gather(batch: &PackedBatch, parts: &[Shard], log_probs: &[Vec<f32>]) -> TokenValues {
+    let mut whole = TokenValues::zeros(batch);
+    for (part, mut values) in parts.iter().zip(log_probs.iter().map(Vec::as_slice)) {
+        for &response in &part.responses {
+            let row = whole.row_mut(response);
+            let (own, rest) = values.split_at(row.len());
+            row.copy_from_slice(own);
+            values = rest;
+        }
+    }
+    whole
+}
+
+/// The part's rows of `whole`, response after response.
+fn scatter(part: &Shard, whole: &TokenValues) -> Vec<f32> {
+    part.responses.iter().flat_map(|&response| whole.row(response)).copied().collect()
+}
+
+impl Engine for NativeEngine {
+    fn describe(&self) -> EngineDescription {
+        let config = self.config();
+        let architecture = match config.architecture {
+            Architecture::Llama => "LlamaForCausalLM",
+            Architecture::Mistral => "MistralForCausalLM",
+            Architecture::Qwen2 => "Qwen2ForCausalLM",
+            Architecture::Qwen3 => "Qwen3ForCausalLM",
+        };
+        EngineDescription {
+            architecture: architecture.to_owned(),
+            n_parameters: self.parameters.len(),
+            vocab_size: config.vocab_size,
+            context_length: config.context_length,
+        }
+    }
+
+    fn log_probs(&mut self, batch: &PackedBatch) -> Result<TokenValues> {
+        self.admit(batch)?;
+        let n_threads = self.workers.len();
+        let n_rounds = batch.n_tokens().div_ceil(n_threads * SCORING_TOKENS);
+        let parts = shards(batch, n_threads * n_rounds)?;
+        let log_probs = self.forward(&parts, Keep::Nothing);
+        Ok(gather(batch, &parts, &log_probs))
+    }
+
+    fn forward_backward(
+        &mut self,
+        batch: &PackedBatch,
+        weigh: &mut dyn FnMut(&TokenValues) -> Option<TokenValues>,
+    ) -> Result<TokenValues> {
+        self.admit(batch)?;
+        let keep = match self.recompute {
+            Recompute::Nothing => Keep::Everything,
+            Recompute::Layers => Keep::Inputs,
+        };
+        let parts = shards(batch, self.workers.len())?;
+        let log_probs = self.forward(&parts, keep);
+        let log_probs = gather(batch, &parts, &log_probs);
+        let Some(weights) = weigh(&log_probs) else { return Ok(log_probs) };
+        if !weights.rows().map(<[f32]>::len).eq(log_probs.rows().map(<[f32]>::len)) {
+            let reason = "the weights have not the shape of the log-probabilities".to_owned();
+            return Err(Error::InvalidBatch { reason });
+        }
+
+        let Self { decoder, parameters, gradient, workers, pool, .. } = self;
+        gradient.resize(parameters.len(), 0.0);
+        for worker in workers.iter_mut().take(parts.len()).skip(1) {
+            worker.gradient.resize(parameters.len(), 0.0);
+        }
+        let mut engine_gradient = Some(&mut gradient[..]);
+        let mut jobs: Vec<_> = workers
+            .iter_mut()
+            .zip(&parts)
+            .map(|(Worker { workspace, gradient }, part)| {
+                (workspace, engine_gradient.take().unwrap_or(gradient), scatter(part, &weights))
+            })
+            .collect();
+        pool.install(|| {
+            jobs.par_iter_mut().for_each(|(workspace, gradient, weights)| {
+                decoder.backward(parameters, gradient, weights, keep, workspace);
+            });
+        });
+        for worker in workers.iter_mut().take(parts.len()).skip(1) {
+            add(gradient, &worker.gradient);
+            worker.gradient.fill(0.0);
+        }
+        Ok(log_probs)
+    }
+
+    fn optimizer_step(&mut self, step: &OptimizerStep) -> Result<StepReport> {
+        let Self { decoder, parameters, gradient, optimizer, pool, .. } = self;
+        gradient.resize(parameters.len(), 0.0);
+        let report = pool.install(|| optimizer.step(parameters, gradient, &decoder.layout, step));
+        gradient.fill(0.0);
+        report
+    }
+
+    fn discard_gradient(&mut self) {
+        self.gradient.fill(0.0);
+    }
+
+    fn sample(
+        &mut self,
+        _requests: &[SampleRequest],
+        _settings: &SamplingSettings,
+    ) -> Result<Vec<Vec<Sample>>> {
+        Err(Error::Unsupported { engine: "native", what: "sample" })
+    }
+
+    fn save_weights(&self, _folder: &Path) -> Result<()> {
+        Err(Error::Unsupported { engine: "native", what: "save weights" })
+    }
+
+    fn save_state(&self, _folder: &Path) -> Result<()> {
+        Err(Error::Unsupported { engine: "native", what: "save its state" })
+    }
+
+    fn load_state(&mut self, _folder: &Path) -> Result<()> {
+        Err(Error::Unsupported { engine: "native", what: "load a state" })
+    }
+}
