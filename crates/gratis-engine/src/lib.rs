@@ -6,6 +6,7 @@
 
 #![deny(missing_docs)]
 
+pub mod atomic;
 pub mod batch;
 pub mod config;
 pub mod engine;

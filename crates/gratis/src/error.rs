@@ -75,6 +75,38 @@ pub enum Error {
         /// Responses labelled incorrect.
         n_incorrect: u64,
     },
+    /// There is nothing to do a job with.
+    #[error("no valid example to {purpose}")]
+    NoExamples {
+        /// What the examples are for: `train on`, `score`.
+        purpose: &'static str,
+    },
+    /// The loss or the gradient of a step is NaN or infinite; no parameter was changed by it.
+    #[error("step {step}: the {what} is {value}, in a batch of the problems {problems}")]
+    NonFiniteLoss {
+        /// The step that failed, from 1.
+        step: u64,
+        /// `loss` or `gradient norm`.
+        what: &'static str,
+        /// NaN or an infinity.
+        value: f64,
+        /// The first problems of the batch.
+        problems: String,
+    },
+    /// The folder of a new run holds a run already.
+    #[error("`{path}` holds a run already")]
+    RunExists {
+        /// The run folder.
+        path: PathBuf,
+    },
+    /// A run cannot be resumed because it was started differently.
+    #[error("the run in `{path}` was started with other settings or data: {what} differs")]
+    RunDiffers {
+        /// The run folder.
+        path: PathBuf,
+        /// The first difference.
+        what: String,
+    },
     /// The engine failed.
     #[error(transparent)]
     Engine(#[from] gratis_engine::Error),
@@ -94,6 +126,14 @@ impl Error {
                 "sample more responses per problem or mix in other data; where only pairs are \
                  impossible, an unpaired objective (`ce`, `kto`) still trains",
             ),
+            Self::NonFiniteLoss { .. } => Some(
+                "lower the learning rate, or look at these problems; the checkpoints before this \
+                 step are whole",
+            ),
+            Self::RunExists { .. } => Some("go on with it (`--resume`), or name another folder"),
+            Self::RunDiffers { .. } => {
+                Some("give what the run was started with, or name another folder")
+            }
             _ => None,
         }
     }

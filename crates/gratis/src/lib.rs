@@ -8,12 +8,14 @@
 #![deny(missing_docs)]
 
 pub mod data;
+pub mod encoding;
 pub mod error;
 pub mod numeric;
 pub mod objective;
 pub mod observer;
 pub mod reward;
 pub mod selection;
+pub mod training;
 
 pub use error::{Error, Result};
 pub use observer::{Figure, Observer, Silent};

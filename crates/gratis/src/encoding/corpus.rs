@@ -1,0 +1,140 @@
+//! Prompts and responses as tokens, each distinct one held once.
+//!
+//! Sampling at low temperature repeats itself: in the tiny world three of four responses are
+//! copies. A copy shares its index here, so it is computed once wherever it is used twice.
+
+use std::collections::HashMap;
+
+use sha2::{Digest, Sha256};
+
+use crate::objective::Pair;
+
+/// Prompts and responses as tokens.
+#[derive(Debug, Clone, Default)]
+pub struct Corpus {
+    prompts: Vec<Vec<u32>>,
+    responses: Vec<Response>,
+    prompt_indices: HashMap<Vec<u32>, usize>,
+    response_indices: HashMap<Response, usize>,
+}
+
+/// A response to a prompt of the same [`Corpus`].
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Response {
+    /// Index of the prompt.
+    pub prompt_idx: usize,
+    /// The response's tokens, the one that ends it included; never empty.
+    pub tokens: Vec<u32>,
+}
+
+impl Corpus {
+    /// The index of this prompt, added if it is new.
+    pub fn prompt(&mut self, tokens: &[u32]) -> usize {
+        if let Some(&idx) = self.prompt_indices.get(tokens) {
+            return idx;
+        }
+        let idx = self.prompts.len();
+        self.prompts.push(tokens.to_vec());
+        self.prompt_indices.insert(tokens.to_vec(), idx);
+        idx
+    }
+
+    /// The index of this response to the prompt at `prompt_idx`, added if it is new.
+    pub fn response(&mut self, prompt_idx: usize, tokens: &[u32]) -> usize {
+        let response = Response { prompt_idx, tokens: tokens.to_vec() };
+        if let Some(&idx) = self.response_indices.get(&response) {
+            return idx;
+        }
+        let idx = self.responses.len();
+        self.responses.push(response.clone());
+        self.response_indices.insert(response, idx);
+        idx
+    }
+
+    /// The distinct prompts.
+    pub fn prompts(&self) -> &[Vec<u32>] {
+        &self.prompts
+    }
+
+    /// The distinct responses.
+    pub fn responses(&self) -> &[Response] {
+        &self.responses
+    }
+
+    /// Number of tokens of the prompt and the response at `response_idx` together.
+    pub fn path_len(&self, response_idx: usize) -> usize {
+        let response = &self.responses[response_idx];
+        self.prompts[response.prompt_idx].len() + response.tokens.len()
+    }
+
+    /// SHA-256 over every prompt and response in order, in hexadecimal: the data's part in the key
+    /// of a cache.
+    pub fn digest(&self) -> String {
+        let mut hasher = Sha256::new();
+        let mut add = |tokens: &[u32]| {
+            hasher.update((tokens.len() as u64).to_le_bytes());
+            for token in tokens {
+                hasher.update(token.to_le_bytes());
+            }
+        };
+        for response in &self.responses {
+            add(&self.prompts[response.prompt_idx]);
+            add(&response.tokens);
+        }
+        hex(&hasher.finalize())
+    }
+}
+
+/// What an optimizer batch counts: a response, or a pair for pairwise objectives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Item {
+    /// One response, by its index in the corpus.
+    Response(usize),
+    /// Two responses of one prompt, by their indices in the corpus.
+    Pair(Pair),
+}
+
+impl Item {
+    /// The responses that must be in the same micro-batch.
+    pub fn responses(self) -> impl Iterator<Item = usize> {
+        let (first, second) = match self {
+            Self::Response(idx) => (idx, None),
+            Self::Pair(pair) => (pair.chosen, Some(pair.rejected)),
+        };
+        std::iter::once(first).chain(second)
+    }
+}
+
+/// Bytes in lower-case hexadecimal.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn copies_share_an_index_and_equal_responses_of_other_prompts_do_not() {
+        let mut corpus = Corpus::default();
+        let (a, b) = (corpus.prompt(&[1]), corpus.prompt(&[2]));
+        assert_eq!(corpus.prompt(&[1]), a);
+        let first = corpus.response(a, &[3, 4]);
+        assert_eq!(corpus.response(a, &[3, 4]), first);
+        assert_ne!(corpus.response(b, &[3, 4]), first);
+        assert_eq!(corpus.responses().len(), 2);
+        assert_eq!(corpus.path_len(first), 3);
+    }
+
+    #[test]
+    fn the_digest_sees_where_a_prompt_ends() {
+        let digest = |prompt: &[u32], response: &[u32]| {
+            let mut corpus = Corpus::default();
+            let idx = corpus.prompt(prompt);
+            corpus.response(idx, response);
+            corpus.digest()
+        };
+        assert_ne!(digest(&[1, 2], &[3]), digest(&[1], &[2, 3]));
+        assert_eq!(digest(&[1, 2], &[3]), digest(&[1, 2], &[3]));
+    }
+}

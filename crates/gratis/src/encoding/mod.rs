@@ -1,0 +1,7 @@
+//! From text to what an engine runs: tokens, distinct responses, micro-batches.
+
+pub mod corpus;
+pub mod packing;
+
+pub use corpus::{Corpus, Item, Response};
+pub use packing::{MicroBatch, log_probs, micro_batches};

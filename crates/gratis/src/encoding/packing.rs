@@ -1,0 +1,191 @@
+//! Micro-batches: units cut by a budget of tokens, responses grouped under their prompt.
+//!
+//! The budget counts packed tokens, so a prompt costs its tokens once a micro-batch however many
+//! responses share it.
+
+use std::collections::HashMap;
+
+use gratis_engine::{Engine, PackedBatch};
+
+use super::corpus::{Corpus, Item};
+use crate::error::Result;
+use crate::observer::{Figure, Observer};
+
+/// What goes through the engine at once.
+#[derive(Debug, Clone)]
+pub struct MicroBatch {
+    /// The forest of prompts and responses.
+    pub packed: PackedBatch,
+    /// Index in the corpus of each packed response, in the order of the batch.
+    pub responses: Vec<usize>,
+    /// Which of the given units are in it, by position.
+    pub units: Vec<usize>,
+}
+
+impl MicroBatch {
+    /// Where the response at `response_idx` of the corpus stands in this batch.
+    pub fn row_of(&self) -> HashMap<usize, usize> {
+        self.responses.iter().enumerate().map(|(row, &idx)| (idx, row)).collect()
+    }
+}
+
+/// Cuts `units` into micro-batches of at most `max_tokens` packed tokens; a unit that exceeds the
+/// budget alone is a micro-batch of its own. Units of the same prompt stand together, so that the
+/// prompt and repeated responses are computed once.
+///
+/// # Errors
+/// [`gratis_engine::Error::InvalidBatch`] if a prompt is empty.
+pub fn micro_batches(
+    corpus: &Corpus,
+    units: &[Item],
+    max_tokens: usize,
+) -> Result<Vec<MicroBatch>> {
+    let prompt_of = |idx: usize| corpus.responses()[idx].prompt_idx;
+    let mut order: Vec<usize> = (0..units.len()).collect();
+    order.sort_by_key(|&unit| units[unit].responses().map(prompt_of).next());
+
+    let mut batches = Vec::new();
+    let mut draft = Draft::default();
+    for unit in order {
+        let responses: Vec<usize> = units[unit].responses().collect();
+        if !draft.units.is_empty() && draft.n_tokens_with(corpus, &responses) > max_tokens {
+            batches.push(std::mem::take(&mut draft).finish(corpus)?);
+        }
+        draft.add(corpus, unit, &responses);
+    }
+    if !draft.units.is_empty() {
+        batches.push(draft.finish(corpus)?);
+    }
+    Ok(batches)
+}
+
+/// Log-probabilities of the tokens of every response of `corpus`: `[n_responses][n_tokens]`.
+///
+/// # Errors
+/// Those of the engine.
+pub fn log_probs(
+    engine: &mut dyn Engine,
+    corpus: &Corpus,
+    max_tokens: usize,
+    observer: &mut dyn Observer,
+) -> Result<Vec<Vec<f32>>> {
+    let units: Vec<Item> = (0..corpus.responses().len()).map(Item::Response).collect();
+    let mut all = vec![Vec::new(); units.len()];
+    for batch in micro_batches(corpus, &units, max_tokens)? {
+        let values = engine.log_probs(&batch.packed)?;
+        for (&idx, row) in batch.responses.iter().zip(values.rows()) {
+            all[idx] = row.to_vec();
+        }
+        let figures = [Figure::Amount("tokens", batch.packed.n_tokens() as u64)];
+        observer.advance(batch.responses.len() as u64, &figures);
+    }
+    Ok(all)
+}
+
+/// A micro-batch in the making.
+#[derive(Default)]
+struct Draft {
+    /// Prompts in order of appearance with their distinct responses.
+    groups: Vec<(usize, Vec<usize>)>,
+    units: Vec<usize>,
+    n_tokens: usize,
+}
+
+impl Draft {
+    fn n_tokens_with(&self, corpus: &Corpus, responses: &[usize]) -> usize {
+        let mut new_prompts: Vec<usize> = Vec::new();
+        let mut n_tokens = self.n_tokens;
+        for (nth, &idx) in responses.iter().enumerate() {
+            let response = &corpus.responses()[idx];
+            let group = self.groups.iter().find(|(prompt, _)| *prompt == response.prompt_idx);
+            if group.is_some_and(|(_, known)| known.contains(&idx))
+                || responses[..nth].contains(&idx)
+            {
+                continue;
+            }
+            if group.is_none() && !new_prompts.contains(&response.prompt_idx) {
+                new_prompts.push(response.prompt_idx);
+                n_tokens += corpus.prompts()[response.prompt_idx].len();
+            }
+            n_tokens += response.tokens.len();
+        }
+        n_tokens
+    }
+
+    fn add(&mut self, corpus: &Corpus, unit: usize, responses: &[usize]) {
+        self.n_tokens = self.n_tokens_with(corpus, responses);
+        self.units.push(unit);
+        for &idx in responses {
+            let prompt_idx = corpus.responses()[idx].prompt_idx;
+            let at = self.groups.iter().position(|(prompt, _)| *prompt == prompt_idx);
+            let at = at.unwrap_or_else(|| {
+                self.groups.push((prompt_idx, Vec::new()));
+                self.groups.len() - 1
+            });
+            let known = &mut self.groups[at].1;
+            if !known.contains(&idx) {
+                known.push(idx);
+            }
+        }
+    }
+
+    fn finish(self, corpus: &Corpus) -> Result<MicroBatch> {
+        let tokens_of = |idx: &usize| corpus.responses()[*idx].tokens.as_slice();
+        let groups = self.groups.iter().map(|(prompt_idx, responses)| {
+            (corpus.prompts()[*prompt_idx].as_slice(), responses.iter().map(tokens_of))
+        });
+        let packed = PackedBatch::from_groups(groups)?;
+        let responses = self.groups.iter().flat_map(|(_, responses)| responses).copied().collect();
+        Ok(MicroBatch { packed, responses, units: self.units })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::objective::Pair;
+
+    fn corpus() -> Corpus {
+        let mut corpus = Corpus::default();
+        let (a, b) = (corpus.prompt(&[1, 1, 1]), corpus.prompt(&[2, 2]));
+        for (prompt, response) in [(a, &[3, 4][..]), (b, &[5][..]), (a, &[6][..]), (b, &[7, 7][..])]
+        {
+            corpus.response(prompt, response);
+        }
+        corpus
+    }
+
+    #[test]
+    fn a_prompt_is_packed_once_with_all_its_responses() {
+        let units: Vec<_> = [0, 1, 2, 3, 0].map(Item::Response).to_vec();
+        let batches = micro_batches(&corpus(), &units, 100).expect("valid");
+        assert_eq!(batches.len(), 1);
+        assert_eq!(batches[0].packed.tokens(), [1, 1, 1, 3, 4, 6, 2, 2, 5, 7, 7]);
+        assert_eq!(batches[0].responses, [0, 2, 1, 3]);
+        assert_eq!(batches[0].units, [0, 2, 4, 1, 3]);
+    }
+
+    #[test]
+    fn the_budget_counts_packed_tokens_and_every_unit_is_in_one_batch() {
+        let units: Vec<_> = [0, 1, 2, 3].map(Item::Response).to_vec();
+        for max_tokens in 1..14 {
+            let batches = micro_batches(&corpus(), &units, max_tokens).expect("valid");
+            let mut seen: Vec<_> = batches.iter().flat_map(|batch| batch.units.clone()).collect();
+            seen.sort_unstable();
+            assert_eq!(seen, [0, 1, 2, 3]);
+            for batch in batches {
+                assert!(batch.packed.n_tokens() <= max_tokens || batch.units.len() == 1);
+            }
+        }
+    }
+
+    #[test]
+    fn both_responses_of_a_pair_are_in_one_batch() {
+        let units = [(0, 2), (1, 3)]
+            .map(|(chosen, rejected)| Item::Pair(Pair { chosen, rejected }))
+            .to_vec();
+        let batches = micro_batches(&corpus(), &units, 1).expect("valid");
+        let responses: Vec<_> = batches.into_iter().map(|batch| batch.responses).collect();
+        assert_eq!(responses, [[0, 2], [1, 3]]);
+    }
+}

@@ -1,0 +1,111 @@
+//! A run from its first step, or its last checkpoint, to its end.
+
+use gratis_engine::Engine;
+
+use super::metrics::{Evaluation, StepMetrics};
+use super::run_folder::{Best, Record, RunFolder};
+use super::settings::{CheckpointSettings, OptimizationSettings};
+use super::task::Task;
+use super::trainer::{Trainer, evaluate};
+use crate::error::Result;
+use crate::observer::{Figure, Observer};
+
+/// How a run ended.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Summary {
+    /// Steps taken in all.
+    pub n_steps: u64,
+    /// Steps that had been taken before this run was resumed; 0 for a new one.
+    pub n_resumed: u64,
+    /// The last step, if any was left to take.
+    pub last_step: Option<StepMetrics>,
+    /// The last measurement on the validation split.
+    pub validation: Option<Evaluation>,
+    /// The best measurement on the validation split, by loss.
+    pub best: Option<Best>,
+}
+
+/// Trains to the end. With a run folder, metrics and checkpoints are written, a run that was
+/// stopped goes on from its last checkpoint with the same bits, and the models `model` (last) and
+/// `best` (where there is a validation split) stand there afterwards.
+///
+/// # Errors
+/// Those of [`Trainer::step`] and of the run folder. On [`crate::Error::NonFiniteLoss`] the
+/// checkpoints stay as they are.
+pub fn fit(
+    engine: &mut dyn Engine,
+    task: &mut dyn Task,
+    mut validation: Option<&mut dyn Task>,
+    optimization: &OptimizationSettings,
+    checkpoints: &CheckpointSettings,
+    mut run: Option<&mut RunFolder>,
+    observer: &mut dyn Observer,
+) -> Result<Summary> {
+    checkpoints.validate()?;
+    // Before anything is restored, so that settings are checked first.
+    Trainer::new(optimization, task.items().len(), 0)?;
+    let state = match &mut run {
+        Some(run) => run.resume(engine)?,
+        None => Default::default(),
+    };
+    let mut trainer = Trainer::new(optimization, task.items().len(), state.n_taken)?;
+    let n_steps = trainer.n_steps();
+    let mut summary = Summary {
+        n_steps,
+        n_resumed: state.n_taken,
+        last_step: None,
+        validation: None,
+        best: state.best,
+    };
+    observer.stage("train", Some(n_steps - trainer.n_taken().min(n_steps)));
+
+    while trainer.n_taken() < n_steps {
+        let metrics = trainer.step(engine, task)?;
+        let is_last = metrics.step == n_steps;
+        let is_due = |every: u64| is_last || every > 0 && metrics.step % every == 0;
+
+        observer.advance(1, &figures(&metrics));
+        if let Some(run) = &mut run {
+            run.record(&Record::Step(metrics.clone()))?;
+        }
+        if let Some(validation) = &mut validation
+            && is_due(checkpoints.validate_every)
+        {
+            let measured = evaluate(engine, *validation, optimization.micro_batch_tokens)?;
+            let is_best = summary.best.is_none_or(|best| measured.loss < best.loss);
+            if is_best {
+                summary.best = Some(Best { step: metrics.step, loss: measured.loss });
+            }
+            observer.note(&format!("step {}: validation loss {:.4}", metrics.step, measured.loss));
+            summary.validation = Some(measured.clone());
+            if let Some(run) = &mut run {
+                run.record(&Record::Validation { step: metrics.step, evaluation: measured })?;
+                if is_best {
+                    run.publish(engine, "best")?;
+                }
+            }
+        }
+        if let Some(run) = &run
+            && is_due(checkpoints.checkpoint_every)
+        {
+            run.save_checkpoint(engine, metrics.step, summary.best, checkpoints.keep_last)?;
+        }
+        summary.last_step = Some(metrics);
+    }
+    if let Some(run) = &run {
+        run.publish(engine, "model")?;
+    }
+    Ok(summary)
+}
+
+fn figures(metrics: &StepMetrics) -> Vec<Figure> {
+    let evaluation = &metrics.evaluation;
+    let mut figures = vec![
+        Figure::Amount("tokens", metrics.n_tokens),
+        Figure::Value("loss", evaluation.loss),
+        Figure::Value("learning rate", metrics.learning_rate),
+    ];
+    let accuracy = evaluation.pair_accuracy.or(evaluation.accuracy);
+    figures.extend(accuracy.map(|value| Figure::Value("accuracy", value)));
+    figures
+}

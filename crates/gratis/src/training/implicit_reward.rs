@@ -1,0 +1,231 @@
+//! Implicit process reward models: an objective of the paper on log-ratios (section 3).
+
+use gratis_engine::{Engine, TokenValues};
+
+use super::metrics::Tally;
+use super::settings::OptimizationSettings;
+use super::task::Task;
+use super::trainer::all_batches;
+use crate::encoding::{Corpus, Item, MicroBatch, log_probs};
+use crate::error::Result;
+use crate::objective::{Objective, ObjectiveBatch, Pair, StepLabel};
+use crate::observer::Silent;
+
+/// A response with its outcome label.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RewardExample {
+    /// Index of the response in the corpus.
+    pub response: usize,
+    /// The problem, as errors name it.
+    pub problem: String,
+    /// The outcome label.
+    pub is_correct: bool,
+    /// Labels of the steps, for objectives that need them; otherwise empty.
+    pub steps: Vec<StepLabel>,
+}
+
+/// Learns `r(y) = beta * log pi(y)/pi_ref(y)` from outcome labels.
+#[derive(Debug, Clone)]
+pub struct ImplicitReward {
+    objective: Objective,
+    corpus: Corpus,
+    examples: Vec<RewardExample>,
+    items: Vec<Item>,
+    /// Example that each item's problem, label and step labels are read from; the chosen one of a
+    /// pair.
+    example_of: Vec<usize>,
+    /// Log-probabilities under the reference of each response of the corpus; `None` without a
+    /// reference: the log-ratio is then the log-probability itself.
+    reference: Option<Vec<Vec<f32>>>,
+    /// For KTO: each unit's response under the prompt of the unit before it in its batch.
+    mismatched: Mismatched,
+    n_batch_units: usize,
+    mismatched_log_ratio: f64,
+    micro_batch_tokens: usize,
+}
+
+/// The responses under another problem's prompt, one list an optimizer batch, keyed by the units of
+/// the batch.
+type Mismatched = std::collections::HashMap<Vec<usize>, Vec<usize>>;
+
+impl ImplicitReward {
+    /// A task on labelled responses. `pairs` are indices into `examples` and stay unused where the
+    /// objective is not pairwise. Where the objective couples a batch, the mismatched responses of
+    /// all batches of the run are added to the corpus here, so that the reference sees them once.
+    pub fn new(
+        objective: Objective,
+        mut corpus: Corpus,
+        examples: Vec<RewardExample>,
+        pairs: &[Pair],
+        settings: &OptimizationSettings,
+    ) -> Self {
+        let (items, example_of): (Vec<_>, Vec<_>) = if objective.needs_pairs() {
+            let item = |pair: &Pair| Pair {
+                chosen: examples[pair.chosen].response,
+                rejected: examples[pair.rejected].response,
+            };
+            pairs.iter().map(|pair| (Item::Pair(item(pair)), pair.chosen)).unzip()
+        } else {
+            let items = examples.iter().map(|example| Item::Response(example.response));
+            items.zip(0..).unzip()
+        };
+        let mut mismatched = Mismatched::new();
+        if objective.couples_batch() {
+            // The batches of training, and the whole as one batch for an evaluation.
+            let whole = (0..items.len()).collect();
+            for units in all_batches(settings, items.len()).chain([whole]) {
+                let responses = mismatch(&mut corpus, &items, &units);
+                mismatched.insert(units, responses);
+            }
+        }
+        Self {
+            objective,
+            corpus,
+            examples,
+            items,
+            example_of,
+            reference: None,
+            mismatched,
+            n_batch_units: 0,
+            mismatched_log_ratio: 0.0,
+            micro_batch_tokens: settings.micro_batch_tokens,
+        }
+    }
+
+    /// The same task with the reference's log-probabilities of every response of
+    /// [`Task::corpus`]: `[n_responses][n_tokens]`.
+    #[must_use]
+    pub fn with_reference(mut self, log_probs: Vec<Vec<f32>>) -> Self {
+        self.reference = Some(log_probs);
+        self
+    }
+
+    fn log_ratios(&self, response: usize, log_probs: &[f32]) -> Vec<f64> {
+        match &self.reference {
+            None => log_probs.iter().map(|&lp| f64::from(lp)).collect(),
+            Some(reference) => log_probs
+                .iter()
+                .zip(&reference[response])
+                .map(|(&lp, &lp_ref)| f64::from(lp) - f64::from(lp_ref))
+                .collect(),
+        }
+    }
+
+    /// Mean over the batch of the log-ratio of responses under another problem's prompt.
+    fn estimate_mismatch(&self, engine: &mut dyn Engine, units: &[usize]) -> Result<f64> {
+        let responses = &self.mismatched[units];
+        if responses.is_empty() {
+            return Ok(0.0);
+        }
+        let mut batch = Corpus::default();
+        let in_batch: Vec<usize> = responses
+            .iter()
+            .map(|&idx| {
+                let response = &self.corpus.responses()[idx];
+                let prompt = batch.prompt(&self.corpus.prompts()[response.prompt_idx]);
+                batch.response(prompt, &response.tokens)
+            })
+            .collect();
+        let values = log_probs(engine, &batch, self.micro_batch_tokens, &mut Silent)?;
+        let sums = in_batch
+            .iter()
+            .zip(responses)
+            .map(|(&row, &idx)| self.log_ratios(idx, &values[row]).iter().sum::<f64>());
+        Ok(sums.sum::<f64>() / responses.len() as f64)
+    }
+}
+
+/// The response of each unit under the prompt of the unit before it, the first after the last.
+/// Neighbours of one problem give no mismatch.
+fn mismatch(corpus: &mut Corpus, items: &[Item], units: &[usize]) -> Vec<usize> {
+    let first = |corpus: &Corpus, unit: usize| {
+        let idx = items[unit].responses().next().unwrap_or_default();
+        corpus.responses()[idx].clone()
+    };
+    let mut mismatched = Vec::new();
+    for (nth, &unit) in units.iter().enumerate() {
+        let before = first(corpus, units[(nth + units.len() - 1) % units.len()]);
+        let response = first(corpus, unit);
+        if before.prompt_idx != response.prompt_idx {
+            mismatched.push(corpus.response(before.prompt_idx, &response.tokens));
+        }
+    }
+    mismatched
+}
+
+impl Task for ImplicitReward {
+    fn corpus(&self) -> &Corpus {
+        &self.corpus
+    }
+
+    fn items(&self) -> &[Item] {
+        &self.items
+    }
+
+    fn problem_of(&self, unit: usize) -> &str {
+        &self.examples[self.example_of[unit]].problem
+    }
+
+    fn prepare(&mut self, engine: &mut dyn Engine, units: &[usize]) -> Result<()> {
+        self.n_batch_units = units.len();
+        if self.objective.couples_batch() {
+            self.mismatched_log_ratio = self.estimate_mismatch(engine, units)?;
+        }
+        Ok(())
+    }
+
+    fn weigh(
+        &self,
+        units: &[usize],
+        batch: &MicroBatch,
+        log_probs: &TokenValues,
+        tally: &mut Tally,
+    ) -> Result<TokenValues> {
+        let row_of = batch.row_of();
+        // What the objective sees: one row a unit, so that a response drawn twice counts twice;
+        // with pairs two rows a unit.
+        let mut rows = Vec::new();
+        let mut log_ratios = Vec::new();
+        let mut labels = Vec::new();
+        let mut steps = Vec::new();
+        let mut pairs = Vec::new();
+        for &unit in &batch.units {
+            let unit = units[unit];
+            let example = &self.examples[self.example_of[unit]];
+            if let Item::Pair(_) = self.items[unit] {
+                pairs.push(Pair { chosen: rows.len(), rejected: rows.len() + 1 });
+            }
+            for (nth, idx) in self.items[unit].responses().enumerate() {
+                let row = row_of[&idx];
+                rows.push(row);
+                log_ratios.push(self.log_ratios(idx, log_probs.row(row)));
+                labels.push(if nth == 0 { example.is_correct } else { false });
+                steps.push(example.steps.clone());
+            }
+        }
+        let output = self.objective.evaluate(&ObjectiveBatch {
+            log_ratios: &log_ratios,
+            labels: &labels,
+            pairs: &pairs,
+            n_units: self.n_batch_units,
+            mismatched_log_ratio: self.mismatched_log_ratio,
+            steps: if self.objective.needs_step_labels() { &steps } else { &[] },
+        })?;
+
+        tally.add_loss(output.loss);
+        for (&reward, &is_correct) in output.outcome_rewards.iter().zip(&labels) {
+            tally.add_reward(reward, is_correct);
+        }
+        for pair in &pairs {
+            let reward = |idx: usize| output.outcome_rewards[idx];
+            tally.add_pair(reward(pair.chosen), reward(pair.rejected));
+        }
+        let mut weights = TokenValues::zeros(&batch.packed);
+        for (&row, of_row) in rows.iter().zip(&output.weights) {
+            for (sum, weight) in weights.row_mut(row).iter_mut().zip(of_row) {
+                *sum += *weight as f32;
+            }
+        }
+        Ok(weights)
+    }
+}

@@ -1,0 +1,74 @@
+//! Plain language modelling: the mean negative log-likelihood of the response tokens.
+
+use gratis_engine::{Engine, TokenValues};
+
+use super::metrics::Tally;
+use super::task::Task;
+use crate::encoding::{Corpus, Item, MicroBatch};
+use crate::error::Result;
+
+/// `L = -(1/n) sum_t log pi(y_t | y_<t)` over the `n` response tokens of the optimizer batch.
+///
+/// Which tokens count is a matter of the encoding: a text whose every token counts is a response to
+/// the token that begins a sequence.
+#[derive(Debug, Clone)]
+pub struct LanguageModelling {
+    corpus: Corpus,
+    items: Vec<Item>,
+    /// Name of each unit.
+    names: Vec<String>,
+    /// Response tokens of the optimizer batch.
+    n_batch_tokens: usize,
+}
+
+impl LanguageModelling {
+    /// Learns the responses at these indices of `corpus`, each with the name errors give it.
+    pub fn new(corpus: Corpus, responses: impl IntoIterator<Item = (usize, String)>) -> Self {
+        let (items, names) =
+            responses.into_iter().map(|(idx, name)| (Item::Response(idx), name)).unzip();
+        Self { corpus, items, names, n_batch_tokens: 0 }
+    }
+}
+
+impl Task for LanguageModelling {
+    fn corpus(&self) -> &Corpus {
+        &self.corpus
+    }
+
+    fn items(&self) -> &[Item] {
+        &self.items
+    }
+
+    fn problem_of(&self, unit: usize) -> &str {
+        &self.names[unit]
+    }
+
+    fn prepare(&mut self, _: &mut dyn Engine, units: &[usize]) -> Result<()> {
+        let responses = units.iter().flat_map(|&unit| self.items[unit].responses());
+        self.n_batch_tokens = responses.map(|idx| self.corpus.responses()[idx].tokens.len()).sum();
+        Ok(())
+    }
+
+    fn weigh(
+        &self,
+        units: &[usize],
+        batch: &MicroBatch,
+        log_probs: &TokenValues,
+        tally: &mut Tally,
+    ) -> Result<TokenValues> {
+        let rows = batch.row_of();
+        let mut weights = TokenValues::zeros(&batch.packed);
+        let n_tokens = self.n_batch_tokens as f64;
+        for &unit in &batch.units {
+            for idx in self.items[units[unit]].responses() {
+                let row = rows[&idx];
+                let log_prob: f64 = log_probs.row(row).iter().map(|&lp| f64::from(lp)).sum();
+                tally.add_loss(-log_prob / n_tokens);
+                for weight in weights.row_mut(row) {
+                    *weight -= (1.0 / n_tokens) as f32;
+                }
+            }
+        }
+        Ok(weights)
+    }
+}

@@ -1,0 +1,27 @@
+//! Training: one loop for language models and implicit process reward models (paper section 3).
+//!
+//! The loop ([`Trainer`]) knows epochs, micro-batches, the learning rate and AdamW. What is learnt
+//! is a [`Task`]: it holds the responses and answers a micro-batch's log-probabilities with their
+//! weights `w_t = dL/dlog pi(y_t|y_<t)`. There are two: [`LanguageModelling`], whose weights are
+//! constant, and [`ImplicitReward`], whose weights an objective of the paper gives.
+//! [`fit`] drives a trainer through validation and checkpoints to the end.
+
+mod fit;
+mod implicit_reward;
+mod language_modelling;
+mod metrics;
+mod reference;
+mod run_folder;
+mod settings;
+mod task;
+mod trainer;
+
+pub use fit::{Summary, fit};
+pub use implicit_reward::{ImplicitReward, RewardExample};
+pub use language_modelling::LanguageModelling;
+pub use metrics::{Evaluation, StepMetrics, Tally};
+pub use reference::reference_log_probs;
+pub use run_folder::{Best, Companion, OnExisting, RunFolder};
+pub use settings::{CheckpointSettings, Decay, OptimizationSettings};
+pub use task::Task;
+pub use trainer::{Trainer, evaluate};

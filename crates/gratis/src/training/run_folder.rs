@@ -1,0 +1,292 @@
+//! The folder of a run: configuration, metrics, checkpoints to resume from, and the models.
+//!
+//! ```text
+//! config.toml                   the resolved configuration, whole
+//! metrics.jsonl                 one line a step or validation
+//! checkpoints/step-00000100/    weights, both moments and the state of the trainer
+//! best/  model/                 Hugging Face folders: best on validation, and after the last step
+//! ```
+//! Whatever is here is whole: folders and files are written under a hidden name and then renamed.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+
+use gratis_engine::{Engine, atomic};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::metrics::{Evaluation, StepMetrics};
+use crate::encoding::corpus::hex;
+use crate::error::{Error, Result};
+
+/// Version of the trainer's state in a checkpoint.
+const VERSION: u32 = 1;
+const CONFIG: &str = "config.toml";
+const METRICS: &str = "metrics.jsonl";
+const CHECKPOINTS: &str = "checkpoints";
+const STATE: &str = "trainer.json";
+
+/// What to do with a folder that holds a run already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnExisting {
+    /// Refuse.
+    Fail,
+    /// Go on from its last checkpoint, or from the start if there is none.
+    Resume,
+}
+
+/// A file that stands beside the weights of a model: of the tokenizer, or `gratis.json`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Companion {
+    /// File name.
+    pub name: String,
+    /// Content.
+    pub bytes: Vec<u8>,
+}
+
+/// The best validation so far.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Best {
+    /// Step after which it was measured.
+    pub step: u64,
+    /// Loss on the validation split.
+    pub loss: f64,
+}
+
+/// What a checkpoint holds beside the engine's state.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct TrainerState {
+    version: u32,
+    /// Hash of the configuration and the data.
+    run_hash: String,
+    /// Steps taken.
+    pub(super) n_taken: u64,
+    /// The best validation so far.
+    pub(super) best: Option<Best>,
+}
+
+/// A line of `metrics.jsonl`.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub(super) enum Record {
+    /// An optimizer step.
+    Step(StepMetrics),
+    /// A measurement on the validation split.
+    Validation {
+        /// Steps taken before it.
+        step: u64,
+        /// Loss and rewards.
+        #[serde(flatten)]
+        evaluation: Evaluation,
+    },
+}
+
+impl Record {
+    fn step(&self) -> u64 {
+        match self {
+            Self::Step(metrics) => metrics.step,
+            Self::Validation { step, .. } => *step,
+        }
+    }
+}
+
+/// The folder of a run.
+#[derive(Debug)]
+pub struct RunFolder {
+    path: PathBuf,
+    run_hash: String,
+    companions: Vec<Companion>,
+    metrics: Option<fs::File>,
+}
+
+impl RunFolder {
+    /// Makes the folder, or takes up the run that is in it. `config` is the resolved configuration
+    /// and `data_hash` names the data: a run is only resumed with both unchanged.
+    ///
+    /// # Errors
+    /// [`Error::RunExists`], [`Error::RunDiffers`], [`Error::Io`].
+    pub fn open(
+        path: &Path,
+        config: &str,
+        data_hash: &str,
+        companions: Vec<Companion>,
+        on_existing: OnExisting,
+    ) -> Result<Self> {
+        let config_path = path.join(CONFIG);
+        if config_path.exists() {
+            if on_existing == OnExisting::Fail {
+                return Err(Error::RunExists { path: path.to_owned() });
+            }
+            let known =
+                fs::read_to_string(&config_path).map_err(Error::io("read", &config_path))?;
+            if let Some(line) = first_difference(&known, config) {
+                return Err(Error::RunDiffers { path: path.to_owned(), what: line });
+            }
+        }
+        let checkpoints = path.join(CHECKPOINTS);
+        fs::create_dir_all(&checkpoints).map_err(Error::io("create", &checkpoints))?;
+        remove_drafts(path)?;
+        remove_drafts(&checkpoints)?;
+        atomic::write(&config_path, config.as_bytes())?;
+        let mut hasher = Sha256::new();
+        hasher.update(config);
+        hasher.update(data_hash);
+        let run_hash = hex(&hasher.finalize());
+        Ok(Self { path: path.to_owned(), run_hash, companions, metrics: None })
+    }
+
+    /// Restores `engine` to the newest checkpoint and cuts the metrics back to it; without a
+    /// checkpoint the run starts from the beginning.
+    pub(super) fn resume(&mut self, engine: &mut dyn Engine) -> Result<TrainerState> {
+        let state = match self.checkpoints()?.pop() {
+            None => TrainerState::default(),
+            Some(folder) => {
+                let state = self.read_state(&folder)?;
+                engine.load_state(&folder)?;
+                state
+            }
+        };
+        self.cut_metrics(state.n_taken)?;
+        Ok(state)
+    }
+
+    /// Appends a line to the metrics.
+    pub(super) fn record(&mut self, record: &Record) -> Result<()> {
+        let path = self.path.join(METRICS);
+        let file = match &mut self.metrics {
+            Some(file) => file,
+            none => {
+                let file = fs::OpenOptions::new().create(true).append(true).open(&path);
+                none.insert(file.map_err(Error::io("open", &path))?)
+            }
+        };
+        // One write a line: a kill leaves at most the last line torn, and resuming cuts it off.
+        let line = format!("{}\n", serde_json::json!(record));
+        file.write_all(line.as_bytes()).map_err(Error::io("write", &path))
+    }
+
+    /// Writes a checkpoint and removes all but the `keep_last` newest.
+    pub(super) fn save_checkpoint(
+        &self,
+        engine: &dyn Engine,
+        n_taken: u64,
+        best: Option<Best>,
+        keep_last: usize,
+    ) -> Result<()> {
+        let state =
+            TrainerState { version: VERSION, run_hash: self.run_hash.clone(), n_taken, best };
+        let name = format!("step-{n_taken:08}");
+        let text = serde_json::json!(state).to_string();
+        atomic::write_folder(&self.path.join(CHECKPOINTS).join(name), |folder| {
+            engine.save_state(folder)?;
+            Ok::<_, Error>(atomic::write(&folder.join(STATE), text.as_bytes())?)
+        })?;
+        let checkpoints = self.checkpoints()?;
+        let n_old = checkpoints.len().saturating_sub(keep_last);
+        for folder in &checkpoints[..n_old] {
+            fs::remove_dir_all(folder).map_err(Error::io("remove", folder))?;
+        }
+        Ok(())
+    }
+
+    /// Writes the weights with their companions as the model folder `name`.
+    pub(super) fn publish(&self, engine: &dyn Engine, name: &str) -> Result<()> {
+        atomic::write_folder(&self.path.join(name), |folder| {
+            engine.save_weights(folder)?;
+            for companion in &self.companions {
+                atomic::write(&folder.join(&companion.name), &companion.bytes)?;
+            }
+            Ok(())
+        })
+    }
+
+    /// The checkpoints, oldest first.
+    fn checkpoints(&self) -> Result<Vec<PathBuf>> {
+        let folder = self.path.join(CHECKPOINTS);
+        let entries = fs::read_dir(&folder).map_err(Error::io("read", &folder))?;
+        let mut found: Vec<PathBuf> = entries
+            .filter_map(|entry| Some(entry.ok()?.path()))
+            .filter(|path| {
+                let name = path.file_name().unwrap_or_default().to_string_lossy();
+                name.starts_with("step-") && path.join(STATE).exists()
+            })
+            .collect();
+        found.sort();
+        Ok(found)
+    }
+
+    fn read_state(&self, folder: &Path) -> Result<TrainerState> {
+        let path = folder.join(STATE);
+        let bytes = fs::read(&path).map_err(Error::io("read", &path))?;
+        let state: TrainerState =
+            serde_json::from_slice(&bytes).map_err(|error| Error::InvalidFile {
+                path: path.clone(),
+                expected: "the state of a trainer".to_owned(),
+                got: error.to_string(),
+            })?;
+        if state.version != VERSION {
+            return Err(Error::InvalidFile {
+                path,
+                expected: format!("version {VERSION}"),
+                got: format!("version {}", state.version),
+            });
+        }
+        if state.run_hash != self.run_hash {
+            let what = "the data or the starting weights".to_owned();
+            return Err(Error::RunDiffers { path: self.path.clone(), what });
+        }
+        Ok(state)
+    }
+
+    /// Keeps the whole lines of the metrics up to step `n_taken`.
+    fn cut_metrics(&mut self, n_taken: u64) -> Result<()> {
+        self.metrics = None;
+        let path = self.path.join(METRICS);
+        let Ok(file) = fs::File::open(&path) else { return Ok(()) };
+        let mut kept = String::new();
+        for line in BufReader::new(file).lines() {
+            let line = line.map_err(Error::io("read", &path))?;
+            match serde_json::from_str::<Record>(&line) {
+                Ok(record) if record.step() <= n_taken => kept.push_str(&format!("{line}\n")),
+                _ => break,
+            }
+        }
+        Ok(atomic::write(&path, kept.as_bytes())?)
+    }
+}
+
+/// Removes the hidden drafts that a killed run left in `folder`.
+fn remove_drafts(folder: &Path) -> Result<()> {
+    for entry in fs::read_dir(folder).map_err(Error::io("read", folder))?.flatten() {
+        let (name, path) = (entry.file_name(), entry.path());
+        let drafts = [".step-", ".best.", ".model.", ".config.toml.", ".metrics.jsonl."];
+        if drafts.iter().any(|prefix| name.to_string_lossy().starts_with(prefix)) {
+            let removed =
+                if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+            removed.map_err(Error::io("remove", &path))?;
+        }
+    }
+    Ok(())
+}
+
+/// The first line of `new` that `old` has not, or the other way round.
+fn first_difference(old: &str, new: &str) -> Option<String> {
+    let missing = |from: &str, other: &str| {
+        from.lines().find(|line| !other.lines().any(|known| known == *line)).map(str::to_owned)
+    };
+    missing(old, new).or_else(|| missing(new, old)).map(|line| format!("`{line}`"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_difference_is_named_by_its_line() {
+        assert_eq!(first_difference("a = 1\nb = 2\n", "a = 1\nb = 2\n"), None);
+        assert_eq!(first_difference("a = 1\n", "a = 2\n").as_deref(), Some("`a = 1`"));
+    }
+}

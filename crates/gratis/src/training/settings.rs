@@ -1,0 +1,240 @@
+//! What can be chosen about optimization and checkpoints.
+
+use gratis_engine::{OptimizerStep, Schedule};
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+
+/// How the learning rate falls after the warm-up.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
+#[serde(rename_all = "snake_case")]
+pub enum Decay {
+    /// Half a cosine down to the floor.
+    #[default]
+    Cosine,
+    /// A straight line down to the floor.
+    Linear,
+    /// Not at all.
+    Constant,
+}
+
+impl From<Decay> for gratis_engine::Decay {
+    fn from(decay: Decay) -> Self {
+        match decay {
+            Decay::Cosine => Self::Cosine,
+            Decay::Linear => Self::Linear,
+            Decay::Constant => Self::Constant,
+        }
+    }
+}
+
+/// How a model is optimized. The defaults are those of the authors' recipe but for the learning
+/// rate, which is of an 8-billion-parameter model there (5e-7).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "clap", derive(clap::Args))]
+#[serde(deny_unknown_fields, default)]
+pub struct OptimizationSettings {
+    /// Passes over the data.
+    #[cfg_attr(feature = "clap", arg(long, default_value_t = Self::default().epochs))]
+    pub epochs: usize,
+    /// Stop after this many optimizer steps, whatever the epochs; 0 for no bound.
+    #[cfg_attr(feature = "clap", arg(long, default_value_t = Self::default().max_steps))]
+    pub max_steps: u64,
+    /// Responses (pairs, where the objective is pairwise) in an optimizer step.
+    #[cfg_attr(feature = "clap", arg(long, default_value_t = Self::default().batch_size))]
+    pub batch_size: usize,
+    /// Highest learning rate.
+    #[cfg_attr(feature = "clap", arg(long, default_value_t = Self::default().learning_rate))]
+    pub learning_rate: f64,
+    /// Share of the steps over which the learning rate rises from 0.
+    #[cfg_attr(feature = "clap", arg(long, default_value_t = Self::default().warmup))]
+    pub warmup: f64,
+    /// How the learning rate falls afterwards.
+    #[cfg_attr(feature = "clap", arg(long, value_enum, default_value_t = Self::default().decay))]
+    pub decay: Decay,
+    /// Lowest learning rate after the warm-up, as a share of the highest.
+    #[cfg_attr(feature = "clap", arg(long, default_value_t = Self::default().floor))]
+    pub floor: f64,
+    /// AdamW's decay of the first moment.
+    #[cfg_attr(feature = "clap", arg(long, default_value_t = Self::default().beta1))]
+    pub beta1: f64,
+    /// AdamW's decay of the second moment.
+    #[cfg_attr(feature = "clap", arg(long, default_value_t = Self::default().beta2))]
+    pub beta2: f64,
+    /// AdamW's decoupled weight decay.
+    #[cfg_attr(feature = "clap", arg(long, default_value_t = Self::default().weight_decay))]
+    pub weight_decay: f64,
+    /// The gradient is scaled down to this global norm; 0 for no clipping.
+    #[cfg_attr(feature = "clap", arg(long, default_value_t = Self::default().clip))]
+    pub clip: f64,
+    /// Tokens in a micro-batch: bounds the memory, changes no result beyond rounding.
+    #[cfg_attr(feature = "clap", arg(long, default_value_t = Self::default().micro_batch_tokens))]
+    pub micro_batch_tokens: usize,
+    /// Seed of the order of the data (and of the split, and of new weights).
+    #[cfg_attr(feature = "clap", arg(long, default_value_t = Self::default().seed))]
+    pub seed: u64,
+}
+
+impl Default for OptimizationSettings {
+    fn default() -> Self {
+        Self {
+            epochs: 1,
+            max_steps: 0,
+            batch_size: 64,
+            learning_rate: 1e-3,
+            warmup: 0.03,
+            decay: Decay::Cosine,
+            floor: 0.1,
+            beta1: 0.9,
+            beta2: 0.95,
+            weight_decay: 0.0,
+            clip: 1.0,
+            micro_batch_tokens: 4096,
+            seed: 0,
+        }
+    }
+}
+
+/// AdamW's usual guard against a division by zero.
+const ADAM_EPSILON: f64 = 1e-8;
+
+impl OptimizationSettings {
+    /// Number of optimizer steps for `n_units` units.
+    pub fn n_steps(&self, n_units: usize) -> u64 {
+        let n_steps = (self.epochs * n_units.div_ceil(self.batch_size)) as u64;
+        if self.max_steps == 0 { n_steps } else { n_steps.min(self.max_steps) }
+    }
+
+    /// Learning rate of step `step` (from 0) of `n_steps`: a linear warm-up over
+    /// `ceil(warmup * n_steps)` steps that ends at the highest rate, then the decay to the floor.
+    pub fn learning_rate_at(&self, step: u64, n_steps: u64) -> f64 {
+        let schedule = Schedule {
+            peak: self.learning_rate,
+            n_warm_up_steps: (self.warmup * n_steps as f64).ceil() as u64,
+            n_steps,
+            decay: self.decay.into(),
+            floor: self.floor,
+        };
+        schedule.learning_rate(step)
+    }
+
+    /// The optimizer step at this learning rate.
+    pub fn optimizer_step(&self, learning_rate: f64) -> OptimizerStep {
+        OptimizerStep {
+            learning_rate,
+            beta1: self.beta1,
+            beta2: self.beta2,
+            epsilon: ADAM_EPSILON,
+            weight_decay: self.weight_decay,
+            max_gradient_norm: (self.clip > 0.0).then_some(self.clip),
+        }
+    }
+
+    /// Checks the settings.
+    ///
+    /// # Errors
+    /// [`Error::InvalidSetting`] names the first one outside its domain.
+    pub fn validate(&self) -> Result<()> {
+        let positive = [
+            ("epochs", self.epochs),
+            ("batch_size", self.batch_size),
+            ("micro_batch_tokens", self.micro_batch_tokens),
+        ];
+        for (field, value) in positive {
+            if value == 0 {
+                return Err(Error::setting(field, "at least 1", value));
+            }
+        }
+        if !(self.learning_rate > 0.0 && self.learning_rate.is_finite()) {
+            let expected = "a finite number above 0";
+            return Err(Error::setting("learning_rate", expected, self.learning_rate));
+        }
+        for (field, value) in [("warmup", self.warmup), ("floor", self.floor)] {
+            if !(0.0..=1.0).contains(&value) {
+                return Err(Error::setting(field, "within 0..=1", value));
+            }
+        }
+        for (field, value) in [("beta1", self.beta1), ("beta2", self.beta2)] {
+            if !(0.0..1.0).contains(&value) {
+                return Err(Error::setting(field, "within 0..1", value));
+            }
+        }
+        for (field, value) in [("weight_decay", self.weight_decay), ("clip", self.clip)] {
+            if !(value >= 0.0 && value.is_finite()) {
+                return Err(Error::setting(field, "a finite number, 0 or more", value));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// When a run is saved and measured.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "clap", derive(clap::Args))]
+#[serde(deny_unknown_fields, default)]
+pub struct CheckpointSettings {
+    /// Steps between two checkpoints; 0 for none but the last.
+    #[cfg_attr(feature = "clap", arg(long, default_value_t = Self::default().checkpoint_every))]
+    pub checkpoint_every: u64,
+    /// How many of the newest checkpoints stay.
+    #[cfg_attr(feature = "clap", arg(long, default_value_t = Self::default().keep_last))]
+    pub keep_last: usize,
+    /// Steps between two measurements on the validation split; 0 for only the last.
+    #[cfg_attr(feature = "clap", arg(long, default_value_t = Self::default().validate_every))]
+    pub validate_every: u64,
+}
+
+impl Default for CheckpointSettings {
+    fn default() -> Self {
+        Self { checkpoint_every: 100, keep_last: 2, validate_every: 100 }
+    }
+}
+
+impl CheckpointSettings {
+    /// Checks the settings.
+    ///
+    /// # Errors
+    /// [`Error::InvalidSetting`] if no checkpoint would be kept.
+    pub fn validate(&self) -> Result<()> {
+        if self.keep_last == 0 {
+            return Err(Error::setting("keep_last", "at least 1", 0));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_learning_rate_rises_over_the_warmup_and_falls_to_the_floor() {
+        let settings = OptimizationSettings {
+            learning_rate: 1.0,
+            warmup: 0.2,
+            floor: 0.1,
+            ..OptimizationSettings::default()
+        };
+        for decay in [Decay::Cosine, Decay::Linear] {
+            let settings = OptimizationSettings { decay, ..settings.clone() };
+            let rates: Vec<_> = (0..10).map(|step| settings.learning_rate_at(step, 10)).collect();
+            assert_eq!(&rates[..3], [0.5, 1.0, 1.0]);
+            assert!(rates[2..].windows(2).all(|pair| pair[1] < pair[0]), "{rates:?}");
+            assert!(rates[9] > 0.1 && (settings.learning_rate_at(10, 10) - 0.1).abs() < 1e-12);
+        }
+    }
+
+    #[test]
+    fn an_unknown_field_is_an_error() {
+        let error = toml::from_str::<OptimizationSettings>("epoch = 3").expect_err("unknown");
+        assert!(error.to_string().contains("unknown field `epoch`"), "{error}");
+    }
+
+    #[test]
+    fn a_setting_outside_its_domain_is_named() {
+        let settings = OptimizationSettings { warmup: 1.5, ..OptimizationSettings::default() };
+        let error = settings.validate().expect_err("outside");
+        assert_eq!(error.to_string(), "`warmup` should be within 0..=1, got `1.5`");
+    }
+}

@@ -1,0 +1,206 @@
+//! The training loop: one optimizer step at a time.
+
+use gratis_engine::Engine;
+use rand::SeedableRng;
+use rand::seq::SliceRandom;
+use rand_chacha::ChaCha8Rng;
+
+use super::metrics::{Evaluation, StepMetrics, Tally};
+use super::settings::OptimizationSettings;
+use super::task::Task;
+use crate::encoding::{Item, micro_batches};
+use crate::error::{Error, Result};
+
+/// How many problems an error about a batch names.
+const N_PROBLEMS_NAMED: usize = 8;
+
+/// Takes optimizer steps on a [`Task`]. Its whole state is the number of steps taken: the order of
+/// the data follows from the seed, so that a run can go on from any step.
+#[derive(Debug, Clone)]
+pub struct Trainer {
+    settings: OptimizationSettings,
+    n_units: usize,
+    n_taken: u64,
+    epoch_order: (usize, Vec<usize>),
+}
+
+impl Trainer {
+    /// A trainer for `n_units` units that has taken `n_taken` steps.
+    ///
+    /// # Errors
+    /// [`Error::InvalidSetting`], and [`Error::NoExamples`] if there is nothing to train on.
+    pub fn new(settings: &OptimizationSettings, n_units: usize, n_taken: u64) -> Result<Self> {
+        settings.validate()?;
+        if n_units == 0 {
+            return Err(Error::NoExamples { purpose: "train on" });
+        }
+        let epoch_order = (0, epoch_order(settings.seed, 0, n_units));
+        Ok(Self { settings: settings.clone(), n_units, n_taken, epoch_order })
+    }
+
+    /// Steps taken.
+    pub fn n_taken(&self) -> u64 {
+        self.n_taken
+    }
+
+    /// Steps from the first to the last.
+    pub fn n_steps(&self) -> u64 {
+        self.settings.n_steps(self.n_units)
+    }
+
+    /// Takes the next step.
+    ///
+    /// # Errors
+    /// [`Error::NonFiniteLoss`] if the loss or the gradient is NaN or infinite: the parameters are
+    /// then what they were before the step. Otherwise those of the engine and the task.
+    pub fn step(&mut self, engine: &mut dyn Engine, task: &mut dyn Task) -> Result<StepMetrics> {
+        let learning_rate = self.settings.learning_rate_at(self.n_taken, self.n_steps());
+        let (epoch, units) = self.next_batch();
+        let non_finite = |task: &dyn Task, what, value| Error::NonFiniteLoss {
+            step: self.n_taken + 1,
+            what,
+            value,
+            problems: problems_of(task, &units),
+        };
+
+        // Accumulate the gradient of the batch, micro-batch by micro-batch.
+        task.prepare(engine, &units)?;
+        let items: Vec<Item> = units.iter().map(|&unit| task.items()[unit]).collect();
+        let mut tally = Tally::default();
+        let mut n_tokens = 0;
+        for batch in micro_batches(task.corpus(), &items, self.settings.micro_batch_tokens)? {
+            let mut failure = None;
+            let mut weigh = |log_probs: &_| {
+                let weights = task.weigh(&units, &batch, log_probs, &mut tally);
+                weights
+                    .map_err(|error| failure = Some(error))
+                    .ok()
+                    .filter(|_| tally.loss().is_finite())
+            };
+            let passed = engine.forward_backward(&batch.packed, &mut weigh);
+            if let (Err(error), _) | (_, Some(error)) = (passed.map_err(Error::from), failure) {
+                engine.discard_gradient();
+                return Err(error);
+            }
+            if !tally.loss().is_finite() {
+                engine.discard_gradient();
+                return Err(non_finite(task, "loss", tally.loss()));
+            }
+            n_tokens += batch.packed.n_tokens() as u64;
+        }
+
+        // Clip and step.
+        let report = match engine.optimizer_step(&self.settings.optimizer_step(learning_rate)) {
+            Err(gratis_engine::Error::NonFiniteGradient { norm }) => {
+                return Err(non_finite(task, "gradient norm", norm));
+            }
+            report => report?,
+        };
+        self.n_taken += 1;
+        Ok(StepMetrics {
+            step: self.n_taken,
+            epoch,
+            evaluation: tally.evaluation(),
+            gradient_norm: report.gradient_norm,
+            learning_rate,
+            n_tokens,
+        })
+    }
+
+    /// The epoch and the units of the next batch.
+    fn next_batch(&mut self) -> (usize, Vec<usize>) {
+        let batches_per_epoch = self.n_units.div_ceil(self.settings.batch_size);
+        let epoch = self.n_taken as usize / batches_per_epoch;
+        if self.epoch_order.0 != epoch {
+            self.epoch_order = (epoch, epoch_order(self.settings.seed, epoch, self.n_units));
+        }
+        let batch = self.n_taken as usize % batches_per_epoch;
+        let units = self.epoch_order.1.chunks(self.settings.batch_size).nth(batch);
+        (epoch, units.unwrap_or_default().to_vec())
+    }
+}
+
+/// The units of every optimizer batch of a run, in order.
+pub(super) fn all_batches(
+    settings: &OptimizationSettings,
+    n_units: usize,
+) -> impl Iterator<Item = Vec<usize>> {
+    let n_steps = settings.n_steps(n_units) as usize;
+    (0..settings.epochs)
+        .flat_map(move |epoch| {
+            let order = epoch_order(settings.seed, epoch, n_units);
+            order.chunks(settings.batch_size).map(<[usize]>::to_vec).collect::<Vec<_>>()
+        })
+        .take(n_steps)
+}
+
+/// The loss and the figures of a whole task as one batch, without a gradient.
+///
+/// # Errors
+/// Those of the engine and the task.
+pub fn evaluate(
+    engine: &mut dyn Engine,
+    task: &mut dyn Task,
+    micro_batch_tokens: usize,
+) -> Result<Evaluation> {
+    let units: Vec<usize> = (0..task.items().len()).collect();
+    task.prepare(engine, &units)?;
+    let mut tally = Tally::default();
+    for batch in micro_batches(task.corpus(), task.items(), micro_batch_tokens)? {
+        let log_probs = engine.log_probs(&batch.packed)?;
+        task.weigh(&units, &batch, &log_probs, &mut tally)?;
+    }
+    Ok(tally.evaluation())
+}
+
+fn epoch_order(seed: u64, epoch: usize, n_units: usize) -> Vec<usize> {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    rng.set_stream(epoch as u64);
+    let mut order: Vec<usize> = (0..n_units).collect();
+    order.shuffle(&mut rng);
+    order
+}
+
+fn problems_of(task: &dyn Task, units: &[usize]) -> String {
+    let mut names: Vec<&str> = Vec::new();
+    for &unit in units {
+        let name = task.problem_of(unit);
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    let shown = names.iter().take(N_PROBLEMS_NAMED).map(|name| format!("`{name}`"));
+    let mut text = shown.collect::<Vec<_>>().join(", ");
+    if names.len() > N_PROBLEMS_NAMED {
+        text.push_str(&format!(" and {} more", names.len() - N_PROBLEMS_NAMED));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_epoch_is_a_permutation_of_its_own() {
+        let orders = [(0, 0), (0, 1), (1, 0)].map(|(seed, epoch)| epoch_order(seed, epoch, 50));
+        for order in &orders {
+            let mut sorted = order.clone();
+            sorted.sort_unstable();
+            assert_eq!(sorted, (0..50).collect::<Vec<_>>());
+        }
+        assert!(orders[0] != orders[1] && orders[0] != orders[2]);
+    }
+
+    #[test]
+    fn a_trainer_that_starts_late_sees_the_same_batches() {
+        let settings =
+            OptimizationSettings { batch_size: 3, epochs: 3, ..OptimizationSettings::default() };
+        let batches: Vec<_> = all_batches(&settings, 10).collect();
+        assert_eq!(batches.len(), 12);
+        for (step, batch) in batches.iter().enumerate() {
+            let mut trainer = Trainer::new(&settings, 10, step as u64).expect("valid");
+            assert_eq!(trainer.next_batch(), (step / 4, batch.clone()));
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! An engine that is a table: a bigram model with an exact gradient.
+//!
+//! `log pi(y_t | y_<t) = theta[y_{t-1}][y_t] - log sum_v exp(theta[y_{t-1}][v])`. It shows that
+//! training needs nothing of a model beyond the [`Engine`] trait, and trains in microseconds.
+
+use std::path::Path;
+
+use gratis_engine::{
+    Engine, EngineDescription, Error, FinishReason, OptimizerStep, PackedBatch, Result, Sample,
+    SampleRequest, SamplingSettings, StepReport, TokenValues, atomic,
+};
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+const CONTEXT_LENGTH: usize = 64;
+
+/// A bigram model over `n_vocab` tokens.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct TabularEngine {
+    n_vocab: usize,
+    /// `[previous token, token]`.
+    pub(crate) theta: Vec<f64>,
+    gradient: Vec<f64>,
+    first: Vec<f64>,
+    second: Vec<f64>,
+    n_steps: u64,
+}
+
+impl TabularEngine {
+    /// All continuations equally likely.
+    pub(crate) fn uniform(n_vocab: usize) -> Self {
+        let zeros = vec![0.0; n_vocab * n_vocab];
+        Self {
+            n_vocab,
+            theta: zeros.clone(),
+            gradient: zeros.clone(),
+            first: zeros.clone(),
+            second: zeros,
+            n_steps: 0,
+        }
+    }
+
+    fn log_softmax(&self, previous: u32) -> Vec<f64> {
+        let start = previous as usize * self.n_vocab;
+        let row = &self.theta[start..start + self.n_vocab];
+        let max = row.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        let log_sum = max + row.iter().map(|x| (x - max).exp()).sum::<f64>().ln();
+        row.iter().map(|x| x - log_sum).collect()
+    }
+
+    /// Previous token and token of each response token, response after response.
+    fn transitions(batch: &PackedBatch) -> Vec<Vec<(u32, u32)>> {
+        let of_response = |&idx| {
+            let previous = batch.predicting_row(idx).expect("a response has a parent");
+            let tokens = &batch.tokens()[batch.segment(idx).rows()];
+            let before = std::iter::once(batch.tokens()[previous]).chain(tokens.iter().copied());
+            before.zip(tokens.iter().copied()).collect()
+        };
+        batch.responses().iter().map(of_response).collect()
+    }
+}
+
+impl Engine for TabularEngine {
+    fn describe(&self) -> EngineDescription {
+        EngineDescription {
+            architecture: "Tabular".to_owned(),
+            n_parameters: self.theta.len(),
+            vocab_size: self.n_vocab,
+            context_length: CONTEXT_LENGTH,
+        }
+    }
+
+    fn log_probs(&mut self, batch: &PackedBatch) -> Result<TokenValues> {
+        if batch.longest_path() > CONTEXT_LENGTH {
+            let n_tokens = batch.longest_path();
+            return Err(Error::ContextOverflow { n_tokens, context_length: CONTEXT_LENGTH });
+        }
+        let mut values = TokenValues::default();
+        for transitions in Self::transitions(batch) {
+            let lp =
+                |&(before, token): &(u32, u32)| self.log_softmax(before)[token as usize] as f32;
+            values.push(&transitions.iter().map(lp).collect::<Vec<_>>());
+        }
+        Ok(values)
+    }
+
+    fn forward_backward(
+        &mut self,
+        batch: &PackedBatch,
+        weigh: &mut dyn FnMut(&TokenValues) -> Option<TokenValues>,
+    ) -> Result<TokenValues> {
+        let log_probs = self.log_probs(batch)?;
+        let Some(weights) = weigh(&log_probs) else { return Ok(log_probs) };
+        for (transitions, weights) in Self::transitions(batch).iter().zip(weights.rows()) {
+            for (&(before, token), &weight) in transitions.iter().zip(weights) {
+                let start = before as usize * self.n_vocab;
+                for (v, lp) in self.log_softmax(before).iter().enumerate() {
+                    let indicator = f64::from(u8::from(v == token as usize));
+                    self.gradient[start + v] += f64::from(weight) * (indicator - lp.exp());
+                }
+            }
+        }
+        Ok(log_probs)
+    }
+
+    fn optimizer_step(&mut self, step: &OptimizerStep) -> Result<StepReport> {
+        let gradient = std::mem::replace(&mut self.gradient, vec![0.0; self.theta.len()]);
+        let norm = gradient.iter().map(|g| g * g).sum::<f64>().sqrt();
+        if !norm.is_finite() {
+            return Err(Error::NonFiniteGradient { norm });
+        }
+        let scale = step.max_gradient_norm.map_or(1.0, |most| (most / norm).min(1.0));
+        self.n_steps += 1;
+        let n = self.n_steps as i32;
+        for (idx, g) in gradient.iter().map(|g| g * scale).enumerate() {
+            self.first[idx] += (1.0 - step.beta1) * (g - self.first[idx]);
+            self.second[idx] += (1.0 - step.beta2) * (g * g - self.second[idx]);
+            let first = self.first[idx] / (1.0 - step.beta1.powi(n));
+            let second = self.second[idx] / (1.0 - step.beta2.powi(n));
+            let decay = step.weight_decay * self.theta[idx];
+            self.theta[idx] -=
+                step.learning_rate * (first / (second.sqrt() + step.epsilon) + decay);
+        }
+        Ok(StepReport { gradient_norm: norm, n_steps: self.n_steps })
+    }
+
+    fn discard_gradient(&mut self) {
+        self.gradient.fill(0.0);
+    }
+
+    fn sample(
+        &mut self,
+        requests: &[SampleRequest],
+        settings: &SamplingSettings,
+    ) -> Result<Vec<Vec<Sample>>> {
+        let draw = |request: &SampleRequest, sample: u64| {
+            let mut rng = ChaCha8Rng::seed_from_u64(settings.seed ^ request.key.rotate_left(17));
+            rng.set_stream(sample);
+            let mut before = *request.prompt.last().expect("a prompt is not empty");
+            let (mut tokens, mut log_probs) = (Vec::new(), Vec::new());
+            while tokens.len() < settings.max_new_tokens {
+                let row = self.log_softmax(before);
+                let mut rest: f64 = rng.random();
+                let token = row.iter().position(|lp| {
+                    rest -= lp.exp();
+                    rest < 0.0
+                });
+                let token = token.unwrap_or(self.n_vocab - 1);
+                before = token as u32;
+                tokens.push(before);
+                log_probs.push(row[token] as f32);
+                if settings.stop_tokens.contains(&before) {
+                    return Sample { tokens, log_probs, finish: FinishReason::Stop };
+                }
+            }
+            Sample { tokens, log_probs, finish: FinishReason::Length }
+        };
+        let all = |request: &SampleRequest| {
+            let numbers = request.first_sample..request.first_sample + request.n_samples as u64;
+            numbers.map(|sample| draw(request, sample)).collect()
+        };
+        Ok(requests.iter().map(all).collect())
+    }
+
+    fn save_weights(&self, folder: &Path) -> Result<()> {
+        write(&folder.join("theta"), &[&self.theta])
+    }
+
+    fn save_state(&self, folder: &Path) -> Result<()> {
+        let n_steps = [self.n_steps as f64];
+        write(&folder.join("state"), &[&self.theta, &self.first, &self.second, &n_steps])
+    }
+
+    fn load_state(&mut self, folder: &Path) -> Result<()> {
+        let values = read(&folder.join("state"));
+        let n = self.theta.len();
+        for (part, values) in
+            [&mut self.theta, &mut self.first, &mut self.second].into_iter().zip(values.chunks(n))
+        {
+            part.copy_from_slice(values);
+        }
+        self.n_steps = values[3 * n] as u64;
+        Ok(())
+    }
+}
+
+fn write(path: &Path, parts: &[&[f64]]) -> Result<()> {
+    let bytes: Vec<u8> =
+        parts.iter().copied().flatten().flat_map(|value| value.to_le_bytes()).collect();
+    atomic::write(path, &bytes)
+}
+
+/// The numbers of a file written by the engine.
+pub(crate) fn read(path: &Path) -> Vec<f64> {
+    let bytes = std::fs::read(path).expect("a file of numbers");
+    let (words, _) = bytes.as_chunks::<8>();
+    words.iter().map(|&word| f64::from_le_bytes(word)).collect()
+}
