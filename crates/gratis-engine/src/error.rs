@@ -20,6 +20,98 @@ pub enum Error {
         #[source]
         source: std::io::Error,
     },
+    /// A file that should be there is not.
+    #[error("`{path}` is absent: {hint}")]
+    MissingFile {
+        /// The absent file or folder.
+        path: PathBuf,
+        /// Why it is needed, or how to come by it.
+        hint: String,
+    },
+    /// A file that is not what its name says: truncated, not JSON, not safetensors.
+    #[error("`{path}` is malformed: {reason}")]
+    MalformedFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A field of `config.json` is absent or holds something impossible.
+    #[error("`{path}`: field `{field}` must be {expected}, got {got}")]
+    InvalidConfig {
+        /// The configuration file.
+        path: PathBuf,
+        /// Name of the field.
+        field: String,
+        /// What it has to be.
+        expected: String,
+        /// What stands there.
+        got: String,
+    },
+    /// A field of `config.json` asks for other mathematics than this engine has.
+    #[error("`{path}`: `{field}` = {got} is not supported; supported: {supported}")]
+    UnsupportedConfig {
+        /// The configuration file.
+        path: PathBuf,
+        /// Name of the field.
+        field: String,
+        /// The value that is not supported.
+        got: String,
+        /// The values that are.
+        supported: String,
+    },
+    /// A parameter of the model is in none of the checkpoint's files.
+    #[error("`{path}` has no tensor `{tensor}`, which the model needs")]
+    MissingTensor {
+        /// The file or index that was searched.
+        path: PathBuf,
+        /// Hugging Face name of the parameter.
+        tensor: String,
+    },
+    /// A checkpoint holds a tensor that the model of its `config.json` does not have.
+    #[error("`{path}` holds the tensor `{tensor}`, which a {architecture} of this shape lacks")]
+    UnexpectedTensor {
+        /// The file that holds it.
+        path: PathBuf,
+        /// Its name.
+        tensor: String,
+        /// The architecture of the configuration.
+        architecture: &'static str,
+    },
+    /// A tensor's shape is not the one that `config.json` implies.
+    #[error("`{path}`: tensor `{tensor}` must have shape {expected:?}, got {got:?}")]
+    WrongShape {
+        /// The file that holds it.
+        path: PathBuf,
+        /// Its name.
+        tensor: String,
+        /// Shape by the configuration.
+        expected: Vec<usize>,
+        /// Shape in the file.
+        got: Vec<usize>,
+    },
+    /// A tensor is stored in a type that is not read.
+    #[error("`{path}`: tensor `{tensor}` has type {got}; supported: F32, BF16, F16")]
+    UnsupportedDtype {
+        /// The file that holds it.
+        path: PathBuf,
+        /// Its name.
+        tensor: String,
+        /// Type in the file.
+        got: String,
+    },
+    /// A weight is NaN or infinite.
+    #[error("`{path}`: tensor `{tensor}` holds {value} at flat index {index}")]
+    NonFiniteWeight {
+        /// The file that holds it.
+        path: PathBuf,
+        /// Name of the tensor.
+        tensor: String,
+        /// First offending index, row-major.
+        index: usize,
+        /// NaN or an infinity.
+        value: f32,
+    },
     /// A batch that no engine can run.
     #[error("invalid batch: {reason}")]
     InvalidBatch {

@@ -8,6 +8,7 @@
 
 pub mod atomic;
 pub mod batch;
+pub mod checkpoint;
 pub mod config;
 pub mod engine;
 pub mod error;

@@ -2,7 +2,9 @@
 //!
 //! The families (Llama, Mistral, Qwen2, Qwen3) share one decoder: RMSNorm, rotary positions,
 //! grouped-query attention, SwiGLU. What tells them apart is written here as data, so that there is
-//! one forward and one backward pass.
+//! one forward and one backward pass. [`json`] reads and writes them as `config.json`.
+
+pub mod json;
 
 /// The architectures that can be run, by their Hugging Face name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,6 +17,40 @@ pub enum Architecture {
     Qwen2,
     /// `Qwen3ForCausalLM`.
     Qwen3,
+}
+
+impl Architecture {
+    /// Every architecture.
+    pub const ALL: [Self; 4] = [Self::Llama, Self::Mistral, Self::Qwen2, Self::Qwen3];
+
+    /// The name in the `architectures` entry of `config.json`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Llama => "LlamaForCausalLM",
+            Self::Mistral => "MistralForCausalLM",
+            Self::Qwen2 => "Qwen2ForCausalLM",
+            Self::Qwen3 => "Qwen3ForCausalLM",
+        }
+    }
+
+    /// The `model_type` entry of `config.json`.
+    pub fn model_type(self) -> &'static str {
+        match self {
+            Self::Llama => "llama",
+            Self::Mistral => "mistral",
+            Self::Qwen2 => "qwen2",
+            Self::Qwen3 => "qwen3",
+        }
+    }
+
+    /// What this architecture's attention projections have beside their weights.
+    pub fn projection_extras(self) -> ProjectionExtras {
+        match self {
+            Self::Llama | Self::Mistral => ProjectionExtras::None,
+            Self::Qwen2 => ProjectionExtras::QkvBias,
+            Self::Qwen3 => ProjectionExtras::QkNorm,
+        }
+    }
 }
 
 /// Whether the language-model head reuses the token embeddings.

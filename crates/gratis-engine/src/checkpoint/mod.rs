@@ -1,0 +1,222 @@
+//! Checkpoints: Hugging Face folders of `config.json` and safetensors, in and out.
+//!
+//! Weights are streamed from the files straight into one flat `f32` array in the order of
+//! [`Layout`], and back. Every fault names the file and the tensor.
+
+mod files;
+
+use std::collections::HashMap;
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::path::Path;
+
+use half::{bf16, f16};
+use safetensors::Dtype;
+use safetensors::tensor::{Metadata, TensorInfo};
+
+use crate::atomic;
+use crate::config::{Head, ModelConfig};
+use crate::error::{Error, Result};
+use crate::layout::{Layout, TensorSpec};
+use files::{SINGLE_FILE, TensorFile};
+
+/// Bytes converted at a time.
+const CHUNK: usize = 1 << 20;
+
+/// How weights are stored in a file; in memory they are `f32`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WeightType {
+    /// 32-bit floats: what is read back has the same bits.
+    F32,
+    /// The upper half of a 32-bit float, rounded to nearest even.
+    Bf16,
+}
+
+impl WeightType {
+    /// The name in the `torch_dtype` entry of `config.json`.
+    pub fn torch_name(self) -> &'static str {
+        match self {
+            Self::F32 => "float32",
+            Self::Bf16 => "bfloat16",
+        }
+    }
+
+    fn dtype(self) -> Dtype {
+        match self {
+            Self::F32 => Dtype::F32,
+            Self::Bf16 => Dtype::BF16,
+        }
+    }
+}
+
+/// Reads the parameters of a model of shape `config` from `model.safetensors`, or from the shards
+/// of `model.safetensors.index.json`, in the order of `layout`: `[n_parameters]`.
+///
+/// Rotary frequency buffers of old checkpoints are passed over, as is the copy of the embedding
+/// that some files carry as `lm_head.weight` although the head is tied.
+///
+/// # Errors
+/// A fault of a file ([`Error::MissingFile`], [`Error::Io`], [`Error::MalformedFile`]) or of a
+/// tensor ([`Error::MissingTensor`], [`Error::UnexpectedTensor`], [`Error::WrongShape`],
+/// [`Error::UnsupportedDtype`], [`Error::NonFiniteWeight`]). Memory for the parameters is taken
+/// only after the headers have been found to fit `layout`.
+pub fn read_weights(folder: &Path, config: &ModelConfig, layout: &Layout) -> Result<Vec<f32>> {
+    let mut checkpoint = files::open(folder)?;
+    let expected: HashMap<&str, &TensorSpec> =
+        layout.tensors.iter().map(|spec| (spec.name.as_str(), spec)).collect();
+    let mut n_found = 0;
+    for file in &checkpoint.files {
+        for (name, info) in file.header.tensors() {
+            match expected.get(name.as_str()) {
+                Some(spec) => {
+                    check(file, spec, info)?;
+                    n_found += 1;
+                }
+                None if ignored(&name, config) => {}
+                None => {
+                    return Err(Error::UnexpectedTensor {
+                        path: file.path.clone(),
+                        tensor: name,
+                        architecture: config.architecture.name(),
+                    });
+                }
+            }
+        }
+    }
+    if n_found < layout.tensors.len()
+        && let Some(spec) =
+            layout.tensors.iter().find(|spec| checkpoint.file_of(&spec.name).is_none())
+    {
+        return Err(Error::MissingTensor { path: checkpoint.path, tensor: spec.name.clone() });
+    }
+    let mut parameters = vec![0.0; layout.n_parameters()];
+    for spec in &layout.tensors {
+        if let Some(file) = checkpoint.file_of(&spec.name) {
+            let into = &mut parameters[spec.range.clone()];
+            read_tensor(&mut checkpoint.files[file], &spec.name, into)?;
+        }
+    }
+    Ok(parameters)
+}
+
+/// Writes `config.json` and `model.safetensors` into `folder`, whole or not at all: see
+/// [`atomic::write_folder`].
+///
+/// # Errors
+/// [`Error::Io`]; [`Error::UnsupportedConfig`] as [`ModelConfig::to_json`];
+/// [`Error::NonFiniteWeight`] if a parameter is NaN or infinite: such a model is not written.
+pub fn write(
+    folder: &Path,
+    config: &ModelConfig,
+    layout: &Layout,
+    parameters: &[f32],
+    weights: WeightType,
+) -> Result<()> {
+    let path = folder.join(SINGLE_FILE);
+    for spec in &layout.tensors {
+        check_finite(&path, &spec.name, 0, &parameters[spec.range.clone()])?;
+    }
+    let text = config.to_json(weights, &folder.join("config.json"))?;
+    let header = header(layout, weights, &path)?;
+    atomic::write_folder(folder, |folder| {
+        atomic::write_with(&folder.join(SINGLE_FILE), |file| {
+            file.write_all(&(header.len() as u64).to_le_bytes())?;
+            file.write_all(&header)?;
+            parameters.chunks(CHUNK / 4).try_for_each(|chunk| match weights {
+                WeightType::F32 => file.write_all(&to_bytes(chunk, f32::to_le_bytes)),
+                WeightType::Bf16 => {
+                    file.write_all(&to_bytes(chunk, |x| bf16::from_f32(x).to_le_bytes()))
+                }
+            })
+        })?;
+        atomic::write(&folder.join("config.json"), text.as_bytes())
+    })
+}
+
+/// The JSON header of a safetensors file with the tensors of `layout` one after the other.
+fn header(layout: &Layout, weights: WeightType, path: &Path) -> Result<Vec<u8>> {
+    let n_bytes = weights.dtype().bitsize() / 8;
+    let infos = layout.tensors.iter().map(|spec| {
+        let data_offsets = (spec.range.start * n_bytes, spec.range.end * n_bytes);
+        let info = TensorInfo { dtype: weights.dtype(), shape: spec.shape.clone(), data_offsets };
+        (spec.name.clone(), info)
+    });
+    // `transformers` refuses a file that does not say which library's layout it has.
+    let origin = HashMap::from([("format".to_owned(), "pt".to_owned())]);
+    let malformed = |reason: String| Error::MalformedFile { path: path.to_owned(), reason };
+    let metadata = Metadata::new(Some(origin), infos.collect())
+        .map_err(|error| malformed(error.to_string()))?;
+    let mut bytes = serde_json::to_vec(&metadata).map_err(|error| malformed(error.to_string()))?;
+    bytes.resize(bytes.len().next_multiple_of(8), b' ');
+    Ok(bytes)
+}
+
+fn to_bytes<const N: usize>(values: &[f32], convert: impl Fn(f32) -> [u8; N]) -> Vec<u8> {
+    values.iter().flat_map(|&value| convert(value)).collect()
+}
+
+/// Whether a tensor that the model lacks may stand in its checkpoint all the same.
+fn ignored(name: &str, config: &ModelConfig) -> bool {
+    name.ends_with("rotary_emb.inv_freq") || (name == "lm_head.weight" && config.head == Head::Tied)
+}
+
+fn check(file: &TensorFile, spec: &TensorSpec, info: &TensorInfo) -> Result<()> {
+    if info.shape != spec.shape {
+        return Err(Error::WrongShape {
+            path: file.path.clone(),
+            tensor: spec.name.clone(),
+            expected: spec.shape.clone(),
+            got: info.shape.clone(),
+        });
+    }
+    match info.dtype {
+        Dtype::F32 | Dtype::BF16 | Dtype::F16 => Ok(()),
+        other => Err(Error::UnsupportedDtype {
+            path: file.path.clone(),
+            tensor: spec.name.clone(),
+            got: other.to_string(),
+        }),
+    }
+}
+
+/// Streams one tensor into `into`, widened to `f32`. Its header entry has been checked.
+fn read_tensor(file: &mut TensorFile, name: &str, into: &mut [f32]) -> Result<()> {
+    let Some(info) = file.header.info(name) else {
+        return Err(Error::MissingTensor { path: file.path.clone(), tensor: name.to_owned() });
+    };
+    let dtype = info.dtype;
+    let start = file.data_start + info.data_offsets.0 as u64;
+    let io = |source| Error::Io { action: "read", path: file.path.clone(), source };
+    file.file.seek(SeekFrom::Start(start)).map_err(io)?;
+    let n_bytes = dtype.bitsize() / 8;
+    let mut bytes = vec![0; CHUNK.min(into.len() * n_bytes)];
+    for (idx, values) in into.chunks_mut(CHUNK / n_bytes).enumerate() {
+        let bytes = &mut bytes[..values.len() * n_bytes];
+        file.file.read_exact(bytes).map_err(io)?;
+        match dtype {
+            Dtype::BF16 => from_bytes(bytes, values, |b| bf16::from_le_bytes(b).to_f32()),
+            Dtype::F16 => from_bytes(bytes, values, |b| f16::from_le_bytes(b).to_f32()),
+            _ => from_bytes(bytes, values, f32::from_le_bytes),
+        }
+        check_finite(&file.path, name, idx * (CHUNK / n_bytes), values)?;
+    }
+    Ok(())
+}
+
+fn from_bytes<const N: usize>(bytes: &[u8], values: &mut [f32], widen: impl Fn([u8; N]) -> f32) {
+    let (groups, _) = bytes.as_chunks::<N>();
+    for (value, &group) in values.iter_mut().zip(groups) {
+        *value = widen(group);
+    }
+}
+
+fn check_finite(path: &Path, tensor: &str, first: usize, values: &[f32]) -> Result<()> {
+    match values.iter().position(|value| !value.is_finite()) {
+        None => Ok(()),
+        Some(idx) => Err(Error::NonFiniteWeight {
+            path: path.to_owned(),
+            tensor: tensor.to_owned(),
+            index: first + idx,
+            value: values[idx],
+        }),
+    }
+}

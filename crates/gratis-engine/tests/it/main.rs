@@ -1,0 +1,3 @@
+//! Integration tests of the engine: whole checkpoints, whole passes, whole samples.
+
+mod checkpoint;
