@@ -21,6 +21,7 @@ pub mod schedule;
 mod shard;
 
 pub use batch::{PackedBatch, PackedBatchBuilder, Role, Segment, SegmentIdx, TokenValues};
+pub use checkpoint::WeightType;
 pub use config::ModelConfig;
 pub use engine::{
     Engine, EngineDescription, FinishReason, OptimizerStep, Sample, SampleRequest,

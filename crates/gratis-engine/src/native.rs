@@ -9,7 +9,8 @@ use std::path::Path;
 use rayon::prelude::*;
 
 use crate::batch::{PackedBatch, TokenValues};
-use crate::config::{Architecture, ModelConfig};
+use crate::checkpoint::{self, WeightType};
+use crate::config::ModelConfig;
 use crate::engine::{
     Engine, EngineDescription, OptimizerStep, Sample, SampleRequest, SamplingSettings, StepReport,
 };
@@ -119,6 +120,25 @@ impl NativeEngine {
         })
     }
 
+    /// The model of a Hugging Face folder: `config.json` and safetensors.
+    ///
+    /// # Errors
+    /// As [`ModelConfig::read`], [`checkpoint::read_weights`] and [`Self::from_weights`].
+    pub fn load(folder: &Path, options: NativeOptions) -> Result<Self> {
+        let config = ModelConfig::read(&folder.join("config.json"))?;
+        let parameters = checkpoint::read_weights(folder, &config, &Layout::new(&config))?;
+        Self::from_weights(config, parameters, options)
+    }
+
+    /// Writes the weights as a Hugging Face folder, stored as `weights`; [`Engine::save_weights`]
+    /// stores them in full.
+    ///
+    /// # Errors
+    /// As [`checkpoint::write`].
+    pub fn save_weights_as(&self, folder: &Path, weights: WeightType) -> Result<()> {
+        checkpoint::write(folder, self.config(), self.layout(), &self.parameters, weights)
+    }
+
     /// The shape of the model.
     pub fn config(&self) -> &ModelConfig {
         &self.decoder.config
@@ -198,14 +218,8 @@ fn scatter(part: &Shard, whole: &TokenValues) -> Vec<f32> {
 impl Engine for NativeEngine {
     fn describe(&self) -> EngineDescription {
         let config = self.config();
-        let architecture = match config.architecture {
-            Architecture::Llama => "LlamaForCausalLM",
-            Architecture::Mistral => "MistralForCausalLM",
-            Architecture::Qwen2 => "Qwen2ForCausalLM",
-            Architecture::Qwen3 => "Qwen3ForCausalLM",
-        };
         EngineDescription {
-            architecture: architecture.to_owned(),
+            architecture: config.architecture.name().to_owned(),
             n_parameters: self.parameters.len(),
             vocab_size: config.vocab_size,
             context_length: config.context_length,
@@ -285,8 +299,8 @@ impl Engine for NativeEngine {
         Err(Error::Unsupported { engine: "native", what: "sample" })
     }
 
-    fn save_weights(&self, _folder: &Path) -> Result<()> {
-        Err(Error::Unsupported { engine: "native", what: "save weights" })
+    fn save_weights(&self, folder: &Path) -> Result<()> {
+        self.save_weights_as(folder, WeightType::F32)
     }
 
     fn save_state(&self, _folder: &Path) -> Result<()> {
