@@ -1,6 +1,7 @@
-//! Matrix products over strided views, on the `gemm` crate.
+//! Matrix products over strided views, on the f32 part of the `gemm` crate.
 
-use gemm::Parallelism;
+use gemm_common::Parallelism;
+use gemm_f32::gemm::f32::get_gemm_fn;
 
 /// A matrix to read.
 #[derive(Clone, Copy)]
@@ -98,24 +99,26 @@ pub(crate) fn matmul(out: MatMut<'_>, onto: Onto, a: Mat<'_>, b: Mat<'_>, scale:
     if out.n_rows == 0 || out.n_cols == 0 {
         return;
     }
+    // The kernels prefer a destination by columns, so the transposed product is asked for:
+    // `out^T = b^T a^T`.
     // SAFETY: the constructors checked that every element that the strides reach lies within its
     // slice; the shapes agree; `out` is borrowed exclusively, so it overlaps neither `a` nor `b`.
     #[expect(unsafe_code, reason = "the gemm crate takes pointers")]
     unsafe {
-        gemm::gemm(
-            out.n_rows,
+        get_gemm_fn()(
             out.n_cols,
+            out.n_rows,
             a.n_cols,
             out.data.as_mut_ptr(),
-            1,
             out.row_stride as isize,
+            1,
             onto == Onto::Sum,
-            a.data.as_ptr(),
-            a.col_stride as isize,
-            a.row_stride as isize,
             b.data.as_ptr(),
-            b.col_stride as isize,
             b.row_stride as isize,
+            b.col_stride as isize,
+            a.data.as_ptr(),
+            a.row_stride as isize,
+            a.col_stride as isize,
             1.0,
             scale,
             false,
