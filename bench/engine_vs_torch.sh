@@ -1,0 +1,35 @@
+#!/usr/bin/env bash
+# The engine's throughput beside PyTorch's, both run in turns on the same machine.
+# Usage: bench/engine_vs_torch.sh [repetitions] [seconds a run] [workloads]
+# PYTHON names an interpreter with torch (default: python3).
+set -euo pipefail
+cd "$(dirname "$0")/.."
+repetitions=${1:-3} seconds=${2:-4} workloads=${3:-"small tiny"}
+cargo build --release -q -p gratis-engine --example throughput
+target=$(cargo metadata --no-deps --format-version 1 | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')
+lines=$(mktemp); trap 'rm -f "$lines"' EXIT
+for ((repetition = 0; repetition < repetitions; repetition++)); do
+  for workload in $workloads; do
+    for mode in train score; do
+      for n_threads in 1 2; do
+        "$target/release/examples/throughput" "$workload" "$mode" "$n_threads" "$seconds"
+        "${PYTHON:-python3}" bench/peers/torch_throughput.py "$workload" "$mode" "$n_threads" "$seconds"
+      done
+    done
+  done
+done | tee "$lines"
+# For each case: best rate of all runs, and the median of the runs' medians.
+awk '
+  { key = $2 " " $3 " " $4; if (!(key in seen)) { seen[key] = ++n; keys[n] = key }
+    if ($5 > best[$1, key]) best[$1, key] = $5; medians[$1, key] = medians[$1, key] " " $6 }
+  function median(list,   values, count, i, j, t) {
+    count = split(list, values, " ")
+    for (i = 1; i <= count; i++) for (j = i + 1; j <= count; j++)
+      if (values[j] + 0 < values[i] + 0) { t = values[i]; values[i] = values[j]; values[j] = t }
+    return values[int((count + 1) / 2)] }
+  END {
+    printf "\n%-16s %12s %12s %8s %14s\n", "case", "gratis tok/s", "torch tok/s", "best", "of medians"
+    for (i = 1; i <= n; i++) { key = keys[i]
+      printf "%-16s %12d %12d %8.2f %14.2f\n", key, best["gratis", key], best["torch", key],
+        best["gratis", key] / best["torch", key],
+        median(medians["gratis", key]) / median(medians["torch", key]) } }' "$lines"

@@ -1,0 +1,132 @@
+//! Tokens a second of training and scoring, to be set beside PyTorch's (`bench/engine_vs_torch.sh`).
+//!
+//! `throughput <small|tiny> <train|score> <n_threads> <seconds>` prints the best and the median
+//! rate of the passes that fit into the time.
+
+#![expect(clippy::print_stdout, reason = "it prints its measurement")]
+
+use std::time::Instant;
+
+use gratis_engine::config::{Architecture, Head, ProjectionExtras, RopeScaling};
+use gratis_engine::{
+    Engine, Initialisation, ModelConfig, NativeEngine, NativeOptions, OptimizerStep, PackedBatch,
+    Recompute, TokenValues,
+};
+
+/// A model and its batch: `n_sequences` of `n_prompt + n_response` tokens.
+struct Workload {
+    config: ModelConfig,
+    n_sequences: usize,
+    n_prompt: usize,
+    n_response: usize,
+}
+
+fn workload(name: &str) -> Workload {
+    let config = ModelConfig {
+        architecture: Architecture::Llama,
+        vocab_size: 512,
+        hidden_size: 256,
+        intermediate_size: 688,
+        n_layers: 6,
+        n_heads: 4,
+        n_kv_heads: 4,
+        head_dim: 64,
+        context_length: 1024,
+        rms_norm_epsilon: 1e-5,
+        rope_theta: 10_000.0,
+        rope_scaling: RopeScaling::None,
+        head: Head::Untied,
+        projection_extras: ProjectionExtras::None,
+        sliding_window: None,
+        bos_token: None,
+        eos_tokens: Vec::new(),
+    };
+    match name {
+        "small" => Workload { config, n_sequences: 16, n_prompt: 1, n_response: 255 },
+        "tiny" => Workload {
+            config: ModelConfig {
+                vocab_size: 69,
+                hidden_size: 64,
+                intermediate_size: 160,
+                n_layers: 2,
+                head_dim: 16,
+                ..config
+            },
+            n_sequences: 64,
+            n_prompt: 18,
+            n_response: 34,
+        },
+        "large" => Workload {
+            config: ModelConfig {
+                vocab_size: 32_000,
+                hidden_size: 512,
+                intermediate_size: 1376,
+                n_layers: 8,
+                n_heads: 8,
+                n_kv_heads: 8,
+                ..config
+            },
+            n_sequences: 4,
+            n_prompt: 1,
+            n_response: 255,
+        },
+        other => panic!("no workload `{other}`: small, tiny or large"),
+    }
+}
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let [name, mode, n_threads, seconds] = &arguments[..] else {
+        panic!("usage: throughput <small|tiny|large> <train|score> <n_threads> <seconds>")
+    };
+    let Workload { config, n_sequences, n_prompt, n_response } = workload(name);
+    let seconds: f64 = seconds.parse().expect("seconds");
+    let options = NativeOptions {
+        n_threads: n_threads.parse().expect("a number of threads"),
+        recompute: Recompute::Nothing,
+    };
+    let vocab_size = config.vocab_size as u32;
+    let mut engine = NativeEngine::initialise(config, Initialisation::default(), 1, options)
+        .expect("an engine");
+    let token = |i: usize| (i as u32).wrapping_mul(2_654_435_761) >> 8 & 0xffff;
+    let sequences: Vec<Vec<u32>> = (0..n_sequences)
+        .map(|s| (0..n_prompt + n_response).map(|t| token(s * 1000 + t) % vocab_size).collect())
+        .collect();
+    let batch =
+        PackedBatch::from_groups(sequences.iter().map(|s| (&s[..n_prompt], [&s[n_prompt..]])))
+            .expect("a batch");
+    let weight = -1.0 / batch.n_response_tokens() as f32;
+    let step = OptimizerStep {
+        learning_rate: 1e-4,
+        beta1: 0.9,
+        beta2: 0.95,
+        epsilon: 1e-8,
+        weight_decay: 0.1,
+        max_gradient_norm: Some(1.0),
+    };
+    let mut pass = || match mode.as_str() {
+        "score" => {
+            engine.log_probs(&batch).expect("scored");
+        }
+        _ => {
+            let mut weigh = |log_probs: &TokenValues| {
+                let mut weights = log_probs.clone();
+                weights.values_mut().fill(weight);
+                Some(weights)
+            };
+            engine.forward_backward(&batch, &mut weigh).expect("a gradient");
+            engine.optimizer_step(&step).expect("a step");
+        }
+    };
+    pass();
+    let start = Instant::now();
+    let mut rates = Vec::new();
+    while start.elapsed().as_secs_f64() < seconds || rates.len() < 3 {
+        let before = Instant::now();
+        pass();
+        rates.push(batch.n_tokens() as f64 / before.elapsed().as_secs_f64());
+    }
+    rates.sort_by(f64::total_cmp);
+    let (best, median) = (rates[rates.len() - 1], rates[rates.len() / 2]);
+    println!("gratis {name} {mode} {n_threads} {best:.0} {median:.0}");
+}
