@@ -86,8 +86,8 @@ fn main() {
         recompute: Recompute::Nothing,
     };
     let vocab_size = config.vocab_size as u32;
-    let mut engine = NativeEngine::initialise(config, Initialisation::default(), 1, options)
-        .expect("an engine");
+    let mut engine =
+        NativeEngine::initialise(config, Initialisation::default(), 1, options).expect("an engine");
     let token = |i: usize| (i as u32).wrapping_mul(2_654_435_761) >> 8 & 0xffff;
     let sequences: Vec<Vec<u32>> = (0..n_sequences)
         .map(|s| (0..n_prompt + n_response).map(|t| token(s * 1000 + t) % vocab_size).collect())

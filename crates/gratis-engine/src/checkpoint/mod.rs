@@ -116,7 +116,9 @@ pub fn write(
         check_finite(&path, &spec.name, 0, &parameters[spec.range.clone()])?;
     }
     let text = config.to_json(weights, &folder.join("config.json"))?;
-    let header = header(layout, weights, &path)?;
+    // `transformers` refuses a file that does not say which library's layout it has.
+    let origin = HashMap::from([("format".to_owned(), "pt".to_owned())]);
+    let header = header(&layout.tensors, weights, origin, &path)?;
     atomic::write_folder(folder, |folder| {
         atomic::write_with(&folder.join(SINGLE_FILE), |file| {
             file.write_all(&(header.len() as u64).to_le_bytes())?;
@@ -132,18 +134,21 @@ pub fn write(
     })
 }
 
-/// The JSON header of a safetensors file with the tensors of `layout` one after the other.
-fn header(layout: &Layout, weights: WeightType, path: &Path) -> Result<Vec<u8>> {
+/// The length and the JSON header of a safetensors file with `tensors` one after the other.
+fn header(
+    tensors: &[TensorSpec],
+    weights: WeightType,
+    annotations: HashMap<String, String>,
+    path: &Path,
+) -> Result<Vec<u8>> {
     let n_bytes = weights.dtype().bitsize() / 8;
-    let infos = layout.tensors.iter().map(|spec| {
+    let infos = tensors.iter().map(|spec| {
         let data_offsets = (spec.range.start * n_bytes, spec.range.end * n_bytes);
         let info = TensorInfo { dtype: weights.dtype(), shape: spec.shape.clone(), data_offsets };
         (spec.name.clone(), info)
     });
-    // `transformers` refuses a file that does not say which library's layout it has.
-    let origin = HashMap::from([("format".to_owned(), "pt".to_owned())]);
     let malformed = |reason: String| Error::MalformedFile { path: path.to_owned(), reason };
-    let metadata = Metadata::new(Some(origin), infos.collect())
+    let metadata = Metadata::new(Some(annotations), infos.collect())
         .map_err(|error| malformed(error.to_string()))?;
     let mut bytes = serde_json::to_vec(&metadata).map_err(|error| malformed(error.to_string()))?;
     bytes.resize(bytes.len().next_multiple_of(8), b' ');

@@ -1,3 +1,5 @@
 //! Integration tests of the engine: whole checkpoints, whole passes, whole samples.
 
 mod checkpoint;
+mod equivalence;
+mod parity;

@@ -90,7 +90,8 @@ fn golden(name: &str) -> Golden {
 
 fn relative_error(got: &[f32], expected: &[f32]) -> f64 {
     assert_eq!(got.len(), expected.len());
-    let pairs = got.iter().zip(expected).map(|(&got, &expected)| (f64::from(got), f64::from(expected)));
+    let pairs =
+        got.iter().zip(expected).map(|(&got, &expected)| (f64::from(got), f64::from(expected)));
     let (difference, size) = pairs.fold((0.0, 0.0), |(difference, size), (got, expected)| {
         (difference + (got - expected).powi(2), size + expected.powi(2))
     });
@@ -121,7 +122,7 @@ fn agrees(name: &str) {
 
     let log_probs = engine.log_probs(&batch).expect("log-probabilities");
     let error = relative_error(log_probs.values(), golden.values(|r| &r.log_probs).values());
-    // Observed: at most 3e-7.
+    // Observed: at most 1.8e-7.
     assert!(error < 2e-6, "{name}: log-probabilities {error:e}");
 
     let mut losses = Vec::new();
@@ -138,7 +139,7 @@ fn agrees(name: &str) {
         losses.push(loss);
         if step == 0 {
             let (error, tensor) = worst(engine.layout(), engine.gradient(), &tensors, "gradient");
-            // Observed: at most 3e-6.
+            // Observed: at most 2.5e-6.
             assert!(error < 2e-5, "{name}: gradient of `{tensor}` {error:e}");
         }
         norms.push(engine.optimizer_step(&golden.step()).expect("a step").gradient_norm);
@@ -146,11 +147,11 @@ fn agrees(name: &str) {
     assert!((losses[0] - golden.loss).abs() < 1e-5 * golden.loss.abs(), "{name}: {}", losses[0]);
     let pairs = losses.iter().chain(&norms).zip(golden.losses.iter().chain(&golden.gradient_norms));
     for (got, expected) in pairs {
-        // Observed: at most 1e-5.
-        assert!((got - expected).abs() < 1e-4 * expected.abs(), "{name}: {got} for {expected}");
+        // Observed: at most 2.7e-5.
+        assert!((got - expected).abs() < 2e-4 * expected.abs(), "{name}: {got} for {expected}");
     }
     let (error, tensor) = worst(engine.layout(), engine.parameters(), &tensors, "after");
-    // Observed: at most 2e-5; Adam divides small gradients by their own size.
+    // Observed: at most 1.7e-5; Adam divides small gradients by their own size.
     assert!(error < 2e-4, "{name}: `{tensor}` after ten steps {error:e}");
 }
 
