@@ -104,11 +104,10 @@ fn main() {
         weight_decay: 0.1,
         max_gradient_norm: Some(1.0),
     };
-    let mut pass = || match mode.as_str() {
-        "score" => {
+    let mut pass = || {
+        if mode == "score" {
             engine.log_probs(&batch).expect("scored");
-        }
-        _ => {
+        } else {
             let mut weigh = |log_probs: &TokenValues| {
                 let mut weights = log_probs.clone();
                 weights.values_mut().fill(weight);

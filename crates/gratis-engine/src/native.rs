@@ -303,11 +303,14 @@ impl Engine for NativeEngine {
         self.save_weights_as(folder, WeightType::F32)
     }
 
-    fn save_state(&self, _folder: &Path) -> Result<()> {
-        Err(Error::Unsupported { engine: "native", what: "save its state" })
+    fn save_state(&self, folder: &Path) -> Result<()> {
+        checkpoint::write_state(folder, self.layout(), &self.parameters, &self.optimizer)
     }
 
-    fn load_state(&mut self, _folder: &Path) -> Result<()> {
-        Err(Error::Unsupported { engine: "native", what: "load a state" })
+    /// Forgets the accumulated gradient as well.
+    fn load_state(&mut self, folder: &Path) -> Result<()> {
+        (self.parameters, self.optimizer) = checkpoint::read_state(folder, self.layout())?;
+        self.discard_gradient();
+        Ok(())
     }
 }

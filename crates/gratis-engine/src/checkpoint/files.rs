@@ -95,7 +95,7 @@ fn open_sharded(folder: &Path, path: PathBuf) -> Result<CheckpointFiles> {
 }
 
 /// Opens a safetensors file: eight bytes with the header's length, the header, the data.
-fn open_file(path: PathBuf, hint: &str) -> Result<TensorFile> {
+pub(super) fn open_file(path: PathBuf, hint: &str) -> Result<TensorFile> {
     let mut file = match File::open(&path) {
         Ok(file) => file,
         Err(error) if error.kind() == ErrorKind::NotFound => {

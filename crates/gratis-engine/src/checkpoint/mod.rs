@@ -4,6 +4,7 @@
 //! [`Layout`], and back. Every fault names the file and the tensor.
 
 mod files;
+mod state;
 
 use std::collections::HashMap;
 use std::io::{Read, Seek, SeekFrom, Write};
@@ -18,6 +19,7 @@ use crate::config::{Head, ModelConfig};
 use crate::error::{Error, Result};
 use crate::layout::{Layout, TensorSpec};
 use files::{SINGLE_FILE, TensorFile};
+pub(crate) use state::{read_state, write_state};
 
 /// Bytes converted at a time.
 const CHUNK: usize = 1 << 20;
@@ -134,7 +136,7 @@ pub fn write(
     })
 }
 
-/// The length and the JSON header of a safetensors file with `tensors` one after the other.
+/// The JSON header of a safetensors file with `tensors` one after the other.
 fn header(
     tensors: &[TensorSpec],
     weights: WeightType,

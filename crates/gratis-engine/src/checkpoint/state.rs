@@ -35,10 +35,10 @@ pub(crate) fn write_state(
     let moments = [&optimizer.first, &optimizer.second];
     let moments = moments.map(|moment| if moment.is_empty() { &zeros } else { moment });
     let parts = [parameters, moments[0], moments[1]];
-    for (spec, part) in tensors.iter().zip(parts.iter().flat_map(|part| {
-        layout.tensors.iter().map(|spec| &part[spec.range.clone()])
-    })) {
-        check_finite(&path, &spec.name, 0, part)?;
+    let slices =
+        parts.iter().flat_map(|part| layout.tensors.iter().map(|t| &part[t.range.clone()]));
+    for (spec, slice) in tensors.iter().zip(slices) {
+        check_finite(&path, &spec.name, 0, slice)?;
     }
     let annotations = HashMap::from([
         (VERSION.0.to_owned(), VERSION.1.to_owned()),
@@ -65,10 +65,8 @@ pub(crate) fn write_state(
 pub(crate) fn read_state(folder: &Path, layout: &Layout) -> Result<(Vec<f32>, AdamW)> {
     let hint = "a run that saved its state has it there";
     let mut file = files::open_file(folder.join(FILE), hint)?;
-    let malformed = |reason: &str| Error::MalformedFile {
-        path: folder.join(FILE),
-        reason: reason.to_owned(),
-    };
+    let malformed =
+        |reason: &str| Error::MalformedFile { path: folder.join(FILE), reason: reason.to_owned() };
     let annotations = file.header.metadata().clone().unwrap_or_default();
     if annotations.get(VERSION.0).map(String::as_str) != Some(VERSION.1) {
         return Err(malformed("it is not a state of version 1"));

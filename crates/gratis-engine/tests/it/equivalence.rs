@@ -6,6 +6,15 @@ use gratis_engine::{
     PackedBatchBuilder, Recompute, TokenValues,
 };
 
+const STEP: OptimizerStep = OptimizerStep {
+    learning_rate: 0.01,
+    beta1: 0.9,
+    beta2: 0.99,
+    epsilon: 1e-8,
+    weight_decay: 0.1,
+    max_gradient_norm: Some(1.0),
+};
+
 fn config() -> ModelConfig {
     ModelConfig {
         architecture: Architecture::Llama,
@@ -280,16 +289,60 @@ fn a_nan_weight_is_caught_before_the_step() {
         Some(weights)
     };
     engine.forward_backward(&batch, &mut |lp| nan(lp)).expect("a gradient");
-    let step = OptimizerStep {
-        learning_rate: 0.1,
-        beta1: 0.9,
-        beta2: 0.99,
-        epsilon: 1e-8,
-        weight_decay: 0.0,
-        max_gradient_norm: Some(1.0),
-    };
-    let error = engine.optimizer_step(&step).expect_err("not finite");
+    let error = engine.optimizer_step(&STEP).expect_err("not finite");
     assert_eq!(error.to_string(), "the gradient norm is NaN; no parameter was changed");
     assert_eq!(engine.parameters(), before);
     assert!(engine.gradient().iter().all(|&g| g == 0.0), "the gradient is discarded");
+}
+
+#[test]
+fn a_restored_state_goes_on_with_the_same_bits() {
+    let batch = pack(&uneven_groups());
+    let train = |engine: &mut NativeEngine, n_steps: usize| {
+        for _ in 0..n_steps {
+            engine.forward_backward(&batch, &mut |lp| Some(weights(lp))).expect("a gradient");
+            engine.optimizer_step(&STEP).expect("a step");
+        }
+    };
+    let mut straight = engine();
+    train(&mut straight, 4);
+
+    let folder = tempfile::tempdir().expect("a folder");
+    let [fresh, midway] = ["fresh", "midway"].map(|name| folder.path().join(name));
+    let mut first = engine();
+    first.save_state(&fresh).expect("saved");
+    train(&mut first, 2);
+    first.save_state(&midway).expect("saved");
+    // What happens after the save must not matter.
+    train(&mut first, 1);
+    first.load_state(&midway).expect("restored");
+    train(&mut first, 1);
+    let mut second = engine();
+    second.load_state(&midway).expect("restored");
+    train(&mut second, 2);
+    assert_eq!(second.parameters(), straight.parameters());
+    assert_ne!(first.parameters(), straight.parameters());
+    first.load_state(&fresh).expect("restored");
+    train(&mut first, 4);
+    assert_eq!(first.parameters(), straight.parameters());
+}
+
+#[test]
+fn a_broken_state_is_named_and_changes_nothing() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut engine = engine();
+    let error = engine.load_state(folder.path()).expect_err("absent").to_string();
+    assert!(error.contains("state.safetensors"), "{error}");
+    engine.save_state(folder.path()).expect("saved");
+    let path = folder.path().join("state.safetensors");
+    let bytes = std::fs::read(&path).expect("a file");
+    std::fs::write(&path, &bytes[..bytes.len() - 5]).expect("written");
+    let before = engine.parameters().to_vec();
+    let error = engine.load_state(folder.path()).expect_err("truncated").to_string();
+    assert!(error.contains("state.safetensors` is malformed"), "{error}");
+    assert_eq!(engine.parameters(), before);
+    let mut other = engine_of(ModelConfig { vocab_size: 98, ..config() }, 1, Recompute::Nothing);
+    std::fs::write(&path, &bytes).expect("written");
+    let error = other.load_state(folder.path()).expect_err("another shape").to_string();
+    assert!(error.contains("`weights.model.embed_tokens.weight`"), "{error}");
 }

@@ -6,8 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use gratis_engine::{
-    Engine, Layout, ModelConfig, NativeEngine, NativeOptions, OptimizerStep, PackedBatch,
-    TokenValues, checkpoint,
+    Engine, Layout, NativeEngine, NativeOptions, OptimizerStep, PackedBatch, TokenValues,
 };
 use safetensors::SafeTensors;
 use serde::Deserialize;
@@ -74,15 +73,6 @@ fn folder(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/models").join(name)
 }
 
-fn engine(name: &str, n_threads: usize) -> NativeEngine {
-    let folder = folder(name);
-    let config = ModelConfig::read(&folder.join("config.json")).expect("a configuration");
-    let layout = Layout::new(&config);
-    let weights = checkpoint::read_weights(&folder, &config, &layout).expect("weights");
-    let options = NativeOptions { n_threads, ..NativeOptions::default() };
-    NativeEngine::from_weights(config, weights, options).expect("an engine")
-}
-
 fn golden(name: &str) -> Golden {
     let text = std::fs::read_to_string(folder(name).join("golden.json")).expect("golden.json");
     serde_json::from_str(&text).expect("golden values")
@@ -117,7 +107,8 @@ fn agrees(name: &str) {
     let golden = golden(name);
     let bytes = std::fs::read(folder(name).join("golden.safetensors")).expect("golden.safetensors");
     let tensors = SafeTensors::deserialize(&bytes).expect("golden tensors");
-    let mut engine = engine(name, 2);
+    let options = NativeOptions { n_threads: 2, ..NativeOptions::default() };
+    let mut engine = NativeEngine::load(&folder(name), options).expect("an engine");
     let (batch, weights) = (golden.batch(), golden.values(|r| &r.weights));
 
     let log_probs = engine.log_probs(&batch).expect("log-probabilities");
