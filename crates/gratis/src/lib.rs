@@ -10,12 +10,15 @@
 pub mod data;
 pub mod encoding;
 pub mod error;
+pub mod evaluation;
 pub mod numeric;
 pub mod objective;
 pub mod observer;
+pub mod report;
 pub mod reward;
 pub mod selection;
 pub mod training;
+pub mod world;
 
 pub use error::{Error, Result};
 pub use observer::{Figure, Observer, Silent};

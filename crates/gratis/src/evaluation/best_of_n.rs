@@ -1,0 +1,237 @@
+//! The best-of-N table (paper section 4.1, table 1): for each generator and each N, the accuracy of
+//! every way to select one of N candidates.
+
+use serde::{Deserialize, Serialize};
+
+use super::bootstrap::{Bootstrap, Interval};
+use crate::error::{Error, Result};
+use crate::reward::Rewards;
+use crate::selection::{self, Aggregation, Candidates, Method, Subsets};
+
+/// The candidates of one problem with their rewards.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ScoredProblem {
+    /// Class of each candidate's final answer: `[n_candidates]`.
+    pub answers: Vec<usize>,
+    /// Outcome label of each candidate: `[n_candidates]`.
+    pub correct: Vec<bool>,
+    /// Rewards of each candidate: `[n_candidates]`.
+    pub rewards: Vec<Rewards>,
+}
+
+/// All problems as one generator answered them.
+#[derive(Debug, Clone, PartialEq)]
+pub struct GeneratorCandidates {
+    /// Names the generator.
+    pub name: String,
+    /// The problems, the same ones in the same order for every generator.
+    pub problems: Vec<ScoredProblem>,
+}
+
+/// One way to select: a row of the table.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Selector {
+    /// How one of N is chosen.
+    pub method: Method,
+    /// How a candidate's steps become its score; of no effect where the method needs no score.
+    pub aggregation: Aggregation,
+}
+
+impl Selector {
+    /// A method that needs no score.
+    pub fn without_score(method: Method) -> Self {
+        Self { method, aggregation: Aggregation::default() }
+    }
+}
+
+/// What the table is made of.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BestOfNSettings {
+    /// Values of N.
+    pub ns: Vec<usize>,
+    /// The rows. The first is the one all others are compared with.
+    pub selectors: Vec<Selector>,
+    /// Which N of the candidates are taken.
+    pub subsets: Subsets,
+    /// Intervals over problems.
+    pub bootstrap: Bootstrap,
+}
+
+/// The accuracy of one selector with N candidates of one generator.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Cell {
+    /// The generator's name.
+    pub generator: String,
+    /// Number of candidates.
+    pub n: usize,
+    /// Share of problems for which a correct candidate is selected.
+    pub accuracy: Interval,
+}
+
+/// All accuracies of one selector.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Row {
+    /// The selector.
+    pub selector: Selector,
+    /// One cell for each generator and each N, in this order.
+    pub cells: Vec<Cell>,
+    /// Mean over all cells.
+    pub average: Interval,
+    /// How much the average is above that of the first row, with the problems resampled together.
+    pub gain: Interval,
+}
+
+/// The whole table.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct BestOfNTable {
+    /// What it is made of.
+    pub settings: BestOfNSettings,
+    /// Number of problems, the same for all generators.
+    pub n_problems: usize,
+    /// One row a selector, in the order of the settings.
+    pub rows: Vec<Row>,
+}
+
+impl BestOfNTable {
+    /// Evaluates every selector on the candidates of every generator.
+    ///
+    /// # Errors
+    /// [`Error::InvalidSetting`] if the generators do not answer equally many problems, or if some
+    /// problem has fewer candidates than N.
+    pub fn new(settings: BestOfNSettings, generators: &[GeneratorCandidates]) -> Result<Self> {
+        let n_problems = generators.first().map_or(0, |generator| generator.problems.len());
+        for generator in generators {
+            let n = generator.problems.len();
+            if n != n_problems {
+                let expected = format!("{n_problems} problems, as for the first generator");
+                return Err(Error::setting("generators", expected, n));
+            }
+        }
+        let mut rows: Vec<Row> = Vec::with_capacity(settings.selectors.len());
+        let mut first_averages: Option<Vec<f64>> = None;
+        for &selector in &settings.selectors {
+            let mut cells = Vec::new();
+            let mut averages = vec![0.0; n_problems];
+            let n_cells = (generators.len() * settings.ns.len()).max(1) as f64;
+            for generator in generators {
+                for &n in &settings.ns {
+                    let accuracies = accuracies(generator, selector, n, settings.subsets)?;
+                    for (average, accuracy) in averages.iter_mut().zip(&accuracies) {
+                        *average += accuracy / n_cells;
+                    }
+                    cells.push(Cell {
+                        generator: generator.name.clone(),
+                        n,
+                        accuracy: settings.bootstrap.interval(&accuracies),
+                    });
+                }
+            }
+            let first = first_averages.get_or_insert_with(|| averages.clone());
+            let gains: Vec<f64> = averages.iter().zip(&*first).map(|(a, b)| a - b).collect();
+            rows.push(Row {
+                selector,
+                cells,
+                average: settings.bootstrap.interval(&averages),
+                gain: settings.bootstrap.interval(&gains),
+            });
+        }
+        Ok(Self { settings, n_problems, rows })
+    }
+
+    /// The row of `selector`.
+    pub fn row(&self, selector: Selector) -> Option<&Row> {
+        self.rows.iter().find(|row| row.selector == selector)
+    }
+}
+
+/// The accuracy on each problem: `[n_problems]`.
+fn accuracies(
+    generator: &GeneratorCandidates,
+    selector: Selector,
+    n: usize,
+    subsets: Subsets,
+) -> Result<Vec<f64>> {
+    let one = |problem: &ScoredProblem| {
+        let score = |rewards: &Rewards| {
+            selector.aggregation.score(&rewards.steps, &rewards.q_values, rewards.outcome)
+        };
+        let scores: Vec<f64> = problem.rewards.iter().map(score).collect();
+        let candidates =
+            Candidates { scores: &scores, answers: &problem.answers, correct: &problem.correct };
+        selection::accuracy(selector.method, &candidates, n, subsets)
+    };
+    generator.problems.iter().map(one).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BEST: Selector = Selector { method: Method::BestOfN, aggregation: Aggregation::Min };
+
+    fn problem(candidates: &[(usize, bool, &[f64])]) -> ScoredProblem {
+        let rewards = |steps: &[f64]| {
+            let ends: Vec<usize> = (1..=steps.len()).collect();
+            Rewards::new(steps, 1.0, &ends).expect("valid")
+        };
+        ScoredProblem {
+            answers: candidates.iter().map(|c| c.0).collect(),
+            correct: candidates.iter().map(|c| c.1).collect(),
+            rewards: candidates.iter().map(|c| rewards(c.2)).collect(),
+        }
+    }
+
+    fn generator(name: &str) -> GeneratorCandidates {
+        let problems = vec![
+            // The majority is wrong, the lowest step tells.
+            problem(&[(0, false, &[3.0, -2.0]), (0, false, &[-1.0, 4.0]), (1, true, &[0.5, 0.5])]),
+            // The majority is right, the sum of the rewards is wrong.
+            problem(&[(0, true, &[0.1, 0.2]), (0, true, &[0.1, 0.1]), (1, false, &[-1.0, 9.0])]),
+        ];
+        GeneratorCandidates { name: name.to_owned(), problems }
+    }
+
+    fn settings(ns: &[usize]) -> BestOfNSettings {
+        BestOfNSettings {
+            ns: ns.to_vec(),
+            selectors: vec![
+                Selector::without_score(Method::Majority),
+                Selector::without_score(Method::Random),
+                Selector::without_score(Method::Oracle),
+                BEST,
+                Selector { aggregation: Aggregation::Sum, ..BEST },
+            ],
+            subsets: Subsets::First,
+            bootstrap: Bootstrap { n_resamples: 50, ..Bootstrap::default() },
+        }
+    }
+
+    #[test]
+    fn each_selector_is_right_where_it_should() {
+        let table = BestOfNTable::new(settings(&[3]), &[generator("a")]).expect("valid");
+        let means: Vec<f64> = table.rows.iter().map(|row| row.cells[0].accuracy.mean).collect();
+        assert_eq!(means, [0.5, 0.5, 1.0, 1.0, 0.0]);
+        assert_eq!(table.row(BEST).expect("a row").gain.mean, 0.5);
+        assert_eq!(table.rows[0].gain, Interval { mean: 0.0, low: 0.0, high: 0.0 });
+    }
+
+    #[test]
+    fn the_average_is_over_generators_and_n() {
+        let generators = [generator("a"), generator("b")];
+        let table = BestOfNTable::new(settings(&[1, 3]), &generators).expect("valid");
+        let row = table.row(BEST).expect("a row");
+        assert_eq!(row.cells.len(), 4);
+        let mean = row.cells.iter().map(|cell| cell.accuracy.mean).sum::<f64>() / 4.0;
+        assert_eq!((row.average.mean, mean), (0.75, 0.75));
+    }
+
+    #[test]
+    fn too_few_candidates_and_unequal_problems_are_errors() {
+        assert!(BestOfNTable::new(settings(&[4]), &[generator("a")]).is_err());
+        let mut shorter = generator("b");
+        shorter.problems.pop();
+        assert!(BestOfNTable::new(settings(&[1]), &[generator("a"), shorter]).is_err());
+    }
+}

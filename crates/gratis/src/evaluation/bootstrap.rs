@@ -1,0 +1,85 @@
+//! Percentile bootstrap over problems: how far a mean would move with other problems.
+
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
+
+/// A mean with its percentile interval.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Interval {
+    /// Mean over the problems.
+    pub mean: f64,
+    /// Lower end.
+    pub low: f64,
+    /// Upper end.
+    pub high: f64,
+}
+
+/// How intervals are computed.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Bootstrap {
+    /// Resamples of the problems, drawn with replacement.
+    pub n_resamples: usize,
+    /// Probability mass between the ends, for example 0.95.
+    pub confidence: f64,
+    /// Seed of the resamples. The same seed draws the same problems whatever is measured on them,
+    /// so that two measures on the same problems are resampled together.
+    pub seed: u64,
+}
+
+impl Default for Bootstrap {
+    fn default() -> Self {
+        Self { n_resamples: 1000, confidence: 0.95, seed: 0 }
+    }
+}
+
+impl Bootstrap {
+    /// The mean of `values` (`[n_problems]`) with its interval. Without a problem all three numbers
+    /// are 0.
+    pub fn interval(&self, values: &[f64]) -> Interval {
+        if values.is_empty() {
+            return Interval { mean: 0.0, low: 0.0, high: 0.0 };
+        }
+        let n = values.len();
+        let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
+        let mut means: Vec<f64> = (0..self.n_resamples)
+            .map(|_| (0..n).map(|_| values[rng.random_range(0..n)]).sum::<f64>() / n as f64)
+            .collect();
+        means.sort_by(f64::total_cmp);
+        let mean = values.iter().sum::<f64>() / n as f64;
+        let tail = (1.0 - self.confidence.clamp(0.0, 1.0)) / 2.0;
+        let quantile = |share: f64| {
+            let idx = (share * (means.len().saturating_sub(1)) as f64).round() as usize;
+            means.get(idx).copied().unwrap_or(mean)
+        };
+        Interval { mean, low: quantile(tail), high: quantile(1.0 - tail) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_interval_of_a_coin_has_the_textbook_width() {
+        let values: Vec<f64> = (0..400).map(|i| f64::from(i % 2)).collect();
+        let interval = Bootstrap::default().interval(&values);
+        assert_eq!(interval.mean, 0.5);
+        // 1.96 * 0.5 / sqrt(400) = 0.049 on each side; observed 0.0475 and 0.05.
+        assert!((0.5 - interval.low - 0.049).abs() < 0.006, "{interval:?}");
+        assert!((interval.high - 0.5 - 0.049).abs() < 0.006, "{interval:?}");
+    }
+
+    #[test]
+    fn a_constant_has_no_width_and_the_seed_decides() {
+        let bootstrap = Bootstrap { n_resamples: 100, ..Bootstrap::default() };
+        let constant = bootstrap.interval(&[0.25; 10]);
+        assert_eq!(constant, Interval { mean: 0.25, low: 0.25, high: 0.25 });
+        let values: Vec<f64> = (0..50).map(|i| f64::from(i % 7)).collect();
+        assert_eq!(bootstrap.interval(&values), bootstrap.interval(&values));
+        let other = Bootstrap { seed: 1, ..bootstrap };
+        assert_ne!(bootstrap.interval(&values), other.interval(&values));
+        assert_eq!(bootstrap.interval(&[]).mean, 0.0);
+    }
+}

@@ -1,0 +1,15 @@
+//! Evaluation: best-of-N accuracy (paper section 4.1) and the first-error F1 of ProcessBench
+//! (paper section 5), each with bootstrap intervals over problems.
+//!
+//! Results are plain serialisable structs that name everything they depend on: aggregation,
+//! threshold, the rule for N, seeds.
+
+pub mod best_of_n;
+pub mod bootstrap;
+pub mod first_error;
+
+pub use best_of_n::{
+    BestOfNSettings, BestOfNTable, Cell, GeneratorCandidates, ScoredProblem, Selector,
+};
+pub use bootstrap::{Bootstrap, Interval};
+pub use first_error::{FirstErrorScore, JudgedSolution, first_error_score, tune_threshold};

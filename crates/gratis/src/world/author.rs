@@ -1,0 +1,233 @@
+//! Authors who slip: corpora with the systematic mistakes of a weak, a medium and a strong writer.
+//!
+//! A model that was merely stopped early errs too uniformly for anything to be learnt from its
+//! outcomes. People err in habits: in certain *contexts* (operator, operand, third of the range
+//! the left operand lies in) an author slips often, elsewhere rarely, and always in the same way.
+//! He then continues from his own mistake. The contexts are a hash, shared by all authors: a
+//! weaker one slips where a stronger one does, and elsewhere too.
+
+use rand::{Rng, RngExt};
+use serde::{Deserialize, Serialize};
+
+use super::hash;
+use super::problem::{Derivation, MODULUS, Operand, Operator, Problem};
+use super::solution::{Solution, Step};
+
+/// The three authors, after whom the generators are named.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Strength {
+    /// Slips most.
+    Weak,
+    /// In between; its generator's rollouts are what reward models are trained on.
+    Medium,
+    /// Slips least.
+    Strong,
+}
+
+impl Strength {
+    /// All authors, the weakest first.
+    pub const ALL: [Self; 3] = [Self::Weak, Self::Medium, Self::Strong];
+
+    /// As written in tables and folder names.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Weak => "weak",
+            Self::Medium => "medium",
+            Self::Strong => "strong",
+        }
+    }
+
+    /// How often this author slips.
+    pub fn habits(self) -> Habits {
+        let [most, some, few, elsewhere, wrong_person] = match self {
+            Self::Weak => [0.40, 0.10, 0.15, 0.04, 0.45],
+            Self::Medium => [0.18, 0.07, 0.10, 0.02, 0.30],
+            Self::Strong => [0.10, 0.05, 0.08, 0.01, 0.15],
+        };
+        Habits { most, some, few, elsewhere, wrong_person }
+    }
+}
+
+/// How often an author slips.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Habits {
+    /// Share of the contexts in which three out of four computations go wrong.
+    pub most: f64,
+    /// Share of the contexts in which two out of five go wrong.
+    pub some: f64,
+    /// Share of the contexts in which 15 % go wrong.
+    pub few: f64,
+    /// Rate of slips in all other contexts.
+    pub elsewhere: f64,
+    /// Rate at which the value of another person than the base is looked up.
+    pub wrong_person: f64,
+}
+
+impl Habits {
+    /// Rate of slips in a context whose hash is `u`, uniform in `0..1`.
+    fn slip_rate(&self, u: f64) -> f64 {
+        let shares = [(self.most, 0.75), (self.some, 0.40), (self.few, 0.15)];
+        let mut end = 0.0;
+        for (share, rate) in shares {
+            end += share;
+            if u < end {
+                return rate;
+            }
+        }
+        self.elsewhere
+    }
+}
+
+/// An author: habits and the contexts they apply to.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Author {
+    habits: Habits,
+    contexts_seed: u64,
+}
+
+/// A solution with the author's own log of what went wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Written {
+    /// The solution, its mistakes included.
+    pub solution: Solution,
+    /// Index of the first step with a slip.
+    pub first_slip: Option<usize>,
+}
+
+impl Author {
+    /// An author with the habits of `strength`. Authors of one world share `contexts_seed`.
+    pub fn new(strength: Strength, contexts_seed: u64) -> Self {
+        Self { habits: strength.habits(), contexts_seed }
+    }
+
+    /// Writes a solution.
+    pub fn write(&self, problem: &Problem, rng: &mut impl Rng) -> Written {
+        let mut steps: Vec<Step> = Vec::with_capacity(problem.derivations.len());
+        let mut first_slip = None;
+        for (idx, &Derivation { person, operator, operand }) in
+            problem.derivations.iter().enumerate()
+        {
+            let left = steps.last().map_or(problem.start, |step| step.result);
+            let right = match operand {
+                Operand::Constant(n) => n,
+                Operand::BasePerson => self.look_up_base(problem.start, &steps, rng),
+            };
+            let context = Context { operator, right, third: left * 3 / MODULUS };
+            let slips = rng.random_bool(self.slip_rate(&context));
+            let result = if slips {
+                context.slip(left, self.contexts_seed)
+            } else {
+                operator.apply(left, right)
+            };
+            let wrong_person = operand == Operand::BasePerson && right != problem.start;
+            if slips || wrong_person {
+                first_slip = first_slip.or(Some(idx));
+            }
+            steps.push(Step { person, left, operator, right, result });
+        }
+        Written { solution: Solution { steps }, first_slip }
+    }
+
+    /// The base person's value, or by mistake that of somebody who has another one.
+    fn look_up_base(&self, start: u32, steps: &[Step], rng: &mut impl Rng) -> u32 {
+        let others: Vec<u32> =
+            steps.iter().map(|step| step.result).filter(|&value| value != start).collect();
+        if !others.is_empty() && rng.random_bool(self.habits.wrong_person) {
+            others[rng.random_range(0..others.len())]
+        } else {
+            start
+        }
+    }
+
+    fn slip_rate(&self, context: &Context) -> f64 {
+        self.habits.slip_rate(hash::unit(&context.words(self.contexts_seed, 0)))
+    }
+}
+
+/// What a habit attaches to.
+#[derive(Debug, Clone, Copy)]
+struct Context {
+    operator: Operator,
+    right: u32,
+    /// Third of the range the left operand lies in: 0, 1 or 2.
+    third: u32,
+}
+
+impl Context {
+    fn words(self, seed: u64, purpose: u64) -> [u64; 5] {
+        [seed, purpose, self.operator as u64, self.right.into(), self.third.into()]
+    }
+
+    /// The wrong result this context leads to: never the right one.
+    fn slip(self, left: u32, seed: u64) -> u32 {
+        let right_result = self.operator.apply(left, self.right);
+        let upward = hash::mix(&self.words(seed, 1)) & 1 == 0;
+        let shifted = |n: u32, by: u32| if upward { n + by } else { n + MODULUS - by } % MODULUS;
+        match self.operator {
+            // `|a - b|`, where that is not the same.
+            Operator::Subtract if left < self.right => self.right - left,
+            // The neighbouring entry of the times table.
+            Operator::Multiply if left != 0 => shifted(right_result, left),
+            // One too many or too few, as when the wrap is miscounted.
+            _ => shifted(right_result, 1),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use rand::SeedableRng;
+    use rand_chacha::ChaCha8Rng;
+
+    use super::*;
+    use crate::world::check;
+
+    proptest! {
+        #[test]
+        fn the_checker_finds_what_the_author_logged(seed: u64, strength_idx in 0..3usize) {
+            let mut rng = ChaCha8Rng::seed_from_u64(seed);
+            let problem = Problem::draw(&(1..=9), &mut rng);
+            let author = Author::new(Strength::ALL[strength_idx], 7);
+            let written = author.write(&problem, &mut rng);
+            let verdict = check(&problem, &written.solution.to_string());
+            prop_assert_eq!(verdict.first_error, written.first_slip);
+            prop_assert_eq!(verdict.answer, written.solution.answer());
+        }
+
+        #[test]
+        fn a_slip_is_a_number_of_the_world_and_wrong(left in 0..23u32, right in 0..23u32, seed: u64) {
+            for operator in Operator::ALL {
+                let context = Context { operator, right, third: left * 3 / MODULUS };
+                let result = context.slip(left, seed);
+                prop_assert!(result < MODULUS);
+                prop_assert_ne!(result, operator.apply(left, right));
+            }
+        }
+    }
+
+    #[test]
+    fn authors_reach_the_designed_share_of_faultless_solutions() {
+        // Observed 0.106, 0.329 and 0.537; a sampler at a temperature below 1 slips less.
+        for (strength, range) in [
+            (Strength::Weak, 0.08..0.13),
+            (Strength::Medium, 0.29..0.37),
+            (Strength::Strong, 0.50..0.58),
+        ] {
+            let mut rng = ChaCha8Rng::seed_from_u64(1);
+            let mut n_faultless = 0;
+            for contexts_seed in 0..20 {
+                let author = Author::new(strength, contexts_seed);
+                n_faultless += (0..200)
+                    .filter(|_| {
+                        let problem = Problem::draw(&(3..=6), &mut rng);
+                        author.write(&problem, &mut rng).first_slip.is_none()
+                    })
+                    .count();
+            }
+            let share = n_faultless as f64 / 4000.0;
+            assert!(range.contains(&share), "{strength:?}: {share}");
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! The tokenizer's vocabulary: 69 tokens, of which every text of this world is a concatenation.
+
+use super::problem::{MODULUS, PEOPLE, QUESTION};
+use super::solution::ANSWER;
+
+/// The special tokens; they come first in the vocabulary.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SpecialTokens {
+    /// Begins every prompt.
+    pub bos: &'static str,
+    /// Ends every response.
+    pub eos: &'static str,
+    /// Never read or written; kept for tools that insist on one.
+    pub pad: &'static str,
+}
+
+/// The special tokens of this world.
+pub const SPECIAL_TOKENS: SpecialTokens = SpecialTokens { bos: "<s>", eos: "</s>", pad: "<pad>" };
+
+/// All phrases without the special tokens: 66 strings. Where one is the beginning of another
+/// (`1` and `11`), the longest match is meant.
+pub fn phrases() -> Vec<String> {
+    let numbers = (0..MODULUS).map(|n| n.to_string());
+    let people = PEOPLE
+        .iter()
+        .flat_map(|name| [" has ", "'s. ", ": "].map(|ending| format!("{name}{ending}")));
+    let rest = [
+        " coins. ",
+        " more. ",
+        " fewer. ",
+        " times as many. ",
+        "that plus ",
+        "that minus ",
+        QUESTION,
+        "\n",
+        " + ",
+        " - ",
+        " * ",
+        " = ",
+        ANSWER,
+    ];
+    numbers.chain(people).chain(rest.map(str::to_owned)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use proptest::prelude::*;
+    use rand::SeedableRng;
+    use rand_chacha::ChaCha8Rng;
+
+    use super::*;
+    use crate::world::Problem;
+
+    /// Greedy longest match; `None` if something is left over.
+    fn n_phrases(mut text: &str, phrases: &[String]) -> Option<usize> {
+        let mut n = 0;
+        while !text.is_empty() {
+            let longest =
+                phrases.iter().filter(|p| text.starts_with(p.as_str())).map(String::len).max()?;
+            text = &text[longest..];
+            n += 1;
+        }
+        Some(n)
+    }
+
+    #[test]
+    fn the_vocabulary_has_69_different_tokens() {
+        let unique: HashSet<_> = phrases().into_iter().collect();
+        assert_eq!(unique.len() + 3, 69);
+    }
+
+    proptest! {
+        #[test]
+        fn every_text_is_a_concatenation_of_phrases(seed: u64) {
+            let problem = Problem::draw(&(1..=9), &mut ChaCha8Rng::seed_from_u64(seed));
+            let (n, phrases) = (problem.derivations.len(), phrases());
+            prop_assert_eq!(n_phrases(&problem.prompt(), &phrases), Some(3 + 3 * n + 2));
+            prop_assert_eq!(n_phrases(&problem.solution().to_string(), &phrases), Some(7 * n + 2));
+        }
+    }
+}
