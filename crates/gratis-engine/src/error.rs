@@ -112,6 +112,28 @@ pub enum Error {
         /// NaN or an infinity.
         value: f32,
     },
+    /// A tokenizer could not be built, or a text could not be encoded by it.
+    #[error("{what}: {reason}")]
+    Tokenizer {
+        /// What was attempted, and on what.
+        what: String,
+        /// The reason, by the tokenizer.
+        reason: String,
+    },
+    /// A text has to end with a token that the tokenizer does not have.
+    #[error("the tokenizer names no `{which}`: add it to `tokenizer_config.json`")]
+    MissingSpecialToken {
+        /// Name of the field, such as `eos_token`.
+        which: &'static str,
+    },
+    /// The tokenizer makes tokens that the model has no embedding for.
+    #[error("the tokenizer has token {largest} and the model {vocab_size} embeddings")]
+    VocabularyMismatch {
+        /// Largest token of the tokenizer.
+        largest: u32,
+        /// Rows of the embedding.
+        vocab_size: usize,
+    },
     /// A batch that no engine can run.
     #[error("invalid batch: {reason}")]
     InvalidBatch {

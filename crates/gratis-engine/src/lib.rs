@@ -19,6 +19,7 @@ pub mod native;
 mod optimizer;
 pub mod schedule;
 mod shard;
+pub mod tokenizer;
 
 pub use batch::{PackedBatch, PackedBatchBuilder, Role, Segment, SegmentIdx, TokenValues};
 pub use checkpoint::WeightType;
@@ -32,3 +33,4 @@ pub use layout::Layout;
 pub use model::Initialisation;
 pub use native::{NativeEngine, NativeOptions, Recompute};
 pub use schedule::{Decay, Schedule};
+pub use tokenizer::{Encoding, End, SpecialTokens, Tokenizer};

@@ -35,6 +35,11 @@ fn small(architecture: Architecture, head: Head) -> ModelConfig {
     }
 }
 
+/// A small untied Llama.
+pub(crate) fn small_llama() -> ModelConfig {
+    small(Architecture::Llama, Head::Untied)
+}
+
 /// Different numbers everywhere, some of which bf16 has to round.
 fn numbers(n: usize) -> Vec<f32> {
     (0..n).map(|i| ((i * 7919 % 1009) as f32 - 504.0) / 777.0).collect()
@@ -50,7 +55,7 @@ struct Saved {
 
 impl Saved {
     fn new() -> Self {
-        let config = small(Architecture::Llama, Head::Untied);
+        let config = small_llama();
         let layout = Layout::new(&config);
         let parameters = numbers(layout.n_parameters());
         let folder = tempfile::tempdir().expect("a folder");

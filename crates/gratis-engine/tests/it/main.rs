@@ -3,3 +3,4 @@
 mod checkpoint;
 mod equivalence;
 mod parity;
+mod tokenizer;
