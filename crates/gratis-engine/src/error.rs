@@ -179,4 +179,50 @@ pub enum Error {
         /// What was asked.
         what: &'static str,
     },
+    /// A chat template that is not valid Jinja, or no template at all.
+    #[error("invalid chat template in `{origin}`{}: {reason}", at_line(*.line))]
+    InvalidTemplate {
+        /// The file it came from.
+        origin: String,
+        /// Line of the template.
+        line: Option<usize>,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A chat template refused its input by `raise_exception`.
+    #[error("the chat template in `{origin}` refuses this conversation: {message}")]
+    TemplateRaised {
+        /// The file it came from.
+        origin: String,
+        /// The template's own words.
+        message: String,
+    },
+    /// A chat template could not be run on these messages.
+    #[error("cannot render the chat template in `{origin}`{}: {reason}", at_line(*.line))]
+    TemplateFailed {
+        /// The file it came from.
+        origin: String,
+        /// Line of the template.
+        line: Option<usize>,
+        /// What went wrong.
+        reason: String,
+    },
+    /// The last answer cannot be told from what surrounds it.
+    #[error("cannot find the response in the text of the chat template in `{origin}`: {reason}")]
+    ResponseNotFound {
+        /// The file the template came from.
+        origin: String,
+        /// Why not.
+        reason: String,
+    },
+    /// Neither a day of the calendar nor a known way to print one.
+    #[error("`{text}` is not a date such as `2024-07-26`, nor a format of one")]
+    InvalidDate {
+        /// What was given.
+        text: String,
+    },
+}
+
+fn at_line(line: Option<usize>) -> String {
+    line.map_or_else(String::new, |line| format!(", line {line}"))
 }

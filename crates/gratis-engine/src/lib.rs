@@ -8,6 +8,7 @@
 
 pub mod atomic;
 pub mod batch;
+pub mod chat_template;
 pub mod checkpoint;
 pub mod config;
 pub mod engine;
@@ -22,6 +23,7 @@ mod shard;
 pub mod tokenizer;
 
 pub use batch::{PackedBatch, PackedBatchBuilder, Role, Segment, SegmentIdx, TokenValues};
+pub use chat_template::{ChatTemplate, Message, RenderOptions};
 pub use checkpoint::WeightType;
 pub use config::ModelConfig;
 pub use engine::{

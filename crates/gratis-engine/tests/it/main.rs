@@ -1,6 +1,8 @@
 //! Integration tests of the engine: whole checkpoints, whole passes, whole samples.
 
+mod chat_template;
 mod checkpoint;
+mod data;
 mod equivalence;
 mod parity;
 mod tokenizer;
