@@ -1,0 +1,309 @@
+//! Rollouts in Parquet, the form the authors' data set is published in.
+//!
+//! Reading takes any file whose columns have the rollout's names, wherever null is allowed; other
+//! columns are carried along. Writing gives each field its column, lists as Parquet lists, and
+//! gathers further fields in one JSON column, `extra`.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use parquet::basic::{Compression, ZstdLevel};
+use parquet::data_type::{BoolType, ByteArray, ByteArrayType, DataType};
+use parquet::errors::ParquetError;
+use parquet::file::properties::WriterProperties;
+use parquet::file::reader::SerializedFileReader;
+use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
+use parquet::record::reader::RowIter;
+use parquet::record::{Field, Row};
+use parquet::schema::parser::parse_message_type;
+use serde_json::{Map, Value};
+
+use super::output::Output;
+use super::record::{self, OnInvalid};
+use super::rollout::Rollout;
+use crate::error::{Error, Result};
+
+/// Column that holds the fields a rollout has beside its own.
+const EXTRA: &str = "extra";
+
+/// Reads rows as rollouts, one page of each column at a time.
+pub(super) struct ParquetReader {
+    path: PathBuf,
+    rows: RowIter<'static>,
+    row: u64,
+    on_invalid: OnInvalid,
+    n_skipped: u64,
+}
+
+impl ParquetReader {
+    /// Opens a Parquet file.
+    pub(super) fn open(path: &Path, on_invalid: OnInvalid) -> Result<Self> {
+        let file = File::open(path).map_err(Error::io("open", path))?;
+        let reader = SerializedFileReader::new(file).map_err(|e| invalid(path, &e))?;
+        let rows = RowIter::from_file_into(Box::new(reader));
+        Ok(Self { path: path.to_owned(), rows, row: 0, on_invalid, n_skipped: 0 })
+    }
+
+    /// Rows left out so far.
+    pub(super) fn n_skipped(&self) -> u64 {
+        self.n_skipped
+    }
+}
+
+impl Iterator for ParquetReader {
+    type Item = Result<Rollout>;
+
+    fn next(&mut self) -> Option<Result<Rollout>> {
+        loop {
+            let row = match self.rows.next()? {
+                Ok(row) => row,
+                Err(error) => return Some(Err(invalid(&self.path, &error))),
+            };
+            self.row += 1;
+            match record::from_value::<Rollout>(row_to_json(row)) {
+                Ok(mut rollout) => {
+                    record::Record::number(&mut rollout, self.row);
+                    return Some(Ok(rollout));
+                }
+                Err(_) if self.on_invalid == OnInvalid::Skip => self.n_skipped += 1,
+                Err(fault) => return Some(Err(fault.at(&self.path, self.row))),
+            }
+        }
+    }
+}
+
+fn row_to_json(row: Row) -> Value {
+    let mut object: Map<String, Value> =
+        row.into_columns().into_iter().map(|(name, field)| (name, to_json(field))).collect();
+    let packed = object.get(EXTRA).and_then(Value::as_str).map(serde_json::from_str);
+    if let Some(Ok(Value::Object(extra))) = packed {
+        object.remove(EXTRA);
+        object.extend(extra);
+    }
+    object.retain(|_, value| !value.is_null());
+    Value::Object(object)
+}
+
+fn to_json(field: Field) -> Value {
+    match field {
+        Field::Null => Value::Null,
+        Field::Bool(value) => value.into(),
+        Field::Byte(value) => value.into(),
+        Field::Short(value) => value.into(),
+        Field::Int(value) => value.into(),
+        Field::Long(value) => value.into(),
+        Field::UByte(value) => value.into(),
+        Field::UShort(value) => value.into(),
+        Field::UInt(value) => value.into(),
+        Field::ULong(value) => value.into(),
+        Field::Float(value) => value.into(),
+        Field::Double(value) => value.into(),
+        Field::Str(text) => text.into(),
+        Field::Bytes(bytes) => String::from_utf8_lossy(bytes.data()).into(),
+        Field::Group(row) => row_to_json(row),
+        Field::ListInternal(list) => list.elements().iter().cloned().map(to_json).collect(),
+        other => other.to_string().into(),
+    }
+}
+
+fn invalid(path: &Path, error: &ParquetError) -> Error {
+    Error::InvalidFile {
+        path: path.to_owned(),
+        expected: "a whole Parquet file".to_owned(),
+        got: error.to_string(),
+    }
+}
+
+/// Writes rollouts, a row group at a time.
+pub(super) struct ParquetWriter {
+    path: PathBuf,
+    file: SerializedFileWriter<Output>,
+    rows: Vec<Rollout>,
+}
+
+/// Rows held in memory and written together.
+const ROWS_PER_GROUP: usize = 1024;
+
+const SCHEMA: &str = "message rollout {
+  optional binary id (STRING);
+  required binary prompt (STRING);
+  required binary reference (STRING);
+  required binary dataset (STRING);
+  required group completions (LIST) {
+    repeated group list { required binary element (STRING); }
+  }
+  optional group correctness (LIST) {
+    repeated group list { required boolean element; }
+  }
+  optional group steps (LIST) {
+    repeated group list {
+      required group element (LIST) {
+        repeated group list { required binary element (STRING); }
+      }
+    }
+  }
+  optional binary extra (JSON);
+}";
+
+impl ParquetWriter {
+    /// Begins a Parquet file.
+    pub(super) fn create(path: &Path) -> Result<Self> {
+        let begin = || {
+            let properties = WriterProperties::builder()
+                .set_compression(Compression::ZSTD(ZstdLevel::default()))
+                .build();
+            Ok((Arc::new(parse_message_type(SCHEMA)?), Arc::new(properties)))
+        };
+        let (schema, properties) = begin().map_err(write_error(path))?;
+        let output = Output::create(path)?;
+        let file =
+            SerializedFileWriter::new(output, schema, properties).map_err(write_error(path))?;
+        Ok(Self { path: path.to_owned(), file, rows: Vec::new() })
+    }
+
+    /// Adds a row.
+    pub(super) fn write(&mut self, rollout: &Rollout) -> Result<()> {
+        self.rows.push(rollout.clone());
+        if self.rows.len() == ROWS_PER_GROUP { self.flush() } else { Ok(()) }
+    }
+
+    /// Writes the remaining rows and makes the file appear under its name.
+    pub(super) fn finish(mut self) -> Result<()> {
+        self.flush()?;
+        self.file.into_inner().map_err(write_error(&self.path))?.finish()
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        if self.rows.is_empty() {
+            return Ok(());
+        }
+        let rows = std::mem::take(&mut self.rows);
+        self.write_group(&rows).map_err(write_error(&self.path))
+    }
+
+    fn write_group(&mut self, rows: &[Rollout]) -> Result<(), ParquetError> {
+        let mut ids = Column::default();
+        let [mut prompts, mut references, mut datasets] = [const { Column::new() }; 3];
+        let mut completions = Column::default();
+        let mut correctness = Column::default();
+        let mut steps = Column::default();
+        let mut extra = Column::default();
+        for row in rows {
+            ids.push_optional(row.id.as_deref().map(text));
+            prompts.push(text(&row.prompt), 0, 0);
+            references.push(text(&row.reference), 0, 0);
+            datasets.push(text(&row.dataset), 0, 0);
+            completions.push_list(row.completions.iter().map(|c| text(c)), 0, 0);
+            match &row.correctness {
+                None => correctness.push_absent(0, 0),
+                Some(labels) => correctness.push_list(labels.iter().copied(), 1, 0),
+            }
+            match &row.steps {
+                None => steps.push_absent(0, 0),
+                Some(lists) if lists.is_empty() => steps.push_absent(1, 0),
+                Some(lists) => {
+                    for (idx, list) in lists.iter().enumerate() {
+                        let repetition = i16::from(idx > 0);
+                        steps.push_nested(list.iter().map(|s| text(s)), 2, repetition, 2);
+                    }
+                }
+            }
+            let json = (!row.extra.is_empty()).then(|| Value::Object(row.extra.clone()));
+            extra.push_optional(json.map(|json| text(&json.to_string())));
+        }
+        let mut group = self.file.next_row_group()?;
+        ids.write::<ByteArrayType>(&mut group)?;
+        prompts.write::<ByteArrayType>(&mut group)?;
+        references.write::<ByteArrayType>(&mut group)?;
+        datasets.write::<ByteArrayType>(&mut group)?;
+        completions.write::<ByteArrayType>(&mut group)?;
+        correctness.write::<BoolType>(&mut group)?;
+        steps.write::<ByteArrayType>(&mut group)?;
+        extra.write::<ByteArrayType>(&mut group)?;
+        group.close()?;
+        Ok(())
+    }
+}
+
+fn text(text: &str) -> ByteArray {
+    text.as_bytes().to_vec().into()
+}
+
+fn write_error(path: &Path) -> impl Fn(ParquetError) -> Error {
+    move |error| Error::io("write", path)(std::io::Error::other(error))
+}
+
+/// A column of a row group with its definition and repetition levels.
+struct Column<V> {
+    values: Vec<V>,
+    definitions: Vec<i16>,
+    repetitions: Vec<i16>,
+}
+
+impl<V> Default for Column<V> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<V> Column<V> {
+    const fn new() -> Self {
+        Self { values: Vec::new(), definitions: Vec::new(), repetitions: Vec::new() }
+    }
+
+    fn push(&mut self, value: V, definition: i16, repetition: i16) {
+        self.values.push(value);
+        self.push_absent(definition, repetition);
+    }
+
+    /// A place without a value, absent at the level `definition`.
+    fn push_absent(&mut self, definition: i16, repetition: i16) {
+        self.definitions.push(definition);
+        self.repetitions.push(repetition);
+    }
+
+    fn push_optional(&mut self, value: Option<V>) {
+        match value {
+            Some(value) => self.push(value, 1, 0),
+            None => self.push_absent(0, 0),
+        }
+    }
+
+    /// A list that is itself defined at the level `definition`.
+    fn push_list(&mut self, items: impl Iterator<Item = V>, definition: i16, repetition: i16) {
+        self.push_nested(items, definition, repetition, 1);
+    }
+
+    /// A list at nesting `depth`; its first item repeats at `repetition`.
+    fn push_nested(
+        &mut self,
+        items: impl Iterator<Item = V>,
+        definition: i16,
+        repetition: i16,
+        depth: i16,
+    ) {
+        let n_before = self.values.len();
+        for (idx, item) in items.enumerate() {
+            self.push(item, definition + 1, if idx == 0 { repetition } else { depth });
+        }
+        if self.values.len() == n_before {
+            self.push_absent(definition, repetition);
+        }
+    }
+
+    fn write<T: DataType<T = V>>(
+        &self,
+        group: &mut SerializedRowGroupWriter<'_, Output>,
+    ) -> Result<(), ParquetError> {
+        let mut column = group.next_column()?.ok_or_else(|| {
+            ParquetError::General("the schema has fewer columns than a rollout".to_owned())
+        })?;
+        column.typed::<T>().write_batch(
+            &self.values,
+            Some(&self.definitions),
+            Some(&self.repetitions),
+        )?;
+        column.close()
+    }
+}

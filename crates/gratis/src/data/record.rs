@@ -1,0 +1,186 @@
+//! What a line of a data file must look like, and what is wrong with one that does not.
+
+use std::path::Path;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::error::Error;
+
+/// What to do with a line that is not what its format asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnInvalid {
+    /// Stop with an error that names file, line and field.
+    #[default]
+    Stop,
+    /// Leave it out and count it.
+    Skip,
+}
+
+/// A record of a data file: one JSON object, or one row.
+pub(super) trait Record: Serialize + DeserializeOwned {
+    /// Its fields, for error messages.
+    const FIELDS: &'static [Field];
+
+    /// What is wrong with a record whose fields have the right shapes, if anything.
+    fn fault(&self) -> Option<Fault>;
+
+    /// Told its line or row, counted from 1.
+    fn number(&mut self, line: u64) {
+        let _ = line;
+    }
+}
+
+/// A named part of a record.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Field {
+    name: &'static str,
+    shape: &'static Shape,
+    required: bool,
+}
+
+impl Field {
+    /// A field that may be absent or null.
+    pub(super) const fn optional(name: &'static str, shape: &'static Shape) -> Self {
+        Self { name, shape, required: false }
+    }
+
+    /// A field that must be there.
+    pub(super) const fn required(name: &'static str, shape: &'static Shape) -> Self {
+        Self { name, shape, required: true }
+    }
+}
+
+/// The shape of a JSON value.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Shape {
+    /// `true` or `false`.
+    Bool,
+    /// A number.
+    Number,
+    /// A string.
+    Text,
+    /// A string or a whole number.
+    TextOrInteger,
+    /// A list of such values.
+    List(&'static Shape),
+    /// An object with such fields.
+    Object(&'static [Field]),
+}
+
+impl Shape {
+    fn describe(&self) -> &'static str {
+        match self {
+            Self::Bool => "`true` or `false`",
+            Self::Number => "a number",
+            Self::Text => "a string",
+            Self::TextOrInteger => "a string or an integer",
+            Self::List(_) => "a list",
+            Self::Object(_) => "an object",
+        }
+    }
+
+    /// The first part of `value`, called `name`, that has another shape.
+    fn fault(&self, name: &str, value: &Value) -> Option<Fault> {
+        let fits = match self {
+            Self::Bool => value.is_boolean(),
+            Self::Number => value.is_number(),
+            Self::Text => value.is_string(),
+            Self::TextOrInteger => value.is_string() || value.is_i64(),
+            Self::List(_) => value.is_array(),
+            Self::Object(_) => value.is_object(),
+        };
+        match (self, value) {
+            _ if !fits => Some(Fault::new(name, self.describe(), excerpt(&value.to_string()))),
+            (Self::List(shape), Value::Array(items)) => items
+                .iter()
+                .enumerate()
+                .find_map(|(idx, item)| shape.fault(&format!("{name}[{idx}]"), item)),
+            (Self::Object(fields), _) => fields_fault(fields, &format!("{name}."), value),
+            _ => None,
+        }
+    }
+}
+
+/// The first field of `value` that is absent or has another shape.
+fn fields_fault(fields: &[Field], prefix: &str, value: &Value) -> Option<Fault> {
+    fields.iter().find_map(|field| {
+        let name = format!("{prefix}{}", field.name);
+        match value.get(field.name) {
+            None if field.required => Some(Fault::new(name, field.shape.describe(), "nothing")),
+            None => None,
+            Some(Value::Null) if !field.required => None,
+            Some(value) => field.shape.fault(&name, value),
+        }
+    })
+}
+
+/// What is wrong with a record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Fault {
+    field: String,
+    expected: String,
+    got: String,
+}
+
+impl Fault {
+    /// `field` should be `expected` but is `got`.
+    pub(super) fn new(
+        field: impl Into<String>,
+        expected: impl Into<String>,
+        got: impl Into<String>,
+    ) -> Self {
+        Self { field: field.into(), expected: expected.into(), got: got.into() }
+    }
+
+    /// The error for this fault at a line of a file.
+    pub(super) fn at(self, path: &Path, line: u64) -> Error {
+        let Self { field, expected, got } = self;
+        Error::InvalidRecord { path: path.to_owned(), line, field, expected, got }
+    }
+}
+
+/// A record from one line of JSON.
+pub(super) fn from_json<T: Record>(line: &[u8]) -> Result<T, Fault> {
+    let record: T = serde_json::from_slice(line).map_err(|error| {
+        let value = serde_json::from_slice::<Value>(line);
+        value.map_or_else(|error| not_json(line, &error), |value| wrong_shape::<T>(&value, &error))
+    })?;
+    checked(record)
+}
+
+/// A record from a JSON value.
+pub(super) fn from_value<T: Record>(value: Value) -> Result<T, Fault> {
+    checked(T::deserialize(&value).map_err(|error| wrong_shape::<T>(&value, &error))?)
+}
+
+fn checked<T: Record>(record: T) -> Result<T, Fault> {
+    match record.fault() {
+        Some(fault) => Err(fault),
+        None => Ok(record),
+    }
+}
+
+fn not_json(line: &[u8], error: &serde_json::Error) -> Fault {
+    let got = format!("{} ({error})", excerpt(&String::from_utf8_lossy(line)));
+    Fault::new("record", "a JSON object", got)
+}
+
+fn wrong_shape<T: Record>(value: &Value, error: &serde_json::Error) -> Fault {
+    if !value.is_object() {
+        return Fault::new("record", "a JSON object", excerpt(&value.to_string()));
+    }
+    fields_fault(T::FIELDS, "", value)
+        .unwrap_or_else(|| Fault::new("record", "of its format", error.to_string()))
+}
+
+/// The beginning of `text`, in backticks.
+fn excerpt(text: &str) -> String {
+    const MAX_CHARS: usize = 60;
+    match text.trim_end().char_indices().nth(MAX_CHARS) {
+        Some((end, _)) => format!("`{}...`", &text[..end]),
+        None => format!("`{}`", text.trim_end()),
+    }
+}

@@ -1,0 +1,298 @@
+//! Steps of a response as ranges of its own text (paper section 4.1).
+//!
+//! The separator belongs to the step it ends, nothing is stripped, and the steps of a text joined
+//! together are the text: positions of tokens stay what they are. The authors instead rewrite the
+//! text; that is offered as [`renumber`], for whoever wants their input format.
+
+use std::fmt;
+use std::ops::Range;
+use std::str::FromStr;
+
+use regex::Regex;
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+
+/// Where one step ends and the next begins.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum StepSplit {
+    /// A step begins at `Step i:`, whatever its number, with a heading's `#` or `*` before it. The
+    /// authors' prompts ask for this form. A preface before the first one is a step of its own.
+    StepMarker,
+    /// Steps are separated by blank lines.
+    BlankLine,
+    /// Steps are separated by line ends.
+    #[default]
+    Newline,
+    /// A step ends with a sentence: `.`, `!` or `?` before white space, or a line end. A decimal
+    /// point is none; an abbreviation is.
+    Sentence,
+    /// The whole response is one step.
+    Whole,
+    /// Steps are separated by matches of this regular expression.
+    Pattern(String),
+}
+
+impl fmt::Display for StepSplit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::StepMarker => f.write_str("step_marker"),
+            Self::BlankLine => f.write_str("blank_line"),
+            Self::Newline => f.write_str("newline"),
+            Self::Sentence => f.write_str("sentence"),
+            Self::Whole => f.write_str("whole"),
+            Self::Pattern(pattern) => write!(f, "pattern:{pattern}"),
+        }
+    }
+}
+
+impl FromStr for StepSplit {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self> {
+        Ok(match name {
+            "step_marker" => Self::StepMarker,
+            "blank_line" => Self::BlankLine,
+            "newline" => Self::Newline,
+            "sentence" => Self::Sentence,
+            "whole" => Self::Whole,
+            _ => match name.strip_prefix("pattern:") {
+                Some(pattern) => Self::Pattern(pattern.to_owned()),
+                None => {
+                    let expected = "`step_marker`, `blank_line`, `newline`, `sentence`, `whole` \
+                                    or `pattern:` and a regular expression";
+                    return Err(Error::setting("step_split", expected, name));
+                }
+            },
+        })
+    }
+}
+
+impl TryFrom<String> for StepSplit {
+    type Error = Error;
+
+    fn try_from(name: String) -> Result<Self> {
+        name.parse()
+    }
+}
+
+impl From<StepSplit> for String {
+    fn from(split: StepSplit) -> Self {
+        split.to_string()
+    }
+}
+
+/// What a match of a splitter's expression is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Match {
+    /// It opens a step.
+    Opens,
+    /// It closes one.
+    Closes,
+}
+
+/// A [`StepSplit`] ready for use.
+#[derive(Debug, Clone)]
+pub struct StepSplitter {
+    boundary: Option<(Regex, Match)>,
+}
+
+impl StepSplitter {
+    /// Compiles the split's expression.
+    ///
+    /// # Errors
+    /// [`Error::InvalidSetting`] if a custom pattern is no regular expression.
+    pub fn new(split: &StepSplit) -> Result<Self> {
+        let (pattern, kind) = match split {
+            StepSplit::StepMarker => (r"(?:(?m:^)[ \t]*[#*]+[ \t]*)?Step \d+:", Match::Opens),
+            StepSplit::BlankLine => (r"\n\s*\n", Match::Closes),
+            StepSplit::Newline => (r"\n", Match::Closes),
+            StepSplit::Sentence => (r"[.!?]\s+|\n", Match::Closes),
+            StepSplit::Whole => return Ok(Self { boundary: None }),
+            StepSplit::Pattern(pattern) => (pattern.as_str(), Match::Closes),
+        };
+        let regex = Regex::new(pattern)
+            .map_err(|_| Error::setting("step_split", "a regular expression", pattern))?;
+        Ok(Self { boundary: Some((regex, kind)) })
+    }
+
+    /// The steps of `text` as byte ranges that follow one another without a gap from its beginning
+    /// to its end. None is blank: white space joins the step before it, at the beginning the one
+    /// after it. A blank text has no steps.
+    pub fn split(&self, text: &str) -> Vec<Range<usize>> {
+        let boundaries: Vec<usize> = match &self.boundary {
+            None => Vec::new(),
+            Some((regex, Match::Opens)) => regex.find_iter(text).map(|m| m.start()).collect(),
+            Some((regex, Match::Closes)) => regex
+                .find_iter(text)
+                .map(|m| m.end() + leading_space(&text[m.end()..]))
+                .collect(),
+        };
+        let mut steps: Vec<Range<usize>> = Vec::new();
+        let mut start = 0;
+        for end in boundaries.into_iter().chain([text.len()]) {
+            if text[start..end].trim().is_empty() {
+                if let Some(before) = steps.last_mut() {
+                    before.end = end;
+                    start = end;
+                }
+            } else {
+                steps.push(start..end);
+                start = end;
+            }
+        }
+        steps
+    }
+}
+
+/// Bytes of white space at the beginning of `text`.
+fn leading_space(text: &str) -> usize {
+    text.len() - text.trim_start().len()
+}
+
+/// The byte ranges of steps that are given as texts: each is looked for after the one before it,
+/// and whatever lies between two belongs to the first.
+///
+/// # Errors
+/// [`Error::InvalidSetting`] if a step does not occur there.
+pub fn locate(text: &str, steps: &[impl AsRef<str>]) -> Result<Vec<Range<usize>>> {
+    let mut ranges: Vec<Range<usize>> = Vec::new();
+    let mut from = 0;
+    for step in steps {
+        let step = step.as_ref().trim();
+        let offset = text[from..].find(step).filter(|_| !step.is_empty()).ok_or_else(|| {
+            let expected = "parts of the completion, in their order";
+            Error::setting("steps", expected, step.lines().next().unwrap_or_default())
+        })?;
+        let start = match ranges.last_mut() {
+            Some(before) => {
+                before.end = from + offset;
+                before.end
+            }
+            None => 0,
+        };
+        from += offset + step.len();
+        ranges.push(start..from);
+    }
+    if let Some(last) = ranges.last_mut() {
+        last.end = text.len();
+    }
+    Ok(ranges)
+}
+
+/// Where steps end, in characters of `text` rather than bytes.
+pub fn ends_in_chars(text: &str, steps: &[Range<usize>]) -> Vec<usize> {
+    let mut n_chars = 0;
+    let count = |step: &Range<usize>| {
+        n_chars += text[step.clone()].chars().count();
+        n_chars
+    };
+    steps.iter().map(count).collect()
+}
+
+/// The authors' input format: the text cut at `Step i:`, each part stripped and numbered anew, and
+/// joined by blank lines. `Step 3: a Step 7: b` becomes `Step 1: a\n\nStep 2: b`.
+pub fn renumber(text: &str) -> Result<String> {
+    let marker = Regex::new(r"Step \d+:")
+        .map_err(|_| Error::setting("step_split", "a regular expression", text))?;
+    let parts = marker.split(text).map(str::trim).filter(|part| !part.is_empty());
+    let numbered = parts.enumerate().map(|(idx, part)| format!("Step {}: {part}", idx + 1));
+    Ok(numbered.collect::<Vec<_>>().join("\n\n"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn all() -> Vec<StepSplit> {
+        vec![
+            StepSplit::StepMarker,
+            StepSplit::BlankLine,
+            StepSplit::Newline,
+            StepSplit::Sentence,
+            StepSplit::Whole,
+            StepSplit::Pattern(r"\s*;\s*".to_owned()),
+        ]
+    }
+
+    fn split<'a>(split: &StepSplit, text: &'a str) -> Vec<&'a str> {
+        let splitter = StepSplitter::new(split).expect("a valid pattern");
+        splitter.split(text).into_iter().map(|step| &text[step]).collect()
+    }
+
+    #[test]
+    fn by_hand() {
+        let text = "Step 1: half of 3.5 is 1.75.\n\n## Step 2: add 2! Then\nstop.\n";
+        assert_eq!(
+            split(&StepSplit::StepMarker, text),
+            ["Step 1: half of 3.5 is 1.75.\n\n", "## Step 2: add 2! Then\nstop.\n"]
+        );
+        assert_eq!(split(&StepSplit::BlankLine, text), split(&StepSplit::StepMarker, text));
+        assert_eq!(
+            split(&StepSplit::Newline, text),
+            ["Step 1: half of 3.5 is 1.75.\n\n", "## Step 2: add 2! Then\n", "stop.\n"]
+        );
+        assert_eq!(
+            split(&StepSplit::Sentence, text),
+            ["Step 1: half of 3.5 is 1.75.\n\n", "## Step 2: add 2! ", "Then\n", "stop.\n"]
+        );
+        assert_eq!(split(&StepSplit::Whole, text), [text]);
+        assert_eq!(split(&StepSplit::Pattern(";".into()), "a; b;c"), ["a; ", "b;", "c"]);
+        assert_eq!(split(&StepSplit::StepMarker, "So.\nStep 4: x"), ["So.\n", "Step 4: x"]);
+        assert_eq!(split(&StepSplit::Newline, "\n\n a\n"), ["\n\n a\n"]);
+        assert_eq!(split(&StepSplit::Newline, " \n"), [""; 0]);
+    }
+
+    #[test]
+    fn names_read_back_and_unknown_ones_are_errors() {
+        for split in all() {
+            assert_eq!(split.to_string().parse::<StepSplit>().expect("known"), split);
+        }
+        assert!("lines".parse::<StepSplit>().expect_err("unknown").to_string().contains("`lines`"));
+        let error = StepSplitter::new(&StepSplit::Pattern("(".into())).expect_err("no pattern");
+        assert!(error.to_string().contains("`(`"), "{error}");
+    }
+
+    #[test]
+    fn given_steps_are_found_in_the_text() {
+        let text = "one\n\ntwo one\n";
+        let ranges = locate(text, &["one", "two", "one"]).expect("in order");
+        assert_eq!(ranges, [0..5, 5..9, 9..13]);
+        assert!(locate(text, &["two", "three"]).is_err());
+        assert!(locate(text, &["two", ""]).is_err());
+    }
+
+    #[test]
+    fn character_offsets() {
+        let text = "naïve\nß";
+        let splitter = StepSplitter::new(&StepSplit::Newline).expect("valid");
+        assert_eq!(ends_in_chars(text, &splitter.split(text)), [6, 7]);
+    }
+
+    #[test]
+    fn renumbered_as_the_authors_do() {
+        let text = "Step 3: a \n Step 7:  b\nStep 9: ";
+        assert_eq!(renumber(text).expect("valid"), "Step 1: a\n\nStep 2: b");
+    }
+
+    proptest! {
+        #[test]
+        fn steps_join_to_the_text_and_none_is_blank(
+            text in r"(\PC|\n|Step [0-9]: |\. |; ){0,60}",
+        ) {
+            for split in all() {
+                let splitter = StepSplitter::new(&split).expect("valid");
+                let steps = splitter.split(&text);
+                let mut end = 0;
+                for step in &steps {
+                    prop_assert_eq!(step.start, end);
+                    prop_assert!(!text[step.clone()].trim().is_empty(), "{}", split);
+                    end = step.end;
+                }
+                prop_assert_eq!(end, if text.trim().is_empty() { 0 } else { text.len() });
+            }
+        }
+    }
+}
