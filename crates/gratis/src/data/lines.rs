@@ -27,12 +27,17 @@ pub(super) struct LineReader<T> {
     line: u64,
     on_invalid: OnInvalid,
     n_skipped: u64,
+    failed: bool,
     record: PhantomData<T>,
 }
 
 impl<T: Record> LineReader<T> {
     /// Opens `path`; `-` is standard input.
-    pub(super) fn open(path: &Path, compression: Compression, on_invalid: OnInvalid) -> Result<Self> {
+    pub(super) fn open(
+        path: &Path,
+        compression: Compression,
+        on_invalid: OnInvalid,
+    ) -> Result<Self> {
         let plain: Box<dyn BufRead> = if path == Path::new(STANDARD_STREAM) {
             Box::new(BufReader::new(io::stdin()))
         } else {
@@ -52,6 +57,7 @@ impl<T: Record> LineReader<T> {
             line: 0,
             on_invalid,
             n_skipped: 0,
+            failed: false,
             record: PhantomData,
         })
     }
@@ -60,31 +66,41 @@ impl<T: Record> LineReader<T> {
     pub(super) fn n_skipped(&self) -> u64 {
         self.n_skipped
     }
-}
 
-impl<T: Record> Iterator for LineReader<T> {
-    type Item = Result<T>;
-
-    fn next(&mut self) -> Option<Result<T>> {
+    fn read(&mut self) -> Result<Option<T>> {
         loop {
             self.buffer.clear();
-            match self.source.read_until(b'\n', &mut self.buffer) {
-                Ok(0) => return None,
-                Ok(_) => self.line += 1,
-                Err(error) => return Some(Err(Error::io("read", &self.path)(error))),
+            let read = self.source.read_until(b'\n', &mut self.buffer);
+            if read.map_err(Error::io("read", &self.path))? == 0 {
+                return Ok(None);
             }
+            self.line += 1;
             if self.buffer.iter().all(u8::is_ascii_whitespace) {
                 continue;
             }
             match record::from_json::<T>(&self.buffer) {
                 Ok(mut record) => {
                     record.number(self.line);
-                    return Some(Ok(record));
+                    return Ok(Some(record));
                 }
                 Err(_) if self.on_invalid == OnInvalid::Skip => self.n_skipped += 1,
-                Err(fault) => return Some(Err(fault.at(&self.path, self.line))),
+                Err(fault) => return Err(fault.at(&self.path, self.line)),
             }
         }
+    }
+}
+
+impl<T: Record> Iterator for LineReader<T> {
+    type Item = Result<T>;
+
+    /// The next record; nothing more after an error.
+    fn next(&mut self) -> Option<Result<T>> {
+        if self.failed {
+            return None;
+        }
+        let next = self.read().transpose();
+        self.failed = matches!(next, Some(Err(_)));
+        next
     }
 }
 

@@ -20,7 +20,7 @@ use parquet::schema::parser::parse_message_type;
 use serde_json::{Map, Value};
 
 use super::output::Output;
-use super::record::{self, OnInvalid};
+use super::record::{self, OnInvalid, Record};
 use super::rollout::Rollout;
 use crate::error::{Error, Result};
 
@@ -34,6 +34,7 @@ pub(super) struct ParquetReader {
     row: u64,
     on_invalid: OnInvalid,
     n_skipped: u64,
+    failed: bool,
 }
 
 impl ParquetReader {
@@ -42,34 +43,42 @@ impl ParquetReader {
         let file = File::open(path).map_err(Error::io("open", path))?;
         let reader = SerializedFileReader::new(file).map_err(|e| invalid(path, &e))?;
         let rows = RowIter::from_file_into(Box::new(reader));
-        Ok(Self { path: path.to_owned(), rows, row: 0, on_invalid, n_skipped: 0 })
+        Ok(Self { path: path.to_owned(), rows, row: 0, on_invalid, n_skipped: 0, failed: false })
     }
 
     /// Rows left out so far.
     pub(super) fn n_skipped(&self) -> u64 {
         self.n_skipped
     }
+
+    fn read(&mut self) -> Result<Option<Rollout>> {
+        while let Some(row) = self.rows.next() {
+            let row = row.map_err(|e| invalid(&self.path, &e))?;
+            self.row += 1;
+            match record::from_value::<Rollout>(row_to_json(row)) {
+                Ok(mut rollout) => {
+                    rollout.number(self.row);
+                    return Ok(Some(rollout));
+                }
+                Err(_) if self.on_invalid == OnInvalid::Skip => self.n_skipped += 1,
+                Err(fault) => return Err(fault.at(&self.path, self.row)),
+            }
+        }
+        Ok(None)
+    }
 }
 
 impl Iterator for ParquetReader {
     type Item = Result<Rollout>;
 
+    /// The next rollout; nothing more after an error.
     fn next(&mut self) -> Option<Result<Rollout>> {
-        loop {
-            let row = match self.rows.next()? {
-                Ok(row) => row,
-                Err(error) => return Some(Err(invalid(&self.path, &error))),
-            };
-            self.row += 1;
-            match record::from_value::<Rollout>(row_to_json(row)) {
-                Ok(mut rollout) => {
-                    record::Record::number(&mut rollout, self.row);
-                    return Some(Ok(rollout));
-                }
-                Err(_) if self.on_invalid == OnInvalid::Skip => self.n_skipped += 1,
-                Err(fault) => return Some(Err(fault.at(&self.path, self.row))),
-            }
+        if self.failed {
+            return None;
         }
+        let next = self.read().transpose();
+        self.failed = matches!(next, Some(Err(_)));
+        next
     }
 }
 

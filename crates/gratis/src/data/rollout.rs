@@ -11,7 +11,11 @@ use crate::error::{Error, Result};
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Rollout {
     /// Names the problem; readers fill in the line number where it is absent.
-    #[serde(default, deserialize_with = "text_or_integer", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "text_or_integer",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub id: Option<String>,
     /// The problem as the model reads it.
     pub prompt: String,

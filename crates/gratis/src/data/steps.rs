@@ -19,15 +19,15 @@ use crate::error::{Error, Result};
 pub enum StepSplit {
     /// A step begins at `Step i:`, whatever its number, with a heading's `#` or `*` before it. The
     /// authors' prompts ask for this form. A preface before the first one is a step of its own.
-    StepMarker,
+    Numbered,
     /// Steps are separated by blank lines.
-    BlankLine,
+    Paragraphs,
     /// Steps are separated by line ends.
     #[default]
-    Newline,
+    Lines,
     /// A step ends with a sentence: `.`, `!` or `?` before white space, or a line end. A decimal
     /// point is none; an abbreviation is.
-    Sentence,
+    Sentences,
     /// The whole response is one step.
     Whole,
     /// Steps are separated by matches of this regular expression.
@@ -37,10 +37,10 @@ pub enum StepSplit {
 impl fmt::Display for StepSplit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::StepMarker => f.write_str("step_marker"),
-            Self::BlankLine => f.write_str("blank_line"),
-            Self::Newline => f.write_str("newline"),
-            Self::Sentence => f.write_str("sentence"),
+            Self::Numbered => f.write_str("numbered"),
+            Self::Paragraphs => f.write_str("paragraphs"),
+            Self::Lines => f.write_str("lines"),
+            Self::Sentences => f.write_str("sentences"),
             Self::Whole => f.write_str("whole"),
             Self::Pattern(pattern) => write!(f, "pattern:{pattern}"),
         }
@@ -51,21 +51,20 @@ impl FromStr for StepSplit {
     type Err = Error;
 
     fn from_str(name: &str) -> Result<Self> {
-        Ok(match name {
-            "step_marker" => Self::StepMarker,
-            "blank_line" => Self::BlankLine,
-            "newline" => Self::Newline,
-            "sentence" => Self::Sentence,
-            "whole" => Self::Whole,
-            _ => match name.strip_prefix("pattern:") {
-                Some(pattern) => Self::Pattern(pattern.to_owned()),
-                None => {
-                    let expected = "`step_marker`, `blank_line`, `newline`, `sentence`, `whole` \
-                                    or `pattern:` and a regular expression";
-                    return Err(Error::setting("step_split", expected, name));
-                }
-            },
-        })
+        let pattern =
+            name.strip_prefix("pattern:").map(|pattern| Self::Pattern(pattern.to_owned()));
+        match name {
+            "numbered" => Ok(Self::Numbered),
+            "paragraphs" => Ok(Self::Paragraphs),
+            "lines" => Ok(Self::Lines),
+            "sentences" => Ok(Self::Sentences),
+            "whole" => Ok(Self::Whole),
+            _ => pattern.ok_or_else(|| {
+                let expected = "`numbered`, `paragraphs`, `lines`, `sentences`, `whole` or \
+                                `pattern:` and a regular expression";
+                Error::setting("step_split", expected, name)
+            }),
+        }
     }
 }
 
@@ -105,10 +104,10 @@ impl StepSplitter {
     /// [`Error::InvalidSetting`] if a custom pattern is no regular expression.
     pub fn new(split: &StepSplit) -> Result<Self> {
         let (pattern, kind) = match split {
-            StepSplit::StepMarker => (r"(?:(?m:^)[ \t]*[#*]+[ \t]*)?Step \d+:", Match::Opens),
-            StepSplit::BlankLine => (r"\n\s*\n", Match::Closes),
-            StepSplit::Newline => (r"\n", Match::Closes),
-            StepSplit::Sentence => (r"[.!?]\s+|\n", Match::Closes),
+            StepSplit::Numbered => (r"(?:(?m:^)[ \t]*[#*]+[ \t]*)?Step \d+:", Match::Opens),
+            StepSplit::Paragraphs => (r"\n\s*\n", Match::Closes),
+            StepSplit::Lines => (r"\n", Match::Closes),
+            StepSplit::Sentences => (r"[.!?]\s+|\n", Match::Closes),
             StepSplit::Whole => return Ok(Self { boundary: None }),
             StepSplit::Pattern(pattern) => (pattern.as_str(), Match::Closes),
         };
@@ -124,10 +123,9 @@ impl StepSplitter {
         let boundaries: Vec<usize> = match &self.boundary {
             None => Vec::new(),
             Some((regex, Match::Opens)) => regex.find_iter(text).map(|m| m.start()).collect(),
-            Some((regex, Match::Closes)) => regex
-                .find_iter(text)
-                .map(|m| m.end() + leading_space(&text[m.end()..]))
-                .collect(),
+            Some((regex, Match::Closes)) => {
+                regex.find_iter(text).map(|m| m.end() + leading_space(&text[m.end()..])).collect()
+            }
         };
         let mut steps: Vec<Range<usize>> = Vec::new();
         let mut start = 0;
@@ -208,10 +206,10 @@ mod tests {
 
     fn all() -> Vec<StepSplit> {
         vec![
-            StepSplit::StepMarker,
-            StepSplit::BlankLine,
-            StepSplit::Newline,
-            StepSplit::Sentence,
+            StepSplit::Numbered,
+            StepSplit::Paragraphs,
+            StepSplit::Lines,
+            StepSplit::Sentences,
             StepSplit::Whole,
             StepSplit::Pattern(r"\s*;\s*".to_owned()),
         ]
@@ -226,23 +224,23 @@ mod tests {
     fn by_hand() {
         let text = "Step 1: half of 3.5 is 1.75.\n\n## Step 2: add 2! Then\nstop.\n";
         assert_eq!(
-            split(&StepSplit::StepMarker, text),
+            split(&StepSplit::Numbered, text),
             ["Step 1: half of 3.5 is 1.75.\n\n", "## Step 2: add 2! Then\nstop.\n"]
         );
-        assert_eq!(split(&StepSplit::BlankLine, text), split(&StepSplit::StepMarker, text));
+        assert_eq!(split(&StepSplit::Paragraphs, text), split(&StepSplit::Numbered, text));
         assert_eq!(
-            split(&StepSplit::Newline, text),
+            split(&StepSplit::Lines, text),
             ["Step 1: half of 3.5 is 1.75.\n\n", "## Step 2: add 2! Then\n", "stop.\n"]
         );
         assert_eq!(
-            split(&StepSplit::Sentence, text),
+            split(&StepSplit::Sentences, text),
             ["Step 1: half of 3.5 is 1.75.\n\n", "## Step 2: add 2! ", "Then\n", "stop.\n"]
         );
         assert_eq!(split(&StepSplit::Whole, text), [text]);
         assert_eq!(split(&StepSplit::Pattern(";".into()), "a; b;c"), ["a; ", "b;", "c"]);
-        assert_eq!(split(&StepSplit::StepMarker, "So.\nStep 4: x"), ["So.\n", "Step 4: x"]);
-        assert_eq!(split(&StepSplit::Newline, "\n\n a\n"), ["\n\n a\n"]);
-        assert_eq!(split(&StepSplit::Newline, " \n"), [""; 0]);
+        assert_eq!(split(&StepSplit::Numbered, "So.\nStep 4: x"), ["So.\n", "Step 4: x"]);
+        assert_eq!(split(&StepSplit::Lines, "\n\n a\n"), ["\n\n a\n"]);
+        assert_eq!(split(&StepSplit::Lines, " \n"), [""; 0]);
     }
 
     #[test]
@@ -250,7 +248,7 @@ mod tests {
         for split in all() {
             assert_eq!(split.to_string().parse::<StepSplit>().expect("known"), split);
         }
-        assert!("lines".parse::<StepSplit>().expect_err("unknown").to_string().contains("`lines`"));
+        assert!("line".parse::<StepSplit>().expect_err("unknown").to_string().contains("`line`"));
         let error = StepSplitter::new(&StepSplit::Pattern("(".into())).expect_err("no pattern");
         assert!(error.to_string().contains("`(`"), "{error}");
     }
@@ -267,7 +265,7 @@ mod tests {
     #[test]
     fn character_offsets() {
         let text = "naïve\nß";
-        let splitter = StepSplitter::new(&StepSplit::Newline).expect("valid");
+        let splitter = StepSplitter::new(&StepSplit::Lines).expect("valid");
         assert_eq!(ends_in_chars(text, &splitter.split(text)), [6, 7]);
     }
 

@@ -72,6 +72,36 @@ impl ObjectiveBatch<'_> {
         ObjectiveOutput { loss: loss / n_units, weights, outcome_rewards: self.rewards(beta) }
     }
 
+    /// Of an objective on labelled steps: `evaluate` is given a response's process rewards and
+    /// their labels (`[n_steps]` each) and answers with its loss and `dL/d(process reward)`.
+    /// Tokens past the last labelled step have no part in it.
+    pub(super) fn output_of_steps(
+        &self,
+        beta: f64,
+        evaluate: impl Fn(&[f64], &[f64]) -> (f64, Vec<f64>),
+    ) -> ObjectiveOutput {
+        let n_units = self.n_units as f64;
+        let mut loss = 0.0;
+        let mut weights = Vec::with_capacity(self.log_ratios.len());
+        for (tokens, steps) in self.log_ratios.iter().zip(self.steps) {
+            let starts = std::iter::once(0).chain(steps.iter().map(|step| step.end));
+            let rewards: Vec<f64> = starts
+                .zip(steps)
+                .map(|(start, step)| beta * tokens[start..step.end].iter().sum::<f64>())
+                .collect();
+            let labels: Vec<f64> = steps.iter().map(|step| step.label).collect();
+            let (response_loss, slopes) = evaluate(&rewards, &labels);
+            loss += response_loss;
+            let mut response_weights = Vec::with_capacity(tokens.len());
+            for (step, slope) in steps.iter().zip(slopes) {
+                response_weights.resize(step.end, beta * slope / n_units);
+            }
+            response_weights.resize(tokens.len(), 0.0);
+            weights.push(response_weights);
+        }
+        ObjectiveOutput { loss: loss / n_units, weights, outcome_rewards: self.rewards(beta) }
+    }
+
     /// `beta * sum_t log_ratio_t` of each response: `[n_responses]`.
     pub(super) fn rewards(&self, beta: f64) -> Vec<f64> {
         self.response_log_ratios().iter().map(|log_ratio| beta * log_ratio).collect()

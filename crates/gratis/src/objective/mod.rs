@@ -5,11 +5,18 @@
 //! `w_t = dL/dlog pi(y_t|y_<t)`. It knows no model and no text. Pairs and the mismatched responses
 //! of KTO are indices into the same list of responses.
 //!
-//! Adding an objective is one file, its `mod` line, and one line in the table at the end of
-//! [`objectives!`].
+//! Adding an objective is one file, declared here, and one line in the table of `objectives!`.
 
 mod batch;
 pub mod ce;
+pub mod dpo;
+pub mod ipo;
+pub mod kto;
+pub mod nca;
+pub mod prefix_ce;
+pub mod sppo;
+pub mod step_kto;
+pub mod step_mse;
 
 use serde::{Deserialize, Serialize};
 
@@ -17,6 +24,14 @@ use crate::error::{Error, Result};
 
 pub use batch::{ObjectiveBatch, ObjectiveOutput, Pair, StepLabel};
 pub use ce::Ce;
+pub use dpo::Dpo;
+pub use ipo::Ipo;
+pub use kto::Kto;
+pub use nca::Nca;
+pub use prefix_ce::PrefixCe;
+pub use sppo::Sppo;
+pub use step_kto::StepKto;
+pub use step_mse::StepMse;
 
 /// What an objective's loss is a mean over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -103,6 +118,22 @@ macro_rules! objectives {
 objectives! {
     /// Cross-entropy on outcome labels (Eq. 5).
     Ce,
+    /// Direct preference optimisation on pairs.
+    Dpo,
+    /// Kahneman-Tversky optimisation on unpaired labels.
+    Kto,
+    /// Noise contrastive alignment on pairs.
+    Nca,
+    /// Identity preference optimisation on pairs.
+    Ipo,
+    /// Squared loss of self-play preference optimisation on pairs.
+    Sppo,
+    /// Step-level KTO on step labels (appendix C.2).
+    StepKto,
+    /// Squared error of step values on step labels.
+    StepMse,
+    /// Cross-entropy of the outcome label at every prefix.
+    PrefixCe,
 }
 
 impl Default for Objective {

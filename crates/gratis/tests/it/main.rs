@@ -1,4 +1,6 @@
 //! Integration tests of the crate: one binary, one module a subject.
 
+mod data_files;
+mod objectives;
 mod tabular;
 mod training;

@@ -1,0 +1,199 @@
+//! Rollout and score files: every format, faults, and what is left behind.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use gratis::Error;
+use gratis::data::{
+    CompletionScore, OnInvalid, Rollout, RolloutReader, RolloutWriter, Score, ScoreReader,
+    ScoreWriter,
+};
+use serde_json::json;
+
+fn rollouts() -> Vec<Rollout> {
+    let text = |texts: &[&str]| texts.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let graded = Rollout {
+        id: Some("a".into()),
+        prompt: "2 + 3?".into(),
+        reference: "5".into(),
+        dataset: "sums".into(),
+        completions: text(&["5", "é\n6", "7"]),
+        correctness: Some(vec![true, false, false]),
+        steps: Some(vec![text(&["5"]), text(&["é", "6"]), text(&["7"])]),
+        extra: json!({"level": 3, "tags": ["x", "y"]}).as_object().expect("an object").clone(),
+    };
+    let sampled = Rollout {
+        id: Some("b".into()),
+        prompt: "4?".into(),
+        completions: text(&["4"]),
+        ..Rollout::default()
+    };
+    let problem = Rollout { id: Some("c".into()), prompt: "5?".into(), ..Rollout::default() };
+    vec![graded, sampled, problem]
+}
+
+fn write(path: &Path, rollouts: &[Rollout]) {
+    let mut writer = RolloutWriter::create(path).expect("a writable folder");
+    for rollout in rollouts {
+        writer.write(rollout).expect("written");
+    }
+    writer.finish().expect("finished");
+}
+
+fn read(path: &Path) -> Vec<Rollout> {
+    let reader = RolloutReader::open(path, OnInvalid::Stop).expect("opens");
+    reader.collect::<Result<_, _>>().expect("valid")
+}
+
+/// A folder and a file in it with these lines.
+fn file_of(lines: &str) -> (tempfile::TempDir, PathBuf) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("rollouts.jsonl");
+    fs::write(&path, lines).expect("written");
+    (folder, path)
+}
+
+#[test]
+fn every_format_reads_back_what_was_written() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for name in ["a.jsonl", "a.jsonl.zst", "a.parquet"] {
+        let path = folder.path().join(name);
+        write(&path, &rollouts());
+        assert_eq!(read(&path), rollouts(), "{name}");
+    }
+    assert_eq!(fs::read_dir(&folder).expect("a folder").count(), 3, "no temporary file is left");
+}
+
+#[test]
+fn many_row_groups_read_back() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("a.parquet");
+    let many: Vec<Rollout> = (0..1000)
+        .flat_map(|i| rollouts().into_iter().map(move |r| Rollout { id: Some(i.to_string()), ..r }))
+        .collect();
+    write(&path, &many);
+    assert_eq!(read(&path), many);
+}
+
+#[test]
+fn the_published_columns_load_as_they_are() {
+    let path =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/data/published_columns.parquet");
+    let rollouts = read(&path);
+    assert_eq!(rollouts.len(), 2);
+    assert_eq!(rollouts[0].prompt, "How many are 2 + 3?");
+    assert_eq!(rollouts[0].completions[1], "6");
+    assert_eq!(rollouts[0].correctness, Some(vec![true, false]));
+    assert_eq!(rollouts[0].extra["level"], 1);
+    assert_eq!(rollouts[1].steps, Some(vec![vec!["-2".to_owned()]]));
+    assert_eq!(rollouts[1].id.as_deref(), Some("2"), "the row where there is no id");
+}
+
+#[test]
+fn faults_name_file_line_and_field() {
+    let cases = [
+        (
+            r#"{"prompt": "p", "correctness": [true]}"#,
+            "`correctness` should be one entry for each of 0",
+        ),
+        (
+            r#"{"prompt": "p", "completions": ["a"], "correctness": ["yes"]}"#,
+            "`correctness[0]` should be `true` or `false`, got `\"yes\"`",
+        ),
+        (
+            r#"{"prompt": "p", "completions": ["a", " "]}"#,
+            "`completions[1]` should be a response, got empty text",
+        ),
+        (r#"{"prompt": "p", "completions": "a"}"#, "`completions` should be a list"),
+        (r#"{"completions": ["a"]}"#, "`prompt` should be a string, got nothing"),
+        (
+            r#"{"prompt": "p", "completions": ["a"], "steps": [[]]}"#,
+            "`steps[0]` should be at least one step",
+        ),
+        (
+            r#"{"prompt": "p", "completions": ["a"], "steps": [["a", ""]]}"#,
+            "`steps[0][1]` should be a step",
+        ),
+        (r#"{"prompt": "p", "#, "`record` should be a JSON object, got `{\"prompt\": \"p\",`"),
+        ("[1]", "`record` should be a JSON object, got `[1]`"),
+    ];
+    for (line, expected) in cases {
+        let valid = r#"{"prompt": "p", "id": 7}"#;
+        let (_folder, path) = file_of(&format!("{valid}\n\n{line}\n{valid}\n"));
+        let reader = RolloutReader::open(&path, OnInvalid::Stop).expect("opens");
+        let error = reader.collect::<Result<Vec<_>, _>>().expect_err(line);
+        let message = error.to_string();
+        assert!(message.contains("rollouts.jsonl`, line 3: "), "{message}");
+        assert!(message.contains(expected), "{message}\nexpected {expected}");
+        assert!(error.hint().is_some(), "{message}");
+
+        let mut reader = RolloutReader::open(&path, OnInvalid::Skip).expect("opens");
+        let ids: Vec<_> = reader.by_ref().map(|r| r.expect("skips").id).collect();
+        assert_eq!(ids, [Some("7".to_owned()), Some("7".to_owned())]);
+        assert_eq!(reader.n_skipped(), 1);
+    }
+}
+
+#[test]
+fn damaged_and_unknown_files_are_errors() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let parquet = folder.path().join("a.parquet");
+    write(&parquet, &rollouts());
+    let bytes = fs::read(&parquet).expect("read");
+    fs::write(&parquet, &bytes[..bytes.len() / 2]).expect("written");
+    assert!(matches!(
+        RolloutReader::open(&parquet, OnInvalid::Stop).err(),
+        Some(Error::InvalidFile { .. })
+    ));
+
+    let zstd = folder.path().join("a.jsonl.zst");
+    write(&zstd, &rollouts());
+    let bytes = fs::read(&zstd).expect("read");
+    fs::write(&zstd, &bytes[..bytes.len() / 2]).expect("written");
+    let truncated = RolloutReader::open(&zstd, OnInvalid::Skip).expect("opens");
+    assert!(matches!(truncated.last(), Some(Err(Error::Io { .. }))));
+
+    for path in ["absent.jsonl", "a.csv"] {
+        assert!(RolloutReader::open(folder.path().join(path), OnInvalid::Stop).is_err());
+    }
+    assert!(RolloutWriter::create(folder.path().join("no/folder.jsonl")).is_err());
+}
+
+#[test]
+fn an_unfinished_file_does_not_appear() {
+    let (folder, path) = file_of("before\n");
+    let mut writer = RolloutWriter::create(&path).expect("opens");
+    writer.write(&rollouts()[0]).expect("written");
+    drop(writer);
+    assert_eq!(fs::read_to_string(&path).expect("read"), "before\n");
+    assert_eq!(fs::read_dir(&folder).expect("a folder").count(), 1, "no temporary file is left");
+}
+
+#[test]
+fn scores_read_back_and_newer_versions_are_errors() {
+    let (_folder, path) = file_of("");
+    let completion = CompletionScore {
+        outcome: -0.1,
+        steps: vec![0.2, -0.3],
+        q_values: vec![0.2, 0.2 - 0.3],
+        step_ends: vec![3, 9],
+        tokens: None,
+    };
+    let score = Score::new("a", vec![completion.clone(), completion]);
+    let mut writer = ScoreWriter::create(&path).expect("opens");
+    writer.write(&score).expect("written");
+    writer.finish().expect("finished");
+    let read = |path: &Path| {
+        let reader = ScoreReader::open(path, OnInvalid::Stop).expect("opens");
+        reader.collect::<Result<Vec<_>, _>>()
+    };
+    assert_eq!(read(&path).expect("valid"), [score]);
+
+    let line = fs::read_to_string(&path).expect("read");
+    fs::write(&path, line.replace("\"version\":1", "\"version\":2")).expect("written");
+    let error = read(&path).expect_err("too new").to_string();
+    assert!(error.contains("`version` should be at most 1, got 2"), "{error}");
+    fs::write(&path, line.replace("\"outcome\":-0.1", "\"outcome\":\"-\"")).expect("written");
+    let error = read(&path).expect_err("no number").to_string();
+    assert!(error.contains("`scores[0].outcome` should be a number"), "{error}");
+}
