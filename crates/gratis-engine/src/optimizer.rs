@@ -86,41 +86,40 @@ impl AdamW {
     }
 }
 
-fn update(
-    parameters: &mut [f32],
-    gradient: &[f32],
-    first: &mut [f32],
-    second: &mut [f32],
-    coefficients: Coefficients,
-) {
-    let Coefficients { clip, beta1, beta2, keep, rate, second_scale, epsilon } = coefficients;
-    vectorised(|| {
+vectorised! {
+    fn update(
+        parameters: &mut [f32],
+        gradient: &[f32],
+        first: &mut [f32],
+        second: &mut [f32],
+        coefficients: Coefficients,
+    ) {
+        let Coefficients { clip, beta1, beta2, keep, rate, second_scale, epsilon } = coefficients;
         for (((p, &g), m), v) in parameters.iter_mut().zip(gradient).zip(first).zip(second) {
             let g = g * clip;
             *m = beta1 * *m + (1.0 - beta1) * g;
             *v = beta2 * *v + (1.0 - beta2) * g * g;
             *p = keep * *p - rate * *m / (v.sqrt() * second_scale + epsilon);
         }
-    });
+    }
 }
 
 /// The Euclidean norm of all gradients together, summed in f64.
 fn global_norm(gradient: &[f32]) -> f64 {
-    let sums: Vec<f64> = gradient
-        .par_chunks(CHUNK)
-        .map(|chunk| {
-            vectorised(|| {
-                let mut lanes = [0.0f64; 8];
-                for values in chunk.chunks(8) {
-                    for (lane, &value) in lanes.iter_mut().zip(values) {
-                        *lane += f64::from(value) * f64::from(value);
-                    }
-                }
-                lanes.iter().sum()
-            })
-        })
-        .collect();
+    let sums: Vec<f64> = gradient.par_chunks(CHUNK).map(sum_of_squares).collect();
     sums.iter().sum::<f64>().sqrt()
+}
+
+vectorised! {
+    fn sum_of_squares(values: &[f32]) -> f64 {
+        let mut lanes = [0.0f64; 8];
+        for values in values.chunks(8) {
+            for (lane, &value) in lanes.iter_mut().zip(values) {
+                *lane += f64::from(value) * f64::from(value);
+            }
+        }
+        lanes.iter().sum()
+    }
 }
 
 #[cfg(test)]

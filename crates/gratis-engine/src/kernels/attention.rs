@@ -143,20 +143,7 @@ pub(crate) fn attention(
             score_tile(scores, tile, head_rows(&tile.rows, q_column), |run| {
                 head_rows(run, k_column)
             });
-            vectorised(|| {
-                for (i, row) in scores.chunks_exact_mut(stride).enumerate() {
-                    let visible = tile.visible(i);
-                    let seen = &mut row[visible.clone()];
-                    let largest = max(seen);
-                    let sum = exp_shifted(seen, largest);
-                    for p in seen {
-                        *p /= sum;
-                    }
-                    row[..visible.start].fill(0.0);
-                    row[visible.end..].fill(0.0);
-                    log_sum_exp[(tile.rows.start + i) * n_heads + head] = largest + sum.ln();
-                }
-            });
+            softmax(scores, &mut log_sum_exp[tile.rows.start * n_heads..], tile, n_heads, head);
             let out = &mut out[tile.rows.start * out_width + q_column..];
             for (column, run) in tile.placed_runs() {
                 matmul(
@@ -167,6 +154,32 @@ pub(crate) fn attention(
                     1.0,
                 );
             }
+        }
+    }
+}
+
+vectorised! {
+    /// Replaces a tile's scores by probabilities, zero where a query sees no key; `log_sum_exp` is
+    /// `[n_rows, n_heads]`.
+    fn softmax(
+        scores: &mut [f32],
+        log_sum_exp: &mut [f32],
+        tile: &QueryTile,
+        n_heads: usize,
+        head: usize,
+    ) {
+        for (i, row) in scores.chunks_exact_mut(tile.stride()).enumerate() {
+            let visible = tile.visible(i);
+            let seen = &mut row[visible.clone()];
+            let largest = max(seen);
+            let sum = exp_shifted(seen, largest);
+            let scale = 1.0 / sum;
+            for p in seen {
+                *p *= scale;
+            }
+            row[..visible.start].fill(0.0);
+            row[visible.end..].fill(0.0);
+            log_sum_exp[i * n_heads + head] = largest + sum.ln();
         }
     }
 }
@@ -235,28 +248,7 @@ pub(crate) fn attention_backward(
                     1.0,
                 );
             }
-            vectorised(|| {
-                for i in 0..n_rows {
-                    let row = tile.rows.start + i;
-                    let log_sum_exp = forward.log_sum_exp[row * n_heads + head];
-                    let out_range =
-                        row * out_width + q_column..row * out_width + q_column + head_dim;
-                    let shared = dot(&dout[out_range.clone()], &forward.out[out_range]);
-                    let visible = tile.visible(i);
-                    let p_row = &mut scores[i * stride..][..stride];
-                    let ds_row = &mut dscores[i * stride..][..stride];
-                    for (p, ds) in
-                        p_row[visible.clone()].iter_mut().zip(&mut ds_row[visible.clone()])
-                    {
-                        *p = exp(*p - log_sum_exp);
-                        *ds = *p * (*ds - shared);
-                    }
-                    for row in [p_row, ds_row] {
-                        row[..visible.start].fill(0.0);
-                        row[visible.end..].fill(0.0);
-                    }
-                }
-            });
+            score_gradients(scores, dscores, tile, dout, forward, shape, head);
             for (column, run) in tile.placed_runs() {
                 let p = Mat::strided(&scores[column..], n_rows, run.len(), stride);
                 let ds = Mat::strided(&dscores[column..], n_rows, run.len(), stride);
@@ -274,6 +266,38 @@ pub(crate) fn attention_backward(
                     );
                     matmul(destination, Onto::Sum, a, b, scale);
                 }
+            }
+        }
+    }
+}
+
+vectorised! {
+    /// From a tile's scores and `dP` to `P` and `dS`, zero where a query sees no key.
+    fn score_gradients(
+        scores: &mut [f32],
+        dscores: &mut [f32],
+        tile: &QueryTile,
+        dout: &[f32],
+        forward: &Forward<'_>,
+        shape: AttentionShape,
+        head: usize,
+    ) {
+        let stride = tile.stride();
+        let rows = scores.chunks_exact_mut(stride).zip(dscores.chunks_exact_mut(stride));
+        for ((i, row), (p_row, ds_row)) in tile.rows.clone().enumerate().zip(rows) {
+            let log_sum_exp = forward.log_sum_exp[row * shape.n_heads + head];
+            let out_start = (row * shape.n_heads + head) * shape.head_dim;
+            let out_range = out_start..out_start + shape.head_dim;
+            let shared = dot(&dout[out_range.clone()], &forward.out[out_range]);
+            let visible = tile.visible(i);
+            let seen = p_row[visible.clone()].iter_mut().zip(&mut ds_row[visible.clone()]);
+            for (p, ds) in seen {
+                *p = exp(*p - log_sum_exp);
+                *ds = *p * (*ds - shared);
+            }
+            for row in [p_row, ds_row] {
+                row[..visible.start].fill(0.0);
+                row[visible.end..].fill(0.0);
             }
         }
     }

@@ -124,26 +124,39 @@ pub(crate) fn log_probs(
         for (vocabulary, head) in vocabulary_tiles(weights.head, d) {
             let logits = &mut scratch.logits[..tile.len() * vocabulary.len()];
             linear(logits, Onto::Fresh, normed, head, d);
-            vectorised(|| {
-                let rows = logits.chunks_exact(vocabulary.len());
-                for ((i, row), (largest, sum)) in tile.clone().zip(rows).zip(&mut running) {
-                    let new_largest = max(row).max(*largest);
-                    let rescaled =
-                        if *sum == 0.0 { 0.0 } else { *sum * (*largest - new_largest).exp() };
-                    *sum = rescaled + sum_exp(row, new_largest);
-                    *largest = new_largest;
-                    for target in predictions.targets(i) {
-                        if vocabulary.contains(&target.token) {
-                            log_probs[target.slot] = row[target.token - vocabulary.start];
-                        }
-                    }
-                }
-            });
+            let tile = tile.clone();
+            take_in(&mut running, log_probs, logits, tile, vocabulary, predictions);
         }
         for (i, (largest, sum)) in tile.zip(running) {
             log_sum_exp[i] = largest + sum.ln();
             for target in predictions.targets(i) {
                 log_probs[target.slot] -= log_sum_exp[i];
+            }
+        }
+    }
+}
+
+vectorised! {
+    /// Takes a tile of logits (`[tile, vocabulary]`) into each row's largest logit and sum of
+    /// exponentials, and puts the logits of targets in their slots.
+    fn take_in(
+        running: &mut [(f32, f32)],
+        slots: &mut [f32],
+        logits: &[f32],
+        tile: Range<usize>,
+        vocabulary: Range<usize>,
+        predictions: &Predictions,
+    ) {
+        let rows = logits.chunks_exact(vocabulary.len());
+        for ((i, row), (largest, sum)) in tile.zip(rows).zip(running) {
+            let new_largest = max(row).max(*largest);
+            let rescaled = if *sum == 0.0 { 0.0 } else { *sum * exp(*largest - new_largest) };
+            *sum = rescaled + sum_exp(row, new_largest);
+            *largest = new_largest;
+            for target in predictions.targets(i) {
+                if vocabulary.contains(&target.token) {
+                    slots[target.slot] = row[target.token - vocabulary.start];
+                }
             }
         }
     }
@@ -182,20 +195,8 @@ pub(crate) fn log_probs_backward(
             let width = vocabulary.len();
             let logits = &mut scratch.logits[..tile.len() * width];
             linear(logits, Onto::Fresh, normed, head, d);
-            vectorised(|| {
-                for (i, row) in tile.clone().zip(logits.chunks_exact_mut(width)) {
-                    let targets = predictions.targets(i);
-                    let total: f32 = targets.iter().map(|target| slot_weights[target.slot]).sum();
-                    for logit in row.iter_mut() {
-                        *logit = -total * exp(*logit - log_sum_exp[i]);
-                    }
-                    for target in targets {
-                        if vocabulary.contains(&target.token) {
-                            row[target.token - vocabulary.start] += slot_weights[target.slot];
-                        }
-                    }
-                }
-            });
+            let range = (tile.clone(), vocabulary.clone());
+            logit_gradients(logits, range, predictions, slot_weights, log_sum_exp);
             let place = gradients.head.start + vocabulary.start * d;
             let dhead = &mut gradients.parameters[place..place + width * d];
             linear_backward_weight(dhead, logits, normed, d);
@@ -203,25 +204,64 @@ pub(crate) fn log_probs_backward(
             matmul(MatMut::new(dnormed, d), onto, Mat::new(logits, width), Mat::new(head, d), 1.0);
         }
         let dnorm = &mut gradients.parameters[gradients.norm.clone()];
-        vectorised(|| {
-            for (&row, dy) in predictions.rows[tile].iter().zip(dnormed.chunks_exact(d)) {
-                let place = row * d..(row + 1) * d;
-                let x = &hidden[place.clone()];
-                let dx = &mut gradients.hidden[place];
-                rms_norm_row_backward(dx, dnorm, x, weights.norm, dy, weights.epsilon);
-            }
-        });
+        let rows = &predictions.rows[tile];
+        norm_rows_backward(gradients.hidden, dnorm, hidden, dnormed, weights, rows);
     }
 }
 
-/// The last norm of the given rows of `hidden`.
-fn norm_rows(normed: &mut [f32], hidden: &[f32], weights: HeadWeights<'_>, rows: &[usize]) {
-    let d = weights.norm.len();
-    vectorised(|| {
+vectorised! {
+    /// Replaces a tile of logits (`[tile, vocabulary]`) by their gradients.
+    fn logit_gradients(
+        logits: &mut [f32],
+        range: (Range<usize>, Range<usize>),
+        predictions: &Predictions,
+        slot_weights: &[f32],
+        log_sum_exp: &[f32],
+    ) {
+        let (tile, vocabulary) = range;
+        for (i, row) in tile.zip(logits.chunks_exact_mut(vocabulary.len())) {
+            let targets = predictions.targets(i);
+            let total: f32 = targets.iter().map(|target| slot_weights[target.slot]).sum();
+            for logit in row.iter_mut() {
+                *logit = -total * exp(*logit - log_sum_exp[i]);
+            }
+            for target in targets {
+                if vocabulary.contains(&target.token) {
+                    row[target.token - vocabulary.start] += slot_weights[target.slot];
+                }
+            }
+        }
+    }
+}
+
+vectorised! {
+    /// The last norm of the given rows of `hidden`.
+    fn norm_rows(normed: &mut [f32], hidden: &[f32], weights: HeadWeights<'_>, rows: &[usize]) {
+        let d = weights.norm.len();
         for (y, &row) in normed.chunks_exact_mut(d).zip(rows) {
             rms_norm_row(y, &hidden[row * d..(row + 1) * d], weights.norm, weights.epsilon);
         }
-    });
+    }
+}
+
+vectorised! {
+    /// Backward pass of [`norm_rows`]: adds to the rows of `dhidden` and to `dnorm`.
+    fn norm_rows_backward(
+        dhidden: &mut [f32],
+        dnorm: &mut [f32],
+        hidden: &[f32],
+        dnormed: &[f32],
+        weights: HeadWeights<'_>,
+        rows: &[usize],
+    ) {
+        let d = weights.norm.len();
+        for (&row, dy) in rows.iter().zip(dnormed.chunks_exact(d)) {
+            let place = row * d..(row + 1) * d;
+            let x = &hidden[place.clone()];
+            let dx = &mut dhidden[place];
+            rms_norm_row_backward(dx, dnorm, x, weights.norm, dy, weights.epsilon);
+        }
+    }
 }
 
 /// The head's rows, [`VOCABULARY`] tokens at a time.

@@ -1,5 +1,6 @@
 //! RMSNorm: `y = w * x / rms(x)` with `rms(x) = sqrt(mean(x^2) + epsilon)`.
 
+use super::attention::AttentionShape;
 use super::simd::{dot, vectorised};
 
 /// `1 / rms(x)`.
@@ -42,31 +43,79 @@ pub(crate) fn rms_norm_row_backward(
     }
 }
 
-/// RMSNorm of every row: `x` and `y` are `[n, d]`, `weight` `[d]`.
-pub(crate) fn rms_norm(y: &mut [f32], x: &[f32], weight: &[f32], epsilon: f32) {
-    let d = weight.len();
-    vectorised(|| {
+vectorised! {
+    /// RMSNorm of every row: `x` and `y` are `[n, d]`, `weight` `[d]`.
+    pub(crate) fn rms_norm(y: &mut [f32], x: &[f32], weight: &[f32], epsilon: f32) {
+        let d = weight.len();
         for (y, x) in y.chunks_exact_mut(d).zip(x.chunks_exact(d)) {
             rms_norm_row(y, x, weight, epsilon);
         }
-    });
+    }
 }
 
-/// Backward pass of [`rms_norm`]: adds to `dx` (`[n, d]`) and `dw` (`[d]`).
-pub(crate) fn rms_norm_backward(
-    dx: &mut [f32],
-    dw: &mut [f32],
-    x: &[f32],
-    weight: &[f32],
-    dy: &[f32],
-    epsilon: f32,
-) {
-    let d = weight.len();
-    vectorised(|| {
+vectorised! {
+    /// Backward pass of [`rms_norm`]: adds to `dx` (`[n, d]`) and `dw` (`[d]`).
+    pub(crate) fn rms_norm_backward(
+        dx: &mut [f32],
+        dw: &mut [f32],
+        x: &[f32],
+        weight: &[f32],
+        dy: &[f32],
+        epsilon: f32,
+    ) {
+        let d = weight.len();
         for ((dx, x), dy) in dx.chunks_exact_mut(d).zip(x.chunks_exact(d)).zip(dy.chunks_exact(d)) {
             rms_norm_row_backward(dx, dw, x, weight, dy, epsilon);
         }
-    });
+    }
+}
+
+vectorised! {
+    /// RMSNorm of each query and key head: `raw` is `[n, qkv]`; the values in `qkv` are left alone.
+    /// `weights` are those of queries and of keys, `[head_dim]` each.
+    pub(crate) fn rms_norm_heads(
+        qkv: &mut [f32],
+        raw: &[f32],
+        weights: [&[f32]; 2],
+        shape: AttentionShape,
+        epsilon: f32,
+    ) {
+        let width = shape.qkv_size();
+        for (row, raw) in qkv.chunks_exact_mut(width).zip(raw.chunks_exact(width)) {
+            let heads = row.chunks_exact_mut(shape.head_dim).zip(raw.chunks_exact(shape.head_dim));
+            for (head, (y, x)) in heads.take(shape.n_heads + shape.n_kv_heads).enumerate() {
+                rms_norm_row(y, x, weights[usize::from(head >= shape.n_heads)], epsilon);
+            }
+        }
+    }
+}
+
+vectorised! {
+    /// Backward pass of [`rms_norm_heads`]: replaces the heads in `dqkv` and adds to `dweights`.
+    pub(crate) fn rms_norm_heads_backward(
+        dqkv: &mut [f32],
+        dweights: [&mut [f32]; 2],
+        raw: &[f32],
+        weights: [&[f32]; 2],
+        shape: AttentionShape,
+        epsilon: f32,
+    ) {
+        let (width, head_dim) = (shape.qkv_size(), shape.head_dim);
+        let [dquery, dkey] = dweights;
+        let mut dy = vec![0.0; head_dim];
+        for (row, raw) in dqkv.chunks_exact_mut(width).zip(raw.chunks_exact(width)) {
+            let heads = row.chunks_exact_mut(head_dim).zip(raw.chunks_exact(head_dim));
+            for (head, (dx, x)) in heads.take(shape.n_heads + shape.n_kv_heads).enumerate() {
+                dy.copy_from_slice(dx);
+                dx.fill(0.0);
+                if head < shape.n_heads {
+                    rms_norm_row_backward(dx, dquery, x, weights[0], &dy, epsilon);
+                } else {
+                    rms_norm_row_backward(dx, dkey, x, weights[1], &dy, epsilon);
+                }
+            }
+        }
+    }
 }
 
 #[cfg(test)]

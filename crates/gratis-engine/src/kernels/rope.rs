@@ -62,22 +62,33 @@ impl Rope {
         positions: &[usize],
         turn: Turn,
     ) {
-        let half = self.frequencies.len();
         let sign = if turn == Turn::Forward { 1.0 } else { -1.0 };
-        vectorised(|| {
-            for (row, &position) in x.chunks_exact_mut(width).zip(positions) {
-                let cos = &self.cos[position * half..][..half];
-                let sin = &self.sin[position * half..][..half];
-                for head in row[..n_heads * 2 * half].chunks_exact_mut(2 * half) {
-                    let (a, b) = head.split_at_mut(half);
-                    for (((a, b), &cos), &sin) in a.iter_mut().zip(b).zip(cos).zip(sin) {
-                        let (x, y, sin) = (*a, *b, sign * sin);
-                        *a = x * cos - y * sin;
-                        *b = y * cos + x * sin;
-                    }
+        turn_rows(self, x, width, n_heads, positions, sign);
+    }
+}
+
+vectorised! {
+    fn turn_rows(
+        rope: &Rope,
+        x: &mut [f32],
+        width: usize,
+        n_heads: usize,
+        positions: &[usize],
+        sign: f32,
+    ) {
+        let half = rope.frequencies.len();
+        for (row, &position) in x.chunks_exact_mut(width).zip(positions) {
+            let cos = &rope.cos[position * half..][..half];
+            let sin = &rope.sin[position * half..][..half];
+            for head in row[..n_heads * 2 * half].chunks_exact_mut(2 * half) {
+                let (a, b) = head.split_at_mut(half);
+                for (((a, b), &cos), &sin) in a.iter_mut().zip(b).zip(cos).zip(sin) {
+                    let (x, y, sin) = (*a, *b, sign * sin);
+                    *a = x * cos - y * sin;
+                    *b = y * cos + x * sin;
                 }
             }
-        });
+        }
     }
 }
 

@@ -1,18 +1,80 @@
 //! Vectorised loops: run-time choice of instructions, reductions and an exponential.
 //!
-//! A crate built for plain x86-64 may only use SSE2. [`vectorised`] runs a closure compiled once
-//! more for each wider instruction set. What is called inside must be `#[inline(always)]`, so that
-//! it is compiled with the closure.
+//! A crate built for plain x86-64 may only use SSE2. [`vectorised!`] compiles a function once more
+//! for each wider instruction set and calls the widest that the processor has. What is called
+//! inside must be `#[inline(always)]`, so that it is compiled with its caller's instructions.
 
 use std::array;
 
 /// Width of the partial sums of a reduction: one AVX-512 register.
 const LANES: usize = 16;
 
-/// Runs `work` with the widest vector instructions of this processor.
-#[inline]
-pub(crate) fn vectorised<R>(work: impl FnOnce() -> R) -> R {
-    pulp::Arch::new().dispatch(work)
+/// Defines a function whose body is compiled for several instruction sets.
+macro_rules! vectorised {
+    (
+        $(#[$attribute:meta])*
+        $visibility:vis fn $name:ident($($argument:ident: $type:ty),* $(,)?) $(-> $value:ty)? $body:block
+    ) => {
+        $(#[$attribute])*
+        $visibility fn $name($($argument: $type),*) $(-> $value)? {
+            #[inline(always)]
+            fn plain($($argument: $type),*) $(-> $value)? $body
+
+            #[cfg(target_arch = "x86_64")]
+            {
+                #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
+                fn with_avx512($($argument: $type),*) $(-> $value)? {
+                    plain($($argument),*)
+                }
+                #[target_feature(enable = "avx2,fma")]
+                fn with_avx2($($argument: $type),*) $(-> $value)? {
+                    plain($($argument),*)
+                }
+                use $crate::kernels::simd::Instructions;
+                match Instructions::of_this_processor() {
+                    // SAFETY: the processor has these instructions.
+                    #[expect(unsafe_code, reason = "the compiler cannot know the processor")]
+                    Instructions::Avx512 => return unsafe { with_avx512($($argument),*) },
+                    // SAFETY: the processor has these instructions.
+                    #[expect(unsafe_code, reason = "the compiler cannot know the processor")]
+                    Instructions::Avx2 => return unsafe { with_avx2($($argument),*) },
+                    Instructions::Baseline => {}
+                }
+            }
+            plain($($argument),*)
+        }
+    };
+}
+pub(crate) use vectorised;
+
+/// Instruction sets that loops are compiled for.
+#[cfg(target_arch = "x86_64")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Instructions {
+    Avx512,
+    Avx2,
+    Baseline,
+}
+
+#[cfg(target_arch = "x86_64")]
+impl Instructions {
+    /// The widest that this processor has; the standard library remembers the answer.
+    #[inline]
+    pub(crate) fn of_this_processor() -> Self {
+        let has_avx2 = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
+        let has_avx512 = has_avx2
+            && is_x86_feature_detected!("avx512f")
+            && is_x86_feature_detected!("avx512bw")
+            && is_x86_feature_detected!("avx512dq")
+            && is_x86_feature_detected!("avx512vl");
+        if has_avx512 {
+            Self::Avx512
+        } else if has_avx2 {
+            Self::Avx2
+        } else {
+            Self::Baseline
+        }
+    }
 }
 
 /// `e^x`, relative error below 2e-7 for `x` in `[-87, 88]`; smaller `x` give the value at -87.3
@@ -116,13 +178,13 @@ pub(crate) fn sum_exp(a: &[f32], shift: f32) -> f32 {
     fold(lanes, |x, y| x + y)
 }
 
-/// `out_i += a_i`.
-pub(crate) fn add(out: &mut [f32], a: &[f32]) {
-    vectorised(|| {
+vectorised! {
+    /// `out_i += a_i`.
+    pub(crate) fn add(out: &mut [f32], a: &[f32]) {
         for (out, &a) in out.iter_mut().zip(a) {
             *out += a;
         }
-    });
+    }
 }
 
 #[cfg(test)]

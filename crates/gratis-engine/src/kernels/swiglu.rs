@@ -2,22 +2,22 @@
 
 use super::simd::{exp, vectorised};
 
-/// `gate_up` is `[n, 2 * inter]` with the gate first in each row; `y` is `[n, inter]`.
-pub(crate) fn swiglu(y: &mut [f32], gate_up: &[f32], inter: usize) {
-    vectorised(|| {
+vectorised! {
+    /// `gate_up` is `[n, 2 * inter]` with the gate first in each row; `y` is `[n, inter]`.
+    pub(crate) fn swiglu(y: &mut [f32], gate_up: &[f32], inter: usize) {
         for (y, row) in y.chunks_exact_mut(inter).zip(gate_up.chunks_exact(2 * inter)) {
             let (gate, up) = row.split_at(inter);
             for ((y, &g), &u) in y.iter_mut().zip(gate).zip(up) {
                 *y = g / (1.0 + exp(-g)) * u;
             }
         }
-    });
+    }
 }
 
-/// Backward pass: replaces gate and up by their gradients and `dy` by the recomputed `y`, which the
-/// next weight gradient needs.
-pub(crate) fn swiglu_backward(gate_up: &mut [f32], dy: &mut [f32], inter: usize) {
-    vectorised(|| {
+vectorised! {
+    /// Backward pass: replaces gate and up by their gradients and `dy` by the recomputed `y`, which
+    /// the next weight gradient needs.
+    pub(crate) fn swiglu_backward(gate_up: &mut [f32], dy: &mut [f32], inter: usize) {
         for (dy, row) in dy.chunks_exact_mut(inter).zip(gate_up.chunks_exact_mut(2 * inter)) {
             let (gate, up) = row.split_at_mut(inter);
             for ((dy, g), u) in dy.iter_mut().zip(gate).zip(up) {
@@ -29,7 +29,7 @@ pub(crate) fn swiglu_backward(gate_up: &mut [f32], dy: &mut [f32], inter: usize)
                 *dy = y;
             }
         }
-    });
+    }
 }
 
 #[cfg(test)]

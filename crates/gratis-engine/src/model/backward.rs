@@ -6,9 +6,9 @@ use super::forward::LayerScratch;
 use crate::kernels::attention::{Forward, attention_backward};
 use crate::kernels::head::{HeadGradients, log_probs_backward};
 use crate::kernels::matmul::{Onto, linear_backward_input, linear_backward_weight};
-use crate::kernels::norm::{rms_norm, rms_norm_backward, rms_norm_row_backward};
+use crate::kernels::norm::{rms_norm, rms_norm_backward, rms_norm_heads_backward};
 use crate::kernels::rope::Turn;
-use crate::kernels::simd::{add, vectorised};
+use crate::kernels::simd::add;
 use crate::kernels::swiglu::swiglu_backward;
 use crate::layout::LayerLayout;
 
@@ -141,29 +141,16 @@ impl Decoder {
         geometry: &Geometry,
     ) {
         let config = &self.config;
-        let width = self.attention_shape().qkv_size();
+        let shape = self.attention_shape();
+        let width = shape.qkv_size();
         let n_turned = config.n_heads + config.n_kv_heads;
         self.rope.turn(dqkv, width, n_turned, &geometry.positions, Turn::Back);
         if let Some([query_norm, key_norm]) = &layer.qk_norm {
-            let head_dim = config.head_dim;
             let weights = [query_norm, key_norm].map(|range| &parameters[range.clone()]);
-            let (dquery, dkey) =
-                gradient[query_norm.start..key_norm.end].split_at_mut(query_norm.len());
-            let mut dweights = [dquery, dkey];
-            let mut dy = vec![0.0; head_dim];
-            vectorised(|| {
-                let rows = dqkv.chunks_exact_mut(width);
-                for (row, raw) in rows.zip(activations.raw_qkv.chunks_exact(width)) {
-                    let heads = row.chunks_exact_mut(head_dim).zip(raw.chunks_exact(head_dim));
-                    for (head, (dx, x)) in heads.take(n_turned).enumerate() {
-                        let which = usize::from(head >= config.n_heads);
-                        dy.copy_from_slice(dx);
-                        dx.fill(0.0);
-                        let (weight, dweight) = (weights[which], &mut *dweights[which]);
-                        rms_norm_row_backward(dx, dweight, x, weight, &dy, config.rms_norm_epsilon);
-                    }
-                }
-            });
+            let dweights = &mut gradient[query_norm.start..key_norm.end];
+            let dweights = dweights.split_at_mut(query_norm.len()).into();
+            let (raw, epsilon) = (&activations.raw_qkv, config.rms_norm_epsilon);
+            rms_norm_heads_backward(dqkv, dweights, raw, weights, shape, epsilon);
         }
         if let Some([query, _, value]) = &layer.qkv_bias {
             let dbias = &mut gradient[query.start..value.end];

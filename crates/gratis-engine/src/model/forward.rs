@@ -6,9 +6,9 @@ use crate::batch::PackedBatch;
 use crate::kernels::attention::{AttentionScratch, attention};
 use crate::kernels::head;
 use crate::kernels::matmul::{Onto, linear};
-use crate::kernels::norm::{rms_norm, rms_norm_row};
+use crate::kernels::norm::{rms_norm, rms_norm_heads};
 use crate::kernels::rope::Turn;
-use crate::kernels::simd::{add, vectorised};
+use crate::kernels::simd::add;
 use crate::kernels::swiglu::swiglu;
 use crate::layout::LayerLayout;
 
@@ -102,7 +102,8 @@ impl Decoder {
         geometry: &Geometry,
     ) {
         let config = &self.config;
-        let width = self.attention_shape().qkv_size();
+        let shape = self.attention_shape();
+        let width = shape.qkv_size();
         let n_turned = config.n_heads + config.n_kv_heads;
         if let Some([query, _, value]) = &layer.qkv_bias {
             let bias = &parameters[query.start..value.end];
@@ -113,16 +114,7 @@ impl Decoder {
         if let Some(norms) = &layer.qk_norm {
             raw_qkv.copy_from_slice(qkv);
             let weights = norms.clone().map(|range| &parameters[range]);
-            vectorised(|| {
-                for (row, raw) in qkv.chunks_exact_mut(width).zip(raw_qkv.chunks_exact(width)) {
-                    let heads = row.chunks_exact_mut(config.head_dim);
-                    let heads = heads.zip(raw.chunks_exact(config.head_dim)).take(n_turned);
-                    for (head, (y, x)) in heads.enumerate() {
-                        let weight = weights[usize::from(head >= config.n_heads)];
-                        rms_norm_row(y, x, weight, config.rms_norm_epsilon);
-                    }
-                }
-            });
+            rms_norm_heads(qkv, raw_qkv, weights, shape, config.rms_norm_epsilon);
         }
         self.rope.turn(qkv, width, n_turned, &geometry.positions, Turn::Forward);
     }
