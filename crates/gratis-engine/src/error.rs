@@ -140,6 +140,24 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// A sampling setting that defines no distribution.
+    #[error("sampling setting `{field}` must be {expected}, got {got}")]
+    InvalidSampling {
+        /// Name of the setting.
+        field: &'static str,
+        /// What it has to be.
+        expected: &'static str,
+        /// What was given.
+        got: f32,
+    },
+    /// The model's logits hold a NaN or an infinity, so that nothing can be drawn from them.
+    #[error("the logits after {n_tokens} tokens of request {key} are not finite")]
+    NonFiniteLogits {
+        /// Key of the request.
+        key: u64,
+        /// Tokens of the prompt and the sample so far.
+        n_tokens: usize,
+    },
     /// A response needs more positions than the model has.
     #[error("a sequence of {n_tokens} tokens is longer than the context of {context_length}")]
     ContextOverflow {

@@ -18,6 +18,7 @@ pub mod layout;
 mod model;
 pub mod native;
 mod optimizer;
+mod sampling;
 pub mod schedule;
 mod shard;
 pub mod tokenizer;

@@ -19,6 +19,7 @@ use crate::kernels::simd::add;
 use crate::layout::Layout;
 use crate::model::{Decoder, Initialisation, Keep, Workspace, initialise};
 use crate::optimizer::AdamW;
+use crate::sampling;
 use crate::shard::{Shard, shards};
 
 /// Tokens that one thread scores at a time: few enough that the activations of a layer stay in the
@@ -293,10 +294,15 @@ impl Engine for NativeEngine {
 
     fn sample(
         &mut self,
-        _requests: &[SampleRequest],
-        _settings: &SamplingSettings,
+        requests: &[SampleRequest],
+        settings: &SamplingSettings,
     ) -> Result<Vec<Vec<Sample>>> {
-        Err(Error::Unsupported { engine: "native", what: "sample" })
+        let longest = sampling::longest(requests, settings, &self.decoder.config)?;
+        self.decoder.rope.extend_to(longest);
+        let Self { decoder, parameters, workers, pool, .. } = self;
+        let n_rows = sampling::rows_within_memory(longest, workers.len(), &decoder.config);
+        let crew = sampling::Crew { n_workers: workers.len(), n_rows };
+        pool.install(|| sampling::sample(decoder, parameters, requests, settings, crew))
     }
 
     fn save_weights(&self, folder: &Path) -> Result<()> {

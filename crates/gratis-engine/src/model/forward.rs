@@ -81,7 +81,7 @@ impl Decoder {
 
         rms_norm(scratch.normed, input, &parameters[layer.input_norm.clone()], epsilon);
         linear(qkv, Onto::Fresh, scratch.normed, &parameters[Self::qkv_range(layer)], d);
-        self.finish_qkv(parameters, layer, qkv, raw_qkv, scratch.geometry);
+        self.finish_qkv(parameters, layer, qkv, raw_qkv, &scratch.geometry.positions);
         let shape = self.attention_shape();
         attention(heads, log_sum_exp, qkv, shape, &scratch.geometry.tiles, scratch.attention);
         middle.copy_from_slice(input);
@@ -92,14 +92,15 @@ impl Decoder {
         linear(gate_up, Onto::Fresh, scratch.normed, &parameters[Self::gate_up_range(layer)], d);
     }
 
-    /// Bias, norm of queries and keys, and rotation, where the model has them.
-    fn finish_qkv(
+    /// Bias, norm of queries and keys, and rotation by `positions` (`[n]`), where the model has
+    /// them. `raw_qkv` is given what `qkv` was before the norm, if there is one.
+    pub(crate) fn finish_qkv(
         &self,
         parameters: &[f32],
         layer: &LayerLayout,
         qkv: &mut [f32],
         raw_qkv: &mut [f32],
-        geometry: &Geometry,
+        positions: &[usize],
     ) {
         let config = &self.config;
         let shape = self.attention_shape();
@@ -116,6 +117,6 @@ impl Decoder {
             let weights = norms.clone().map(|range| &parameters[range]);
             rms_norm_heads(qkv, raw_qkv, weights, shape, config.rms_norm_epsilon);
         }
-        self.rope.turn(qkv, width, n_turned, &geometry.positions, Turn::Forward);
+        self.rope.turn(qkv, width, n_turned, positions, Turn::Forward);
     }
 }

@@ -31,17 +31,17 @@ impl Decoder {
         Self { layout: Layout::new(&config), rope: Rope::new(&config), config }
     }
 
-    fn attention_shape(&self) -> AttentionShape {
+    pub(crate) fn attention_shape(&self) -> AttentionShape {
         AttentionShape::new(&self.config)
     }
 
     /// Query, key and value projections as one matrix `[qkv_size, hidden]`.
-    fn qkv_range(layer: &LayerLayout) -> std::ops::Range<usize> {
+    pub(crate) fn qkv_range(layer: &LayerLayout) -> std::ops::Range<usize> {
         layer.query.start..layer.value.end
     }
 
     /// Gate and up projections as one matrix `[2 * intermediate, hidden]`.
-    fn gate_up_range(layer: &LayerLayout) -> std::ops::Range<usize> {
+    pub(crate) fn gate_up_range(layer: &LayerLayout) -> std::ops::Range<usize> {
         layer.gate.start..layer.up.end
     }
 

@@ -5,4 +5,5 @@ mod checkpoint;
 mod data;
 mod equivalence;
 mod parity;
+mod sampling;
 mod tokenizer;

@@ -1,0 +1,168 @@
+//! The forward pass of a few rows, each a token of a sequence of its own or of one prompt.
+
+use super::cache::{KeyValues, Scratch, Sequence};
+use crate::config::ModelConfig;
+use crate::kernels::matmul::{Mat, MatMut, Onto, matmul};
+use crate::kernels::norm::rms_norm;
+use crate::kernels::simd::vectorised;
+use crate::kernels::swiglu::swiglu;
+use crate::model::Decoder;
+
+/// Rows of every product. In a product the rows are the lanes of vectors and the weights are
+/// broadcast: a row's sums are then the same whatever the others hold, and no weight is transposed.
+pub(super) const LANES: usize = 32;
+
+/// Activations of up to [`LANES`] rows.
+#[derive(Debug)]
+pub(super) struct Tile {
+    n_rows: usize,
+    /// The residual stream: `[n_rows, hidden]`, as all that follow are `[n_rows, width]`.
+    stream: Vec<f32>,
+    normed: Vec<f32>,
+    qkv: Vec<f32>,
+    raw_qkv: Vec<f32>,
+    attention: Vec<f32>,
+    gate_up: Vec<f32>,
+    inner: Vec<f32>,
+    scratch: Scratch,
+    product: Product,
+}
+
+impl Tile {
+    pub(super) fn new(config: &ModelConfig) -> Self {
+        let rows = |width: usize| vec![0.0; LANES * width];
+        let qkv_size = config.query_size() + 2 * config.key_value_size();
+        Self {
+            n_rows: 0,
+            stream: rows(config.hidden_size),
+            normed: rows(config.hidden_size),
+            qkv: rows(qkv_size),
+            raw_qkv: rows(qkv_size),
+            attention: rows(config.query_size()),
+            gate_up: rows(2 * config.intermediate_size),
+            inner: rows(config.intermediate_size),
+            scratch: Scratch::default(),
+            product: Product::default(),
+        }
+    }
+
+    /// Keys and values of a prompt, and the logits after its last token: `[vocab]`.
+    pub(super) fn read_prompt(
+        &mut self,
+        decoder: &Decoder,
+        parameters: &[f32],
+        prompt: &[u32],
+    ) -> (KeyValues, Vec<f32>) {
+        let mut sequence = Sequence { prefix: None, own: KeyValues::new(&decoder.config) };
+        for (idx, tokens) in prompt.chunks(LANES).enumerate() {
+            let start = idx * LANES;
+            let positions: Vec<usize> = (start..start + tokens.len()).collect();
+            let sequences = std::slice::from_mut(&mut sequence);
+            self.forward(decoder, parameters, tokens, &positions, sequences);
+        }
+        let mut logits = Vec::new();
+        self.logits(decoder, parameters, &mut logits);
+        (sequence.own, logits.split_off(logits.len() - decoder.config.vocab_size))
+    }
+
+    /// Reads `tokens[i]` at `positions[i]` as the next token of `sequences[i]`, or all tokens one
+    /// after the other as the next of the only sequence.
+    pub(super) fn forward(
+        &mut self,
+        decoder: &Decoder,
+        parameters: &[f32],
+        tokens: &[u32],
+        positions: &[usize],
+        sequences: &mut [Sequence],
+    ) {
+        let config = &decoder.config;
+        let (d, inter) = (config.hidden_size, config.intermediate_size);
+        let (query_size, kv_size) = (config.query_size(), config.key_value_size());
+        let qkv_size = query_size + 2 * kv_size;
+        let window = config.sliding_window.unwrap_or(usize::MAX);
+        let n = tokens.len();
+        self.n_rows = n;
+        let Self { scratch, product, .. } = self;
+        let stream = &mut self.stream[..n * d];
+        let normed = &mut self.normed[..n * d];
+        let qkv = &mut self.qkv[..n * qkv_size];
+        let raw_qkv = &mut self.raw_qkv[..n * qkv_size];
+        let attention = &mut self.attention[..n * query_size];
+        let gate_up = &mut self.gate_up[..n * 2 * inter];
+        let inner = &mut self.inner[..n * inter];
+
+        let embedding = &parameters[decoder.layout.embedding.clone()];
+        for (row, &token) in stream.chunks_exact_mut(d).zip(tokens) {
+            row.copy_from_slice(&embedding[token as usize * d..][..d]);
+        }
+        for (idx, layer) in decoder.layout.layers.iter().enumerate() {
+            let weights = |range: &std::ops::Range<usize>| &parameters[range.clone()];
+            rms_norm(normed, stream, weights(&layer.input_norm), config.rms_norm_epsilon);
+            product.linear(qkv, Onto::Fresh, normed, weights(&Decoder::qkv_range(layer)), d);
+            decoder.finish_qkv(parameters, layer, qkv, raw_qkv, positions);
+            vectorised(|| {
+                let rows = qkv.chunks_exact(qkv_size).zip(attention.chunks_exact_mut(query_size));
+                for (row, (qkv, out)) in rows.enumerate() {
+                    let last = sequences.len() - 1;
+                    let sequence = &mut sequences[row.min(last)];
+                    let (query, key_value) = qkv.split_at(query_size);
+                    let (key, value) = key_value.split_at(kv_size);
+                    sequence.own.push(idx, key, value);
+                    sequence.attend(idx, query, window, out, scratch);
+                }
+            });
+            product.linear(stream, Onto::Sum, attention, weights(&layer.output), query_size);
+
+            rms_norm(normed, stream, weights(&layer.post_attention_norm), config.rms_norm_epsilon);
+            let both = weights(&Decoder::gate_up_range(layer));
+            product.linear(gate_up, Onto::Fresh, normed, both, d);
+            swiglu(inner, gate_up, inter);
+            product.linear(stream, Onto::Sum, inner, weights(&layer.down), inter);
+        }
+    }
+
+    /// Logits of the rows of the last [`Tile::forward`], into `logits`: `[n_rows, vocab]`.
+    pub(super) fn logits(&mut self, decoder: &Decoder, parameters: &[f32], logits: &mut Vec<f32>) {
+        let config = &decoder.config;
+        let (n, d) = (self.n_rows, config.hidden_size);
+        let normed = &mut self.normed[..n * d];
+        let norm = &parameters[decoder.layout.final_norm.clone()];
+        rms_norm(normed, &self.stream[..n * d], norm, config.rms_norm_epsilon);
+        logits.resize(n * config.vocab_size, 0.0);
+        let head = &parameters[decoder.layout.head.clone()];
+        self.product.linear(logits, Onto::Fresh, normed, head, d);
+    }
+}
+
+/// `y = x W^T` for the rows of a tile, taken as `y^T = W x^T` over [`LANES`] columns.
+#[derive(Debug, Default)]
+struct Product {
+    /// `[n_in, LANES]`.
+    x: Vec<f32>,
+    /// `[n_out, LANES]`.
+    y: Vec<f32>,
+}
+
+impl Product {
+    /// `x` is `[n, n_in]`, `weight` `[n_out, n_in]`, `y` `[n, n_out]`, with `n` at most [`LANES`].
+    fn linear(&mut self, y: &mut [f32], onto: Onto, x: &[f32], weight: &[f32], n_in: usize) {
+        let n_out = weight.len() / n_in;
+        self.x.clear();
+        self.x.resize(n_in * LANES, 0.0);
+        for (lane, row) in x.chunks_exact(n_in).enumerate() {
+            for (column, &x) in self.x.chunks_exact_mut(LANES).zip(row) {
+                column[lane] = x;
+            }
+        }
+        self.y.resize(n_out * LANES, 0.0);
+        let product = MatMut::new(&mut self.y, LANES);
+        matmul(product, Onto::Fresh, Mat::new(weight, n_in), Mat::new(&self.x, LANES), 1.0);
+        for (lane, row) in y.chunks_exact_mut(n_out).enumerate() {
+            let columns = self.y.chunks_exact(LANES);
+            match onto {
+                Onto::Fresh => row.iter_mut().zip(columns).for_each(|(y, c)| *y = c[lane]),
+                Onto::Sum => row.iter_mut().zip(columns).for_each(|(y, c)| *y += c[lane]),
+            }
+        }
+    }
+}
