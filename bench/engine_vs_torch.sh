@@ -18,18 +18,20 @@ for ((repetition = 0; repetition < repetitions; repetition++)); do
     done
   done
 done | tee "$lines"
-# For each case: best rate of all runs, and the median of the runs' medians.
+# For each case the ratio of the best rates, of the medians of the runs' medians, and of the medians
+# of the rates per second of processor time, which other programs on the machine disturb least.
 awk '
   { key = $2 " " $3 " " $4; if (!(key in seen)) { seen[key] = ++n; keys[n] = key }
-    if ($5 > best[$1, key]) best[$1, key] = $5; medians[$1, key] = medians[$1, key] " " $6 }
+    if ($5 > best[$1, key]) best[$1, key] = $5; medians[$1, key] = medians[$1, key] " " $6; cpu[$1, key] = cpu[$1, key] " " $7 }
   function median(list,   values, count, i, j, t) {
     count = split(list, values, " ")
     for (i = 1; i <= count; i++) for (j = i + 1; j <= count; j++)
       if (values[j] + 0 < values[i] + 0) { t = values[i]; values[i] = values[j]; values[j] = t }
     return values[int((count + 1) / 2)] }
   END {
-    printf "\n%-16s %12s %12s %8s %14s\n", "case", "gratis tok/s", "torch tok/s", "best", "of medians"
+    printf "\n%-16s %12s %12s %8s %8s %8s\n", "case", "gratis tok/s", "torch tok/s", "best", "median", "cpu"
     for (i = 1; i <= n; i++) { key = keys[i]
-      printf "%-16s %12d %12d %8.2f %14.2f\n", key, best["gratis", key], best["torch", key],
+      printf "%-16s %12d %12d %8.2f %8.2f %8.2f\n", key, best["gratis", key], best["torch", key],
         best["gratis", key] / best["torch", key],
-        median(medians["gratis", key]) / median(medians["torch", key]) } }' "$lines"
+        median(medians["gratis", key]) / median(medians["torch", key]),
+        median(cpu["gratis", key]) / median(cpu["torch", key]) } }' "$lines"

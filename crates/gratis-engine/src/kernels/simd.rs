@@ -6,8 +6,8 @@
 
 use std::array;
 
-/// Width of the partial sums of a reduction: one AVX-512 register.
-const LANES: usize = 16;
+/// Numbers taken together: one AVX-512 register.
+pub(crate) const LANES: usize = 16;
 
 /// Defines a function whose body is compiled for several instruction sets.
 macro_rules! vectorised {

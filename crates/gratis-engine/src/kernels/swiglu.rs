@@ -1,6 +1,6 @@
 //! SwiGLU: `y = silu(gate) * up` with `silu(g) = g / (1 + e^-g)`.
 
-use super::simd::{exp, vectorised};
+use super::simd::{LANES, exp, vectorised};
 
 vectorised! {
     /// `gate_up` is `[n, 2 * inter]` with the gate first in each row; `y` is `[n, inter]`.
@@ -20,16 +20,31 @@ vectorised! {
     pub(crate) fn swiglu_backward(gate_up: &mut [f32], dy: &mut [f32], inter: usize) {
         for (dy, row) in dy.chunks_exact_mut(inter).zip(gate_up.chunks_exact_mut(2 * inter)) {
             let (gate, up) = row.split_at_mut(inter);
-            for ((dy, g), u) in dy.iter_mut().zip(gate).zip(up) {
-                let sigmoid = 1.0 / (1.0 + exp(-*g));
-                let silu = *g * sigmoid;
-                let y = silu * *u;
-                *g = *dy * *u * sigmoid * (1.0 + *g * (1.0 - sigmoid));
-                *u = *dy * silu;
-                *dy = y;
+            let (dy_chunks, dy_rest) = dy.as_chunks_mut::<LANES>();
+            let (gate_chunks, gate_rest) = gate.as_chunks_mut::<LANES>();
+            let (up_chunks, up_rest) = up.as_chunks_mut::<LANES>();
+            for ((dy, gate), up) in dy_chunks.iter_mut().zip(gate_chunks).zip(up_chunks) {
+                // Copies, so that the compiler need not fear that the three overlap.
+                let (mut dys, mut gates, mut ups) = (*dy, *gate, *up);
+                for ((dy, gate), up) in dys.iter_mut().zip(&mut gates).zip(&mut ups) {
+                    (*gate, *up, *dy) = element_backward(*gate, *up, *dy);
+                }
+                (*dy, *gate, *up) = (dys, gates, ups);
+            }
+            for ((dy, gate), up) in dy_rest.iter_mut().zip(gate_rest).zip(up_rest) {
+                (*gate, *up, *dy) = element_backward(*gate, *up, *dy);
             }
         }
     }
+}
+
+/// Gradients of gate and up, and the recomputed `y`.
+#[inline(always)]
+fn element_backward(gate: f32, up: f32, dy: f32) -> (f32, f32, f32) {
+    let sigmoid = 1.0 / (1.0 + exp(-gate));
+    let silu = gate * sigmoid;
+    let dgate = dy * up * sigmoid * (1.0 + gate * (1.0 - sigmoid));
+    (dgate, dy * silu, silu * up)
 }
 
 #[cfg(test)]
