@@ -75,6 +75,21 @@ pub enum Error {
         /// Responses labelled incorrect.
         n_incorrect: u64,
     },
+    /// A completion does not fit into the model's context.
+    #[error(
+        "completion {completion} of problem `{problem}` makes {n_tokens} tokens with its prompt, \
+         and the context holds {context_length}"
+    )]
+    TooLong {
+        /// The problem's `id`, or its line where it has none.
+        problem: String,
+        /// The completion, counted from 1.
+        completion: usize,
+        /// Tokens of prompt and completion together.
+        n_tokens: usize,
+        /// Tokens the model takes.
+        context_length: usize,
+    },
     /// There is nothing to do a job with.
     #[error("no valid example to {purpose}")]
     NoExamples {
@@ -126,6 +141,13 @@ impl Error {
                 "sample more responses per problem or mix in other data; where only pairs are \
                  impossible, an unpaired objective (`ce`, `kto`) still trains",
             ),
+            Self::TooLong { .. } => Some(
+                "cut such completions (`--on-overlong truncate`) or leave them out \
+                 (`--on-overlong skip`)",
+            ),
+            Self::NoExamples { .. } => {
+                Some("every example was left out, or the input is empty: look at what was skipped")
+            }
             Self::NonFiniteLoss { .. } => Some(
                 "lower the learning rate, or look at these problems; the checkpoints before this \
                  step are whole",

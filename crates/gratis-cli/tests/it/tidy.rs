@@ -25,6 +25,7 @@ const MODULES: &[(&str, &[&str])] = &[
     ("cost", &[]),
     ("reward", &["data"]),
     ("encoding", &["data", "objective", "gratis_engine"]),
+    ("manifest", &["data", "encoding", "objective", "selection"]),
     ("rollout", &["data", "encoding", "gratis_engine", "gratis_grading"]),
     ("training", &["data", "encoding", "objective", "reward", "gratis_engine"]),
     ("scoring", &["data", "encoding", "reward", "training", "gratis_engine"]),

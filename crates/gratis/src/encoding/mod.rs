@@ -2,6 +2,10 @@
 
 pub mod corpus;
 pub mod packing;
+pub mod text;
 
 pub use corpus::{Corpus, Item, Response};
 pub use packing::{MicroBatch, log_probs, micro_batches};
+pub use text::{
+    EncodedCompletion, EncodedText, Encoder, OnOverlong, encode_rollouts, problem_name,
+};

@@ -3,7 +3,7 @@
 use gratis_engine::Engine;
 
 use super::metrics::{Evaluation, StepMetrics};
-use super::run_folder::{Best, Record, RunFolder};
+use super::run_folder::{Best, Record, RunFolder, TrainerState};
 use super::settings::{CheckpointSettings, OptimizationSettings};
 use super::task::Task;
 use super::trainer::{Trainer, evaluate};
@@ -46,7 +46,7 @@ pub fn fit(
     Trainer::new(optimization, task.items().len(), 0)?;
     let state = match &mut run {
         Some(run) => run.resume(engine)?,
-        None => Default::default(),
+        None => TrainerState::default(),
     };
     let mut trainer = Trainer::new(optimization, task.items().len(), state.n_taken)?;
     let n_steps = trainer.n_steps();

@@ -6,6 +6,7 @@
 //! constant, and [`ImplicitReward`], whose weights an objective of the paper gives.
 //! [`fit`] drives a trainer through validation and checkpoints to the end.
 
+mod dataset;
 mod fit;
 mod implicit_reward;
 mod language_modelling;
@@ -16,6 +17,9 @@ mod settings;
 mod task;
 mod trainer;
 
+pub use dataset::{
+    LanguageExample, LossOn, RewardData, language_data, reward_data, split_by_problem,
+};
 pub use fit::{Summary, fit};
 pub use implicit_reward::{ImplicitReward, RewardExample};
 pub use language_modelling::LanguageModelling;

@@ -250,7 +250,10 @@ impl RunFolder {
         for line in BufReader::new(file).lines() {
             let line = line.map_err(Error::io("read", &path))?;
             match serde_json::from_str::<Record>(&line) {
-                Ok(record) if record.step() <= n_taken => kept.push_str(&format!("{line}\n")),
+                Ok(record) if record.step() <= n_taken => kept.extend([
+                    &line, "
+",
+                ]),
                 _ => break,
             }
         }

@@ -169,12 +169,13 @@ fn problems_of(task: &dyn Task, units: &[usize]) -> String {
             names.push(name);
         }
     }
-    let shown = names.iter().take(N_PROBLEMS_NAMED).map(|name| format!("`{name}`"));
-    let mut text = shown.collect::<Vec<_>>().join(", ");
-    if names.len() > N_PROBLEMS_NAMED {
-        text.push_str(&format!(" and {} more", names.len() - N_PROBLEMS_NAMED));
+    let n_more = names.len().saturating_sub(N_PROBLEMS_NAMED);
+    let mut shown: Vec<String> =
+        names.iter().take(N_PROBLEMS_NAMED).map(|name| format!("`{name}`")).collect();
+    if n_more > 0 {
+        shown.push(format!("and {n_more} more"));
     }
-    text
+    shown.join(", ")
 }
 
 #[cfg(test)]

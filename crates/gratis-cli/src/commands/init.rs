@@ -1,0 +1,143 @@
+//! `gratis init`: a fresh model from a size and a tokenizer.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use clap::{Args, ValueEnum};
+use gratis::Error;
+use gratis::data::{OnInvalid, jsonl};
+use gratis::training::LanguageExample;
+use gratis_engine::config::{Architecture, Head, ModelConfig, ProjectionExtras, RopeScaling};
+use gratis_engine::{
+    Engine, Initialisation, NativeEngine, NativeOptions, SpecialTokens, Tokenizer, atomic,
+};
+use tracing::info;
+
+use crate::failure::CliError;
+
+/// Make a fresh model with random weights.
+///
+/// The tokenizer is that of another model, or a byte-level BPE learnt from a corpus.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  gratis init --preset small --train-tokenizer corpus.jsonl --vocab 4096 my-model
+  gratis init --preset tiny --tokenizer other-model my-model
+
+Presets (width, layers, heads, feed-forward; a tied head):
+  nano   64, 2, 4, 160
+  tiny   128, 4, 4, 384
+  small  256, 6, 4, 688
+  base   512, 8, 8, 1376")]
+pub(crate) struct InitArgs {
+    /// Folder of the new model.
+    #[arg(value_name = "FOLDER")]
+    output: PathBuf,
+    /// Size of the model.
+    #[arg(long, value_enum, default_value_t = Preset::Small)]
+    preset: Preset,
+    /// Take the tokenizer of this model folder.
+    #[arg(long, value_name = "FOLDER", required_unless_present = "train_tokenizer")]
+    tokenizer: Option<PathBuf>,
+    /// Learn a tokenizer from the texts, prompts and completions of this file.
+    #[arg(long, value_name = "FILE", conflicts_with = "tokenizer")]
+    train_tokenizer: Option<PathBuf>,
+    /// Tokens of a learnt tokenizer.
+    #[arg(long, default_value_t = 4096)]
+    vocab: usize,
+    /// Longest sequence in tokens.
+    #[arg(long, default_value_t = 1024)]
+    context_length: usize,
+    /// Seed of the weights.
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Preset {
+    Nano,
+    Tiny,
+    Small,
+    Base,
+}
+
+impl Preset {
+    /// Width, layers, heads, width of the feed-forward.
+    fn shape(self) -> (usize, usize, usize, usize) {
+        match self {
+            Self::Nano => (64, 2, 4, 160),
+            Self::Tiny => (128, 4, 4, 384),
+            Self::Small => (256, 6, 4, 688),
+            Self::Base => (512, 8, 8, 1376),
+        }
+    }
+}
+
+pub(crate) fn run(args: &InitArgs) -> Result<()> {
+    if args.output.join("config.json").exists() {
+        return Err(CliError::Mismatch {
+            what: format!("`{}` holds a model already", args.output.display()),
+            hint: "name another folder",
+        }
+        .into());
+    }
+    let tokenizer = match (&args.tokenizer, &args.train_tokenizer) {
+        (Some(folder), _) => Tokenizer::load(folder)?,
+        (None, Some(corpus)) => learn_tokenizer(corpus, args.vocab)?,
+        (None, None) => {
+            let hint = "give `--tokenizer FOLDER` or `--train-tokenizer FILE`".to_owned();
+            return Err(CliError::Missing { field: "tokenizer", hint }.into());
+        }
+    };
+    let (hidden_size, n_layers, n_heads, intermediate_size) = args.preset.shape();
+    let config = ModelConfig {
+        architecture: Architecture::Llama,
+        vocab_size: tokenizer.vocab_size(),
+        hidden_size,
+        intermediate_size,
+        n_layers,
+        n_heads,
+        n_kv_heads: n_heads,
+        head_dim: hidden_size / n_heads,
+        context_length: args.context_length,
+        rms_norm_epsilon: 1e-5,
+        rope_theta: 10_000.0,
+        rope_scaling: RopeScaling::None,
+        head: Head::Tied,
+        projection_extras: ProjectionExtras::None,
+        sliding_window: None,
+        bos_token: tokenizer.bos(),
+        eos_tokens: tokenizer.eos().into_iter().collect(),
+    };
+    let options = NativeOptions::default();
+    let engine = NativeEngine::initialise(config, Initialisation::default(), args.seed, options)?;
+    atomic::write_folder(&args.output, |folder| -> Result<(), gratis_engine::Error> {
+        engine.save_weights(folder)?;
+        tokenizer.save(folder)
+    })?;
+    let n_parameters = engine.describe().n_parameters;
+    info!(
+        "`{}`: {n_parameters} parameters, {} tokens",
+        args.output.display(),
+        tokenizer.vocab_size()
+    );
+    Ok(())
+}
+
+fn learn_tokenizer(path: &Path, vocab: usize) -> Result<Tokenizer> {
+    let (records, _) = jsonl::read_all::<LanguageExample>(path, OnInvalid::Stop)?;
+    let texts: Vec<String> = records
+        .into_iter()
+        .flat_map(|record| {
+            let example = record.value;
+            example.text.into_iter().chain([example.prompt]).chain(example.completions)
+        })
+        .filter(|text| !text.is_empty())
+        .collect();
+    if texts.is_empty() {
+        return Err(Error::NoExamples { purpose: "learn a tokenizer from" }.into());
+    }
+    let special =
+        SpecialTokens { pad: None, bos: Some("<s>".to_owned()), eos: Some("</s>".to_owned()) };
+    Ok(Tokenizer::train_bpe(texts.into_iter(), vocab, &special)?)
+}

@@ -1,0 +1,59 @@
+//! One file a command.
+
+pub(crate) mod grade;
+pub(crate) mod init;
+pub(crate) mod pretrain;
+pub(crate) mod rollout;
+pub(crate) mod score;
+pub(crate) mod select;
+pub(crate) mod train;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use clap::Args;
+use gratis::data::{OnInvalid, Rollout, RolloutReader};
+use tracing::warn;
+
+/// What to do with malformed lines.
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct InvalidArgs {
+    /// Leave out and count malformed lines and empty completions instead of stopping at the first.
+    #[arg(long)]
+    skip_invalid: bool,
+}
+
+impl InvalidArgs {
+    /// The choice.
+    pub(crate) fn on_invalid(self) -> OnInvalid {
+        on_invalid(self.skip_invalid)
+    }
+}
+
+/// The choice that a flag stands for.
+pub(crate) fn on_invalid(skip: bool) -> OnInvalid {
+    if skip { OnInvalid::Skip } else { OnInvalid::Stop }
+}
+
+/// All rollouts of a file.
+pub(crate) fn read_rollouts(path: &Path, on_invalid: OnInvalid) -> Result<Vec<Rollout>> {
+    let mut reader = RolloutReader::open(path, on_invalid)?;
+    let rollouts = reader.by_ref().collect::<gratis::Result<Vec<_>>>()?;
+    warn_skipped(reader.n_skipped(), "malformed lines");
+    Ok(rollouts)
+}
+
+/// Says how much was left out.
+pub(crate) fn warn_skipped(n: u64, what: &str) {
+    if n > 0 {
+        warn!("left out {n} {what}");
+    }
+}
+
+/// Where data goes.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct OutputArgs {
+    /// Output file; `-` is standard output.
+    #[arg(short, long, default_value = "-", value_name = "FILE")]
+    pub(crate) output: PathBuf,
+}

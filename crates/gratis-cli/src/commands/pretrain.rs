@@ -1,0 +1,143 @@
+//! `gratis pretrain`: a plain language model, from scratch or further.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::{ArgMatches, Args};
+use gratis::data::{OnInvalid, jsonl};
+use gratis::encoding::OnOverlong;
+use gratis::training::{
+    CheckpointSettings, LanguageExample, LanguageModelling, LossOn, OnExisting,
+    OptimizationSettings, RunFolder, Task, fit, language_data,
+};
+use serde::{Deserialize, Serialize};
+use tracing::info;
+
+use super::{on_invalid, warn_skipped};
+use crate::Common;
+use crate::config;
+use crate::failure::CliError;
+use crate::model::{Model, tokenizer_files};
+use crate::progress::Progress;
+
+/// Train a language model on texts, or on completions given their prompts.
+///
+/// Lines hold a `text`, or a `prompt` with `completions` as rollout files do.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  gratis init --preset tiny --train-tokenizer corpus.jsonl --vocab 4096 fresh
+  gratis pretrain --model fresh --data corpus.jsonl --run runs/base --epochs 3")]
+pub(crate) struct PretrainArgs {
+    /// Settings in a file, as `config.toml` of a run folder has them; flags overrule it.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Folder of the run.
+    #[arg(long, value_name = "FOLDER")]
+    run: PathBuf,
+    /// Go on with the run in the folder, if there is one, to the same bits.
+    #[arg(long)]
+    resume: bool,
+    #[command(flatten)]
+    settings: PretrainSettings,
+}
+
+/// What a run depends on; `config.toml` of its folder.
+#[derive(Debug, Clone, Default, Args, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct PretrainSettings {
+    /// Model to start from.
+    #[arg(short, long)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    model: Option<PathBuf>,
+    /// Files to learn from.
+    #[arg(short, long, value_name = "FILE", num_args = 1..)]
+    data: Vec<PathBuf>,
+    /// File to validate on.
+    #[arg(long, value_name = "FILE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    validation: Option<PathBuf>,
+    /// The prompt, `{prompt}` standing for the problem [default: the model's].
+    #[arg(long)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    template: Option<String>,
+    /// Which tokens are learnt.
+    #[arg(long, value_enum, default_value_t = LossOn::default())]
+    loss_on: LossOn,
+    /// What to do with completions longer than the context.
+    #[arg(long, value_enum, default_value_t = OnOverlong::default())]
+    on_overlong: OnOverlong,
+    /// Leave out and count malformed lines and empty completions.
+    #[arg(long)]
+    skip_invalid: bool,
+    #[command(flatten)]
+    optimization: OptimizationSettings,
+    #[command(flatten)]
+    checkpoints: CheckpointSettings,
+}
+
+pub(crate) fn run(args: PretrainArgs, given: &ArgMatches, common: &Common) -> Result<()> {
+    let settings = config::layered(args.settings, given, args.config.as_deref())?;
+    settings.optimization.validate()?;
+    let missing = |field| CliError::Missing {
+        field,
+        hint: format!("give `--{field}`, or set `{field}` in the file of `--config`"),
+    };
+    let model_path = settings.model.clone().ok_or(missing("model"))?;
+    if settings.data.is_empty() {
+        return Err(missing("data").into());
+    }
+    let mut model = Model::load(&model_path, common.threads)?;
+    let (mut task, mut validation) = {
+        let validation: Vec<PathBuf> = settings.validation.iter().cloned().collect();
+        (load(&settings.data, &settings, &model)?, load(&validation, &settings, &model)?)
+    };
+    info!(
+        "{} responses, {} distinct; {} to validate on",
+        task.items().len(),
+        task.corpus().responses().len(),
+        validation.items().len(),
+    );
+    let companions = tokenizer_files(&model.tokenizer)?;
+    let on_existing = if args.resume { OnExisting::Resume } else { OnExisting::Fail };
+    let run_hash = format!("{} {}", task.corpus().digest(), model.hash()?);
+    let config = config::resolved(&settings)?;
+    if task.items().is_empty() {
+        return Err(gratis::Error::NoExamples { purpose: "train on" }.into());
+    }
+    let mut run = RunFolder::open(&args.run, &config, &run_hash, companions, on_existing)?;
+    let mut progress = Progress::new(common);
+    let has_validation = !validation.items().is_empty();
+    let summary = fit(
+        &mut model.engine,
+        &mut task,
+        has_validation.then_some(&mut validation as &mut dyn Task),
+        &settings.optimization,
+        &settings.checkpoints,
+        Some(&mut run),
+        &mut progress,
+    )?;
+    progress.finish();
+    if let Some(step) = &summary.last_step {
+        info!("last loss {:.4} nats a token", step.evaluation.loss);
+    }
+    info!("{} steps; the model is in `{}`", summary.n_steps, args.run.join("model").display());
+    Ok(())
+}
+
+fn load(
+    paths: &[PathBuf],
+    settings: &PretrainSettings,
+    model: &Model,
+) -> Result<LanguageModelling> {
+    let on_invalid: OnInvalid = on_invalid(settings.skip_invalid);
+    let mut records = Vec::new();
+    for path in paths {
+        let (more, n_skipped) = jsonl::read_all::<LanguageExample>(path, on_invalid)?;
+        warn_skipped(n_skipped, "malformed lines");
+        records.extend(more);
+    }
+    let template = model.template(settings.template.as_deref());
+    let encoder = model.encoder(&template, settings.on_overlong)?;
+    Ok(language_data(records, &encoder, settings.loss_on)?)
+}

@@ -1,0 +1,117 @@
+//! `gratis rollout`: solutions drawn from a model.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::Args;
+use gratis::data::{ResumableWriter, jsonl};
+use gratis::encoding::{Encoder, OnOverlong};
+use gratis::rollout::{Problem, Sampler};
+use gratis::{Error, Observer};
+use gratis_engine::{Engine, SamplingSettings};
+
+use super::{InvalidArgs, OutputArgs, warn_skipped};
+use crate::Common;
+use crate::model::Model;
+use crate::progress::Progress;
+
+/// Draw solutions of problems from a model.
+///
+/// A sample depends on the seed, its problem's number and its own number only. A file that was not
+/// finished is taken up where it stopped.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Problems are lines of JSON with `prompt` (or `question`, `problem`) and `reference` (or `answer`);
+a rollout file will do, its completions are ignored.
+
+Examples:
+  gratis rollout --model my-model problems.jsonl --samples 8 -o rollouts.jsonl
+  gratis rollout --model my-model - --temperature 0.7 --top-p 0.95 < problems.jsonl | gratis grade")]
+pub(crate) struct RolloutArgs {
+    /// Problem file; `-` is standard input.
+    #[arg(value_name = "PROBLEMS", default_value = "-")]
+    input: PathBuf,
+    /// Model folder.
+    #[arg(short, long)]
+    model: PathBuf,
+    #[command(flatten)]
+    output: OutputArgs,
+    /// Solutions of each problem.
+    #[arg(short = 'k', long, default_value_t = 8, value_name = "K")]
+    samples: usize,
+    /// Divides the logits; 0 takes the most probable token.
+    #[arg(long, default_value_t = 1.0)]
+    temperature: f32,
+    /// Keep the most probable tokens up to this mass.
+    #[arg(long, default_value_t = 1.0)]
+    top_p: f32,
+    /// Keep this many most probable tokens; 0 keeps all.
+    #[arg(long, default_value_t = 0)]
+    top_k: usize,
+    /// Longest solution in tokens.
+    #[arg(long, default_value_t = 512)]
+    max_tokens: usize,
+    /// Seed of the samples.
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// The prompt, `{prompt}` standing for the problem [default: the model's].
+    #[arg(long)]
+    template: Option<String>,
+    /// Problems drawn together.
+    #[arg(long, default_value_t = 32)]
+    chunk: usize,
+    #[command(flatten)]
+    invalid: InvalidArgs,
+}
+
+pub(crate) fn run(args: &RolloutArgs, common: &Common) -> Result<()> {
+    let on_invalid = args.invalid.on_invalid();
+    let (problems, n_skipped) = jsonl::read_all::<Problem>(&args.input, on_invalid)?;
+    warn_skipped(n_skipped, "malformed lines");
+    if problems.is_empty() {
+        return Err(Error::NoExamples { purpose: "solve" }.into());
+    }
+    let problems: Vec<Problem> = problems.into_iter().map(|record| record.value).collect();
+    let (mut writer, n_done) = ResumableWriter::resume(&args.output.output)?;
+    let mut model = Model::load(&args.model, common.threads)?;
+    let template = model.template(args.template.as_deref());
+    let tokenizer = model.tokenizer.clone();
+    let description = model.engine.describe();
+    let encoder = Encoder::new(&tokenizer, &template, &description, OnOverlong::Stop)?;
+    let mut sampler = Sampler {
+        settings: SamplingSettings {
+            temperature: args.temperature,
+            top_p: args.top_p,
+            top_k: args.top_k,
+            max_new_tokens: args.max_tokens,
+            stop_tokens: vec![encoder.end_token()?],
+            seed: args.seed,
+        },
+        engine: &mut model.engine,
+        encoder,
+        n_samples: args.samples,
+        provenance: serde_json::json!({
+            "model": args.model,
+            "temperature": args.temperature,
+            "top_p": args.top_p,
+            "top_k": args.top_k,
+            "max_tokens": args.max_tokens,
+            "seed": args.seed,
+        }),
+    };
+    let mut progress = Progress::new(common);
+    let left = &problems[n_done.min(problems.len())..];
+    if n_done > 0 {
+        progress.note(&format!("{n_done} problems were solved before"));
+    }
+    progress.stage("rollout", Some(left.len() as u64));
+    for (chunk, first) in left.chunks(args.chunk.max(1)).zip((n_done..).step_by(args.chunk.max(1)))
+    {
+        for rollout in sampler.sample(chunk, first as u64, &mut progress)? {
+            writer.write(&rollout)?;
+        }
+    }
+    writer.finish()?;
+    progress.finish();
+    Ok(())
+}

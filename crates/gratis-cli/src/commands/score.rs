@@ -1,0 +1,145 @@
+//! `gratis score`: a reward for every step of every completion.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use clap::Args;
+use gratis::data::{ResumableWriter, Rollout, StepSplit};
+use gratis::encoding::{Encoder, OnOverlong};
+use gratis::scoring::{Scorer, ScoringSettings, TokenRewards};
+use gratis::{Error, Observer};
+use gratis_engine::Engine;
+use tracing::{info, warn};
+
+use super::{InvalidArgs, OutputArgs, read_rollouts};
+use crate::Common;
+use crate::failure::CliError;
+use crate::model::Model;
+use crate::progress::Progress;
+
+/// Score every step of candidate solutions with an implicit process reward model.
+///
+/// The reward of a step is beta times the sum over its tokens of `log pi - log pi_ref`; the Q value
+/// at its end is the sum up to there.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Objective, beta, reference, step split and prompt are read from the model's `gratis.json`; flags
+overrule them. `--reference none` scores by log-probabilities alone.
+
+Examples:
+  gratis score --model runs/prm candidates.jsonl -o scores.jsonl
+  gratis score --model runs/prm --reference none - < candidates.jsonl > scores.jsonl")]
+pub(crate) struct ScoreArgs {
+    /// Rollout file; `-` is standard input.
+    #[arg(value_name = "ROLLOUTS", default_value = "-")]
+    input: PathBuf,
+    /// Reward model: its folder, or the folder of its run.
+    #[arg(short, long)]
+    model: PathBuf,
+    /// Reference model, or `none` [default: the one the model was trained with].
+    #[arg(short, long)]
+    reference: Option<PathBuf>,
+    #[command(flatten)]
+    output: OutputArgs,
+    /// Factor of the log-ratio [default: the model's].
+    #[arg(long)]
+    beta: Option<f64>,
+    /// How completions without `steps` are split [default: the model's].
+    #[arg(long)]
+    step_split: Option<StepSplit>,
+    /// The prompt, `{prompt}` standing for the problem [default: the model's].
+    #[arg(long)]
+    template: Option<String>,
+    /// What to do with completions longer than the context; every one needs a score.
+    #[arg(long, value_enum, default_value_t = OnOverlong::Stop)]
+    on_overlong: OnOverlong,
+    /// Write the reward of every token as well.
+    #[arg(long)]
+    tokens: bool,
+    /// Tokens in a batch.
+    #[arg(long, default_value_t = 8192)]
+    batch_tokens: usize,
+    /// Problems scored together; copies are recognised among them.
+    #[arg(long, default_value_t = 32)]
+    chunk: usize,
+    #[command(flatten)]
+    invalid: InvalidArgs,
+}
+
+pub(crate) fn run(args: &ScoreArgs, common: &Common) -> Result<()> {
+    let rollouts = read_rollouts(&args.input, args.invalid.on_invalid())?;
+    if rollouts.is_empty() {
+        return Err(Error::NoExamples { purpose: "score" }.into());
+    }
+    let (mut writer, n_done) = ResumableWriter::resume(&args.output.output)?;
+    let mut model = Model::load(&args.model, common.threads)?;
+    let reference_path = reference_of(args, &model)?;
+    let mut reference = match &reference_path {
+        Some(path) => Some(Model::load(path, common.threads)?),
+        None => None,
+    };
+    if let Some(reference) = &reference
+        && let Some(expected) = model.manifest.as_ref().and_then(|m| m.reference.as_ref())
+        && reference.hash()? != expected.hash
+    {
+        warn!("`{}` is not the reference of the training", reference.folder.display());
+    }
+    let manifest = model.manifest.clone();
+    let settings = ScoringSettings {
+        beta: args.beta.or(manifest.as_ref().map(|manifest| manifest.beta)).unwrap_or(1.0),
+        step_split: args
+            .step_split
+            .clone()
+            .or(manifest.map(|manifest| manifest.step_split))
+            .unwrap_or_default(),
+        batch_tokens: args.batch_tokens,
+        tokens: if args.tokens { TokenRewards::Write } else { TokenRewards::Omit },
+    };
+    let against = match &reference_path {
+        Some(path) => format!("against `{}`", path.display()),
+        None => "without a reference".to_owned(),
+    };
+    info!("beta {}, steps by {}, {against}", settings.beta, settings.step_split);
+    let template = model.template(args.template.as_deref());
+    let tokenizer = model.tokenizer.clone();
+    let description = model.engine.describe();
+    let encoder = Encoder::new(&tokenizer, &template, &description, args.on_overlong)?;
+    let mut scorer = Scorer {
+        policy: &mut model.engine,
+        reference: reference.as_mut().map(|model| &mut model.engine as &mut dyn Engine),
+        encoder,
+        settings,
+    };
+
+    let mut progress = Progress::new(common);
+    let left: &[Rollout] = &rollouts[n_done.min(rollouts.len())..];
+    let n_passes = 1 + u64::from(reference_path.is_some());
+    let n_completions: usize = left.iter().map(|rollout| rollout.completions.len()).sum();
+    progress.stage("score", Some(n_passes * n_completions as u64));
+    for chunk in left.chunks(args.chunk.max(1)) {
+        for scores in scorer.score(chunk, &mut progress)? {
+            writer.write(&scores)?;
+        }
+    }
+    writer.finish()?;
+    progress.finish();
+    Ok(())
+}
+
+/// The reference's folder: the one given, or the one that the model names.
+fn reference_of(args: &ScoreArgs, model: &Model) -> Result<Option<PathBuf>> {
+    match &args.reference {
+        Some(path) if path == Path::new("none") => Ok(None),
+        Some(path) => Ok(Some(path.clone())),
+        None => match &model.manifest {
+            Some(manifest) => Ok(manifest.reference.as_ref().map(|r| PathBuf::from(&r.path))),
+            None => Err(CliError::Missing {
+                field: "reference",
+                hint: "the model has no `gratis.json` that names one: give `--reference FOLDER`, \
+                       or `--reference none`"
+                    .to_owned(),
+            }
+            .into()),
+        },
+    }
+}

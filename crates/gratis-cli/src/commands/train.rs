@@ -1,0 +1,303 @@
+//! `gratis train`: an implicit process reward model from outcome labels.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, anyhow};
+use clap::{ArgMatches, Args};
+use gratis::Error;
+use gratis::data::StepSplit;
+use gratis::encoding::OnOverlong;
+use gratis::manifest::{FILE_NAME, Manifest, ReferenceModel};
+use gratis::objective::Objective;
+use gratis::selection::Aggregation;
+use gratis::training::{
+    CheckpointSettings, Companion, ImplicitReward, OnExisting, OptimizationSettings, RunFolder,
+    Task, fit, reference_log_probs, reward_data, split_by_problem,
+};
+use serde::{Deserialize, Serialize};
+use tracing::info;
+
+use super::{on_invalid, read_rollouts, warn_skipped};
+use crate::Common;
+use crate::config;
+use crate::failure::CliError;
+use crate::model::{Model, tokenizer_files};
+use crate::progress::Progress;
+
+/// Train an implicit process reward model from outcome labels only.
+///
+/// The reward of a solution is `beta * log pi/pi_ref`; an objective fits it to the labels, and every
+/// step's reward follows for free. The run folder holds `config.toml`, `metrics.jsonl`,
+/// `checkpoints/`, the last model in `model/` and, with a validation split, the best in `best/`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  gratis train --model my-model --data graded.jsonl --run runs/prm
+  gratis train --model my-model --data graded.jsonl --run runs/dpo --objective dpo --beta 0.1
+  gratis train --config runs/prm/config.toml --learning-rate 3e-4 --run runs/prm-2
+  gratis train --config runs/prm/config.toml --run runs/prm --resume")]
+pub(crate) struct TrainArgs {
+    /// Settings in a file, as `config.toml` of a run folder has them; flags overrule it.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Folder of the run.
+    #[arg(long, value_name = "FOLDER")]
+    run: PathBuf,
+    /// Go on with the run in the folder, if there is one, to the same bits.
+    #[arg(long)]
+    resume: bool,
+    /// Factor of the log-ratio [default: the objective's].
+    #[arg(long)]
+    beta: Option<f64>,
+    #[command(flatten)]
+    settings: TrainSettings,
+}
+
+/// What a run depends on; `config.toml` of its folder.
+#[derive(Debug, Clone, Args, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct TrainSettings {
+    /// Model to start from.
+    #[arg(short, long)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    model: Option<PathBuf>,
+    /// Reference model, or `none` [default: the model to start from].
+    #[arg(short, long)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reference: Option<PathBuf>,
+    /// Graded rollout files.
+    #[arg(short, long, value_name = "FILE", num_args = 1..)]
+    data: Vec<PathBuf>,
+    /// Graded rollouts to validate on.
+    #[arg(long, value_name = "FILE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    validation: Option<PathBuf>,
+    /// Share of the problems to hold out for validation, where no file is given.
+    #[arg(long, default_value_t = Self::default().validation_share)]
+    validation_share: f64,
+    /// The prompt, `{prompt}` standing for the problem [default: the model's].
+    #[arg(long)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    template: Option<String>,
+    /// How solutions without `steps` are to be split when scoring.
+    #[arg(long, default_value_t = Self::default().step_split)]
+    step_split: StepSplit,
+    /// How step rewards are to become a solution's score.
+    #[arg(long, default_value_t = Self::default().aggregation)]
+    aggregation: Aggregation,
+    /// What to do with completions longer than the context.
+    #[arg(long, value_enum, default_value_t = Self::default().on_overlong)]
+    on_overlong: OnOverlong,
+    /// Leave out and count malformed lines and empty completions.
+    #[arg(long)]
+    skip_invalid: bool,
+    /// Objective, with settings after commas: `ce`, `kto,beta=0.5`.
+    #[arg(long, value_parser = parse_objective, default_value = "ce")]
+    objective: Objective,
+    #[command(flatten)]
+    optimization: OptimizationSettings,
+    #[command(flatten)]
+    checkpoints: CheckpointSettings,
+}
+
+impl Default for TrainSettings {
+    fn default() -> Self {
+        Self {
+            model: None,
+            reference: None,
+            data: Vec::new(),
+            validation: None,
+            validation_share: 0.0,
+            template: None,
+            step_split: StepSplit::default(),
+            aggregation: Aggregation::default(),
+            on_overlong: OnOverlong::default(),
+            skip_invalid: false,
+            objective: Objective::default(),
+            optimization: OptimizationSettings::default(),
+            checkpoints: CheckpointSettings::default(),
+        }
+    }
+}
+
+/// `name` or `name,setting=value,...`.
+fn parse_objective(text: &str) -> Result<Objective> {
+    let (name, settings) = text.split_once(',').unwrap_or((text, ""));
+    Objective::from_name(name)?;
+    let table = format!("name = \"{name}\"\n{}", settings.replace(',', "\n"));
+    toml::from_str(&table).map_err(|error| anyhow!("{}", error.message()))
+}
+
+pub(crate) fn run(args: TrainArgs, given: &ArgMatches, common: &Common) -> Result<()> {
+    let mut settings = config::layered(args.settings, given, args.config.as_deref())?;
+    if let Some(beta) = args.beta {
+        settings.objective = settings.objective.with_beta(beta);
+    }
+    settings.objective.validate()?;
+    settings.optimization.validate()?;
+    let missing = |field| CliError::Missing {
+        field,
+        hint: format!("give `--{field}`, or set `{field}` in the file of `--config`"),
+    };
+    let model_path = settings.model.clone().ok_or(missing("model"))?;
+    let first_data = settings.data.first().cloned().ok_or(missing("data"))?;
+
+    // Data.
+    let on_invalid = on_invalid(settings.skip_invalid);
+    let mut rollouts = Vec::new();
+    for path in &settings.data {
+        rollouts.extend(read_rollouts(path, on_invalid)?);
+    }
+    let (rollouts, held_out) = match &settings.validation {
+        Some(path) => (rollouts, read_rollouts(path, on_invalid)?),
+        None => split_by_problem(rollouts, settings.validation_share, settings.optimization.seed),
+    };
+
+    // Tokens and the reference's log-probabilities.
+    let mut model = Model::load(&model_path, common.threads)?;
+    let template = model.template(settings.template.as_deref());
+    let mut reference = Reference::load(&settings, &model, common)?;
+    let mut progress = Progress::new(common);
+    let encoder = model.encoder(&template, settings.on_overlong)?;
+    let train_data = reward_data(&rollouts, &encoder)?;
+    let validation_data = reward_data(&held_out, &encoder)?;
+    warn_skipped((train_data.n_left_out + validation_data.n_left_out) as u64, "completions");
+    let n_correct = train_data.examples.iter().filter(|example| example.is_correct).count();
+    info!(
+        "{} problems, {} completions ({n_correct} correct, {} distinct); {} held out",
+        rollouts.len(),
+        train_data.examples.len(),
+        train_data.corpus.responses().len(),
+        validation_data.examples.len(),
+    );
+    let data_hash = train_data.corpus.digest();
+    let has_validation = !validation_data.examples.is_empty();
+    let mut tasks = [train_data, validation_data]
+        .into_iter()
+        .zip([Some(&first_data), settings.validation.as_ref().or(Some(&first_data))])
+        .map(|(data, beside)| {
+            let optimization = &settings.optimization;
+            let task = ImplicitReward::new(
+                settings.objective,
+                data.corpus,
+                data.examples,
+                &data.pairs,
+                optimization,
+            );
+            let beside = beside.map_or(Path::new("stdin"), PathBuf::as_path);
+            reference.apply(
+                task,
+                &mut model,
+                beside,
+                optimization.micro_batch_tokens,
+                &mut progress,
+            )
+        })
+        .collect::<Result<Vec<_>>>()?;
+    let mut validation = tasks.pop().filter(|task| has_validation && !task.items().is_empty());
+    let mut task = tasks.pop().ok_or(Error::NoExamples { purpose: "train on" })?;
+    if task.items().is_empty() {
+        return Err(Error::NoExamples { purpose: "train on" }.into());
+    }
+
+    // The run.
+    let manifest = Manifest {
+        version: Manifest::VERSION,
+        objective: settings.objective,
+        beta: settings.objective.beta(),
+        reference: reference.named()?,
+        step_split: settings.step_split.clone(),
+        aggregation: settings.aggregation,
+        template,
+        data_hash: data_hash.clone(),
+    };
+    let mut companions = tokenizer_files(&model.tokenizer)?;
+    companions.push(Companion { name: FILE_NAME.to_owned(), bytes: manifest.to_bytes() });
+    let on_existing = if args.resume { OnExisting::Resume } else { OnExisting::Fail };
+    let run_hash = format!("{data_hash} {}", model.hash()?);
+    let config = config::resolved(&settings)?;
+    let mut run = RunFolder::open(&args.run, &config, &run_hash, companions, on_existing)?;
+    let summary = fit(
+        &mut model.engine,
+        &mut task,
+        validation.as_mut().map(|task| task as &mut dyn Task),
+        &settings.optimization,
+        &settings.checkpoints,
+        Some(&mut run),
+        &mut progress,
+    )?;
+    progress.finish();
+    if let Some(measured) = &summary.validation {
+        let accuracy = measured.accuracy.unwrap_or(f64::NAN);
+        info!("validation: loss {:.4}, accuracy {:.1} %", measured.loss, 100.0 * accuracy);
+    }
+    info!("{} steps; the model is in `{}`", summary.n_steps, args.run.join("model").display());
+    Ok(())
+}
+
+/// What the log-ratio is taken to.
+enum Reference {
+    /// Nothing.
+    None,
+    /// The model that training starts from.
+    Start {
+        /// Its folder as it was given, and its hash.
+        model: ReferenceModel,
+    },
+    /// Another model.
+    Other(Box<Model>),
+}
+
+impl Reference {
+    fn load(settings: &TrainSettings, model: &Model, common: &Common) -> Result<Self> {
+        match &settings.reference {
+            Some(path) if path == Path::new("none") => Ok(Self::None),
+            Some(path) => Ok(Self::Other(Box::new(Model::load(path, common.threads)?))),
+            None => {
+                let path = absolute(&model.folder);
+                Ok(Self::Start { model: ReferenceModel { path, hash: model.hash()? } })
+            }
+        }
+    }
+
+    fn named(&self) -> Result<Option<ReferenceModel>> {
+        Ok(match self {
+            Self::None => None,
+            Self::Start { model } => Some(model.clone()),
+            Self::Other(model) => {
+                Some(ReferenceModel { path: absolute(&model.folder), hash: model.hash()? })
+            }
+        })
+    }
+
+    fn apply(
+        &mut self,
+        task: ImplicitReward,
+        start: &mut Model,
+        beside: &Path,
+        micro_batch_tokens: usize,
+        progress: &mut Progress,
+    ) -> Result<ImplicitReward> {
+        let (engine, hash) = match self {
+            Self::None => return Ok(task),
+            Self::Start { model } => (&mut start.engine, model.hash.clone()),
+            Self::Other(model) => {
+                let hash = model.hash()?;
+                (&mut model.engine, hash)
+            }
+        };
+        let log_probs = reference_log_probs(
+            engine,
+            &hash,
+            task.corpus(),
+            beside,
+            micro_batch_tokens,
+            progress,
+        )?;
+        Ok(task.with_reference(log_probs))
+    }
+}
+
+fn absolute(path: &Path) -> String {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned()).display().to_string()
+}

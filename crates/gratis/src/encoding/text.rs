@@ -1,0 +1,188 @@
+//! Rollouts as tokens: prompt template, end of turn, the context's length.
+
+use gratis_engine::{End, EngineDescription, Tokenizer};
+use serde::{Deserialize, Serialize};
+
+use super::corpus::Corpus;
+use crate::data::Rollout;
+use crate::error::{Error, Result};
+
+/// Stands for the problem in a prompt template.
+const PROMPT: &str = "{prompt}";
+
+/// What to do with a response that does not fit into the context with its prompt.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
+#[serde(rename_all = "snake_case")]
+pub enum OnOverlong {
+    /// Stop with an error that names it.
+    #[default]
+    Stop,
+    /// Cut it; its last token becomes the end of turn, as in the authors' recipe.
+    Truncate,
+    /// Leave it out.
+    Skip,
+}
+
+/// A completion as tokens, the end of turn last.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EncodedText {
+    /// The tokens.
+    pub tokens: Vec<u32>,
+    /// Byte of the text at which each token begins: `[n_tokens]`.
+    pub starts: Vec<usize>,
+}
+
+/// How a problem and its solution become a prompt and a response.
+#[derive(Debug, Clone)]
+pub struct Encoder<'a> {
+    tokenizer: &'a Tokenizer,
+    template: String,
+    context_length: usize,
+    on_overlong: OnOverlong,
+}
+
+impl<'a> Encoder<'a> {
+    /// An encoder for the model that `description` is of. `template` holds `{prompt}` once.
+    ///
+    /// # Errors
+    /// [`Error::InvalidSetting`] for another template.
+    pub fn new(
+        tokenizer: &'a Tokenizer,
+        template: &str,
+        description: &EngineDescription,
+        on_overlong: OnOverlong,
+    ) -> Result<Self> {
+        if template.matches(PROMPT).count() != 1 {
+            return Err(Error::setting("template", format!("text with `{PROMPT}` once"), template));
+        }
+        Ok(Self {
+            tokenizer,
+            template: template.to_owned(),
+            context_length: description.context_length,
+            on_overlong,
+        })
+    }
+
+    /// The tokenizer.
+    pub fn tokenizer(&self) -> &'a Tokenizer {
+        self.tokenizer
+    }
+
+    /// Longest prompt and response together, in tokens.
+    pub fn context_length(&self) -> usize {
+        self.context_length
+    }
+
+    /// The token that ends a response.
+    ///
+    /// # Errors
+    /// [`gratis_engine::Error::MissingSpecialToken`].
+    pub fn end_token(&self) -> Result<u32> {
+        let missing = gratis_engine::Error::MissingSpecialToken { which: "eos_token" };
+        Ok(self.tokenizer.eos().ok_or(missing)?)
+    }
+
+    /// The token before a text that has no prompt: the one that begins a sequence, or else the one
+    /// that ended the text before.
+    ///
+    /// # Errors
+    /// As [`Encoder::end_token`].
+    pub fn begin_token(&self) -> Result<u32> {
+        self.tokenizer.bos().map_or_else(|| self.end_token(), Ok)
+    }
+
+    /// The tokens of a problem as the model reads it, never empty.
+    ///
+    /// # Errors
+    /// Those of the tokenizer.
+    pub fn prompt(&self, problem: &str) -> Result<Vec<u32>> {
+        let tokens = self.tokenizer.encode_prompt(&self.template.replace(PROMPT, problem))?;
+        if tokens.is_empty() { Ok(vec![self.begin_token()?]) } else { Ok(tokens) }
+    }
+
+    /// The tokens of completion `idx` of `rollout` with the end of turn, or `None` if it is left
+    /// out.
+    ///
+    /// # Errors
+    /// [`Error::TooLong`] if it does not fit after `n_prompt` tokens, unless such completions are cut
+    /// or left out.
+    pub fn completion(
+        &self,
+        rollout: &Rollout,
+        idx: usize,
+        n_prompt: usize,
+    ) -> Result<Option<EncodedText>> {
+        let text = &rollout.completions[idx];
+        let encoding = self.tokenizer.encode_completion(text, End::Eos)?;
+        let starts = encoding.offsets.into_iter().map(|range| range.start).collect();
+        let mut encoded = EncodedText { tokens: encoding.ids, starts };
+        let n_tokens = n_prompt + encoded.tokens.len();
+        if n_tokens <= self.context_length {
+            return Ok(Some(encoded));
+        }
+        match self.on_overlong {
+            OnOverlong::Skip => Ok(None),
+            OnOverlong::Truncate if n_prompt < self.context_length => {
+                let n_left = self.context_length - n_prompt;
+                encoded.tokens.truncate(n_left);
+                encoded.starts.truncate(n_left);
+                if let Some(last) = encoded.tokens.last_mut() {
+                    *last = self.end_token()?;
+                }
+                Ok(Some(encoded))
+            }
+            OnOverlong::Stop | OnOverlong::Truncate => Err(Error::TooLong {
+                problem: problem_name(rollout),
+                completion: idx + 1,
+                n_tokens,
+                context_length: self.context_length,
+            }),
+        }
+    }
+}
+
+/// A completion in a [`Corpus`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EncodedCompletion {
+    /// Index of its rollout.
+    pub rollout_idx: usize,
+    /// Index among the rollout's completions.
+    pub completion_idx: usize,
+    /// Index of the response in the corpus; copies share it.
+    pub response: usize,
+    /// Byte of the completion at which each token begins: `[n_tokens]`.
+    pub starts: Vec<usize>,
+}
+
+/// Adds the completions of `rollouts` to a corpus; those left out are missing from the answer.
+///
+/// # Errors
+/// Those of [`Encoder::completion`].
+pub fn encode_rollouts(
+    rollouts: &[Rollout],
+    encoder: &Encoder,
+    corpus: &mut Corpus,
+) -> Result<Vec<EncodedCompletion>> {
+    let mut encoded = Vec::new();
+    for (rollout_idx, rollout) in rollouts.iter().enumerate() {
+        let prompt = encoder.prompt(&rollout.prompt)?;
+        for completion_idx in 0..rollout.completions.len() {
+            let Some(EncodedText { tokens, starts }) =
+                encoder.completion(rollout, completion_idx, prompt.len())?
+            else {
+                continue;
+            };
+            let prompt_idx = corpus.prompt(&prompt);
+            let response = corpus.response(prompt_idx, &tokens);
+            encoded.push(EncodedCompletion { rollout_idx, completion_idx, response, starts });
+        }
+    }
+    Ok(encoded)
+}
+
+/// The problem's name: its `id` (readers give it one), or its first line.
+pub fn problem_name(rollout: &Rollout) -> String {
+    let first_line = || rollout.prompt.lines().next().unwrap_or_default().to_owned();
+    rollout.id.clone().unwrap_or_else(first_line)
+}

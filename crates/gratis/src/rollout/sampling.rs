@@ -1,0 +1,108 @@
+//! Drawing K solutions of each problem.
+
+use gratis_engine::{Engine, FinishReason, SampleRequest, SamplingSettings};
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use crate::data::Rollout;
+use crate::encoding::Encoder;
+use crate::error::Result;
+use crate::observer::{Figure, Observer};
+
+/// A problem to solve: a line of a problem file, or of a rollout file whose completions are
+/// ignored.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct Problem {
+    /// Names the problem; its line number where absent.
+    #[serde(default)]
+    pub id: Option<String>,
+    /// The problem as the model reads it.
+    #[serde(alias = "question", alias = "problem")]
+    pub prompt: String,
+    /// The gold answer.
+    #[serde(default, alias = "answer", alias = "gold")]
+    pub reference: String,
+    /// Where the problem comes from.
+    #[serde(default)]
+    pub dataset: String,
+    /// Further columns, carried along unchanged.
+    #[serde(flatten)]
+    pub extra: Map<String, Value>,
+}
+
+/// Columns of a rollout file that describe completions, not problems.
+const OF_COMPLETIONS: [&str; 3] = ["completions", "correctness", "steps"];
+
+/// Column that says how the completions were drawn.
+pub const SAMPLING: &str = "sampling";
+
+/// Draws solutions from a model.
+pub struct Sampler<'a> {
+    /// The model.
+    pub engine: &'a mut dyn Engine,
+    /// Text to tokens and back.
+    pub encoder: Encoder<'a>,
+    /// How tokens are drawn.
+    pub settings: SamplingSettings,
+    /// Solutions of each problem.
+    pub n_samples: usize,
+    /// How they are drawn, for the column [`SAMPLING`].
+    pub provenance: Value,
+}
+
+impl Sampler<'_> {
+    /// A rollout for each problem, in their order. `first` is the number of the first problem in
+    /// its file: a problem's samples depend on its number and the seed, not on its chunk.
+    ///
+    /// # Errors
+    /// Those of the encoder and the engine.
+    pub fn sample(
+        &mut self,
+        problems: &[Problem],
+        first: u64,
+        observer: &mut dyn Observer,
+    ) -> Result<Vec<Rollout>> {
+        let mut requests = Vec::with_capacity(problems.len());
+        for (problem, key) in problems.iter().zip(first..) {
+            let prompt = self.encoder.prompt(&problem.prompt)?;
+            requests.push(SampleRequest {
+                prompt,
+                key,
+                first_sample: 0,
+                n_samples: self.n_samples,
+            });
+        }
+        let samples = self.engine.sample(&requests, &self.settings)?;
+        let mut rollouts = Vec::with_capacity(problems.len());
+        for (problem, samples) in problems.iter().zip(samples) {
+            let mut completions = Vec::with_capacity(samples.len());
+            let (mut n_tokens, mut n_cut) = (0, 0);
+            for sample in samples {
+                n_tokens += sample.tokens.len() as u64;
+                let text = match sample.finish {
+                    FinishReason::Stop => &sample.tokens[..sample.tokens.len() - 1],
+                    FinishReason::Length => {
+                        n_cut += 1;
+                        &sample.tokens
+                    }
+                };
+                completions.push(self.encoder.tokenizer().decode(text)?);
+            }
+            let figures = [Figure::Amount("tokens", n_tokens), Figure::Amount("cut short", n_cut)];
+            observer.advance(1, &figures);
+            let mut extra = problem.extra.clone();
+            extra.retain(|key, _| !OF_COMPLETIONS.contains(&key.as_str()));
+            extra.insert(SAMPLING.to_owned(), self.provenance.clone());
+            rollouts.push(Rollout {
+                id: problem.id.clone(),
+                prompt: problem.prompt.clone(),
+                reference: problem.reference.clone(),
+                dataset: problem.dataset.clone(),
+                completions,
+                extra,
+                ..Rollout::default()
+            });
+        }
+        Ok(rollouts)
+    }
+}
