@@ -27,10 +27,7 @@ impl Draw {
         settings: &SamplingSettings,
         rng: &mut impl Rng,
     ) -> Option<(u32, f32)> {
-        let (largest, mass) = vectorised(|| {
-            let largest = max(logits);
-            (largest, sum_exp(logits, largest))
-        });
+        let (largest, mass) = largest_and_mass(logits);
         if !largest.is_finite() || !mass.is_finite() {
             return None;
         }
@@ -52,10 +49,7 @@ impl Draw {
         let inverse = 1.0 / settings.temperature;
         let masses = &mut self.masses;
         masses.clear();
-        let total = vectorised(|| {
-            masses.extend(logits.iter().map(|logit| (logit - largest) * inverse));
-            exp_shifted(masses, 0.0)
-        });
+        let total = fill_masses(masses, logits, largest, inverse);
         let share: f64 = rng.random();
         if settings.top_k == 0 && settings.top_p >= 1.0 {
             return pick(masses.iter().copied().enumerate(), share);
@@ -103,6 +97,22 @@ fn pick(tokens: impl Iterator<Item = (usize, f32)> + Clone, share: f64) -> usize
         }
     }
     last
+}
+
+vectorised! {
+    /// The largest logit, and `sum_i e^(logit_i - largest)`.
+    fn largest_and_mass(logits: &[f32]) -> (f32, f32) {
+        let largest = max(logits);
+        (largest, sum_exp(logits, largest))
+    }
+}
+
+vectorised! {
+    /// Appends `e^((logit_i - largest) * inverse)` to the empty `masses` and returns their sum.
+    fn fill_masses(masses: &mut Vec<f32>, logits: &[f32], largest: f32, inverse: f32) -> f32 {
+        masses.extend(logits.iter().map(|logit| (logit - largest) * inverse));
+        exp_shifted(masses, 0.0)
+    }
 }
 
 #[cfg(test)]

@@ -100,17 +100,7 @@ impl Tile {
             rms_norm(normed, stream, weights(&layer.input_norm), config.rms_norm_epsilon);
             product.linear(qkv, Onto::Fresh, normed, weights(&Decoder::qkv_range(layer)), d);
             decoder.finish_qkv(parameters, layer, qkv, raw_qkv, positions);
-            vectorised(|| {
-                let rows = qkv.chunks_exact(qkv_size).zip(attention.chunks_exact_mut(query_size));
-                for (row, (qkv, out)) in rows.enumerate() {
-                    let last = sequences.len() - 1;
-                    let sequence = &mut sequences[row.min(last)];
-                    let (query, key_value) = qkv.split_at(query_size);
-                    let (key, value) = key_value.split_at(kv_size);
-                    sequence.own.push(idx, key, value);
-                    sequence.attend(idx, query, window, out, scratch);
-                }
-            });
+            attend_rows(sequences, idx, [n, query_size], qkv, window, attention, scratch);
             product.linear(stream, Onto::Sum, attention, weights(&layer.output), query_size);
 
             rms_norm(normed, stream, weights(&layer.post_attention_norm), config.rms_norm_epsilon);
@@ -131,6 +121,32 @@ impl Tile {
         logits.resize(n * config.vocab_size, 0.0);
         let head = &parameters[decoder.layout.head.clone()];
         self.product.linear(logits, Onto::Fresh, normed, head, d);
+    }
+}
+
+vectorised! {
+    /// Each row adds its key and value to layer `layer` of its sequence, or of the only one, and
+    /// attends: `qkv` is `[n_rows, query_size + 2 * key_value_size]`, `out` is `shape`,
+    /// `[n_rows, query_size]`.
+    fn attend_rows(
+        sequences: &mut [Sequence],
+        layer: usize,
+        shape: [usize; 2],
+        qkv: &[f32],
+        window: usize,
+        out: &mut [f32],
+        scratch: &mut Scratch,
+    ) {
+        let [n_rows, query_size] = shape;
+        let rows = qkv.chunks_exact(qkv.len() / n_rows).zip(out.chunks_exact_mut(query_size));
+        for (row, (qkv, out)) in rows.enumerate() {
+            let last = sequences.len() - 1;
+            let sequence = &mut sequences[row.min(last)];
+            let (query, key_value) = qkv.split_at(query_size);
+            let (key, value) = key_value.split_at(key_value.len() / 2);
+            sequence.own.push(layer, key, value);
+            sequence.attend(layer, query, window, out, scratch);
+        }
     }
 }
 
