@@ -14,9 +14,14 @@
 //! ```
 #![deny(missing_docs)]
 
+mod budget;
 mod compare;
+mod exact;
 mod extract;
+mod numeric;
 mod options;
+mod parse;
+mod syntax;
 mod verdict;
 
 pub use compare::{canonical, classes, equivalent};

@@ -1,30 +1,161 @@
 //! Whether two answers are the same answer.
+//!
+//! Text first, then structure (lists, tuples, sets, relations), then each pair of scalars by
+//! exact normal form, and by numerical agreement only where the normal form cannot decide.
 
-use crate::options::Options;
+mod clean;
+mod region;
+mod relation;
+mod scalar;
+mod structure;
 
-/// Whether `pred` is equivalent to `gold` under the conventions of `options`.
-pub fn equivalent(gold: &str, pred: &str, _options: &Options) -> bool {
-    let (gold, pred) = (canonical(gold), canonical(pred));
-    !gold.is_empty() && gold == pred
+use crate::budget::Budget;
+use crate::exact::{Context, normal};
+use crate::extract::gold_answer;
+use crate::options::{Form, Fractions, Options};
+use crate::parse::parse;
+use crate::parse::words::{number_word, plain_words};
+use crate::syntax::Expr;
+
+pub(crate) use clean::choice_label;
+use clean::{clean, decimal_point, text_key};
+
+/// Longer answers, in bytes, are equal only when they are written alike.
+const MAX_ANSWER: usize = 20_000;
+
+/// One comparison: its conventions and the work left to it.
+pub(crate) struct Comparer<'a> {
+    options: &'a Options,
+    budget: &'a Budget,
 }
 
-/// A key that equal answers usually share: cheap to group by, never equal for answers
-/// that differ. Answers with different keys may still be equivalent; see [`classes`].
+/// Whether `pred`, a bare answer, is equivalent to `gold` under the conventions of
+/// `options`. The gold answer may be a whole solution; its final answer counts.
+///
+/// Symmetric and reflexive for bare answers, except that nothing equals an empty answer.
+pub fn equivalent(gold: &str, pred: &str, options: &Options) -> bool {
+    let gold = gold_answer(gold);
+    let (gold, pred) = (clean(&gold), clean(pred));
+    if gold.is_empty() || pred.is_empty() {
+        return false;
+    }
+    if text_key(gold) == text_key(pred) {
+        return true;
+    }
+    if gold.len().max(pred.len()) > MAX_ANSWER {
+        return false;
+    }
+    if let Some(is_same) = same_choice(gold, pred) {
+        return is_same;
+    }
+    if options.fractions == Fractions::Reduced && is_unreduced(pred) && !is_unreduced(gold) {
+        return false;
+    }
+    let budget = Budget::new(options.budget);
+    let comparer = Comparer { options, budget: &budget };
+    if comparer.same_texts(gold, pred) {
+        return true;
+    }
+    if options.form == Form::Same {
+        return false;
+    }
+    // `1,22` is a list or a decimal; the other side tells which.
+    match (decimal_point(gold), decimal_point(pred)) {
+        (Some(gold), None) if pred.contains('.') => comparer.same_texts(&gold, pred),
+        (None, Some(pred)) if gold.contains('.') => comparer.same_texts(gold, &pred),
+        _ => false,
+    }
+}
+
+impl Comparer<'_> {
+    fn same_texts(&self, gold: &str, pred: &str) -> bool {
+        let words = (plain_words(gold), plain_words(pred));
+        let are_words = [&words.0, &words.1]
+            .iter()
+            .all(|words| words.chars().filter(|c| c.is_alphabetic()).count() >= 2);
+        if are_words && words.0 == words.1 && !has_structure(gold) && !has_structure(pred) {
+            return true;
+        }
+        let value = |text: &str, words: &str| match number_word(words) {
+            Some(value) => Some(Expr::integer(value)),
+            None => parse(text),
+        };
+        match (value(gold, &words.0), value(pred, &words.1)) {
+            (Some(gold), Some(pred)) => self.same(&gold, &pred),
+            _ => false,
+        }
+    }
+}
+
+/// Whether brackets or signs carry meaning that words without them would lose.
+fn has_structure(text: &str) -> bool {
+    text.contains(|c: char| c.is_ascii_digit() || "+-*/^=<>[]_".contains(c))
+}
+
+/// Compares two multiple-choice answers of which at least one is a bare letter.
+fn same_choice(gold: &str, pred: &str) -> Option<bool> {
+    let (gold_letter, gold_rest) = choice_label(gold)?;
+    let (pred_letter, pred_rest) = choice_label(pred)?;
+    (gold_rest.is_empty() != pred_rest.is_empty()).then_some(gold_letter == pred_letter)
+}
+
+/// Whether an answer is a fraction of integers that is not in lowest terms.
+fn is_unreduced(answer: &str) -> bool {
+    let expr = match parse(answer) {
+        Some(Expr::Negative(inner)) => *inner,
+        Some(expr) => expr,
+        None => return false,
+    };
+    let Expr::Quotient(a, b) = expr else {
+        return false;
+    };
+    let (Expr::Number(a), Expr::Number(b)) = (*a, *b) else {
+        return false;
+    };
+    if !a.value.is_integer() || !b.value.is_integer() || b.value.numer().bits() == 0 {
+        return false;
+    }
+    (&a.value / &b.value).denom() != b.value.numer()
+}
+
+/// A key that equal answers usually share: cheap to group by, and shared only by answers
+/// that are equivalent. Answers with different keys may still be; see [`classes`].
 pub fn canonical(answer: &str) -> String {
-    let mut key: String = answer.chars().filter(|c| !c.is_whitespace() && *c != '$').collect();
-    for (from, to) in
-        [("\\left", ""), ("\\right", ""), ("\\dfrac", "\\frac"), ("\\tfrac", "\\frac"), (",", "")]
-    {
-        key = key.replace(from, to);
-    }
-    match key.parse::<f64>() {
-        Ok(value) if key.len() < 16 => value.to_string(),
-        _ => key,
+    let answer = clean(answer);
+    let Some(expr) = parse(answer) else {
+        return text_key(answer);
+    };
+    let budget = Budget::new(Options::default().budget / 10);
+    let mut context = Context::new(&budget);
+    match &expr {
+        Expr::Number(_)
+        | Expr::Sum(_)
+        | Expr::Product(_)
+        | Expr::Quotient(..)
+        | Expr::Power(..)
+        | Expr::Negative(_) => match normal(&expr, &mut context) {
+            Some(normal)
+                if normal.is_conclusive
+                    && !expr.any(&|part| {
+                        matches!(
+                            part,
+                            Expr::Quantity { .. } | Expr::Percent(_) | Expr::Based { .. }
+                        )
+                    }) =>
+            {
+                match normal.as_rational() {
+                    Some(value) => value.to_string(),
+                    None => context.key(&normal),
+                }
+            }
+            _ => text_key(answer),
+        },
+        _ => text_key(answer),
     }
 }
 
-/// Groups answers: the result gives each answer the index of its class, numbered in order
-/// of first appearance. Equal keys share a class, and so do equivalent answers.
+/// Groups answers for a vote: the result gives each answer the index of its class, numbered
+/// in order of first appearance. Equal keys share a class, and so do equivalent answers.
 pub fn classes<S: AsRef<str>>(answers: &[S]) -> Vec<usize> {
     let options = Options::default();
     let mut representatives: Vec<(String, &str)> = Vec::new();

@@ -82,9 +82,10 @@ fn next_box(text: &str, from: usize) -> Option<(usize, usize)> {
         let found = at + text[at..].find("box")?;
         let after = found + "box".len();
         at = after;
-        let word_start =
-            text[..found].rfind(|c: char| !c.is_ascii_alphabetic()).map_or(0, |idx| idx + 1);
-        let word_start = word_start.max(from);
+        let word_start = ["begin", "frame", "f"]
+            .iter()
+            .find(|prefix| text[from..found].ends_with(**prefix))
+            .map_or(found, |prefix| found - prefix.len());
         let argument = after + usize::from(text[after..].starts_with("ed")) * 2;
         let rest = &text[argument..];
         let gap = rest.len() - rest.trim_start().len();
@@ -109,7 +110,7 @@ fn is_bare_argument(rest: &str) -> bool {
 }
 
 /// The byte of the brace that closes the one `body` starts with; `\{` and `\}` do not count.
-pub(super) fn closing_brace(body: &str) -> Option<usize> {
+pub(crate) fn closing_brace(body: &str) -> Option<usize> {
     let mut depth = 0_usize;
     let mut is_escaped = false;
     for (idx, byte) in body.bytes().enumerate() {
@@ -134,13 +135,57 @@ fn is_list_gap(gap: &str) -> bool {
     if gap.len() > MAX_GAP || gap.contains("\n\n") {
         return false;
     }
-    let mut rest = gap.to_lowercase();
-    for word in [
-        "\\text", "\\quad", "\\qquad", "\\mathrm", "\\textbf", "\\;", "\\,", "\\ ", "and", "or",
-        "及", "和", "或", "et", "y", "und",
-    ] {
-        rest = rest.replace(word, " ");
+    let mut bare = gap.to_lowercase();
+    for command in ["\\text", "\\quad", "\\qquad", "\\mathrm", "\\textbf"] {
+        bare = bare.replace(command, " ");
     }
-    let label = rest.trim_matches(|c: char| c.is_whitespace() || "$,;.{}()[]\\&|".contains(c));
-    label.is_empty() || (label.ends_with('=') && label.len() <= 12 && !label.contains(' '))
+    let bare = bare.replace(|c: char| c.is_whitespace() || "$,;.{}()[]\\&|".contains(c), " ");
+    let label: Vec<&str> =
+        bare.split_whitespace().filter(|word| !LIST_WORDS.contains(word)).collect();
+    // `y_2 =` names the next box.
+    label.is_empty()
+        || (label.len() <= 2 && bare.trim_end().ends_with('=') && bare.trim().len() <= 16)
+}
+
+/// Words between the boxes of one list.
+const LIST_WORDS: &[&str] = &["and", "or", "et", "und", "y", "及", "和", "或"];
+
+#[cfg(test)]
+mod tests {
+    use super::{Boxed, last_boxed};
+
+    fn found(text: &str) -> String {
+        match last_boxed(text) {
+            Boxed::Found(answer) => answer,
+            other => panic!("{text}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_last_box_counts() {
+        assert_eq!(found(r"\boxed{5}. Wait, no: that was wrong, so \boxed{6}."), "6");
+        assert_eq!(found(r"\fbox{7}"), "7");
+        assert_eq!(found(r"\boxed{\frac{1}{\sqrt{2}}}"), r"\frac{1}{\sqrt{2}}");
+        assert_eq!(found(r"\boxed 42"), "42");
+        assert_eq!(found(r"\boxed{\{1, 2\}}"), r"\{1, 2\}");
+    }
+
+    #[test]
+    fn boxes_side_by_side_are_a_list() {
+        assert_eq!(found(r"\boxed{2} \text{ and } \boxed{3}"), "2, 3");
+        assert_eq!(found(r"\(y_1 = \boxed{a}\) and \(y_2 = \boxed{b}\)"), "a, b");
+        assert_eq!(found("\\boxed{840} is it.\n\n\\boxed{840}"), "840");
+    }
+
+    #[test]
+    fn an_open_box_is_malformed() {
+        assert_eq!(last_boxed(r"start \boxed{never closes"), Boxed::Unclosed);
+        assert_eq!(last_boxed("no box"), Boxed::None);
+    }
+
+    #[test]
+    fn repeated_words_take_linear_time() {
+        assert_eq!(last_boxed(&"box".repeat(500_000)), Boxed::None);
+        assert_eq!(last_boxed(&"\\boxed{".repeat(100_000)), Boxed::Unclosed);
+    }
 }

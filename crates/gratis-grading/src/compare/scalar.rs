@@ -1,0 +1,212 @@
+//! Two scalars: exact normal form, rounded decimals, numerical agreement.
+
+use num_bigint::BigInt;
+use num_rational::BigRational;
+use num_traits::{Signed, ToPrimitive, Zero};
+
+use super::Comparer;
+use crate::exact::{Context, Normal, normal};
+use crate::numeric::{Assignment, Complex, evaluate};
+use crate::options::Decimals;
+use crate::syntax::{Constant, Expr, Function, Number};
+
+/// Relative agreement that counts as equal in double precision.
+const TOLERANCE: f64 = 1e-9;
+/// Absolute agreement near zero, where cancellation leaves only rounding.
+const ZERO_TOLERANCE: f64 = 1e-12;
+/// Points at which expressions with variables are compared.
+const N_POINTS: u64 = 9;
+/// Points at which they must both be defined.
+const MIN_AGREEING: usize = 3;
+
+impl Comparer<'_> {
+    /// Whether two scalars are the same value.
+    pub(super) fn same_scalar(&self, gold: &Expr, pred: &Expr) -> bool {
+        let mut context = Context::new(self.budget);
+        let forms = (normal(gold, &mut context), normal(pred, &mut context));
+        if let (Some(a), Some(b)) = &forms {
+            match context.are_equal(a, b) {
+                Some(true) => return true,
+                Some(false) if a.is_conclusive && b.is_conclusive => {
+                    return self.is_rounded(gold, pred, &forms) || self.agree_rounded(gold, pred);
+                }
+                _ => {}
+            }
+        }
+        self.is_rounded(gold, pred, &forms)
+            || self.agree(gold, pred, &|_| 0.0)
+            || self.agree_rounded(gold, pred)
+    }
+
+    /// Whether one side is a plain decimal that rounds the other, which has none.
+    fn is_rounded(
+        &self,
+        gold: &Expr,
+        pred: &Expr,
+        forms: &(Option<Normal>, Option<Normal>),
+    ) -> bool {
+        if self.options.decimals == Decimals::Exact {
+            return false;
+        }
+        let rational = |form: &Option<Normal>| form.as_ref().and_then(Normal::as_rational);
+        self.rounds(gold, pred, rational(&forms.1)) || self.rounds(pred, gold, rational(&forms.0))
+    }
+
+    /// Whether `decimal` is the rounded value of `exact`, given its value when rational.
+    fn rounds(&self, decimal: &Expr, exact: &Expr, value: Option<BigRational>) -> bool {
+        let Some(decimal) = as_decimal(decimal) else {
+            return false;
+        };
+        let shows_enough = (decimal.n_places >= 2 && decimal.n_significant >= 2)
+            || (decimal.n_places >= 1 && decimal.n_significant >= 3);
+        if !shows_enough {
+            return false;
+        }
+        if let Some(value) = value {
+            let longer = as_decimal(exact);
+            let is_machine_output = longer.as_ref().is_some_and(|longer| {
+                longer.n_significant >= 8 && longer.n_places >= decimal.n_places + 4
+            });
+            if !is_machine_output && (longer.is_some() || has_finite_decimal(&value)) {
+                return false;
+            }
+            return is_rounding(&decimal, &value);
+        }
+        if exact.any(&|part| matches!(part, Expr::Symbol(_)) || is_decimal_literal(part)) {
+            return false;
+        }
+        let Some(value) = evaluate(exact, &Assignment::of(0), self.budget) else {
+            return false;
+        };
+        value.is_real()
+            && BigRational::from_float(value.re).is_some_and(|value| is_rounding(&decimal, &value))
+    }
+
+    /// Whether the two agree at enough points, each within its own `slack`.
+    fn agree(&self, gold: &Expr, pred: &Expr, slack: &dyn Fn(u64) -> f64) -> bool {
+        let is_variable =
+            |part: &Expr| matches!(part, Expr::Symbol(_) | Expr::Apply(Function::Named(_), _));
+        let is_imaginary = |part: &Expr| matches!(part, Expr::Constant(Constant::I));
+        let has_variables = gold.any(&is_variable) || pred.any(&is_variable);
+        let has_imaginary = gold.any(&is_imaginary) || pred.any(&is_imaginary);
+        let mut n_agreeing = 0;
+        for seed in 0..if has_variables { N_POINTS } else { 1 } {
+            let point = Assignment::of(seed);
+            let (Some(a), Some(b)) =
+                (evaluate(gold, &point, self.budget), evaluate(pred, &point, self.budget))
+            else {
+                return false;
+            };
+            let are_infinite = a.re.is_infinite() && a.re == b.re && a.im == b.im;
+            if are_infinite {
+                n_agreeing += 1;
+            } else if a.is_finite() && b.is_finite() {
+                // A root or logarithm outside its real domain settles nothing.
+                let are_real = a.is_real() && b.is_real();
+                if !are_real && !has_imaginary && has_variables {
+                    continue;
+                }
+                if !is_close(a, b, slack(seed)) {
+                    return false;
+                }
+                n_agreeing += 1;
+            } else if !has_variables {
+                return false;
+            }
+        }
+        n_agreeing >= if has_variables { MIN_AGREEING } else { 1 }
+    }
+
+    /// Agreement within what the decimals inside the expressions leave open: `1.414 i x`.
+    fn agree_rounded(&self, gold: &Expr, pred: &Expr) -> bool {
+        if self.options.decimals == Decimals::Exact
+            || as_decimal(gold).is_some()
+            || as_decimal(pred).is_some()
+            || gold.any(&is_decimal_literal) == pred.any(&is_decimal_literal)
+        {
+            return false;
+        }
+        let inexact = if gold.any(&is_decimal_literal) { gold } else { pred };
+        if inexact
+            .any(&|part| matches!(part, Expr::Number(n) if n.is_decimal && n.n_significant < 3))
+        {
+            return false;
+        }
+        let shifted = shift_decimals(inexact);
+        let slack = |seed: u64| {
+            let point = Assignment::of(seed);
+            match (evaluate(inexact, &point, self.budget), evaluate(&shifted, &point, self.budget))
+            {
+                (Some(a), Some(b)) if a.is_finite() && b.is_finite() => (a - b).abs(),
+                _ => 0.0,
+            }
+        };
+        self.agree(gold, pred, &slack)
+    }
+}
+
+fn is_close(a: Complex, b: Complex, slack: f64) -> bool {
+    let distance = (a - b).abs();
+    distance <= slack || distance <= ZERO_TOLERANCE || distance <= TOLERANCE * a.abs().max(b.abs())
+}
+
+fn is_decimal_literal(expr: &Expr) -> bool {
+    matches!(expr, Expr::Number(number) if number.is_decimal)
+}
+
+/// The decimal an expression is, with its sign and power of ten.
+fn as_decimal(expr: &Expr) -> Option<Number> {
+    match expr {
+        Expr::Number(number) if number.is_decimal => Some(number.clone()),
+        Expr::Negative(inner) => {
+            let mut number = as_decimal(inner)?;
+            number.value = -number.value;
+            Some(number)
+        }
+        _ => None,
+    }
+}
+
+/// Every decimal moved by half a unit of its last place, away from zero.
+fn shift_decimals(expr: &Expr) -> Expr {
+    match expr {
+        Expr::Number(number) if number.is_decimal => {
+            let half = half_unit(number.n_places);
+            let mut shifted = number.clone();
+            shifted.value += if number.value.is_negative() { -half } else { half };
+            Expr::Number(shifted)
+        }
+        other => other.map_children(&shift_decimals),
+    }
+}
+
+fn half_unit(n_places: u32) -> BigRational {
+    BigRational::new(1.into(), BigInt::from(2) * BigInt::from(10).pow(n_places))
+}
+
+/// Whether a decimal is `value` rounded to its places, or cut off after four digits or more.
+fn is_rounding(decimal: &Number, value: &BigRational) -> bool {
+    let half = half_unit(decimal.n_places);
+    let distance = value - &decimal.value;
+    if distance.abs() <= half {
+        return true;
+    }
+    let is_toward_zero = distance.is_positive() == decimal.value.is_positive();
+    decimal.n_significant >= 4
+        && is_toward_zero
+        && distance.abs() < half * BigRational::from_integer(2.into())
+}
+
+/// Whether a rational has a finite decimal: only twos and fives divide its denominator.
+fn has_finite_decimal(value: &BigRational) -> bool {
+    let mut denominator = value.denom().clone();
+    if denominator.bits() > 2_000 {
+        return false;
+    }
+    for prime in [2_u32, 5] {
+        while (&denominator % prime).is_zero() {
+            denominator /= prime;
+        }
+    }
+    denominator.to_u32() == Some(1)
+}

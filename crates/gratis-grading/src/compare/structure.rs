@@ -1,0 +1,293 @@
+//! Lists, tuples, sets, matrices, quantities: what is compared part by part.
+
+use num_traits::ToPrimitive;
+
+use super::Comparer;
+use super::relation::{assigned, names_agree};
+use crate::options::{Form, ListOrder, Percent, Units};
+use crate::parse::words::{plain_words, units_conflict};
+use crate::syntax::{Bracket, Expr, SetOperation};
+
+/// Longer collections are not compared item by item.
+const MAX_ITEMS: usize = 200;
+
+impl Comparer<'_> {
+    /// Whether two expressions are the same answer.
+    pub(super) fn same(&self, gold: &Expr, pred: &Expr) -> bool {
+        if self.budget.spend(1).is_none() {
+            return false;
+        }
+        let is_loose = self.options.form == Form::Loose;
+        match (gold, pred) {
+            (Expr::Quantity { value: a, unit: u }, Expr::Quantity { value: b, unit: v }) => {
+                return !units_conflict(u, v)
+                    && (u == v || self.options.units == Units::Optional)
+                    && self.same(a, b);
+            }
+            (Expr::Quantity { value, .. }, other) => {
+                return self.options.units == Units::Optional && self.same(value, other);
+            }
+            (other, Expr::Quantity { value, .. }) => {
+                return self.options.units == Units::Optional && self.same(other, value);
+            }
+            (Expr::Percent(a), Expr::Percent(b)) => return self.same(a, b),
+            (Expr::Percent(value), other) | (other, Expr::Percent(value))
+                if self.options.percent == Percent::Either && self.same(value, other) =>
+            {
+                return true;
+            }
+            (Expr::Based { digits: a, base: p }, Expr::Based { digits: b, base: q }) if p == q => {
+                return a == b;
+            }
+            (Expr::Based { digits, .. }, Expr::Number(n))
+            | (Expr::Number(n), Expr::Based { digits, .. }) => {
+                return self.options.units == Units::Optional
+                    && n.value.is_integer()
+                    && n.value.numer() == digits;
+            }
+            (Expr::Text(a), Expr::Text(b)) => return plain_words(a) == plain_words(b),
+            _ => {}
+        }
+        if let (Some(gold), Some(pred)) = (expand_signs(gold), expand_signs(pred)) {
+            return self.same_unordered(&gold, &pred, false);
+        }
+        if let Some(both) = expand_signs(gold) {
+            return items_of(pred).is_some_and(|items| self.same_unordered(&both, &items, true));
+        }
+        if let Some(both) = expand_signs(pred) {
+            return items_of(gold).is_some_and(|items| self.same_unordered(&items, &both, true));
+        }
+        if let (Some((name, value)), Some((other_name, other))) = (assigned(gold), assigned(pred))
+            && names_agree(name, other_name)
+        {
+            return self.same(value, other);
+        }
+        if is_loose {
+            match (gold, pred) {
+                (Expr::Relation { .. }, Expr::Relation { .. }) => {}
+                (Expr::Relation { .. }, other) => {
+                    if let Some((_, value)) = assigned(gold)
+                        && self.same(value, other)
+                    {
+                        return true;
+                    }
+                }
+                (other, Expr::Relation { .. }) => {
+                    if let Some((_, value)) = assigned(pred)
+                        && self.same(other, value)
+                    {
+                        return true;
+                    }
+                }
+                _ => {}
+            }
+        }
+        let (gold, pred) = (&distributed(gold), &distributed(pred));
+        if let Some(is_same) = self.same_collections(gold, pred) {
+            return is_same || self.same_region(gold, pred);
+        }
+        match (gold, pred) {
+            (Expr::Relation { .. }, Expr::Relation { .. }) => {
+                self.same_relations(gold, pred) || (is_loose && self.same_region(gold, pred))
+            }
+            (Expr::SetOperation(a, x), Expr::SetOperation(b, y)) => {
+                (a == b
+                    && if *a == SetOperation::Difference {
+                        self.same_ordered(x, y)
+                    } else {
+                        self.same_unordered(x, y, false)
+                    })
+                    || self.same_region(gold, pred)
+            }
+            (Expr::Ratio(a), Expr::Ratio(b)) => self.same_ratios(a, b),
+            (Expr::Ratio(terms), other) | (other, Expr::Ratio(terms)) if is_loose => {
+                let [a, b] = terms.as_slice() else {
+                    return false;
+                };
+                let quotient = Expr::Quotient(Box::new(a.clone()), Box::new(b.clone()));
+                !is_clock(terms)
+                    && matches!(other, Expr::Number(_) | Expr::Quotient(..))
+                    && self.same_scalar(&quotient, other)
+            }
+            _ if is_structural(gold) || is_structural(pred) => {
+                is_loose && self.same_region(gold, pred)
+            }
+            _ => self.same_scalar(gold, pred),
+        }
+    }
+
+    /// Compares two expressions of which at least one is a collection.
+    fn same_collections(&self, gold: &Expr, pred: &Expr) -> Option<bool> {
+        let is_loose = self.options.form == Form::Loose;
+        Some(match (gold, pred) {
+            (
+                Expr::Tuple { items: a, open, close },
+                Expr::Tuple { items: b, open: other_open, close: other_close },
+            ) => {
+                let same_brackets = open == other_open && close == other_close;
+                let any_angle = *open == Bracket::Angle || *other_open == Bracket::Angle;
+                let may_differ = is_loose && (any_angle || a.len() > 2);
+                (same_brackets || may_differ) && self.same_ordered(a, b)
+            }
+            (Expr::List { items: a, .. }, Expr::List { items: b, .. }) => {
+                let (a, b) = (spread(a), spread(b));
+                match self.options.list_order {
+                    // An answer listed twice is still one answer.
+                    ListOrder::Free => self.same_unordered(&a, &b, a.len() != b.len()),
+                    ListOrder::Kept => self.same_ordered(&a, &b),
+                }
+            }
+            (Expr::Set(a), Expr::Set(b)) => self.same_unordered(&spread(a), &spread(b), true),
+            (Expr::Matrix(a), Expr::Matrix(b)) => {
+                a.len() == b.len() && a.iter().zip(b).all(|(a, b)| self.same_ordered(a, b))
+            }
+            _ if !is_loose => return None,
+            (Expr::List { items: a, .. }, Expr::Set(b))
+            | (Expr::Set(b), Expr::List { items: a, .. }) => {
+                self.same_unordered(&spread(a), &spread(b), true)
+            }
+            (Expr::Tuple { items: a, .. }, Expr::List { items: b, .. })
+            | (Expr::List { items: a, .. }, Expr::Tuple { items: b, .. }) => {
+                self.same_ordered(a, b)
+            }
+            (Expr::Matrix(rows), Expr::Tuple { items, .. } | Expr::List { items, .. })
+            | (Expr::Tuple { items, .. } | Expr::List { items, .. }, Expr::Matrix(rows)) => {
+                let is_vector = rows.len() == 1 || rows.iter().all(|row| row.len() == 1);
+                let entries: Vec<Expr> = rows.iter().flatten().cloned().collect();
+                is_vector && self.same_ordered(&entries, items)
+            }
+            (Expr::Set(items), other) | (other, Expr::Set(items))
+                if items.len() == 1 && !is_structural(other) =>
+            {
+                self.same(&items[0], other)
+            }
+            _ => return None,
+        })
+    }
+
+    pub(super) fn same_ordered(&self, a: &[Expr], b: &[Expr]) -> bool {
+        a.len() == b.len() && a.len() <= MAX_ITEMS && a.iter().zip(b).all(|(a, b)| self.same(a, b))
+    }
+
+    /// Whether the items pair up; `is_set` lets an item stand twice.
+    fn same_unordered(&self, a: &[Expr], b: &[Expr], is_set: bool) -> bool {
+        if a.len() > MAX_ITEMS || b.len() > MAX_ITEMS {
+            return false;
+        }
+        if is_set {
+            return a.is_empty() == b.is_empty()
+                && a.iter().all(|a| b.iter().any(|b| self.same(a, b)))
+                && b.iter().all(|b| a.iter().any(|a| self.same(a, b)));
+        }
+        if a.len() != b.len() {
+            return false;
+        }
+        let mut left: Vec<&Expr> = b.iter().collect();
+        a.iter().all(|a| {
+            let found = left.iter().position(|b| self.same(a, b));
+            found.map(|idx| left.swap_remove(idx)).is_some()
+        })
+    }
+
+    fn same_ratios(&self, a: &[Expr], b: &[Expr]) -> bool {
+        if self.same_ordered(a, b) {
+            return true;
+        }
+        if a.len() != b.len() || self.options.form == Form::Same || (is_clock(a) && is_clock(b)) {
+            return false;
+        }
+        let over = |items: &[Expr], idx: usize| {
+            Expr::Quotient(Box::new(items[idx].clone()), Box::new(items[0].clone()))
+        };
+        (1..a.len()).all(|idx| self.same_scalar(&over(a, idx), &over(b, idx)))
+    }
+}
+
+/// The members of a collection without order.
+fn items_of(expr: &Expr) -> Option<Vec<Expr>> {
+    match expr {
+        Expr::List { items, .. } | Expr::Set(items) => Some(spread(items)),
+        other => assigned(other).and_then(|(_, value)| items_of(value)),
+    }
+}
+
+/// The items with each `\pm` spread into two.
+fn spread(items: &[Expr]) -> Vec<Expr> {
+    items.iter().flat_map(|item| expand_signs(item).unwrap_or_else(|| vec![item.clone()])).collect()
+}
+
+/// Both values of a scalar with `\pm` in it.
+fn expand_signs(expr: &Expr) -> Option<Vec<Expr>> {
+    let expr = assigned(expr).map_or(expr, |(_, value)| value);
+    let has_sign = |part: &Expr| matches!(part, Expr::PlusMinus { .. });
+    if is_structural(expr) || !expr.any(&has_sign) {
+        return None;
+    }
+    Some(vec![with_sign(expr, true), with_sign(expr, false)])
+}
+
+fn with_sign(expr: &Expr, is_upper: bool) -> Expr {
+    match expr {
+        Expr::PlusMinus { value, is_flipped } => {
+            let value = with_sign(value, is_upper);
+            if is_upper == *is_flipped { Expr::Negative(Box::new(value)) } else { value }
+        }
+        other => other.map_children(&|child| with_sign(child, is_upper)),
+    }
+}
+
+/// Whether an expression is no scalar.
+pub(super) fn is_structural(expr: &Expr) -> bool {
+    matches!(
+        expr,
+        Expr::List { .. }
+            | Expr::Tuple { .. }
+            | Expr::Set(_)
+            | Expr::SetOperation(..)
+            | Expr::Matrix(_)
+            | Expr::Relation { .. }
+            | Expr::Ratio(_)
+            | Expr::Text(_)
+    )
+}
+
+/// Whether a ratio may be a time of day.
+fn is_clock(terms: &[Expr]) -> bool {
+    let [Expr::Number(hours), Expr::Number(minutes)] = terms else {
+        return false;
+    };
+    let hours = hours.value.to_f64().unwrap_or(f64::NAN);
+    let minutes = minutes.value.to_f64().unwrap_or(f64::NAN);
+    (0.0..=24.0).contains(&hours) && (minutes == 0.0 || (10.0..60.0).contains(&minutes))
+}
+
+/// A scalar times a matrix or tuple, as the matrix of products.
+fn distributed(expr: &Expr) -> Expr {
+    let is_vector = |part: &Expr| matches!(part, Expr::Matrix(_) | Expr::Tuple { .. });
+    let scaled = |vector: &Expr, scale: &dyn Fn(Expr) -> Expr| {
+        vector.map_children(&|entry| scale(entry.clone()))
+    };
+    match expr {
+        Expr::Product(factors)
+            if factors.iter().filter(|factor| is_vector(factor)).count() == 1 =>
+        {
+            let idx = factors.iter().position(is_vector).unwrap_or(0);
+            // `2[0, 1)` is no interval.
+            if !matches!(factors[idx], Expr::Matrix(_)) {
+                return expr.clone();
+            }
+            scaled(&factors[idx], &|entry| {
+                let mut product = factors.clone();
+                product[idx] = entry;
+                Expr::Product(product)
+            })
+        }
+        Expr::Quotient(a, b) if matches!(**a, Expr::Matrix(_)) => {
+            scaled(a, &|entry| Expr::Quotient(Box::new(entry), b.clone()))
+        }
+        Expr::Negative(a) if matches!(**a, Expr::Matrix(_)) => {
+            scaled(a, &|entry| Expr::Negative(Box::new(entry)))
+        }
+        other => other.clone(),
+    }
+}

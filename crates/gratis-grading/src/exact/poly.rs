@@ -1,0 +1,160 @@
+//! Polynomials with rational coefficients in atoms: variables, constants, square roots.
+
+use std::collections::BTreeMap;
+
+use num_rational::BigRational;
+use num_traits::{One, Zero};
+
+use crate::budget::Budget;
+
+/// More terms than this are left to the numerical comparison.
+const MAX_TERMS: usize = 400;
+/// Coefficients of more bits than this as well.
+const MAX_BITS: u64 = 40_000;
+/// And larger degrees.
+const MAX_DEGREE: u32 = 400;
+
+/// The rule by which the square of an atom reduces.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Square {
+    /// It does not: a variable, pi, e.
+    Free,
+    /// To this number: the imaginary unit, the root of a prime.
+    Number(BigRational),
+}
+
+/// Atom indices with their powers, by rising index.
+pub(crate) type Monomial = Vec<(u32, u32)>;
+
+/// A polynomial: the coefficient, never zero, of each monomial.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(crate) struct Poly {
+    terms: BTreeMap<Monomial, BigRational>,
+}
+
+impl Poly {
+    /// A constant.
+    pub(crate) fn constant(value: BigRational) -> Self {
+        let mut terms = BTreeMap::new();
+        if !value.is_zero() {
+            terms.insert(Monomial::new(), value);
+        }
+        Self { terms }
+    }
+
+    /// One.
+    pub(crate) fn one() -> Self {
+        Self::constant(BigRational::one())
+    }
+
+    /// The atom of this index.
+    pub(crate) fn atom(index: u32) -> Self {
+        Self { terms: BTreeMap::from([(vec![(index, 1)], BigRational::one())]) }
+    }
+
+    /// Whether it is zero.
+    pub(crate) fn is_zero(&self) -> bool {
+        self.terms.is_empty()
+    }
+
+    /// Its value when it is a constant.
+    pub(crate) fn as_constant(&self) -> Option<BigRational> {
+        match self.terms.len() {
+            0 => Some(BigRational::zero()),
+            1 => self.terms.get(&Monomial::new()).cloned(),
+            _ => None,
+        }
+    }
+
+    /// The sum; `None` when it grows too large.
+    pub(crate) fn add(mut self, other: &Self, budget: &Budget) -> Option<Self> {
+        budget.spend(other.terms.len() as u64 + 1)?;
+        for (monomial, coefficient) in &other.terms {
+            let sum = self.terms.remove(monomial).unwrap_or_else(BigRational::zero) + coefficient;
+            if !sum.is_zero() {
+                self.terms.insert(monomial.clone(), sum);
+            }
+        }
+        self.checked()
+    }
+
+    /// The negative.
+    pub(crate) fn negated(mut self) -> Self {
+        for coefficient in self.terms.values_mut() {
+            *coefficient = -std::mem::take(coefficient);
+        }
+        self
+    }
+
+    /// The product, with squares of atoms reduced by `squares`.
+    pub(crate) fn multiply(
+        &self,
+        other: &Self,
+        squares: &[Square],
+        budget: &Budget,
+    ) -> Option<Self> {
+        let mut product = Self::default();
+        for (a, x) in &self.terms {
+            for (b, y) in &other.terms {
+                budget.spend(4 + (x.numer().bits() + y.numer().bits()) / 64)?;
+                let mut coefficient = x * y;
+                let monomial = merge(a, b, squares, &mut coefficient)?;
+                let sum =
+                    product.terms.remove(&monomial).unwrap_or_else(BigRational::zero) + coefficient;
+                if !sum.is_zero() {
+                    product.terms.insert(monomial, sum);
+                }
+            }
+        }
+        product.checked()
+    }
+
+    /// The polynomial as it is, unless it has grown too large.
+    fn checked(self) -> Option<Self> {
+        let is_small = self.terms.len() <= MAX_TERMS
+            && self
+                .terms
+                .values()
+                .all(|c| c.numer().bits() <= MAX_BITS && c.denom().bits() <= MAX_BITS);
+        is_small.then_some(self)
+    }
+
+    /// The coefficient of the first monomial, to scale it by.
+    pub(crate) fn leading(&self) -> Option<&BigRational> {
+        self.terms.values().next_back()
+    }
+
+    /// Its terms, for a key.
+    pub(crate) fn terms(&self) -> impl Iterator<Item = (&Monomial, &BigRational)> {
+        self.terms.iter()
+    }
+}
+
+/// The product of two monomials; reduced squares go into the coefficient.
+fn merge(
+    a: &Monomial,
+    b: &Monomial,
+    squares: &[Square],
+    coefficient: &mut BigRational,
+) -> Option<Monomial> {
+    let mut powers: BTreeMap<u32, u32> = a.iter().copied().collect();
+    for &(atom, power) in b {
+        *powers.entry(atom).or_default() += power;
+    }
+    let mut merged = Monomial::with_capacity(powers.len());
+    for (atom, mut power) in powers {
+        if let Some(Square::Number(square)) = squares.get(atom as usize) {
+            for _ in 0..power / 2 {
+                *coefficient *= square;
+            }
+            power %= 2;
+        }
+        if power > MAX_DEGREE {
+            return None;
+        }
+        if power > 0 {
+            merged.push((atom, power));
+        }
+    }
+    Some(merged)
+}

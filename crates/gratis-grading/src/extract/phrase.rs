@@ -1,0 +1,146 @@
+//! Phrases that announce an answer, in the languages models are asked in.
+
+use std::sync::LazyLock;
+
+use regex::Regex;
+
+use super::{last, prose};
+
+/// How far from the end a phrase is looked for.
+const MAX_REACH: usize = 100_000;
+/// What is looked at after a phrase.
+const MAX_TAIL: usize = 1_200;
+
+static MARKER: LazyLock<Option<Regex>> = LazyLock::new(|| {
+    let markers = [
+        r"####\s*:?",
+        r"(?m:^\s*A:)",
+        r"\banswers?\b\**\s*(?:(?:is|are|was|would be|must be|should be|will be|to be|equals|comes out to)\b\s*:?|[:=：])",
+        r"\bfinal answer\b\**\s*[:：]?",
+        r"\br[ée]ponse(?:\s+(?:finale|correcte))?\s*(?:est\b|[:：])",
+        r"\brespuesta(?:\s+(?:final|correcta))?\s*(?:es\b|[:：])",
+        r"\bresposta(?:\s+(?:final|correta))?\s*(?:é|[:：])",
+        r"\brisposta(?:\s+(?:finale|corretta))?\s*(?:è|[:：])",
+        r"\b(?:antwort|ergebnis|lösung)\s*(?:ist\b|lautet\b|[:：])",
+        r"\bantwoord\s*(?:is\b|[:：])",
+        r"\bsvar(?:et)?\s*(?:är|er|[:：])",
+        r"\bodpowiedź\s*(?:to\b|[:：])",
+        r"\b(?:ответ|відповідь)\s*(?:[:：—–-]|это|равен)",
+        r"\bcevap\s*[:：]?",
+        r"(?:đáp án|câu trả lời)\s*(?:là|[:：])",
+        r"\bjawaban(?:nya)?\s*(?:adalah|[:：])",
+        r"(?:最终答案|最終答案|答案)\s*(?:是|为|為|[:：])",
+        r"故选\s*[:：]?",
+        r"答え\s*(?:は|[:：])",
+        r"(?:정답|답)\s*(?:은|는|[:：])",
+        r"उत्तर\s*(?:है|[:：])",
+        r"(?:الجواب|الإجابة)\s*(?:هو|هي|[:：])",
+        r"คำตอบ\s*(?:คือ|[:：])",
+    ];
+    Regex::new(&format!("(?i){}", markers.join("|"))).ok()
+});
+
+/// What follows an announced answer and is no part of it.
+static CLAUSE_END: LazyLock<Option<Regex>> = LazyLock::new(|| {
+    Regex::new(r"(?i)(?:,|;|\s)\s*(?:because|since|but|which|where|it|not|non|so|as|therefore|rather|instead|i\.e)\b|\s+\(since|，|。|\.\s|\.\*|\.$|\*\*\s").ok()
+});
+
+/// Words that turn what they announce around.
+const NEGATIONS: &[&str] = &[
+    "not", "n't", "isn't", "wasn't", "never", "neither", "pas", "no ", "nicht", "不", "unknown",
+    "unclear",
+];
+
+/// The answer that the last phrase of `text` announces.
+pub(super) fn announced(text: &str) -> Option<String> {
+    let marker = MARKER.as_ref()?;
+    let text = last::tail(text, MAX_REACH);
+    let ends: Vec<(usize, usize)> =
+        marker.find_iter(text).map(|found| (found.start(), found.end())).collect();
+    for &(start, end) in ends.iter().rev().take(20) {
+        let is_mark = matches!(text[start..end].trim_start().as_bytes().first(), Some(b'#' | b'A'))
+            && !text[start..end].to_lowercase().contains("answer");
+        if !is_mark && is_negated_before(&text[..start]) {
+            continue;
+        }
+        if let Some(answer) = after(&text[end..]) {
+            return Some(answer);
+        }
+    }
+    None
+}
+
+/// Every tail that a phrase of `text` announces, the last first.
+pub(super) fn tails(text: &str) -> Vec<&str> {
+    let Some(marker) = MARKER.as_ref() else {
+        return Vec::new();
+    };
+    let text = last::tail(text, MAX_REACH);
+    let ends: Vec<usize> = marker.find_iter(text).map(|found| found.end()).collect();
+    ends.iter()
+        .rev()
+        .take(20)
+        .filter_map(|end| first_line(&text[*end..]))
+        .filter(|tail| !is_negation(tail))
+        .collect()
+}
+
+/// `I doubt the answer is 5` and `not that the answer is 5` announce nothing.
+fn is_negated_before(before: &str) -> bool {
+    let words: Vec<&str> =
+        before.rsplit(char::is_whitespace).filter(|word| !word.is_empty()).take(4).collect();
+    words.iter().any(|word| {
+        matches!(
+            word.to_lowercase().as_str(),
+            "doubt" | "don't" | "doesn't" | "if" | "whether" | "can't" | "cannot"
+        )
+    })
+}
+
+fn is_negation(tail: &str) -> bool {
+    let lower: String =
+        tail.trim_start_matches(['*', ' ']).chars().take(12).collect::<String>().to_lowercase();
+    NEGATIONS.iter().any(|negation| lower.starts_with(negation))
+}
+
+/// The first line of a tail that holds something.
+fn first_line(tail: &str) -> Option<&str> {
+    let mut end = tail.len().min(MAX_TAIL);
+    while !tail.is_char_boundary(end) {
+        end -= 1;
+    }
+    let tail = tail[..end].trim_start_matches(|c: char| c.is_whitespace() || "*:：#_>".contains(c));
+    // A displayed formula may begin on this line and end on a later one.
+    if let Some(body) = tail.strip_prefix("\\[").or_else(|| tail.strip_prefix("$$")) {
+        let close = if tail.starts_with("$$") { "$$" } else { "\\]" };
+        return body.find(close).map(|at| &body[..at]);
+    }
+    tail.lines().next().map(str::trim).filter(|line| !line.is_empty())
+}
+
+/// The answer a phrase announces, from the text after it.
+fn after(tail: &str) -> Option<String> {
+    let line = first_line(tail)?;
+    if is_negation(line) {
+        return None;
+    }
+    let line = line.trim_start_matches(['*', '=', ' ']);
+    let clause = match CLAUSE_END.as_ref().and_then(|regex| regex.find(line)) {
+        // `0.5.` and `1. e4 e5` are no sentence ends after a single character.
+        Some(found) if found.start() > 0 => &line[..found.start()],
+        _ => line,
+    };
+    let clause = clause.trim().trim_end_matches(['*', '.', ',', ';']).trim();
+    if clause.is_empty() {
+        return None;
+    }
+    if prose::is_answer(clause) {
+        return Some(clause.to_owned());
+    }
+    if let Some(value) = last::last_value(clause) {
+        return Some(value);
+    }
+    // `the answer is no real solution`
+    let is_short = prose::n_words(clause) <= 6 && !clause.contains(". ");
+    is_short.then(|| clause.to_owned())
+}

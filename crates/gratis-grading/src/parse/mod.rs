@@ -1,0 +1,9 @@
+//! From the text of an answer to its expression tree.
+
+mod number;
+mod operand;
+mod structure;
+mod token;
+pub(crate) mod words;
+
+pub(crate) use structure::parse;

@@ -1,0 +1,556 @@
+//! The lower half of the grammar: products, powers, functions, numbers and names.
+
+use num_traits::{Signed, ToPrimitive};
+
+use super::structure::{Parser, negate};
+use super::token::{Kind, MID, OPEN_SET, is_two_argument, unit_of};
+use super::words::number_word;
+use crate::syntax::{Constant, Expr, Function, Number};
+
+/// Names that are functions when a bracket follows at once.
+const FUNCTION_NAMES: [&str; 6] = ["f", "g", "h", "F", "G", "P"];
+
+impl Parser {
+    /// `2 a b / c`, with its unit.
+    pub(super) fn term(&mut self) -> Option<Expr> {
+        let mut numerator = vec![self.factor()?];
+        let mut denominator = Vec::new();
+        loop {
+            if self.eat('*') {
+                let factor = self.factor()?;
+                numerator.push(factor);
+            } else if self.is_at('/') {
+                self.skip();
+                let factor = self.factor()?;
+                denominator.push(factor);
+            } else if let Some(Kind::Text(_)) = self.peek() {
+                if matches!(numerator.as_slice(), [Expr::Text(_)]) && denominator.is_empty() {
+                    break;
+                }
+                let unit = self.unit()?;
+                let value = Box::new(fraction(numerator, denominator));
+                return Some(Expr::Quantity { value, unit });
+            } else if self.starts_factor() {
+                self.adjacent(&mut numerator, denominator.is_empty())?;
+            } else {
+                break;
+            }
+        }
+        Some(fraction(numerator, denominator))
+    }
+
+    /// A factor that follows without a sign: a product, or the fraction of a mixed number.
+    fn adjacent(&mut self, numerator: &mut Vec<Expr>, is_whole: bool) -> Option<()> {
+        let before = self.position();
+        let whole = match numerator.last() {
+            Some(Expr::Number(number)) => Some(number.clone()),
+            _ => None,
+        };
+        let may_be_mixed = is_whole && numerator.len() == 1;
+        let is_natural = |number: &Number| {
+            number.value.is_integer() && !number.is_decimal && !number.value.is_negative()
+        };
+        if let (Some(whole), Some(Kind::Number(_))) = (&whole, self.peek()) {
+            // `1 1/2` is a mixed number; `1 2` is nothing.
+            if !may_be_mixed || !is_natural(whole) {
+                return None;
+            }
+            let part = self.plain_fraction()?;
+            *numerator = vec![Expr::Sum(vec![Expr::Number(whole.clone()), part])];
+            return Some(());
+        }
+        let factor = self.factor()?;
+        match whole {
+            Some(whole)
+                if may_be_mixed
+                    && is_natural(&whole)
+                    && is_proper_fraction(&factor)
+                    && self.was_fraction(before) =>
+            {
+                *numerator = vec![Expr::Sum(vec![Expr::Number(whole), factor])];
+            }
+            _ => numerator.push(factor),
+        }
+        Some(())
+    }
+
+    /// Whether what was read from `position` began as a `\frac` and not in brackets.
+    fn was_fraction(&mut self, position: usize) -> bool {
+        let here = self.position();
+        self.rewind(position);
+        let is_fraction = matches!(self.peek(), Some(Kind::Command(name)) if is_two_argument(name));
+        self.rewind(here);
+        is_fraction
+    }
+
+    /// `1/2` of a mixed number.
+    fn plain_fraction(&mut self) -> Option<Expr> {
+        if !self.is_spaced() {
+            return None;
+        }
+        let (Kind::Number(a), true, Kind::Number(b)) = (self.next()?, self.eat('/'), self.next()?)
+        else {
+            return None;
+        };
+        let part = Expr::Quotient(Box::new(Expr::Number(a)), Box::new(Expr::Number(b)));
+        is_proper_fraction(&part).then_some(part)
+    }
+
+    /// Whether a factor may follow without a sign between.
+    fn starts_factor(&self) -> bool {
+        match self.peek() {
+            Some(Kind::Number(_) | Kind::Name(_) | Kind::Command(_) | Kind::Begin(_)) => true,
+            Some(Kind::Mark('|')) => self.n_bars == 0 && !self.in_set,
+            Some(Kind::Mark(mark)) => matches!(mark, '(' | '{' | '⌊' | '⌈' | '∞'),
+            _ => false,
+        }
+    }
+
+    /// A power with its signs: `-x^2`.
+    fn factor(&mut self) -> Option<Expr> {
+        let mut is_negative = false;
+        while let Some(Kind::Mark(sign @ ('-' | '+'))) = self.peek() {
+            is_negative ^= *sign == '-';
+            self.skip();
+        }
+        let power = self.nested(Self::power)?;
+        Some(if is_negative { negate(power) } else { power })
+    }
+
+    /// `a^b`, `a!`, `a\%`
+    fn power(&mut self) -> Option<Expr> {
+        let mut base = self.primary()?;
+        let mut n_nested = 0;
+        loop {
+            n_nested += 1;
+            if n_nested > 20 {
+                return None;
+            }
+            if self.is_at('^') {
+                self.skip();
+                if let Some(Kind::Text(degree)) = self.peek_through_brace() {
+                    if degree != "°" {
+                        return None;
+                    }
+                    let is_braced = self.eat('{');
+                    self.skip();
+                    if is_braced {
+                        self.expect('}')?;
+                    }
+                    base = Expr::Quantity { value: Box::new(base), unit: "deg".to_owned() };
+                    continue;
+                }
+                if self.eat('\'') {
+                    base = primed(base)?;
+                    continue;
+                }
+                let exponent = self.exponent()?;
+                base = Expr::Power(Box::new(base), Box::new(exponent));
+            } else if self.eat('!') {
+                base = Expr::Apply(Function::Factorial, vec![base]);
+            } else if self.eat('%') {
+                base = Expr::Percent(Box::new(base));
+            } else if self.is_at('\'') {
+                self.skip();
+                base = primed(base)?;
+            } else {
+                return Some(base);
+            }
+        }
+    }
+
+    fn peek_through_brace(&self) -> Option<Kind> {
+        let ahead = usize::from(self.is_at('{'));
+        self.peek_at(ahead).cloned()
+    }
+
+    /// What stands above: a group, or one signed power.
+    fn exponent(&mut self) -> Option<Expr> {
+        if self.eat('{') {
+            return self.braces();
+        }
+        self.factor()
+    }
+
+    /// One operand.
+    fn primary(&mut self) -> Option<Expr> {
+        match self.next()? {
+            Kind::Number(number) => {
+                if self.is_at('_') && !number.is_decimal {
+                    self.skip();
+                    let base = self.subscript()?;
+                    let base = base
+                        .parse()
+                        .ok()
+                        .or_else(|| number_word(&base).and_then(|n| u32::try_from(n).ok()))?;
+                    return (2..=36)
+                        .contains(&base)
+                        .then(|| Expr::Based { digits: number.value.to_integer(), base });
+                }
+                Some(Expr::Number(number))
+            }
+            Kind::Name(name) => self.name(name),
+            Kind::Command(name) => self.call(&name),
+            Kind::Text(text) => self.text(text),
+            Kind::Begin(environment) => self.matrix(&environment),
+            Kind::Mark('(') => self.brackets('('),
+            Kind::Mark('[') => self.brackets('['),
+            Kind::Mark(']') => self.brackets(']'),
+            Kind::Mark('⟨') => self.brackets('⟨'),
+            Kind::Mark(OPEN_SET) => self.set(),
+            Kind::Mark('{') => self.braces(),
+            Kind::Mark('∅') => Some(Expr::Set(Vec::new())),
+            Kind::Mark('∞') => Some(Expr::Constant(Constant::Infinity)),
+            Kind::Mark('|') => {
+                self.n_bars += 1;
+                let content = self.nested(Self::sum)?;
+                self.n_bars -= 1;
+                self.expect('|')?;
+                Some(Expr::Apply(Function::Abs, vec![content]))
+            }
+            Kind::Mark('⌊') => self.closed_call(Function::Floor, '⌋'),
+            Kind::Mark('⌈') => self.closed_call(Function::Ceil, '⌉'),
+            Kind::Mark(_) | Kind::End => None,
+        }
+    }
+
+    fn closed_call(&mut self, function: Function, close: char) -> Option<Expr> {
+        let content = self.bracketed(Self::sum)?;
+        self.expect(close)?;
+        Some(Expr::Apply(function, vec![content]))
+    }
+
+    /// A name with its subscript and, for a function, its arguments.
+    fn name(&mut self, mut name: String) -> Option<Expr> {
+        match name.as_str() {
+            "e" if !self.is_at('_') => return Some(Expr::Constant(Constant::E)),
+            "i" if !self.is_at('_') => return Some(Expr::Constant(Constant::I)),
+            "pi" => return Some(Expr::Constant(Constant::Pi)),
+            "angle" | "triangle" => {
+                // `\angle ABC` is one name.
+                while let Some(Kind::Name(next)) = self.peek() {
+                    name.push_str(next);
+                    self.skip();
+                }
+            }
+            _ => {}
+        }
+        if self.eat('_') {
+            name.push('_');
+            name.push_str(&self.subscript()?);
+        }
+        let mut n_primes = 0;
+        while self.is_at('\'') && FUNCTION_NAMES.contains(&name.as_str()) && n_primes < 4 {
+            self.skip();
+            n_primes += 1;
+        }
+        let plain = name.split('_').next().unwrap_or("");
+        if FUNCTION_NAMES.contains(&plain) && self.is_inverse() {
+            for _ in 0..5 {
+                self.skip();
+            }
+            name.push_str("^-1");
+        }
+        name.extend(std::iter::repeat_n('\'', n_primes));
+        let plain = name.split(['_', '\'', '^']).next().unwrap_or("");
+        if FUNCTION_NAMES.contains(&plain) && self.is_at('(') && !self.is_spaced() {
+            self.skip();
+            let arguments = match self.brackets('(')? {
+                Expr::Tuple { items, .. } => items,
+                single => vec![single],
+            };
+            return Some(Expr::Apply(Function::Named(name), arguments));
+        }
+        Some(Expr::Symbol(name))
+    }
+
+    /// Whether `^{-1}(` comes next.
+    fn is_inverse(&self) -> bool {
+        let marks = ['^', '{', '-'];
+        marks.iter().enumerate().all(|(idx, mark)| self.peek_at(idx) == Some(&Kind::Mark(*mark)))
+            && matches!(self.peek_at(3), Some(Kind::Number(n)) if n.value.to_i32() == Some(1))
+            && self.peek_at(4) == Some(&Kind::Mark('}'))
+            && self.peek_at(5) == Some(&Kind::Mark('('))
+    }
+
+    /// A subscript as a string: it is part of a name.
+    pub(super) fn subscript(&mut self) -> Option<String> {
+        let mut text = String::new();
+        if !self.eat('{') {
+            push_token(&mut text, &self.next()?);
+            return Some(text);
+        }
+        let mut depth = 1;
+        while depth > 0 {
+            let kind = self.next()?;
+            match kind {
+                Kind::Mark('{') => depth += 1,
+                Kind::Mark('}') => depth -= 1,
+                _ => push_token(&mut text, &kind),
+            }
+        }
+        Some(text)
+    }
+
+    /// Words, or a currency before its amount.
+    fn text(&mut self, text: String) -> Option<Expr> {
+        if matches!(text.as_str(), "$" | "€" | "£" | "¥" | "₹" | "US$") {
+            let value = self.nested(Self::term)?;
+            let value = match value {
+                // `$5 million` and `$5 dollars` keep the sign's unit.
+                Expr::Quantity { value, .. } => *value,
+                other => other,
+            };
+            return Some(Expr::Quantity { value: Box::new(value), unit: unit_of(&text) });
+        }
+        if text == "°" {
+            return None;
+        }
+        let mut words = text;
+        while let Some(Kind::Text(more)) = self.peek() {
+            words.push(' ');
+            words.push_str(more);
+            self.skip();
+        }
+        Some(Expr::Text(words))
+    }
+
+    /// The unit that follows a value: `cm^2`, `miles per hour`, `\text{m}/\text{s}`.
+    fn unit(&mut self) -> Option<String> {
+        let mut unit = String::new();
+        loop {
+            match self.peek() {
+                Some(Kind::Text(text)) => {
+                    if !unit.is_empty() && !unit.ends_with(['/', '*']) {
+                        unit.push(' ');
+                    }
+                    unit.push_str(text);
+                    self.skip();
+                }
+                Some(Kind::Mark('^')) if !unit.is_empty() => {
+                    self.skip();
+                    unit.push('^');
+                    unit.push_str(&self.subscript()?);
+                }
+                Some(Kind::Mark('/')) if !unit.is_empty() => {
+                    unit.push('/');
+                    self.skip();
+                    if let Some(Kind::Name(name)) = self.peek() {
+                        unit.push_str(name);
+                        self.skip();
+                    }
+                }
+                _ => break,
+            }
+        }
+        Some(unit_of(&unit))
+    }
+
+    /// A command with its arguments.
+    fn call(&mut self, name: &str) -> Option<Expr> {
+        match name {
+            _ if is_two_argument(name) => {
+                let a = self.command_argument()?;
+                let b = self.command_argument()?;
+                Some(if name.ends_with("frac") {
+                    Expr::Quotient(Box::new(a), Box::new(b))
+                } else {
+                    Expr::Apply(Function::Binomial, vec![a, b])
+                })
+            }
+            "sqrt" => {
+                let degree = if self.eat('[') {
+                    let degree = self.bracketed(Self::sum)?;
+                    self.expect(']')?;
+                    degree
+                } else {
+                    Expr::integer(2)
+                };
+                let radicand = self.command_argument()?;
+                Some(root(radicand, degree))
+            }
+            "cbrt" => Some(root(self.command_argument()?, Expr::integer(3))),
+            "pi" => Some(Expr::Constant(Constant::Pi)),
+            "ldots" | "dots" | "cdots" => Some(Expr::Text("...".to_owned())),
+            "exp" => {
+                let exponent = self.function_argument()?;
+                Some(Expr::Power(Box::new(Expr::Constant(Constant::E)), Box::new(exponent)))
+            }
+            "theta" | "alpha" | "beta" | "gamma" | "lambda" => self.name(name.to_owned()),
+            "log" | "lg" => {
+                let base = if self.eat('_') {
+                    Some(if self.eat('{') { self.braces()? } else { self.nested(Self::primary)? })
+                } else {
+                    (name == "lg").then(|| Expr::integer(10))
+                };
+                let power = self.function_power()?;
+                let argument = self.function_argument()?;
+                let logarithm = match base {
+                    Some(base) => Expr::Apply(Function::LogBase, vec![base, argument]),
+                    None => Expr::Apply(Function::Ln, vec![argument]),
+                };
+                Some(raised(logarithm, power))
+            }
+            _ => {
+                let function = function_of(name)?;
+                let power = self.function_power()?;
+                let argument = self.function_argument()?;
+                let (function, power) = match inverse(&function) {
+                    Some(inverse) if is_integer(&power, -1) => (inverse, Expr::integer(1)),
+                    _ => (function, power),
+                };
+                let arguments = match argument {
+                    Expr::Tuple { items, .. } => items,
+                    single => vec![single],
+                };
+                Some(raised(Expr::Apply(function, arguments), power))
+            }
+        }
+    }
+
+    /// The argument of `\frac` or `\sqrt`: a group or one operand.
+    fn command_argument(&mut self) -> Option<Expr> {
+        if self.eat('{') {
+            return self.braces();
+        }
+        self.nested(Self::primary)
+    }
+
+    /// The `^2` of `\sin^2 x`; one when there is none.
+    fn function_power(&mut self) -> Option<Expr> {
+        if !self.eat('^') {
+            return Some(Expr::integer(1));
+        }
+        self.exponent()
+    }
+
+    /// What a function applies to: a bracket, or the product that follows.
+    fn function_argument(&mut self) -> Option<Expr> {
+        if self.eat('(') {
+            return self.brackets('(');
+        }
+        if self.eat('{') {
+            return self.braces();
+        }
+        let mut factors = vec![self.factor()?];
+        loop {
+            let is_part = match self.peek() {
+                Some(Kind::Name(_)) => true,
+                Some(Kind::Command(name)) => {
+                    is_two_argument(name) || matches!(name.as_str(), "pi" | "sqrt" | "theta")
+                }
+                _ => false,
+            };
+            if !is_part {
+                break;
+            }
+            factors.push(self.factor()?);
+        }
+        if self.is_at('/') && matches!(self.peek_at(1), Some(Kind::Number(_))) && factors.len() == 1
+        {
+            self.skip();
+            let divisor = self.factor()?;
+            return Some(fraction(factors, vec![divisor]));
+        }
+        Some(fraction(factors, Vec::new()))
+    }
+}
+
+fn push_token(text: &mut String, kind: &Kind) {
+    match kind {
+        Kind::Number(number) => text.push_str(&number.value.to_string()),
+        Kind::Name(name) | Kind::Command(name) | Kind::Text(name) => text.push_str(name.trim()),
+        Kind::Mark(mark) if *mark != MID => text.push(*mark),
+        _ => {}
+    }
+}
+
+/// Whether `expr` is the integer `value` as written.
+fn is_integer(expr: &Expr, value: i32) -> bool {
+    matches!(expr, Expr::Number(number) if number.value.is_integer() && number.value.to_i32() == Some(value))
+}
+
+/// The quotient of two products.
+fn fraction(numerator: Vec<Expr>, denominator: Vec<Expr>) -> Expr {
+    let product = |mut factors: Vec<Expr>| {
+        if factors.len() == 1 { factors.remove(0) } else { Expr::Product(factors) }
+    };
+    if denominator.is_empty() {
+        return product(numerator);
+    }
+    Expr::Quotient(Box::new(product(numerator)), Box::new(product(denominator)))
+}
+
+/// Whether `expr` is a fraction of two positive integers below one.
+fn is_proper_fraction(expr: &Expr) -> bool {
+    let Expr::Quotient(a, b) = expr else {
+        return false;
+    };
+    let (Expr::Number(a), Expr::Number(b)) = (&**a, &**b) else {
+        return false;
+    };
+    a.value.is_integer() && b.value.is_integer() && a.value.is_positive() && a.value < b.value
+}
+
+fn root(radicand: Expr, degree: Expr) -> Expr {
+    let exponent = match &degree {
+        Expr::Number(n) if n.value.is_positive() && n.value.is_integer() => {
+            match n.value.to_i64() {
+                Some(n) => Expr::fraction(1, n),
+                None => Expr::Quotient(Box::new(Expr::integer(1)), Box::new(degree)),
+            }
+        }
+        _ => Expr::Quotient(Box::new(Expr::integer(1)), Box::new(degree)),
+    };
+    Expr::Power(Box::new(radicand), Box::new(exponent))
+}
+
+fn raised(base: Expr, power: Expr) -> Expr {
+    if is_integer(&power, 1) {
+        return base;
+    }
+    Expr::Power(Box::new(base), Box::new(power))
+}
+
+fn primed(base: Expr) -> Option<Expr> {
+    match base {
+        Expr::Symbol(name) => Some(Expr::Symbol(format!("{name}'"))),
+        _ => None,
+    }
+}
+
+fn function_of(name: &str) -> Option<Function> {
+    Some(match name {
+        "sin" => Function::Sin,
+        "cos" => Function::Cos,
+        "tan" | "tg" => Function::Tan,
+        "cot" | "ctg" => Function::Cot,
+        "sec" => Function::Sec,
+        "csc" | "cosec" => Function::Csc,
+        "arcsin" | "asin" => Function::Asin,
+        "arccos" | "acos" => Function::Acos,
+        "arctan" | "atan" => Function::Atan,
+        "sinh" => Function::Sinh,
+        "cosh" => Function::Cosh,
+        "tanh" => Function::Tanh,
+        "ln" => Function::Ln,
+        "abs" => Function::Abs,
+        "floor" => Function::Floor,
+        "ceil" => Function::Ceil,
+        "gcd" => Function::Gcd,
+        "lcm" => Function::Lcm,
+        "max" => Function::Max,
+        "min" => Function::Min,
+        _ => return None,
+    })
+}
+
+/// The inverse that `^{-1}` means.
+fn inverse(function: &Function) -> Option<Function> {
+    Some(match function {
+        Function::Sin => Function::Asin,
+        Function::Cos => Function::Acos,
+        Function::Tan => Function::Atan,
+        _ => return None,
+    })
+}

@@ -1,0 +1,620 @@
+//! From characters to tokens: LaTeX, plain text and Unicode in one alphabet.
+
+use super::number::read_number;
+use super::words::{MATH_WORDS, canonical_unit, is_filler, known_unit, number_word};
+use crate::syntax::Number;
+
+/// Longer answers than this are compared as text only.
+const MAX_CHARS: usize = 6_000;
+/// How deep `\text{\text{..}}` is read.
+const MAX_TEXT_DEPTH: usize = 4;
+
+/// What a token is.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Kind {
+    /// A number.
+    Number(Number),
+    /// A variable or another one-symbol name.
+    Name(String),
+    /// A LaTeX command that the grammar knows, or a function written as a word.
+    Command(String),
+    /// Words, or a unit.
+    Text(String),
+    /// One character of the common alphabet; see [`mark_of_command`] for those without a key.
+    Mark(char),
+    /// The start of an environment.
+    Begin(String),
+    /// The end of one.
+    End,
+}
+
+/// A token, and whether space stood before it.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Token {
+    pub(crate) kind: Kind,
+    pub(crate) is_spaced: bool,
+}
+
+/// `\{` and `\}` as marks.
+pub(crate) const OPEN_SET: char = '⦃';
+/// The closing brace of a set.
+pub(crate) const CLOSE_SET: char = '⦄';
+/// The end of a matrix row.
+pub(crate) const NEW_ROW: char = '\n';
+/// The word `and`.
+pub(crate) const AND: char = '∧';
+/// The word `or`.
+pub(crate) const OR: char = '∨';
+/// `\mid`, or a bar that is surely no absolute value.
+pub(crate) const MID: char = '∣';
+
+/// Splits an answer into tokens; `None` when it is too long or cannot be mathematics.
+pub(crate) fn tokenize(text: &str) -> Option<Vec<Token>> {
+    if text.len() > MAX_CHARS || text.contains('\0') {
+        return None;
+    }
+    let text = repair(text);
+    let mut lexer = Lexer {
+        tokens: Vec::new(),
+        depth: 0,
+        n_environments: 0,
+        has_dollars: text.replace("\\$", "").matches('$').count() % 2 == 1,
+        is_spaced: false,
+    };
+    lexer.run(&text, 0)?;
+    Some(lexer.tokens)
+}
+
+/// Undoes doubled backslashes (`\\frac` for `\frac`) where no matrix needs them.
+fn repair(text: &str) -> String {
+    if text.contains("\\\\") && !text.contains("\\begin") {
+        text.replace("\\\\", "\\")
+    } else {
+        text.to_owned()
+    }
+}
+
+struct Lexer {
+    tokens: Vec<Token>,
+    /// Brackets open at this point.
+    depth: usize,
+    n_environments: usize,
+    /// Whether an unpaired dollar sign is left: then each is money.
+    has_dollars: bool,
+    is_spaced: bool,
+}
+
+impl Lexer {
+    fn push(&mut self, kind: Kind) {
+        self.tokens.push(Token { kind, is_spaced: self.is_spaced });
+        self.is_spaced = false;
+    }
+
+    fn mark(&mut self, mark: char) {
+        match mark {
+            '(' | '[' | OPEN_SET | '⟨' | '{' => self.depth += 1,
+            ')' | ']' | CLOSE_SET | '⟩' | '}' => self.depth = self.depth.saturating_sub(1),
+            _ => {}
+        }
+        self.push(Kind::Mark(mark));
+    }
+
+    fn run(&mut self, text: &str, text_depth: usize) -> Option<()> {
+        let mut at = 0;
+        while let Some(c) = text[at..].chars().next() {
+            let rest = &text[at..];
+            if c.is_whitespace() {
+                self.is_spaced = true;
+                at += c.len_utf8();
+            } else if c.is_ascii_digit() || (c == '.' && starts_decimal(rest)) {
+                let (number, length) = read_number(rest, self.depth > 0)?;
+                self.push(Kind::Number(number));
+                at += length;
+            } else if c == '\\' {
+                at += self.command(rest, text_depth)?;
+            } else if c.is_alphabetic() {
+                at += self.word(rest);
+            } else {
+                at += self.symbol(rest, c)?;
+            }
+        }
+        Some(())
+    }
+
+    /// One character that is neither letter, digit nor backslash.
+    fn symbol(&mut self, rest: &str, c: char) -> Option<usize> {
+        for (written, mark) in
+            [("<=", '≤'), (">=", '≥'), ("!=", '≠'), ("==", '='), ("**", '^'), ("+/-", '±')]
+        {
+            if rest.starts_with(written) {
+                self.mark(mark);
+                return Some(written.len());
+            }
+        }
+        if rest.starts_with("...") {
+            self.push(Kind::Text("...".to_owned()));
+            return Some(3);
+        }
+        match c {
+            '$' | '€' | '£' | '¥' | '₹' | '¢' => {
+                if c != '$' || self.has_dollars {
+                    self.push(Kind::Text(c.to_string()));
+                }
+            }
+            // A point here is a full stop that ends the answer.
+            '~' | '\u{200b}' | '#' | '.' => self.is_spaced = true,
+            '"' | '\u{201c}' | '\u{201d}' | '`' | '?' => {}
+            '²' | '³' => {
+                self.mark('^');
+                self.push(Kind::Number(Number::integer(if c == '²' { 2 } else { 3 })));
+            }
+            '√' => self.push(Kind::Command("sqrt".to_owned())),
+            '°' => self.push(Kind::Text("°".to_owned())),
+            '½' | '¼' | '¾' | '⅓' | '⅔' => {
+                let (numerator, denominator) = match c {
+                    '½' => (1, 2),
+                    '¼' => (1, 4),
+                    '¾' => (3, 4),
+                    '⅓' => (1, 3),
+                    _ => (2, 3),
+                };
+                self.push(Kind::Command("frac".to_owned()));
+                self.push(Kind::Number(Number::integer(numerator)));
+                self.push(Kind::Number(Number::integer(denominator)));
+            }
+            _ => self.mark(plain_mark(c)?),
+        }
+        Some(c.len_utf8())
+    }
+
+    /// A run of letters: a function, a unit, a connector, variables, or words.
+    fn word(&mut self, rest: &str) -> usize {
+        let end = rest.find(|c: char| !c.is_alphabetic()).unwrap_or(rest.len());
+        let run = &rest[..end];
+        let lower = run.to_lowercase();
+        let after_value = self.follows_value();
+        match lower.as_str() {
+            "and" => self.mark(AND),
+            "or" => self.mark(OR),
+            "percent" | "pct" | "per cent" | "percentage" => self.mark('%'),
+            "in" if !after_value => self.mark('∈'),
+            "undefined" | "none" => self.push(Kind::Text(lower)),
+            "union" | "cup" => self.mark('∪'),
+            "infinity" | "infty" | "inf" | "oo" | "∞" => self.mark('∞'),
+            _ if is_filler(run) && run.len() > 1 => self.is_spaced = true,
+            _ if run.chars().count() == 1 => self.push(Kind::Name(greek_name(run))),
+            _ if MATH_WORDS.contains(&lower.as_str()) => self.push(Kind::Command(lower)),
+            _ if after_value && known_unit(run).is_some() => {
+                self.push(Kind::Text(run.to_owned()));
+            }
+            _ if number_word(run).is_some() => {
+                let value = number_word(run).unwrap_or_default();
+                self.push(Kind::Number(Number::integer(value)));
+            }
+            _ => self.letters(run),
+        }
+        end
+    }
+
+    /// Letters without a space between them.
+    fn letters(&mut self, run: &str) {
+        let is_upper = run.chars().all(char::is_uppercase);
+        let n_letters = run.chars().count();
+        if is_upper && n_letters <= 6 {
+            // A segment, an angle, an initialism: one name.
+            return self.push(Kind::Name(run.to_owned()));
+        }
+        let mut pieces = Vec::new();
+        let mut at = 0;
+        let mut has_function = false;
+        while at < run.len() {
+            let rest = &run[at..];
+            if let Some(known) = MATH_WORDS.iter().find(|word| rest.starts_with(**word)) {
+                pieces.push(Kind::Command((*known).to_owned()));
+                has_function = true;
+                at += known.len();
+            } else {
+                let letter = rest.chars().next().unwrap_or(' ');
+                pieces.push(Kind::Name(letter.to_string()));
+                at += letter.len_utf8();
+            }
+        }
+        if n_letters <= 3 || (has_function && n_letters <= 6) {
+            for piece in pieces {
+                self.push(piece);
+            }
+        } else {
+            self.push(Kind::Text(run.to_owned()));
+        }
+    }
+
+    /// Whether a value that may carry a unit has just ended.
+    fn follows_value(&self) -> bool {
+        matches!(
+            self.tokens.last().map(|token| &token.kind),
+            Some(Kind::Number(_) | Kind::Name(_) | Kind::Mark(')' | '}' | '%') | Kind::Text(_))
+        )
+    }
+
+    /// A backslash and what it commands; gives the bytes read.
+    fn command(&mut self, rest: &str, text_depth: usize) -> Option<usize> {
+        let body = &rest[1..];
+        let name_len = body.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(body.len());
+        if name_len == 0 {
+            return self.escape(body);
+        }
+        let name = &body[..name_len];
+        let end = 1 + name_len;
+        let tail = &rest[end..];
+        match name {
+            _ if is_text_command(name) => {
+                let (content, length) = argument(tail)?;
+                if text_depth < MAX_TEXT_DEPTH {
+                    self.text(content, name, text_depth)?;
+                }
+                return Some(end + length);
+            }
+            _ if is_style_command(name) => {}
+            "begin" | "end" => {
+                let (environment, length) = argument(tail)?;
+                if name == "begin" {
+                    self.n_environments += 1;
+                    self.depth += 1;
+                    self.push(Kind::Begin(environment.to_owned()));
+                } else {
+                    self.depth = self.depth.saturating_sub(1);
+                    self.push(Kind::End);
+                }
+                return Some(end + length);
+            }
+            "hspace" | "vspace" | "phantom" | "hphantom" | "label" | "tag" => {
+                let (_, length) = argument(tail)?;
+                return Some(end + length);
+            }
+            "left" | "right" | "bigl" | "bigr" | "Bigl" | "Bigr" | "big" | "Big" | "middle"
+            | "bigg" | "Bigg" => {
+                // `\left.` has no bracket.
+                let gap = tail.len() - tail.trim_start().len();
+                if tail[gap..].starts_with('.') {
+                    return Some(end + gap + 1);
+                }
+            }
+            _ => match mark_of_command(name) {
+                Some('°') => self.push(Kind::Text("°".to_owned())),
+                Some(mark) => self.mark(mark),
+                None => match greek_or_name(name) {
+                    Some(symbol) => self.push(Kind::Name(symbol)),
+                    None => {
+                        // `\quadx` and `\piR`: a command run into a letter.
+                        match KNOWN_PREFIXES.iter().find(|known| name.starts_with(**known)) {
+                            Some(known) if *known == "quad" || *known == "qquad" => {
+                                self.is_spaced = true;
+                                return Some(1 + known.len());
+                            }
+                            _ => {
+                                self.push(Kind::Command(name.to_owned()));
+                                if is_two_argument(name) {
+                                    return Some(end + self.digit_arguments(tail));
+                                }
+                            }
+                        }
+                    }
+                },
+            },
+        }
+        Some(end)
+    }
+
+    /// The arguments of `\\frac12`: one digit each. Gives the bytes read.
+    fn digit_arguments(&mut self, tail: &str) -> usize {
+        let mut at = 0;
+        for _ in 0..2 {
+            let gap = tail[at..].len() - tail[at..].trim_start().len();
+            let Some(digit) = tail[at + gap..].chars().next().and_then(|c| c.to_digit(10)) else {
+                break;
+            };
+            self.push(Kind::Number(Number::integer(digit)));
+            at += gap + 1;
+        }
+        at
+    }
+
+    /// A backslash before something that is no letter.
+    fn escape(&mut self, body: &str) -> Option<usize> {
+        let c = body.chars().next()?;
+        match c {
+            '{' => self.mark(OPEN_SET),
+            '}' => self.mark(CLOSE_SET),
+            '$' => self.push(Kind::Text("$".to_owned())),
+            '%' => self.mark('%'),
+            '|' => self.mark('|'),
+            '\\' if self.n_environments > 0 => self.mark(NEW_ROW),
+            '&' => self.mark(AND),
+            _ => self.is_spaced = true,
+        }
+        Some(1 + c.len_utf8())
+    }
+
+    /// What stands in `\text{}`: connectors, units, names, or mathematics after all.
+    fn text(&mut self, content: &str, command: &str, text_depth: usize) -> Option<()> {
+        let content = content.trim();
+        let lower = content.to_lowercase();
+        let words = lower.trim_matches(|c: char| c.is_whitespace() || ",.;".contains(c));
+        match words {
+            "" if lower.contains([',', ';']) => self.mark(','),
+            "" => self.is_spaced = true,
+            "and" | "&" | "和" | "et" | "und" | "y" if command != "mathrm" => self.mark(AND),
+            "or" | "或" => self.mark(OR),
+            "percent" | "%" => self.mark('%'),
+            "degree" | "degrees" => self.push(Kind::Text("°".to_owned())),
+            _ if words.chars().count() == 1
+                || words.starts_with(|c: char| c.is_ascii_digit() || c == '\\' || c == '(') =>
+            {
+                let before = self.tokens.len();
+                if self.follows_value()
+                    && words.chars().all(char::is_alphabetic)
+                    && command != "mathbf"
+                {
+                    // `5 \text{ m}` is a unit, `5\mathrm{e}` a constant.
+                    if words != "e" && words != "i" && words != "d" {
+                        self.push(Kind::Text(words.to_owned()));
+                        return Some(());
+                    }
+                }
+                self.run(content, text_depth + 1)?;
+                if self.tokens.len() == before {
+                    self.is_spaced = true;
+                }
+            }
+            _ if MATH_WORDS.contains(&words) => self.push(Kind::Command(words.to_owned())),
+            _ if command == "mathbf" || command == "boldsymbol" => {
+                self.run(content, text_depth + 1)?;
+            }
+            _ => self.push(Kind::Text(content.to_owned())),
+        }
+        Some(())
+    }
+}
+
+/// Commands that are read up to where a letter was run into them.
+const KNOWN_PREFIXES: &[&str] = &["qquad", "quad"];
+
+/// Whether a point begins a decimal: digits or a repetend follow.
+fn starts_decimal(rest: &str) -> bool {
+    rest[1..].starts_with(|c: char| c.is_ascii_digit()) || rest[1..].starts_with("\\overline{")
+}
+
+/// The argument of a command: `{...}` or one character; with the bytes it covers.
+pub(super) fn argument(tail: &str) -> Option<(&str, usize)> {
+    let gap = tail.len() - tail.trim_start().len();
+    let body = &tail[gap..];
+    if body.starts_with('{') {
+        let close = crate::extract::closing_brace(body)?;
+        return Some((&body[1..close], gap + close + 1));
+    }
+    let length = body.chars().next()?.len_utf8();
+    Some((&body[..length], gap + length))
+}
+
+/// The commands that take two arguments.
+pub(super) fn is_two_argument(name: &str) -> bool {
+    matches!(name, "frac" | "dfrac" | "tfrac" | "cfrac" | "ffrac" | "binom" | "dbinom" | "tbinom")
+}
+
+fn is_text_command(name: &str) -> bool {
+    matches!(
+        name,
+        "text"
+            | "textbf"
+            | "textit"
+            | "textrm"
+            | "textsf"
+            | "texttt"
+            | "textnormal"
+            | "textsc"
+            | "mbox"
+            | "hbox"
+            | "emph"
+            | "mathrm"
+            | "mathsf"
+            | "mathit"
+            | "mathbf"
+            | "boldsymbol"
+            | "operatorname"
+            | "operatornamewithlimits"
+    )
+}
+
+/// Commands that change how things look, not what they are.
+fn is_style_command(name: &str) -> bool {
+    matches!(
+        name,
+        "displaystyle"
+            | "textstyle"
+            | "scriptstyle"
+            | "limits"
+            | "nolimits"
+            | "quad"
+            | "qquad"
+            | "rm"
+            | "bf"
+            | "it"
+            | "mathcal"
+            | "vec"
+            | "hat"
+            | "bar"
+            | "tilde"
+            | "widehat"
+            | "overrightarrow"
+            | "underline"
+            | "boxed"
+            | "fbox"
+            | "thinspace"
+            | "enspace"
+            | "space"
+            | "mathop"
+            | "hfill"
+            | "nonumber"
+            | "overline"
+            | "mathbb"
+            | "mathfrak"
+            | "mathscr"
+            | "large"
+            | "Large"
+            | "small"
+            | "normalsize"
+            | "bold"
+    )
+}
+
+/// The Greek letters and other names that stand for themselves.
+fn greek_or_name(name: &str) -> Option<String> {
+    const NAMES: &[&str] = &[
+        "alpha",
+        "beta",
+        "gamma",
+        "delta",
+        "epsilon",
+        "zeta",
+        "eta",
+        "theta",
+        "iota",
+        "kappa",
+        "lambda",
+        "mu",
+        "nu",
+        "xi",
+        "rho",
+        "sigma",
+        "tau",
+        "upsilon",
+        "phi",
+        "chi",
+        "psi",
+        "omega",
+        "Gamma",
+        "Delta",
+        "Theta",
+        "Lambda",
+        "Xi",
+        "Sigma",
+        "Phi",
+        "Psi",
+        "Omega",
+        "ell",
+        "hbar",
+        "angle",
+        "triangle",
+        "partial",
+        "nabla",
+        "clubsuit",
+        "diamondsuit",
+        "heartsuit",
+        "spadesuit",
+    ];
+    match name {
+        "varepsilon" => Some("epsilon".to_owned()),
+        "vartheta" => Some("theta".to_owned()),
+        "varphi" => Some("phi".to_owned()),
+        "mathbbR" | "R" | "reals" => Some("R".to_owned()),
+        "imath" => Some("i".to_owned()),
+        _ => NAMES.contains(&name).then(|| name.to_owned()),
+    }
+}
+
+/// A Greek letter typed as itself, by its name.
+fn greek_name(letter: &str) -> String {
+    match letter {
+        "π" => "pi",
+        "θ" => "theta",
+        "α" => "alpha",
+        "β" => "beta",
+        "γ" => "gamma",
+        "λ" => "lambda",
+        "μ" => "mu",
+        "ω" => "omega",
+        "φ" => "phi",
+        "ℝ" => "R",
+        _ => letter,
+    }
+    .to_owned()
+}
+
+/// The mark a command stands for.
+fn mark_of_command(name: &str) -> Option<char> {
+    Some(match name {
+        "times" | "cdot" | "ast" | "bullet" => '*',
+        "div" => '/',
+        "pm" => '±',
+        "mp" => '∓',
+        "le" | "leq" | "leqslant" | "leqq" => '≤',
+        "ge" | "geq" | "geqslant" | "geqq" => '≥',
+        "lt" => '<',
+        "gt" => '>',
+        "ne" | "neq" => '≠',
+        "approx" | "simeq" | "thickapprox" => '≈',
+        "in" => '∈',
+        "cup" | "bigcup" => '∪',
+        "cap" | "bigcap" => '∩',
+        "setminus" | "backslash" | "smallsetminus" => '∖',
+        "infty" => '∞',
+        "circ" | "degree" => '°',
+        "lbrace" => OPEN_SET,
+        "rbrace" => CLOSE_SET,
+        "lbrack" => '[',
+        "rbrack" => ']',
+        "langle" => '⟨',
+        "rangle" => '⟩',
+        "lfloor" => '⌊',
+        "rfloor" => '⌋',
+        "lceil" => '⌈',
+        "rceil" => '⌉',
+        "vert" | "lvert" | "rvert" | "Vert" | "lVert" | "rVert" => '|',
+        "mid" => MID,
+        "colon" => ':',
+        "prime" => '\'',
+        "land" | "wedge" => AND,
+        "lor" | "vee" => OR,
+        "cr" => NEW_ROW,
+        "emptyset" | "varnothing" => '∅',
+        "to" | "rightarrow" | "Rightarrow" | "implies" | "Longrightarrow" | "mapsto" => '→',
+        "equiv" | "cong" => '≡',
+        _ => return None,
+    })
+}
+
+/// The mark of a character that is typed as itself.
+fn plain_mark(c: char) -> Option<char> {
+    Some(match c {
+        '−' | '–' | '—' | '－' | '‐' | '‑' => '-',
+        '×' | '·' | '⋅' | '∙' | '＊' | '∗' => '*',
+        '÷' | '／' => '/',
+        '（' => '(',
+        '）' => ')',
+        '［' | '【' => '[',
+        '］' | '】' => ']',
+        '，' | '、' => ',',
+        '；' => ';',
+        '：' => ':',
+        '＝' => '=',
+        '％' => '%',
+        '＋' => '+',
+        '＜' => '<',
+        '＞' => '>',
+        '≦' | '⩽' => '≤',
+        '≧' | '⩾' => '≥',
+        '′' | '’' => '\'',
+        '→' | '⇒' => '→',
+        '+' | '-' | '*' | '/' | '^' | '_' | '(' | ')' | '[' | ']' | '{' | '}' | '|' | ',' | ';'
+        | ':' | '!' | '\'' | '&' | '<' | '>' | '=' | '≤' | '≥' | '≠' | '≈' | '∈' | '∪' | '∩'
+        | '∖' | '±' | '∓' | '%' | '∞' | '⟨' | '⟩' | '⌊' | '⌋' | '⌈' | '⌉' | '∅' | '∣' | '≡' => {
+            c
+        }
+        _ => return None,
+    })
+}
+
+/// Whether words follow a number as its unit; used for text in answers.
+pub(crate) fn unit_of(text: &str) -> String {
+    canonical_unit(text)
+}

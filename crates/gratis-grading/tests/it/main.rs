@@ -1,0 +1,8 @@
+//! The grader against its evidence: public grading suites, labelled solutions, properties.
+#![expect(clippy::print_stderr, reason = "the evidence tests report their figures")]
+
+mod classes;
+mod golds;
+mod hostile;
+mod labels;
+mod suites;
