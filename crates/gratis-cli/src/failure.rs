@@ -59,6 +59,13 @@ pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
     ExitCode::from(if is_ours(error) { OURS } else { USER })
 }
 
+/// Prints what `clap` has to say: help, the version, or what is wrong with the flags.
+pub(crate) fn usage(error: &clap::Error) -> ExitCode {
+    // Nothing is left to do if the stream is closed.
+    let _ = error.print();
+    ExitCode::from(if error.use_stderr() { USER } else { 0 })
+}
+
 fn hint(error: &anyhow::Error) -> Option<String> {
     error.chain().find_map(|cause| {
         if let Some(error) = cause.downcast_ref::<gratis::Error>() {

@@ -137,10 +137,9 @@ impl Error {
             Self::NoCorrectness { .. } => {
                 Some("grade the rollouts against their `reference` first (`gratis grade`)")
             }
-            Self::OneClass { .. } => Some(
-                "sample more responses per problem or mix in other data; where only pairs are \
-                 impossible, an unpaired objective (`ce`, `kto`) still trains",
-            ),
+            Self::OneClass { .. } => {
+                Some("sample more responses per problem, or mix in other data")
+            }
             Self::TooLong { .. } => Some(
                 "cut such completions (`--on-overlong truncate`) or leave them out \
                  (`--on-overlong skip`)",

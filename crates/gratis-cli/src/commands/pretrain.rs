@@ -87,6 +87,8 @@ pub(crate) fn run(args: PretrainArgs, given: &ArgMatches, common: &Common) -> Re
     if settings.data.is_empty() {
         return Err(missing("data").into());
     }
+    let on_existing = if args.resume { OnExisting::Resume } else { OnExisting::Fail };
+    RunFolder::check(&args.run, on_existing)?;
     let mut model = Model::load(&model_path, common.threads)?;
     let (mut task, mut validation) = {
         let validation: Vec<PathBuf> = settings.validation.iter().cloned().collect();
@@ -99,7 +101,6 @@ pub(crate) fn run(args: PretrainArgs, given: &ArgMatches, common: &Common) -> Re
         validation.items().len(),
     );
     let companions = tokenizer_files(&model.tokenizer)?;
-    let on_existing = if args.resume { OnExisting::Resume } else { OnExisting::Fail };
     let run_hash = format!("{} {}", task.corpus().digest(), model.hash()?);
     let config = config::resolved(&settings)?;
     if task.items().is_empty() {

@@ -11,8 +11,8 @@ use gratis::manifest::{FILE_NAME, Manifest, ReferenceModel};
 use gratis::objective::Objective;
 use gratis::selection::Aggregation;
 use gratis::training::{
-    CheckpointSettings, Companion, ImplicitReward, OnExisting, OptimizationSettings, RunFolder,
-    Task, fit, reference_log_probs, reward_data, split_by_problem,
+    CheckpointSettings, Companion, ImplicitReward, OnExisting, OptimizationSettings, RewardData,
+    RunFolder, Task, fit, reference_log_probs, reward_data, split_by_problem,
 };
 use serde::{Deserialize, Serialize};
 use tracing::info;
@@ -142,6 +142,9 @@ pub(crate) fn run(args: TrainArgs, given: &ArgMatches, common: &Common) -> Resul
     let model_path = settings.model.clone().ok_or(missing("model"))?;
     let first_data = settings.data.first().cloned().ok_or(missing("data"))?;
 
+    let on_existing = if args.resume { OnExisting::Resume } else { OnExisting::Fail };
+    RunFolder::check(&args.run, on_existing)?;
+
     // Data.
     let on_invalid = on_invalid(settings.skip_invalid);
     let mut rollouts = Vec::new();
@@ -170,37 +173,9 @@ pub(crate) fn run(args: TrainArgs, given: &ArgMatches, common: &Common) -> Resul
         train_data.corpus.responses().len(),
         validation_data.examples.len(),
     );
+    check_classes(n_correct, train_data.examples.len())?;
     let data_hash = train_data.corpus.digest();
-    let has_validation = !validation_data.examples.is_empty();
-    let mut tasks = [train_data, validation_data]
-        .into_iter()
-        .zip([Some(&first_data), settings.validation.as_ref().or(Some(&first_data))])
-        .map(|(data, beside)| {
-            let optimization = &settings.optimization;
-            let task = ImplicitReward::new(
-                settings.objective,
-                data.corpus,
-                data.examples,
-                &data.pairs,
-                optimization,
-            );
-            let beside = beside.map_or(Path::new("stdin"), PathBuf::as_path);
-            reference.apply(
-                task,
-                &mut model,
-                beside,
-                optimization.micro_batch_tokens,
-                &mut progress,
-            )
-        })
-        .collect::<Result<Vec<_>>>()?;
-    let mut validation = tasks.pop().filter(|task| has_validation && !task.items().is_empty());
-    let mut task = tasks.pop().ok_or(Error::NoExamples { purpose: "train on" })?;
-    if task.items().is_empty() {
-        return Err(Error::NoExamples { purpose: "train on" }.into());
-    }
-
-    // The run.
+    // The run, opened before the reference takes its time.
     let manifest = Manifest {
         version: Manifest::VERSION,
         objective: settings.objective,
@@ -213,10 +188,24 @@ pub(crate) fn run(args: TrainArgs, given: &ArgMatches, common: &Common) -> Resul
     };
     let mut companions = tokenizer_files(&model.tokenizer)?;
     companions.push(Companion { name: FILE_NAME.to_owned(), bytes: manifest.to_bytes() });
-    let on_existing = if args.resume { OnExisting::Resume } else { OnExisting::Fail };
     let run_hash = format!("{data_hash} {}", model.hash()?);
     let config = config::resolved(&settings)?;
     let mut run = RunFolder::open(&args.run, &config, &run_hash, companions, on_existing)?;
+
+    let optimization = &settings.optimization;
+    let mut task_on = |data: RewardData, file: &Path| {
+        let RewardData { corpus, examples, pairs, .. } = data;
+        let task = ImplicitReward::new(settings.objective, corpus, examples, &pairs, optimization);
+        // The cache stands beside the data; standard input has no place.
+        let of_run = args.run.join("stdin");
+        let beside = if file == Path::new("-") { &of_run } else { file };
+        reference.apply(task, &mut model, beside, optimization.micro_batch_tokens, &mut progress)
+    };
+    let mut task = task_on(train_data, &first_data)?;
+    let validation_file = settings.validation.as_ref().unwrap_or(&first_data);
+    let mut validation =
+        Some(task_on(validation_data, validation_file)?).filter(|task| !task.items().is_empty());
+
     let summary = fit(
         &mut model.engine,
         &mut task,
@@ -232,6 +221,22 @@ pub(crate) fn run(args: TrainArgs, given: &ArgMatches, common: &Common) -> Resul
         info!("validation: loss {:.4}, accuracy {:.1} %", measured.loss, 100.0 * accuracy);
     }
     info!("{} steps; the model is in `{}`", summary.n_steps, args.run.join("model").display());
+    Ok(())
+}
+
+/// Whether there is something to tell apart.
+fn check_classes(n_correct: usize, n: usize) -> Result<()> {
+    if n == 0 {
+        return Err(Error::NoExamples { purpose: "train on" }.into());
+    }
+    if n_correct == 0 || n_correct == n {
+        return Err(Error::OneClass {
+            needed_by: "a reward model".to_owned(),
+            n_correct: n_correct as u64,
+            n_incorrect: (n - n_correct) as u64,
+        }
+        .into());
+    }
     Ok(())
 }
 

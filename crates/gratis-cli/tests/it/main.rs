@@ -1,3 +1,7 @@
 //! Integration tests of the workspace and its binary.
 
+mod cli;
+mod faults;
+mod kill;
 mod tidy;
+mod workspace;

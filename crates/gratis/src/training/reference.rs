@@ -40,6 +40,9 @@ pub fn reference_log_probs(
     micro_batch_tokens: usize,
     observer: &mut dyn Observer,
 ) -> Result<Vec<Vec<f32>>> {
+    if corpus.responses().is_empty() {
+        return Ok(Vec::new());
+    }
     let header = Header {
         version: VERSION,
         model_hash: model_hash.to_owned(),

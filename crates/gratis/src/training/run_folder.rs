@@ -116,10 +116,8 @@ impl RunFolder {
         on_existing: OnExisting,
     ) -> Result<Self> {
         let config_path = path.join(CONFIG);
+        Self::check(path, on_existing)?;
         if config_path.exists() {
-            if on_existing == OnExisting::Fail {
-                return Err(Error::RunExists { path: path.to_owned() });
-            }
             let known =
                 fs::read_to_string(&config_path).map_err(Error::io("read", &config_path))?;
             if let Some(line) = first_difference(&known, config) {
@@ -136,6 +134,17 @@ impl RunFolder {
         hasher.update(data_hash);
         let run_hash = hex(&hasher.finalize());
         Ok(Self { path: path.to_owned(), run_hash, companions, metrics: None })
+    }
+
+    /// Whether a run may be opened here: to be asked before hours of work.
+    ///
+    /// # Errors
+    /// [`Error::RunExists`] if there is a run that is not to be resumed.
+    pub fn check(path: &Path, on_existing: OnExisting) -> Result<()> {
+        if on_existing == OnExisting::Fail && path.join(CONFIG).exists() {
+            return Err(Error::RunExists { path: path.to_owned() });
+        }
+        Ok(())
     }
 
     /// Restores `engine` to the newest checkpoint and cuts the metrics back to it; without a
@@ -265,8 +274,11 @@ impl RunFolder {
 fn remove_drafts(folder: &Path) -> Result<()> {
     for entry in fs::read_dir(folder).map_err(Error::io("read", folder))?.flatten() {
         let (name, path) = (entry.file_name(), entry.path());
-        let drafts = [".step-", ".best.", ".model.", ".config.toml.", ".metrics.jsonl."];
-        if drafts.iter().any(|prefix| name.to_string_lossy().starts_with(prefix)) {
+        // A draft within a draft begins with two dots.
+        let name = name.to_string_lossy();
+        let of = name.trim_start_matches('.');
+        let drafts = ["step-", "best.", "model.", "config.toml.", "metrics.jsonl."];
+        if name.starts_with('.') && drafts.iter().any(|prefix| of.starts_with(prefix)) {
             let removed =
                 if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
             removed.map_err(Error::io("remove", &path))?;

@@ -1,0 +1,115 @@
+//! What goes wrong, said clearly: exit code 1, the place, and a hint.
+
+use std::fs;
+
+use crate::workspace::{Workspace, stderr};
+
+const TRAIN: [&str; 5] = ["--quiet", "train", "--model", "model", "--run"];
+
+#[test]
+fn faults_of_the_data_name_their_place() {
+    let workspace = Workspace::new();
+    let train = |data: &str| {
+        workspace.write("bad.jsonl", data);
+        workspace.error_of(&[&TRAIN[..], &["run", "--data", "bad.jsonl"]].concat())
+    };
+    let good = String::from_utf8(workspace.read("graded.jsonl")).expect("text");
+    let first = good.lines().next().expect("a line");
+    insta::assert_snapshot!("malformed-line", train(&format!("{first}\n{{\"prompt\": 3}}\n")));
+    let empty = first.replacen("1 and 2 are 3.\\nAnswer: 3", "", 1);
+    insta::assert_snapshot!("empty-completion", train(&empty));
+    let long = first.replacen("1 and 2 are 3.", &"1 and 2 are 3. ".repeat(20), 1);
+    insta::assert_snapshot!("too-long", train(&long));
+    let ungraded = first.split(r#", "correctness""#).next().expect("a part");
+    insta::assert_snapshot!("ungraded", train(&format!("{ungraded}}}\n")));
+    insta::assert_snapshot!("no-examples", train(""));
+    let one_class = first.replace("[true, false, false, true]", "[true, true, true, true]");
+    insta::assert_snapshot!("one-class", train(&one_class));
+    assert!(!workspace.path("run").exists(), "nothing was begun");
+}
+
+#[test]
+fn invalid_lines_can_be_left_out_and_are_counted() {
+    let workspace = Workspace::new();
+    let mut data = String::from_utf8(workspace.read("graded.jsonl")).expect("text");
+    data.push_str("{\"prompt\": 3}\nnot JSON\n");
+    workspace.write("mixed.jsonl", &data);
+    let output = workspace.run(&["grade", "mixed.jsonl", "-o", "out.jsonl", "--skip-invalid"]);
+    assert!(output.status.success());
+    assert!(stderr(&output).contains("left out 2 malformed lines"), "{}", stderr(&output));
+    assert_eq!(String::from_utf8(workspace.read("out.jsonl")).expect("text").lines().count(), 12);
+}
+
+#[test]
+fn faults_of_the_model_name_file_and_tensor() {
+    let workspace = Workspace::new();
+    let score = || workspace.error_of(&["--quiet", "score", "--model", "model", "graded.jsonl"]);
+    let weights = workspace.read("model/model.safetensors");
+    fs::write(workspace.path("model/model.safetensors"), &weights[..weights.len() / 2])
+        .expect("written");
+    let error = score();
+    assert!(
+        error.contains("`model/model.safetensors`") && error.contains(" the file has "),
+        "{error}"
+    );
+    fs::write(workspace.path("model/model.safetensors"), &weights).expect("written");
+
+    let config = String::from_utf8(workspace.read("model/config.json")).expect("text");
+    let wider = config.replace("\"intermediate_size\": 160", "\"intermediate_size\": 161");
+    assert_ne!(wider, config);
+    workspace.write("model/config.json", &wider);
+    let error = score();
+    assert!(error.contains("_proj.weight") && error.contains("161"), "{error}");
+    workspace.write("model/config.json", &config);
+
+    fs::remove_file(workspace.path("model/tokenizer.json")).expect("removed");
+    let error = score();
+    assert!(error.contains("tokenizer.json` is absent"), "{error}");
+}
+
+#[test]
+fn outputs_that_cannot_be_written_and_runs_that_differ_are_said_at_once() {
+    let workspace = Workspace::new();
+    let score = ["--quiet", "score", "--model", "model", "--reference", "none", "graded.jsonl"];
+    let error = workspace.error_of(&[&score[..], &["-o", "absent/scores.jsonl"]].concat());
+    assert!(error.starts_with("error: cannot write `absent/scores.jsonl`"), "{error}");
+
+    let train = [&TRAIN[..], &["run", "--data", "graded.jsonl", "--max-steps", "2"]].concat();
+    assert!(workspace.run(&train).status.success());
+    insta::assert_snapshot!("run-exists", workspace.error_of(&train));
+    let other = [&train[..], &["--resume", "--seed", "1"]].concat();
+    insta::assert_snapshot!("run-differs", workspace.error_of(&other));
+    workspace.write("config.toml", "modle = \"model\"\n");
+    let unknown = ["--quiet", "train", "--config", "config.toml", "--run", "other"];
+    let error = workspace.error_of(&unknown);
+    assert!(error.contains("unknown field `modle`") && error.contains("hint: "), "{error}");
+}
+
+#[test]
+fn a_loss_that_explodes_stops_the_run_and_leaves_the_last_checkpoint() {
+    let workspace = Workspace::new();
+    let error = workspace.error_of(
+        &[
+            &TRAIN[..],
+            &["run", "--data", "graded.jsonl", "--batch-size", "4", "--epochs", "50"],
+            &["--learning-rate", "1e30", "--warmup", "0", "--checkpoint-every", "1"],
+        ]
+        .concat(),
+    );
+    assert!(
+        error.starts_with("error: step ") && error.contains("in a batch of the problems"),
+        "{error}"
+    );
+    assert!(error.contains("hint: lower the learning rate"), "{error}");
+    assert!(!workspace.path("run/model").exists());
+    assert!(!workspace.names("run/checkpoints").is_empty());
+}
+
+#[test]
+fn wrong_flags_are_the_users() {
+    let workspace = Workspace::new();
+    let error = workspace.error_of(&["train", "--run", "r", "--objective", "cee"]);
+    assert!(error.contains("`objective` should be one of `ce`"), "{error}");
+    let error = workspace.error_of(&["--quiet", "train", "--run", "r"]);
+    assert!(error.contains("`model` is missing\nhint: give `--model`"), "{error}");
+}

@@ -1,0 +1,118 @@
+//! A folder with a small model and a few graded solutions, and the binary to run in it.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+/// A folder in which commands run.
+pub(crate) struct Workspace {
+    folder: tempfile::TempDir,
+}
+
+impl Workspace {
+    /// `graded.jsonl`, 12 sums with four solutions each, and a fresh `model`.
+    pub(crate) fn new() -> Self {
+        let workspace = Self { folder: tempfile::tempdir().expect("a folder") };
+        let mut graded = String::new();
+        for problem in 0..12 {
+            let (a, b) = (problem % 5 + 1, problem / 3 + 2);
+            let solution = |sum: usize| format!("{a} and {b} are {sum}.\\nAnswer: {sum}");
+            let completions: Vec<_> = (0..4).map(|idx| solution(a + b + idx % 3)).collect();
+            writeln!(
+                graded,
+                r#"{{"prompt": "How much are {a} and {b}? ", "reference": "{}", "completions": ["{}"], "correctness": [true, false, false, true]}}"#,
+                a + b,
+                completions.join(r#"", ""#),
+            )
+            .expect("a line");
+        }
+        workspace.write("graded.jsonl", &graded);
+        let made = workspace.run(&[
+            "init",
+            "model",
+            "--preset",
+            "nano",
+            "--train-tokenizer",
+            "graded.jsonl",
+            "--vocab",
+            "300",
+            "--context-length",
+            "64",
+        ]);
+        assert!(made.status.success(), "{}", stderr(&made));
+        workspace
+    }
+
+    /// The path of a file in the folder.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Writes a file.
+    pub(crate) fn write(&self, name: &str, text: &str) {
+        fs::write(self.path(name), text).expect("written");
+    }
+
+    /// Reads a file.
+    pub(crate) fn read(&self, name: &str) -> Vec<u8> {
+        let path = self.path(name);
+        fs::read(&path).unwrap_or_else(|error| panic!("cannot read {}: {error}", path.display()))
+    }
+
+    /// The binary with these arguments, to run in the folder.
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = gratis();
+        command.args(arguments).current_dir(self.folder.path());
+        command
+    }
+
+    /// Runs the binary to its end.
+    pub(crate) fn run(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().expect("it runs")
+    }
+
+    /// Runs the binary with `input` on its standard input.
+    pub(crate) fn run_with_input(&self, arguments: &[&str], input: &str) -> Output {
+        let input_path = self.path("stdin");
+        fs::write(&input_path, input).expect("written");
+        let file = fs::File::open(&input_path).expect("there");
+        self.command(arguments).stdin(Stdio::from(file)).output().expect("it runs")
+    }
+
+    /// The error of a command that must fail with exit code 1, the folder's name left out.
+    pub(crate) fn error_of(&self, arguments: &[&str]) -> String {
+        let output = self.run(arguments);
+        let text = stderr(&output);
+        assert_eq!(output.status.code(), Some(1), "{text}");
+        let start = text.find("error: ").unwrap_or_else(|| panic!("no error in {text}"));
+        text[start..].replace(&self.folder.path().display().to_string(), "FOLDER")
+    }
+
+    /// Names in a folder, the ones that begin with a dot as well.
+    pub(crate) fn names(&self, folder: &str) -> Vec<String> {
+        let entries = fs::read_dir(self.path(folder)).expect("a folder");
+        let mut names: Vec<_> = entries
+            .map(|entry| entry.expect("an entry").file_name().into_string().expect("a name"))
+            .collect();
+        names.sort();
+        names
+    }
+}
+
+/// The binary under test, without a log on stderr beyond its own default.
+pub(crate) fn gratis() -> Command {
+    let mut command = Command::new(Path::new(env!("CARGO_BIN_EXE_gratis")));
+    command.env_remove("RUST_LOG").args(["--threads", "1"]);
+    command
+}
+
+/// What a command said on stderr.
+pub(crate) fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// What a command printed.
+pub(crate) fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).expect("text")
+}
