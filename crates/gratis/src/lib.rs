@@ -20,6 +20,7 @@ pub mod reward;
 pub mod rollout;
 pub mod scoring;
 pub mod selection;
+pub mod theory;
 pub mod training;
 pub mod world;
 

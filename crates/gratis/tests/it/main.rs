@@ -1,6 +1,7 @@
 //! Integration tests of the crate: one binary, one module a subject.
 
 mod data_files;
+mod data_operations;
 mod objectives;
 mod tabular;
 mod training;

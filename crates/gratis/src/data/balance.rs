@@ -1,0 +1,123 @@
+//! As many correct as incorrect responses, in the data set or of each instruction (section 4.1).
+
+use serde::{Deserialize, Serialize};
+
+use super::operation::{Operation, Outcome};
+use super::rollout::Rollout;
+use super::seeding::{rank_of, rng_of, threshold_of};
+use crate::error::{Error, Result};
+
+/// Drops random responses of the class that has more of them in the whole data set. Instructions
+/// left without a response are dropped. Remembers one number a response.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct BalanceDataset {
+    /// Seed of the choice.
+    pub seed: u64,
+}
+
+impl BalanceDataset {
+    pub(super) fn start(&self) -> Result<impl Operation + use<>> {
+        Ok(DatasetBalance { seed: self.seed, ranks: [Vec::new(), Vec::new()], limits: [None; 2] })
+    }
+}
+
+const BALANCE: &str = "balancing";
+
+struct DatasetBalance {
+    seed: u64,
+    /// Ranks of the incorrect and of the correct responses.
+    ranks: [Vec<u64>; 2],
+    /// The greatest rank that is kept of each class.
+    limits: [Option<u64>; 2],
+}
+
+impl DatasetBalance {
+    /// The record's number is part of a rank so that no two responses share one.
+    fn rank(&self, number: u64, response: usize) -> u64 {
+        rank_of(self.seed, &[&number.to_string(), &response.to_string()])
+    }
+}
+
+impl Operation for DatasetBalance {
+    fn surveys(&self) -> bool {
+        true
+    }
+
+    fn survey(&mut self, number: u64, rollout: &Rollout) -> Result<()> {
+        for (idx, &correct) in rollout.labels(BALANCE)?.iter().enumerate() {
+            let rank = self.rank(number, idx);
+            self.ranks[usize::from(correct)].push(rank);
+        }
+        Ok(())
+    }
+
+    fn decide(&mut self) -> Result<()> {
+        let [incorrect, correct] = std::mem::take(&mut self.ranks);
+        let n = incorrect.len().min(correct.len());
+        if n == 0 {
+            return Err(Error::OneClass {
+                needed_by: BALANCE.to_owned(),
+                n_correct: correct.len() as u64,
+                n_incorrect: incorrect.len() as u64,
+            });
+        }
+        self.limits = [threshold_of(incorrect, n), threshold_of(correct, n)];
+        Ok(())
+    }
+
+    fn apply(&mut self, number: u64, rollout: Rollout, out: &mut Outcome) -> Result<()> {
+        let labels = rollout.labels(BALANCE)?;
+        let kept: Vec<usize> = (0..labels.len())
+            .filter(|&idx| Some(self.rank(number, idx)) <= self.limits[usize::from(labels[idx])])
+            .collect();
+        keep_some(&rollout, &kept, out)
+    }
+}
+
+/// Keeps, of each instruction, as many random responses of either class as the rarer one has.
+/// Instructions of one class are dropped.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct BalanceInstructions {
+    /// Seed of the choice.
+    pub seed: u64,
+}
+
+impl BalanceInstructions {
+    pub(super) fn start(&self) -> Result<impl Operation + use<>> {
+        Ok(InstructionBalance { seed: self.seed })
+    }
+}
+
+struct InstructionBalance {
+    seed: u64,
+}
+
+impl Operation for InstructionBalance {
+    fn apply(&mut self, _number: u64, rollout: Rollout, out: &mut Outcome) -> Result<()> {
+        let mut rng = rng_of(self.seed, &rollout.prompt);
+        let (correct, incorrect): (Vec<usize>, Vec<usize>) = {
+            let labels = rollout.labels(BALANCE)?;
+            (0..labels.len()).partition(|&idx| labels[idx])
+        };
+        let n = correct.len().min(incorrect.len());
+        let mut kept = Vec::with_capacity(2 * n);
+        for class in [correct, incorrect] {
+            let chosen = rand::seq::index::sample(&mut rng, class.len(), n);
+            kept.extend(chosen.iter().map(|idx| class[idx]));
+        }
+        kept.sort_unstable();
+        keep_some(&rollout, &kept, out)
+    }
+}
+
+/// Lets the rollout pass with the responses `kept`, if there are any.
+pub(super) fn keep_some(rollout: &Rollout, kept: &[usize], out: &mut Outcome) -> Result<()> {
+    out.remark("responses dropped", (rollout.completions.len() - kept.len()) as u64);
+    if kept.is_empty() {
+        out.remark("problems dropped", 1);
+        return Ok(());
+    }
+    out.keep(rollout.with_completions(kept))
+}

@@ -1,0 +1,92 @@
+//! Deduplication of responses by the overlap of their word n-grams (appendix C.2: 8-grams).
+//!
+//! The overlap of a response is the share of its distinct n-grams of words that occur in responses
+//! kept before it; a response of fewer words counts as one n-gram. A response is dropped where the
+//! overlap reaches the threshold. The paper names the n-grams but neither threshold nor scope; ours
+//! are settings. Responses are compared with those of the same label only: a wrong solution that
+//! departs late from a right one is no repetition, it is the lesson.
+
+use std::collections::HashSet;
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
+
+use serde::{Deserialize, Serialize};
+
+use super::balance::keep_some;
+use super::operation::{Operation, Outcome};
+use super::rollout::Rollout;
+use crate::error::{Error, Result};
+
+/// Which responses a response is compared with.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DedupScope {
+    /// Those of the same record.
+    #[default]
+    Problem,
+    /// All before it in the data set. Remembers a number for each distinct n-gram of the data set.
+    Dataset,
+}
+
+/// Drops responses that repeat earlier ones.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Deduplicate {
+    /// Words in an n-gram, at least 1.
+    pub n: usize,
+    /// The overlap from which on a response is dropped, above 0 and at most 1.
+    pub threshold: f64,
+    /// Which responses are compared.
+    pub scope: DedupScope,
+}
+
+impl Default for Deduplicate {
+    fn default() -> Self {
+        Self { n: 8, threshold: 0.5, scope: DedupScope::Problem }
+    }
+}
+
+impl Deduplicate {
+    pub(super) fn start(&self) -> Result<impl Operation + use<>> {
+        if self.n == 0 {
+            return Err(Error::setting("n", "at least 1", self.n));
+        }
+        if !(self.threshold > 0.0 && self.threshold <= 1.0) {
+            return Err(Error::setting("threshold", "above 0 and at most 1", self.threshold));
+        }
+        Ok(Deduplication { settings: *self, seen: [(); 3].map(|()| HashSet::new()) })
+    }
+}
+
+struct Deduplication {
+    settings: Deduplicate,
+    /// N-grams of the kept responses: incorrect, correct, unlabelled.
+    seen: [HashSet<u64>; 3],
+}
+
+impl Operation for Deduplication {
+    fn apply(&mut self, _number: u64, rollout: Rollout, out: &mut Outcome) -> Result<()> {
+        if self.settings.scope == DedupScope::Problem {
+            self.seen.iter_mut().for_each(HashSet::clear);
+        }
+        let mut kept = Vec::new();
+        for (idx, completion) in rollout.completions.iter().enumerate() {
+            let class = rollout.correctness.as_ref().map_or(2, |labels| usize::from(labels[idx]));
+            let seen = &mut self.seen[class];
+            let grams = n_grams(completion, self.settings.n);
+            let n_seen = grams.intersection(seen).count();
+            if (n_seen as f64) < self.settings.threshold * grams.len() as f64 {
+                seen.extend(grams);
+                kept.push(idx);
+            }
+        }
+        keep_some(&rollout, &kept, out)
+    }
+}
+
+/// The distinct n-grams of words of a text, as numbers; the whole text where it has fewer words.
+fn n_grams(text: &str, n: usize) -> HashSet<u64> {
+    let words: Vec<&str> = text.split_whitespace().collect();
+    // The standard hasher without its per-process keys: the same text, the same numbers.
+    let hasher = BuildHasherDefault::<DefaultHasher>::default();
+    words.windows(n.clamp(1, words.len().max(1))).map(|gram| hasher.hash_one(gram)).collect()
+}

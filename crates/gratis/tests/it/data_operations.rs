@@ -1,0 +1,314 @@
+//! Operations on rollouts: what they keep, that they keep it again, and that they stream.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use gratis::Error;
+use gratis::data::{
+    DataOperation, OnInvalid, OperationReport, PairRule, Rollout, RolloutReader, RolloutWriter,
+    Side, Split, apply, apply_to_file, pairs_of,
+};
+use proptest::prelude::*;
+
+fn operation(text: &str) -> DataOperation {
+    toml::from_str(text).expect("valid settings")
+}
+
+fn run(text: &str, rollouts: &[Rollout]) -> (Vec<Rollout>, OperationReport) {
+    let (kept, mut reports) = apply(&[operation(text)], rollouts.to_vec()).expect("applies");
+    (kept, reports.remove(0))
+}
+
+/// Problem `idx` with one response for each label; each response is eight words of its own.
+fn rollout(idx: usize, labels: &[bool]) -> Rollout {
+    let response =
+        |i: usize| (0..8).map(|word| format!("p{idx}r{i}w{word}")).collect::<Vec<_>>().join(" ");
+    let numbers: Vec<usize> = (0..labels.len()).collect();
+    Rollout {
+        id: Some(idx.to_string()),
+        prompt: format!("Problem {idx}?"),
+        completions: numbers.iter().map(|&i| response(i)).collect(),
+        correctness: Some(labels.to_vec()),
+        extra: [("number".to_owned(), numbers.into())].into_iter().collect(),
+        ..Rollout::default()
+    }
+}
+
+fn many() -> Vec<Rollout> {
+    let labels = |idx: usize| (0..8).map(|i| (idx * 7 + i * i) % 5 < idx % 4).collect::<Vec<_>>();
+    (0..60).map(|idx| rollout(idx, &labels(idx))).collect()
+}
+
+fn ids(rollouts: &[Rollout]) -> BTreeSet<&str> {
+    rollouts.iter().filter_map(|r| r.id.as_deref()).collect()
+}
+
+/// Each record is a part of the one it came from, whose columns still belong together.
+fn assert_parts(kept: &[Rollout], whole: &[Rollout]) {
+    let whole: BTreeMap<_, _> = whole.iter().map(|r| (r.id.clone(), r)).collect();
+    for part in kept {
+        let source = whole[&part.id];
+        let labels = part.correctness.as_ref().expect("labels");
+        for (i, number) in part.extra["number"].as_array().expect("numbers").iter().enumerate() {
+            let idx = number.as_u64().expect("a number") as usize;
+            assert_eq!(part.completions[i], source.completions[idx]);
+            assert_eq!(labels[i], source.correctness.as_ref().expect("labels")[idx]);
+        }
+    }
+}
+
+#[test]
+fn balancing_the_data_set_keeps_as_many_of_either_class() {
+    let (kept, report) = run("name = \"balance_dataset\"\nseed = 3", &many());
+    assert_eq!(report.after.n_correct, report.after.n_incorrect);
+    assert_eq!(report.after.n_correct, report.before.n_correct.min(report.before.n_incorrect));
+    assert_parts(&kept, &many());
+    let dropped = report.remarks["responses dropped"];
+    assert_eq!(report.before.n_responses, report.after.n_responses + dropped);
+    assert_ne!(kept, run("name = \"balance_dataset\"\nseed = 4", &many()).0);
+}
+
+#[test]
+fn balancing_instructions_keeps_as_many_of_either_class_of_each() {
+    let (kept, report) = run("name = \"balance_instructions\"", &many());
+    for part in &kept {
+        let labels = part.correctness.as_ref().expect("labels");
+        assert_eq!(labels.iter().filter(|&&l| l).count() * 2, labels.len());
+    }
+    assert_parts(&kept, &many());
+    assert_eq!(
+        report.before.n_problems,
+        report.after.n_problems + report.remarks["problems dropped"]
+    );
+}
+
+#[test]
+fn smaller_samples_are_part_of_larger_ones() {
+    let shares = [0.25, 0.5, 0.75, 1.0];
+    let samples = shares.map(|share| {
+        run(&format!("name = \"subsample_instructions\"\nshare = {share}\nseed = 1"), &many()).0
+    });
+    assert_eq!(samples.each_ref().map(Vec::len), [15, 30, 45, 60]);
+    for pair in samples.windows(2) {
+        assert!(ids(&pair[0]).is_subset(&ids(&pair[1])));
+    }
+    let responses = [1, 2, 4, 8]
+        .map(|n| run(&format!("name = \"subsample_responses\"\nn = {n}\nseed = 1"), &many()).0);
+    for pair in responses.windows(2) {
+        for (small, large) in pair[0].iter().zip(&pair[1]) {
+            assert!(small.completions.iter().all(|c| large.completions.contains(c)));
+        }
+        assert_parts(&pair[0], &many());
+    }
+    assert!(responses[0].iter().all(|r| r.completions.len() == 1));
+    assert_eq!(responses[3], many());
+    let first = |r: &Rollout| r.completions[0] == many()[0].completions[0];
+    assert!(!responses[0].iter().all(first), "the choice is not always the first response");
+}
+
+#[test]
+fn repetitions_are_dropped_within_their_label() {
+    let words = |range: std::ops::Range<usize>| {
+        range.map(|w| format!("w{w}")).collect::<Vec<_>>().join(" ")
+    };
+    let rollout = Rollout {
+        // 20 words; the same; its first half and new ones; a departure at the last word.
+        completions: vec![
+            words(0..20),
+            words(0..20),
+            format!("{} {}", words(0..10), words(100..110)),
+            format!("{} {}", words(0..19), "no"),
+            format!("{} {}", words(0..19), "yes"),
+        ],
+        correctness: Some(vec![true, true, true, false, true]),
+        ..rollout(0, &[true; 5])
+    };
+    let dedup = |settings: &str| {
+        let kept =
+            run(&format!("name = \"deduplicate\"\n{settings}"), std::slice::from_ref(&rollout)).0;
+        let numbers = kept[0].extra["number"].as_array().expect("numbers").clone();
+        numbers.iter().map(|n| n.as_u64().expect("a number")).collect::<Vec<_>>()
+    };
+    assert_eq!(dedup(""), [0, 2, 3]);
+    assert_eq!(dedup("threshold = 1.0"), [0, 2, 3, 4]);
+    assert_eq!(dedup("threshold = 0.2"), [0, 3]);
+
+    let twice = vec![rollout.clone(), Rollout { id: Some("1".into()), ..rollout.clone() }];
+    assert_eq!(run("name = \"deduplicate\"", &twice).0.len(), 2);
+    assert_eq!(run("name = \"deduplicate\"\nscope = \"dataset\"", &twice).0.len(), 1);
+}
+
+#[test]
+fn pairs_are_of_one_prompt_and_the_correct_response_comes_first() {
+    let labels = [true, false, true, false, false];
+    let all = PairRule::All.pairs(&labels, "p", 0);
+    assert_eq!(all, [(0, 1), (0, 3), (0, 4), (2, 1), (2, 3), (2, 4)]);
+    let some = PairRule::PerPrompt { n: 4 }.pairs(&labels, "p", 0);
+    assert_eq!(some.len(), 4);
+    assert!(some.iter().all(|pair| all.contains(pair)));
+    assert_eq!(some, PairRule::PerPrompt { n: 4 }.pairs(&labels, "p", 0));
+    assert_eq!(PairRule::PerPrompt { n: 9 }.pairs(&labels, "p", 0), all);
+    assert_eq!(PairRule::All.pairs(&[true, true], "p", 0), []);
+    let seeds: BTreeSet<_> =
+        (0..20).flat_map(|seed| PairRule::PerPrompt { n: 1 }.pairs(&labels, "p", seed)).collect();
+    assert!(seeds.len() > 3, "{seeds:?}");
+
+    let (kept, report) = run("name = \"make_pairs\"\nrule = \"all\"", &many());
+    assert!(kept.iter().all(|pair| pair.correctness.as_deref() == Some(&[true, false])));
+    assert_parts(&kept, &many());
+    let pairs = pairs_of(&many(), PairRule::All, 0).expect("both classes");
+    assert_eq!(kept.len(), pairs.iter().map(Vec::len).sum::<usize>());
+    let n_empty = pairs.iter().filter(|pairs| pairs.is_empty()).count() as u64;
+    assert_eq!(report.remarks["problems of one class dropped"], n_empty);
+}
+
+#[test]
+fn a_split_never_leaks_and_meets_its_share() {
+    let split = Split { share: 0.3, seed: 5 };
+    let prompts: Vec<String> = (0..4000).map(|i| format!("Problem {i}?")).collect();
+    let n_first = prompts.iter().filter(|p| split.side(p) == Side::First).count();
+    assert!((1100..1300).contains(&n_first), "{n_first} of 4000 at a share of 0.3");
+    assert_eq!(split.side("a b"), split.side(" a\n b "), "white space tells no prompts apart");
+
+    let doubled: Vec<Rollout> = many().into_iter().flat_map(|r| [r.clone(), r]).collect();
+    let side = |side: &str| {
+        let text = format!("name = \"keep_side\"\nside = \"{side}\"\nshare = 0.5");
+        run(&text, &doubled).0
+    };
+    let (first, second) = (side("first"), side("second"));
+    assert_eq!(first.len() + second.len(), doubled.len());
+    assert!(ids(&first).is_disjoint(&ids(&second)));
+    assert!(first.len() > 20 && second.len() > 20);
+}
+
+fn write(path: &Path, rollouts: &[Rollout]) {
+    let mut writer = RolloutWriter::create(path).expect("a writable folder");
+    rollouts.iter().for_each(|rollout| writer.write(rollout).expect("written"));
+    writer.finish().expect("finished");
+}
+
+fn read(path: &Path) -> Vec<Rollout> {
+    let reader = RolloutReader::open(path, OnInvalid::Stop).expect("opens");
+    reader.collect::<Result<_, _>>().expect("valid")
+}
+
+#[test]
+fn other_files_are_mixed_in_and_replace_responses() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("other.jsonl");
+    let mut others: Vec<Rollout> = many();
+    others.truncate(40);
+    for other in &mut others {
+        other.completions.iter_mut().for_each(|c| c.insert_str(0, "other "));
+        other.extra.clear();
+    }
+    write(&path, &others);
+    let settings = |name: &str, more: &str| format!("name = \"{name}\"\npath = {path:?}\n{more}");
+
+    let (mixed, report) = run(&settings("mix", ""), &many());
+    assert_eq!((&mixed[..60], &mixed[60..]), (&many()[..], &others[..]));
+    assert_eq!(report.remarks["problems mixed in"], 40);
+    let (mixed, _) = run(&settings("mix", "take = \"one_pair\""), &many());
+    assert!(mixed.len() < 100);
+    assert!(mixed[60..].iter().all(|r| r.correctness.as_deref() == Some(&[true, false])));
+
+    let (replaced, report) = run(&settings("replace_responses", "n = 4"), &many());
+    for (idx, (after, before)) in replaced.iter().zip(&many()).enumerate() {
+        let n_other = after.completions.iter().filter(|c| c.starts_with("other ")).count();
+        assert_eq!(n_other, if idx < 40 { 4 } else { 0 });
+        assert_eq!(after.completions.len(), before.completions.len());
+        let label_of = |completion: &str| {
+            let number = before.completions.iter().position(|c| completion.ends_with(c.as_str()));
+            before.correctness.as_ref().expect("labels")[number.expect("known")]
+        };
+        let labels: Vec<bool> = after.completions.iter().map(|c| label_of(c)).collect();
+        assert_eq!(after.correctness.as_deref(), Some(&labels[..]));
+    }
+    assert_eq!(report.remarks["responses replaced"], 160);
+    assert_eq!(report.remarks["problems without enough responses to exchange"], 20);
+}
+
+#[test]
+fn files_and_memory_give_the_same() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = |name: &str| folder.path().join(name);
+    write(&path("in.parquet"), &many());
+    let operations = [
+        operation("name = \"subsample_instructions\"\nshare = 0.5\nseed = 2"),
+        operation("name = \"balance_dataset\"\nseed = 2"),
+        operation("name = \"subsample_responses\"\nn = 2\nseed = 2"),
+    ];
+    let (in_memory, reports) = apply(&operations, many()).expect("applies");
+    for name in ["out.jsonl", "out.jsonl.zst", "out.parquet"] {
+        let report = apply_to_file(&operations, &path("in.parquet"), OnInvalid::Stop, &path(name))
+            .expect("applies");
+        assert_eq!(read(&path(name)), in_memory, "{name}");
+        assert_eq!(report.operations, reports);
+        assert_eq!(report.n_skipped, 0);
+    }
+    apply_to_file(&[], &path("out.jsonl"), OnInvalid::Stop, &path("copy.parquet"))
+        .expect("converts");
+    assert_eq!(read(&path("copy.parquet")), in_memory);
+    assert_eq!(std::fs::read_dir(&folder).expect("a folder").count(), 5, "no temporary file left");
+}
+
+#[test]
+fn skipped_lines_are_counted_once_though_the_file_is_read_twice() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("in.jsonl");
+    write(&path, &many());
+    let text = std::fs::read_to_string(&path).expect("read");
+    std::fs::write(&path, format!("{{}}\n{text}[]\n")).expect("written");
+    let operations = [operation("name = \"balance_dataset\"")];
+    let out = folder.path().join("out.jsonl");
+    let report = apply_to_file(&operations, &path, OnInvalid::Skip, &out).expect("applies");
+    assert_eq!(report.n_skipped, 2);
+    assert!(apply_to_file(&operations, &path, OnInvalid::Stop, &out).is_err());
+}
+
+#[test]
+fn bad_input_says_what_is_missing() {
+    let error = |text: &str, rollouts: &[Rollout]| {
+        apply(&[operation(text)], rollouts.to_vec()).expect_err(text)
+    };
+    let ungraded = [Rollout { correctness: None, ..rollout(4, &[true, false]) }];
+    let one_class = [rollout(0, &[true, true]), rollout(1, &[true])];
+    let unpaired = [rollout(0, &[true, true]), rollout(1, &[false])];
+    for text in ["name = \"balance_dataset\"", "name = \"make_pairs\"\nrule = \"all\""] {
+        let message = error(text, &ungraded).to_string();
+        assert!(message.contains("needs `correctness`, which problem `4` has not"), "{message}");
+        let error = error(text, &one_class);
+        assert!(matches!(error, Error::OneClass { n_correct: 3, n_incorrect: 0, .. }), "{error}");
+        assert!(error.hint().is_some());
+    }
+    let pairs = error("name = \"make_pairs\"\nrule = \"all\"", &unpaired).to_string();
+    assert!(pairs.contains("2 correct and 1 incorrect"), "{pairs}");
+    for (text, field) in [
+        ("name = \"subsample_instructions\"\nshare = 0.0", "share"),
+        ("name = \"subsample_responses\"\nn = 0", "n"),
+        ("name = \"keep_side\"\nside = \"first\"\nshare = 1.0", "share"),
+        ("name = \"deduplicate\"\nthreshold = 2.0", "threshold"),
+    ] {
+        let message = error(text, &many()).to_string();
+        assert!(message.contains(&format!("`{field}` should be")), "{message}");
+    }
+    let unknown = toml::from_str::<DataOperation>("name = \"balance_dataset\"\nsede = 1");
+    assert!(unknown.is_err(), "unknown settings are errors");
+}
+
+proptest! {
+    #[test]
+    fn choices_do_not_depend_on_the_order_of_the_file(seed in 0_u64..1000) {
+        let backwards: Vec<Rollout> = many().into_iter().rev().collect();
+        for text in [
+            format!("name = \"subsample_instructions\"\nshare = 0.4\nseed = {seed}"),
+            format!("name = \"subsample_responses\"\nn = 3\nseed = {seed}"),
+            format!("name = \"balance_instructions\"\nseed = {seed}"),
+            format!("name = \"keep_side\"\nside = \"second\"\nshare = 0.4\nseed = {seed}"),
+        ] {
+            let mut reversed = run(&text, &backwards).0;
+            reversed.reverse();
+            prop_assert_eq!(run(&text, &many()).0, reversed);
+        }
+    }
+}
