@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::operation::{Operation, Outcome};
+use super::operation::{Operation, Outcome, Start};
 use super::rollout::Rollout;
 use super::seeding::{rank_of, rng_of, threshold_of};
 use crate::error::{Error, Result};
@@ -16,9 +16,13 @@ pub struct BalanceDataset {
     pub seed: u64,
 }
 
-impl BalanceDataset {
-    pub(super) fn start(&self) -> Result<impl Operation + use<>> {
-        Ok(DatasetBalance { seed: self.seed, ranks: [Vec::new(), Vec::new()], limits: [None; 2] })
+impl Start for BalanceDataset {
+    fn start(&self) -> Result<Box<dyn Operation>> {
+        Ok(Box::new(DatasetBalance {
+            seed: self.seed,
+            ranks: [Vec::new(), Vec::new()],
+            limits: [None; 2],
+        }))
     }
 }
 
@@ -84,9 +88,9 @@ pub struct BalanceInstructions {
     pub seed: u64,
 }
 
-impl BalanceInstructions {
-    pub(super) fn start(&self) -> Result<impl Operation + use<>> {
-        Ok(InstructionBalance { seed: self.seed })
+impl Start for BalanceInstructions {
+    fn start(&self) -> Result<Box<dyn Operation>> {
+        Ok(Box::new(InstructionBalance { seed: self.seed }))
     }
 }
 

@@ -12,7 +12,7 @@ use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use serde::{Deserialize, Serialize};
 
 use super::balance::keep_some;
-use super::operation::{Operation, Outcome};
+use super::operation::{Operation, Outcome, Start};
 use super::rollout::Rollout;
 use crate::error::{Error, Result};
 
@@ -45,15 +45,15 @@ impl Default for Deduplicate {
     }
 }
 
-impl Deduplicate {
-    pub(super) fn start(&self) -> Result<impl Operation + use<>> {
+impl Start for Deduplicate {
+    fn start(&self) -> Result<Box<dyn Operation>> {
         if self.n == 0 {
             return Err(Error::setting("n", "at least 1", self.n));
         }
         if !(self.threshold > 0.0 && self.threshold <= 1.0) {
             return Err(Error::setting("threshold", "above 0 and at most 1", self.threshold));
         }
-        Ok(Deduplication { settings: *self, seen: [(); 3].map(|()| HashSet::new()) })
+        Ok(Box::new(Deduplication { settings: *self, seen: [(); 3].map(|()| HashSet::new()) }))
     }
 }
 

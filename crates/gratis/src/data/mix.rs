@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::file::RolloutReader;
-use super::operation::{Operation, Outcome};
+use super::operation::{Operation, Outcome, Start};
 use super::pairs::PairRule;
 use super::record::OnInvalid;
 use super::rollout::Rollout;
@@ -36,9 +36,9 @@ pub struct Mix {
     pub seed: u64,
 }
 
-impl Mix {
-    pub(super) fn start(&self) -> Result<impl Operation + use<>> {
-        Ok(Mixing { settings: self.clone() })
+impl Start for Mix {
+    fn start(&self) -> Result<Box<dyn Operation>> {
+        Ok(Box::new(Mixing { settings: self.clone() }))
     }
 }
 

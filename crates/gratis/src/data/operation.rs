@@ -22,6 +22,12 @@ use super::split::KeepSide;
 use super::subsample::{SubsampleInstructions, SubsampleResponses};
 use crate::error::{Error, Result};
 
+/// The settings of an operation.
+pub(super) trait Start {
+    /// Checks the settings and sets the operation to work.
+    fn start(&self) -> Result<Box<dyn Operation>>;
+}
+
 /// An operation at work.
 pub(super) trait Operation {
     /// Whether it must see all rollouts before it can decide on the first.
@@ -65,7 +71,7 @@ macro_rules! operations {
         impl DataOperation {
             fn start(&self) -> Result<Box<dyn Operation>> {
                 match self {
-                    $(Self::$variant(settings) => Ok(Box::new(settings.start()?)),)*
+                    $(Self::$variant(settings) => settings.start(),)*
                 }
             }
         }

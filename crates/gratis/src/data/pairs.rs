@@ -3,7 +3,7 @@
 use rand::seq::index;
 use serde::{Deserialize, Serialize};
 
-use super::operation::{Counts, Operation, Outcome};
+use super::operation::{Counts, Operation, Outcome, Start};
 use super::rollout::Rollout;
 use super::seeding::rng_of;
 use crate::error::{Error, Result};
@@ -80,12 +80,12 @@ pub struct MakePairs {
     pub seed: u64,
 }
 
-impl MakePairs {
-    pub(super) fn start(&self) -> Result<impl Operation + use<>> {
+impl Start for MakePairs {
+    fn start(&self) -> Result<Box<dyn Operation>> {
         if self.rule == (PairRule::PerPrompt { n: 0 }) {
             return Err(Error::setting("n", "at least 1", 0));
         }
-        Ok(Pairing { settings: *self, seen: Counts::default(), n_pairs: 0 })
+        Ok(Box::new(Pairing { settings: *self, seen: Counts::default(), n_pairs: 0 }))
     }
 }
 

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::file::RolloutReader;
-use super::operation::{Operation, Outcome};
+use super::operation::{Operation, Outcome, Start};
 use super::record::OnInvalid;
 use super::rollout::Rollout;
 use super::seeding::rng_of;
@@ -29,8 +29,8 @@ pub struct ReplaceResponses {
     pub seed: u64,
 }
 
-impl ReplaceResponses {
-    pub(super) fn start(&self) -> Result<impl Operation + use<>> {
+impl Start for ReplaceResponses {
+    fn start(&self) -> Result<Box<dyn Operation>> {
         if self.n == 0 {
             return Err(Error::setting("n", "at least 1", self.n));
         }
@@ -39,7 +39,7 @@ impl ReplaceResponses {
             let other = other?;
             others.insert(other.prompt.clone(), other);
         }
-        Ok(Replacement { n: self.n, seed: self.seed, others })
+        Ok(Box::new(Replacement { n: self.n, seed: self.seed, others }))
     }
 }
 

@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::operation::{Operation, Outcome};
+use super::operation::{Operation, Outcome, Start};
 use super::rollout::Rollout;
 use super::seeding::rank_of;
 use crate::error::{Error, Result};
@@ -65,11 +65,11 @@ pub struct KeepSide {
     pub seed: u64,
 }
 
-impl KeepSide {
-    pub(super) fn start(&self) -> Result<impl Operation + use<>> {
+impl Start for KeepSide {
+    fn start(&self) -> Result<Box<dyn Operation>> {
         let split = Split { share: self.share, seed: self.seed };
         split.validate()?;
-        Ok(SideFilter { side: self.side, split })
+        Ok(Box::new(SideFilter { side: self.side, split }))
     }
 }
 

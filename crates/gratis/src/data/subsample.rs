@@ -5,7 +5,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::balance::keep_some;
-use super::operation::{Operation, Outcome};
+use super::operation::{Operation, Outcome, Start};
 use super::rollout::Rollout;
 use super::seeding::{rank_of, threshold_of};
 use crate::error::{Error, Result};
@@ -22,12 +22,12 @@ pub struct SubsampleInstructions {
     pub seed: u64,
 }
 
-impl SubsampleInstructions {
-    pub(super) fn start(&self) -> Result<impl Operation + use<>> {
+impl Start for SubsampleInstructions {
+    fn start(&self) -> Result<Box<dyn Operation>> {
         if !(self.share > 0.0 && self.share <= 1.0) {
             return Err(Error::setting("share", "above 0 and at most 1", self.share));
         }
-        Ok(InstructionSample { settings: *self, ranks: Vec::new(), limit: None })
+        Ok(Box::new(InstructionSample { settings: *self, ranks: Vec::new(), limit: None }))
     }
 }
 
@@ -78,12 +78,12 @@ pub struct SubsampleResponses {
     pub seed: u64,
 }
 
-impl SubsampleResponses {
-    pub(super) fn start(&self) -> Result<impl Operation + use<>> {
+impl Start for SubsampleResponses {
+    fn start(&self) -> Result<Box<dyn Operation>> {
         if self.n == 0 {
             return Err(Error::setting("n", "at least 1", self.n));
         }
-        Ok(ResponseSample { settings: *self })
+        Ok(Box::new(ResponseSample { settings: *self }))
     }
 }
 

@@ -183,7 +183,9 @@ fn a_split_never_leaks_and_meets_its_share() {
 
 fn write(path: &Path, rollouts: &[Rollout]) {
     let mut writer = RolloutWriter::create(path).expect("a writable folder");
-    rollouts.iter().for_each(|rollout| writer.write(rollout).expect("written"));
+    for rollout in rollouts {
+        writer.write(rollout).expect("written");
+    }
     writer.finish().expect("finished");
 }
 
