@@ -30,11 +30,11 @@ stage() {
 
 mkdir -p "$out"
 stage prepare python3 "$here/prepare.py" "$data" "$out"
-[ -d "$out/fresh" ] || stage init "$GRATIS" init --preset small --vocab 2048 --context-length 1024 \
+[ -d "$out/fresh" ] || stage init "$GRATIS" init --preset mini --vocab 2048 --context-length 1024 \
     --train-tokenizer "$out/corpus.jsonl" "$out/fresh"
 stage pretrain "$GRATIS" pretrain --model "$out/fresh" --data "$out/corpus.jsonl" \
     --run "$out/base" --resume --loss-on all \
-    --epochs 3 --batch-size 32 --learning-rate 2e-3 --warmup 0.05 --beta2 0.98
+    --epochs 1 --batch-size 8 --learning-rate 2e-3 --warmup 0.05 --beta2 0.98
 stage train "$GRATIS" train --model "$out/base/model" --data "$out/train.jsonl" \
     --validation "$out/validation.jsonl" --run "$out/prm" --resume --step-split sentences \
     --skip-invalid --epochs 1 --batch-size 64 --learning-rate 3e-4 --objective ce --beta 0.05

@@ -27,6 +27,7 @@ Examples:
 Presets (width, layers, heads, feed-forward; a tied head):
   nano   64, 2, 4, 160
   tiny   128, 4, 4, 384
+  mini   192, 5, 6, 512
   small  256, 6, 4, 688
   base   512, 8, 8, 1376")]
 pub(crate) struct InitArgs {
@@ -57,6 +58,7 @@ pub(crate) struct InitArgs {
 enum Preset {
     Nano,
     Tiny,
+    Mini,
     Small,
     Base,
 }
@@ -67,6 +69,7 @@ impl Preset {
         match self {
             Self::Nano => (64, 2, 4, 160),
             Self::Tiny => (128, 4, 4, 384),
+            Self::Mini => (192, 5, 6, 512),
             Self::Small => (256, 6, 4, 688),
             Self::Base => (512, 8, 8, 1376),
         }
