@@ -9,6 +9,7 @@ mod failure;
 mod model;
 mod output;
 mod progress;
+mod usage;
 
 use std::process::ExitCode;
 
@@ -69,6 +70,7 @@ fn default_threads() -> usize {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Demo(commands::demo::DemoArgs),
     Init(commands::init::InitArgs),
     Pretrain(commands::pretrain::PretrainArgs),
     Rollout(commands::rollout::RolloutArgs),
@@ -99,6 +101,7 @@ fn run(cli: Cli, matches: &ArgMatches) -> anyhow::Result<()> {
     // The flags of the command itself, to tell those given from defaults.
     let given = matches.subcommand().map_or(matches, |(_, given)| given);
     match cli.command {
+        Command::Demo(args) => commands::demo::run(&args, &common),
         Command::Init(args) => commands::init::run(&args),
         Command::Pretrain(args) => commands::pretrain::run(args, given, &common),
         Command::Rollout(args) => commands::rollout::run(&args, &common),

@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use gratis::{Figure, Observer};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tracing::{debug, info};
 use tracing_subscriber::EnvFilter;
 
-use crate::Common;
+use crate::{Common, usage};
 
 /// How much is said on stderr.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,7 +45,20 @@ pub(crate) struct Progress {
     bar: ProgressBar,
     stage: String,
     started: Instant,
+    cpu_at_start: Option<f64>,
     amounts: BTreeMap<&'static str, u64>,
+    stages: Vec<StageTime>,
+}
+
+/// How long a stage took.
+#[derive(Debug, Clone)]
+pub(crate) struct StageTime {
+    /// Its name.
+    pub(crate) name: String,
+    /// Time on the clock.
+    pub(crate) wall: Duration,
+    /// Processor time, where the system tells.
+    pub(crate) cpu_seconds: Option<f64>,
 }
 
 impl Progress {
@@ -67,6 +80,13 @@ impl Progress {
         let name = std::mem::take(&mut self.stage);
         let wall = self.started.elapsed();
         info!("{name}: {:.1} s{}", wall.as_secs_f64(), self.rates());
+        let cpu_seconds = usage::cpu_seconds().zip(self.cpu_at_start).map(|(now, then)| now - then);
+        self.stages.push(StageTime { name, wall, cpu_seconds });
+    }
+
+    /// The stages that have ended.
+    pub(crate) fn stages(&self) -> &[StageTime] {
+        &self.stages
     }
 
     fn rates(&self) -> String {
@@ -82,6 +102,7 @@ impl Observer for Progress {
         self.finish();
         name.clone_into(&mut self.stage);
         self.started = Instant::now();
+        self.cpu_at_start = usage::cpu_seconds();
         self.amounts.clear();
         self.bar.reset();
         let template = if let Some(total) = total {

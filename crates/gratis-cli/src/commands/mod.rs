@@ -1,5 +1,6 @@
 //! One file a command.
 
+pub(crate) mod demo;
 pub(crate) mod grade;
 pub(crate) mod init;
 pub(crate) mod pretrain;

@@ -10,7 +10,6 @@ use gratis::encoding::problem_name;
 use gratis::evaluation::{
     BestOfNSettings, BestOfNTable, Bootstrap, GeneratorCandidates, ScoredProblem, Selector,
 };
-use gratis::reward::Rewards;
 use gratis::rollout::SAMPLING;
 use gratis::selection::{Aggregation, Method, Subsets, VoteWeight, best_of_n};
 use serde_json::json;
@@ -185,10 +184,11 @@ fn print_table(args: &SelectArgs, rollouts: &[Rollout], scores: &[Score]) -> Res
         subsets,
         bootstrap: Bootstrap { seed: args.seed, ..Bootstrap::default() },
     };
-    let problems = rollouts.iter().zip(scores).map(|(rollout, scores)| problem(rollout, scores));
+    let problems =
+        rollouts.iter().zip(scores).map(|(rollout, score)| ScoredProblem::new(rollout, score));
     let generator = GeneratorCandidates {
         name: args.rollouts.display().to_string(),
-        problems: problems.collect(),
+        problems: problems.collect::<gratis::Result<_>>()?,
     };
     let table = BestOfNTable::new(settings, &[generator])?;
     let sampling = rollouts[0].extra.get(SAMPLING).cloned().unwrap_or(json!("not recorded"));
@@ -225,27 +225,6 @@ fn print_table(args: &SelectArgs, rollouts: &[Rollout], scores: &[Score]) -> Res
         table.settings.bootstrap.n_resamples,
         table.settings.bootstrap.seed,
     ))
-}
-
-fn problem(rollout: &Rollout, scores: &Score) -> ScoredProblem {
-    let answers: Vec<String> = rollout
-        .completions
-        .iter()
-        .enumerate()
-        // A completion without an answer stands alone.
-        .map(|(idx, text)| gratis_grading::extract(text).answer.unwrap_or(format!("none {idx}")))
-        .collect();
-    let rewards = |score: &CompletionScore| Rewards {
-        tokens: Vec::new(),
-        steps: score.steps.clone(),
-        q_values: score.q_values.clone(),
-        outcome: score.outcome,
-    };
-    ScoredProblem {
-        answers: gratis_grading::classes(&answers),
-        correct: rollout.correctness.clone().unwrap_or_default(),
-        rewards: scores.scores.iter().map(rewards).collect(),
-    }
 }
 
 fn name_of(selector: Selector) -> String {

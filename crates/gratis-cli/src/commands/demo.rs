@@ -1,0 +1,167 @@
+//! `gratis demo`: the whole story in the tiny world, in a few minutes.
+
+use std::fmt::Write as _;
+use std::io::IsTerminal;
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::Args;
+use gratis::experiment::demo::{self, DemoResult, DemoSettings, StageTime};
+use gratis::report::Colours;
+use serde_json::json;
+use tracing::info;
+
+use crate::Common;
+use crate::output;
+use crate::progress::Progress;
+use crate::usage;
+
+/// Train a world of small models and let an implicit process reward model judge it.
+///
+/// A base model and three generators learn to solve small problems; the reward model learns from
+/// nothing but whether the final answers of rollouts were right, and then picks the best of N and
+/// points at wrong steps. Models, data and `report.html` are written into the output folder.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  gratis demo
+  gratis demo --seed 1 --output demo-1
+  gratis demo --json | jq .best_of_n.rows")]
+pub(crate) struct DemoArgs {
+    /// Folder for models, data and `report.html`.
+    #[arg(short, long, default_value = "gratis-demo", value_name = "FOLDER")]
+    output: PathBuf,
+    /// Seed of everything.
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Print the result as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn run(args: &DemoArgs, common: &Common) -> Result<()> {
+    let settings =
+        DemoSettings { seed: args.seed, n_threads: common.threads, ..DemoSettings::default() };
+    let mut progress = Progress::new(common);
+    let mut result = demo::run(&settings, &args.output, &mut progress)?;
+    progress.finish();
+    let seconds = |stage: &crate::progress::StageTime| StageTime {
+        name: stage.name.clone(),
+        wall_seconds: stage.wall.as_secs_f64(),
+        cpu_seconds: stage.cpu_seconds,
+    };
+    result.stages = progress.stages().iter().map(seconds).collect();
+    let report = args.output.join("report.html");
+    gratis_engine::atomic::write(&report, demo::page(&result).render().as_bytes())?;
+    if args.json {
+        output::print_json(&json!(result))?;
+    } else {
+        output::print(&story(&result))?;
+    }
+    info!("the report is in `{}`", report.display());
+    Ok(())
+}
+
+fn story(result: &DemoResult) -> String {
+    let settings = &result.settings;
+    let mut text = format!(
+        "Base model: {} parameters, {} steps; it gives the right solution of a new problem a \
+         probability of {:.3}.\n",
+        result.n_parameters, result.base.n_steps, result.base_solves
+    );
+    for generator in &result.generators {
+        let _ = writeln!(
+            text,
+            "Generator {}: pass@1 {:.1} % over {} candidates.",
+            generator.strength.name(),
+            100.0 * generator.pass_at_1,
+            generator.n_candidates
+        );
+    }
+    let verdicts = &result.rollouts.verdicts;
+    let _ = writeln!(
+        text,
+        "Reward model: {} steps of {} (beta {}) on {} graded rollouts of the medium generator, {} \
+         of them correct.\n",
+        result.reward_model.n_steps,
+        "cross-entropy",
+        settings.beta,
+        verdicts.n(),
+        verdicts.correct
+    );
+    text += &best_of_n(result);
+    text += &first_errors(result);
+    for example in &result.examples {
+        let colours = if std::io::stdout().is_terminal() { Colours::Ansi } else { Colours::None };
+        let view = example.view(result.first_error_validation.threshold, result.colour_scale());
+        let _ = writeln!(text, "\n{}:\n{}", example.caption, view.to_terminal(colours));
+    }
+    text += &stages(result);
+    text
+}
+
+/// One row a way to select, one column a generator and N.
+fn best_of_n(result: &DemoResult) -> String {
+    let settings = &result.settings;
+    let table = &result.best_of_n;
+    let mut header = vec!["correct, %".to_owned()];
+    if let Some(row) = table.rows.first() {
+        header.extend(row.cells.iter().map(|cell| format!("{} {}", cell.generator, cell.n)));
+    }
+    header.push("average".to_owned());
+    let rows: Vec<Vec<String>> = result
+        .rows()
+        .map(|(name, row)| {
+            let mut cells = vec![name];
+            cells.extend(row.cells.iter().map(|cell| format!("{:.1}", 100.0 * cell.accuracy.mean)));
+            let average = &row.average;
+            let half = 50.0 * (average.high - average.low);
+            cells.push(format!("{:.1} ± {half:.1}", 100.0 * average.mean));
+            cells
+        })
+        .collect();
+    let header: Vec<&str> = header.iter().map(String::as_str).collect();
+    format!(
+        "{}{} problems; the first N of {} candidates, drawn at temperature {}; a candidate's score \
+         is its lowest step reward unless said otherwise; ties to the first; no threshold; seed \
+         {}; ± half of a {:.0} % bootstrap interval over problems.\n",
+        output::table(&header, &rows),
+        table.n_problems,
+        settings.test.n_samples,
+        settings.test.temperature,
+        settings.seed,
+        100.0 * table.settings.bootstrap.confidence,
+    )
+}
+
+fn first_errors(result: &DemoResult) -> String {
+    let scores = result.generators.iter().map(|generator| {
+        format!("{} {:.1}", generator.strength.name(), 100.0 * generator.first_error.f1)
+    });
+    format!(
+        "\nFirst wrong step, F1: {}. A step is called wrong below a reward of {:.3}, tuned on {} \
+         problems of their own.\n",
+        scores.collect::<Vec<_>>().join(", "),
+        result.first_error_validation.threshold,
+        result.settings.validation.n_problems,
+    )
+}
+
+fn stages(result: &DemoResult) -> String {
+    let seconds = |value: f64| format!("{value:.1}");
+    let rows: Vec<Vec<String>> = result
+        .stages
+        .iter()
+        .map(|stage| {
+            let cpu = stage.cpu_seconds.map_or("-".to_owned(), seconds);
+            vec![stage.name.clone(), seconds(stage.wall_seconds), cpu]
+        })
+        .collect();
+    let wall: f64 = result.stages.iter().map(|stage| stage.wall_seconds).sum();
+    let memory = usage::peak_memory_mib().map_or(String::new(), |mib| format!(", {mib:.0} MiB"));
+    format!(
+        "{}{wall:.0} s in all on {} threads{memory} at most.\n",
+        output::table(&["stage", "seconds", "of processors"], &rows),
+        result.settings.n_threads
+    )
+}

@@ -1,0 +1,28 @@
+//! What the process has used so far, where the system tells: processor time and memory.
+
+/// Seconds of processor time of all threads; known on Linux.
+pub(crate) fn cpu_seconds() -> Option<f64> {
+    // Fields 14 and 15 of the line, in hundredths of a second; the name before may hold spaces.
+    let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
+    let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
+    let mut ticks = || fields.next()?.parse::<f64>().ok();
+    Some((ticks()? + ticks()?) / 100.0)
+}
+
+/// Largest resident memory so far, in MiB; known on Linux.
+pub(crate) fn peak_memory_mib() -> Option<f64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    Some(line.trim().strip_suffix("kB")?.trim().parse::<f64>().ok()? / 1024.0)
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn linux_tells_time_and_memory() {
+        assert!(cpu_seconds().is_some_and(|seconds| (0.0..1e6).contains(&seconds)));
+        assert!(peak_memory_mib().is_some_and(|mib| (1.0..1e6).contains(&mib)));
+    }
+}
