@@ -108,6 +108,18 @@ pub enum Error {
         /// The first problems of the batch.
         problems: String,
     },
+    /// A training that goes on until a measure reaches its target ran out of steps.
+    #[error("{what} is {reached:.3} after {n_steps} steps, short of {target}")]
+    TargetNotReached {
+        /// What is measured.
+        what: &'static str,
+        /// What it should have reached.
+        target: f64,
+        /// What it did reach.
+        reached: f64,
+        /// Optimizer steps taken.
+        n_steps: u64,
+    },
     /// The folder of a new run holds a run already.
     #[error("`{path}` holds a run already")]
     RunExists {
@@ -151,6 +163,9 @@ impl Error {
                 "lower the learning rate, or look at these problems; the checkpoints before this \
                  step are whole",
             ),
+            Self::TargetNotReached { .. } => {
+                Some("allow more steps, or try another seed or learning rate")
+            }
             Self::RunExists { .. } => Some("go on with it (`--resume`), or name another folder"),
             Self::RunDiffers { .. } => {
                 Some("give what the run was started with, or name another folder")

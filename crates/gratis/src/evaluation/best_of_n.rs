@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::bootstrap::{Bootstrap, Interval};
+use crate::data::{CompletionScore, Rollout, Score};
 use crate::error::{Error, Result};
 use crate::reward::Rewards;
 use crate::selection::{self, Aggregation, Candidates, Method, Subsets};
@@ -17,6 +18,41 @@ pub struct ScoredProblem {
     pub correct: Vec<bool>,
     /// Rewards of each candidate: `[n_candidates]`.
     pub rewards: Vec<Rewards>,
+}
+
+impl ScoredProblem {
+    /// From a labelled rollout and its scores. Completions with equivalent final answers share a
+    /// class; one without an answer stands alone.
+    ///
+    /// # Errors
+    /// [`Error::NoCorrectness`] if the rollout was not graded; [`Error::InvalidSetting`] if there is
+    /// not one score a completion.
+    pub fn new(rollout: &Rollout, score: &Score) -> Result<Self> {
+        let (n_scores, n_completions) = (score.scores.len(), rollout.completions.len());
+        if n_scores != n_completions {
+            let expected = format!("one for each of {n_completions} completions of `{}`", score.id);
+            return Err(Error::setting("scores", expected, n_scores));
+        }
+        let answers: Vec<String> = rollout
+            .completions
+            .iter()
+            .enumerate()
+            .map(|(idx, text)| {
+                gratis_grading::extract(text).answer.unwrap_or(format!("none {idx}"))
+            })
+            .collect();
+        let rewards = |score: &CompletionScore| Rewards {
+            tokens: Vec::new(),
+            steps: score.steps.clone(),
+            q_values: score.q_values.clone(),
+            outcome: score.outcome,
+        };
+        Ok(Self {
+            answers: gratis_grading::classes(&answers),
+            correct: rollout.labels("best-of-N")?.to_vec(),
+            rewards: score.scores.iter().map(rewards).collect(),
+        })
+    }
 }
 
 /// All problems as one generator answered them.
@@ -215,6 +251,29 @@ mod tests {
         assert_eq!(means, [0.5, 0.5, 1.0, 1.0, 0.0]);
         assert_eq!(table.row(BEST).expect("a row").gain.mean, 0.5);
         assert_eq!(table.rows[0].gain, Interval { mean: 0.0, low: 0.0, high: 0.0 });
+    }
+
+    #[test]
+    fn a_problem_is_made_of_its_rollout_and_scores() {
+        let rollout = Rollout {
+            completions: ["Answer: 4", "no idea", "the answer is 4.0", "never mind"]
+                .map(str::to_owned)
+                .to_vec(),
+            correctness: Some(vec![true, false, true, false]),
+            ..Rollout::default()
+        };
+        let score =
+            |n| Score::new("a", vec![CompletionScore { outcome: 1.5, ..Default::default() }; n]);
+        let problem = ScoredProblem::new(&rollout, &score(4)).expect("valid");
+        assert_eq!(problem.answers, [0, 1, 0, 2]);
+        assert_eq!(problem.rewards[3].outcome, 1.5);
+        let error = ScoredProblem::new(&rollout, &score(3)).expect_err("one is missing");
+        assert_eq!(
+            error.to_string(),
+            "`scores` should be one for each of 4 completions of `a`, got `3`"
+        );
+        let ungraded = Rollout { correctness: None, ..rollout };
+        assert!(ScoredProblem::new(&ungraded, &score(4)).is_err());
     }
 
     #[test]

@@ -6,11 +6,13 @@
 
 use std::fmt::Write as _;
 
+use serde::{Deserialize, Serialize};
+
 use super::html::{Page, escape};
 use crate::evaluation::first_error::predicted_first_error;
 
 /// A step with its reward.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct JudgedStep {
     /// The step's text.
     pub text: String,

@@ -38,6 +38,15 @@ impl Strength {
         }
     }
 
+    /// As written in headings.
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::Weak => "Weak",
+            Self::Medium => "Medium",
+            Self::Strong => "Strong",
+        }
+    }
+
     /// How often this author slips.
     pub fn habits(self) -> Habits {
         let [most, some, few, elsewhere, wrong_person] = match self {

@@ -21,7 +21,6 @@ mod hash;
 pub use author::{Author, Habits, Strength, Written};
 pub use checker::{Verdict, check};
 pub use corpus::Split;
-pub use phrases::{SpecialTokens, phrases};
 pub use problem::{MODULUS, Operand, Operator, PEOPLE, Problem};
 pub use solution::{Solution, Step};
 
