@@ -68,7 +68,14 @@ impl Progress {
         if common.verbosity() != Verbosity::Quiet {
             bar.set_draw_target(ProgressDrawTarget::stderr());
         }
-        Self { bar, stage: String::new(), started: Instant::now(), amounts: BTreeMap::new() }
+        Self {
+            bar,
+            stage: String::new(),
+            started: Instant::now(),
+            cpu_at_start: None,
+            amounts: BTreeMap::new(),
+            stages: Vec::new(),
+        }
     }
 
     /// Ends the last stage and says how long it took.

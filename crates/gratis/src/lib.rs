@@ -11,6 +11,7 @@ pub mod data;
 pub mod encoding;
 pub mod error;
 pub mod evaluation;
+pub mod experiment;
 pub mod manifest;
 pub mod numeric;
 pub mod objective;

@@ -81,10 +81,9 @@ fn story(result: &DemoResult) -> String {
     let verdicts = &result.rollouts.verdicts;
     let _ = writeln!(
         text,
-        "Reward model: {} steps of {} (beta {}) on {} graded rollouts of the medium generator, {} \
-         of them correct.\n",
+        "Reward model: {} steps of cross-entropy (beta {}) on {} graded rollouts of the medium \
+         generator, {} of them correct.\n",
         result.reward_model.n_steps,
-        "cross-entropy",
         settings.beta,
         verdicts.n(),
         verdicts.correct

@@ -1,12 +1,12 @@
 //! Outcome labels: a completion is correct if its final answer is the problem's.
 
 use gratis_grading::{Options, Verdict};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::data::Rollout;
 
 /// How many completions got which verdict.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GradeCounts {
     /// The answer is the problem's.
     pub correct: u64,

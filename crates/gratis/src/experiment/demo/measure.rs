@@ -1,0 +1,162 @@
+//! What the demo measures on scored candidates.
+
+use super::{Candidates, DemoSettings, Example};
+use crate::data::{Rollout, Score};
+use crate::error::Result;
+use crate::evaluation::{
+    BestOfNSettings, BestOfNTable, FirstErrorScore, GeneratorCandidates, JudgedSolution,
+    ScoredProblem, Selector, first_error_score, tune_threshold,
+};
+use crate::report::JudgedStep;
+use crate::reward::Rewards;
+use crate::selection::{self, Aggregation, Method, Subsets, VoteWeight};
+use crate::world::{Problem, Strength, check};
+use crate::{Error, data::steps::StepSplitter};
+
+/// Weight of a response in the vote: `exp(lowest process reward / temperature)`.
+const VOTE_TEMPERATURE: f64 = 0.05;
+
+/// The rows of the best-of-N table.
+fn selectors() -> Vec<Selector> {
+    let best_of_n = |aggregation| Selector { method: Method::BestOfN, aggregation };
+    let weight = VoteWeight::Exponential { temperature: VOTE_TEMPERATURE };
+    vec![
+        Selector::without_score(Method::Majority),
+        best_of_n(Aggregation::Min),
+        Selector { method: Method::WeightedVote { weight }, aggregation: Aggregation::Min },
+        best_of_n(Aggregation::Mean),
+        best_of_n(Aggregation::Outcome),
+        Selector::without_score(Method::Random),
+        Selector::without_score(Method::Oracle),
+    ]
+}
+
+/// The best-of-N table of all generators.
+pub(super) fn best_of_n(
+    settings: &DemoSettings,
+    candidates: &[Candidates],
+) -> Result<BestOfNTable> {
+    let generators = candidates
+        .iter()
+        .map(|of| {
+            let problems = of.rollouts.iter().zip(&of.scores);
+            let problems = problems.map(|(rollout, score)| ScoredProblem::new(rollout, score));
+            Ok(GeneratorCandidates {
+                name: of.strength.name().to_owned(),
+                problems: problems.collect::<Result<_>>()?,
+            })
+        })
+        .collect::<Result<Vec<_>>>()?;
+    let settings = BestOfNSettings {
+        ns: settings.ns.clone(),
+        selectors: selectors(),
+        subsets: Subsets::First,
+        bootstrap: settings.bootstrap,
+    };
+    BestOfNTable::new(settings, &generators)
+}
+
+/// Share of correct completions.
+pub(super) fn pass_at_1(rollouts: &[Rollout]) -> Result<f64> {
+    let mut sum = 0.0;
+    for rollout in rollouts {
+        sum += selection::mean_pass_at_1(rollout.labels("pass@1")?);
+    }
+    Ok(sum / rollouts.len().max(1) as f64)
+}
+
+/// Share of the completions with a right answer in which the checker finds a wrong step.
+pub(super) fn wrong_step_despite_right_answer(rollouts: &[Rollout]) -> Result<f64> {
+    let (mut n_right, mut n_wrong_step) = (0, 0);
+    for rollout in rollouts {
+        let labels = rollout.labels("the check of steps")?;
+        for (first_error, _) in first_errors(rollout).zip(labels).filter(|(_, right)| **right) {
+            n_right += 1;
+            n_wrong_step += usize::from(first_error.is_some());
+        }
+    }
+    Ok(n_wrong_step as f64 / n_right.max(1) as f64)
+}
+
+/// The true first error of each completion; of none if the prompt is no problem of this world.
+fn first_errors(rollout: &Rollout) -> impl Iterator<Item = Option<usize>> {
+    let problem = Problem::parse(&rollout.prompt);
+    let check = move |text| problem.as_ref().and_then(|problem| check(problem, text).first_error);
+    rollout.completions.iter().map(move |text| check(text))
+}
+
+fn judged(rollouts: &[Rollout], scores: &[Score]) -> Vec<JudgedSolution> {
+    let of_problem = |(rollout, score)| {
+        let score: &Score = score;
+        first_errors(rollout).zip(&score.scores).map(|(first_error, score)| JudgedSolution {
+            process_rewards: score.steps.clone(),
+            first_error,
+        })
+    };
+    rollouts.iter().zip(scores).flat_map(of_problem).collect()
+}
+
+/// The threshold with the best first-error score.
+pub(super) fn tune(rollouts: &[Rollout], scores: &[Score]) -> Result<FirstErrorScore> {
+    let nothing = Error::NoExamples { purpose: "tune the threshold on" };
+    tune_threshold(&judged(rollouts, scores)).ok_or(nothing)
+}
+
+/// The first-error score at a threshold.
+pub(super) fn first_error(
+    rollouts: &[Rollout],
+    scores: &[Score],
+    threshold: f64,
+) -> FirstErrorScore {
+    first_error_score(&judged(rollouts, scores), threshold)
+}
+
+/// Two candidates of the first problem on which the medium generator's majority is wrong and the
+/// reward model's choice is right: the rule leaves no room for picking a pretty one.
+pub(super) fn examples(candidates: &[Candidates]) -> Result<Vec<Example>> {
+    let Some(medium) = candidates.iter().find(|of| of.strength == Strength::Medium) else {
+        return Ok(Vec::new());
+    };
+    let splitter = StepSplitter::new(&super::models::STEP_SPLIT)?;
+    for (rollout, score) in medium.rollouts.iter().zip(&medium.scores) {
+        let problem = ScoredProblem::new(rollout, score)?;
+        let lowest = |rewards: &Rewards| {
+            Aggregation::Min.score(&rewards.steps, &rewards.q_values, rewards.outcome)
+        };
+        let scores: Vec<f64> = problem.rewards.iter().map(lowest).collect();
+        let (Some(voted), Some(best)) =
+            (selection::majority(&problem.answers), selection::best_of_n(&scores))
+        else {
+            continue;
+        };
+        if problem.correct[voted] || !problem.correct[best] {
+            continue;
+        }
+        let n_votes = problem.answers.iter().filter(|&&a| a == problem.answers[voted]).count();
+        let n = scores.len();
+        let example = |idx: usize, caption: String| {
+            let text = &rollout.completions[idx];
+            let rewards = &score.scores[idx];
+            let steps = splitter.split(text).into_iter().zip(&rewards.steps);
+            Example {
+                caption,
+                problem: rollout.prompt.clone(),
+                reference: rollout.reference.clone(),
+                steps: steps
+                    .map(|(range, &process_reward)| JudgedStep {
+                        text: text[range].to_owned(),
+                        process_reward,
+                    })
+                    .collect(),
+                first_error: first_errors(rollout).nth(idx).flatten(),
+                outcome_reward: rewards.outcome,
+                is_correct: problem.correct[idx],
+            }
+        };
+        return Ok(vec![
+            example(voted, format!("The majority's answer, given by {n_votes} of {n} candidates")),
+            example(best, format!("The reward model's choice among the same {n} candidates")),
+        ]);
+    }
+    Ok(Vec::new())
+}

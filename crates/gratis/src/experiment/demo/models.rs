@@ -1,0 +1,282 @@
+//! The demo's models: their shape, how they learn, and the folders they are left in.
+
+use std::path::Path;
+
+use gratis_engine::config::{Architecture, Head, ModelConfig, ProjectionExtras, RopeScaling};
+use gratis_engine::tokenizer::SpecialTokens;
+use gratis_engine::{Engine, Initialisation, NativeEngine, Tokenizer, atomic};
+
+use super::{CurvePoint, LearningSettings, OnOverlong, TEMPLATE, Training};
+use crate::data::{Rollout, StepSplit};
+use crate::encoding::{Corpus, Encoder, encode_rollouts, log_probs, problem_name};
+use crate::error::{Error, Result};
+use crate::manifest::{self, Manifest, ReferenceModel};
+use crate::objective::Objective;
+use crate::observer::{Figure, Observer, Silent};
+use crate::selection::Aggregation;
+use crate::training::{
+    ImplicitReward, LanguageModelling, OptimizationSettings, Task, Trainer, reward_data,
+};
+use crate::world::corpus::N_DERIVED;
+use crate::world::{Author, Split, Strength, phrases};
+
+/// A step is a line.
+pub(super) const STEP_SPLIT: StepSplit = StepSplit::Lines;
+
+/// Wide embeddings and a quiet head: this small model then leaves its plateau soonest.
+pub(super) const INITIALISATION: Initialisation =
+    Initialisation { embedding_std: 0.5, linear_std: 0.07, output_std: 0.02 };
+
+/// Different problems the base model learns from, again and again.
+const N_BASE_PROBLEMS: usize = 40_000;
+/// Problems that tell when the base model is good enough.
+const N_HELD_OUT: usize = 200;
+/// Steps between two looks at them.
+const CHECK_EVERY: u64 = 50;
+/// Steps that a point of a training curve averages over.
+const CURVE_EVERY: u64 = 10;
+/// Tokens in a micro-batch; an optimizer batch of the demo fits into one.
+const MICRO_BATCH_TOKENS: usize = 8192;
+
+/// The 69 tokens of the tiny world.
+pub(super) fn tokenizer() -> Result<Tokenizer> {
+    let special = |text: &str| Some(text.to_owned());
+    let special = SpecialTokens {
+        pad: special(phrases::PAD),
+        bos: special(phrases::BOS),
+        eos: special(phrases::EOS),
+    };
+    Ok(Tokenizer::from_phrases(&phrases::phrases(), &special)?)
+}
+
+/// About a hundred thousand parameters.
+pub(super) fn shape(tokenizer: &Tokenizer) -> ModelConfig {
+    ModelConfig {
+        architecture: Architecture::Llama,
+        vocab_size: tokenizer.vocab_size(),
+        hidden_size: 64,
+        intermediate_size: 160,
+        n_layers: 2,
+        n_heads: 4,
+        n_kv_heads: 4,
+        head_dim: 16,
+        context_length: 256,
+        rms_norm_epsilon: 1e-5,
+        rope_theta: 10_000.0,
+        rope_scaling: RopeScaling::None,
+        head: Head::Untied,
+        projection_extras: ProjectionExtras::None,
+        sliding_window: None,
+        bos_token: tokenizer.bos(),
+        eos_tokens: tokenizer.eos().into_iter().collect(),
+    }
+}
+
+/// Problem and solution as tokens of a model.
+pub(super) fn encoder<'a>(tokenizer: &'a Tokenizer, engine: &NativeEngine) -> Result<Encoder<'a>> {
+    Encoder::new(tokenizer, TEMPLATE, &engine.describe(), OnOverlong::Stop)
+}
+
+/// What all trainings share.
+pub(super) struct Workshop<'a> {
+    pub(super) tokenizer: &'a Tokenizer,
+    pub(super) seed: u64,
+}
+
+impl Workshop<'_> {
+    /// Teaches correct solutions until they are probable on unseen problems; says how probable.
+    pub(super) fn train_base(
+        &self,
+        engine: &mut NativeEngine,
+        settings: &LearningSettings,
+        target: f64,
+        observer: &mut dyn Observer,
+    ) -> Result<(Training, f64)> {
+        observer.stage("base", Some(settings.n_steps));
+        let solved = |split: Split, n| split.solved(&split.draw(n, N_DERIVED, self.seed));
+        let held_out = solved(Split::Validation, N_HELD_OUT);
+        let mut unseen = Corpus::default();
+        encode_rollouts(&held_out, &encoder(self.tokenizer, engine)?, &mut unseen)?;
+        let mut task = self.language_task(engine, &solved(Split::Pretrain, N_BASE_PROBLEMS))?;
+
+        let mut solves = 0.0;
+        let training = self.train(engine, &mut task, settings, observer, |engine, step| {
+            if step % CHECK_EVERY == 0 {
+                solves = mean_probability(engine, &unseen)?;
+            }
+            Ok((Figure::Value("solves", solves), solves >= target))
+        })?;
+        if solves < target {
+            return Err(Error::TargetNotReached {
+                what: "the probability of a correct solution under the base model",
+                target,
+                reached: solves,
+                n_steps: training.n_steps,
+            });
+        }
+        Ok((training, solves))
+    }
+
+    /// Teaches an author's solutions, slips included.
+    pub(super) fn train_generator(
+        &self,
+        engine: &mut NativeEngine,
+        strength: Strength,
+        author: &Author,
+        settings: &LearningSettings,
+        observer: &mut dyn Observer,
+    ) -> Result<Training> {
+        observer.stage(&format!("generator {}", strength.name()), Some(settings.n_steps));
+        let n_problems = settings.n_steps as usize * settings.batch_size;
+        let problems = Split::Generators.draw(n_problems, N_DERIVED, self.seed);
+        let written = Split::Generators.written_by(author, &problems, self.seed);
+        let mut task = self.language_task(engine, &written)?;
+        self.train(engine, &mut task, settings, observer, |_, _| Ok((NOTHING, false)))
+    }
+
+    /// Teaches `r(y) = beta * log pi(y)/pi_ref(y)` from the labels of `rollouts`, in one pass.
+    pub(super) fn train_reward_model(
+        &self,
+        policy: &mut NativeEngine,
+        reference: &mut NativeEngine,
+        objective: Objective,
+        rollouts: &[Rollout],
+        settings: &LearningSettings,
+        observer: &mut dyn Observer,
+    ) -> Result<Training> {
+        let data = reward_data(rollouts, &encoder(self.tokenizer, policy)?)?;
+        let one_pass = data.examples.len().div_ceil(settings.batch_size) as u64;
+        let settings = LearningSettings { n_steps: settings.n_steps.min(one_pass), ..*settings };
+        observer.stage("reward model", Some(settings.n_steps));
+        let optimization = self.optimization(&settings);
+        let of_reference = log_probs(reference, &data.corpus, MICRO_BATCH_TOKENS, &mut Silent)?;
+        let mut task =
+            ImplicitReward::new(objective, data.corpus, data.examples, &data.pairs, &optimization)
+                .with_reference(of_reference);
+        self.train(policy, &mut task, &settings, observer, |_, _| Ok((NOTHING, false)))
+    }
+
+    /// Writes weights and tokenizer as a Hugging Face folder.
+    pub(super) fn publish(&self, engine: &NativeEngine, folder: &Path) -> Result<()> {
+        atomic::write_folder(folder, |draft| {
+            engine.save_weights(draft)?;
+            Ok(self.tokenizer.save(draft)?)
+        })
+    }
+
+    /// As [`Self::publish`], with the manifest that says how to score.
+    pub(super) fn publish_reward_model(
+        &self,
+        engine: &NativeEngine,
+        objective: Objective,
+        rollouts: &[Rollout],
+        reference: &Path,
+        folder: &Path,
+    ) -> Result<()> {
+        let data = reward_data(rollouts, &encoder(self.tokenizer, engine)?)?;
+        let manifest = Manifest {
+            version: Manifest::VERSION,
+            objective,
+            beta: objective.beta(),
+            reference: Some(ReferenceModel {
+                path: reference.display().to_string(),
+                hash: manifest::hash_file(&reference.join("model.safetensors"))?,
+            }),
+            step_split: STEP_SPLIT,
+            aggregation: Aggregation::Min,
+            template: TEMPLATE.to_owned(),
+            data_hash: data.corpus.digest(),
+        };
+        atomic::write_folder(folder, |draft| {
+            engine.save_weights(draft)?;
+            self.tokenizer.save(draft)?;
+            Ok(atomic::write(&draft.join(manifest::FILE_NAME), &manifest.to_bytes())?)
+        })
+    }
+
+    fn language_task(
+        &self,
+        engine: &NativeEngine,
+        rollouts: &[Rollout],
+    ) -> Result<LanguageModelling> {
+        let mut corpus = Corpus::default();
+        let encoded = encode_rollouts(rollouts, &encoder(self.tokenizer, engine)?, &mut corpus)?;
+        let responses = encoded
+            .into_iter()
+            .map(|completion| {
+                (completion.response, problem_name(&rollouts[completion.rollout_idx]))
+            })
+            .collect::<Vec<_>>();
+        Ok(LanguageModelling::new(corpus, responses))
+    }
+
+    fn optimization(&self, settings: &LearningSettings) -> OptimizationSettings {
+        OptimizationSettings {
+            epochs: usize::MAX >> 32,
+            max_steps: settings.n_steps,
+            batch_size: settings.batch_size,
+            learning_rate: settings.learning_rate,
+            warmup: settings.n_warm_up_steps as f64 / settings.n_steps as f64,
+            decay: settings.decay,
+            floor: 0.0,
+            beta1: 0.9,
+            beta2: 0.98,
+            weight_decay: 0.0,
+            clip: 1.0,
+            micro_batch_tokens: MICRO_BATCH_TOKENS,
+            seed: self.seed,
+        }
+    }
+
+    /// Takes the steps of `settings`, or until `look` says that it is enough.
+    fn train(
+        &self,
+        engine: &mut NativeEngine,
+        task: &mut dyn Task,
+        settings: &LearningSettings,
+        observer: &mut dyn Observer,
+        mut look: impl FnMut(&mut NativeEngine, u64) -> Result<(Figure, bool)>,
+    ) -> Result<Training> {
+        let mut trainer = Trainer::new(&self.optimization(settings), task.items().len(), 0)?;
+        let mut training = Training { n_steps: 0, n_tokens: 0, curve: Vec::new() };
+        let (mut loss, mut accuracy, mut n_averaged) = (0.0, None, 0.0);
+        while training.n_steps < settings.n_steps {
+            let metrics = trainer.step(engine, task)?;
+            training.n_steps = metrics.step;
+            training.n_tokens += metrics.n_tokens;
+            loss += metrics.evaluation.loss;
+            accuracy = match (accuracy, metrics.evaluation.accuracy) {
+                (sum, Some(now)) => Some(sum.unwrap_or(0.0) + now),
+                (sum, None) => sum,
+            };
+            n_averaged += 1.0;
+            let (figure, enough) = look(engine, metrics.step)?;
+            let last = enough || metrics.step == settings.n_steps;
+            if last || metrics.step % CURVE_EVERY == 0 {
+                training.curve.push(CurvePoint {
+                    step: metrics.step,
+                    loss: loss / n_averaged,
+                    accuracy: accuracy.map(|sum: f64| sum / n_averaged),
+                });
+                (loss, accuracy, n_averaged) = (0.0, None, 0.0);
+            }
+            let tokens = Figure::Amount("tokens", metrics.n_tokens);
+            observer.advance(1, &[tokens, Figure::Value("loss", metrics.evaluation.loss), figure]);
+            if enough {
+                break;
+            }
+        }
+        Ok(training)
+    }
+}
+
+/// No further figure.
+const NOTHING: Figure = Figure::Amount("", 0);
+
+/// Mean over the responses of `exp(sum_t log pi(y_t|y_<t))`. With one correct solution a problem
+/// this is the exact rate at which samples at temperature 1 are right in every step.
+fn mean_probability(engine: &mut NativeEngine, corpus: &Corpus) -> Result<f64> {
+    let log_probs = log_probs(engine, corpus, MICRO_BATCH_TOKENS, &mut Silent)?;
+    let probability = |tokens: &Vec<f32>| tokens.iter().map(|&lp| f64::from(lp)).sum::<f64>().exp();
+    Ok(log_probs.iter().map(probability).sum::<f64>() / log_probs.len().max(1) as f64)
+}

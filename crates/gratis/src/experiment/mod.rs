@@ -1,0 +1,4 @@
+//! Experiments: each file is one figure, one table or one story of the paper, from settings to a
+//! serialisable result and its page.
+
+pub mod demo;
