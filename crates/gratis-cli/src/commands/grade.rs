@@ -1,11 +1,11 @@
 //! `gratis grade`: outcome labels from final answers.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use clap::Args;
-use gratis::data::{RolloutReader, RolloutWriter};
-use gratis::rollout::{GradeCounts, grade};
+use gratis::data::{Case, CaseReader, CaseWriter, RolloutReader, RolloutWriter};
+use gratis::rollout::{GradeCounts, GradeExamples, grade, grade_cases};
 use gratis::{Error, Observer};
 use gratis_grading::Options;
 use tracing::info;
@@ -14,18 +14,27 @@ use super::{InvalidArgs, OutputArgs, warn_skipped};
 use crate::Common;
 use crate::progress::Progress;
 
+/// Cases graded in parallel before they are written.
+const CASES_AT_ONCE: usize = 1024;
+
 /// Label each completion by comparing its final answer with the problem's.
 ///
-/// Reads rollouts with `reference` and writes them with `correctness`.
+/// Reads rollouts with `reference` and writes them with `correctness`, `extracted` and `how`.
+/// With `--cases` reads lines with `gold` and `pred` and writes them with `verdict`, `extracted`
+/// and `how`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   gratis grade rollouts.jsonl -o graded.jsonl
-  gratis rollout --model m problems.jsonl | gratis grade - > graded.jsonl")]
+  gratis rollout --model m problems.jsonl | gratis grade - > graded.jsonl
+  gratis grade --cases cases.jsonl -o verdicts.jsonl")]
 pub(crate) struct GradeArgs {
     /// Rollout file; `-` is standard input.
     #[arg(value_name = "ROLLOUTS", default_value = "-")]
     input: PathBuf,
+    /// File of lines with `gold` and `pred` (a bare answer or a solution) instead of rollouts.
+    #[arg(long, value_name = "CASES", conflicts_with = "input")]
+    cases: Option<PathBuf>,
     #[command(flatten)]
     output: OutputArgs,
     /// Compare answers as they are written: no tolerance, no units, no percent.
@@ -38,30 +47,91 @@ pub(crate) struct GradeArgs {
 pub(crate) fn run(args: &GradeArgs, common: &Common) -> Result<()> {
     let options = if args.strict { Options::strict() } else { Options::default() };
     let mut progress = Progress::new(common);
-    let mut counts = GradeCounts::default();
+    progress.stage("grade", None);
+    let mut graded = Graded::default();
+    let n_skipped = match &args.cases {
+        Some(cases) => run_cases(cases, args, &options, &mut progress, &mut graded)?,
+        None => run_rollouts(args, &options, &mut progress, &mut graded)?,
+    };
+    progress.finish();
+    warn_skipped(n_skipped, "malformed lines");
+    graded.report();
+    Ok(())
+}
+
+/// What is told at the end.
+#[derive(Default)]
+struct Graded {
+    counts: GradeCounts,
+    examples: GradeExamples,
+}
+
+impl Graded {
+    fn report(&self) {
+        let counts = &self.counts;
+        let share = 100.0 * counts.correct as f64 / counts.n() as f64;
+        info!(
+            "{} answers: {} correct ({share:.1} %), {} incorrect, {} without an answer, {} malformed",
+            counts.n(),
+            counts.correct,
+            counts.incorrect,
+            counts.no_answer,
+            counts.malformed
+        );
+        for example in self.examples.to_string().lines() {
+            info!("{example}");
+        }
+    }
+}
+
+fn run_rollouts(
+    args: &GradeArgs,
+    options: &Options,
+    progress: &mut Progress,
+    graded: &mut Graded,
+) -> Result<u64> {
     let mut rollouts = RolloutReader::open(&args.input, args.invalid.on_invalid())?;
     let mut writer = RolloutWriter::create(&args.output.output)?;
-    progress.stage("grade", None);
     for rollout in rollouts.by_ref() {
         let mut rollout = rollout?;
-        grade(&mut rollout, &options, &mut counts);
+        for found in grade(&mut rollout, options, &mut graded.counts) {
+            graded.examples.add(&rollout.reference, &found);
+        }
         writer.write(&rollout)?;
         progress.advance(1, &[]);
     }
-    if counts.n() == 0 {
+    if graded.counts.n() == 0 {
         return Err(Error::NoExamples { purpose: "grade" }.into());
     }
     writer.finish()?;
-    progress.finish();
-    warn_skipped(rollouts.n_skipped(), "malformed lines");
-    let share = 100.0 * counts.correct as f64 / counts.n() as f64;
-    info!(
-        "{} completions: {} correct ({share:.1} %), {} incorrect, {} without an answer, {} malformed",
-        counts.n(),
-        counts.correct,
-        counts.incorrect,
-        counts.no_answer,
-        counts.malformed
-    );
-    Ok(())
+    Ok(rollouts.n_skipped())
+}
+
+fn run_cases(
+    path: &Path,
+    args: &GradeArgs,
+    options: &Options,
+    progress: &mut Progress,
+    graded: &mut Graded,
+) -> Result<u64> {
+    let mut cases = CaseReader::open(path, args.invalid.on_invalid())?;
+    let mut writer = CaseWriter::create(&args.output.output)?;
+    loop {
+        let mut batch: Vec<Case> = cases.by_ref().take(CASES_AT_ONCE).collect::<Result<_, _>>()?;
+        if batch.is_empty() {
+            break;
+        }
+        let grades = grade_cases(&mut batch, options);
+        for (case, found) in batch.iter().zip(&grades) {
+            graded.counts.add(found.verdict);
+            graded.examples.add(&case.gold(), found);
+            writer.write(case)?;
+        }
+        progress.advance(batch.len() as u64, &[]);
+    }
+    if graded.counts.n() == 0 {
+        return Err(Error::NoExamples { purpose: "grade" }.into());
+    }
+    writer.finish()?;
+    Ok(cases.n_skipped())
 }

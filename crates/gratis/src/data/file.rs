@@ -186,7 +186,7 @@ impl ScoreWriter {
     }
 }
 
-fn lines_only(path: &Path) -> Result<Compression> {
+pub(super) fn lines_only(path: &Path) -> Result<Compression> {
     match Format::of(path)? {
         Format::Lines(compression) => Ok(compression),
         Format::Parquet => Err(Error::InvalidFile {

@@ -1,5 +1,6 @@
 //! Problems, rollouts and the operations on them (paper section 4.1 and appendix C).
 
+pub mod case;
 pub mod file;
 pub mod jsonl;
 pub mod operation;
@@ -21,6 +22,7 @@ mod seeding;
 mod subsample;
 
 pub use balance::{BalanceDataset, BalanceInstructions};
+pub use case::{Case, CaseReader, CaseWriter};
 pub use dedup::{DedupScope, Deduplicate};
 pub use file::{RolloutReader, RolloutWriter, ScoreReader, ScoreWriter};
 pub use jsonl::ResumableWriter;

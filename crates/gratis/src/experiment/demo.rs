@@ -109,9 +109,9 @@ impl Default for DemoSettings {
                 batch_size: 48,
                 learning_rate: 4e-3,
                 n_warm_up_steps: 50,
-                decay: Decay::Constant,
+                decay: Decay::Linear,
             },
-            base_target: 0.98,
+            base_target: 0.9,
             generators: LearningSettings {
                 n_steps: 300,
                 batch_size: 64,

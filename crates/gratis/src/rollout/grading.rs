@@ -3,6 +3,8 @@
 use gratis_grading::{Options, Verdict};
 use serde::{Deserialize, Serialize};
 
+use rayon::prelude::*;
+
 use crate::data::Rollout;
 
 /// How many completions got which verdict.
@@ -24,7 +26,8 @@ impl GradeCounts {
         self.correct + self.incorrect + self.no_answer + self.malformed
     }
 
-    fn add(&mut self, verdict: Verdict) {
+    /// Counts one more.
+    pub fn add(&mut self, verdict: Verdict) {
         let count = match verdict {
             Verdict::Correct => &mut self.correct,
             Verdict::Incorrect => &mut self.incorrect,
@@ -36,12 +39,28 @@ impl GradeCounts {
 }
 
 /// Sets `correctness` of a rollout by comparing each completion's final answer with `reference`,
-/// and counts the verdicts.
-pub fn grade(rollout: &mut Rollout, options: &Options, counts: &mut GradeCounts) {
-    let labels = rollout.completions.iter().map(|completion| {
-        let verdict = gratis_grading::grade(&rollout.reference, completion, options).verdict;
-        counts.add(verdict);
-        verdict.is_correct()
-    });
-    rollout.correctness = Some(labels.collect());
+/// adds the columns `extracted` and `how`, and counts the verdicts. Completions are graded over
+/// all cores; the grades are in their order.
+pub fn grade(
+    rollout: &mut Rollout,
+    options: &Options,
+    counts: &mut GradeCounts,
+) -> Vec<gratis_grading::Grade> {
+    let Rollout { reference, completions, .. } = &*rollout;
+    let grades: Vec<_> = completions
+        .par_iter()
+        .map(|completion| gratis_grading::grade(reference, completion, options))
+        .collect();
+    let column = |value: fn(&gratis_grading::Grade) -> serde_json::Value| {
+        serde_json::Value::Array(grades.iter().map(value).collect())
+    };
+    rollout
+        .extra
+        .insert("extracted".to_owned(), column(|grade| serde_json::json!(grade.extracted)));
+    rollout.extra.insert("how".to_owned(), column(|grade| serde_json::json!(grade.how)));
+    for grade in &grades {
+        counts.add(grade.verdict);
+    }
+    rollout.correctness = Some(grades.iter().map(|grade| grade.verdict.is_correct()).collect());
+    grades
 }

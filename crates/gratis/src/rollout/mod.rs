@@ -1,7 +1,9 @@
 //! Rollouts: solutions drawn from a model and graded by their final answers (paper section 4.1).
 
+mod cases;
 mod grading;
 mod sampling;
 
+pub use cases::{GradeExamples, grade_cases};
 pub use grading::{GradeCounts, grade};
 pub use sampling::{Problem, SAMPLING, Sampler};
