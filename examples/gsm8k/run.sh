@@ -37,7 +37,7 @@ stage pretrain "$GRATIS" pretrain --model "$out/fresh" --data "$out/corpus.jsonl
     --epochs 1 --batch-size 8 --learning-rate 2e-3 --warmup 0.05 --beta2 0.98
 stage train "$GRATIS" train --model "$out/base/model" --data "$out/train.jsonl" \
     --validation "$out/validation.jsonl" --run "$out/prm" --resume --step-split sentences \
-    --skip-invalid --epochs 1 --batch-size 64 --learning-rate 3e-4 --objective ce --beta 0.05
-stage score "$GRATIS" score --model "$out/prm" "$out/test.jsonl" -o "$out/scores.jsonl"
+    --skip-invalid --on-overlong truncate --epochs 1 --batch-size 64 --learning-rate 3e-4 --objective ce --beta 0.05
+stage score "$GRATIS" score --model "$out/prm" --on-overlong truncate "$out/test.jsonl" -o "$out/scores.jsonl"
 stage select "$GRATIS" select --rollouts "$out/test.jsonl" --scores "$out/scores.jsonl" -n 16 \
     --aggregation min,mean,sum
