@@ -164,3 +164,42 @@ fn stages(result: &DemoResult) -> String {
         result.settings.n_threads
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use gratis::Silent;
+    use gratis::experiment::demo::{DrawSettings, LearningSettings};
+
+    use super::*;
+
+    /// A demo that learns nothing but passes through every stage.
+    fn small() -> DemoSettings {
+        let defaults = DemoSettings::default();
+        let learning = |settings: LearningSettings| LearningSettings { n_steps: 2, ..settings };
+        let draw =
+            |settings: DrawSettings| DrawSettings { n_problems: 4, n_samples: 4, ..settings };
+        DemoSettings {
+            base: learning(defaults.base),
+            base_target: 0.0,
+            generators: learning(defaults.generators),
+            reward_model: learning(defaults.reward_model),
+            train: draw(defaults.train),
+            validation: draw(defaults.validation),
+            test: draw(defaults.test),
+            ns: vec![1, 4],
+            ..defaults
+        }
+    }
+
+    #[test]
+    fn the_story_is_told_from_the_first_stage_to_the_last() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let result = demo::run(&small(), folder.path(), &mut Silent).expect("it runs");
+        let story = story(&result);
+        for part in ["Base model: ", "Generator strong: pass@1", "majority", "first N of 4", "F1: "]
+        {
+            assert!(story.contains(part), "`{part}` is missing in\n{story}");
+        }
+        assert!(!story.contains('\u{1b}'), "no escape sequences where nobody looks");
+    }
+}

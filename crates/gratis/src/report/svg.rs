@@ -12,6 +12,8 @@ use super::html::escape;
 /// Different colours and markers; further series begin again.
 const N_STYLES: usize = 7;
 const LINE_HEIGHT: f64 = 15.0;
+/// Width of a letter of a label, on the generous side: fonts differ.
+const LETTER: f64 = 7.6;
 
 /// A measured value.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -61,7 +63,7 @@ impl LinePlot {
     pub fn render(&self) -> String {
         let (width, height) = self.size.unwrap_or((640.0, 340.0));
         let longest = self.series.iter().map(|s| s.label.chars().count()).max().unwrap_or(0);
-        let (left, right) = (52.0, width - 20.0 - 6.8 * longest as f64);
+        let (left, right) = (46.0, width - 22.0 - LETTER * longest as f64);
         let (top, bottom) = (52.0, height - 42.0);
         let points = || self.series.iter().flat_map(|series| &series.points);
         let x = Axis::new(points().map(|p| p.x), None, self.x_scale, Unit::Number, (left, right));
@@ -176,7 +178,7 @@ impl BarPlot {
         let width = 640.0;
         let height = 46.0 + PITCH * self.bars.len() as f64;
         let longest = self.bars.iter().map(|bar| bar.label.chars().count()).max().unwrap_or(0);
-        let (left, right) = (16.0 + 6.8 * longest as f64, width - 70.0);
+        let (left, right) = (16.0 + LETTER * longest as f64, width - 70.0);
         let values =
             self.bars.iter().flat_map(|bar| [bar.value, bar.interval.map_or(0.0, |i| i.1)]);
         let max = values.filter(|v| v.is_finite()).fold(f64::MIN_POSITIVE, f64::max);
