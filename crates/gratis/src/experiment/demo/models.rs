@@ -216,7 +216,7 @@ impl Workshop<'_> {
             max_steps: settings.n_steps,
             batch_size: settings.batch_size,
             learning_rate: settings.learning_rate,
-            warmup: settings.n_warm_up_steps as f64 / settings.n_steps as f64,
+            warmup: (settings.n_warm_up_steps as f64 / settings.n_steps as f64).min(1.0),
             decay: settings.decay,
             floor: 0.0,
             beta1: 0.9,
