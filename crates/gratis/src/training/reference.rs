@@ -31,7 +31,7 @@ struct Header {
 /// there. `model_hash` names the reference's weights.
 ///
 /// # Errors
-/// Those of the engine, and [`Error::Io`] if the cache cannot be written.
+/// Those of the engine, and [`crate::Error::Io`] if the cache cannot be written.
 pub fn reference_log_probs(
     reference: &mut dyn Engine,
     model_hash: &str,
