@@ -93,16 +93,21 @@ impl HeadCache {
         scores.truncate(n_scores);
     }
 
-    /// The values of tokens `from..`, `BLOCK` columns from `column` on.
+    /// Adds the values of tokens `from..`, each times its weight: `BLOCK` columns of the `d` from
+    /// `column` on.
     #[inline(always)]
-    fn columns(
-        &self,
-        d: usize,
-        from: usize,
-        column: usize,
-    ) -> impl Iterator<Item = &[f32]> + use<'_> {
-        let width = BLOCK.min(d - column);
-        self.values.chunks_exact(d).skip(from).map(move |row| &row[column..column + width])
+    fn add_values(&self, sums: &mut [f32; BLOCK], weights: &[f32], [d, from, column]: [usize; 3]) {
+        for (&weight, row) in weights.iter().zip(self.values[from * d..].chunks_exact(d)) {
+            let row = &row[column..];
+            // A whole block is one instruction.
+            if let Some(row) = row.first_chunk::<BLOCK>() {
+                *sums = array::from_fn(|i| weight.mul_add(row[i], sums[i]));
+            } else {
+                for (sum, &value) in sums.iter_mut().zip(row) {
+                    *sum = weight.mul_add(value, *sum);
+                }
+            }
+        }
     }
 }
 
@@ -139,26 +144,15 @@ impl Sequence {
             let largest = max(visible);
             let inverse = 1.0 / exp_shifted(visible, largest);
             let n_prefix = prefix.map_or(0, |prefix| prefix.values.len() / d);
+            let (of_prefix, of_own) = visible.split_at(n_prefix.saturating_sub(n_hidden));
             for (chunk, out) in out.chunks_mut(BLOCK).enumerate() {
                 let column = chunk * BLOCK;
                 let mut sums = [0.0f32; BLOCK];
-                let mut add = |&p: &f32, row: &[f32]| {
-                    if let Ok(row) = <&[f32; BLOCK]>::try_from(row) {
-                        sums = array::from_fn(|i| p.mul_add(row[i], sums[i]));
-                    } else {
-                        for (sum, &x) in sums.iter_mut().zip(row) {
-                            *sum = p.mul_add(x, *sum);
-                        }
-                    }
-                };
-                let mut weights = visible.iter();
                 if let Some(prefix) = prefix {
-                    let rows = prefix.columns(d, n_hidden, column);
-                    // The rows first: `zip` must not take a weight that it cannot use.
-                    rows.zip(&mut weights).for_each(|(row, p)| add(p, row));
+                    prefix.add_values(&mut sums, of_prefix, [d, n_hidden.min(n_prefix), column]);
                 }
-                let rows = own.columns(d, n_hidden.saturating_sub(n_prefix), column);
-                rows.zip(&mut weights).for_each(|(row, p)| add(p, row));
+                let n_hidden_own = n_hidden.saturating_sub(n_prefix);
+                own.add_values(&mut sums, of_own, [d, n_hidden_own, column]);
                 for (out, sum) in out.iter_mut().zip(sums) {
                     *out = sum * inverse;
                 }
