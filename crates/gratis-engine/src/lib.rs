@@ -13,6 +13,7 @@ pub mod checkpoint;
 pub mod config;
 pub mod engine;
 pub mod error;
+pub mod gguf;
 mod kernels;
 pub mod layout;
 mod model;

@@ -85,7 +85,7 @@ impl Tokenizer {
     }
 
     /// From the texts of both files; `folder` names them in errors.
-    fn parse(json: String, settings: String, folder: &Path) -> Result<Self> {
+    pub(crate) fn parse(json: String, settings: String, folder: &Path) -> Result<Self> {
         let malformed =
             |file: &str, reason: String| Error::MalformedFile { path: folder.join(file), reason };
         // `FromStr` is the one way in that is compiled with its own crate: the generic ones make

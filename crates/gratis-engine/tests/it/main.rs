@@ -4,6 +4,7 @@ mod chat_template;
 mod checkpoint;
 mod data;
 mod equivalence;
+mod gguf;
 mod parity;
 mod sampling;
 mod tokenizer;

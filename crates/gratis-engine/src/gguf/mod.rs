@@ -1,0 +1,246 @@
+//! GGUF files: the single-file checkpoints of llama.cpp, read into the engine's own order.
+//!
+//! A file holds the decoder's shape ([`GgufFile::config`]), its weights ([`GgufFile::weights`]), its
+//! tokenizer ([`GgufFile::tokenizer`]) and its chat template. Weights in f32, f16, bf16 and Q8_0
+//! are widened to `f32`. The reader trusts nothing: a file may be truncated or made to harm.
+
+mod config;
+pub mod header;
+mod tensor;
+mod tokenizer;
+
+use std::collections::{HashMap, HashSet};
+use std::fs::File;
+use std::io::{BufReader, Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+
+pub use header::{Header, MetadataValue, TensorInfo};
+pub use tensor::TensorType;
+
+use crate::chat_template::ChatTemplate;
+use crate::config::{Architecture, Head, ModelConfig};
+use crate::error::{Error, Result};
+use crate::layout::{Layout, TensorSpec};
+
+/// Tensors that say nothing which the configuration does not say too.
+const DERIVED_TENSORS: &[&str] = &["rope_freqs.weight"];
+
+/// An opened GGUF file.
+#[derive(Debug, Clone)]
+pub struct GgufFile {
+    path: PathBuf,
+    header: Header,
+    /// Place of each tensor in the header's table.
+    places: HashMap<String, usize>,
+}
+
+impl GgufFile {
+    /// Reads the header of a file; weights stay on disk.
+    pub fn open(path: &Path) -> Result<Self> {
+        let io_error = |source| Error::Io { action: "read", path: path.to_owned(), source };
+        let file = File::open(path).map_err(io_error)?;
+        let file_size = file.metadata().map_err(io_error)?.len();
+        let header = Header::read(BufReader::new(file), file_size, path)?;
+        let names = header.tensors.iter().map(|tensor| tensor.name.clone());
+        let places = names.zip(0..).collect();
+        Ok(Self { path: path.to_owned(), header, places })
+    }
+
+    /// What the file says of itself.
+    pub fn header(&self) -> &Header {
+        &self.header
+    }
+
+    /// The chat template, if the file has one.
+    pub fn chat_template(&self) -> Result<Option<ChatTemplate>> {
+        match self.header.metadata.get("tokenizer.chat_template") {
+            Some(MetadataValue::String(source)) => {
+                ChatTemplate::with_origin(source, self.path.display().to_string()).map(Some)
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// The weights in the order of `layout`, which is that of `config`.
+    ///
+    /// llama.cpp turns neighbouring pairs of a head's components for the Llama family, Hugging Face
+    /// the two halves; the rows of its queries and keys are put back in the latter order.
+    ///
+    /// # Errors
+    /// [`Error::MissingTensor`], [`Error::WrongShape`], [`Error::UnexpectedTensor`] or
+    /// [`Error::NonFiniteWeight`], each naming file and tensor. Nothing is allocated before every
+    /// shape has been checked.
+    pub fn weights(&self, config: &ModelConfig, layout: &Layout) -> Result<Vec<f32>> {
+        let sources: Vec<&TensorInfo> =
+            layout.tensors.iter().map(|spec| self.source(spec)).collect::<Result<_>>()?;
+        let used: HashSet<&str> = sources.iter().map(|source| source.name.as_str()).collect();
+        for tensor in &self.header.tensors {
+            let name = tensor.name.as_str();
+            if !used.contains(name) && !DERIVED_TENSORS.contains(&name) {
+                return Err(Error::UnexpectedTensor {
+                    path: self.path.clone(),
+                    tensor: tensor.name.clone(),
+                    architecture: config.architecture.name(),
+                });
+            }
+        }
+        let mut weights = vec![0.0; layout.n_parameters()];
+        for (spec, source) in layout.tensors.iter().zip(sources) {
+            let out = &mut weights[spec.range.clone()];
+            self.read_tensor(source, out)?;
+            if let Some(index) = out.iter().position(|weight| !weight.is_finite()) {
+                return Err(Error::NonFiniteWeight {
+                    path: self.path.clone(),
+                    tensor: source.name.clone(),
+                    index,
+                    value: out[index],
+                });
+            }
+            let is_turned = spec.name.contains("q_proj") || spec.name.contains("k_proj");
+            if is_turned && is_written_in_pairs(config.architecture) {
+                let row_size = spec.shape[1..].iter().product();
+                halves_from_pairs(out, config.head_dim, row_size);
+            }
+        }
+        Ok(weights)
+    }
+
+    fn tensor(&self, name: &str) -> Option<&TensorInfo> {
+        self.places.get(name).map(|place| &self.header.tensors[*place])
+    }
+
+    fn shape(&self, name: &str) -> Option<&[usize]> {
+        self.tensor(name).map(|tensor| tensor.shape.as_slice())
+    }
+
+    /// The tensor that holds a parameter, of the right shape.
+    fn source(&self, spec: &TensorSpec) -> Result<&TensorInfo> {
+        let name = gguf_name(&spec.name);
+        let tensor = self.tensor(&name).ok_or_else(|| self.missing_tensor(&name))?;
+        if tensor.shape != spec.shape {
+            return Err(self.wrong_shape(tensor, &spec.shape));
+        }
+        Ok(tensor)
+    }
+
+    /// Refuses a configuration whose first layer or embedding is not that of the file, so that no
+    /// layout is made of sizes which the file does not bear out.
+    fn check_shapes(&self, config: &ModelConfig) -> Result<()> {
+        let (hidden, inter) = (config.hidden_size, config.intermediate_size);
+        // The sizes are below 2^31: their products do not overflow 64 bits.
+        let (query, key_value) = (config.query_size(), config.key_value_size());
+        let mut expected = vec![
+            ("token_embd.weight", [config.vocab_size, hidden]),
+            ("blk.0.attn_q.weight", [query, hidden]),
+            ("blk.0.attn_k.weight", [key_value, hidden]),
+            ("blk.0.ffn_gate.weight", [inter, hidden]),
+        ];
+        if config.head == Head::Untied {
+            expected.push(("output.weight", [config.vocab_size, hidden]));
+        }
+        for (name, shape) in expected {
+            let tensor = self.tensor(name).ok_or_else(|| self.missing_tensor(name))?;
+            if tensor.shape != shape {
+                return Err(self.wrong_shape(tensor, &shape));
+            }
+        }
+        Ok(())
+    }
+
+    fn read_tensor(&self, tensor: &TensorInfo, out: &mut [f32]) -> Result<()> {
+        let io_error = |source| Error::Io { action: "read", path: self.path.clone(), source };
+        let mut file = File::open(&self.path).map_err(io_error)?;
+        file.seek(SeekFrom::Start(tensor.offset)).map_err(io_error)?;
+        let mut bytes = vec![0; tensor.n_bytes as usize];
+        file.read_exact(&mut bytes).map_err(io_error)?;
+        tensor.tensor_type.widen(&bytes, out);
+        Ok(())
+    }
+
+    fn missing_tensor(&self, name: &str) -> Error {
+        Error::MissingTensor { path: self.path.clone(), tensor: name.to_owned() }
+    }
+
+    fn wrong_shape(&self, tensor: &TensorInfo, expected: &[usize]) -> Error {
+        Error::WrongShape {
+            path: self.path.clone(),
+            tensor: tensor.name.clone(),
+            expected: expected.to_vec(),
+            got: tensor.shape.clone(),
+        }
+    }
+}
+
+/// llama.cpp's name of a Hugging Face parameter.
+fn gguf_name(name: &str) -> String {
+    let name = name.strip_prefix("model.").unwrap_or(name);
+    let Some(rest) = name.strip_prefix("layers.") else {
+        return match name {
+            "embed_tokens.weight" => "token_embd.weight",
+            "norm.weight" => "output_norm.weight",
+            "lm_head.weight" => "output.weight",
+            other => other,
+        }
+        .to_owned();
+    };
+    let (layer, parameter) = rest.split_once('.').unwrap_or((rest, ""));
+    let (module, kind) = parameter.rsplit_once('.').unwrap_or((parameter, ""));
+    let module = match module {
+        "input_layernorm" => "attn_norm",
+        "self_attn.q_proj" => "attn_q",
+        "self_attn.k_proj" => "attn_k",
+        "self_attn.v_proj" => "attn_v",
+        "self_attn.o_proj" => "attn_output",
+        "self_attn.q_norm" => "attn_q_norm",
+        "self_attn.k_norm" => "attn_k_norm",
+        "post_attention_layernorm" => "ffn_norm",
+        "mlp.gate_proj" => "ffn_gate",
+        "mlp.up_proj" => "ffn_up",
+        "mlp.down_proj" => "ffn_down",
+        other => other,
+    };
+    format!("blk.{layer}.{module}.{kind}")
+}
+
+/// Whether llama.cpp turns neighbouring components of a head for this architecture.
+fn is_written_in_pairs(architecture: Architecture) -> bool {
+    matches!(architecture, Architecture::Llama | Architecture::Mistral)
+}
+
+/// Moves the rows `(0, 1), (2, 3), ...` of each head to `0, 2, ..., 1, 3, ...`.
+fn halves_from_pairs(rows: &mut [f32], head_dim: usize, row_size: usize) {
+    let half = head_dim / 2;
+    for head in rows.chunks_exact_mut(head_dim * row_size) {
+        let pairs = head.to_vec();
+        for (row_idx, row) in pairs.chunks_exact(row_size).enumerate() {
+            let place = (row_idx % 2 * half + row_idx / 2) * row_size;
+            head[place..place + row_size].copy_from_slice(row);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pairs_become_halves_head_by_head() {
+        let mut rows: Vec<f32> = (0..16_u8).map(f32::from).collect();
+        halves_from_pairs(&mut rows, 4, 2);
+        let expected = [0, 1, 4, 5, 2, 3, 6, 7, 8, 9, 12, 13, 10, 11, 14, 15_u8].map(f32::from);
+        assert_eq!(rows, expected);
+    }
+
+    #[test]
+    fn names_are_those_of_llama_cpp() {
+        for (hugging_face, expected) in [
+            ("model.embed_tokens.weight", "token_embd.weight"),
+            ("model.layers.11.self_attn.q_proj.bias", "blk.11.attn_q.bias"),
+            ("model.layers.0.post_attention_layernorm.weight", "blk.0.ffn_norm.weight"),
+            ("model.norm.weight", "output_norm.weight"),
+            ("lm_head.weight", "output.weight"),
+        ] {
+            assert_eq!(gguf_name(hugging_face), expected);
+        }
+    }
+}
