@@ -5,7 +5,9 @@ use std::path::Path;
 
 use gratis_engine::gguf::{GgufFile, Header};
 use gratis_engine::tokenizer::Tokenizer;
-use gratis_engine::{Engine, Error, Layout, NativeEngine, NativeOptions, SampleRequest, SamplingSettings};
+use gratis_engine::{
+    Engine, Error, Layout, NativeEngine, NativeOptions, SampleRequest, SamplingSettings,
+};
 use half::{bf16, f16};
 use proptest::prelude::*;
 
@@ -52,7 +54,9 @@ fn write_gguf(version: u32, metadata: &[(&str, Meta<'_>)], tensors: &[Tensor<'_>
             }
             Meta::Texts(values) => {
                 array(&mut out, 8, values.len());
-                values.iter().for_each(|value| text(&mut out, value));
+                for value in values {
+                    text(&mut out, value);
+                }
             }
             Meta::F32s(values) => {
                 array(&mut out, 6, values.len());
