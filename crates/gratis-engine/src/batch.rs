@@ -189,12 +189,17 @@ pub struct TokenValues {
 impl TokenValues {
     /// Zeros in the shape of `batch`'s responses.
     pub fn zeros(batch: &PackedBatch) -> Self {
+        Self::zeros_of_channels(batch, 1)
+    }
+
+    /// Zeros for several numbers a token: a response's row is `[n_channels, n_tokens]`.
+    pub fn zeros_of_channels(batch: &PackedBatch, n_channels: usize) -> Self {
         let mut end = 0;
         let ends = batch
             .responses()
             .iter()
             .map(|&idx| {
-                end += batch.segment(idx).n_tokens;
+                end += n_channels * batch.segment(idx).n_tokens;
                 end
             })
             .collect();

@@ -20,6 +20,9 @@ pub enum Error {
         #[source]
         source: std::io::Error,
     },
+    /// A value was asked of a model that gives log-probabilities only.
+    #[error("the model is a language model without a scalar head")]
+    NoValueHead,
     /// A file that should be there is not.
     #[error("`{path}` is absent: {hint}")]
     MissingFile {

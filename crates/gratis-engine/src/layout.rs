@@ -7,6 +7,7 @@
 use std::ops::Range;
 
 use crate::config::{Head, ModelConfig, ProjectionExtras};
+use crate::value::{StateValue, ValueHead};
 
 /// A parameter's name, shape and place.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,8 +47,25 @@ pub struct LayerLayout {
     pub down: Range<usize>,
 }
 
+/// Places of the parameters of a [`ValueHead`]: the last ones of the flat array.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ValueHeadLayout {
+    /// What is computed with them.
+    pub head: ValueHead,
+    /// `P` of [`ValueHead::ActionValue`]: `[hidden, hidden]`.
+    pub projection: Option<Range<usize>>,
+    /// `w`: `[1, hidden]`.
+    pub weight: Range<usize>,
+    /// `b`: `[1]`.
+    pub bias: Range<usize>,
+    /// Weights of the state value: `[1, hidden]`.
+    pub state: Option<Range<usize>>,
+    /// The head learns at this many times the learning rate of the other parameters.
+    pub learning_rate_factor: f64,
+}
+
 /// Places of all parameters of a model.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Layout {
     /// Every tensor in flat order, as a checkpoint names it.
     pub tensors: Vec<TensorSpec>,
@@ -59,6 +77,8 @@ pub struct Layout {
     pub final_norm: Range<usize>,
     /// Head: `[vocab, hidden]`; the embedding's place when tied.
     pub head: Range<usize>,
+    /// Scalar head, where the model has one.
+    pub value_head: Option<ValueHeadLayout>,
 }
 
 impl Layout {
@@ -101,7 +121,51 @@ impl Layout {
             Head::Tied => embedding.clone(),
             Head::Untied => flat.place("lm_head.weight", &[config.vocab_size, hidden]),
         };
-        Self { tensors: flat.tensors, embedding, layers, final_norm, head }
+        Self { tensors: flat.tensors, embedding, layers, final_norm, head, value_head: None }
+    }
+
+    /// The same layout with the parameters of a scalar head behind it. The names of a linear head
+    /// are those of `transformers`' models for token classification.
+    #[must_use]
+    pub fn with_value_head(self, head: ValueHead) -> Self {
+        let hidden = self.final_norm.len();
+        let mut flat = Flat { tensors: self.tensors };
+        let (projection, weight, bias, state) = match head {
+            ValueHead::Linear => (
+                None,
+                flat.place("score.weight", &[1, hidden]),
+                flat.place("score.bias", &[1]),
+                None,
+            ),
+            ValueHead::ActionValue { state_value } => (
+                Some(flat.place("action_score.projection.weight", &[hidden, hidden])),
+                flat.place("action_score.weight", &[1, hidden]),
+                flat.place("action_score.bias", &[1]),
+                (state_value == StateValue::Linear)
+                    .then(|| flat.place("state_score.weight", &[1, hidden])),
+            ),
+        };
+        let learning_rate_factor = 1.0;
+        let value_head =
+            ValueHeadLayout { head, projection, weight, bias, state, learning_rate_factor };
+        Self { tensors: flat.tensors, value_head: Some(value_head), ..self }
+    }
+
+    /// How many times the learning rate of a step this tensor learns at.
+    pub(crate) fn learning_rate_factor(&self, tensor: &TensorSpec) -> f64 {
+        match &self.value_head {
+            Some(head) if tensor.range.start >= self.n_trunk_parameters() => {
+                head.learning_rate_factor
+            }
+            _ => 1.0,
+        }
+    }
+
+    /// Number of parameters without those of a scalar head.
+    pub fn n_trunk_parameters(&self) -> usize {
+        self.value_head.as_ref().map_or(self.n_parameters(), |head| {
+            head.projection.as_ref().unwrap_or(&head.weight).start
+        })
     }
 
     /// Number of parameters.

@@ -23,6 +23,7 @@ mod sampling;
 pub mod schedule;
 mod shard;
 pub mod tokenizer;
+pub mod value;
 
 pub use batch::{PackedBatch, PackedBatchBuilder, Role, Segment, SegmentIdx, TokenValues};
 pub use chat_template::{ChatTemplate, Message, RenderOptions};
@@ -38,3 +39,4 @@ pub use model::Initialisation;
 pub use native::{NativeEngine, NativeOptions, Recompute};
 pub use schedule::{Decay, Schedule};
 pub use tokenizer::{Encoding, End, SpecialTokens, Tokenizer};
+pub use value::{StateValue, ValueEngine, ValueHead};

@@ -21,6 +21,7 @@ use crate::model::{Decoder, Initialisation, Keep, Workspace, initialise};
 use crate::optimizer::AdamW;
 use crate::sampling;
 use crate::shard::{Shard, shards};
+use crate::value::{ACTION_WEIGHT, ValueEngine, ValueHead};
 
 /// Tokens that one thread scores at a time: few enough that the activations of a layer stay in the
 /// processor's caches.
@@ -52,7 +53,23 @@ impl Default for NativeOptions {
     }
 }
 
-/// A causal language model on the CPU.
+/// What a pass gives for each response token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Output {
+    LogProbs,
+    Values(ValueHead),
+}
+
+impl Output {
+    fn n_channels(self) -> usize {
+        match self {
+            Self::LogProbs => 1,
+            Self::Values(head) => head.n_channels(),
+        }
+    }
+}
+
+/// A causal language model on the CPU, with a scalar head if it was given one.
 #[derive(Debug)]
 pub struct NativeEngine {
     decoder: Decoder,
@@ -98,7 +115,10 @@ impl NativeEngine {
         parameters: Vec<f32>,
         options: NativeOptions,
     ) -> Result<Self> {
-        let decoder = Decoder::new(config);
+        Self::from_parts(Decoder::new(config), parameters, options)
+    }
+
+    fn from_parts(decoder: Decoder, parameters: Vec<f32>, options: NativeOptions) -> Result<Self> {
         let expected = decoder.layout.n_parameters();
         if parameters.len() != expected {
             return Err(Error::ParameterCount { expected, got: parameters.len() });
@@ -119,6 +139,50 @@ impl NativeEngine {
             workers,
             pool,
         })
+    }
+
+    /// The same model with a fresh scalar head: all numbers 0 but for
+    /// [`ValueHead::ActionValue`]'s identity and [`ACTION_WEIGHT`]. What was accumulated and the
+    /// optimizer's state are forgotten, a head that was there before is replaced.
+    #[must_use]
+    pub fn with_value_head(mut self, head: ValueHead) -> Self {
+        self.parameters.truncate(self.layout().n_trunk_parameters());
+        let decoder = Decoder::new(self.decoder.config).with_value_head(head);
+        self.parameters.resize(decoder.layout.n_parameters(), 0.0);
+        if let Some(places) = &decoder.layout.value_head
+            && let Some(projection) = &places.projection
+        {
+            let d = places.weight.len();
+            self.parameters[projection.clone()].iter_mut().step_by(d + 1).for_each(|p| *p = 1.0);
+            self.parameters[places.weight.clone()].fill(ACTION_WEIGHT);
+        }
+        for worker in &mut self.workers {
+            worker.gradient.clear();
+        }
+        Self { decoder, gradient: Vec::new(), optimizer: AdamW::default(), ..self }
+    }
+
+    /// The head learns at this many times the learning rate of the other parameters; 1 at first.
+    pub fn set_head_learning_rate_factor(&mut self, factor: f64) {
+        if let Some(head) = &mut self.decoder.layout.value_head {
+            head.learning_rate_factor = factor;
+        }
+    }
+
+    /// The model with a scalar head of a folder that [`Engine::save_weights`] wrote.
+    ///
+    /// # Errors
+    /// As [`Self::load`]; [`Error::MissingTensor`] names the head's first tensor if the folder holds
+    /// a mere language model.
+    pub fn load_with_value_head(
+        folder: &Path,
+        head: ValueHead,
+        options: NativeOptions,
+    ) -> Result<Self> {
+        let config = ModelConfig::read(&folder.join("config.json"))?;
+        let decoder = Decoder::new(config).with_value_head(head);
+        let parameters = checkpoint::read_weights(folder, &decoder.config, &decoder.layout)?;
+        Self::from_parts(decoder, parameters, options)
     }
 
     /// The model of a Hugging Face folder: `config.json` and safetensors.
@@ -178,16 +242,24 @@ impl NativeEngine {
     }
 
     /// Forward pass of all parts, the `i`-th by worker `i % n_threads`.
-    fn forward(&mut self, parts: &[Shard], keep: Keep) -> Vec<Vec<f32>> {
+    fn forward(&mut self, parts: &[Shard], keep: Keep, output: Output) -> Vec<Vec<f32>> {
         let Self { decoder, parameters, workers, pool, .. } = self;
         let n_workers = workers.len();
         let mut by_worker = pool.install(|| {
             let run = |(first, worker): (usize, &mut Worker)| {
                 let own = parts.iter().skip(first).step_by(n_workers);
-                let log_probs = own.map(|part| {
-                    decoder.forward(parameters, &part.batch, keep, &mut worker.workspace)
+                let outputs = own.map(|part| {
+                    let Worker { workspace, .. } = &mut *worker;
+                    match output {
+                        Output::LogProbs => {
+                            decoder.forward(parameters, &part.batch, keep, workspace)
+                        }
+                        Output::Values(_) => {
+                            decoder.values(parameters, &part.batch, keep, workspace)
+                        }
+                    }
                 });
-                log_probs.collect::<Vec<_>>()
+                outputs.collect::<Vec<_>>()
             };
             workers.par_iter_mut().enumerate().map(run).collect::<Vec<_>>()
         });
@@ -195,12 +267,79 @@ impl NativeEngine {
             .map(|i| std::mem::take(&mut by_worker[i % n_workers][i / n_workers]))
             .collect()
     }
+
+    /// Outputs of all response tokens, nothing kept.
+    fn score(&mut self, batch: &PackedBatch, output: Output) -> Result<TokenValues> {
+        self.admit(batch)?;
+        let n_threads = self.workers.len();
+        let n_rounds = batch.n_tokens().div_ceil(n_threads * SCORING_TOKENS);
+        let parts = shards(batch, n_threads * n_rounds)?;
+        let outputs = self.forward(&parts, Keep::Nothing, output);
+        Ok(gather(batch, &parts, &outputs, output))
+    }
+
+    /// Forward pass, weights, backward pass.
+    fn pass(
+        &mut self,
+        batch: &PackedBatch,
+        output: Output,
+        weigh: &mut dyn FnMut(&TokenValues) -> Option<TokenValues>,
+    ) -> Result<TokenValues> {
+        self.admit(batch)?;
+        let keep = match self.recompute {
+            Recompute::Nothing => Keep::Everything,
+            Recompute::Layers => Keep::Inputs,
+        };
+        let parts = shards(batch, self.workers.len())?;
+        let outputs = self.forward(&parts, keep, output);
+        let outputs = gather(batch, &parts, &outputs, output);
+        let Some(weights) = weigh(&outputs) else { return Ok(outputs) };
+        if !weights.rows().map(<[f32]>::len).eq(outputs.rows().map(<[f32]>::len)) {
+            let reason = "the weights have not the shape of what they are weights of".to_owned();
+            return Err(Error::InvalidBatch { reason });
+        }
+
+        let Self { decoder, parameters, gradient, workers, pool, .. } = self;
+        gradient.resize(parameters.len(), 0.0);
+        for worker in workers.iter_mut().take(parts.len()).skip(1) {
+            worker.gradient.resize(parameters.len(), 0.0);
+        }
+        let mut engine_gradient = Some(&mut gradient[..]);
+        let mut jobs: Vec<_> = workers
+            .iter_mut()
+            .zip(&parts)
+            .map(|(Worker { workspace, gradient }, part)| {
+                let gradient = engine_gradient.take().unwrap_or(gradient);
+                (workspace, gradient, scatter(part, &weights), &part.batch)
+            })
+            .collect();
+        pool.install(|| {
+            jobs.par_iter_mut().for_each(|(workspace, gradient, weights, batch)| match output {
+                Output::LogProbs => {
+                    decoder.backward(parameters, gradient, weights, keep, workspace);
+                }
+                Output::Values(_) => {
+                    decoder.values_backward(parameters, gradient, weights, batch, keep, workspace);
+                }
+            });
+        });
+        for worker in workers.iter_mut().take(parts.len()).skip(1) {
+            add(gradient, &worker.gradient);
+            worker.gradient.fill(0.0);
+        }
+        Ok(outputs)
+    }
 }
 
-/// Puts the parts' log-probabilities, `[n_response_tokens of the part]`, in the whole's order.
-fn gather(batch: &PackedBatch, parts: &[Shard], log_probs: &[Vec<f32>]) -> TokenValues {
-    let mut whole = TokenValues::zeros(batch);
-    for (part, mut values) in parts.iter().zip(log_probs.iter().map(Vec::as_slice)) {
+/// Puts the parts' outputs, `[n_response_tokens of the part]`, in the whole's order.
+fn gather(
+    batch: &PackedBatch,
+    parts: &[Shard],
+    outputs: &[Vec<f32>],
+    output: Output,
+) -> TokenValues {
+    let mut whole = TokenValues::zeros_of_channels(batch, output.n_channels());
+    for (part, mut values) in parts.iter().zip(outputs.iter().map(Vec::as_slice)) {
         for &response in &part.responses {
             let row = whole.row_mut(response);
             let (own, rest) = values.split_at(row.len());
@@ -228,12 +367,7 @@ impl Engine for NativeEngine {
     }
 
     fn log_probs(&mut self, batch: &PackedBatch) -> Result<TokenValues> {
-        self.admit(batch)?;
-        let n_threads = self.workers.len();
-        let n_rounds = batch.n_tokens().div_ceil(n_threads * SCORING_TOKENS);
-        let parts = shards(batch, n_threads * n_rounds)?;
-        let log_probs = self.forward(&parts, Keep::Nothing);
-        Ok(gather(batch, &parts, &log_probs))
+        self.score(batch, Output::LogProbs)
     }
 
     fn forward_backward(
@@ -241,43 +375,7 @@ impl Engine for NativeEngine {
         batch: &PackedBatch,
         weigh: &mut dyn FnMut(&TokenValues) -> Option<TokenValues>,
     ) -> Result<TokenValues> {
-        self.admit(batch)?;
-        let keep = match self.recompute {
-            Recompute::Nothing => Keep::Everything,
-            Recompute::Layers => Keep::Inputs,
-        };
-        let parts = shards(batch, self.workers.len())?;
-        let log_probs = self.forward(&parts, keep);
-        let log_probs = gather(batch, &parts, &log_probs);
-        let Some(weights) = weigh(&log_probs) else { return Ok(log_probs) };
-        if !weights.rows().map(<[f32]>::len).eq(log_probs.rows().map(<[f32]>::len)) {
-            let reason = "the weights have not the shape of the log-probabilities".to_owned();
-            return Err(Error::InvalidBatch { reason });
-        }
-
-        let Self { decoder, parameters, gradient, workers, pool, .. } = self;
-        gradient.resize(parameters.len(), 0.0);
-        for worker in workers.iter_mut().take(parts.len()).skip(1) {
-            worker.gradient.resize(parameters.len(), 0.0);
-        }
-        let mut engine_gradient = Some(&mut gradient[..]);
-        let mut jobs: Vec<_> = workers
-            .iter_mut()
-            .zip(&parts)
-            .map(|(Worker { workspace, gradient }, part)| {
-                (workspace, engine_gradient.take().unwrap_or(gradient), scatter(part, &weights))
-            })
-            .collect();
-        pool.install(|| {
-            jobs.par_iter_mut().for_each(|(workspace, gradient, weights)| {
-                decoder.backward(parameters, gradient, weights, keep, workspace);
-            });
-        });
-        for worker in workers.iter_mut().take(parts.len()).skip(1) {
-            add(gradient, &worker.gradient);
-            worker.gradient.fill(0.0);
-        }
-        Ok(log_probs)
+        self.pass(batch, Output::LogProbs, weigh)
     }
 
     fn optimizer_step(&mut self, step: &OptimizerStep) -> Result<StepReport> {
@@ -318,5 +416,26 @@ impl Engine for NativeEngine {
         (self.parameters, self.optimizer) = checkpoint::read_state(folder, self.layout())?;
         self.discard_gradient();
         Ok(())
+    }
+}
+
+impl ValueEngine for NativeEngine {
+    fn value_head(&self) -> Result<ValueHead> {
+        let head = self.layout().value_head.as_ref().ok_or(Error::NoValueHead)?;
+        Ok(head.head)
+    }
+
+    fn values(&mut self, batch: &PackedBatch) -> Result<TokenValues> {
+        let head = self.value_head()?;
+        self.score(batch, Output::Values(head))
+    }
+
+    fn values_backward(
+        &mut self,
+        batch: &PackedBatch,
+        weigh: &mut dyn FnMut(&TokenValues) -> Option<TokenValues>,
+    ) -> Result<TokenValues> {
+        let head = self.value_head()?;
+        self.pass(batch, Output::Values(head), weigh)
     }
 }

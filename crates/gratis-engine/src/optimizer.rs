@@ -65,12 +65,14 @@ impl AdamW {
             second_scale: (1.0 / (1.0 - step.beta2.powf(n)).sqrt()) as f32,
             epsilon: step.epsilon as f32,
         };
-        let keep = (1.0 - step.learning_rate * step.weight_decay) as f32;
 
         for tensor in &layout.tensors {
             let range = tensor.range.clone();
+            let factor = layout.learning_rate_factor(tensor);
+            let keep = 1.0 - factor * step.learning_rate * step.weight_decay;
             let coefficients = Coefficients {
-                keep: if tensor.shape.len() > 1 { keep } else { 1.0 },
+                keep: if tensor.shape.len() > 1 { keep as f32 } else { 1.0 },
+                rate: coefficients.rate * factor as f32,
                 ..coefficients
             };
             parameters[range.clone()]

@@ -236,7 +236,12 @@ vectorised! {
 
 vectorised! {
     /// The last norm of the given rows of `hidden`.
-    fn norm_rows(normed: &mut [f32], hidden: &[f32], weights: HeadWeights<'_>, rows: &[usize]) {
+    pub(super) fn norm_rows(
+        normed: &mut [f32],
+        hidden: &[f32],
+        weights: HeadWeights<'_>,
+        rows: &[usize],
+    ) {
         let d = weights.norm.len();
         for (y, &row) in normed.chunks_exact_mut(d).zip(rows) {
             rms_norm_row(y, &hidden[row * d..(row + 1) * d], weights.norm, weights.epsilon);
@@ -246,7 +251,7 @@ vectorised! {
 
 vectorised! {
     /// Backward pass of [`norm_rows`]: adds to the rows of `dhidden` and to `dnorm`.
-    fn norm_rows_backward(
+    pub(super) fn norm_rows_backward(
         dhidden: &mut [f32],
         dnorm: &mut [f32],
         hidden: &[f32],

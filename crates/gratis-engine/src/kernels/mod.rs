@@ -15,3 +15,4 @@ pub(crate) mod norm;
 pub(crate) mod rope;
 pub(crate) mod simd;
 pub(crate) mod swiglu;
+pub(crate) mod value_head;

@@ -23,7 +23,6 @@ impl Decoder {
         keep: Keep,
         workspace: &mut Workspace,
     ) {
-        let d = self.config.hidden_size;
         workspace.prepare_backward(&self.config);
         log_probs_backward(
             HeadGradients {
@@ -39,6 +38,18 @@ impl Decoder {
             &workspace.geometry.predictions,
             &mut workspace.head_scratch,
         );
+        self.trunk_backward(parameters, gradient, keep, workspace);
+    }
+
+    /// From the gradient of the stream after the last layer to that of all parameters below it.
+    pub(super) fn trunk_backward(
+        &self,
+        parameters: &[f32],
+        gradient: &mut [f32],
+        keep: Keep,
+        workspace: &mut Workspace,
+    ) {
+        let d = self.config.hidden_size;
         for idx in (0..self.config.n_layers).rev() {
             let kept = if keep == Keep::Everything { idx } else { 0 };
             if keep == Keep::Inputs {

@@ -30,6 +30,27 @@ impl Decoder {
         keep: Keep,
         workspace: &mut Workspace,
     ) -> Vec<f32> {
+        let last = self.trunk(parameters, batch, keep, workspace);
+        let mut log_probs = vec![0.0; batch.n_response_tokens()];
+        head::log_probs(
+            &mut log_probs,
+            &mut workspace.log_sum_exp,
+            &workspace.streams[last],
+            self.head_weights(parameters),
+            &workspace.geometry.predictions,
+            &mut workspace.head_scratch,
+        );
+        log_probs
+    }
+
+    /// All layers: the index of the stream after the last one.
+    pub(super) fn trunk(
+        &self,
+        parameters: &[f32],
+        batch: &PackedBatch,
+        keep: Keep,
+        workspace: &mut Workspace,
+    ) -> usize {
         let d = self.config.hidden_size;
         workspace.prepare(batch, &self.config, keep);
         let Workspace { geometry, streams, layers, normed, inner, attention_scratch, .. } =
@@ -53,17 +74,7 @@ impl Decoder {
             linear(&mut stream, Onto::Sum, inner, down, self.config.intermediate_size);
             streams[to] = stream;
         }
-
-        let mut log_probs = vec![0.0; batch.n_response_tokens()];
-        head::log_probs(
-            &mut log_probs,
-            &mut workspace.log_sum_exp,
-            &workspace.streams[self.config.n_layers % n_streams],
-            self.head_weights(parameters),
-            &workspace.geometry.predictions,
-            &mut workspace.head_scratch,
-        );
-        log_probs
+        self.config.n_layers % n_streams
     }
 
     /// A layer from its input `[n, d]` up to gate and up: all that its backward pass needs.

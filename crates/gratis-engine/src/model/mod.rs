@@ -7,6 +7,7 @@ mod activations;
 mod backward;
 mod forward;
 mod initialise;
+mod value;
 
 pub(crate) use activations::{Keep, Workspace};
 pub use initialise::Initialisation;
@@ -17,6 +18,7 @@ use crate::kernels::attention::AttentionShape;
 use crate::kernels::head::HeadWeights;
 use crate::kernels::rope::Rope;
 use crate::layout::{LayerLayout, Layout};
+use crate::value::ValueHead;
 
 /// The shape of a model and what follows from it; the parameters stand beside.
 #[derive(Debug)]
@@ -29,6 +31,11 @@ pub(crate) struct Decoder {
 impl Decoder {
     pub(crate) fn new(config: ModelConfig) -> Self {
         Self { layout: Layout::new(&config), rope: Rope::new(&config), config }
+    }
+
+    /// The same decoder with room for a scalar head.
+    pub(crate) fn with_value_head(self, head: ValueHead) -> Self {
+        Self { layout: self.layout.with_value_head(head), ..self }
     }
 
     pub(crate) fn attention_shape(&self) -> AttentionShape {

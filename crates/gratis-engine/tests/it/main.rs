@@ -8,3 +8,4 @@ mod gguf;
 mod parity;
 mod sampling;
 mod tokenizer;
+mod value_head;

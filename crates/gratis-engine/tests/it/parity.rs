@@ -6,7 +6,8 @@
 use std::path::{Path, PathBuf};
 
 use gratis_engine::{
-    Engine, Layout, NativeEngine, NativeOptions, OptimizerStep, PackedBatch, TokenValues,
+    Engine, Layout, NativeEngine, NativeOptions, OptimizerStep, PackedBatch, StateValue,
+    TokenValues, ValueEngine, ValueHead,
 };
 use safetensors::SafeTensors;
 use serde::Deserialize;
@@ -31,6 +32,7 @@ struct Group {
 struct Response {
     tokens: Vec<u32>,
     weights: Vec<f32>,
+    /// Or the numbers of a scalar head.
     log_probs: Vec<f32>,
 }
 
@@ -103,15 +105,60 @@ fn worst(layout: &Layout, got: &[f32], golden: &SafeTensors<'_>, prefix: &str) -
     errors.max_by(|a, b| a.0.total_cmp(&b.0)).expect("a tensor")
 }
 
+/// What is read from the model.
+#[derive(Clone, Copy)]
+enum Read {
+    LogProbs,
+    Values(ValueHead),
+}
+
+impl Read {
+    fn load(self, folder: &Path, options: NativeOptions) -> NativeEngine {
+        let engine = match self {
+            Self::LogProbs => NativeEngine::load(folder, options),
+            Self::Values(head) => NativeEngine::load_with_value_head(folder, head, options),
+        };
+        let mut engine = engine.expect("an engine");
+        // As in `make_value_head_fixtures.py`; of no effect without a head.
+        engine.set_head_learning_rate_factor(2.0);
+        engine
+    }
+
+    fn score(self, engine: &mut NativeEngine, batch: &PackedBatch) -> TokenValues {
+        match self {
+            Self::LogProbs => engine.log_probs(batch),
+            Self::Values(_) => engine.values(batch),
+        }
+        .expect("scored")
+    }
+
+    fn pass(
+        self,
+        engine: &mut NativeEngine,
+        batch: &PackedBatch,
+        weigh: &mut dyn FnMut(&TokenValues) -> Option<TokenValues>,
+    ) {
+        match self {
+            Self::LogProbs => engine.forward_backward(batch, weigh),
+            Self::Values(_) => engine.values_backward(batch, weigh),
+        }
+        .expect("a gradient");
+    }
+}
+
 fn agrees(name: &str) {
+    agrees_reading(name, Read::LogProbs);
+}
+
+fn agrees_reading(name: &str, read: Read) {
     let golden = golden(name);
     let bytes = std::fs::read(folder(name).join("golden.safetensors")).expect("golden.safetensors");
     let tensors = SafeTensors::deserialize(&bytes).expect("golden tensors");
     let options = NativeOptions { n_threads: 2, ..NativeOptions::default() };
-    let mut engine = NativeEngine::load(&folder(name), options).expect("an engine");
+    let mut engine = read.load(&folder(name), options);
     let (batch, weights) = (golden.batch(), golden.values(|r| &r.weights));
 
-    let log_probs = engine.log_probs(&batch).expect("log-probabilities");
+    let log_probs = read.score(&mut engine, &batch);
     let error = relative_error(log_probs.values(), golden.values(|r| &r.log_probs).values());
     // Observed: at most 1.8e-7.
     assert!(error < 2e-6, "{name}: log-probabilities {error:e}");
@@ -120,13 +167,11 @@ fn agrees(name: &str) {
     let mut norms = Vec::new();
     for step in 0..golden.optimizer.n_steps {
         let mut loss = 0.0;
-        engine
-            .forward_backward(&batch, &mut |log_probs| {
-                let pairs = log_probs.values().iter().zip(weights.values());
-                loss = pairs.map(|(&lp, &w)| f64::from(lp) * f64::from(w)).sum();
-                Some(weights.clone())
-            })
-            .expect("a gradient");
+        read.pass(&mut engine, &batch, &mut |log_probs| {
+            let pairs = log_probs.values().iter().zip(weights.values());
+            loss = pairs.map(|(&lp, &w)| f64::from(lp) * f64::from(w)).sum();
+            Some(weights.clone())
+        });
         losses.push(loss);
         if step == 0 {
             let (error, tensor) = worst(engine.layout(), engine.gradient(), &tensors, "gradient");
@@ -174,4 +219,15 @@ fn qwen2_with_qkv_bias() {
 #[test]
 fn qwen3_with_qk_norm() {
     agrees("qwen3");
+}
+
+#[test]
+fn linear_head_of_a_token_classifier() {
+    agrees_reading("llama-tied-linear-head", Read::Values(ValueHead::Linear));
+}
+
+#[test]
+fn action_values_with_a_state_value() {
+    let head = ValueHead::ActionValue { state_value: StateValue::Linear };
+    agrees_reading("llama-untied-action-head", Read::Values(head));
 }

@@ -1,0 +1,53 @@
+//! Forward and backward pass of a model with a scalar head: the same trunk, another read-out.
+
+use super::Decoder;
+use super::activations::{Keep, Workspace};
+use crate::batch::PackedBatch;
+use crate::kernels::value_head::{Read, Slots, values, values_backward};
+
+impl Decoder {
+    /// The head's numbers for the response tokens of `batch`, response after response, each
+    /// `[n_channels, n_tokens]`. Nothing without a head.
+    pub(crate) fn values(
+        &self,
+        parameters: &[f32],
+        batch: &PackedBatch,
+        keep: Keep,
+        workspace: &mut Workspace,
+    ) -> Vec<f32> {
+        let Some(head) = &self.layout.value_head else { return Vec::new() };
+        let last = self.trunk(parameters, batch, keep, workspace);
+        let n_channels = head.head.n_channels();
+        let mut out = vec![0.0; n_channels * batch.n_response_tokens()];
+        let slots = Slots::new(batch, n_channels);
+        let weights = self.head_weights(parameters);
+        let hidden = &workspace.streams[last];
+        values(&mut out, Read { hidden, parameters, weights, head }, &slots);
+        out
+    }
+
+    /// Adds `sum weights * d value / dtheta` to `gradient`, for the batch of the last
+    /// [`Decoder::values`] on this workspace, which kept `keep`. Consumes what was kept.
+    pub(crate) fn values_backward(
+        &self,
+        parameters: &[f32],
+        gradient: &mut [f32],
+        weights: &[f32],
+        batch: &PackedBatch,
+        keep: Keep,
+        workspace: &mut Workspace,
+    ) {
+        let Some(head) = &self.layout.value_head else { return };
+        workspace.prepare_backward(&self.config);
+        let slots = Slots::new(batch, head.head.n_channels());
+        let read = Read {
+            hidden: &workspace.streams[self.config.n_layers],
+            parameters,
+            weights: self.head_weights(parameters),
+            head,
+        };
+        let dhidden = &mut workspace.dstream;
+        values_backward(gradient, dhidden, weights, read, &self.layout, &slots);
+        self.trunk_backward(parameters, gradient, keep, workspace);
+    }
+}
