@@ -168,7 +168,7 @@ fn stages(result: &DemoResult) -> String {
 #[cfg(test)]
 mod tests {
     use gratis::Silent;
-    use gratis::experiment::demo::{DrawSettings, LearningSettings};
+    use gratis::experiment::demo::{BaseSettings, DrawSettings, LearningSettings};
 
     use super::*;
 
@@ -179,8 +179,12 @@ mod tests {
         let draw =
             |settings: DrawSettings| DrawSettings { n_problems: 4, n_samples: 4, ..settings };
         DemoSettings {
-            base: learning(defaults.base),
-            base_target: 0.0,
+            base: BaseSettings {
+                ascent: learning(defaults.base.ascent),
+                descent: learning(defaults.base.descent),
+                target: 0.0,
+                ..defaults.base
+            },
             generators: learning(defaults.generators),
             reward_model: learning(defaults.reward_model),
             train: draw(defaults.train),

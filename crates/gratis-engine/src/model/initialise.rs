@@ -12,14 +12,16 @@ pub struct Initialisation {
     pub embedding_std: f32,
     /// Of the projections that read the residual stream: query, key, value, gate, up.
     pub linear_std: f32,
-    /// Of what writes to the residual stream (attention output, down) and of an untied head.
-    pub output_std: f32,
+    /// Of the projections that write to the residual stream: attention output, down.
+    pub residual_std: f32,
+    /// Of an untied head.
+    pub head_std: f32,
 }
 
 impl Default for Initialisation {
     /// 0.02 for all, as is usual for a model of a few hundred columns or more.
     fn default() -> Self {
-        Self { embedding_std: 0.02, linear_std: 0.02, output_std: 0.02 }
+        Self { embedding_std: 0.02, linear_std: 0.02, residual_std: 0.02, head_std: 0.02 }
     }
 }
 
@@ -36,8 +38,10 @@ pub(crate) fn initialise(layout: &Layout, initialisation: Initialisation, seed: 
         } else {
             let std = if is("embed_tokens") {
                 initialisation.embedding_std
-            } else if is("lm_head") || is("o_proj") || is("down_proj") {
-                initialisation.output_std
+            } else if is("lm_head") {
+                initialisation.head_std
+            } else if is("o_proj") || is("down_proj") {
+                initialisation.residual_std
             } else {
                 initialisation.linear_std
             };
@@ -63,11 +67,17 @@ mod tests {
     fn matrices_have_their_spread_and_norms_are_ones() {
         let config = crate::ModelConfig { vocab_size: 1000, ..test_config() };
         let layout = Layout::new(&config);
-        let initialisation =
-            Initialisation { embedding_std: 0.5, linear_std: 0.1, output_std: 0.02 };
+        let initialisation = Initialisation {
+            embedding_std: 0.5,
+            linear_std: 0.1,
+            residual_std: 0.07,
+            head_std: 0.02,
+        };
         let parameters = initialise(&layout, initialisation, 3);
         assert_eq!(parameters.len(), layout.n_parameters());
-        for (range, std) in [(&layout.embedding, 0.5f32), (&layout.head, 0.02)] {
+        let down = layout.tensors.iter().find(|tensor| tensor.name.contains("down_proj"));
+        let down = &down.expect("a layer").range;
+        for (range, std) in [(&layout.embedding, 0.5f32), (&layout.head, 0.02), (down, 0.07)] {
             let square = parameters[range.clone()].iter().map(|x| x * x).sum::<f32>();
             let observed = (square / range.len() as f32).sqrt();
             assert!((observed / std - 1.0).abs() < 0.03, "{observed} for {std}");

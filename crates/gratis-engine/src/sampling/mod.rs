@@ -370,7 +370,12 @@ mod tests {
     impl Model {
         fn new(config: ModelConfig) -> Self {
             let mut decoder = Decoder::new(config);
-            let spread = Initialisation { embedding_std: 0.5, linear_std: 0.3, output_std: 0.3 };
+            let spread = Initialisation {
+                embedding_std: 0.5,
+                linear_std: 0.3,
+                residual_std: 0.3,
+                head_std: 0.3,
+            };
             let mut parameters = initialise(&decoder.layout, spread, 2);
             // Biases begin at zero, where they would not be seen.
             for (idx, parameter) in parameters.iter_mut().enumerate() {

@@ -26,7 +26,8 @@ fn configs() -> [ModelConfig; 3] {
 }
 
 fn engine(config: ModelConfig) -> NativeEngine {
-    let initialisation = Initialisation { embedding_std: 0.5, linear_std: 0.4, output_std: 0.4 };
+    let initialisation =
+        Initialisation { embedding_std: 0.5, linear_std: 0.4, residual_std: 0.4, head_std: 0.4 };
     let options = NativeOptions { n_threads: 2, ..NativeOptions::default() };
     NativeEngine::initialise(config, initialisation, 3, options).expect("an engine")
 }

@@ -49,10 +49,7 @@ pub struct DemoSettings {
     /// Threads that compute.
     pub n_threads: usize,
     /// Optimisation of the base model.
-    pub base: LearningSettings,
-    /// The base model is good enough when a correct solution has this probability, averaged over
-    /// problems it has not seen.
-    pub base_target: f64,
+    pub base: BaseSettings,
     /// Optimisation of each generator.
     pub generators: LearningSettings,
     /// Optimisation of the reward model.
@@ -69,6 +66,22 @@ pub struct DemoSettings {
     pub ns: Vec<usize>,
     /// Intervals over test problems.
     pub bootstrap: Bootstrap,
+}
+
+/// How the base model is optimised. It stays on a plateau for a number of steps that depends on the
+/// seed, so a measure and not a count ends the first part: the probability of the correct solution,
+/// averaged over problems it has not seen.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BaseSettings {
+    /// Until the measure has reached `turn`.
+    pub ascent: LearningSettings,
+    /// Where the measure ends the ascent.
+    pub turn: f64,
+    /// Afterwards, to the last step.
+    pub descent: LearningSettings,
+    /// A base model that ends below this is an error.
+    pub target: f64,
 }
 
 /// How a model is optimised.
@@ -104,14 +117,24 @@ impl Default for DemoSettings {
         Self {
             seed: 0,
             n_threads: 2,
-            base: LearningSettings {
-                n_steps: 4000,
-                batch_size: 48,
-                learning_rate: 4e-3,
-                n_warm_up_steps: 50,
-                decay: Decay::Linear,
+            base: BaseSettings {
+                ascent: LearningSettings {
+                    n_steps: 4000,
+                    batch_size: 48,
+                    learning_rate: 4e-3,
+                    n_warm_up_steps: 50,
+                    decay: Decay::Constant,
+                },
+                turn: 0.7,
+                descent: LearningSettings {
+                    n_steps: 400,
+                    batch_size: 48,
+                    learning_rate: 4e-3,
+                    n_warm_up_steps: 0,
+                    decay: Decay::Linear,
+                },
+                target: 0.9,
             },
-            base_target: 0.9,
             generators: LearningSettings {
                 n_steps: 300,
                 batch_size: 64,
@@ -173,6 +196,16 @@ pub struct Training {
     pub n_tokens: u64,
     /// Loss now and then.
     pub curve: Vec<CurvePoint>,
+}
+
+impl Training {
+    /// Goes on with a second part.
+    fn append(&mut self, part: Self) {
+        let later = |point: CurvePoint| CurvePoint { step: point.step + self.n_steps, ..point };
+        self.curve.extend(part.curve.into_iter().map(later));
+        self.n_steps += part.n_steps;
+        self.n_tokens += part.n_tokens;
+    }
 }
 
 /// The loss at a step, averaged over the steps since the point before.
@@ -282,8 +315,7 @@ pub fn run(
         options,
     )?;
     let n_parameters = base.parameters().len();
-    let (base_training, base_solves) =
-        workshop.train_base(&mut base, &settings.base, settings.base_target, observer)?;
+    let (base_training, base_solves) = workshop.train_base(&mut base, &settings.base, observer)?;
     workshop.publish(&base, &model("base"))?;
 
     // Three generators that slip.

@@ -6,7 +6,7 @@ use gratis_engine::config::{Architecture, Head, ModelConfig, ProjectionExtras, R
 use gratis_engine::tokenizer::SpecialTokens;
 use gratis_engine::{Engine, Initialisation, NativeEngine, Tokenizer, atomic};
 
-use super::{CurvePoint, LearningSettings, OnOverlong, TEMPLATE, Training};
+use super::{BaseSettings, CurvePoint, LearningSettings, OnOverlong, TEMPLATE, Training};
 use crate::data::{Rollout, StepSplit};
 use crate::encoding::{Corpus, Encoder, encode_rollouts, log_probs, problem_name};
 use crate::error::{Error, Result};
@@ -25,7 +25,7 @@ pub(super) const STEP_SPLIT: StepSplit = StepSplit::Lines;
 
 /// Wide embeddings and a quiet head: this small model then leaves its plateau soonest.
 pub(super) const INITIALISATION: Initialisation =
-    Initialisation { embedding_std: 0.5, linear_std: 0.07, output_std: 0.02 };
+    Initialisation { embedding_std: 0.5, linear_std: 0.07, residual_std: 0.07, head_std: 0.02 };
 
 /// Different problems the base model learns from, again and again.
 const N_BASE_PROBLEMS: usize = 40_000;
@@ -84,32 +84,40 @@ pub(super) struct Workshop<'a> {
 }
 
 impl Workshop<'_> {
-    /// Teaches correct solutions until they are probable on unseen problems; says how probable.
+    /// Teaches correct solutions: at a constant rate until they are fairly probable on unseen
+    /// problems, then at a falling rate to the end. Says how probable they came to be.
     pub(super) fn train_base(
         &self,
         engine: &mut NativeEngine,
-        settings: &LearningSettings,
-        target: f64,
+        settings: &BaseSettings,
         observer: &mut dyn Observer,
     ) -> Result<(Training, f64)> {
-        observer.stage("base", Some(settings.n_steps));
         let solved = |split: Split, n| split.solved(&split.draw(n, N_DERIVED, self.seed));
         let held_out = solved(Split::Validation, N_HELD_OUT);
         let mut unseen = Corpus::default();
         encode_rollouts(&held_out, &encoder(self.tokenizer, engine)?, &mut unseen)?;
         let mut task = self.language_task(engine, &solved(Split::Pretrain, N_BASE_PROBLEMS))?;
 
+        observer.stage("base", Some(settings.ascent.n_steps));
         let mut solves = 0.0;
-        let training = self.train(engine, &mut task, settings, observer, |engine, step| {
-            if step % CHECK_EVERY == 0 {
-                solves = mean_probability(engine, &unseen)?;
-            }
-            Ok((Figure::Value("solves", solves), solves >= target))
-        })?;
-        if solves < target {
+        let mut training =
+            self.train(engine, &mut task, &settings.ascent, observer, |engine, step| {
+                if step % CHECK_EVERY == 0 {
+                    solves = mean_probability(engine, &unseen)?;
+                }
+                Ok((Figure::Value("solves", solves), solves >= settings.turn))
+            })?;
+
+        observer.stage("base, falling rate", Some(settings.descent.n_steps));
+        // The descent sees the problems in an order of its own.
+        let descent = Workshop { seed: self.seed.wrapping_add(1), ..*self };
+        let look = |_: &mut NativeEngine, _| Ok((NOTHING, false));
+        training.append(descent.train(engine, &mut task, &settings.descent, observer, look)?);
+        let solves = mean_probability(engine, &unseen)?;
+        if solves < settings.target {
             return Err(Error::TargetNotReached {
                 what: "the probability of a correct solution under the base model",
-                target,
+                target: settings.target,
                 reached: solves,
                 n_steps: training.n_steps,
             });
