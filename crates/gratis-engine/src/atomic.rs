@@ -22,15 +22,71 @@ pub fn write_with(
     path: &Path,
     fill: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>,
 ) -> Result<()> {
-    let parent = parent_of(path);
+    let mut draft = Draft::create(path)?;
+    fill(&mut draft.writer).map_err(at("write", path))?;
+    draft.publish()
+}
+
+/// A file under construction, buffered. It stands beside its destination, which it replaces as a
+/// whole when it is published; dropped before that, it leaves nothing behind.
+#[derive(Debug)]
+pub struct Draft {
+    path: PathBuf,
+    writer: BufWriter<File>,
+    temporary: tempfile::TempPath,
+}
+
+impl Draft {
+    /// Begins the file that will be at `path`.
+    ///
+    /// # Errors
+    /// [`Error::Io`] with the path, if its folder cannot be written.
+    pub fn create(path: &Path) -> Result<Self> {
+        let file = temporary(&prefix_for(path), FILE_MODE).tempfile_in(parent_of(path));
+        let (file, temporary) = file.map_err(at("write", path))?.into_parts();
+        let writer = BufWriter::with_capacity(1 << 20, file);
+        Ok(Self { path: path.to_owned(), writer, temporary })
+    }
+
+    /// Where the file will be.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Puts the file in its place, whole and on the disk.
+    ///
+    /// # Errors
+    /// [`Error::Io`] with the path; what was there before is then still there.
+    pub fn publish(self) -> Result<()> {
+        let Self { path, writer, temporary } = self;
+        let publish = || {
+            writer.into_inner()?.sync_all()?;
+            temporary.persist(&path)?;
+            sync_folder(parent_of(&path))
+        };
+        publish().map_err(at("write", &path))
+    }
+}
+
+impl Write for Draft {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.writer.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.writer.flush()
+    }
+}
+
+/// Puts the finished file `draft` in the place of `path`, on the disk.
+///
+/// # Errors
+/// [`Error::Io`] with the path.
+pub fn replace(draft: &Path, path: &Path) -> Result<()> {
     let attempt = || {
-        let temporary = temporary(&prefix_for(path), FILE_MODE).tempfile_in(parent)?;
-        let (file, temporary) = temporary.into_parts();
-        let mut writer = BufWriter::with_capacity(1 << 20, file);
-        fill(&mut writer)?;
-        writer.into_inner()?.sync_all()?;
-        temporary.persist(path)?;
-        sync_folder(parent)
+        File::open(draft)?.sync_all()?;
+        fs::rename(draft, path)?;
+        sync_folder(parent_of(path))
     };
     attempt().map_err(at("write", path))
 }

@@ -75,6 +75,27 @@ pub enum Error {
         /// Responses labelled incorrect.
         n_incorrect: u64,
     },
+    /// No problem has responses of both classes, where one is needed.
+    #[error(
+        "{needed_by} needs a problem with correct and incorrect responses, but no problem has \
+         both: `correctness` has {n_correct} correct and {n_incorrect} incorrect ones in all"
+    )]
+    NoPairs {
+        /// What asked for such a problem.
+        needed_by: String,
+        /// Responses labelled correct.
+        n_correct: u64,
+        /// Responses labelled incorrect.
+        n_incorrect: u64,
+    },
+    /// An objective on labelled steps, and responses without labels of their steps.
+    #[error("`{objective}` needs labels of steps, which problem `{problem}` has not")]
+    NoStepLabels {
+        /// The objective.
+        objective: &'static str,
+        /// The first problem without them.
+        problem: String,
+    },
     /// A completion does not fit into the model's context.
     #[error(
         "completion {completion} of problem `{problem}` makes {n_tokens} tokens with its prompt, \
@@ -152,6 +173,17 @@ impl Error {
             Self::OneClass { .. } => {
                 Some("sample more responses per problem, or mix in other data")
             }
+            Self::NoPairs { .. } => Some(
+                "use an objective on single responses (`ce`, `kto`), or sample more responses per \
+                 problem",
+            ),
+            Self::NoStepLabels { .. } => {
+                Some("use an objective on outcome labels, such as `ce`, or label the steps first")
+            }
+            Self::InvalidSetting { field: "beta", .. } => Some(
+                "`--beta` gives it; without it the objective's own default is taken, see \
+                 `docs/objectives.md`",
+            ),
             Self::TooLong { .. } => Some(
                 "cut such completions (`--on-overlong truncate`) or leave them out \
                  (`--on-overlong skip`)",

@@ -1,4 +1,18 @@
-//! Logistic functions and log-sum-exp that neither overflow nor saturate to NaN.
+//! Logistic functions and log-sum-exp that neither overflow nor saturate to NaN, and the domain of
+//! numbers such as beta.
+
+use crate::error::{Error, Result};
+
+/// Checks that the setting `field` is a finite number above 0.
+///
+/// # Errors
+/// [`Error::InvalidSetting`].
+pub fn check_positive(field: &'static str, value: f64) -> Result<()> {
+    if value > 0.0 && value.is_finite() {
+        return Ok(());
+    }
+    Err(Error::setting(field, "a finite number above 0", value))
+}
 
 /// `1 / (1 + exp(-x))`.
 pub fn sigmoid(x: f64) -> f64 {

@@ -13,6 +13,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use crate::numeric::check_positive;
 
 /// All rewards of one response.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -38,9 +39,7 @@ impl Rewards {
     /// [`Error::InvalidSetting`] if beta is not a finite number above 0 or the ends are not as
     /// above.
     pub fn new(log_ratios: &[f64], beta: f64, step_ends: &[usize]) -> Result<Self> {
-        if !(beta > 0.0 && beta.is_finite()) {
-            return Err(Error::setting("beta", "a finite number above 0", beta));
-        }
+        check_positive("beta", beta)?;
         if !step_ends.is_sorted() || step_ends.last() != Some(&log_ratios.len()) {
             let expected = format!("ends that never fall, the last at {}", log_ratios.len());
             return Err(Error::setting("step_ends", expected, format!("{step_ends:?}")));

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use clap::{Args, ValueEnum};
 use gratis::Error;
-use gratis::data::{OnInvalid, jsonl};
+use gratis::data::OnInvalid;
 use gratis::training::LanguageExample;
 use gratis_engine::config::{Architecture, Head, ModelConfig, ProjectionExtras, RopeScaling};
 use gratis_engine::{
@@ -13,6 +13,7 @@ use gratis_engine::{
 };
 use tracing::info;
 
+use super::read_records;
 use crate::failure::CliError;
 
 /// Make a fresh model with random weights.
@@ -128,11 +129,10 @@ pub(crate) fn run(args: &InitArgs) -> Result<()> {
 }
 
 fn learn_tokenizer(path: &Path, vocab: usize) -> Result<Tokenizer> {
-    let (records, _) = jsonl::read_all::<LanguageExample>(path, OnInvalid::Stop)?;
-    let texts: Vec<String> = records
+    let examples: Vec<LanguageExample> = read_records(path, OnInvalid::Stop)?;
+    let texts: Vec<String> = examples
         .into_iter()
-        .flat_map(|record| {
-            let example = record.value;
+        .flat_map(|example| {
             example.text.into_iter().chain([example.prompt]).chain(example.completions)
         })
         .filter(|text| !text.is_empty())

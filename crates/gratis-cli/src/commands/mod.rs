@@ -1,5 +1,6 @@
 //! One file a command.
 
+pub(crate) mod data;
 pub(crate) mod demo;
 pub(crate) mod grade;
 pub(crate) mod init;
@@ -13,7 +14,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use clap::Args;
-use gratis::data::{OnInvalid, Rollout, RolloutReader};
+use gratis::data::record::Record;
+use gratis::data::{OnInvalid, RecordReader};
 use tracing::warn;
 
 /// What to do with malformed lines.
@@ -36,12 +38,12 @@ pub(crate) fn on_invalid(skip: bool) -> OnInvalid {
     if skip { OnInvalid::Skip } else { OnInvalid::Stop }
 }
 
-/// All rollouts of a file.
-pub(crate) fn read_rollouts(path: &Path, on_invalid: OnInvalid) -> Result<Vec<Rollout>> {
-    let mut reader = RolloutReader::open(path, on_invalid)?;
-    let rollouts = reader.by_ref().collect::<gratis::Result<Vec<_>>>()?;
+/// All records of a file, where they must be in memory together.
+pub(crate) fn read_records<T: Record>(path: &Path, on_invalid: OnInvalid) -> Result<Vec<T>> {
+    let mut reader = RecordReader::open(path, on_invalid)?;
+    let records = reader.by_ref().collect::<gratis::Result<Vec<_>>>()?;
     warn_skipped(reader.n_skipped(), "malformed lines");
-    Ok(rollouts)
+    Ok(records)
 }
 
 /// Says how much was left out.

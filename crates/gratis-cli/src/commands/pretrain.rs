@@ -4,7 +4,6 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::{ArgMatches, Args};
-use gratis::data::{OnInvalid, jsonl};
 use gratis::encoding::OnOverlong;
 use gratis::training::{
     CheckpointSettings, LanguageExample, LanguageModelling, LossOn, OnExisting,
@@ -13,7 +12,7 @@ use gratis::training::{
 use serde::{Deserialize, Serialize};
 use tracing::info;
 
-use super::{on_invalid, warn_skipped};
+use super::{on_invalid, read_records};
 use crate::Common;
 use crate::config;
 use crate::failure::CliError;
@@ -131,14 +130,11 @@ fn load(
     settings: &PretrainSettings,
     model: &Model,
 ) -> Result<LanguageModelling> {
-    let on_invalid: OnInvalid = on_invalid(settings.skip_invalid);
-    let mut records = Vec::new();
+    let mut examples: Vec<LanguageExample> = Vec::new();
     for path in paths {
-        let (more, n_skipped) = jsonl::read_all::<LanguageExample>(path, on_invalid)?;
-        warn_skipped(n_skipped, "malformed lines");
-        records.extend(more);
+        examples.extend(read_records(path, on_invalid(settings.skip_invalid))?);
     }
     let template = model.template(settings.template.as_deref());
     let encoder = model.encoder(&template, settings.on_overlong)?;
-    Ok(language_data(records, &encoder, settings.loss_on)?)
+    Ok(language_data(examples, &encoder, settings.loss_on)?)
 }

@@ -4,13 +4,13 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Args;
-use gratis::data::{ResumableWriter, jsonl};
+use gratis::data::ResumableWriter;
 use gratis::encoding::{Encoder, OnOverlong};
 use gratis::rollout::{Problem, Sampler};
 use gratis::{Error, Observer};
 use gratis_engine::{Engine, SamplingSettings};
 
-use super::{InvalidArgs, OutputArgs, warn_skipped};
+use super::{InvalidArgs, OutputArgs, read_records};
 use crate::Common;
 use crate::model::Model;
 use crate::progress::Progress;
@@ -65,13 +65,10 @@ pub(crate) struct RolloutArgs {
 }
 
 pub(crate) fn run(args: &RolloutArgs, common: &Common) -> Result<()> {
-    let on_invalid = args.invalid.on_invalid();
-    let (problems, n_skipped) = jsonl::read_all::<Problem>(&args.input, on_invalid)?;
-    warn_skipped(n_skipped, "malformed lines");
+    let problems: Vec<Problem> = read_records(&args.input, args.invalid.on_invalid())?;
     if problems.is_empty() {
         return Err(Error::NoExamples { purpose: "solve" }.into());
     }
-    let problems: Vec<Problem> = problems.into_iter().map(|record| record.value).collect();
     let (mut writer, n_done) = ResumableWriter::resume(&args.output.output)?;
     let mut model = Model::load(&args.model, common.threads)?;
     let template = model.template(args.template.as_deref());

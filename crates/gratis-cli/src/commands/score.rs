@@ -4,14 +4,15 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use clap::Args;
-use gratis::data::{ResumableWriter, Rollout, StepSplit};
+use gratis::data::{ResumableWriter, RolloutFiles, StepSplit};
 use gratis::encoding::{Encoder, OnOverlong};
+use gratis::numeric::check_positive;
 use gratis::scoring::{Scorer, ScoringSettings, TokenRewards};
 use gratis::{Error, Observer};
 use gratis_engine::Engine;
 use tracing::{info, warn};
 
-use super::{InvalidArgs, OutputArgs, read_rollouts};
+use super::{InvalidArgs, OutputArgs, warn_skipped};
 use crate::Common;
 use crate::failure::CliError;
 use crate::model::Model;
@@ -67,8 +68,13 @@ pub(crate) struct ScoreArgs {
 }
 
 pub(crate) fn run(args: &ScoreArgs, common: &Common) -> Result<()> {
-    let rollouts = read_rollouts(&args.input, args.invalid.on_invalid())?;
-    if rollouts.is_empty() {
+    if let Some(beta) = args.beta {
+        check_positive("beta", beta)?;
+    }
+    let files = RolloutFiles::new(vec![args.input.clone()], args.invalid.on_invalid());
+    let n_completions = count(&args.input, &files)?;
+    let mut rollouts = files.read().peekable();
+    if rollouts.peek().is_none() {
         return Err(Error::NoExamples { purpose: "score" }.into());
     }
     let (mut writer, n_done) = ResumableWriter::resume(&args.output.output)?;
@@ -112,18 +118,33 @@ pub(crate) fn run(args: &ScoreArgs, common: &Common) -> Result<()> {
     };
 
     let mut progress = Progress::new(common);
-    let left: &[Rollout] = &rollouts[n_done.min(rollouts.len())..];
     let n_passes = 1 + u64::from(reference_path.is_some());
-    let n_completions: usize = left.iter().map(|rollout| rollout.completions.len()).sum();
-    progress.stage("score", Some(n_passes * n_completions as u64));
-    for chunk in left.chunks(args.chunk.max(1)) {
-        for scores in scorer.score(chunk, &mut progress)? {
+    let n_left = n_completions.map(|counts| counts.iter().skip(n_done).sum::<u64>());
+    progress.stage("score", n_left.map(|n| n * n_passes));
+    let mut left = rollouts.skip(n_done);
+    loop {
+        let chunk = left.by_ref().take(args.chunk.max(1)).collect::<gratis::Result<Vec<_>>>()?;
+        if chunk.is_empty() {
+            break;
+        }
+        for scores in scorer.score(&chunk, &mut progress)? {
             writer.write(&scores)?;
         }
     }
     writer.finish()?;
     progress.finish();
+    warn_skipped(files.n_skipped(), "malformed lines");
     Ok(())
+}
+
+/// Completions of each problem, so that a malformed line is found before the work and the progress
+/// has an end; standard input passes by only once.
+fn count(input: &Path, files: &RolloutFiles) -> Result<Option<Vec<u64>>> {
+    if input == Path::new("-") {
+        return Ok(None);
+    }
+    let counts = files.read().map(|rollout| Ok(rollout?.completions.len() as u64));
+    Ok(Some(counts.collect::<gratis::Result<_>>()?))
 }
 
 /// The reference's folder: the one given, or the one that the model names.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use clap::Args;
 use gratis::Error;
-use gratis::data::{CompletionScore, Rollout, Score, ScoreReader};
+use gratis::data::{CompletionScore, Rollout, Score};
 use gratis::encoding::problem_name;
 use gratis::evaluation::{
     BestOfNSettings, BestOfNTable, Bootstrap, GeneratorCandidates, ScoredProblem, Selector,
@@ -14,7 +14,7 @@ use gratis::rollout::SAMPLING;
 use gratis::selection::{Aggregation, Method, Subsets, VoteWeight, best_of_n};
 use serde_json::json;
 
-use super::{InvalidArgs, read_rollouts};
+use super::{InvalidArgs, read_records};
 use crate::failure::CliError;
 use crate::output;
 
@@ -67,9 +67,8 @@ const N_SUBSETS: usize = 100;
 
 pub(crate) fn run(args: &SelectArgs) -> Result<()> {
     let on_invalid = args.invalid.on_invalid();
-    let rollouts = read_rollouts(&args.rollouts, on_invalid)?;
-    let scores =
-        ScoreReader::open(&args.scores, on_invalid)?.collect::<gratis::Result<Vec<_>>>()?;
+    let rollouts: Vec<Rollout> = read_records(&args.rollouts, on_invalid)?;
+    let scores: Vec<Score> = read_records(&args.scores, on_invalid)?;
     if rollouts.is_empty() {
         return Err(Error::NoExamples { purpose: "select from" }.into());
     }

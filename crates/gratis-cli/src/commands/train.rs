@@ -1,23 +1,26 @@
 //! `gratis train`: an implicit process reward model from outcome labels.
 
+mod data;
+mod reference;
+
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, anyhow};
 use clap::{ArgMatches, Args};
-use gratis::Error;
-use gratis::data::StepSplit;
+use gratis::data::{DataOperation, StepSplit};
 use gratis::encoding::OnOverlong;
-use gratis::manifest::{FILE_NAME, Manifest, ReferenceModel};
+use gratis::manifest::{FILE_NAME, Manifest};
 use gratis::objective::Objective;
 use gratis::selection::Aggregation;
 use gratis::training::{
     CheckpointSettings, Companion, ImplicitReward, OnExisting, OptimizationSettings, RewardData,
-    RunFolder, Task, fit, reference_log_probs, reward_data, split_by_problem,
+    RunFolder, Task, fit,
 };
 use serde::{Deserialize, Serialize};
 use tracing::info;
 
-use super::{on_invalid, read_rollouts, warn_skipped};
+use self::data::TrainData;
+use self::reference::Reference;
 use crate::Common;
 use crate::config;
 use crate::failure::CliError;
@@ -34,6 +37,8 @@ use crate::progress::Progress;
 Examples:
   gratis train --model my-model --data graded.jsonl --run runs/prm
   gratis train --model my-model --data graded.jsonl --run runs/dpo --objective dpo --beta 0.1
+  gratis train --model my-model --data graded.jsonl --run runs/balanced \\
+    --operation balance_instructions --operation subsample_responses,n=4
   gratis train --config runs/prm/config.toml --learning-rate 3e-4 --run runs/prm-2
   gratis train --config runs/prm/config.toml --run runs/prm --resume")]
 pub(crate) struct TrainArgs {
@@ -91,6 +96,10 @@ struct TrainSettings {
     /// Leave out and count malformed lines and empty completions.
     #[arg(long)]
     skip_invalid: bool,
+    /// What to do with the training data first, with settings after commas (`deduplicate`,
+    /// `balance_instructions,seed=1`); may be repeated, see `gratis data apply --help`.
+    #[arg(long = "operation", value_name = "OPERATION")]
+    operations: Vec<DataOperation>,
     /// Objective, with settings after commas: `ce`, `kto,beta=0.5`.
     #[arg(long, value_parser = parse_objective, default_value = "ce")]
     objective: Objective,
@@ -113,6 +122,7 @@ impl Default for TrainSettings {
             aggregation: Aggregation::default(),
             on_overlong: OnOverlong::default(),
             skip_invalid: false,
+            operations: Vec::new(),
             objective: Objective::default(),
             optimization: OptimizationSettings::default(),
             checkpoints: CheckpointSettings::default(),
@@ -145,36 +155,24 @@ pub(crate) fn run(args: TrainArgs, given: &ArgMatches, common: &Common) -> Resul
     let on_existing = if args.resume { OnExisting::Resume } else { OnExisting::Fail };
     RunFolder::check(&args.run, on_existing)?;
 
-    // Data.
-    let on_invalid = on_invalid(settings.skip_invalid);
-    let mut rollouts = Vec::new();
-    for path in &settings.data {
-        rollouts.extend(read_rollouts(path, on_invalid)?);
-    }
-    let (rollouts, held_out) = match &settings.validation {
-        Some(path) => (rollouts, read_rollouts(path, on_invalid)?),
-        None => split_by_problem(rollouts, settings.validation_share, settings.optimization.seed),
-    };
-
-    // Tokens and the reference's log-probabilities.
+    // Tokens.
     let mut model = Model::load(&model_path, common.threads)?;
     let template = model.template(settings.template.as_deref());
-    let mut reference = Reference::load(&settings, &model, common)?;
+    let mut reference = Reference::load(settings.reference.as_deref(), &model, common)?;
     let mut progress = Progress::new(common);
     let encoder = model.encoder(&template, settings.on_overlong)?;
-    let train_data = reward_data(&rollouts, &encoder)?;
-    let validation_data = reward_data(&held_out, &encoder)?;
-    warn_skipped((train_data.n_left_out + validation_data.n_left_out) as u64, "completions");
-    let n_correct = train_data.examples.iter().filter(|example| example.is_correct).count();
+    let TrainData { train: train_data, validation: validation_data } =
+        data::read(&settings, &encoder, &mut progress)?;
+    let n_correct = train_data.n_correct();
     info!(
         "{} problems, {} completions ({n_correct} correct, {} distinct); {} held out",
-        rollouts.len(),
+        train_data.n_problems,
         train_data.examples.len(),
         train_data.corpus.responses().len(),
         validation_data.examples.len(),
     );
-    check_classes(n_correct, train_data.examples.len())?;
-    let data_hash = train_data.corpus.digest();
+    train_data.check(&settings.objective)?;
+
     // The run, opened before the reference takes its time.
     let manifest = Manifest {
         version: Manifest::VERSION,
@@ -184,11 +182,12 @@ pub(crate) fn run(args: TrainArgs, given: &ArgMatches, common: &Common) -> Resul
         step_split: settings.step_split.clone(),
         aggregation: settings.aggregation,
         template,
-        data_hash: data_hash.clone(),
+        data_hash: train_data.corpus.digest(),
     };
     let mut companions = tokenizer_files(&model.tokenizer)?;
     companions.push(Companion { name: FILE_NAME.to_owned(), bytes: manifest.to_bytes() });
-    let run_hash = format!("{data_hash} {}", model.hash()?);
+    let run_hash =
+        format!("{} {} {}", train_data.digest(), validation_data.digest(), model.hash()?);
     let config = config::resolved(&settings)?;
     let mut run = RunFolder::open(&args.run, &config, &run_hash, companions, on_existing)?;
 
@@ -222,87 +221,4 @@ pub(crate) fn run(args: TrainArgs, given: &ArgMatches, common: &Common) -> Resul
     }
     info!("{} steps; the model is in `{}`", summary.n_steps, args.run.join("model").display());
     Ok(())
-}
-
-/// Whether there is something to tell apart.
-fn check_classes(n_correct: usize, n: usize) -> Result<()> {
-    if n == 0 {
-        return Err(Error::NoExamples { purpose: "train on" }.into());
-    }
-    if n_correct == 0 || n_correct == n {
-        return Err(Error::OneClass {
-            needed_by: "a reward model".to_owned(),
-            n_correct: n_correct as u64,
-            n_incorrect: (n - n_correct) as u64,
-        }
-        .into());
-    }
-    Ok(())
-}
-
-/// What the log-ratio is taken to.
-enum Reference {
-    /// Nothing.
-    None,
-    /// The model that training starts from.
-    Start {
-        /// Its folder as it was given, and its hash.
-        model: ReferenceModel,
-    },
-    /// Another model.
-    Other(Box<Model>),
-}
-
-impl Reference {
-    fn load(settings: &TrainSettings, model: &Model, common: &Common) -> Result<Self> {
-        match &settings.reference {
-            Some(path) if path == Path::new("none") => Ok(Self::None),
-            Some(path) => Ok(Self::Other(Box::new(Model::load(path, common.threads)?))),
-            None => {
-                let path = absolute(&model.folder);
-                Ok(Self::Start { model: ReferenceModel { path, hash: model.hash()? } })
-            }
-        }
-    }
-
-    fn named(&self) -> Result<Option<ReferenceModel>> {
-        Ok(match self {
-            Self::None => None,
-            Self::Start { model } => Some(model.clone()),
-            Self::Other(model) => {
-                Some(ReferenceModel { path: absolute(&model.folder), hash: model.hash()? })
-            }
-        })
-    }
-
-    fn apply(
-        &mut self,
-        task: ImplicitReward,
-        start: &mut Model,
-        beside: &Path,
-        micro_batch_tokens: usize,
-        progress: &mut Progress,
-    ) -> Result<ImplicitReward> {
-        let (engine, hash) = match self {
-            Self::None => return Ok(task),
-            Self::Start { model } => (&mut start.engine, model.hash.clone()),
-            Self::Other(model) => {
-                let hash = model.hash()?;
-                (&mut model.engine, hash)
-            }
-        };
-        let log_probs = reference_log_probs(
-            engine,
-            &hash,
-            task.corpus(),
-            beside,
-            micro_batch_tokens,
-            progress,
-        )?;
-        Ok(task.with_reference(log_probs))
-    }
-}
-
-fn absolute(path: &Path) -> String {
-    std::path::absolute(path).unwrap_or_else(|_| path.to_owned()).display().to_string()
 }

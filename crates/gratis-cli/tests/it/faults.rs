@@ -25,6 +25,45 @@ fn faults_of_the_data_name_their_place() {
     insta::assert_snapshot!("no-examples", train(""));
     let one_class = first.replace("[true, false, false, true]", "[true, true, true, true]");
     insta::assert_snapshot!("one-class", train(&one_class));
+    let yes = first.replace("[true, false, false, true]", r#"["yes", false, false, true]"#);
+    insta::assert_snapshot!("label-no-boolean", train(&yes));
+    let no_steps =
+        first.replace(r#""correctness""#, r#""steps": [["1"], [], ["2"], ["3"]], "correctness""#);
+    insta::assert_snapshot!("empty-steps", train(&no_steps));
+    assert!(!workspace.path("run").exists(), "nothing was begun");
+}
+
+#[test]
+fn an_objective_that_the_data_cannot_serve_says_what_it_needs() {
+    let workspace = Workspace::new();
+    let good = String::from_utf8(workspace.read("graded.jsonl")).expect("text");
+    // Both classes, but never in one problem.
+    let apart: Vec<_> = good
+        .lines()
+        .enumerate()
+        .map(|(idx, line)| {
+            let labels = if idx % 2 == 0 {
+                "[true, true, true, true]"
+            } else {
+                "[false, false, false, false]"
+            };
+            line.replace("[true, false, false, true]", labels)
+        })
+        .collect();
+    workspace.write("apart.jsonl", &apart.join("\n"));
+    let train =
+        |more: &[&str]| workspace.error_of(&[&TRAIN[..], &["run", "--data"], more].concat());
+    insta::assert_snapshot!("no-pairs", train(&["apart.jsonl", "--objective", "dpo"]));
+    insta::assert_snapshot!("no-step-labels", train(&["graded.jsonl", "--objective", "step_kto"]));
+    insta::assert_snapshot!("beta-zero", train(&["graded.jsonl", "--beta", "0"]));
+    let negative = train(&["graded.jsonl", "--objective", "kto,beta=-0.5"]);
+    assert!(
+        negative.contains("`beta` should be a finite number above 0, got `-0.5`"),
+        "{negative}"
+    );
+    let score = ["--quiet", "score", "--model", "model", "--reference", "none", "graded.jsonl"];
+    let error = workspace.error_of(&[&score[..], &["--beta", "nan"]].concat());
+    assert!(error.contains("`beta` should be") && error.contains("hint: "), "{error}");
     assert!(!workspace.path("run").exists(), "nothing was begun");
 }
 

@@ -1,6 +1,7 @@
 //! Integration tests of the workspace and its binary.
 
 mod cli;
+mod data;
 mod faults;
 mod kill;
 mod tidy;

@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::operation::{Operation, Outcome, Start};
+use super::operation::{Counts, Operation, Outcome, Start};
+use super::pairs::no_pairs;
 use super::rollout::Rollout;
 use super::seeding::{rank_of, rng_of, threshold_of};
 use crate::error::{Error, Result};
@@ -80,7 +81,7 @@ impl Operation for DatasetBalance {
 }
 
 /// Keeps, of each instruction, as many random responses of either class as the rarer one has.
-/// Instructions of one class are dropped.
+/// Instructions of one class are dropped; an error if none is left.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct BalanceInstructions {
@@ -90,16 +91,20 @@ pub struct BalanceInstructions {
 
 impl Start for BalanceInstructions {
     fn start(&self) -> Result<Box<dyn Operation>> {
-        Ok(Box::new(InstructionBalance { seed: self.seed }))
+        let seed = self.seed;
+        Ok(Box::new(InstructionBalance { seed, seen: Counts::default(), n_kept: 0 }))
     }
 }
 
 struct InstructionBalance {
     seed: u64,
+    seen: Counts,
+    n_kept: usize,
 }
 
 impl Operation for InstructionBalance {
     fn apply(&mut self, _number: u64, rollout: Rollout, out: &mut Outcome) -> Result<()> {
+        self.seen.add(&rollout);
         let mut rng = rng_of(self.seed, &rollout.prompt);
         let (correct, incorrect): (Vec<usize>, Vec<usize>) = {
             let labels = rollout.labels(BALANCE)?;
@@ -112,7 +117,12 @@ impl Operation for InstructionBalance {
             kept.extend(chosen.iter().map(|idx| class[idx]));
         }
         kept.sort_unstable();
+        self.n_kept += kept.len();
         keep_some(&rollout, &kept, out)
+    }
+
+    fn finish(&mut self, _out: &mut Outcome) -> Result<()> {
+        if self.n_kept == 0 { Err(no_pairs(BALANCE, self.seen)) } else { Ok(()) }
     }
 }
 

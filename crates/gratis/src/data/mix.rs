@@ -4,9 +4,9 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::file::RolloutReader;
 use super::operation::{Operation, Outcome, Start};
 use super::pairs::PairRule;
+use super::reader::RecordReader;
 use super::record::OnInvalid;
 use super::rollout::Rollout;
 use crate::error::Result;
@@ -52,7 +52,7 @@ impl Operation for Mixing {
     }
 
     fn finish(&mut self, out: &mut Outcome) -> Result<()> {
-        for rollout in RolloutReader::open(&self.settings.path, OnInvalid::Stop)? {
+        for rollout in RecordReader::<Rollout>::open(&self.settings.path, OnInvalid::Stop)? {
             let rollout = rollout?;
             out.remark("problems mixed in", 1);
             match self.settings.take {

@@ -1,38 +1,57 @@
 //! Problems, rollouts and the operations on them (paper section 4.1 and appendix C).
 
 pub mod case;
-pub mod file;
-pub mod jsonl;
 pub mod operation;
+pub mod reader;
+pub mod record;
 pub mod rollout;
 pub mod score;
 pub mod split;
 pub mod steps;
+pub mod summary;
+pub mod writer;
 
+mod apply;
 mod balance;
 mod dedup;
-mod lines;
+mod format;
 mod mix;
 mod output;
 mod pairs;
 mod parquet;
-mod record;
 mod replace;
+mod resumable;
 mod seeding;
 mod subsample;
 
+pub use apply::{
+    FileReport, Rollouts, SplitReport, apply, apply_streaming, apply_to_file, split_file, spool,
+};
 pub use balance::{BalanceDataset, BalanceInstructions};
-pub use case::{Case, CaseReader, CaseWriter};
+pub use case::Case;
 pub use dedup::{DedupScope, Deduplicate};
-pub use file::{RolloutReader, RolloutWriter, ScoreReader, ScoreWriter};
-pub use jsonl::ResumableWriter;
 pub use mix::{Mix, MixRule};
-pub use operation::{Counts, DataOperation, FileReport, OperationReport, apply, apply_to_file};
+pub use operation::{Counts, DataOperation, OperationReport};
 pub use pairs::{MakePairs, PairRule, pairs_of};
+pub use reader::{RecordReader, RolloutFiles};
 pub use record::OnInvalid;
 pub use replace::ReplaceResponses;
+pub use resumable::ResumableWriter;
 pub use rollout::Rollout;
 pub use score::{CompletionScore, Score};
 pub use split::{KeepSide, Side, Split};
 pub use steps::{StepSplit, StepSplitter};
 pub use subsample::{SubsampleInstructions, SubsampleResponses};
+pub use summary::Summary;
+pub use writer::{LineWriter, RolloutWriter};
+
+/// Reads rollouts.
+pub type RolloutReader = RecordReader<Rollout>;
+/// Reads scores.
+pub type ScoreReader = RecordReader<Score>;
+/// Writes scores.
+pub type ScoreWriter = LineWriter<Score>;
+/// Reads grading cases.
+pub type CaseReader = RecordReader<Case>;
+/// Writes grading cases.
+pub type CaseWriter = LineWriter<Case>;

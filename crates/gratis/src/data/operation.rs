@@ -5,17 +5,16 @@
 //! remember is said in its own file. All choices come from the operation's seed.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::fmt;
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use super::balance::{BalanceDataset, BalanceInstructions};
 use super::dedup::Deduplicate;
-use super::file::{RolloutReader, RolloutWriter};
 use super::mix::Mix;
-use super::output::STANDARD_STREAM;
 use super::pairs::MakePairs;
-use super::record::OnInvalid;
 use super::replace::ReplaceResponses;
 use super::rollout::Rollout;
 use super::split::KeepSide;
@@ -61,7 +60,8 @@ macro_rules! operations {
         /// The closed set of operations, each with its settings.
         ///
         /// In a configuration: a table with the operation's `name` and its settings,
-        /// `{ name = "subsample_instructions", share = 0.25, seed = 1 }`.
+        /// `{ name = "subsample_instructions", share = 0.25, seed = 1 }`; on a command line the
+        /// same in short, `subsample_instructions,share=0.25,seed=1`. Unknown settings are errors.
         #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
         #[serde(tag = "name", rename_all = "snake_case")]
         pub enum DataOperation {
@@ -69,7 +69,7 @@ macro_rules! operations {
         }
 
         impl DataOperation {
-            fn start(&self) -> Result<Box<dyn Operation>> {
+            pub(super) fn start(&self) -> Result<Box<dyn Operation>> {
                 match self {
                     $(Self::$variant(settings) => settings.start(),)*
                 }
@@ -99,6 +99,42 @@ operations! {
     KeepSide,
 }
 
+/// Field that holds an operation's name.
+const NAME: &str = "name";
+
+impl FromStr for DataOperation {
+    type Err = Error;
+
+    /// `name` or `name,setting=value,...`.
+    fn from_str(text: &str) -> Result<Self> {
+        let (name, settings) = text.split_once(',').unwrap_or((text, ""));
+        let mut table = Map::new();
+        table.insert(NAME.to_owned(), name.into());
+        for setting in settings.split(',').filter(|setting| !setting.is_empty()) {
+            let (key, value) = setting.split_once('=').unwrap_or((setting, "true"));
+            // What is no number or truth value is a text.
+            let value = serde_json::from_str(value).unwrap_or_else(|_| value.into());
+            table.insert(key.to_owned(), value);
+        }
+        serde_json::from_value(Value::Object(table)).map_err(|error| {
+            let expected = "`NAME` or `NAME,SETTING=VALUE,...` of a data operation";
+            Error::setting("operation", expected, format!("{text}`: `{error}"))
+        })
+    }
+}
+
+impl fmt::Display for DataOperation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Value::Object(mut table) = serde_json::json!(self) else { return Err(fmt::Error) };
+        let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        f.write_str(&table.shift_remove(NAME).as_ref().map(text).unwrap_or_default())?;
+        for (key, value) in table.iter().filter(|(_, value)| !value.is_null()) {
+            write!(f, ",{key}={}", text(value))?;
+        }
+        Ok(())
+    }
+}
+
 /// How much data there is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
@@ -122,6 +158,18 @@ impl Counts {
     }
 }
 
+impl fmt::Display for Counts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { n_problems, n_responses, n_correct, n_incorrect } = self;
+        write!(f, "{n_problems} problems, {n_responses} responses")?;
+        match n_responses - n_correct - n_incorrect {
+            0 => write!(f, " ({n_correct} correct, {n_incorrect} incorrect)"),
+            n if n == *n_responses => f.write_str(" (no labels)"),
+            n => write!(f, " ({n_correct} correct, {n_incorrect} incorrect, {n} without a label)"),
+        }
+    }
+}
+
 /// What an operation kept and dropped.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct OperationReport {
@@ -137,9 +185,9 @@ pub struct OperationReport {
 
 /// Takes what an operation lets pass and counts it.
 pub(super) struct Outcome<'a> {
-    emit: &'a mut dyn FnMut(Rollout) -> Result<()>,
-    after: Counts,
-    remarks: BTreeMap<String, u64>,
+    pub(super) emit: &'a mut dyn FnMut(Rollout) -> Result<()>,
+    pub(super) after: Counts,
+    pub(super) remarks: BTreeMap<String, u64>,
 }
 
 impl Outcome<'_> {
@@ -155,137 +203,4 @@ impl Outcome<'_> {
             *self.remarks.entry(what.to_owned()).or_default() += n;
         }
     }
-}
-
-type Rollouts<'a> = Box<dyn Iterator<Item = Result<Rollout>> + 'a>;
-
-/// Runs one operation: `open` gives the rollouts, twice if need be, `emit` takes the result.
-fn run<'a>(
-    operation: &DataOperation,
-    open: &mut dyn FnMut() -> Result<Rollouts<'a>>,
-    emit: &mut dyn FnMut(Rollout) -> Result<()>,
-) -> Result<OperationReport> {
-    let mut work = operation.start()?;
-    if work.surveys() {
-        for (rollout, number) in open()?.zip(0..) {
-            work.survey(number, &rollout?)?;
-        }
-        work.decide()?;
-    }
-    let mut before = Counts::default();
-    let mut out = Outcome { emit, after: Counts::default(), remarks: BTreeMap::new() };
-    for (rollout, number) in open()?.zip(0..) {
-        let rollout = rollout?;
-        before.add(&rollout);
-        work.apply(number, rollout, &mut out)?;
-    }
-    work.finish(&mut out)?;
-    let Outcome { after, remarks, .. } = out;
-    Ok(OperationReport { operation: operation.clone(), before, after, remarks })
-}
-
-/// Applies operations, one after the other, to rollouts in memory.
-///
-/// # Errors
-/// Whatever an operation finds: settings outside their domain, labels that are not there, classes
-/// that are empty, files that cannot be read.
-pub fn apply(
-    operations: &[DataOperation],
-    mut rollouts: Vec<Rollout>,
-) -> Result<(Vec<Rollout>, Vec<OperationReport>)> {
-    let mut reports = Vec::new();
-    for operation in operations {
-        let mut result = Vec::new();
-        let mut open = || Ok(Box::new(rollouts.iter().cloned().map(Ok)) as Rollouts<'_>);
-        let mut emit = |rollout| {
-            result.push(rollout);
-            Ok(())
-        };
-        reports.push(run(operation, &mut open, &mut emit)?);
-        rollouts = result;
-    }
-    Ok((rollouts, reports))
-}
-
-/// What happened to a file.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct FileReport {
-    /// Lines left out under [`OnInvalid::Skip`].
-    pub n_skipped: u64,
-    /// One report an operation.
-    pub operations: Vec<OperationReport>,
-}
-
-/// Applies operations, one after the other, to the file `input` and writes the file `output`;
-/// without operations it converts between formats. Memory does not grow with the file, except as
-/// the operations say; what passes between two operations, and standard input where it is needed
-/// twice, goes through temporary files beside the output.
-///
-/// # Errors
-/// As [`apply`], and those of reading and writing.
-pub fn apply_to_file(
-    operations: &[DataOperation],
-    input: &Path,
-    on_invalid: OnInvalid,
-    output: &Path,
-) -> Result<FileReport> {
-    let folder = spool_folder(output)?;
-    let mut report = FileReport { n_skipped: 0, operations: Vec::new() };
-    let mut source = Source { path: input.to_owned(), on_invalid };
-    let needs_spool = input == Path::new(STANDARD_STREAM)
-        && operations.first().map(DataOperation::start).transpose()?.is_some_and(|op| op.surveys());
-    if operations.is_empty() || needs_spool {
-        let spool = folder.path().join("input.jsonl.zst");
-        let target = if operations.is_empty() { output } else { &spool };
-        let mut writer = RolloutWriter::create(target)?;
-        let mut reader = RolloutReader::open(input, on_invalid)?;
-        for rollout in reader.by_ref() {
-            writer.write(&rollout?)?;
-        }
-        report.n_skipped = reader.n_skipped();
-        writer.finish()?;
-        source = Source { path: spool, on_invalid: OnInvalid::Stop };
-    }
-    for (idx, operation) in operations.iter().enumerate() {
-        let is_last = idx + 1 == operations.len();
-        let spool = folder.path().join(format!("{idx}.jsonl.zst"));
-        let mut writer = RolloutWriter::create(if is_last { output } else { &spool })?;
-        let n_skipped = std::cell::Cell::new(0);
-        let mut open = || source.open(&n_skipped);
-        report.operations.push(run(operation, &mut open, &mut |rollout| writer.write(&rollout))?);
-        report.n_skipped += n_skipped.get();
-        writer.finish()?;
-        source = Source { path: spool, on_invalid: OnInvalid::Stop };
-    }
-    Ok(report)
-}
-
-/// A file that can be read as often as needed.
-struct Source {
-    path: PathBuf,
-    on_invalid: OnInvalid,
-}
-
-impl Source {
-    /// Reads it from the beginning; `n_skipped` is how many lines this pass has left out.
-    fn open<'a>(&self, n_skipped: &'a std::cell::Cell<u64>) -> Result<Rollouts<'a>> {
-        let mut reader = RolloutReader::open(&self.path, self.on_invalid)?;
-        Ok(Box::new(std::iter::from_fn(move || {
-            let next = reader.next();
-            n_skipped.set(reader.n_skipped());
-            next
-        })))
-    }
-}
-
-/// A folder for temporary files on the output's file system, removed when dropped.
-fn spool_folder(output: &Path) -> Result<tempfile::TempDir> {
-    let folder = match output.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    };
-    tempfile::Builder::new()
-        .prefix(".gratis-")
-        .tempdir_in(folder)
-        .map_err(Error::io("create", output))
 }

@@ -9,8 +9,7 @@ use super::seeding::rng_of;
 use crate::error::{Error, Result};
 
 /// Which pairs of a prompt are made.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "rule", rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum PairRule {
     /// The full cross product of correct and incorrect responses, as the authors' code does.
     #[default]
@@ -44,7 +43,7 @@ impl PairRule {
 /// The pairs `(correct, incorrect)` of each rollout: `[n_problems][n_pairs]`.
 ///
 /// # Errors
-/// [`Error::NoCorrectness`] without labels, [`Error::OneClass`] if no rollout gives a pair.
+/// [`Error::NoCorrectness`] without labels, [`Error::NoPairs`] if no rollout gives a pair.
 pub fn pairs_of(
     rollouts: &[Rollout],
     rule: PairRule,
@@ -56,34 +55,32 @@ pub fn pairs_of(
         counts.add(rollout);
         pairs.push(rule.pairs(rollout.labels(MAKING_PAIRS)?, &rollout.prompt, seed));
     }
-    if pairs.iter().all(Vec::is_empty) { Err(no_pairs(counts)) } else { Ok(pairs) }
+    if pairs.iter().all(Vec::is_empty) { Err(no_pairs(MAKING_PAIRS, counts)) } else { Ok(pairs) }
 }
 
 const MAKING_PAIRS: &str = "making pairs";
 
-fn no_pairs(counts: Counts) -> Error {
-    Error::OneClass {
-        needed_by: "making pairs of one prompt's responses".to_owned(),
-        n_correct: counts.n_correct,
-        n_incorrect: counts.n_incorrect,
-    }
+/// The error of data in which no problem has both classes.
+pub(super) fn no_pairs(needed_by: &str, counts: Counts) -> Error {
+    let Counts { n_correct, n_incorrect, .. } = counts;
+    Error::NoPairs { needed_by: needed_by.to_owned(), n_correct, n_incorrect }
 }
 
 /// Makes one rollout of each pair, the correct response first. Prompts of one class are dropped.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 pub struct MakePairs {
-    /// Which pairs are made.
-    #[serde(flatten)]
-    pub rule: PairRule,
+    /// Make at most this many pairs of each prompt, at least 1; all where it is absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub per_prompt: Option<usize>,
     /// Seed of the choice.
     pub seed: u64,
 }
 
 impl Start for MakePairs {
     fn start(&self) -> Result<Box<dyn Operation>> {
-        if self.rule == (PairRule::PerPrompt { n: 0 }) {
-            return Err(Error::setting("n", "at least 1", 0));
+        if self.per_prompt == Some(0) {
+            return Err(Error::setting("per_prompt", "at least 1", 0));
         }
         Ok(Box::new(Pairing { settings: *self, seen: Counts::default(), n_pairs: 0 }))
     }
@@ -98,7 +95,8 @@ struct Pairing {
 impl Operation for Pairing {
     fn apply(&mut self, _number: u64, rollout: Rollout, out: &mut Outcome) -> Result<()> {
         self.seen.add(&rollout);
-        let MakePairs { rule, seed } = self.settings;
+        let MakePairs { per_prompt, seed } = self.settings;
+        let rule = per_prompt.map_or(PairRule::All, |n| PairRule::PerPrompt { n });
         let pairs = rule.pairs(rollout.labels(MAKING_PAIRS)?, &rollout.prompt, seed);
         if pairs.is_empty() {
             out.remark("problems of one class dropped", 1);
@@ -111,6 +109,6 @@ impl Operation for Pairing {
     }
 
     fn finish(&mut self, _out: &mut Outcome) -> Result<()> {
-        if self.n_pairs == 0 { Err(no_pairs(self.seen)) } else { Ok(()) }
+        if self.n_pairs == 0 { Err(no_pairs(MAKING_PAIRS, self.seen)) } else { Ok(()) }
     }
 }

@@ -1,6 +1,6 @@
 //! Rollouts in Parquet, the form the authors' data set is published in.
 //!
-//! Reading takes any file whose columns have the rollout's names, wherever null is allowed; other
+//! Reading takes any file whose columns have the names of a record's fields, wherever null is allowed; other
 //! columns are carried along. Writing gives each field its column, lists as Parquet lists, and
 //! gathers further fields in one JSON column, `extra`.
 
@@ -20,66 +20,27 @@ use parquet::schema::parser::parse_message_type;
 use serde_json::{Map, Value};
 
 use super::output::Output;
-use super::record::{self, OnInvalid, Record};
+use super::reader::Next;
+use super::record::{self, Record};
 use super::rollout::Rollout;
 use crate::error::{Error, Result};
 
 /// Column that holds the fields a rollout has beside its own.
 const EXTRA: &str = "extra";
 
-/// Reads rows as rollouts, one page of each column at a time.
-pub(super) struct ParquetReader {
-    path: PathBuf,
-    rows: RowIter<'static>,
-    row: u64,
-    on_invalid: OnInvalid,
-    n_skipped: u64,
-    failed: bool,
-}
-
-impl ParquetReader {
-    /// Opens a Parquet file.
-    pub(super) fn open(path: &Path, on_invalid: OnInvalid) -> Result<Self> {
-        let file = File::open(path).map_err(Error::io("open", path))?;
-        let reader = SerializedFileReader::new(file).map_err(|e| invalid(path, &e))?;
-        let rows = RowIter::from_file_into(Box::new(reader));
-        Ok(Self { path: path.to_owned(), rows, row: 0, on_invalid, n_skipped: 0, failed: false })
-    }
-
-    /// Rows left out so far.
-    pub(super) fn n_skipped(&self) -> u64 {
-        self.n_skipped
-    }
-
-    fn read(&mut self) -> Result<Option<Rollout>> {
-        while let Some(row) = self.rows.next() {
-            let row = row.map_err(|e| invalid(&self.path, &e))?;
-            self.row += 1;
-            match record::from_value::<Rollout>(row_to_json(row)) {
-                Ok(mut rollout) => {
-                    rollout.number(self.row);
-                    return Ok(Some(rollout));
-                }
-                Err(_) if self.on_invalid == OnInvalid::Skip => self.n_skipped += 1,
-                Err(fault) => return Err(fault.at(&self.path, self.row)),
-            }
-        }
-        Ok(None)
-    }
-}
-
-impl Iterator for ParquetReader {
-    type Item = Result<Rollout>;
-
-    /// The next rollout; nothing more after an error.
-    fn next(&mut self) -> Option<Result<Rollout>> {
-        if self.failed {
-            return None;
-        }
-        let next = self.read().transpose();
-        self.failed = matches!(next, Some(Err(_)));
-        next
-    }
+/// The rows of a Parquet file as records, one page of each column in memory at a time.
+pub(super) fn rows<T: Record>(path: &Path) -> Result<Next<T>> {
+    let file = File::open(path).map_err(Error::io("open", path))?;
+    let reader = SerializedFileReader::new(file).map_err(|e| invalid(path, &e))?;
+    let mut rows = RowIter::from_file_into(Box::new(reader));
+    let path = path.to_owned();
+    let mut number = 0;
+    Ok(Box::new(move || {
+        let Some(row) = rows.next() else { return Ok(None) };
+        let row = row.map_err(|e| invalid(&path, &e))?;
+        number += 1;
+        Ok(Some((number, record::from_value(row_to_json(row)))))
+    }))
 }
 
 fn row_to_json(row: Row) -> Value {
@@ -129,10 +90,13 @@ pub(super) struct ParquetWriter {
     path: PathBuf,
     file: SerializedFileWriter<Output>,
     rows: Vec<Rollout>,
+    n_bytes: usize,
 }
 
-/// Rows held in memory and written together.
-const ROWS_PER_GROUP: usize = 1024;
+/// Rows held in memory and written together: at most this many,
+const MAX_ROWS: usize = 1024;
+/// and at most about this much text.
+const MAX_BYTES: usize = 8 << 20;
 
 const SCHEMA: &str = "message rollout {
   optional binary id (STRING);
@@ -168,13 +132,15 @@ impl ParquetWriter {
         let output = Output::create(path)?;
         let file =
             SerializedFileWriter::new(output, schema, properties).map_err(write_error(path))?;
-        Ok(Self { path: path.to_owned(), file, rows: Vec::new() })
+        Ok(Self { path: path.to_owned(), file, rows: Vec::new(), n_bytes: 0 })
     }
 
     /// Adds a row.
     pub(super) fn write(&mut self, rollout: &Rollout) -> Result<()> {
+        self.n_bytes += rollout.completions.iter().map(String::len).sum::<usize>();
         self.rows.push(rollout.clone());
-        if self.rows.len() == ROWS_PER_GROUP { self.flush() } else { Ok(()) }
+        let is_full = self.rows.len() == MAX_ROWS || self.n_bytes >= MAX_BYTES;
+        if is_full { self.flush() } else { Ok(()) }
     }
 
     /// Writes the remaining rows and makes the file appear under its name.
@@ -188,6 +154,7 @@ impl ParquetWriter {
             return Ok(());
         }
         let rows = std::mem::take(&mut self.rows);
+        self.n_bytes = 0;
         self.write_group(&rows).map_err(write_error(&self.path))
     }
 

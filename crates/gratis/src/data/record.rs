@@ -1,4 +1,7 @@
 //! What a line of a data file must look like, and what is wrong with one that does not.
+//!
+//! A type that is read from files says which fields it has ([`Record::FIELDS`]); where a line does
+//! not fit, the field at fault is found by their shapes and named with its line.
 
 use std::path::Path;
 
@@ -20,7 +23,7 @@ pub enum OnInvalid {
 }
 
 /// A record of a data file: one JSON object, or one row.
-pub(super) trait Record: Serialize + DeserializeOwned {
+pub trait Record: DeserializeOwned {
     /// Its fields, for error messages.
     const FIELDS: &'static [Field];
 
@@ -35,27 +38,34 @@ pub(super) trait Record: Serialize + DeserializeOwned {
 
 /// A named part of a record.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Field {
+pub struct Field {
     name: &'static str,
+    aliases: &'static [&'static str],
     shape: &'static Shape,
     required: bool,
 }
 
 impl Field {
     /// A field that may be absent or null.
-    pub(super) const fn optional(name: &'static str, shape: &'static Shape) -> Self {
-        Self { name, shape, required: false }
+    pub const fn optional(name: &'static str, shape: &'static Shape) -> Self {
+        Self { name, aliases: &[], shape, required: false }
     }
 
     /// A field that must be there.
-    pub(super) const fn required(name: &'static str, shape: &'static Shape) -> Self {
-        Self { name, shape, required: true }
+    pub const fn required(name: &'static str, shape: &'static Shape) -> Self {
+        Self { name, aliases: &[], shape, required: true }
+    }
+
+    /// The same field, which may also go by other names.
+    #[must_use]
+    pub const fn or(self, aliases: &'static [&'static str]) -> Self {
+        Self { aliases, ..self }
     }
 }
 
 /// The shape of a JSON value.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Shape {
+pub enum Shape {
     /// `true` or `false`.
     Bool,
     /// A number.
@@ -107,8 +117,10 @@ impl Shape {
 /// The first field of `value` that is absent or has another shape.
 fn fields_fault(fields: &[Field], prefix: &str, value: &Value) -> Option<Fault> {
     fields.iter().find_map(|field| {
-        let name = format!("{prefix}{}", field.name);
-        match value.get(field.name) {
+        let names = || std::iter::once(&field.name).chain(field.aliases);
+        let given = names().find(|name| value.get(name).is_some()).unwrap_or(&field.name);
+        let name = format!("{prefix}{given}");
+        match value.get(given) {
             None if field.required => Some(Fault::new(name, field.shape.describe(), "nothing")),
             None => None,
             Some(Value::Null) if !field.required => None,
@@ -119,7 +131,7 @@ fn fields_fault(fields: &[Field], prefix: &str, value: &Value) -> Option<Fault> 
 
 /// What is wrong with a record.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Fault {
+pub struct Fault {
     field: String,
     expected: String,
     got: String,
@@ -127,7 +139,7 @@ pub(super) struct Fault {
 
 impl Fault {
     /// `field` should be `expected` but is `got`.
-    pub(super) fn new(
+    pub fn new(
         field: impl Into<String>,
         expected: impl Into<String>,
         got: impl Into<String>,

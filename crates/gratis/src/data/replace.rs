@@ -7,8 +7,8 @@ use rand::seq::index;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::file::RolloutReader;
 use super::operation::{Operation, Outcome, Start};
+use super::reader::RecordReader;
 use super::record::OnInvalid;
 use super::rollout::Rollout;
 use super::seeding::rng_of;
@@ -16,7 +16,7 @@ use crate::error::{Error, Result};
 
 /// Replaces `n` random responses of each instruction by as many random ones that another file has
 /// for the same prompt. Instructions for which either side has fewer stay as they are. Remembers
-/// the other file's responses.
+/// `n` responses of each of the other file's problems.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ReplaceResponses {
@@ -35,9 +35,14 @@ impl Start for ReplaceResponses {
             return Err(Error::setting("n", "at least 1", self.n));
         }
         let mut others = HashMap::new();
-        for other in RolloutReader::open(&self.path, OnInvalid::Stop)? {
+        for other in RecordReader::<Rollout>::open(&self.path, OnInvalid::Stop)? {
             let other = other?;
-            others.insert(other.prompt.clone(), other);
+            if other.completions.len() >= self.n {
+                // A stream of its own: the places are drawn from that of the prompt.
+                let mut rng = rng_of(self.seed, &format!("replacement {}", other.prompt));
+                let sources = index::sample(&mut rng, other.completions.len(), self.n).into_vec();
+                others.insert(other.prompt.clone(), other.with_completions(&sources));
+            }
         }
         Ok(Box::new(Replacement { n: self.n, seed: self.seed, others }))
     }
@@ -46,21 +51,20 @@ impl Start for ReplaceResponses {
 struct Replacement {
     n: usize,
     seed: u64,
+    /// `n` drawn responses of each of the other file's problems.
     others: HashMap<String, Rollout>,
 }
 
 impl Operation for Replacement {
     fn apply(&mut self, _number: u64, mut rollout: Rollout, out: &mut Outcome) -> Result<()> {
-        let n_enough = |r: &Rollout| r.completions.len() >= self.n;
-        let other = self.others.get(&rollout.prompt).filter(|other| n_enough(other));
-        let Some(other) = other.filter(|_| n_enough(&rollout)) else {
+        let has_enough = rollout.completions.len() >= self.n;
+        let Some(other) = self.others.get(&rollout.prompt).filter(|_| has_enough) else {
             out.remark("problems without enough responses to exchange", 1);
             return out.keep(rollout);
         };
         let mut rng = rng_of(self.seed, &rollout.prompt);
         let places = index::sample(&mut rng, rollout.completions.len(), self.n);
-        let sources = index::sample(&mut rng, other.completions.len(), self.n);
-        for (place, source) in places.into_iter().zip(sources) {
+        for (source, place) in places.into_iter().enumerate() {
             rollout.replace_completion(place, other, source)?;
         }
         out.remark("responses replaced", self.n as u64);

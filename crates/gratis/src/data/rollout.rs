@@ -134,7 +134,9 @@ impl Record for Rollout {
 }
 
 /// Identifiers are often written as numbers.
-fn text_or_integer<'de, D: Deserializer<'de>>(source: D) -> Result<Option<String>, D::Error> {
+pub(crate) fn text_or_integer<'de, D: Deserializer<'de>>(
+    source: D,
+) -> Result<Option<String>, D::Error> {
     #[derive(Deserialize)]
     #[serde(untagged)]
     enum Id {

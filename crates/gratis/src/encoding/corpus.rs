@@ -4,6 +4,7 @@
 //! copies. A copy shares its index here, so it is computed once wherever it is used twice.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher, Hash};
 
 use sha2::{Digest, Sha256};
 
@@ -14,9 +15,12 @@ use crate::objective::Pair;
 pub struct Corpus {
     prompts: Vec<Vec<u32>>,
     responses: Vec<Response>,
-    prompt_indices: HashMap<Vec<u32>, usize>,
-    response_indices: HashMap<Response, usize>,
+    prompt_indices: Indices,
+    response_indices: Indices,
 }
+
+/// Where values stand in a list, by their hashes, so that each is held only once.
+type Indices = HashMap<u64, usize>;
 
 /// A response to a prompt of the same [`Corpus`].
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -30,25 +34,13 @@ pub struct Response {
 impl Corpus {
     /// The index of this prompt, added if it is new.
     pub fn prompt(&mut self, tokens: &[u32]) -> usize {
-        if let Some(&idx) = self.prompt_indices.get(tokens) {
-            return idx;
-        }
-        let idx = self.prompts.len();
-        self.prompts.push(tokens.to_vec());
-        self.prompt_indices.insert(tokens.to_vec(), idx);
-        idx
+        insert(&mut self.prompts, &mut self.prompt_indices, tokens.to_vec())
     }
 
     /// The index of this response to the prompt at `prompt_idx`, added if it is new.
     pub fn response(&mut self, prompt_idx: usize, tokens: &[u32]) -> usize {
         let response = Response { prompt_idx, tokens: tokens.to_vec() };
-        if let Some(&idx) = self.response_indices.get(&response) {
-            return idx;
-        }
-        let idx = self.responses.len();
-        self.responses.push(response.clone());
-        self.response_indices.insert(response, idx);
-        idx
+        insert(&mut self.responses, &mut self.response_indices, response)
     }
 
     /// The distinct prompts.
@@ -82,6 +74,23 @@ impl Corpus {
             add(&response.tokens);
         }
         hex(&hasher.finalize())
+    }
+}
+
+/// The index of `value` in `list`, added if it is new.
+fn insert<T: Eq + Hash>(list: &mut Vec<T>, indices: &mut Indices, value: T) -> usize {
+    let mut key = BuildHasherDefault::<DefaultHasher>::default().hash_one(&value);
+    loop {
+        match indices.get(&key) {
+            Some(&idx) if list[idx] == value => return idx,
+            // Another value of the same hash stands there.
+            Some(_) => key = key.wrapping_add(1),
+            None => {
+                indices.insert(key, list.len());
+                list.push(value);
+                return list.len() - 1;
+            }
+        }
     }
 }
 

@@ -21,6 +21,7 @@ pub mod step_mse;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use crate::numeric::check_positive;
 
 pub use batch::{ObjectiveBatch, ObjectiveOutput, Pair, StepLabel};
 pub use ce::Ce;
@@ -203,9 +204,7 @@ impl Objective {
     /// [`Error::InvalidSetting`] if beta is not a finite number above 0, or another setting is
     /// outside its domain.
     pub fn validate(&self) -> Result<()> {
-        if !(self.beta() > 0.0 && self.beta().is_finite()) {
-            return Err(Error::setting("beta", "a finite number above 0", self.beta()));
-        }
+        check_positive("beta", self.beta())?;
         self.definition().validate()
     }
 

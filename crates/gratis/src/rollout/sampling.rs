@@ -5,6 +5,8 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use crate::data::Rollout;
+use crate::data::record::{Fault, Field, Record, Shape};
+use crate::data::rollout::text_or_integer;
 use crate::encoding::Encoder;
 use crate::error::Result;
 use crate::observer::{Figure, Observer};
@@ -14,7 +16,7 @@ use crate::observer::{Figure, Observer};
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 pub struct Problem {
     /// Names the problem; its line number where absent.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "text_or_integer")]
     pub id: Option<String>,
     /// The problem as the model reads it.
     #[serde(alias = "question", alias = "problem")]
@@ -28,6 +30,24 @@ pub struct Problem {
     /// Further columns, carried along unchanged.
     #[serde(flatten)]
     pub extra: Map<String, Value>,
+}
+
+impl Record for Problem {
+    const FIELDS: &'static [Field] = &[
+        Field::optional("id", &Shape::TextOrInteger),
+        Field::required("prompt", &Shape::Text).or(&["question", "problem"]),
+        Field::optional("reference", &Shape::Text).or(&["answer", "gold"]),
+        Field::optional("dataset", &Shape::Text),
+    ];
+
+    fn fault(&self) -> Option<Fault> {
+        let is_blank = self.prompt.trim().is_empty();
+        is_blank.then(|| Fault::new("prompt", "a problem", "empty text"))
+    }
+
+    fn number(&mut self, line: u64) {
+        self.id.get_or_insert_with(|| line.to_string());
+    }
 }
 
 /// Columns of a rollout file that describe completions, not problems.

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::tabular::TabularModel;
 use crate::error::{Error, Result};
-use crate::numeric::log_sum_exp;
+use crate::numeric::{check_positive, log_sum_exp};
 
 /// The four values of a prefix.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -47,9 +47,7 @@ pub fn prefix_values(
         let expected = format!("of the reference's shape {:?}", shape(reference));
         return Err(Error::setting("policy", expected, format!("{:?}", shape(policy))));
     }
-    if !(beta > 0.0 && beta.is_finite()) {
-        return Err(Error::setting("beta", "a finite number above 0", beta));
-    }
+    check_positive("beta", beta)?;
     let length = reference.length();
     let log_ratio =
         |from, to, prefix| policy.log_prob(from, to, prefix) - reference.log_prob(from, to, prefix);

@@ -1,22 +1,24 @@
 //! From files to tasks: labelled rollouts for a reward model, texts for a language model.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
 
 use super::implicit_reward::RewardExample;
 use super::language_modelling::LanguageModelling;
 use crate::data::Rollout;
-use crate::data::jsonl::Record;
+use crate::data::record::{Fault, Field, Record, Shape};
+use crate::encoding::corpus::hex;
 use crate::encoding::{Corpus, Encoder, encode_rollouts, problem_name};
-use crate::error::Result;
-use crate::objective::Pair;
+use crate::error::{Error, Result};
+use crate::objective::{Objective, Pair};
 
-/// Responses with outcome labels, as tokens.
+/// Responses with outcome labels, as tokens; the texts are not kept.
 #[derive(Debug, Clone, Default)]
 pub struct RewardData {
     /// The tokens.
@@ -25,60 +27,122 @@ pub struct RewardData {
     pub examples: Vec<RewardExample>,
     /// Every correct response of a problem with every incorrect one, as indices into `examples`.
     pub pairs: Vec<Pair>,
-    /// Completions left out: empty, or too long for the context.
+    /// Records they come from.
+    pub n_problems: usize,
+    /// Completions left out: too long for the context.
     pub n_left_out: usize,
+}
+
+impl RewardData {
+    /// Encodes a labelled rollout and adds its responses.
+    ///
+    /// # Errors
+    /// [`crate::Error::NoCorrectness`] for a rollout without labels; those of the encoder.
+    pub fn add(&mut self, rollout: &Rollout, encoder: &Encoder) -> Result<()> {
+        let labels = rollout.labels("training")?;
+        let one = std::slice::from_ref(rollout);
+        let completions = encode_rollouts(one, encoder, &mut self.corpus)?;
+        self.n_problems += 1;
+        self.n_left_out += rollout.completions.len() - completions.len();
+        let first = self.examples.len();
+        for completion in completions {
+            self.examples.push(RewardExample {
+                response: completion.response,
+                problem: problem_name(rollout),
+                is_correct: labels[completion.completion_idx],
+                steps: Vec::new(),
+            });
+        }
+        let (correct, incorrect): (Vec<usize>, Vec<usize>) =
+            (first..self.examples.len()).partition(|&idx| self.examples[idx].is_correct);
+        for &chosen in &correct {
+            self.pairs.extend(incorrect.iter().map(|&rejected| Pair { chosen, rejected }));
+        }
+        Ok(())
+    }
+
+    /// Number of responses labelled correct.
+    pub fn n_correct(&self) -> usize {
+        self.examples.iter().filter(|example| example.is_correct).count()
+    }
+
+    /// SHA-256 over the tokens, the labels and which responses belong to which problem, in
+    /// hexadecimal: two data sets of one digest train the same model.
+    pub fn digest(&self) -> String {
+        let mut hasher = Sha256::new();
+        hasher.update(self.corpus.digest());
+        for example in &self.examples {
+            hasher.update((example.response as u64).to_le_bytes());
+            hasher.update([u8::from(example.is_correct)]);
+        }
+        for pair in &self.pairs {
+            hasher.update((pair.chosen as u64).to_le_bytes());
+            hasher.update((pair.rejected as u64).to_le_bytes());
+        }
+        hex(&hasher.finalize())
+    }
+
+    /// Checks that `objective` can learn something from it.
+    ///
+    /// # Errors
+    /// [`Error::NoExamples`] without responses, [`Error::OneClass`] if all labels are equal,
+    /// [`Error::NoPairs`] if the objective needs pairs and no problem gives one,
+    /// [`Error::NoStepLabels`] if it needs labels of steps and a response has none.
+    pub fn check(&self, objective: &Objective) -> Result<()> {
+        let n_correct = self.n_correct() as u64;
+        let n_incorrect = self.examples.len() as u64 - n_correct;
+        if self.examples.is_empty() {
+            return Err(Error::NoExamples { purpose: "train on" });
+        }
+        if n_correct == 0 || n_incorrect == 0 {
+            let needed_by = "a reward model".to_owned();
+            return Err(Error::OneClass { needed_by, n_correct, n_incorrect });
+        }
+        if objective.needs_pairs() && self.pairs.is_empty() {
+            let needed_by = format!("`{}`", objective.name());
+            return Err(Error::NoPairs { needed_by, n_correct, n_incorrect });
+        }
+        let unlabelled = self.examples.iter().find(|example| example.steps.is_empty());
+        if let Some(example) = unlabelled.filter(|_| objective.needs_step_labels()) {
+            let problem = example.problem.clone();
+            return Err(Error::NoStepLabels { objective: objective.name(), problem });
+        }
+        Ok(())
+    }
 }
 
 /// Encodes labelled rollouts.
 ///
 /// # Errors
-/// [`crate::Error::NoCorrectness`] for rollouts without labels; those of the encoder.
+/// As [`RewardData::add`].
 pub fn reward_data(rollouts: &[Rollout], encoder: &Encoder) -> Result<RewardData> {
-    let mut corpus = Corpus::default();
-    let completions = encode_rollouts(rollouts, encoder, &mut corpus)?;
-    let n_all: usize = rollouts.iter().map(|rollout| rollout.completions.len()).sum();
-    let n_left_out = n_all - completions.len();
-    let mut examples = Vec::with_capacity(completions.len());
-    let mut of_problem: HashMap<usize, Vec<usize>> = HashMap::new();
-    for completion in completions {
-        let rollout = &rollouts[completion.rollout_idx];
-        let labels = rollout.labels("training")?;
-        of_problem.entry(completion.rollout_idx).or_default().push(examples.len());
-        examples.push(RewardExample {
-            response: completion.response,
-            problem: problem_name(rollout),
-            is_correct: labels[completion.completion_idx],
-            steps: Vec::new(),
-        });
-    }
-    let mut pairs = Vec::new();
-    for rollout_idx in 0..rollouts.len() {
-        let (correct, incorrect): (Vec<_>, Vec<_>) = of_problem
-            .remove(&rollout_idx)
-            .unwrap_or_default()
-            .into_iter()
-            .partition(|&idx| examples[idx].is_correct);
-        let product = correct
-            .iter()
-            .flat_map(|&chosen| incorrect.iter().map(move |&rejected| Pair { chosen, rejected }));
-        pairs.extend(product);
-    }
-    Ok(RewardData { corpus, examples, pairs, n_left_out })
+    let mut data = RewardData::default();
+    rollouts.iter().try_for_each(|rollout| data.add(rollout, encoder))?;
+    Ok(data)
 }
 
-/// Splits off a share of the problems for validation; rollouts with the same prompt stay together.
-pub fn split_by_problem(
-    rollouts: Vec<Rollout>,
-    share: f64,
-    seed: u64,
-) -> (Vec<Rollout>, Vec<Rollout>) {
-    let distinct: BTreeSet<&str> = rollouts.iter().map(|rollout| rollout.prompt.as_str()).collect();
-    let mut prompts: Vec<&str> = distinct.into_iter().collect();
-    prompts.shuffle(&mut ChaCha8Rng::seed_from_u64(seed));
-    let n_held_out = (share.clamp(0.0, 1.0) * prompts.len() as f64).round() as usize;
-    let held_out: BTreeSet<String> =
-        prompts[..n_held_out].iter().map(|&prompt| prompt.to_owned()).collect();
-    rollouts.into_iter().partition(|rollout| !held_out.contains(&rollout.prompt))
+/// Problems held out for validation, by their prompts: rollouts with the same prompt are all in or
+/// all out.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct HeldOut {
+    prompts: BTreeSet<String>,
+}
+
+impl HeldOut {
+    /// Holds out a share of the different prompts.
+    pub fn draw(prompts: impl IntoIterator<Item = String>, share: f64, seed: u64) -> Self {
+        let distinct: BTreeSet<String> = prompts.into_iter().collect();
+        let mut prompts: Vec<String> = distinct.into_iter().collect();
+        prompts.shuffle(&mut ChaCha8Rng::seed_from_u64(seed));
+        let n_held_out = (share.clamp(0.0, 1.0) * prompts.len() as f64).round() as usize;
+        prompts.truncate(n_held_out);
+        Self { prompts: prompts.into_iter().collect() }
+    }
+
+    /// Whether a rollout is held out.
+    pub fn contains(&self, rollout: &Rollout) -> bool {
+        self.prompts.contains(&rollout.prompt)
+    }
 }
 
 /// Which tokens a language model is trained on.
@@ -108,22 +172,41 @@ pub struct LanguageExample {
     /// Further columns, ignored.
     #[serde(flatten)]
     pub extra: Map<String, Value>,
+    /// Where it was read, from 1: its name.
+    #[serde(skip)]
+    pub line: u64,
 }
 
-/// The task of learning the texts and completions of `records`.
+impl Record for LanguageExample {
+    const FIELDS: &'static [Field] = &[
+        Field::optional("text", &Shape::Text),
+        Field::optional("prompt", &Shape::Text),
+        Field::optional("completions", &Shape::List(&Shape::Text)),
+    ];
+
+    fn fault(&self) -> Option<Fault> {
+        None
+    }
+
+    fn number(&mut self, line: u64) {
+        self.line = line;
+    }
+}
+
+/// The task of learning the texts and completions of `examples`.
 ///
 /// # Errors
 /// Those of the encoder.
 pub fn language_data(
-    records: Vec<Record<LanguageExample>>,
+    examples: Vec<LanguageExample>,
     encoder: &Encoder,
     loss_on: LossOn,
 ) -> Result<LanguageModelling> {
     let mut corpus = Corpus::default();
     let mut responses = Vec::new();
-    for record in records {
-        let name = record.line.to_string();
-        if let Some(text) = &record.value.text {
+    for example in examples {
+        let name = example.line.to_string();
+        if let Some(text) = &example.text {
             let mut tokens = encoder.tokenizer().encode(text)?.ids;
             tokens.push(encoder.end_token()?);
             let prompt = corpus.prompt(&[encoder.begin_token()?]);
@@ -134,8 +217,8 @@ pub fn language_data(
         }
         let rollout = Rollout {
             id: Some(name.clone()),
-            prompt: record.value.prompt,
-            completions: record.value.completions,
+            prompt: example.prompt,
+            completions: example.completions,
             ..Rollout::default()
         };
         let prompt = encoder.prompt(&rollout.prompt)?;
@@ -169,9 +252,12 @@ mod tests {
         let rollout =
             |idx: usize| Rollout { prompt: format!("p{}", idx / 2), ..Rollout::default() };
         let rollouts: Vec<Rollout> = (0..20).map(rollout).collect();
-        let (train, held_out) = split_by_problem(rollouts.clone(), 0.3, 1);
+        let draw =
+            |seed| HeldOut::draw(rollouts.iter().map(|rollout| rollout.prompt.clone()), 0.3, seed);
+        let (held_out, train): (Vec<_>, Vec<_>) =
+            rollouts.iter().partition(|rollout| draw(1).contains(rollout));
         assert_eq!((train.len(), held_out.len()), (14, 6));
         assert!(held_out.iter().all(|a| train.iter().all(|b| a.prompt != b.prompt)));
-        assert_ne!(split_by_problem(rollouts, 0.3, 2).1, held_out);
+        assert_ne!(draw(2), draw(1));
     }
 }

@@ -17,9 +17,7 @@ mod settings;
 mod task;
 mod trainer;
 
-pub use dataset::{
-    LanguageExample, LossOn, RewardData, language_data, reward_data, split_by_problem,
-};
+pub use dataset::{HeldOut, LanguageExample, LossOn, RewardData, language_data, reward_data};
 pub use fit::{Summary, fit};
 pub use implicit_reward::{ImplicitReward, RewardExample};
 pub use language_modelling::LanguageModelling;

@@ -287,12 +287,14 @@ fn remove_drafts(folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The first line of `new` that `old` has not, or the other way round.
+/// The first line of `new` that `old` has not, or the other way round, or that only their order
+/// differs.
 fn first_difference(old: &str, new: &str) -> Option<String> {
     let missing = |from: &str, other: &str| {
         from.lines().find(|line| !other.lines().any(|known| known == *line)).map(str::to_owned)
     };
-    missing(old, new).or_else(|| missing(new, old)).map(|line| format!("`{line}`"))
+    let line = missing(old, new).or_else(|| missing(new, old)).map(|line| format!("`{line}`"));
+    line.or_else(|| (old != new).then(|| "the order of the settings".to_owned()))
 }
 
 #[cfg(test)]
@@ -303,5 +305,7 @@ mod tests {
     fn a_difference_is_named_by_its_line() {
         assert_eq!(first_difference("a = 1\nb = 2\n", "a = 1\nb = 2\n"), None);
         assert_eq!(first_difference("a = 1\n", "a = 2\n").as_deref(), Some("`a = 1`"));
+        let turned = first_difference("a\nb\n", "b\na\n");
+        assert_eq!(turned.as_deref(), Some("the order of the settings"));
     }
 }

@@ -4,6 +4,7 @@ use gratis_engine::{OptimizerStep, Schedule};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use crate::numeric::check_positive;
 
 /// How the learning rate falls after the warm-up.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -146,10 +147,7 @@ impl OptimizationSettings {
                 return Err(Error::setting(field, "at least 1", value));
             }
         }
-        if !(self.learning_rate > 0.0 && self.learning_rate.is_finite()) {
-            let expected = "a finite number above 0";
-            return Err(Error::setting("learning_rate", expected, self.learning_rate));
-        }
+        check_positive("learning_rate", self.learning_rate)?;
         for (field, value) in [("warmup", self.warmup), ("floor", self.floor)] {
             if !(0.0..=1.0).contains(&value) {
                 return Err(Error::setting(field, "within 0..=1", value));

@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 
 use gratis::Error;
 use gratis::data::{
-    CompletionScore, OnInvalid, Rollout, RolloutReader, RolloutWriter, Score, ScoreReader,
-    ScoreWriter,
+    CompletionScore, OnInvalid, RecordReader, Rollout, RolloutReader, RolloutWriter, Score,
+    ScoreReader, ScoreWriter,
 };
+use gratis::rollout::Problem;
 use serde_json::json;
 
 fn rollouts() -> Vec<Rollout> {
@@ -196,4 +197,26 @@ fn scores_read_back_and_newer_versions_are_errors() {
     fs::write(&path, line.replace("\"outcome\":-0.1", "\"outcome\":\"-\"")).expect("written");
     let error = read(&path).expect_err("no number").to_string();
     assert!(error.contains("`scores[0].outcome` should be a number"), "{error}");
+}
+
+#[test]
+fn problems_go_by_other_names_and_faults_use_the_name_that_is_there() {
+    let text =
+        "{\"question\": \"1 + 1?\", \"answer\": \"2\"}\n\n{\"problem\": \"2?\", \"id\": 7}\n";
+    let (_folder, path) = file_of(text);
+    let reader = RecordReader::<Problem>::open(&path, OnInvalid::Stop).expect("opens");
+    let problems = reader.collect::<Result<Vec<_>, _>>().expect("valid");
+    assert_eq!((problems[0].prompt.as_str(), problems[0].reference.as_str()), ("1 + 1?", "2"));
+    let ids: Vec<_> = problems.iter().map(|problem| problem.id.as_deref()).collect();
+    assert_eq!(ids, [Some("1"), Some("7")]);
+    for (line, expected) in [
+        (r#"{"question": 3}"#, "`question` should be a string, got `3`"),
+        ("{}", "`prompt` should be a string, got nothing"),
+        (r#"{"prompt": " "}"#, "`prompt` should be a problem, got empty text"),
+    ] {
+        let (_folder, path) = file_of(line);
+        let reader = RecordReader::<Problem>::open(&path, OnInvalid::Stop).expect("opens");
+        let error = reader.collect::<Result<Vec<_>, _>>().expect_err(line).to_string();
+        assert!(error.contains(expected), "{error}");
+    }
 }

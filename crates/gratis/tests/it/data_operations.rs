@@ -1,13 +1,13 @@
 //! Operations on rollouts: what they keep, that they keep it again, and that they stream.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use gratis::Error;
 use gratis::data::{
     DataOperation, OnInvalid, OperationReport, PairRule, Rollout, RolloutReader, RolloutWriter,
-    Side, Split, apply, apply_to_file, pairs_of,
+    Side, Split, Summary, apply, apply_to_file, pairs_of, split_file,
 };
+use gratis::{Error, Silent};
 use proptest::prelude::*;
 
 fn operation(text: &str) -> DataOperation {
@@ -15,7 +15,8 @@ fn operation(text: &str) -> DataOperation {
 }
 
 fn run(text: &str, rollouts: &[Rollout]) -> (Vec<Rollout>, OperationReport) {
-    let (kept, mut reports) = apply(&[operation(text)], rollouts.to_vec()).expect("applies");
+    let (kept, mut reports) =
+        apply(&[operation(text)], rollouts.to_vec(), &mut Silent).expect("applies");
     (kept, reports.remove(0))
 }
 
@@ -153,7 +154,7 @@ fn pairs_are_of_one_prompt_and_the_correct_response_comes_first() {
         (0..20).flat_map(|seed| PairRule::PerPrompt { n: 1 }.pairs(&labels, "p", seed)).collect();
     assert!(seeds.len() > 3, "{seeds:?}");
 
-    let (kept, report) = run("name = \"make_pairs\"\nrule = \"all\"", &many());
+    let (kept, report) = run("name = \"make_pairs\"\nseed = 0", &many());
     assert!(kept.iter().all(|pair| pair.correctness.as_deref() == Some(&[true, false])));
     assert_parts(&kept, &many());
     let pairs = pairs_of(&many(), PairRule::All, 0).expect("both classes");
@@ -240,16 +241,22 @@ fn files_and_memory_give_the_same() {
         operation("name = \"balance_dataset\"\nseed = 2"),
         operation("name = \"subsample_responses\"\nn = 2\nseed = 2"),
     ];
-    let (in_memory, reports) = apply(&operations, many()).expect("applies");
+    let (in_memory, reports) = apply(&operations, many(), &mut Silent).expect("applies");
     for name in ["out.jsonl", "out.jsonl.zst", "out.parquet"] {
-        let report = apply_to_file(&operations, &path("in.parquet"), OnInvalid::Stop, &path(name))
-            .expect("applies");
+        let report = apply_to_file(
+            &operations,
+            &path("in.parquet"),
+            OnInvalid::Stop,
+            &path(name),
+            &mut Silent,
+        )
+        .expect("applies");
         assert_eq!(read(&path(name)), in_memory, "{name}");
         assert_eq!(report.operations, reports);
         assert_eq!(report.n_skipped, 0);
     }
-    apply_to_file(&[], &path("out.jsonl"), OnInvalid::Stop, &path("copy.parquet"))
-        .expect("converts");
+    let (from, to) = (path("out.jsonl"), path("copy.parquet"));
+    apply_to_file(&[], &from, OnInvalid::Stop, &to, &mut Silent).expect("converts");
     assert_eq!(read(&path("copy.parquet")), in_memory);
     assert_eq!(std::fs::read_dir(&folder).expect("a folder").count(), 5, "no temporary file left");
 }
@@ -263,27 +270,33 @@ fn skipped_lines_are_counted_once_though_the_file_is_read_twice() {
     std::fs::write(&path, format!("{{}}\n{text}[]\n")).expect("written");
     let operations = [operation("name = \"balance_dataset\"")];
     let out = folder.path().join("out.jsonl");
-    let report = apply_to_file(&operations, &path, OnInvalid::Skip, &out).expect("applies");
-    assert_eq!(report.n_skipped, 2);
-    assert!(apply_to_file(&operations, &path, OnInvalid::Stop, &out).is_err());
+    let run = |on_invalid| apply_to_file(&operations, &path, on_invalid, &out, &mut Silent);
+    assert_eq!(run(OnInvalid::Skip).expect("applies").n_skipped, 2);
+    assert!(run(OnInvalid::Stop).is_err());
 }
 
 #[test]
 fn bad_input_says_what_is_missing() {
     let error = |text: &str, rollouts: &[Rollout]| {
-        apply(&[operation(text)], rollouts.to_vec()).expect_err(text)
+        apply(&[operation(text)], rollouts.to_vec(), &mut Silent).expect_err(text)
     };
     let ungraded = [Rollout { correctness: None, ..rollout(4, &[true, false]) }];
     let one_class = [rollout(0, &[true, true]), rollout(1, &[true])];
     let unpaired = [rollout(0, &[true, true]), rollout(1, &[false])];
-    for text in ["name = \"balance_dataset\"", "name = \"make_pairs\"\nrule = \"all\""] {
+    for text in
+        ["name = \"balance_dataset\"", "name = \"balance_instructions\"", "name = \"make_pairs\""]
+    {
         let message = error(text, &ungraded).to_string();
         assert!(message.contains("needs `correctness`, which problem `4` has not"), "{message}");
         let error = error(text, &one_class);
-        assert!(matches!(error, Error::OneClass { n_correct: 3, n_incorrect: 0, .. }), "{error}");
-        assert!(error.hint().is_some());
+        let is_told = matches!(
+            error,
+            Error::OneClass { n_correct: 3, n_incorrect: 0, .. }
+                | Error::NoPairs { n_correct: 3, n_incorrect: 0, .. }
+        );
+        assert!(is_told && error.hint().is_some(), "{error}");
     }
-    let pairs = error("name = \"make_pairs\"\nrule = \"all\"", &unpaired).to_string();
+    let pairs = error("name = \"make_pairs\"\nseed = 0", &unpaired).to_string();
     assert!(pairs.contains("2 correct and 1 incorrect"), "{pairs}");
     for (text, field) in [
         ("name = \"subsample_instructions\"\nshare = 0.0", "share"),
@@ -294,8 +307,86 @@ fn bad_input_says_what_is_missing() {
         let message = error(text, &many()).to_string();
         assert!(message.contains(&format!("`{field}` should be")), "{message}");
     }
-    let unknown = toml::from_str::<DataOperation>("name = \"balance_dataset\"\nsede = 1");
-    assert!(unknown.is_err(), "unknown settings are errors");
+    for name in ["balance_dataset", "make_pairs"] {
+        let unknown = toml::from_str::<DataOperation>(&format!("name = {name:?}\nsede = 1"));
+        assert!(unknown.is_err(), "unknown settings are errors");
+    }
+}
+
+#[test]
+fn operations_read_back_from_what_they_are_called() {
+    for text in [
+        "balance_dataset,seed=3",
+        "balance_instructions,seed=0",
+        "subsample_instructions,share=0.25,seed=1",
+        "subsample_responses,n=4,seed=0",
+        "deduplicate,n=8,threshold=0.5,scope=dataset",
+        "make_pairs,per_prompt=1,seed=2",
+        "mix,path=a b.jsonl,take=one_pair,seed=0",
+        "replace_responses,path=other.jsonl,n=4,seed=0",
+        "keep_side,side=second,share=0.9,seed=0",
+    ] {
+        let operation: DataOperation = text.parse().expect(text);
+        assert_eq!(operation.to_string(), text);
+    }
+    assert_eq!(
+        "make_pairs".parse::<DataOperation>().expect("known").to_string(),
+        "make_pairs,seed=0"
+    );
+    for (text, what) in [
+        ("balance", "unknown variant `balance`, expected one of `balance_dataset`"),
+        ("balance_dataset,sede=1", "unknown field `sede`"),
+        ("subsample_responses", "missing field `n`"),
+        ("subsample_responses,n=many", "invalid type: string \"many\""),
+    ] {
+        let error = text.parse::<DataOperation>().expect_err(text).to_string();
+        assert!(error.contains("`operation` should be") && error.contains(what), "{error}");
+    }
+}
+
+#[test]
+fn both_sides_of_a_split_come_from_one_pass() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = |name: &str| folder.path().join(name);
+    write(&path("in.jsonl"), &many());
+    let split = Split { share: 0.5, seed: 3 };
+    let outputs = [path("first.parquet"), path("second.jsonl")];
+    let outputs = outputs.each_ref().map(PathBuf::as_path);
+    let report = split_file(split, &path("in.jsonl"), OnInvalid::Stop, outputs, &mut Silent);
+    let report = report.expect("splits");
+    let (first, second) = (read(outputs[0]), read(outputs[1]));
+    assert_eq!(first.len() as u64, report.first.n_problems);
+    assert_eq!(report.first.n_problems + report.second.n_problems, 60);
+    assert!(first.iter().all(|r| split.side(&r.prompt) == Side::First));
+    assert!(second.iter().all(|r| split.side(&r.prompt) == Side::Second));
+    let invalid = Split { share: 1.0, seed: 3 };
+    assert!(split_file(invalid, &path("in.jsonl"), OnInvalid::Stop, outputs, &mut Silent).is_err());
+}
+
+#[test]
+fn a_summary_counts_by_hand() {
+    let mut summary = Summary::default();
+    let mut copied = rollout(0, &[true, false, false]);
+    copied.completions[2] = copied.completions[1].clone();
+    let rollouts = [
+        copied,
+        rollout(1, &[true, true]),
+        rollout(2, &[false]),
+        Rollout { correctness: None, dataset: "d".into(), ..rollout(2, &[false; 4]) },
+    ];
+    for rollout in &rollouts {
+        summary.add(rollout);
+    }
+    assert_eq!((summary.counts.n_problems, summary.n_distinct_prompts), (4, 3));
+    assert_eq!((summary.counts.n_correct, summary.counts.n_incorrect), (3, 3));
+    assert_eq!((summary.n_mixed, summary.n_all_correct, summary.n_all_incorrect), (1, 1, 1));
+    assert_eq!((summary.n_pairs, summary.n_copies), (2, 1));
+    assert_eq!(summary.responses_per_problem, Some((1, 4)));
+    assert_eq!(summary.datasets["d"], 1);
+    assert_eq!(
+        summary.counts.to_string(),
+        "4 problems, 10 responses (3 correct, 3 incorrect, 4 without a label)"
+    );
 }
 
 proptest! {

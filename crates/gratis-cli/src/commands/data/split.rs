@@ -1,0 +1,65 @@
+//! `gratis data split`: two files that share no problem.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::Args;
+use gratis::data::{Split, SplitReport, split_file};
+use serde_json::json;
+use tracing::info;
+
+use super::ReportArgs;
+use crate::Common;
+use crate::commands::{InvalidArgs, warn_skipped};
+use crate::progress::Progress;
+
+/// Split a file in two by problem, so that no problem is in both.
+///
+/// The side of a problem depends on its prompt (white space aside) and the seed alone: it is the
+/// same in every file, and stays when data are added. The share is met in expectation.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  gratis data split graded.jsonl --share 0.9 -o train.jsonl --rest held-out.jsonl
+  gratis data split other-model.jsonl --share 0.9 -o train-2.jsonl --rest held-out-2.jsonl
+
+The second command holds out the same problems as the first.")]
+pub(crate) struct SplitArgs {
+    /// Rollout file; `-` is standard input.
+    #[arg(value_name = "ROLLOUTS", default_value = "-")]
+    input: PathBuf,
+    /// Share of the problems that go to the first file, above 0 and below 1.
+    #[arg(long)]
+    share: f64,
+    /// First file.
+    #[arg(short, long, value_name = "FILE")]
+    output: PathBuf,
+    /// File of the other problems.
+    #[arg(long, value_name = "FILE")]
+    rest: PathBuf,
+    /// Seed of the split.
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    #[command(flatten)]
+    report: ReportArgs,
+    #[command(flatten)]
+    invalid: InvalidArgs,
+}
+
+impl SplitArgs {
+    pub(super) fn run(&self, common: &Common) -> Result<()> {
+        self.report.check(&[&self.output, &self.rest])?;
+        let split = Split { share: self.share, seed: self.seed };
+        let outputs = [self.output.as_path(), self.rest.as_path()];
+        let mut progress = Progress::new(common);
+        let on_invalid = self.invalid.on_invalid();
+        let report: SplitReport =
+            split_file(split, &self.input, on_invalid, outputs, &mut progress)?;
+        progress.finish();
+        warn_skipped(report.n_skipped, "malformed lines");
+        for (output, counts) in outputs.iter().zip([report.first, report.second]) {
+            info!("`{}`: {counts}", output.display());
+        }
+        self.report.print(&json!(report))
+    }
+}

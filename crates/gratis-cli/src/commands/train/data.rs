@@ -1,0 +1,83 @@
+//! From rollout files to tokens: the validation split, the data operations, and nothing kept of the
+//! texts.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use gratis::Error;
+use gratis::data::{Rollout, RolloutFiles, Rollouts, apply_streaming, spool};
+use gratis::encoding::Encoder;
+use gratis::training::{HeldOut, RewardData};
+
+use super::TrainSettings;
+use crate::commands::data::log_operation;
+use crate::commands::{on_invalid, warn_skipped};
+use crate::progress::Progress;
+
+/// What is learnt from and what it is measured on.
+pub(super) struct TrainData {
+    /// After the data operations.
+    pub(super) train: RewardData,
+    /// As it was given.
+    pub(super) validation: RewardData,
+}
+
+/// Reads the files of `settings`. Problems held out for validation see no data operation, the
+/// others go through all of them in order.
+pub(super) fn read(
+    settings: &TrainSettings,
+    encoder: &Encoder,
+    progress: &mut Progress,
+) -> Result<TrainData> {
+    let on_invalid = on_invalid(settings.skip_invalid);
+    let scratch = tempfile::tempdir()?;
+    let mut n_skipped = 0;
+    let mut paths: Vec<PathBuf> = settings.data.clone();
+    for path in paths.iter_mut().filter(|path| path.as_path() == Path::new("-")) {
+        // The data are read more than once.
+        let (copy, n) = spool(path, on_invalid, scratch.path())?;
+        *path = copy;
+        n_skipped += n;
+    }
+    let files = RolloutFiles::new(paths, on_invalid);
+    let held_out = hold_out(settings, &files)?;
+
+    let (mut train, mut validation) = (RewardData::default(), RewardData::default());
+    let is_held_out = |rollout: &Result<Rollout, Error>| {
+        rollout.as_ref().is_ok_and(|rollout| held_out.contains(rollout))
+    };
+    let rest = || {
+        let rest = files.read().filter(move |rollout| !is_held_out(rollout));
+        Ok(Box::new(rest) as Rollouts<'_>)
+    };
+    let mut add = |rollout: Rollout| train.add(&rollout, encoder);
+    let reports = apply_streaming(&settings.operations, &rest, scratch.path(), &mut add, progress)?;
+    progress.finish();
+    n_skipped += files.n_skipped();
+    reports.iter().for_each(log_operation);
+
+    if let Some(path) = &settings.validation {
+        let files = RolloutFiles::new(vec![path.clone()], on_invalid);
+        for rollout in files.read() {
+            validation.add(&rollout?, encoder)?;
+        }
+        n_skipped += files.n_skipped();
+    } else if held_out != HeldOut::default() {
+        for rollout in files.read().filter(is_held_out) {
+            validation.add(&rollout?, encoder)?;
+        }
+    }
+    warn_skipped(n_skipped, "malformed lines");
+    warn_skipped((train.n_left_out + validation.n_left_out) as u64, "completions");
+    Ok(TrainData { train, validation })
+}
+
+/// The problems to hold out where no validation file is given.
+fn hold_out(settings: &TrainSettings, files: &RolloutFiles) -> Result<HeldOut> {
+    if settings.validation.is_some() || settings.validation_share <= 0.0 {
+        return Ok(HeldOut::default());
+    }
+    let prompts = files.read().map(|rollout| Ok(rollout?.prompt));
+    let prompts = prompts.collect::<Result<std::collections::BTreeSet<String>, Error>>()?;
+    Ok(HeldOut::draw(prompts, settings.validation_share, settings.optimization.seed))
+}

@@ -1,0 +1,81 @@
+//! The reference of a training: which model it is, and its log-probabilities.
+
+use std::path::Path;
+
+use anyhow::Result;
+use gratis::manifest::ReferenceModel;
+use gratis::training::{ImplicitReward, Task, reference_log_probs};
+
+use crate::Common;
+use crate::model::Model;
+use crate::progress::Progress;
+
+/// What the log-ratio is taken to.
+pub(super) enum Reference {
+    /// Nothing.
+    None,
+    /// The model that training starts from.
+    Start {
+        /// Its folder as it was given, and its hash.
+        model: ReferenceModel,
+    },
+    /// Another model.
+    Other(Box<Model>),
+}
+
+impl Reference {
+    /// Loads what was asked for: a folder, `none`, or by default the model to start from.
+    pub(super) fn load(given: Option<&Path>, model: &Model, common: &Common) -> Result<Self> {
+        match given {
+            Some(path) if path == Path::new("none") => Ok(Self::None),
+            Some(path) => Ok(Self::Other(Box::new(Model::load(path, common.threads)?))),
+            None => {
+                let path = absolute(&model.folder);
+                Ok(Self::Start { model: ReferenceModel { path, hash: model.hash()? } })
+            }
+        }
+    }
+
+    /// Its name for the manifest.
+    pub(super) fn named(&self) -> Result<Option<ReferenceModel>> {
+        Ok(match self {
+            Self::None => None,
+            Self::Start { model } => Some(model.clone()),
+            Self::Other(model) => {
+                Some(ReferenceModel { path: absolute(&model.folder), hash: model.hash()? })
+            }
+        })
+    }
+
+    /// Gives the task the reference's log-probabilities; their cache stands beside `beside`.
+    pub(super) fn apply(
+        &mut self,
+        task: ImplicitReward,
+        start: &mut Model,
+        beside: &Path,
+        micro_batch_tokens: usize,
+        progress: &mut Progress,
+    ) -> Result<ImplicitReward> {
+        let (engine, hash) = match self {
+            Self::None => return Ok(task),
+            Self::Start { model } => (&mut start.engine, model.hash.clone()),
+            Self::Other(model) => {
+                let hash = model.hash()?;
+                (&mut model.engine, hash)
+            }
+        };
+        let log_probs = reference_log_probs(
+            engine,
+            &hash,
+            task.corpus(),
+            beside,
+            micro_batch_tokens,
+            progress,
+        )?;
+        Ok(task.with_reference(log_probs))
+    }
+}
+
+fn absolute(path: &Path) -> String {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned()).display().to_string()
+}

@@ -1,0 +1,263 @@
+//! Applying operations: to rollouts in memory, and to files of any size.
+//!
+//! Between two operations of a file's way, and where standard input is needed twice, rollouts stand
+//! in temporary files beside the output, never in memory.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::format::STANDARD_STREAM;
+use super::operation::{Counts, DataOperation, OperationReport, Outcome};
+use super::reader::{RecordReader, RolloutFiles};
+use super::record::OnInvalid;
+use super::rollout::Rollout;
+use super::split::{Side, Split};
+use super::writer::RolloutWriter;
+use crate::error::{Error, Result};
+use crate::observer::Observer;
+
+/// Rollouts one after the other.
+pub type Rollouts<'a> = Box<dyn Iterator<Item = Result<Rollout>> + 'a>;
+
+/// Gives the same rollouts from the beginning, as often as it is asked.
+type Open<'a> = dyn Fn() -> Result<Rollouts<'a>> + 'a;
+
+/// Rollouts between two tellings of the progress.
+const TELL_EVERY: u64 = 256;
+
+/// Runs one operation on what `open` gives, twice if need be; `emit` takes the result.
+fn run(
+    operation: &DataOperation,
+    open: &Open,
+    emit: &mut dyn FnMut(Rollout) -> Result<()>,
+    observer: &mut dyn Observer,
+) -> Result<OperationReport> {
+    let mut work = operation.start()?;
+    let mut n_problems = None;
+    if work.surveys() {
+        observer.stage(&format!("count for {operation}"), None);
+        let mut n = 0;
+        for rollout in open()? {
+            work.survey(n, &rollout?)?;
+            n += 1;
+            tell(observer, n);
+        }
+        work.decide()?;
+        n_problems = Some(n);
+    }
+    observer.stage(&operation.to_string(), n_problems);
+    let mut before = Counts::default();
+    let mut out = Outcome { emit, after: Counts::default(), remarks: BTreeMap::new() };
+    for rollout in open()? {
+        let rollout = rollout?;
+        let number = before.n_problems;
+        before.add(&rollout);
+        work.apply(number, rollout, &mut out)?;
+        tell(observer, before.n_problems);
+    }
+    work.finish(&mut out)?;
+    let Outcome { after, remarks, .. } = out;
+    Ok(OperationReport { operation: operation.clone(), before, after, remarks })
+}
+
+fn tell(observer: &mut dyn Observer, n: u64) {
+    if n.is_multiple_of(TELL_EVERY) {
+        observer.advance(TELL_EVERY, &[]);
+    }
+}
+
+/// Applies operations, one after the other, to rollouts in memory.
+///
+/// # Errors
+/// Whatever an operation finds: settings outside their domain, labels that are not there, classes
+/// that are empty, files that cannot be read.
+pub fn apply(
+    operations: &[DataOperation],
+    mut rollouts: Vec<Rollout>,
+    observer: &mut dyn Observer,
+) -> Result<(Vec<Rollout>, Vec<OperationReport>)> {
+    let mut reports = Vec::new();
+    for operation in operations {
+        let mut result = Vec::new();
+        let open = || Ok(Box::new(rollouts.iter().cloned().map(Ok)) as Rollouts<'_>);
+        let mut emit = |rollout| {
+            result.push(rollout);
+            Ok(())
+        };
+        reports.push(run(operation, &open, &mut emit, observer)?);
+        rollouts = result;
+    }
+    Ok((rollouts, reports))
+}
+
+/// Applies operations, one after the other, to the rollouts that `open` gives, which is asked for
+/// them again where an operation must see all before it decides. `emit` takes the result, or the
+/// rollouts as they are where there is no operation. Files between two operations stand in the
+/// folder `scratch` until the end.
+///
+/// # Errors
+/// As [`apply`], and those of `open`, `emit`, reading and writing.
+pub fn apply_streaming(
+    operations: &[DataOperation],
+    open: &Open<'_>,
+    scratch: &Path,
+    emit: &mut dyn FnMut(Rollout) -> Result<()>,
+    observer: &mut dyn Observer,
+) -> Result<Vec<OperationReport>> {
+    let Some((last, before)) = operations.split_last() else {
+        open()?.try_for_each(|rollout| emit(rollout?))?;
+        return Ok(Vec::new());
+    };
+    let folder = scratch_folder(scratch)?;
+    let mut reports = Vec::new();
+    let mut between: Option<RolloutFiles> = None;
+    for (idx, operation) in before.iter().enumerate() {
+        let path = folder.path().join(format!("{idx}.jsonl.zst"));
+        let mut writer = RolloutWriter::create(&path)?;
+        let mut write = |rollout| writer.write(&rollout);
+        reports.push(run_on(operation, between.as_ref(), open, &mut write, observer)?);
+        writer.finish()?;
+        between = Some(RolloutFiles::new(vec![path], OnInvalid::Stop));
+    }
+    reports.push(run_on(last, between.as_ref(), open, emit, observer)?);
+    Ok(reports)
+}
+
+/// Runs an operation on what the one before it left, the first one on what `open` gives.
+fn run_on(
+    operation: &DataOperation,
+    between: Option<&RolloutFiles>,
+    open: &Open<'_>,
+    emit: &mut dyn FnMut(Rollout) -> Result<()>,
+    observer: &mut dyn Observer,
+) -> Result<OperationReport> {
+    match between {
+        None => run(operation, open, emit, observer),
+        Some(files) => {
+            run(operation, &|| Ok(Box::new(files.read()) as Rollouts<'_>), emit, observer)
+        }
+    }
+}
+
+/// What happened to a file.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct FileReport {
+    /// Lines left out under [`OnInvalid::Skip`].
+    pub n_skipped: u64,
+    /// One report an operation.
+    pub operations: Vec<OperationReport>,
+    /// What was written.
+    pub written: Counts,
+}
+
+/// Applies operations, one after the other, to the file `input` and writes the file `output`;
+/// without operations it converts between formats. Memory does not grow with the file, except as
+/// the operations say.
+///
+/// # Errors
+/// As [`apply`], and those of reading and writing; nothing is then at `output`.
+pub fn apply_to_file(
+    operations: &[DataOperation],
+    input: &Path,
+    on_invalid: OnInvalid,
+    output: &Path,
+    observer: &mut dyn Observer,
+) -> Result<FileReport> {
+    let beside = folder_of(output);
+    let mut writer = RolloutWriter::create(output)?;
+    let mut written = Counts::default();
+    let mut write = |rollout: Rollout| {
+        written.add(&rollout);
+        writer.write(&rollout)
+    };
+    let starts = operations.first().map(DataOperation::start).transpose()?;
+    let is_read_twice = starts.is_some_and(|operation| operation.surveys());
+    let folder = scratch_folder(beside)?;
+    let (files, n_skipped) = if is_read_twice && input == Path::new(STANDARD_STREAM) {
+        let (path, n_skipped) = spool(input, on_invalid, folder.path())?;
+        (RolloutFiles::new(vec![path], OnInvalid::Stop), n_skipped)
+    } else {
+        (RolloutFiles::new(vec![input.to_owned()], on_invalid), 0)
+    };
+    let open = || Ok(Box::new(files.read()) as Rollouts<'_>);
+    let operations = apply_streaming(operations, &open, folder.path(), &mut write, observer)?;
+    let n_skipped = n_skipped + files.n_skipped();
+    writer.finish()?;
+    Ok(FileReport { n_skipped, operations, written })
+}
+
+/// Copies a file that can be read only once into the folder `scratch`; answers with the copy and
+/// the number of lines left out.
+///
+/// # Errors
+/// Those of reading and writing.
+pub fn spool(input: &Path, on_invalid: OnInvalid, scratch: &Path) -> Result<(PathBuf, u64)> {
+    let path = scratch.join("input.jsonl.zst");
+    let mut writer = RolloutWriter::create(&path)?;
+    let mut reader = RecordReader::open(input, on_invalid)?;
+    for rollout in reader.by_ref() {
+        writer.write(&rollout?)?;
+    }
+    writer.finish()?;
+    Ok((path, reader.n_skipped()))
+}
+
+/// What came to be on either side of a split.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct SplitReport {
+    /// Lines left out under [`OnInvalid::Skip`].
+    pub n_skipped: u64,
+    /// The side that gets the share.
+    pub first: Counts,
+    /// The other one.
+    pub second: Counts,
+}
+
+/// Writes both sides of a split of the file `input` in one pass.
+///
+/// # Errors
+/// [`Error::InvalidSetting`] for a share outside its domain, and those of reading and writing;
+/// neither file is then there.
+pub fn split_file(
+    split: Split,
+    input: &Path,
+    on_invalid: OnInvalid,
+    [first, second]: [&Path; 2],
+    observer: &mut dyn Observer,
+) -> Result<SplitReport> {
+    split.validate()?;
+    let mut report = SplitReport::default();
+    let mut writers = [RolloutWriter::create(first)?, RolloutWriter::create(second)?];
+    let mut reader = RecordReader::<Rollout>::open(input, on_invalid)?;
+    observer.stage("split", None);
+    for (rollout, n) in reader.by_ref().zip(1..) {
+        let rollout = rollout?;
+        let (writer, counts) = match split.side(&rollout.prompt) {
+            Side::First => (&mut writers[0], &mut report.first),
+            Side::Second => (&mut writers[1], &mut report.second),
+        };
+        counts.add(&rollout);
+        writer.write(&rollout)?;
+        tell(observer, n);
+    }
+    report.n_skipped = reader.n_skipped();
+    for writer in writers {
+        writer.finish()?;
+    }
+    Ok(report)
+}
+
+fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    }
+}
+
+/// A hidden folder for temporary files, removed when dropped.
+fn scratch_folder(beside: &Path) -> Result<tempfile::TempDir> {
+    let folder = tempfile::Builder::new().prefix(".gratis-").tempdir_in(beside);
+    folder.map_err(Error::io("create", beside))
+}

@@ -1,0 +1,60 @@
+//! The formats of data files, told by their names; `-` is standard input or output as JSON lines.
+
+use std::path::Path;
+
+use crate::error::{Error, Result};
+
+/// Standard input or output in place of a file.
+pub(super) const STANDARD_STREAM: &str = "-";
+
+/// How a file holds its records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Format {
+    /// One JSON object a line.
+    Lines(Compression),
+    /// One row each.
+    Parquet,
+}
+
+/// Whether lines are compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Compression {
+    /// Plain text.
+    None,
+    /// A zstd stream.
+    Zstd,
+}
+
+impl Format {
+    /// The format that a file's name stands for.
+    pub(super) fn of(path: &Path) -> Result<Self> {
+        let name = path.to_string_lossy();
+        if name == STANDARD_STREAM || name.ends_with(".jsonl") || name.ends_with(".json") {
+            Ok(Self::Lines(Compression::None))
+        } else if name.ends_with(".jsonl.zst") {
+            Ok(Self::Lines(Compression::Zstd))
+        } else if name.ends_with(".parquet") {
+            Ok(Self::Parquet)
+        } else {
+            Err(Error::InvalidFile {
+                path: path.to_owned(),
+                expected: "named `.jsonl`, `.jsonl.zst` or `.parquet` (or `-`)".to_owned(),
+                got: "another extension".to_owned(),
+            })
+        }
+    }
+}
+
+impl Compression {
+    /// The compression of a file that holds lines.
+    pub(super) fn of(path: &Path) -> Result<Self> {
+        match Format::of(path)? {
+            Format::Lines(compression) => Ok(compression),
+            Format::Parquet => Err(Error::InvalidFile {
+                path: path.to_owned(),
+                expected: "named `.jsonl` or `.jsonl.zst` (or `-`)".to_owned(),
+                got: "`.parquet`".to_owned(),
+            }),
+        }
+    }
+}

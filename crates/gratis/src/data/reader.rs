@@ -1,0 +1,145 @@
+//! Reading records of any kind, one at a time: `.jsonl`, `.jsonl.zst`, `.parquet`, and `-` for
+//! standard input as JSON lines. Memory does not grow with the file.
+
+use std::cell::Cell;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader};
+use std::path::{Path, PathBuf};
+
+use super::format::{Compression, Format, STANDARD_STREAM};
+use super::parquet;
+use super::record::{self, Fault, OnInvalid, Record};
+use super::rollout::Rollout;
+use crate::error::{Error, Result};
+
+/// Gives the next line or row with its number from 1, and the record or what is wrong with it.
+pub(super) type Next<T> = Box<dyn FnMut() -> Result<Option<(u64, Result<T, Fault>)>>>;
+
+/// Reads the records of a file.
+pub struct RecordReader<T> {
+    path: PathBuf,
+    advance: Next<T>,
+    on_invalid: OnInvalid,
+    n_skipped: u64,
+    failed: bool,
+}
+
+impl<T: Record> RecordReader<T> {
+    /// Opens `path`.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if it cannot be opened, [`Error::InvalidFile`] for an unknown extension or a
+    /// damaged Parquet file. Iteration yields [`Error::InvalidRecord`] for a line that is no such
+    /// record, unless such lines are skipped.
+    pub fn open(path: impl AsRef<Path>, on_invalid: OnInvalid) -> Result<Self> {
+        let path = path.as_ref();
+        let advance = match Format::of(path)? {
+            Format::Lines(compression) => lines(path, compression)?,
+            Format::Parquet => parquet::rows(path)?,
+        };
+        Ok(Self { path: path.to_owned(), advance, on_invalid, n_skipped: 0, failed: false })
+    }
+
+    /// Lines left out so far under [`OnInvalid::Skip`].
+    pub fn n_skipped(&self) -> u64 {
+        self.n_skipped
+    }
+
+    fn read(&mut self) -> Result<Option<T>> {
+        while let Some((number, record)) = (self.advance)()? {
+            match record {
+                Ok(mut record) => {
+                    record.number(number);
+                    return Ok(Some(record));
+                }
+                Err(_) if self.on_invalid == OnInvalid::Skip => self.n_skipped += 1,
+                Err(fault) => return Err(fault.at(&self.path, number)),
+            }
+        }
+        Ok(None)
+    }
+}
+
+impl<T: Record> Iterator for RecordReader<T> {
+    type Item = Result<T>;
+
+    /// The next record; nothing more after an error.
+    fn next(&mut self) -> Option<Result<T>> {
+        if self.failed {
+            return None;
+        }
+        let next = self.read().transpose();
+        self.failed = matches!(next, Some(Err(_)));
+        next
+    }
+}
+
+/// The records of a file of lines; blank lines are passed over.
+fn lines<T: Record>(path: &Path, compression: Compression) -> Result<Next<T>> {
+    let plain: Box<dyn BufRead> = if path == Path::new(STANDARD_STREAM) {
+        Box::new(BufReader::new(io::stdin()))
+    } else {
+        Box::new(BufReader::new(File::open(path).map_err(Error::io("open", path))?))
+    };
+    let mut source: Box<dyn BufRead> = match compression {
+        Compression::None => plain,
+        Compression::Zstd => {
+            let decoder = zstd::Decoder::with_buffer(plain).map_err(Error::io("read", path))?;
+            Box::new(BufReader::new(decoder))
+        }
+    };
+    let path = path.to_owned();
+    let (mut buffer, mut number) = (Vec::new(), 0);
+    Ok(Box::new(move || {
+        loop {
+            buffer.clear();
+            let n_bytes = source.read_until(b'\n', &mut buffer);
+            if n_bytes.map_err(Error::io("read", &path))? == 0 {
+                return Ok(None);
+            }
+            number += 1;
+            if !buffer.iter().all(u8::is_ascii_whitespace) {
+                return Ok(Some((number, record::from_json(&buffer))));
+            }
+        }
+    }))
+}
+
+/// Rollout files read as one, and as often as needed: an operation that counts before it decides
+/// reads them twice instead of holding them.
+#[derive(Debug, Clone)]
+pub struct RolloutFiles {
+    paths: Vec<PathBuf>,
+    on_invalid: OnInvalid,
+    n_skipped: Cell<u64>,
+}
+
+impl RolloutFiles {
+    /// The files at `paths`, in this order. Standard input can be read once only.
+    pub fn new(paths: Vec<PathBuf>, on_invalid: OnInvalid) -> Self {
+        Self { paths, on_invalid, n_skipped: Cell::new(0) }
+    }
+
+    /// The rollouts from the beginning; errors as of [`RecordReader`].
+    pub fn read(&self) -> impl Iterator<Item = Result<Rollout>> + '_ {
+        self.n_skipped.set(0);
+        self.paths.iter().flat_map(|path| self.read_file(path))
+    }
+
+    fn read_file(&self, path: &Path) -> Box<dyn Iterator<Item = Result<Rollout>> + '_> {
+        let before = self.n_skipped.get();
+        match RecordReader::open(path, self.on_invalid) {
+            Err(error) => Box::new(std::iter::once(Err(error))),
+            Ok(mut reader) => Box::new(std::iter::from_fn(move || {
+                let next = reader.next();
+                self.n_skipped.set(before + reader.n_skipped());
+                next
+            })),
+        }
+    }
+
+    /// Lines left out by the last pass under [`OnInvalid::Skip`].
+    pub fn n_skipped(&self) -> u64 {
+        self.n_skipped.get()
+    }
+}

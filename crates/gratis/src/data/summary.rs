@@ -1,0 +1,71 @@
+//! What is in a rollout file, counted in one pass: what the choice of an objective and of data
+//! operations depends on.
+
+use std::collections::{BTreeMap, HashSet};
+
+use serde::{Deserialize, Serialize};
+
+use super::operation::Counts;
+use super::rollout::Rollout;
+use super::seeding::rank_of;
+
+/// Counts over a rollout file. Remembers one number for each distinct prompt.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Summary {
+    /// Problems, responses and labels.
+    pub counts: Counts,
+    /// Different prompts; a problem may stand in several records.
+    pub n_distinct_prompts: u64,
+    /// Problems with correct and with incorrect responses: those that make pairs.
+    pub n_mixed: u64,
+    /// Problems with correct responses only.
+    pub n_all_correct: u64,
+    /// Problems with incorrect responses only.
+    pub n_all_incorrect: u64,
+    /// Pairs of a correct and an incorrect response of one problem.
+    pub n_pairs: u64,
+    /// Responses that are copies of another one of the same problem.
+    pub n_copies: u64,
+    /// Responses that come with their steps.
+    pub n_with_steps: u64,
+    /// Fewest and most responses of a problem.
+    pub responses_per_problem: Option<(usize, usize)>,
+    /// Bytes of all responses.
+    pub n_response_bytes: u64,
+    /// Bytes of the longest response.
+    pub longest_response_bytes: usize,
+    /// Problems by the `dataset` they come from.
+    pub datasets: BTreeMap<String, u64>,
+    #[serde(skip)]
+    prompts: HashSet<u64>,
+}
+
+impl Summary {
+    /// Counts a rollout.
+    pub fn add(&mut self, rollout: &Rollout) {
+        self.counts.add(rollout);
+        let n = rollout.completions.len();
+        self.prompts.insert(rank_of(0, &[&rollout.prompt]));
+        self.n_distinct_prompts = self.prompts.len() as u64;
+        if let Some(labels) = &rollout.correctness {
+            let n_correct = labels.iter().filter(|&&correct| correct).count();
+            self.n_pairs += (n_correct * (n - n_correct)) as u64;
+            match (n_correct, n - n_correct) {
+                (0, 0) => {}
+                (_, 0) => self.n_all_correct += 1,
+                (0, _) => self.n_all_incorrect += 1,
+                _ => self.n_mixed += 1,
+            }
+        }
+        let distinct: HashSet<&str> = rollout.completions.iter().map(String::as_str).collect();
+        self.n_copies += (n - distinct.len()) as u64;
+        self.n_with_steps += rollout.steps.as_ref().map_or(0, |steps| steps.len() as u64);
+        let (fewest, most) = self.responses_per_problem.unwrap_or((n, n));
+        self.responses_per_problem = Some((fewest.min(n), most.max(n)));
+        for completion in &rollout.completions {
+            self.n_response_bytes += completion.len() as u64;
+            self.longest_response_bytes = self.longest_response_bytes.max(completion.len());
+        }
+        *self.datasets.entry(rollout.dataset.clone()).or_default() += 1;
+    }
+}
