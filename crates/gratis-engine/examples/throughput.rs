@@ -11,7 +11,7 @@ use std::time::Instant;
 use gratis_engine::config::{Architecture, Head, ProjectionExtras, RopeScaling};
 use gratis_engine::{
     Engine, Initialisation, ModelConfig, NativeEngine, NativeOptions, OptimizerStep, PackedBatch,
-    Recompute, TokenValues,
+    TokenValues,
 };
 
 /// A model and its batch: `n_sequences` of `n_prompt + n_response` tokens.
@@ -84,7 +84,7 @@ fn main() {
     let seconds: f64 = seconds.parse().expect("seconds");
     let options = NativeOptions {
         n_threads: n_threads.parse().expect("a number of threads"),
-        recompute: Recompute::Nothing,
+        ..NativeOptions::default()
     };
     let vocab_size = config.vocab_size as u32;
     let mut engine =

@@ -16,7 +16,7 @@ use crate::error::Result;
 pub struct EngineDescription {
     /// Architecture as named by Hugging Face, for example `LlamaForCausalLM`.
     pub architecture: String,
-    /// Number of trained parameters.
+    /// Number of parameters, those of an adapter included.
     pub n_parameters: usize,
     /// Size of the vocabulary.
     pub vocab_size: usize,

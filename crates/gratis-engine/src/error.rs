@@ -137,6 +137,16 @@ pub enum Error {
         /// Rows of the embedding.
         vocab_size: usize,
     },
+    /// A setting that makes no adapter.
+    #[error("LoRA `{field}` must be {expected}, got {got}")]
+    InvalidLora {
+        /// Name of the setting.
+        field: &'static str,
+        /// What it has to be.
+        expected: String,
+        /// What was given.
+        got: String,
+    },
     /// A batch that no engine can run.
     #[error("invalid batch: {reason}")]
     InvalidBatch {

@@ -16,6 +16,7 @@ pub mod error;
 pub mod gguf;
 mod kernels;
 pub mod layout;
+pub mod lora;
 mod model;
 pub mod native;
 mod optimizer;
@@ -24,6 +25,7 @@ pub mod schedule;
 mod shard;
 pub mod tokenizer;
 pub mod value;
+mod weights;
 
 pub use batch::{PackedBatch, PackedBatchBuilder, Role, Segment, SegmentIdx, TokenValues};
 pub use chat_template::{ChatTemplate, Message, RenderOptions};
@@ -35,8 +37,9 @@ pub use engine::{
 };
 pub use error::{Error, Result};
 pub use layout::Layout;
+pub use lora::{LoraScaling, LoraSettings, LoraTarget};
 pub use model::Initialisation;
-pub use native::{NativeEngine, NativeOptions, Recompute};
+pub use native::{NativeEngine, NativeOptions, Recompute, WeightStorage};
 pub use schedule::{Decay, Schedule};
 pub use tokenizer::{Encoding, End, SpecialTokens, Tokenizer};
 pub use value::{StateValue, ValueEngine, ValueHead};

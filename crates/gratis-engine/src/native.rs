@@ -5,6 +5,7 @@
 //! data and number of threads give the same bits.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use rayon::prelude::*;
 
@@ -15,17 +16,26 @@ use crate::engine::{
     Engine, EngineDescription, OptimizerStep, Sample, SampleRequest, SamplingSettings, StepReport,
 };
 use crate::error::{Error, Result};
+use crate::gguf::GgufFile;
 use crate::kernels::simd::add;
-use crate::layout::Layout;
+use crate::layout::{Layout, TensorSpec};
+use crate::lora::{Adapter, LoraSettings, peft};
 use crate::model::{Decoder, Initialisation, Keep, Workspace, initialise};
 use crate::optimizer::AdamW;
 use crate::sampling;
 use crate::shard::{Shard, shards};
 use crate::value::{ACTION_WEIGHT, ValueEngine, ValueHead};
+use crate::weights::{Gradient, Parameters, Weights};
 
 /// Tokens that one thread scores at a time: few enough that the activations of a layer stay in the
 /// processor's caches.
 const SCORING_TOKENS: usize = 2048;
+
+const CANNOT_CHANGE_MAPPED: Error =
+    Error::Unsupported { engine: "native", what: "change weights that are mapped: load them" };
+
+const ADAPTER_UNDER_HEAD: Error =
+    Error::Unsupported { engine: "native", what: "use an adapter under a scalar head: merge it" };
 
 /// What the backward pass computes a second time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -37,6 +47,19 @@ pub enum Recompute {
     Layers,
 }
 
+/// Where the weights are while they are used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum WeightStorage {
+    /// In memory, four bytes a parameter.
+    #[default]
+    Loaded,
+    /// In the mapped files of the checkpoint, from which they are widened tile by tile for all rows
+    /// of a batch: the same log-probabilities to the bit, with the files' size at most, of which
+    /// the system keeps in memory what there is room for. The base can then not be trained; an
+    /// adapter to it can.
+    Mapped,
+}
+
 /// How the native engine uses the machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NativeOptions {
@@ -44,12 +67,14 @@ pub struct NativeOptions {
     pub n_threads: usize,
     /// Trades time for memory in training.
     pub recompute: Recompute,
+    /// Where the weights of a checkpoint stay; for [`NativeEngine::load`].
+    pub weights: WeightStorage,
 }
 
 impl Default for NativeOptions {
-    /// One thread, nothing recomputed.
+    /// One thread, nothing recomputed, weights in memory.
     fn default() -> Self {
-        Self { n_threads: 1, recompute: Recompute::Nothing }
+        Self { n_threads: 1, recompute: Recompute::Nothing, weights: WeightStorage::Loaded }
     }
 }
 
@@ -73,8 +98,10 @@ impl Output {
 #[derive(Debug)]
 pub struct NativeEngine {
     decoder: Decoder,
-    parameters: Vec<f32>,
-    /// Accumulated since the last step; empty before the first backward pass.
+    parameters: Parameters,
+    /// What is trained in the place of the parameters, if it is there.
+    adapter: Option<Adapter>,
+    /// Of what is trained. Accumulated since the last step; empty before the first backward pass.
     gradient: Vec<f32>,
     optimizer: AdamW,
     recompute: Recompute,
@@ -123,6 +150,10 @@ impl NativeEngine {
         if parameters.len() != expected {
             return Err(Error::ParameterCount { expected, got: parameters.len() });
         }
+        Self::new(decoder, Parameters::Loaded(Arc::new(parameters)), options)
+    }
+
+    fn new(decoder: Decoder, parameters: Parameters, options: NativeOptions) -> Result<Self> {
         let n_threads = options.n_threads.max(1);
         let pool = rayon::ThreadPoolBuilder::new()
             .num_threads(n_threads)
@@ -133,6 +164,7 @@ impl NativeEngine {
         Ok(Self {
             decoder,
             parameters,
+            adapter: None,
             gradient: Vec::new(),
             optimizer: AdamW::default(),
             recompute: options.recompute,
@@ -144,22 +176,34 @@ impl NativeEngine {
     /// The same model with a fresh scalar head: all numbers 0 but for
     /// [`ValueHead::ActionValue`]'s identity and [`ACTION_WEIGHT`]. What was accumulated and the
     /// optimizer's state are forgotten, a head that was there before is replaced.
+    ///
+    /// Weights that are mapped are read; an adapter becomes a part of them.
     #[must_use]
     pub fn with_value_head(mut self, head: ValueHead) -> Self {
-        self.parameters.truncate(self.layout().n_trunk_parameters());
+        let mut parameters = self.parameters.into_vec(self.decoder.layout.n_parameters());
+        if let Some(adapter) = self.adapter.take() {
+            adapter.merge_into(&mut parameters);
+        }
+        parameters.truncate(self.decoder.layout.n_trunk_parameters());
         let decoder = Decoder::new(self.decoder.config).with_value_head(head);
-        self.parameters.resize(decoder.layout.n_parameters(), 0.0);
+        parameters.resize(decoder.layout.n_parameters(), 0.0);
         if let Some(places) = &decoder.layout.value_head
             && let Some(projection) = &places.projection
         {
             let d = places.weight.len();
-            self.parameters[projection.clone()].iter_mut().step_by(d + 1).for_each(|p| *p = 1.0);
-            self.parameters[places.weight.clone()].fill(ACTION_WEIGHT);
+            parameters[projection.clone()].iter_mut().step_by(d + 1).for_each(|p| *p = 1.0);
+            parameters[places.weight.clone()].fill(ACTION_WEIGHT);
         }
         for worker in &mut self.workers {
             worker.gradient.clear();
         }
-        Self { decoder, gradient: Vec::new(), optimizer: AdamW::default(), ..self }
+        Self {
+            decoder,
+            parameters: Parameters::Loaded(Arc::new(parameters)),
+            gradient: Vec::new(),
+            optimizer: AdamW::default(),
+            ..self
+        }
     }
 
     /// The head learns at this many times the learning rate of the other parameters; 1 at first.
@@ -191,17 +235,95 @@ impl NativeEngine {
     /// As [`ModelConfig::read`], [`checkpoint::read_weights`] and [`Self::from_weights`].
     pub fn load(folder: &Path, options: NativeOptions) -> Result<Self> {
         let config = ModelConfig::read(&folder.join("config.json"))?;
-        let parameters = checkpoint::read_weights(folder, &config, &Layout::new(&config))?;
+        let layout = Layout::new(&config);
+        let parameters = match options.weights {
+            WeightStorage::Loaded => {
+                Parameters::Loaded(Arc::new(checkpoint::read_weights(folder, &config, &layout)?))
+            }
+            WeightStorage::Mapped => {
+                Parameters::Mapped(Arc::new(checkpoint::map_weights(folder, &config, &layout)?))
+            }
+        };
+        Self::new(Decoder::new(config), parameters, options)
+    }
+
+    /// The model of a GGUF file, in memory.
+    ///
+    /// # Errors
+    /// As [`GgufFile::config`], [`GgufFile::weights`] and [`Self::from_weights`].
+    pub fn load_gguf(file: &GgufFile, options: NativeOptions) -> Result<Self> {
+        let config = file.config()?;
+        let parameters = file.weights(&config, &Layout::new(&config))?;
         Self::from_weights(config, parameters, options)
     }
 
-    /// Writes the weights as a Hugging Face folder, stored as `weights`; [`Engine::save_weights`]
-    /// stores them in full.
+    /// Adds a fresh adapter, which changes nothing yet and is what will be trained. `base_name` is
+    /// the base as it will be named in the adapter's files.
     ///
     /// # Errors
-    /// As [`checkpoint::write`].
+    /// [`Error::InvalidLora`].
+    pub fn with_adapter(self, settings: LoraSettings, base_name: &str, seed: u64) -> Result<Self> {
+        let adapter = Adapter::initialise(self.layout(), settings, base_name, seed)?;
+        Ok(self.adapted(adapter))
+    }
+
+    /// Adds the adapter of a folder in the layout of peft; see [`crate::lora::peft`].
+    ///
+    /// # Errors
+    /// A fault of the adapter's files.
+    pub fn with_adapter_of(self, folder: &Path) -> Result<Self> {
+        let adapter = peft::read(folder, self.layout())?;
+        Ok(self.adapted(adapter))
+    }
+
+    fn adapted(self, adapter: Adapter) -> Self {
+        Self { adapter: Some(adapter), gradient: Vec::new(), optimizer: AdamW::default(), ..self }
+    }
+
+    /// Another engine on the base without the adapter: the reference of an implicit reward. The
+    /// weights are there once, however many engines share them; one that trains them takes a copy
+    /// of its own with its first step.
+    ///
+    /// # Errors
+    /// [`Error::Threads`] if the threads cannot be started.
+    pub fn base(&self) -> Result<Self> {
+        let options = NativeOptions {
+            n_threads: self.workers.len(),
+            recompute: self.recompute,
+            ..NativeOptions::default()
+        };
+        let mut base = Decoder::new(self.config().clone());
+        base.layout = self.layout().clone();
+        Self::new(base, self.parameters.clone(), options)
+    }
+
+    /// The model that the base and the adapter make together, `W + s B A` for `W`, with nothing
+    /// beside it.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] if the base is mapped; [`Error::Threads`].
+    pub fn merged(&self) -> Result<Self> {
+        let mut merged = self.base()?;
+        let parameters = merged.parameters.loaded_mut().ok_or(CANNOT_CHANGE_MAPPED)?;
+        if let Some(adapter) = &self.adapter {
+            adapter.merge_into(parameters);
+        }
+        Ok(merged)
+    }
+
+    /// The shape of the adapter, if there is one.
+    pub fn adapter(&self) -> Option<&LoraSettings> {
+        self.adapter.as_ref().map(|adapter| &adapter.settings)
+    }
+
+    /// Writes the weights without an adapter as a Hugging Face folder, stored as `weights`;
+    /// [`Engine::save_weights`] stores them in full.
+    ///
+    /// # Errors
+    /// As [`checkpoint::write`]; [`Error::Unsupported`] if they are mapped.
     pub fn save_weights_as(&self, folder: &Path, weights: WeightType) -> Result<()> {
-        checkpoint::write(folder, self.config(), self.layout(), &self.parameters, weights)
+        let parameters = self.parameters.loaded().ok_or(CANNOT_CHANGE_MAPPED)?;
+        checkpoint::write(folder, self.config(), self.layout(), parameters, weights)
     }
 
     /// The shape of the model.
@@ -214,13 +336,47 @@ impl NativeEngine {
         &self.decoder.layout
     }
 
-    /// All parameters, in the order of [`Self::layout`].
+    /// All parameters of the model without its adapter, in the order of [`Self::layout`]; empty if
+    /// they are mapped.
     pub fn parameters(&self) -> &[f32] {
-        &self.parameters
+        self.parameters.loaded().unwrap_or_default()
     }
 
-    /// The accumulated gradient, in the order of [`Self::layout`]; empty before the first backward
-    /// pass.
+    /// The tensors that are trained: those of the adapter by peft's names if there is one, all of
+    /// [`Self::layout`] otherwise.
+    pub fn trained_tensors(&self) -> &[TensorSpec] {
+        match &self.adapter {
+            Some(adapter) => &adapter.tensors,
+            None => &self.layout().tensors,
+        }
+    }
+
+    /// What is trained, in the order of [`Self::trained_tensors`].
+    pub fn trained_parameters(&self) -> &[f32] {
+        match &self.adapter {
+            Some(adapter) => &adapter.parameters,
+            None => self.parameters(),
+        }
+    }
+
+    /// Sets what is trained, in the order of [`Self::trained_tensors`].
+    ///
+    /// # Errors
+    /// [`Error::ParameterCount`]; [`Error::Unsupported`] if it is mapped.
+    pub fn set_trained_parameters(&mut self, parameters: &[f32]) -> Result<()> {
+        let own = match &mut self.adapter {
+            Some(adapter) => &mut adapter.parameters[..],
+            None => self.parameters.loaded_mut().ok_or(CANNOT_CHANGE_MAPPED)?,
+        };
+        if own.len() != parameters.len() {
+            return Err(Error::ParameterCount { expected: own.len(), got: parameters.len() });
+        }
+        own.copy_from_slice(parameters);
+        Ok(())
+    }
+
+    /// The accumulated gradient, in the order of [`Self::trained_tensors`]; empty before the first
+    /// backward pass.
     pub fn gradient(&self) -> &[f32] {
         &self.gradient
     }
@@ -241,9 +397,22 @@ impl NativeEngine {
         Ok(())
     }
 
+    /// Matrices that are mapped are not looked at before they are used; where a result is not
+    /// finite, this finds the one to blame.
+    fn check_mapped(&self, log_probs: &TokenValues) -> Result<()> {
+        match &self.parameters {
+            Parameters::Mapped(mapped) if log_probs.values().iter().any(|lp| !lp.is_finite()) => {
+                mapped.check_finite()
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Forward pass of all parts, the `i`-th by worker `i % n_threads`.
     fn forward(&mut self, parts: &[Shard], keep: Keep, output: Output) -> Vec<Vec<f32>> {
-        let Self { decoder, parameters, workers, pool, .. } = self;
+        let Self { decoder, parameters, adapter, workers, pool, .. } = self;
+        let weights = Weights { base: parameters.view(), adapter: adapter.as_ref() };
+        let loaded = parameters.loaded().unwrap_or_default();
         let n_workers = workers.len();
         let mut by_worker = pool.install(|| {
             let run = |(first, worker): (usize, &mut Worker)| {
@@ -251,12 +420,8 @@ impl NativeEngine {
                 let outputs = own.map(|part| {
                     let Worker { workspace, .. } = &mut *worker;
                     match output {
-                        Output::LogProbs => {
-                            decoder.forward(parameters, &part.batch, keep, workspace)
-                        }
-                        Output::Values(_) => {
-                            decoder.values(parameters, &part.batch, keep, workspace)
-                        }
+                        Output::LogProbs => decoder.forward(weights, &part.batch, keep, workspace),
+                        Output::Values(_) => decoder.values(loaded, &part.batch, keep, workspace),
                     }
                 });
                 outputs.collect::<Vec<_>>()
@@ -275,7 +440,9 @@ impl NativeEngine {
         let n_rounds = batch.n_tokens().div_ceil(n_threads * SCORING_TOKENS);
         let parts = shards(batch, n_threads * n_rounds)?;
         let outputs = self.forward(&parts, Keep::Nothing, output);
-        Ok(gather(batch, &parts, &outputs, output))
+        let outputs = gather(batch, &parts, &outputs, output);
+        self.check_mapped(&outputs)?;
+        Ok(outputs)
     }
 
     /// Forward pass, weights, backward pass.
@@ -286,6 +453,9 @@ impl NativeEngine {
         weigh: &mut dyn FnMut(&TokenValues) -> Option<TokenValues>,
     ) -> Result<TokenValues> {
         self.admit(batch)?;
+        if self.adapter.is_none() && self.parameters.loaded().is_none() {
+            return Err(CANNOT_CHANGE_MAPPED);
+        }
         let keep = match self.recompute {
             Recompute::Nothing => Keep::Everything,
             Recompute::Layers => Keep::Inputs,
@@ -293,16 +463,20 @@ impl NativeEngine {
         let parts = shards(batch, self.workers.len())?;
         let outputs = self.forward(&parts, keep, output);
         let outputs = gather(batch, &parts, &outputs, output);
-        let Some(weights) = weigh(&outputs) else { return Ok(outputs) };
-        if !weights.rows().map(<[f32]>::len).eq(outputs.rows().map(<[f32]>::len)) {
+        self.check_mapped(&outputs)?;
+        let Some(slopes) = weigh(&outputs) else { return Ok(outputs) };
+        if !slopes.rows().map(<[f32]>::len).eq(outputs.rows().map(<[f32]>::len)) {
             let reason = "the weights have not the shape of what they are weights of".to_owned();
             return Err(Error::InvalidBatch { reason });
         }
 
-        let Self { decoder, parameters, gradient, workers, pool, .. } = self;
-        gradient.resize(parameters.len(), 0.0);
+        let n_trained = self.trained_parameters().len();
+        let Self { decoder, parameters, adapter, gradient, workers, pool, .. } = self;
+        let weights = Weights { base: parameters.view(), adapter: adapter.as_ref() };
+        let loaded = parameters.loaded().unwrap_or_default();
+        gradient.resize(n_trained, 0.0);
         for worker in workers.iter_mut().take(parts.len()).skip(1) {
-            worker.gradient.resize(parameters.len(), 0.0);
+            worker.gradient.resize(n_trained, 0.0);
         }
         let mut engine_gradient = Some(&mut gradient[..]);
         let mut jobs: Vec<_> = workers
@@ -310,16 +484,20 @@ impl NativeEngine {
             .zip(&parts)
             .map(|(Worker { workspace, gradient }, part)| {
                 let gradient = engine_gradient.take().unwrap_or(gradient);
-                (workspace, gradient, scatter(part, &weights), &part.batch)
+                (workspace, gradient, scatter(part, &slopes), &part.batch)
             })
             .collect();
         pool.install(|| {
-            jobs.par_iter_mut().for_each(|(workspace, gradient, weights, batch)| match output {
+            jobs.par_iter_mut().for_each(|(workspace, gradient, slopes, batch)| match output {
                 Output::LogProbs => {
-                    decoder.backward(parameters, gradient, weights, keep, workspace);
+                    let mut gradient = match weights.adapter {
+                        Some(adapter) => Gradient::of_adapter(gradient, adapter),
+                        None => Gradient::Full(gradient),
+                    };
+                    decoder.backward(weights, &mut gradient, slopes, keep, workspace);
                 }
                 Output::Values(_) => {
-                    decoder.values_backward(parameters, gradient, weights, batch, keep, workspace);
+                    decoder.values_backward(loaded, gradient, slopes, batch, keep, workspace);
                 }
             });
         });
@@ -360,7 +538,8 @@ impl Engine for NativeEngine {
         let config = self.config();
         EngineDescription {
             architecture: config.architecture.name().to_owned(),
-            n_parameters: self.parameters.len(),
+            n_parameters: self.layout().n_parameters()
+                + self.adapter.as_ref().map_or(0, |adapter| adapter.parameters.len()),
             vocab_size: config.vocab_size,
             context_length: config.context_length,
         }
@@ -379,9 +558,17 @@ impl Engine for NativeEngine {
     }
 
     fn optimizer_step(&mut self, step: &OptimizerStep) -> Result<StepReport> {
-        let Self { decoder, parameters, gradient, optimizer, pool, .. } = self;
-        gradient.resize(parameters.len(), 0.0);
-        let report = pool.install(|| optimizer.step(parameters, gradient, &decoder.layout, step));
+        let Self { decoder, parameters, adapter, gradient, optimizer, pool, .. } = self;
+        let layout = &decoder.layout;
+        let report = if let Some(Adapter { parameters, tensors, .. }) = adapter {
+            gradient.resize(parameters.len(), 0.0);
+            pool.install(|| optimizer.step(parameters, gradient, tensors, |_| 1.0, step))
+        } else {
+            let parameters = parameters.loaded_mut().ok_or(CANNOT_CHANGE_MAPPED)?;
+            gradient.resize(parameters.len(), 0.0);
+            let factor_of = |tensor: &TensorSpec| layout.learning_rate_factor(tensor);
+            pool.install(|| optimizer.step(parameters, gradient, &layout.tensors, factor_of, step))
+        };
         gradient.fill(0.0);
         report
     }
@@ -397,23 +584,32 @@ impl Engine for NativeEngine {
     ) -> Result<Vec<Vec<Sample>>> {
         let longest = sampling::longest(requests, settings, &self.decoder.config)?;
         self.decoder.rope.extend_to(longest);
-        let Self { decoder, parameters, workers, pool, .. } = self;
+        let Self { decoder, parameters, adapter, workers, pool, .. } = self;
+        let weights = Weights { base: parameters.view(), adapter: adapter.as_ref() };
         let n_rows = sampling::rows_within_memory(longest, workers.len(), &decoder.config);
         let crew = sampling::Crew { n_workers: workers.len(), n_rows };
-        pool.install(|| sampling::sample(decoder, parameters, requests, settings, crew))
+        pool.install(|| sampling::sample(decoder, weights, requests, settings, crew))
     }
 
+    /// The adapter alone, in the layout of peft, if there is one.
     fn save_weights(&self, folder: &Path) -> Result<()> {
-        self.save_weights_as(folder, WeightType::F32)
+        match &self.adapter {
+            Some(adapter) => peft::write(folder, adapter),
+            None => self.save_weights_as(folder, WeightType::F32),
+        }
     }
 
+    /// What is trained, without a base that is not.
     fn save_state(&self, folder: &Path) -> Result<()> {
-        checkpoint::write_state(folder, self.layout(), &self.parameters, &self.optimizer)
+        let (tensors, parameters) = (self.trained_tensors(), self.trained_parameters());
+        checkpoint::write_state(folder, tensors, parameters, &self.optimizer)
     }
 
     /// Forgets the accumulated gradient as well.
     fn load_state(&mut self, folder: &Path) -> Result<()> {
-        (self.parameters, self.optimizer) = checkpoint::read_state(folder, self.layout())?;
+        let (parameters, optimizer) = checkpoint::read_state(folder, self.trained_tensors())?;
+        self.set_trained_parameters(&parameters)?;
+        self.optimizer = optimizer;
         self.discard_gradient();
         Ok(())
     }
@@ -427,6 +623,9 @@ impl ValueEngine for NativeEngine {
 
     fn values(&mut self, batch: &PackedBatch) -> Result<TokenValues> {
         let head = self.value_head()?;
+        if self.adapter.is_some() {
+            return Err(ADAPTER_UNDER_HEAD);
+        }
         self.score(batch, Output::Values(head))
     }
 
@@ -436,6 +635,9 @@ impl ValueEngine for NativeEngine {
         weigh: &mut dyn FnMut(&TokenValues) -> Option<TokenValues>,
     ) -> Result<TokenValues> {
         let head = self.value_head()?;
+        if self.adapter.is_some() {
+            return Err(ADAPTER_UNDER_HEAD);
+        }
         self.pass(batch, Output::Values(head), weigh)
     }
 }

@@ -5,7 +5,7 @@ use rayon::prelude::*;
 use crate::engine::{OptimizerStep, StepReport};
 use crate::error::{Error, Result};
 use crate::kernels::simd::vectorised;
-use crate::layout::Layout;
+use crate::layout::TensorSpec;
 
 /// Elements that one task takes. Partial sums of the norm are added in the order of the tasks, so
 /// that the norm does not depend on the number of threads.
@@ -37,7 +37,8 @@ struct Coefficients {
 
 impl AdamW {
     /// `theta -= lr * (m_hat / (sqrt(v_hat) + epsilon) + weight_decay * theta)`, with `m_hat` and
-    /// `v_hat` the moments divided by `1 - beta^n`; the decay for matrices only.
+    /// `v_hat` the moments divided by `1 - beta^n`; the decay for matrices only. A tensor learns at
+    /// `factor_of` it times the learning rate.
     ///
     /// # Errors
     /// [`Error::NonFiniteGradient`]; nothing was changed then.
@@ -45,7 +46,8 @@ impl AdamW {
         &mut self,
         parameters: &mut [f32],
         gradient: &[f32],
-        layout: &Layout,
+        tensors: &[TensorSpec],
+        factor_of: impl Fn(&TensorSpec) -> f64,
         step: &OptimizerStep,
     ) -> Result<StepReport> {
         let norm = global_norm(gradient);
@@ -66,9 +68,9 @@ impl AdamW {
             epsilon: step.epsilon as f32,
         };
 
-        for tensor in &layout.tensors {
+        for tensor in tensors {
             let range = tensor.range.clone();
-            let factor = layout.learning_rate_factor(tensor);
+            let factor = factor_of(tensor);
             let keep = 1.0 - factor * step.learning_rate * step.weight_decay;
             let coefficients = Coefficients {
                 keep: if tensor.shape.len() > 1 { keep as f32 } else { 1.0 },
@@ -127,6 +129,7 @@ vectorised! {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::layout::Layout;
     use crate::model::test_config;
 
     const STEP: OptimizerStep = OptimizerStep {
@@ -144,8 +147,9 @@ mod tests {
         let n = layout.n_parameters();
         let mut parameters = vec![1.0; n];
         let gradient: Vec<f32> = (0..n).map(|i| if i % 2 == 0 { 3.0 } else { -0.2 }).collect();
-        let report =
-            AdamW::default().step(&mut parameters, &gradient, &layout, &STEP).expect("finite");
+        let report = AdamW::default()
+            .step(&mut parameters, &gradient, &layout.tensors, |_| 1.0, &STEP)
+            .expect("finite");
         assert_eq!(report.n_steps, 1);
         let square = |x: f32| f64::from(x).powi(2);
         let norm = (n as f64 / 2.0 * (square(3.0) + square(0.2))).sqrt();
@@ -166,8 +170,9 @@ mod tests {
         let (mut parameters, mut optimizer) = (vec![1.0; n], AdamW::default());
         let mut gradient = vec![0.0; n];
         gradient[n / 2] = f32::NAN;
-        let error =
-            optimizer.step(&mut parameters, &gradient, &layout, &STEP).expect_err("not finite");
+        let error = optimizer
+            .step(&mut parameters, &gradient, &layout.tensors, |_| 1.0, &STEP)
+            .expect_err("not finite");
         assert_eq!(error.to_string(), "the gradient norm is NaN; no parameter was changed");
         assert_eq!((parameters, optimizer), (vec![1.0; n], AdamW::default()));
     }

@@ -1,16 +1,19 @@
 //! Checkpoints: Hugging Face folders of `config.json` and safetensors, in and out.
 //!
 //! Weights are streamed from the files straight into one flat `f32` array in the order of
-//! [`Layout`], and back. Every fault names the file and the tensor.
+//! [`Layout`], and back, or stay in the files and are mapped. Every fault names the file and the
+//! tensor.
 
 mod files;
+mod map;
 mod state;
+pub(crate) mod widen;
 
 use std::collections::HashMap;
 use std::io::{Read, Seek, SeekFrom, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use half::{bf16, f16};
+use half::bf16;
 use safetensors::Dtype;
 use safetensors::tensor::{Metadata, TensorInfo};
 
@@ -18,8 +21,10 @@ use crate::atomic;
 use crate::config::{Head, ModelConfig};
 use crate::error::{Error, Result};
 use crate::layout::{Layout, TensorSpec};
-use files::{SINGLE_FILE, TensorFile};
+use files::{CheckpointFiles, SINGLE_FILE, TensorFile};
+pub(crate) use map::map_weights;
 pub(crate) use state::{read_state, write_state};
+use widen::{first_non_finite, size_of_dtype, widen};
 
 /// Bytes converted at a time.
 const CHUNK: usize = 1 << 20;
@@ -62,7 +67,52 @@ impl WeightType {
 /// [`Error::UnsupportedDtype`], [`Error::NonFiniteWeight`]). Memory for the parameters is taken
 /// only after the headers have been found to fit `layout`.
 pub fn read_weights(folder: &Path, config: &ModelConfig, layout: &Layout) -> Result<Vec<f32>> {
-    let mut checkpoint = files::open(folder)?;
+    let mut checkpoint = open_fitting(folder, config, layout)?;
+    let mut parameters = vec![0.0; layout.n_parameters()];
+    for spec in &layout.tensors {
+        if let Some(file) = checkpoint.file_of(&spec.name) {
+            let into = &mut parameters[spec.range.clone()];
+            read_tensor(&mut checkpoint.files[file], &spec.name, into)?;
+        }
+    }
+    Ok(parameters)
+}
+
+/// What the weights of a folder are stored in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WeightFiles {
+    /// The safetensors files, in the order of their names.
+    pub paths: Vec<PathBuf>,
+    /// Bytes of all files together.
+    pub n_bytes: u64,
+    /// Number of parameters of each type that occurs, such as `BF16`, most first.
+    pub types: Vec<(String, usize)>,
+}
+
+/// Describes the safetensors files of a folder from their headers.
+///
+/// # Errors
+/// A fault of a file, as [`read_weights`].
+pub fn weight_files(folder: &Path) -> Result<WeightFiles> {
+    let checkpoint = files::open(folder)?;
+    let mut types: HashMap<String, usize> = HashMap::new();
+    let mut n_bytes = 0;
+    for file in &checkpoint.files {
+        n_bytes += file.data_start + file.header.data_len() as u64;
+        for info in file.header.tensors().into_values() {
+            *types.entry(info.dtype.to_string()).or_default() +=
+                info.shape.iter().product::<usize>();
+        }
+    }
+    let mut types: Vec<_> = types.into_iter().collect();
+    types.sort_by(|a, b| (b.1, &a.0).cmp(&(a.1, &b.0)));
+    let paths = checkpoint.files.into_iter().map(|file| file.path).collect();
+    Ok(WeightFiles { paths, n_bytes, types })
+}
+
+/// Opens the files of a folder and checks by their headers that they hold the model.
+fn open_fitting(folder: &Path, config: &ModelConfig, layout: &Layout) -> Result<CheckpointFiles> {
+    let checkpoint = files::open(folder)?;
     let expected: HashMap<&str, &TensorSpec> =
         layout.tensors.iter().map(|spec| (spec.name.as_str(), spec)).collect();
     let mut n_found = 0;
@@ -90,14 +140,7 @@ pub fn read_weights(folder: &Path, config: &ModelConfig, layout: &Layout) -> Res
     {
         return Err(Error::MissingTensor { path: checkpoint.path, tensor: spec.name.clone() });
     }
-    let mut parameters = vec![0.0; layout.n_parameters()];
-    for spec in &layout.tensors {
-        if let Some(file) = checkpoint.file_of(&spec.name) {
-            let into = &mut parameters[spec.range.clone()];
-            read_tensor(&mut checkpoint.files[file], &spec.name, into)?;
-        }
-    }
-    Ok(parameters)
+    Ok(checkpoint)
 }
 
 /// Writes `config.json` and `model.safetensors` into `folder`, whole or not at all: see
@@ -114,25 +157,84 @@ pub fn write(
     weights: WeightType,
 ) -> Result<()> {
     let path = folder.join(SINGLE_FILE);
-    for spec in &layout.tensors {
-        check_finite(&path, &spec.name, 0, &parameters[spec.range.clone()])?;
-    }
     let text = config.to_json(weights, &folder.join("config.json"))?;
     // `transformers` refuses a file that does not say which library's layout it has.
     let origin = HashMap::from([("format".to_owned(), "pt".to_owned())]);
-    let header = header(&layout.tensors, weights, origin, &path)?;
     atomic::write_folder(folder, |folder| {
-        atomic::write_with(&folder.join(SINGLE_FILE), |file| {
-            file.write_all(&(header.len() as u64).to_le_bytes())?;
-            file.write_all(&header)?;
-            parameters.chunks(CHUNK / 4).try_for_each(|chunk| match weights {
-                WeightType::F32 => file.write_all(&to_bytes(chunk, f32::to_le_bytes)),
-                WeightType::Bf16 => {
-                    file.write_all(&to_bytes(chunk, |x| bf16::from_f32(x).to_le_bytes()))
-                }
-            })
-        })?;
+        let draft = folder.join(SINGLE_FILE);
+        write_tensors(&draft, &path, &layout.tensors, &[parameters], weights, origin)?;
         atomic::write(&folder.join("config.json"), text.as_bytes())
+    })
+}
+
+/// Writes a safetensors file of `tensors`, whose values are those of `parts` one after the other.
+/// `path` stands for the file in errors.
+///
+/// # Errors
+/// [`Error::Io`]; [`Error::NonFiniteWeight`] if a value is NaN or infinite.
+pub(crate) fn write_tensors(
+    file: &Path,
+    path: &Path,
+    tensors: &[TensorSpec],
+    parts: &[&[f32]],
+    weights: WeightType,
+    annotations: HashMap<String, String>,
+) -> Result<()> {
+    let mut start = 0;
+    for part in parts {
+        let of_part = |spec: &&TensorSpec| (start..start + part.len()).contains(&spec.range.start);
+        for spec in tensors.iter().filter(of_part) {
+            let values = &part[spec.range.start - start..spec.range.end - start];
+            check_finite(path, &spec.name, 0, values)?;
+        }
+        start += part.len();
+    }
+    let header = header(tensors, weights, annotations, path)?;
+    atomic::write_with(file, |file| {
+        file.write_all(&(header.len() as u64).to_le_bytes())?;
+        file.write_all(&header)?;
+        let mut chunks = parts.iter().flat_map(|part| part.chunks(CHUNK / 4));
+        chunks.try_for_each(|chunk| match weights {
+            WeightType::F32 => file.write_all(&to_bytes(chunk, f32::to_le_bytes)),
+            WeightType::Bf16 => {
+                file.write_all(&to_bytes(chunk, |x| bf16::from_f32(x).to_le_bytes()))
+            }
+        })
+    })
+}
+
+/// Reads exactly `tensors` from a safetensors file into their places in `into`; `of` says what for.
+///
+/// # Errors
+/// A fault of the file or of a tensor, as [`read_weights`].
+pub(crate) fn read_tensors(
+    path: PathBuf,
+    tensors: &[TensorSpec],
+    of: &'static str,
+    into: &mut [f32],
+) -> Result<()> {
+    let mut file = files::open_file(path, "the tensors are there")?;
+    let expected: HashMap<&str, &TensorSpec> =
+        tensors.iter().map(|spec| (spec.name.as_str(), spec)).collect();
+    if let Some(tensor) =
+        file.header.tensors().into_keys().find(|name| !expected.contains_key(name.as_str()))
+    {
+        return Err(Error::UnexpectedTensor { path: file.path, tensor, architecture: of });
+    }
+    check_all(&file, tensors)?;
+    tensors
+        .iter()
+        .try_for_each(|spec| read_tensor(&mut file, &spec.name, &mut into[spec.range.clone()]))
+}
+
+/// Whether a file holds each of `tensors` in its shape.
+fn check_all(file: &TensorFile, tensors: &[TensorSpec]) -> Result<()> {
+    tensors.iter().try_for_each(|spec| {
+        let info = file.header.info(&spec.name).ok_or_else(|| Error::MissingTensor {
+            path: file.path.clone(),
+            tensor: spec.name.clone(),
+        })?;
+        check(file, spec, info)
     })
 }
 
@@ -194,30 +296,19 @@ fn read_tensor(file: &mut TensorFile, name: &str, into: &mut [f32]) -> Result<()
     let start = file.data_start + info.data_offsets.0 as u64;
     let io = |source| Error::Io { action: "read", path: file.path.clone(), source };
     file.file.seek(SeekFrom::Start(start)).map_err(io)?;
-    let n_bytes = dtype.bitsize() / 8;
+    let n_bytes = size_of_dtype(dtype);
     let mut bytes = vec![0; CHUNK.min(into.len() * n_bytes)];
     for (idx, values) in into.chunks_mut(CHUNK / n_bytes).enumerate() {
         let bytes = &mut bytes[..values.len() * n_bytes];
         file.file.read_exact(bytes).map_err(io)?;
-        match dtype {
-            Dtype::BF16 => from_bytes(bytes, values, |b| bf16::from_le_bytes(b).to_f32()),
-            Dtype::F16 => from_bytes(bytes, values, |b| f16::from_le_bytes(b).to_f32()),
-            _ => from_bytes(bytes, values, f32::from_le_bytes),
-        }
+        widen(dtype, bytes, values);
         check_finite(&file.path, name, idx * (CHUNK / n_bytes), values)?;
     }
     Ok(())
 }
 
-fn from_bytes<const N: usize>(bytes: &[u8], values: &mut [f32], widen: impl Fn([u8; N]) -> f32) {
-    let (groups, _) = bytes.as_chunks::<N>();
-    for (value, &group) in values.iter_mut().zip(groups) {
-        *value = widen(group);
-    }
-}
-
 fn check_finite(path: &Path, tensor: &str, first: usize, values: &[f32]) -> Result<()> {
-    match values.iter().position(|value| !value.is_finite()) {
+    match first_non_finite(values) {
         None => Ok(()),
         Some(idx) => Err(Error::NonFiniteWeight {
             path: path.to_owned(),

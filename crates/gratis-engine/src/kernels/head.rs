@@ -10,6 +10,7 @@ use super::matmul::{Mat, MatMut, Onto, linear, linear_backward_weight, matmul};
 use super::norm::{rms_norm_row, rms_norm_row_backward};
 use super::simd::{exp, max, sum_exp, vectorised};
 use crate::batch::PackedBatch;
+use crate::weights::{Base, Gradient};
 
 /// Predicting rows of a tile.
 const ROWS: usize = 256;
@@ -79,14 +80,27 @@ impl Predictions {
 }
 
 /// The weights between the last layer and the logits.
-#[derive(Clone, Copy)]
 pub(crate) struct HeadWeights<'a> {
     /// Last RMSNorm: `[d]`.
     pub(crate) norm: &'a [f32],
     /// Added to the mean square.
     pub(crate) epsilon: f32,
-    /// `[vocab, d]`.
-    pub(crate) head: &'a [f32],
+    /// Where the head is.
+    pub(crate) base: Base<'a>,
+    /// Its place there: `[vocab, d]`.
+    pub(crate) head: Range<usize>,
+}
+
+impl HeadWeights<'_> {
+    /// Tiles of tokens and the places of their rows of the head.
+    fn tiles(&self) -> impl Iterator<Item = (Range<usize>, Range<usize>)> {
+        let d = self.norm.len();
+        self.head.clone().step_by(VOCABULARY * d).map(move |start| {
+            let place = start..self.head.end.min(start + VOCABULARY * d);
+            let first = (start - self.head.start) / d;
+            (first..first + place.len() / d, place)
+        })
+    }
 }
 
 /// Tiles, reused from call to call.
@@ -95,6 +109,8 @@ pub(crate) struct HeadScratch {
     normed: Vec<f32>,
     gradient: Vec<f32>,
     logits: Vec<f32>,
+    /// Rows of the head, where they have to be widened.
+    rows: Vec<f32>,
 }
 
 impl HeadScratch {
@@ -111,7 +127,7 @@ pub(crate) fn log_probs(
     log_probs: &mut [f32],
     log_sum_exp: &mut [f32],
     hidden: &[f32],
-    weights: HeadWeights<'_>,
+    weights: &HeadWeights<'_>,
     predictions: &Predictions,
     scratch: &mut HeadScratch,
 ) {
@@ -119,9 +135,10 @@ pub(crate) fn log_probs(
     scratch.prepare(d);
     for tile in predictions.tiles() {
         let normed = &mut scratch.normed[..tile.len() * d];
-        norm_rows(normed, hidden, weights, &predictions.rows[tile.clone()]);
+        norm_rows(normed, hidden, weights.norm, weights.epsilon, &predictions.rows[tile.clone()]);
         let mut running = [(f32::NEG_INFINITY, 0.0f32); ROWS];
-        for (vocabulary, head) in vocabulary_tiles(weights.head, d) {
+        for (vocabulary, place) in weights.tiles() {
+            let head = weights.base.rows(place, &mut scratch.rows);
             let logits = &mut scratch.logits[..tile.len() * vocabulary.len()];
             linear(logits, Onto::Fresh, normed, head, d);
             let tile = tile.clone();
@@ -163,24 +180,22 @@ vectorised! {
 }
 
 /// Where [`log_probs_backward`] adds its gradients.
-pub(crate) struct HeadGradients<'a> {
+pub(crate) struct HeadGradients<'a, 'g> {
     /// `[n, d]`.
     pub(crate) hidden: &'a mut [f32],
-    /// All parameters; the head may be the embedding.
-    pub(crate) parameters: &'a mut [f32],
-    /// Place of the norm in `parameters`.
-    pub(crate) norm: Range<usize>,
-    /// Place of the head in `parameters`.
-    pub(crate) head: Range<usize>,
+    /// Of the parameters; the head may be the embedding.
+    pub(crate) parameters: &'a mut Gradient<'g>,
+    /// Place of the norm.
+    pub(crate) norm: &'a Range<usize>,
 }
 
 /// Backward pass: with `w = slot_weights`, `dlogit[v] = sum_slots w (1[v = token] - p_v)`.
 pub(crate) fn log_probs_backward(
-    gradients: HeadGradients<'_>,
+    gradients: HeadGradients<'_, '_>,
     slot_weights: &[f32],
     log_sum_exp: &[f32],
     hidden: &[f32],
-    weights: HeadWeights<'_>,
+    weights: &HeadWeights<'_>,
     predictions: &Predictions,
     scratch: &mut HeadScratch,
 ) {
@@ -189,23 +204,25 @@ pub(crate) fn log_probs_backward(
     scratch.gradient.resize(ROWS * d, 0.0);
     for tile in predictions.tiles() {
         let normed = &mut scratch.normed[..tile.len() * d];
-        norm_rows(normed, hidden, weights, &predictions.rows[tile.clone()]);
+        norm_rows(normed, hidden, weights.norm, weights.epsilon, &predictions.rows[tile.clone()]);
         let dnormed = &mut scratch.gradient[..tile.len() * d];
-        for (vocabulary, head) in vocabulary_tiles(weights.head, d) {
+        for (vocabulary, place) in weights.tiles() {
+            let head = weights.base.rows(place.clone(), &mut scratch.rows);
             let width = vocabulary.len();
             let logits = &mut scratch.logits[..tile.len() * width];
             linear(logits, Onto::Fresh, normed, head, d);
             let range = (tile.clone(), vocabulary.clone());
             logit_gradients(logits, range, predictions, slot_weights, log_sum_exp);
-            let place = gradients.head.start + vocabulary.start * d;
-            let dhead = &mut gradients.parameters[place..place + width * d];
-            linear_backward_weight(dhead, logits, normed, d);
+            if let Some(gradient) = gradients.parameters.full() {
+                linear_backward_weight(&mut gradient[place], logits, normed, d);
+            }
             let onto = if vocabulary.start == 0 { Onto::Fresh } else { Onto::Sum };
             matmul(MatMut::new(dnormed, d), onto, Mat::new(logits, width), Mat::new(head, d), 1.0);
         }
-        let dnorm = &mut gradients.parameters[gradients.norm.clone()];
+        let dnorm = gradients.parameters.vector(gradients.norm);
         let rows = &predictions.rows[tile];
-        norm_rows_backward(gradients.hidden, dnorm, hidden, dnormed, weights, rows);
+        let (norm, epsilon) = (weights.norm, weights.epsilon);
+        norm_rows_backward(gradients.hidden, dnorm, hidden, dnormed, norm, epsilon, rows);
     }
 }
 
@@ -239,12 +256,13 @@ vectorised! {
     pub(super) fn norm_rows(
         normed: &mut [f32],
         hidden: &[f32],
-        weights: HeadWeights<'_>,
+        norm: &[f32],
+        epsilon: f32,
         rows: &[usize],
     ) {
-        let d = weights.norm.len();
+        let d = norm.len();
         for (y, &row) in normed.chunks_exact_mut(d).zip(rows) {
-            rms_norm_row(y, &hidden[row * d..(row + 1) * d], weights.norm, weights.epsilon);
+            rms_norm_row(y, &hidden[row * d..(row + 1) * d], norm, epsilon);
         }
     }
 }
@@ -256,23 +274,16 @@ vectorised! {
         dnorm: &mut [f32],
         hidden: &[f32],
         dnormed: &[f32],
-        weights: HeadWeights<'_>,
+        norm: &[f32],
+        epsilon: f32,
         rows: &[usize],
     ) {
-        let d = weights.norm.len();
+        let d = norm.len();
         for (&row, dy) in rows.iter().zip(dnormed.chunks_exact(d)) {
             let place = row * d..(row + 1) * d;
             let x = &hidden[place.clone()];
             let dx = &mut dhidden[place];
-            rms_norm_row_backward(dx, dnorm, x, weights.norm, dy, weights.epsilon);
+            rms_norm_row_backward(dx, dnorm, x, norm, dy, epsilon);
         }
     }
-}
-
-/// The head's rows, [`VOCABULARY`] tokens at a time.
-fn vocabulary_tiles(head: &[f32], d: usize) -> impl Iterator<Item = (Range<usize>, &[f32])> {
-    head.chunks(VOCABULARY * d).enumerate().map(move |(i, rows)| {
-        let start = i * VOCABULARY;
-        (start..start + rows.len() / d, rows)
-    })
 }

@@ -30,6 +30,11 @@ impl<'a> Mat<'a> {
         Self { data, n_rows, n_cols, row_stride, col_stride: 1 }
     }
 
+    /// Number of rows.
+    pub(crate) fn n_rows(&self) -> usize {
+        self.n_rows
+    }
+
     /// Number of columns.
     pub(crate) fn n_cols(&self) -> usize {
         self.n_cols
@@ -135,18 +140,6 @@ pub(crate) fn linear(y: &mut [f32], onto: Onto, x: &[f32], weight: &[f32], n_in:
     matmul(MatMut::new(y, weight.n_rows), onto, Mat::new(x, n_in), weight.t(), 1.0);
 }
 
-/// `dx = dy W` (or `+=`): `dy` is `[n, n_out]`, `weight` `[n_out, n_in]`, `dx` `[n, n_in]`.
-pub(crate) fn linear_backward_input(
-    dx: &mut [f32],
-    onto: Onto,
-    dy: &[f32],
-    weight: &[f32],
-    n_in: usize,
-) {
-    let weight = Mat::new(weight, n_in);
-    matmul(MatMut::new(dx, n_in), onto, Mat::new(dy, weight.n_rows), weight, 1.0);
-}
-
 /// `dW += dy^T x`: `dy` is `[n, n_out]`, `x` `[n, n_in]`, `dw` `[n_out, n_in]`.
 pub(crate) fn linear_backward_weight(dw: &mut [f32], dy: &[f32], x: &[f32], n_in: usize) {
     let dw = MatMut::new(dw, n_in);
@@ -190,7 +183,7 @@ mod tests {
             close(&y, &expected);
 
             let mut dx = vec![1.0; m * k];
-            linear_backward_input(&mut dx, Onto::Sum, &dy, &w, k);
+            matmul(MatMut::new(&mut dx, k), Onto::Sum, Mat::new(&dy, n), Mat::new(&w, k), 1.0);
             let mut expected = vec![1.0; m * k];
             twin(&mut expected, |i, l| dy[i * n + l], |l, j| w[l * k + j], n, k);
             close(&dx, &expected);

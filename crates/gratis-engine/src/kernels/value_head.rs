@@ -6,7 +6,7 @@
 use std::ops::Range;
 
 use super::head::{HeadWeights, norm_rows, norm_rows_backward};
-use super::matmul::{Onto, linear, linear_backward_input, linear_backward_weight};
+use super::matmul::{Mat, MatMut, Onto, linear, linear_backward_weight, matmul};
 use super::simd::{add, dot, vectorised};
 use crate::batch::PackedBatch;
 use crate::layout::{Layout, ValueHeadLayout};
@@ -53,7 +53,7 @@ pub(crate) struct Read<'a> {
     /// All parameters.
     pub(crate) parameters: &'a [f32],
     /// Last norm, and `E`.
-    pub(crate) weights: HeadWeights<'a>,
+    pub(crate) weights: &'a HeadWeights<'a>,
     /// The head.
     pub(crate) head: &'a ValueHeadLayout,
 }
@@ -61,8 +61,26 @@ pub(crate) struct Read<'a> {
 impl Read<'_> {
     fn normed(&self, rows: &[usize]) -> Vec<f32> {
         let mut normed = vec![0.0; rows.len() * self.weights.norm.len()];
-        norm_rows(&mut normed, self.hidden, self.weights, rows);
+        let HeadWeights { norm, epsilon, .. } = self.weights;
+        norm_rows(&mut normed, self.hidden, norm, *epsilon, rows);
         normed
+    }
+
+    /// Backward pass of [`Self::normed`]: adds to `dhidden` and `dnorm`.
+    fn normed_backward(
+        &self,
+        dhidden: &mut [f32],
+        dnorm: &mut [f32],
+        dnormed: &[f32],
+        rows: &[usize],
+    ) {
+        let HeadWeights { norm, epsilon, .. } = self.weights;
+        norm_rows_backward(dhidden, dnorm, self.hidden, dnormed, norm, *epsilon, rows);
+    }
+
+    /// Rows of the language model's head: `[vocab, d]`.
+    fn embedding(&self) -> &[f32] {
+        &self.parameters[self.weights.head.clone()]
     }
 }
 
@@ -79,7 +97,7 @@ pub(crate) fn values(out: &mut [f32], read: Read<'_>, slots: &Slots) {
     let normed = read.normed(&slots.predicting_rows);
     let mut projected = vec![0.0; normed.len()];
     linear(&mut projected, Onto::Fresh, &normed, &parameters[projection.clone()], d);
-    times_token(&mut projected, weights.head, &slots.tokens, d);
+    times_token(&mut projected, read.embedding(), &slots.tokens, d);
     dots(out, &slots.places, &projected, weight, bias);
     if let Some(state) = &head.state {
         let normed = read.normed(&slots.rows);
@@ -97,7 +115,7 @@ pub(crate) fn values_backward(
     layout: &Layout,
     slots: &Slots,
 ) {
-    let Read { parameters, weights, head, hidden } = read;
+    let Read { parameters, weights, head, .. } = read;
     gradient[head.bias.start] += slots.places.iter().map(|&place| dout[place]).sum::<f32>();
     // `dots` over the tokens' own rows.
     let mut own_rows = |gradient: &mut [f32], places: &[usize], weight: &Range<usize>| {
@@ -106,7 +124,7 @@ pub(crate) fn values_backward(
         let dweight = &mut gradient[weight.clone()];
         dots_backward(&mut dnormed, dweight, dout, places, &normed, &parameters[weight.clone()]);
         let dnorm = &mut gradient[layout.final_norm.clone()];
-        norm_rows_backward(dhidden, dnorm, hidden, &dnormed, weights, &slots.rows);
+        read.normed_backward(dhidden, dnorm, &dnormed, &slots.rows);
     };
     if let Some(state) = &head.state {
         own_rows(gradient, &slots.state_places, state);
@@ -123,13 +141,14 @@ pub(crate) fn values_backward(
     let mut dweight = vec![0.0; d];
     let weight = &parameters[head.weight.clone()];
     let dembedding = &mut gradient[layout.head.clone()];
-    action_backward(&mut rows, &mut dweight, dembedding, dout, slots, (weight, weights.head));
+    action_backward(&mut rows, &mut dweight, dembedding, dout, slots, (weight, read.embedding()));
     add(&mut gradient[head.weight.clone()], &dweight);
     linear_backward_weight(&mut gradient[projection.clone()], &rows, &normed, d);
     let mut dnormed = vec![0.0; normed.len()];
-    linear_backward_input(&mut dnormed, Onto::Fresh, &rows, matrix, d);
+    let (rows, matrix) = (Mat::new(&rows, d), Mat::new(matrix, d));
+    matmul(MatMut::new(&mut dnormed, d), Onto::Fresh, rows, matrix, 1.0);
     let dnorm = &mut gradient[layout.final_norm.clone()];
-    norm_rows_backward(dhidden, dnorm, hidden, &dnormed, weights, &slots.predicting_rows);
+    read.normed_backward(dhidden, dnorm, &dnormed, &slots.predicting_rows);
 }
 
 vectorised! {

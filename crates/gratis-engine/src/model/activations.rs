@@ -4,6 +4,7 @@ use crate::batch::PackedBatch;
 use crate::config::{ModelConfig, ProjectionExtras};
 use crate::kernels::attention::{AttentionScratch, AttentionShape, QueryTile, query_tiles};
 use crate::kernels::head::{HeadScratch, Predictions};
+use crate::weights::ProductScratch;
 
 /// How much of the forward pass is kept for a backward pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,6 +86,7 @@ pub(crate) struct Workspace {
     pub(super) log_sum_exp: Vec<f32>,
     pub(super) attention_scratch: AttentionScratch,
     pub(super) head_scratch: HeadScratch,
+    pub(super) product_scratch: ProductScratch,
 }
 
 impl Workspace {

@@ -19,6 +19,7 @@ use crate::kernels::head::HeadWeights;
 use crate::kernels::rope::Rope;
 use crate::layout::{LayerLayout, Layout};
 use crate::value::ValueHead;
+use crate::weights::{Base, Matrix};
 
 /// The shape of a model and what follows from it; the parameters stand beside.
 #[derive(Debug)]
@@ -43,20 +44,31 @@ impl Decoder {
     }
 
     /// Query, key and value projections as one matrix `[qkv_size, hidden]`.
-    pub(crate) fn qkv_range(layer: &LayerLayout) -> std::ops::Range<usize> {
-        layer.query.start..layer.value.end
+    pub(crate) fn qkv(&self, layer: &LayerLayout) -> Matrix {
+        Matrix { place: layer.query.start..layer.value.end, n_in: self.config.hidden_size }
+    }
+
+    /// Output projection of attention: `[hidden, query_size]`.
+    pub(crate) fn output(&self, layer: &LayerLayout) -> Matrix {
+        Matrix { place: layer.output.clone(), n_in: self.config.query_size() }
     }
 
     /// Gate and up projections as one matrix `[2 * intermediate, hidden]`.
-    pub(crate) fn gate_up_range(layer: &LayerLayout) -> std::ops::Range<usize> {
-        layer.gate.start..layer.up.end
+    pub(crate) fn gate_up(&self, layer: &LayerLayout) -> Matrix {
+        Matrix { place: layer.gate.start..layer.up.end, n_in: self.config.hidden_size }
     }
 
-    fn head_weights<'a>(&self, parameters: &'a [f32]) -> HeadWeights<'a> {
+    /// Down projection: `[hidden, intermediate]`.
+    pub(crate) fn down(&self, layer: &LayerLayout) -> Matrix {
+        Matrix { place: layer.down.clone(), n_in: self.config.intermediate_size }
+    }
+
+    fn head_weights<'a>(&self, base: Base<'a>) -> HeadWeights<'a> {
         HeadWeights {
-            norm: &parameters[self.layout.final_norm.clone()],
+            norm: base.vector(&self.layout.final_norm),
             epsilon: self.config.rms_norm_epsilon,
-            head: &parameters[self.layout.head.clone()],
+            base,
+            head: self.layout.head.clone(),
         }
     }
 }

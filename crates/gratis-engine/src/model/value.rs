@@ -4,6 +4,7 @@ use super::Decoder;
 use super::activations::{Keep, Workspace};
 use crate::batch::PackedBatch;
 use crate::kernels::value_head::{Read, Slots, values, values_backward};
+use crate::weights::{Base, Gradient, Weights};
 
 impl Decoder {
     /// The head's numbers for the response tokens of `batch`, response after response, each
@@ -16,13 +17,14 @@ impl Decoder {
         workspace: &mut Workspace,
     ) -> Vec<f32> {
         let Some(head) = &self.layout.value_head else { return Vec::new() };
-        let last = self.trunk(parameters, batch, keep, workspace);
+        let base = Base::Loaded(parameters);
+        let last = self.trunk(Weights { base, adapter: None }, batch, keep, workspace);
         let n_channels = head.head.n_channels();
         let mut out = vec![0.0; n_channels * batch.n_response_tokens()];
         let slots = Slots::new(batch, n_channels);
-        let weights = self.head_weights(parameters);
+        let weights = self.head_weights(base);
         let hidden = &workspace.streams[last];
-        values(&mut out, Read { hidden, parameters, weights, head }, &slots);
+        values(&mut out, Read { hidden, parameters, weights: &weights, head }, &slots);
         out
     }
 
@@ -40,14 +42,16 @@ impl Decoder {
         let Some(head) = &self.layout.value_head else { return };
         workspace.prepare_backward(&self.config);
         let slots = Slots::new(batch, head.head.n_channels());
+        let base = Base::Loaded(parameters);
         let read = Read {
             hidden: &workspace.streams[self.config.n_layers],
             parameters,
-            weights: self.head_weights(parameters),
+            weights: &self.head_weights(base),
             head,
         };
         let dhidden = &mut workspace.dstream;
         values_backward(gradient, dhidden, weights, read, &self.layout, &slots);
-        self.trunk_backward(parameters, gradient, keep, workspace);
+        let weights = Weights { base, adapter: None };
+        self.trunk_backward(weights, &mut Gradient::Full(gradient), keep, workspace);
     }
 }

@@ -21,6 +21,7 @@ use crate::config::ModelConfig;
 use crate::engine::{FinishReason, Sample, SampleRequest, SamplingSettings};
 use crate::error::{Error, Result};
 use crate::model::Decoder;
+use crate::weights::Weights;
 use cache::{KeyValues, Sequence};
 use draw::Draw;
 use tile::{LANES, Tile};
@@ -86,12 +87,12 @@ pub(crate) fn rows_within_memory(longest: usize, n_workers: usize, config: &Mode
 /// the decoder knows the angles of that many positions.
 pub(crate) fn sample(
     decoder: &Decoder,
-    parameters: &[f32],
+    weights: Weights<'_>,
     requests: &[SampleRequest],
     settings: &SamplingSettings,
     crew: Crew,
 ) -> Result<Vec<Vec<Sample>>> {
-    let job = Job { decoder, parameters, requests, settings };
+    let job = Job { decoder, weights, requests, settings };
     let queue = Mutex::new(Queue::default());
     let finished: Vec<Vec<Finished>> = (0..crew.n_workers)
         .into_par_iter()
@@ -115,7 +116,7 @@ pub(crate) fn sample(
 #[derive(Clone, Copy)]
 struct Job<'a> {
     decoder: &'a Decoder,
-    parameters: &'a [f32],
+    weights: Weights<'a>,
     requests: &'a [SampleRequest],
     settings: &'a SamplingSettings,
 }
@@ -233,7 +234,7 @@ impl<'a> Worker<'a> {
     /// Reads the prompt if nobody has yet, and draws the sample's first token.
     fn admit(&mut self, ticket: Ticket) -> Result<()> {
         let request = &self.job.requests[ticket.request];
-        let Job { decoder, parameters, .. } = self.job;
+        let Job { decoder, weights, .. } = self.job;
         let sample =
             Sample { tokens: Vec::new(), log_probs: Vec::new(), finish: FinishReason::Length };
         let rng = self.job.rng(request, ticket.number);
@@ -246,7 +247,7 @@ impl<'a> Worker<'a> {
             return Ok(());
         }
         let prompt = ticket.prompt.get_or_init(|| {
-            let (key_values, logits) = self.tile.read_prompt(decoder, parameters, &request.prompt);
+            let (key_values, logits) = self.tile.read_prompt(decoder, weights, &request.prompt);
             Prompt { key_values: Arc::new(key_values), logits }
         });
         self.sequences.push(Sequence { prefix: Some(Arc::clone(&prompt.key_values)), own });
@@ -256,16 +257,16 @@ impl<'a> Worker<'a> {
 
     /// One more token for every lane.
     fn step(&mut self) -> Result<()> {
-        let Job { decoder, parameters, requests, .. } = self.job;
+        let Job { decoder, weights, requests, .. } = self.job;
         let fed = |lane: &Lane| {
             let n_tokens = lane.sample.tokens.len();
             let position = requests[lane.request].prompt.len() + n_tokens - 1;
             (lane.sample.tokens[n_tokens - 1], position)
         };
         let (tokens, positions): (Vec<_>, Vec<_>) = self.lanes.iter().map(fed).unzip();
-        self.tile.forward(decoder, parameters, &tokens, &positions, &mut self.sequences);
+        self.tile.forward(decoder, weights, &tokens, &positions, &mut self.sequences);
         let mut logits = std::mem::take(&mut self.logits);
-        self.tile.logits(decoder, parameters, &mut logits);
+        self.tile.logits(decoder, weights, &mut logits);
         // From the last on: a lane that ends is replaced by the last, which has been seen to.
         for idx in (0..self.lanes.len()).rev() {
             let vocab_size = decoder.config.vocab_size;
@@ -309,6 +310,7 @@ mod tests {
     use super::*;
     use crate::config::{Architecture, ProjectionExtras, RopeScaling};
     use crate::model::{Initialisation, initialise, test_config};
+    use crate::weights::Base;
 
     /// Models that differ in everything that decoding has to know.
     fn configs() -> [ModelConfig; 3] {
@@ -394,9 +396,10 @@ mod tests {
         ) -> Vec<Vec<Sample>> {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(n_workers).build();
             let crew = Crew { n_workers, n_rows };
-            let (decoder, parameters) = (&self.decoder, &self.parameters);
+            let decoder = &self.decoder;
+            let weights = Weights { base: Base::Loaded(&self.parameters), adapter: None };
             pool.expect("threads")
-                .install(|| sample(decoder, parameters, requests, &settings(temperature), crew))
+                .install(|| sample(decoder, weights, requests, &settings(temperature), crew))
                 .expect("samples")
         }
     }

@@ -2,11 +2,12 @@
 
 use super::cache::{KeyValues, Scratch, Sequence};
 use crate::config::ModelConfig;
-use crate::kernels::matmul::{Mat, MatMut, Onto, matmul};
+use crate::kernels::matmul::Onto;
 use crate::kernels::norm::rms_norm;
 use crate::kernels::simd::vectorised;
 use crate::kernels::swiglu::swiglu;
 use crate::model::Decoder;
+use crate::weights::{Matrix, ProductScratch, Weights};
 
 /// Rows of every product. In a product the rows are the lanes of vectors and the weights are
 /// broadcast: a row's sums are then the same whatever the others hold, and no weight is transposed.
@@ -50,7 +51,7 @@ impl Tile {
     pub(super) fn read_prompt(
         &mut self,
         decoder: &Decoder,
-        parameters: &[f32],
+        weights: Weights<'_>,
         prompt: &[u32],
     ) -> (KeyValues, Vec<f32>) {
         let mut sequence = Sequence { prefix: None, own: KeyValues::new(&decoder.config) };
@@ -58,10 +59,10 @@ impl Tile {
             let start = idx * LANES;
             let positions: Vec<usize> = (start..start + tokens.len()).collect();
             let sequences = std::slice::from_mut(&mut sequence);
-            self.forward(decoder, parameters, tokens, &positions, sequences);
+            self.forward(decoder, weights, tokens, &positions, sequences);
         }
         let mut logits = Vec::new();
-        self.logits(decoder, parameters, &mut logits);
+        self.logits(decoder, weights, &mut logits);
         (sequence.own, logits.split_off(logits.len() - decoder.config.vocab_size))
     }
 
@@ -70,7 +71,7 @@ impl Tile {
     pub(super) fn forward(
         &mut self,
         decoder: &Decoder,
-        parameters: &[f32],
+        weights: Weights<'_>,
         tokens: &[u32],
         positions: &[usize],
         sequences: &mut [Sequence],
@@ -91,36 +92,40 @@ impl Tile {
         let gate_up = &mut self.gate_up[..n * 2 * inter];
         let inner = &mut self.inner[..n * inter];
 
-        let embedding = &parameters[decoder.layout.embedding.clone()];
+        let base = weights.base;
         for (row, &token) in stream.chunks_exact_mut(d).zip(tokens) {
-            row.copy_from_slice(&embedding[token as usize * d..][..d]);
+            base.copy(decoder.embedding_of(token as usize), row);
         }
         for (idx, layer) in decoder.layout.layers.iter().enumerate() {
-            let weights = |range: &std::ops::Range<usize>| &parameters[range.clone()];
-            rms_norm(normed, stream, weights(&layer.input_norm), config.rms_norm_epsilon);
-            product.linear(qkv, Onto::Fresh, normed, weights(&Decoder::qkv_range(layer)), d);
-            decoder.finish_qkv(parameters, layer, qkv, raw_qkv, positions);
+            rms_norm(normed, stream, base.vector(&layer.input_norm), config.rms_norm_epsilon);
+            product.linear(qkv, Onto::Fresh, normed, weights, &decoder.qkv(layer));
+            decoder.finish_qkv(base, layer, qkv, raw_qkv, positions);
             attend_rows(sequences, idx, [n, query_size], qkv, window, attention, scratch);
-            product.linear(stream, Onto::Sum, attention, weights(&layer.output), query_size);
+            product.linear(stream, Onto::Sum, attention, weights, &decoder.output(layer));
 
-            rms_norm(normed, stream, weights(&layer.post_attention_norm), config.rms_norm_epsilon);
-            let both = weights(&Decoder::gate_up_range(layer));
-            product.linear(gate_up, Onto::Fresh, normed, both, d);
+            let norm = base.vector(&layer.post_attention_norm);
+            rms_norm(normed, stream, norm, config.rms_norm_epsilon);
+            product.linear(gate_up, Onto::Fresh, normed, weights, &decoder.gate_up(layer));
             swiglu(inner, gate_up, inter);
-            product.linear(stream, Onto::Sum, inner, weights(&layer.down), inter);
+            product.linear(stream, Onto::Sum, inner, weights, &decoder.down(layer));
         }
     }
 
     /// Logits of the rows of the last [`Tile::forward`], into `logits`: `[n_rows, vocab]`.
-    pub(super) fn logits(&mut self, decoder: &Decoder, parameters: &[f32], logits: &mut Vec<f32>) {
+    pub(super) fn logits(
+        &mut self,
+        decoder: &Decoder,
+        weights: Weights<'_>,
+        logits: &mut Vec<f32>,
+    ) {
         let config = &decoder.config;
         let (n, d) = (self.n_rows, config.hidden_size);
         let normed = &mut self.normed[..n * d];
-        let norm = &parameters[decoder.layout.final_norm.clone()];
+        let norm = weights.base.vector(&decoder.layout.final_norm);
         rms_norm(normed, &self.stream[..n * d], norm, config.rms_norm_epsilon);
         logits.resize(n * config.vocab_size, 0.0);
-        let head = &parameters[decoder.layout.head.clone()];
-        self.product.linear(logits, Onto::Fresh, normed, head, d);
+        let head = Matrix { place: decoder.layout.head.clone(), n_in: d };
+        self.product.linear(logits, Onto::Fresh, normed, weights, &head);
     }
 }
 
@@ -157,12 +162,20 @@ struct Product {
     x: Vec<f32>,
     /// `[n_out, LANES]`.
     y: Vec<f32>,
+    scratch: ProductScratch,
 }
 
 impl Product {
-    /// `x` is `[n, n_in]`, `weight` `[n_out, n_in]`, `y` `[n, n_out]`, with `n` at most [`LANES`].
-    fn linear(&mut self, y: &mut [f32], onto: Onto, x: &[f32], weight: &[f32], n_in: usize) {
-        let n_out = weight.len() / n_in;
+    /// `x` is `[n, n_in]`, the matrix `[n_out, n_in]`, `y` `[n, n_out]`, `n` at most [`LANES`].
+    fn linear(
+        &mut self,
+        y: &mut [f32],
+        onto: Onto,
+        x: &[f32],
+        weights: Weights<'_>,
+        matrix: &Matrix,
+    ) {
+        let (n_in, n_out) = (matrix.n_in, matrix.n_out());
         self.x.clear();
         self.x.resize(n_in * LANES, 0.0);
         for (lane, row) in x.chunks_exact(n_in).enumerate() {
@@ -171,8 +184,8 @@ impl Product {
             }
         }
         self.y.resize(n_out * LANES, 0.0);
-        let product = MatMut::new(&mut self.y, LANES);
-        matmul(product, Onto::Fresh, Mat::new(weight, n_in), Mat::new(&self.x, LANES), 1.0);
+        let product = &mut self.y[..n_out * LANES];
+        weights.linear_of_columns(product, &self.x, matrix, LANES, &mut self.scratch);
         for (lane, row) in y.chunks_exact_mut(n_out).enumerate() {
             let columns = self.y.chunks_exact(LANES);
             match onto {

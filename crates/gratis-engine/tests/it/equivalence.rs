@@ -40,7 +40,7 @@ fn config() -> ModelConfig {
 fn engine_of(config: ModelConfig, n_threads: usize, recompute: Recompute) -> NativeEngine {
     let initialisation =
         Initialisation { embedding_std: 0.5, linear_std: 0.2, residual_std: 0.2, head_std: 0.2 };
-    let options = NativeOptions { n_threads, recompute };
+    let options = NativeOptions { n_threads, recompute, ..NativeOptions::default() };
     NativeEngine::initialise(config, initialisation, 7, options).expect("an engine")
 }
 

@@ -5,6 +5,8 @@ mod checkpoint;
 mod data;
 mod equivalence;
 mod gguf;
+mod lora;
+mod mapped;
 mod parity;
 mod sampling;
 mod tokenizer;
