@@ -45,7 +45,8 @@ fn config(head: Head) -> ModelConfig {
 
 /// A model whose head has moved from its start, so that all of its parameters matter.
 fn engine(head: ValueHead, options: NativeOptions) -> NativeEngine {
-    let initialisation = Initialisation { embedding_std: 0.5, linear_std: 0.2, output_std: 0.2 };
+    let initialisation =
+        Initialisation { embedding_std: 0.5, linear_std: 0.2, residual_std: 0.2, head_std: 0.2 };
     let fresh = NativeEngine::initialise(config(Head::Untied), initialisation, 7, options);
     let mut engine = fresh.expect("an engine").with_value_head(head);
     for _ in 0..3 {

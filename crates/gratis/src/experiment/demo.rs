@@ -12,33 +12,27 @@
 //! part can be done again with the ordinary commands.
 
 mod measure;
-mod models;
 mod page;
 
 use std::path::Path;
 
-use gratis_engine::{NativeEngine, NativeOptions, SamplingSettings, Tokenizer};
+use gratis_engine::{NativeEngine, NativeOptions};
 use serde::{Deserialize, Serialize};
 
-use crate::data::{Rollout, RolloutWriter, Score, ScoreWriter};
-use crate::encoding::OnOverlong;
+use crate::data::{Rollout, Score};
 use crate::error::Result;
 use crate::evaluation::{BestOfNTable, Bootstrap, FirstErrorScore};
 use crate::objective::{Ce, Objective};
 use crate::observer::{Observer, Silent};
 use crate::report::JudgedStep;
-use crate::rollout::{GradeCounts, Problem, Sampler, grade};
+use crate::rollout::GradeCounts;
 use crate::scoring::{Scorer, ScoringSettings, TokenRewards};
-use crate::training::Decay;
-use crate::world::corpus::N_DERIVED;
+use crate::training::{Decay, reward_data};
 use crate::world::{Author, Split, Strength};
 
+use super::workshop::{self, Workshop, draw, write_rollouts, write_scores};
+pub use super::workshop::{BaseSettings, CurvePoint, DrawSettings, LearningSettings, Training};
 pub use page::page;
-
-/// Longest solution with room to spare, in tokens.
-const MAX_NEW_TOKENS: usize = 80;
-/// What a prompt looks like to a model: the problem as it is.
-const TEMPLATE: &str = "{prompt}";
 
 /// What the demo does. The defaults take a few minutes on two cores.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -68,50 +62,6 @@ pub struct DemoSettings {
     pub bootstrap: Bootstrap,
 }
 
-/// How the base model is optimised. It stays on a plateau for a number of steps that depends on the
-/// seed, so a measure and not a count ends the first part: the probability of the correct solution,
-/// averaged over problems it has not seen.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct BaseSettings {
-    /// Until the measure has reached `turn`.
-    pub ascent: LearningSettings,
-    /// Where the measure ends the ascent.
-    pub turn: f64,
-    /// Afterwards, to the last step.
-    pub descent: LearningSettings,
-    /// A base model that ends below this is an error.
-    pub target: f64,
-}
-
-/// How a model is optimised.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct LearningSettings {
-    /// Optimizer steps; the most there may be where a measure ends the training.
-    pub n_steps: u64,
-    /// Responses in an optimizer step.
-    pub batch_size: usize,
-    /// Highest learning rate.
-    pub learning_rate: f64,
-    /// Steps over which the learning rate rises from 0.
-    pub n_warm_up_steps: u64,
-    /// How it falls afterwards.
-    pub decay: Decay,
-}
-
-/// What is sampled.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct DrawSettings {
-    /// Number of problems.
-    pub n_problems: usize,
-    /// Solutions of each problem.
-    pub n_samples: usize,
-    /// Divides the logits.
-    pub temperature: f32,
-}
-
 impl Default for DemoSettings {
     fn default() -> Self {
         Self {
@@ -120,6 +70,7 @@ impl Default for DemoSettings {
             base: BaseSettings {
                 ascent: LearningSettings {
                     n_steps: 4000,
+                    n_epochs: 1,
                     batch_size: 48,
                     learning_rate: 4e-3,
                     n_warm_up_steps: 50,
@@ -128,6 +79,7 @@ impl Default for DemoSettings {
                 turn: 0.7,
                 descent: LearningSettings {
                     n_steps: 400,
+                    n_epochs: 1,
                     batch_size: 48,
                     learning_rate: 4e-3,
                     n_warm_up_steps: 0,
@@ -137,6 +89,7 @@ impl Default for DemoSettings {
             },
             generators: LearningSettings {
                 n_steps: 300,
+                n_epochs: 1,
                 batch_size: 64,
                 learning_rate: 3e-3,
                 n_warm_up_steps: 10,
@@ -144,6 +97,7 @@ impl Default for DemoSettings {
             },
             reward_model: LearningSettings {
                 n_steps: u64::MAX,
+                n_epochs: 1,
                 batch_size: 64,
                 learning_rate: 1e-3,
                 n_warm_up_steps: 20,
@@ -185,38 +139,6 @@ pub struct DemoResult {
     pub examples: Vec<Example>,
     /// Time of each stage, filled in by whoever has a clock.
     pub stages: Vec<StageTime>,
-}
-
-/// The course of a training.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Training {
-    /// Optimizer steps taken.
-    pub n_steps: u64,
-    /// Tokens that went through the model.
-    pub n_tokens: u64,
-    /// Loss now and then.
-    pub curve: Vec<CurvePoint>,
-}
-
-impl Training {
-    /// Goes on with a second part.
-    fn append(&mut self, part: Self) {
-        let later = |point: CurvePoint| CurvePoint { step: point.step + self.n_steps, ..point };
-        self.curve.extend(part.curve.into_iter().map(later));
-        self.n_steps += part.n_steps;
-        self.n_tokens += part.n_tokens;
-    }
-}
-
-/// The loss at a step, averaged over the steps since the point before.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct CurvePoint {
-    /// Optimizer steps taken.
-    pub step: u64,
-    /// Loss in nats.
-    pub loss: f64,
-    /// Share of responses whose reward has the sign of their label; reward models only.
-    pub accuracy: Option<f64>,
 }
 
 /// A generator and how the reward model judges it.
@@ -304,13 +226,13 @@ pub fn run(
     let data = |name: &str| data_folder.join(format!("{name}.jsonl"));
     let model = |name: &str| models_folder.join(name);
     let options = NativeOptions { n_threads: settings.n_threads, ..NativeOptions::default() };
-    let tokenizer = models::tokenizer()?;
-    let workshop = models::Workshop { tokenizer: &tokenizer, seed: settings.seed };
+    let tokenizer = workshop::tokenizer()?;
+    let workshop = Workshop { tokenizer: &tokenizer, seed: settings.seed };
 
     // A base that knows how to solve problems.
     let mut base = NativeEngine::initialise(
-        models::shape(&tokenizer),
-        models::INITIALISATION,
+        workshop::shape(&tokenizer),
+        workshop::INITIALISATION,
         settings.seed,
         options,
     )?;
@@ -352,19 +274,21 @@ pub fn run(
     // The implicit process reward model, from outcome labels only.
     let objective = Objective::Ce(Ce { beta: settings.beta });
     let mut policy = NativeEngine::load(&model(Strength::Medium.name()), options)?;
+    let labelled = reward_data(&train, &workshop::encoder(&tokenizer, &policy)?)?;
+    let data_hash = labelled.digest();
     let reward_training = workshop.train_reward_model(
         &mut policy,
-        &mut reference,
+        Some(&mut reference),
         objective,
-        &train,
+        labelled,
         &settings.reward_model,
         observer,
     )?;
     workshop.publish_reward_model(
         &policy,
         objective,
-        &train,
-        &model(Strength::Medium.name()),
+        data_hash,
+        Some(&model(Strength::Medium.name())),
         &model("reward"),
     )?;
 
@@ -381,12 +305,12 @@ pub fn run(
     }
     let scoring = ScoringSettings {
         beta: settings.beta,
-        step_split: models::STEP_SPLIT,
+        step_split: workshop::STEP_SPLIT,
         batch_tokens: 8192,
         tokens: TokenRewards::Omit,
     };
     observer.stage("scores", None);
-    let encoder = models::encoder(&tokenizer, &policy)?;
+    let encoder = workshop::encoder(&tokenizer, &policy)?;
     let mut scorer =
         Scorer { policy: &mut policy, reference: Some(&mut reference), encoder, settings: scoring };
     let validation_scores = scorer.score(&validation, observer)?;
@@ -429,60 +353,4 @@ pub fn run(
         examples: measure::examples(&scored)?,
         stages: Vec::new(),
     })
-}
-
-/// Samples and grades solutions of new problems of a split.
-fn draw(
-    engine: &mut NativeEngine,
-    tokenizer: &Tokenizer,
-    split: Split,
-    settings: &DrawSettings,
-    seed: u64,
-    observer: &mut dyn Observer,
-) -> Result<(Vec<Rollout>, GradeCounts)> {
-    let problems: Vec<Problem> = split
-        .unsolved(&split.draw(settings.n_problems, N_DERIVED, seed))
-        .into_iter()
-        .map(|Rollout { id, prompt, reference, dataset, extra, .. }| Problem {
-            id,
-            prompt,
-            reference,
-            dataset,
-            extra,
-        })
-        .collect();
-    let encoder = models::encoder(tokenizer, engine)?;
-    let stop_tokens = vec![encoder.end_token()?];
-    let mut sampler = Sampler {
-        engine,
-        encoder,
-        settings: SamplingSettings {
-            temperature: settings.temperature,
-            top_p: 1.0,
-            top_k: 0,
-            max_new_tokens: MAX_NEW_TOKENS,
-            stop_tokens,
-            seed,
-        },
-        n_samples: settings.n_samples,
-        provenance: serde_json::json!({ "temperature": settings.temperature, "seed": seed }),
-    };
-    let mut rollouts = sampler.sample(&problems, 0, observer)?;
-    let mut counts = GradeCounts::default();
-    for rollout in &mut rollouts {
-        grade(rollout, &gratis_grading::Options::default(), &mut counts);
-    }
-    Ok((rollouts, counts))
-}
-
-fn write_rollouts(path: &Path, rollouts: &[Rollout]) -> Result<()> {
-    let mut writer = RolloutWriter::create(path)?;
-    rollouts.iter().try_for_each(|rollout| writer.write(rollout))?;
-    writer.finish()
-}
-
-fn write_scores(path: &Path, scores: &[Score]) -> Result<()> {
-    let mut writer = ScoreWriter::create(path)?;
-    scores.iter().try_for_each(|score| writer.write(score))?;
-    writer.finish()
 }

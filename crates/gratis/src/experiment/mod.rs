@@ -2,3 +2,5 @@
 //! serialisable result and its page.
 
 pub mod demo;
+
+mod workshop;

@@ -7,6 +7,7 @@ use crate::evaluation::{
     BestOfNSettings, BestOfNTable, FirstErrorScore, GeneratorCandidates, JudgedSolution,
     ScoredProblem, Selector, first_error_score, tune_threshold,
 };
+use crate::experiment::workshop;
 use crate::report::JudgedStep;
 use crate::reward::Rewards;
 use crate::selection::{self, Aggregation, Method, Subsets, VoteWeight};
@@ -117,7 +118,7 @@ pub(super) fn examples(candidates: &[Candidates]) -> Result<Vec<Example>> {
     let Some(medium) = candidates.iter().find(|of| of.strength == Strength::Medium) else {
         return Ok(Vec::new());
     };
-    let splitter = StepSplitter::new(&super::models::STEP_SPLIT)?;
+    let splitter = StepSplitter::new(&workshop::STEP_SPLIT)?;
     for (rollout, score) in medium.rollouts.iter().zip(&medium.scores) {
         let problem = ScoredProblem::new(rollout, score)?;
         let lowest = |rewards: &Rewards| {

@@ -1,25 +1,31 @@
-//! The demo's models: their shape, how they learn, and the folders they are left in.
+//! The workshop of the tiny world: the shape of its models and how they learn.
+//!
+//! Every experiment stands on the same cast: a base that solves problems, three generators that
+//! slip, and reward models that start from one of them.
 
-use std::path::Path;
+mod output;
+mod settings;
 
 use gratis_engine::config::{Architecture, Head, ModelConfig, ProjectionExtras, RopeScaling};
 use gratis_engine::tokenizer::SpecialTokens;
-use gratis_engine::{Engine, Initialisation, NativeEngine, Tokenizer, atomic};
+use gratis_engine::{Engine, Initialisation, NativeEngine, Tokenizer};
 
-use super::{BaseSettings, CurvePoint, LearningSettings, OnOverlong, TEMPLATE, Training};
 use crate::data::{Rollout, StepSplit};
-use crate::encoding::{Corpus, Encoder, encode_rollouts, log_probs, problem_name};
+use crate::encoding::{Corpus, Encoder, OnOverlong, encode_rollouts, log_probs, problem_name};
 use crate::error::{Error, Result};
-use crate::manifest::{self, Manifest, ReferenceModel};
 use crate::objective::Objective;
 use crate::observer::{Figure, Observer, Silent};
-use crate::selection::Aggregation;
 use crate::training::{
-    ImplicitReward, LanguageModelling, OptimizationSettings, Task, Trainer, reward_data,
+    ImplicitReward, LanguageModelling, OptimizationSettings, RewardData, Task, Trainer,
 };
 use crate::world::corpus::N_DERIVED;
 use crate::world::{Author, Split, Strength, phrases};
 
+pub(super) use output::{draw, write_rollouts, write_scores};
+pub use settings::{BaseSettings, CurvePoint, DrawSettings, LearningSettings, Training};
+
+/// What a prompt looks like to a model: the problem as it is.
+pub(super) const TEMPLATE: &str = "{prompt}";
 /// A step is a line.
 pub(super) const STEP_SPLIT: StepSplit = StepSplit::Lines;
 
@@ -142,64 +148,33 @@ impl Workshop<'_> {
         self.train(engine, &mut task, settings, observer, |_, _| Ok((NOTHING, false)))
     }
 
-    /// Teaches `r(y) = beta * log pi(y)/pi_ref(y)` from the labels of `rollouts`, in one pass.
+    /// Teaches `r(y) = beta * log pi(y)/pi_ref(y)` from labels, in at most `n_epochs` passes of the settings;
+    /// without a reference `r(y) = beta * log pi(y)`.
     pub(super) fn train_reward_model(
         &self,
         policy: &mut NativeEngine,
-        reference: &mut NativeEngine,
+        reference: Option<&mut NativeEngine>,
         objective: Objective,
-        rollouts: &[Rollout],
+        data: RewardData,
         settings: &LearningSettings,
         observer: &mut dyn Observer,
     ) -> Result<Training> {
-        let data = reward_data(rollouts, &encoder(self.tokenizer, policy)?)?;
-        let one_pass = data.examples.len().div_ceil(settings.batch_size) as u64;
-        let settings = LearningSettings { n_steps: settings.n_steps.min(one_pass), ..*settings };
+        let n_units =
+            if objective.needs_pairs() { data.pairs.len() } else { data.examples.len() } as u64;
+        let one_pass = n_units.div_ceil(settings.batch_size as u64);
+        let n_steps = settings.n_steps.min(settings.n_epochs.saturating_mul(one_pass));
+        let settings = LearningSettings { n_steps, ..*settings };
         observer.stage("reward model", Some(settings.n_steps));
         let optimization = self.optimization(&settings);
-        let of_reference = log_probs(reference, &data.corpus, MICRO_BATCH_TOKENS, &mut Silent)?;
-        let mut task =
-            ImplicitReward::new(objective, data.corpus, data.examples, &data.pairs, &optimization)
-                .with_reference(of_reference);
+        let RewardData { corpus, examples, pairs, .. } = data;
+        let mut task = ImplicitReward::new(objective, corpus, examples, &pairs, &optimization);
+        if let Some(reference) = reference {
+            // KTO's mismatched responses are in the task's corpus by now.
+            let of_reference =
+                log_probs(reference, task.corpus(), MICRO_BATCH_TOKENS, &mut Silent)?;
+            task = task.with_reference(of_reference);
+        }
         self.train(policy, &mut task, &settings, observer, |_, _| Ok((NOTHING, false)))
-    }
-
-    /// Writes weights and tokenizer as a Hugging Face folder.
-    pub(super) fn publish(&self, engine: &NativeEngine, folder: &Path) -> Result<()> {
-        atomic::write_folder(folder, |draft| {
-            engine.save_weights(draft)?;
-            Ok(self.tokenizer.save(draft)?)
-        })
-    }
-
-    /// As [`Self::publish`], with the manifest that says how to score.
-    pub(super) fn publish_reward_model(
-        &self,
-        engine: &NativeEngine,
-        objective: Objective,
-        rollouts: &[Rollout],
-        reference: &Path,
-        folder: &Path,
-    ) -> Result<()> {
-        let data = reward_data(rollouts, &encoder(self.tokenizer, engine)?)?;
-        let manifest = Manifest {
-            version: Manifest::VERSION,
-            objective,
-            beta: objective.beta(),
-            reference: Some(ReferenceModel {
-                path: reference.display().to_string(),
-                hash: manifest::hash_file(&reference.join("model.safetensors"))?,
-            }),
-            step_split: STEP_SPLIT,
-            aggregation: Aggregation::Min,
-            template: TEMPLATE.to_owned(),
-            data_hash: data.corpus.digest(),
-        };
-        atomic::write_folder(folder, |draft| {
-            engine.save_weights(draft)?;
-            self.tokenizer.save(draft)?;
-            Ok(atomic::write(&draft.join(manifest::FILE_NAME), &manifest.to_bytes())?)
-        })
     }
 
     fn language_task(
