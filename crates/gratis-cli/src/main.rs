@@ -79,6 +79,7 @@ enum Command {
     Train(commands::train::TrainArgs),
     Score(commands::score::ScoreArgs),
     Select(commands::select::SelectArgs),
+    Theory(commands::theory::TheoryArgs),
 }
 
 fn main() -> ExitCode {
@@ -111,5 +112,6 @@ fn run(cli: Cli, matches: &ArgMatches) -> anyhow::Result<()> {
         Command::Train(args) => commands::train::run(args, given, &common),
         Command::Score(args) => commands::score::run(&args, &common),
         Command::Select(args) => commands::select::run(&args),
+        Command::Theory(args) => commands::theory::run(&args, &common),
     }
 }

@@ -8,6 +8,7 @@ pub(crate) mod pretrain;
 pub(crate) mod rollout;
 pub(crate) mod score;
 pub(crate) mod select;
+pub(crate) mod theory;
 pub(crate) mod train;
 
 use std::path::{Path, PathBuf};

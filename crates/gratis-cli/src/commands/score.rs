@@ -79,7 +79,7 @@ pub(crate) fn run(args: &ScoreArgs, common: &Common) -> Result<()> {
     }
     let (mut writer, n_done) = ResumableWriter::resume(&args.output.output)?;
     let mut model = Model::load(&args.model, common.threads)?;
-    let reference_path = reference_of(args, &model)?;
+    let reference_path = reference_of(args.reference.as_deref(), &model)?;
     let mut reference = match &reference_path {
         Some(path) => Some(Model::load(path, common.threads)?),
         None => None,
@@ -148,10 +148,10 @@ fn count(input: &Path, files: &RolloutFiles) -> Result<Option<Vec<u64>>> {
 }
 
 /// The reference's folder: the one given, or the one that the model names.
-fn reference_of(args: &ScoreArgs, model: &Model) -> Result<Option<PathBuf>> {
-    match &args.reference {
+pub(super) fn reference_of(given: Option<&Path>, model: &Model) -> Result<Option<PathBuf>> {
+    match given {
         Some(path) if path == Path::new("none") => Ok(None),
-        Some(path) => Ok(Some(path.clone())),
+        Some(path) => Ok(Some(path.to_owned())),
         None => match &model.manifest {
             Some(manifest) => Ok(manifest.reference.as_ref().map(|r| PathBuf::from(&r.path))),
             None => Err(CliError::Missing {

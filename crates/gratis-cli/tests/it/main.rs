@@ -4,5 +4,6 @@ mod cli;
 mod data;
 mod faults;
 mod kill;
+mod theory;
 mod tidy;
 mod workspace;

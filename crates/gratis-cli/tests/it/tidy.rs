@@ -33,7 +33,7 @@ const MODULES: &[(&str, &[&str])] = &[
     ("baseline", &["data", "rollout", "training", "gratis_engine"]),
     ("evaluation", &["data", "reward", "selection", "gratis_grading"]),
     ("world", &["data", "gratis_grading"]),
-    ("theory", &["reward", "gratis_engine"]),
+    ("theory", &["encoding", "reward", "gratis_engine"]),
     ("experiment", &["*"]),
     ("report", &["*"]),
 ];

@@ -90,6 +90,21 @@ pub struct ExactCheck {
     pub mean_place: f64,
 }
 
+impl ExactCheck {
+    /// The worse of two checks; prefixes add up.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        let n_prefixes = self.n_prefixes + other.n_prefixes;
+        let place = |check: &Self| check.n_prefixes as f64 * check.mean_place;
+        Self {
+            n_prefixes,
+            max_difference: self.max_difference.max(other.max_difference),
+            max_violation: self.max_violation.max(other.max_violation),
+            mean_place: (place(&self) + place(&other)) / n_prefixes as f64,
+        }
+    }
+}
+
 /// Checks both propositions for a random policy and a random reference.
 ///
 /// # Errors

@@ -4,4 +4,5 @@ mod data_files;
 mod data_operations;
 mod objectives;
 mod tabular;
+mod theory;
 mod training;

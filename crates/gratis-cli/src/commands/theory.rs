@@ -1,0 +1,320 @@
+//! `gratis theory`: Propositions 3.1 and 3.2 on the user's own models, or by enumeration.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use clap::Args;
+use gratis::data::{OnInvalid, Rollout, RolloutReader};
+use gratis::encoding::{Encoder, OnOverlong, problem_name};
+use gratis::numeric::check_positive;
+use gratis::theory::{
+    ExactCheck, MonteCarloSettings, MonteCarloSummary, Prefix, PrefixEstimate, check, estimate,
+    limits,
+};
+use gratis::world::{self, corpus::N_DERIVED};
+use gratis::{Error, Observer};
+use gratis_engine::{Engine, FinishReason, NativeEngine, SampleRequest, SamplingSettings};
+use serde::Serialize;
+use serde_json::json;
+use tracing::info;
+
+use super::score::reference_of;
+use crate::Common;
+use crate::failure::CliError;
+use crate::model::Model;
+use crate::output;
+use crate::progress::Progress;
+
+/// Check what the paper proves: Q values are exponential averages of the outcome reward, and lie
+/// between the soft and the hard estimate.
+///
+/// Proposition 3.1: the sum of a prefix's token rewards, q, equals `beta log E[exp(r / beta)]` over
+/// continuations by the reference. Proposition 3.2: `E[r] <= q <= max r`. With `--model`, for
+/// prefixes of responses: both sides are estimated from continuations drawn from the reference at
+/// temperature 1. With `--exact`, for random models so small that every sequence is enumerated.
+#[derive(Debug, Args)]
+#[command(group(clap::ArgGroup::new("what").required(true).multiple(true)), after_help = "\
+Columns: q, the exponential average with its standard error (delta method), z, their difference in
+standard errors, soft and hard estimate, and how many continuations the average rests on. Where that
+number is small, policy and reference are far apart: the error is then underestimated, and a hard
+estimate below q only says that the best continuation was not drawn.
+
+Examples:
+  gratis theory --exact
+  gratis theory --model runs/prm --prompts problems.jsonl --continuations 1024
+  gratis theory --model gratis-demo/models/reward --json | jq .monte_carlo.summary")]
+pub(crate) struct TheoryArgs {
+    /// The policy: a reward model's folder, or the folder of its run.
+    #[arg(short, long, group = "what")]
+    model: Option<PathBuf>,
+    /// The reference [default: the one the model was trained with].
+    #[arg(short, long)]
+    reference: Option<PathBuf>,
+    /// Factor of the log-ratio [default: the model's, or 1].
+    #[arg(long)]
+    beta: Option<f64>,
+    /// Rollout or problem file; prefixes are of the first completion, or of one drawn from the
+    /// reference [default: problems of the tiny world].
+    #[arg(long, value_name = "FILE")]
+    prompts: Option<PathBuf>,
+    /// The prompt, `{prompt}` standing for the problem [default: the model's].
+    #[arg(long)]
+    template: Option<String>,
+    /// Problems looked at: the first of the file.
+    #[arg(long, default_value_t = 8)]
+    problems: usize,
+    /// Prefixes of each response, the empty one first, at equal distances.
+    #[arg(long, default_value_t = 4)]
+    prefixes: usize,
+    /// Continuations of each prefix.
+    #[arg(short = 'k', long, default_value_t = 256)]
+    continuations: usize,
+    /// Longest continuation in tokens.
+    #[arg(long, default_value_t = 512)]
+    max_tokens: usize,
+    /// Tokens in a batch.
+    #[arg(long, default_value_t = 8192)]
+    batch_tokens: usize,
+    /// Enumerate all sequences of small random models.
+    #[arg(long, group = "what")]
+    exact: bool,
+    /// Tokens that the small models know.
+    #[arg(long, default_value_t = 4)]
+    vocab: usize,
+    /// Tokens of the small models' sequences.
+    #[arg(long, default_value_t = 6)]
+    length: usize,
+    /// Pairs of small models for each beta.
+    #[arg(long, default_value_t = 5)]
+    models: u64,
+    /// Seed of what is drawn.
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Print the tables as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn run(args: &TheoryArgs, common: &Common) -> Result<()> {
+    if let Some(beta) = args.beta {
+        check_positive("beta", beta)?;
+    }
+    let exact = args.exact.then(|| enumerate(args)).transpose()?;
+    let monte_carlo = args.model.as_deref().map(|model| draw(model, args, common)).transpose()?;
+    if args.json {
+        return output::print_json(&json!({ "exact": exact, "monte_carlo": monte_carlo }));
+    }
+    let tables = [exact.map(|exact| exact.table()), monte_carlo.map(|drawn| drawn.table())];
+    output::print(&tables.into_iter().flatten().collect::<Vec<_>>().join("\n"))
+}
+
+/// Betas that are enumerated where none is given.
+const BETAS: [f64; 4] = [0.05, 0.3, 1.0, 10.0];
+/// Betas between the two limits of Proposition 3.2.
+const LIMITS: [f64; 6] = [1e-3, 1e-2, 0.1, 1.0, 10.0, 1e3];
+
+/// Both propositions by enumeration.
+#[derive(Debug, Serialize)]
+struct Exact {
+    vocab: usize,
+    length: usize,
+    /// The worst over all models of each beta.
+    checks: Vec<(f64, ExactCheck)>,
+    /// Greatest distance of Q from the soft and from the hard estimate, by beta.
+    limits: Vec<(f64, f64, f64)>,
+}
+
+fn enumerate(args: &TheoryArgs) -> Result<Exact> {
+    let TheoryArgs { vocab, length, models, seed, .. } = *args;
+    let betas = args.beta.map_or_else(|| BETAS.to_vec(), |beta| vec![beta]);
+    let mut checks = Vec::new();
+    for beta in betas {
+        let mut worst: Option<ExactCheck> = None;
+        for model in 0..models.max(1) {
+            let found = check(vocab, length, beta, seed.wrapping_add(model))?;
+            worst = Some(worst.map_or(found, |worst| worst.and(found)));
+        }
+        checks.extend(worst.map(|worst| (beta, worst)));
+    }
+    let distances = limits(vocab, length, &LIMITS, seed)?;
+    let limits = LIMITS.iter().zip(distances).map(|(&beta, (soft, hard))| (beta, soft, hard));
+    Ok(Exact { vocab, length, checks, limits: limits.collect() })
+}
+
+impl Exact {
+    fn table(&self) -> String {
+        let row = |(beta, check): &(f64, ExactCheck)| {
+            vec![
+                beta.to_string(),
+                check.n_prefixes.to_string(),
+                format!("{:.1e}", check.max_difference),
+                format!("{:.1e}", check.max_violation),
+                format!("{:.2}", check.mean_place),
+            ]
+        };
+        let header = ["beta", "prefixes", "worst |q - average|", "worst violation", "place"];
+        let checks = output::table(&header, &self.checks.iter().map(row).collect::<Vec<_>>());
+        let row = |&(beta, soft, hard): &(f64, f64, f64)| {
+            vec![beta.to_string(), format!("{soft:.1e}"), format!("{hard:.1e}")]
+        };
+        let header = ["beta", "most from soft", "most from hard"];
+        let limits = output::table(&header, &self.limits.iter().map(row).collect::<Vec<_>>());
+        let Self { vocab, length, .. } = self;
+        format!(
+            "All sequences of {length} tokens out of {vocab}, random policies and references: q \
+             against the exponential\naverage at every prefix (3.1), violations of soft <= q <= \
+             hard (3.2), and where between them q lies\non average (0 soft, 1 hard).\n{checks}\n\
+             A fixed reward and the policy that beta makes of it: as beta grows q approaches the \
+             soft estimate,\nas it falls the hard one (3.2).\n{limits}"
+        )
+    }
+}
+
+/// Both propositions on real models.
+#[derive(Debug, Serialize)]
+struct Drawn {
+    beta: f64,
+    n_continuations: usize,
+    summary: MonteCarloSummary,
+    /// One an estimate: the problem, its values, and z.
+    prefixes: Vec<(String, PrefixEstimate, f64)>,
+}
+
+fn draw(model: &Path, args: &TheoryArgs, common: &Common) -> Result<Drawn> {
+    let rollouts = problems(args)?;
+    let mut policy = Model::load(model, common.threads)?;
+    let missing = CliError::Missing {
+        field: "reference",
+        hint: "the propositions are about two models: give `--reference FOLDER`".to_owned(),
+    };
+    let path = reference_of(args.reference.as_deref(), &policy)?.ok_or(missing)?;
+    let mut reference = Model::load(&path, common.threads)?;
+    let beta = args.beta.or(policy.manifest.as_ref().map(|m| m.beta)).unwrap_or(1.0);
+    let template = policy.template(args.template.as_deref());
+    let tokenizer = policy.tokenizer.clone();
+    let description = policy.engine.describe();
+    let encoder = Encoder::new(&tokenizer, &template, &description, OnOverlong::Stop)?;
+    let settings = MonteCarloSettings {
+        beta,
+        n_continuations: args.continuations,
+        max_tokens: args.max_tokens,
+        end_token: encoder.end_token()?,
+        seed: args.seed,
+        batch_tokens: args.batch_tokens,
+    };
+    let mut prefixes = Vec::new();
+    for (rollout, number) in rollouts.iter().zip(0..) {
+        let (prompt, response) =
+            response_of(rollout, number, &encoder, &mut reference.engine, &settings)?;
+        let name = problem_name(rollout);
+        let of = Prefix::of(&prompt, &response, args.prefixes.max(1));
+        prefixes.extend(of.into_iter().map(|prefix| (name.clone(), prefix)));
+    }
+    let (names, prefixes): (Vec<String>, Vec<Prefix>) = prefixes.into_iter().unzip();
+
+    let mut progress = Progress::new(common);
+    progress.stage("continuations", Some(prefixes.len() as u64));
+    let estimates =
+        estimate(&mut policy.engine, &mut reference.engine, &prefixes, &settings, &mut progress)?;
+    progress.finish();
+    let summary = MonteCarloSummary::of(&estimates);
+    let named = names.into_iter().zip(estimates).map(|(name, e)| (name, e, e.z())).collect();
+    Ok(Drawn { beta, n_continuations: args.continuations, summary, prefixes: named })
+}
+
+/// The problems to look at.
+fn problems(args: &TheoryArgs) -> Result<Vec<Rollout>> {
+    let rollouts = if let Some(path) = &args.prompts {
+        let reader = RolloutReader::open(path, OnInvalid::Stop)?;
+        reader.take(args.problems).collect::<gratis::Result<Vec<_>>>()?
+    } else {
+        info!("problems of the tiny world (`--prompts` gives others)");
+        let split = world::Split::Validation;
+        split.unsolved(&split.draw(args.problems, N_DERIVED, args.seed))
+    };
+    if rollouts.is_empty() {
+        return Err(Error::NoExamples { purpose: "look at" }.into());
+    }
+    Ok(rollouts)
+}
+
+/// The tokens of a problem and of a response to it without its end: the first one that is given, or
+/// one drawn from the reference.
+fn response_of(
+    rollout: &Rollout,
+    number: u64,
+    encoder: &Encoder,
+    reference: &mut NativeEngine,
+    settings: &MonteCarloSettings,
+) -> Result<(Vec<u32>, Vec<u32>)> {
+    let prompt = encoder.prompt(&rollout.prompt)?;
+    let mut response = if rollout.completions.is_empty() {
+        let request = SampleRequest {
+            prompt: prompt.clone(),
+            // Not a key of the continuations.
+            key: u64::MAX - number,
+            first_sample: 0,
+            n_samples: 1,
+        };
+        let sampling = SamplingSettings {
+            temperature: 1.0,
+            top_p: 1.0,
+            top_k: 0,
+            max_new_tokens: settings.max_tokens,
+            stop_tokens: vec![settings.end_token],
+            seed: settings.seed,
+        };
+        let sample = reference.sample(&[request], &sampling)?.into_iter().flatten().next();
+        let (tokens, finish) =
+            sample.map_or((Vec::new(), FinishReason::Stop), |s| (s.tokens, s.finish));
+        if finish == FinishReason::Length {
+            // Nothing ends it.
+            return Ok((prompt, tokens));
+        }
+        tokens
+    } else {
+        encoder.completion(rollout, 0, prompt.len())?.map(|text| text.tokens).unwrap_or_default()
+    };
+    response.pop();
+    Ok((prompt, response))
+}
+
+impl Drawn {
+    fn table(&self) -> String {
+        let row = |(name, estimate, z): &(String, PrefixEstimate, f64)| {
+            vec![
+                name.clone(),
+                estimate.n_tokens.to_string(),
+                format!("{:.4}", estimate.q_value),
+                format!(
+                    "{:.4} ± {:.4}",
+                    estimate.exponential_average, estimate.exponential_average_error
+                ),
+                format!("{z:+.1}"),
+                format!("{:.4}", estimate.soft),
+                format!("{:.4}", estimate.hard),
+                format!("{:.0}", estimate.n_effective),
+            ]
+        };
+        let header = ["problem", "tokens", "q", "average", "z", "soft", "hard", "effective"];
+        let table = output::table(&header, &self.prefixes.iter().map(row).collect::<Vec<_>>());
+        let MonteCarloSummary {
+            n_prefixes,
+            mean_difference,
+            max_z,
+            n_within_two_errors,
+            n_above_soft,
+            n_below_hard,
+            n_within_bounds,
+        } = self.summary;
+        format!(
+            "beta {}, {} continuations of each prefix by the reference\n{table}\
+             Proposition 3.1: |q - average| is {mean_difference:.4} on average; at most two \
+             standard errors at {n_within_two_errors} of {n_prefixes} prefixes, {max_z:.1} at \
+             worst.\n\
+             Proposition 3.2: soft <= q at {n_above_soft}, q <= hard at {n_below_hard}, both at \
+             {n_within_bounds} of {n_prefixes} prefixes.\n",
+            self.beta, self.n_continuations
+        )
+    }
+}

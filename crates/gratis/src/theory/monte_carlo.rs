@@ -1,0 +1,236 @@
+//! Both propositions on real models, by Monte Carlo over continuations drawn from the reference.
+//!
+//! Let `S` be the log-ratio `log pi/pi_ref` of a continuation of the prefix `y_{<=t}`, summed over
+//! its tokens, the one that ends it included. The outcome reward of the whole response is then
+//! `r = q + beta S` with the prefix's own `q = beta sum_{i<=t} log_ratio_i`, and
+//!
+//! - `beta log E exp(r/beta) = q + beta log E exp(S)`: equal to `q`, as `E exp(S) = 1` (3.1),
+//! - `E r = q + beta E S`, the soft estimate: never above `q` (3.2),
+//! - `max r = q + beta max S`, the hard estimate: never below `q` (3.2).
+//!
+//! A continuation that is cut short changes none of this: it is then the response that counts.
+//! Standard errors are those of the delta method, `sd(exp S) / (sqrt(n) mean(exp S))` for the
+//! logarithm of the mean and `sd(S) / sqrt(n)` for the soft estimate. They say little where few
+//! continuations carry most of the mean: [`PrefixEstimate::n_effective`] tells.
+
+use gratis_engine::{Engine, FinishReason, SampleRequest, SamplingSettings};
+use serde::{Deserialize, Serialize};
+
+use crate::encoding::{Corpus, log_probs};
+use crate::error::{Error, Result};
+use crate::numeric::{check_positive, log_sum_exp};
+use crate::observer::{Figure, Observer, Silent};
+
+/// The beginning of a response.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Prefix {
+    /// Tokens of the prompt, not empty.
+    pub prompt: Vec<u32>,
+    /// First tokens of the response; none for the empty prefix, whose Q value is 0.
+    pub response: Vec<u32>,
+}
+
+impl Prefix {
+    /// `n` prefixes of a response (without the token that ends it) at equal distances, the empty
+    /// one first; fewer where the response is shorter.
+    pub fn of(prompt: &[u32], response: &[u32], n: usize) -> Vec<Self> {
+        let mut ends: Vec<usize> = (0..n).map(|k| k * response.len() / n).collect();
+        ends.dedup();
+        let prefix =
+            |end: usize| Self { prompt: prompt.to_vec(), response: response[..end].to_vec() };
+        ends.into_iter().map(prefix).collect()
+    }
+}
+
+/// What the estimates depend on beside the models.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct MonteCarloSettings {
+    /// Factor of the log-ratio.
+    pub beta: f64,
+    /// Continuations of each prefix, at least 2.
+    pub n_continuations: usize,
+    /// Longest continuation in tokens; the context is a further bound.
+    pub max_tokens: usize,
+    /// The token that ends a response.
+    pub end_token: u32,
+    /// Seed of the continuations.
+    pub seed: u64,
+    /// Tokens in a batch.
+    pub batch_tokens: usize,
+}
+
+/// The values of a prefix, in units of the reward.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct PrefixEstimate {
+    /// Tokens of the prefix.
+    pub n_tokens: usize,
+    /// Sum of the prefix's token rewards: exact.
+    pub q_value: f64,
+    /// Exponential average of the outcome reward over continuations by the reference.
+    pub exponential_average: f64,
+    /// Its standard error.
+    pub exponential_average_error: f64,
+    /// Mean of the outcome reward over continuations by the reference.
+    pub soft: f64,
+    /// Its standard error.
+    pub soft_error: f64,
+    /// Greatest outcome reward of a continuation that was drawn: at most that of all there are.
+    pub hard: f64,
+    /// `(sum w)^2 / sum w^2` with `w = exp S`: how many continuations the mean rests on.
+    pub n_effective: f64,
+    /// Continuations that were cut short.
+    pub n_cut: usize,
+}
+
+impl PrefixEstimate {
+    /// The values from the log-ratio of the prefix and those of continuations drawn from the
+    /// reference, `[n_continuations]`, at least two.
+    pub fn new(n_tokens: usize, log_ratio: f64, continuations: &[f64], beta: f64) -> Self {
+        let n = continuations.len() as f64;
+        let max = continuations.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        // Weights relative to the greatest, so that none overflows; the scale cancels.
+        let weights: Vec<f64> = continuations.iter().map(|s| (s - max).exp()).collect();
+        let (mean_weight, weight_error) = mean_and_error(&weights);
+        let (mean, error) = mean_and_error(continuations);
+        let sum_of_squares: f64 = weights.iter().map(|w| w * w).sum();
+        let q_value = beta * log_ratio;
+        Self {
+            n_tokens,
+            q_value,
+            exponential_average: q_value + beta * (log_sum_exp(continuations) - n.ln()),
+            exponential_average_error: beta * weight_error / mean_weight,
+            soft: q_value + beta * mean,
+            soft_error: beta * error,
+            hard: q_value + beta * max,
+            n_effective: (n * mean_weight).powi(2) / sum_of_squares,
+            n_cut: 0,
+        }
+    }
+
+    /// How many standard errors the exponential average lies above the Q value; 0 where both are
+    /// the same to the bit.
+    pub fn z(&self) -> f64 {
+        let difference = self.exponential_average - self.q_value;
+        if difference == 0.0 { 0.0 } else { difference / self.exponential_average_error }
+    }
+
+    /// Whether `soft <= q <= hard` holds of the estimates as they are.
+    pub fn is_within_bounds(&self) -> bool {
+        self.soft <= self.q_value && self.q_value <= self.hard
+    }
+}
+
+/// The mean and its standard error.
+fn mean_and_error(values: &[f64]) -> (f64, f64) {
+    let n = values.len() as f64;
+    let mean = values.iter().sum::<f64>() / n;
+    let variance = values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / (n - 1.0);
+    (mean, (variance / n).sqrt())
+}
+
+/// Estimates the values of each prefix, in their order.
+///
+/// # Errors
+/// [`Error::InvalidSetting`] if beta is not above 0 or there are fewer than two continuations; those
+/// of the engines.
+pub fn estimate(
+    policy: &mut dyn Engine,
+    reference: &mut dyn Engine,
+    prefixes: &[Prefix],
+    settings: &MonteCarloSettings,
+    observer: &mut dyn Observer,
+) -> Result<Vec<PrefixEstimate>> {
+    check_positive("beta", settings.beta)?;
+    if settings.n_continuations < 2 {
+        return Err(Error::setting("n_continuations", "at least 2", settings.n_continuations));
+    }
+    let sampling = SamplingSettings {
+        temperature: 1.0,
+        top_p: 1.0,
+        top_k: 0,
+        max_new_tokens: settings.max_tokens,
+        stop_tokens: vec![settings.end_token],
+        seed: settings.seed,
+    };
+    let mut estimates = Vec::with_capacity(prefixes.len());
+    for (prefix, key) in prefixes.iter().zip(0..) {
+        let context = [prefix.prompt.as_slice(), &prefix.response].concat();
+        let request = SampleRequest {
+            prompt: context.clone(),
+            key,
+            first_sample: 0,
+            n_samples: settings.n_continuations,
+        };
+        let samples = reference.sample(&[request], &sampling)?.into_iter().flatten();
+        let mut corpus = Corpus::default();
+        let (prompt_idx, context_idx) = (corpus.prompt(&prefix.prompt), corpus.prompt(&context));
+        let own =
+            (!prefix.response.is_empty()).then(|| corpus.response(prompt_idx, &prefix.response));
+        let (mut drawn, mut n_cut, mut n_tokens) = (Vec::new(), 0, 0);
+        for sample in samples {
+            n_cut += usize::from(sample.finish == FinishReason::Length);
+            n_tokens += sample.tokens.len() as u64;
+            drawn.push(corpus.response(context_idx, &sample.tokens));
+        }
+        let log_ratios = log_ratios(policy, reference, &corpus, settings.batch_tokens)?;
+        let continuations: Vec<f64> = drawn.iter().map(|&idx| log_ratios[idx]).collect();
+        let own = own.map_or(0.0, |idx| log_ratios[idx]);
+        let estimate =
+            PrefixEstimate::new(prefix.response.len(), own, &continuations, settings.beta);
+        estimates.push(PrefixEstimate { n_cut, ..estimate });
+        observer.advance(1, &[Figure::Amount("tokens", n_tokens)]);
+    }
+    Ok(estimates)
+}
+
+/// The summed log-ratio of each response of a corpus: `[n_responses]`.
+fn log_ratios(
+    policy: &mut dyn Engine,
+    reference: &mut dyn Engine,
+    corpus: &Corpus,
+    batch_tokens: usize,
+) -> Result<Vec<f64>> {
+    let policy = log_probs(policy, corpus, batch_tokens, &mut Silent)?;
+    let reference = log_probs(reference, corpus, batch_tokens, &mut Silent)?;
+    let sum = |(policy, reference): (&Vec<f32>, &Vec<f32>)| {
+        policy.iter().zip(reference).map(|(&p, &r)| f64::from(p) - f64::from(r)).sum()
+    };
+    Ok(policy.iter().zip(&reference).map(sum).collect())
+}
+
+/// Both propositions over all prefixes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct MonteCarloSummary {
+    /// Prefixes looked at.
+    pub n_prefixes: usize,
+    /// Mean of `|q - exponential average|` (3.1).
+    pub mean_difference: f64,
+    /// The greatest difference in standard errors (3.1).
+    pub max_z: f64,
+    /// Prefixes whose difference is at most two standard errors; 95 % are expected.
+    pub n_within_two_errors: usize,
+    /// Prefixes whose Q value is at least the soft estimate (3.2).
+    pub n_above_soft: usize,
+    /// Prefixes whose Q value is at most the hard estimate (3.2).
+    pub n_below_hard: usize,
+    /// Prefixes within both bounds (3.2).
+    pub n_within_bounds: usize,
+}
+
+impl MonteCarloSummary {
+    /// Counts the estimates.
+    pub fn of(estimates: &[PrefixEstimate]) -> Self {
+        let count =
+            |holds: fn(&PrefixEstimate) -> bool| estimates.iter().filter(|e| holds(e)).count();
+        let differences = estimates.iter().map(|e| (e.q_value - e.exponential_average).abs());
+        Self {
+            n_prefixes: estimates.len(),
+            mean_difference: differences.sum::<f64>() / estimates.len().max(1) as f64,
+            max_z: estimates.iter().map(|e| e.z().abs()).fold(0.0, f64::max),
+            n_within_two_errors: count(|e| e.z().abs() <= 2.0),
+            n_above_soft: count(|e| e.q_value >= e.soft),
+            n_below_hard: count(|e| e.q_value <= e.hard),
+            n_within_bounds: count(PrefixEstimate::is_within_bounds),
+        }
+    }
+}
