@@ -71,6 +71,7 @@ fn default_threads() -> usize {
 #[derive(Debug, Subcommand)]
 enum Command {
     Demo(commands::demo::DemoArgs),
+    Reproduce(commands::reproduce::ReproduceArgs),
     Init(commands::init::InitArgs),
     Pretrain(commands::pretrain::PretrainArgs),
     Rollout(commands::rollout::RolloutArgs),
@@ -104,6 +105,7 @@ fn run(cli: Cli, matches: &ArgMatches) -> anyhow::Result<()> {
     let given = matches.subcommand().map_or(matches, |(_, given)| given);
     match cli.command {
         Command::Demo(args) => commands::demo::run(&args, &common),
+        Command::Reproduce(args) => commands::reproduce::run(&args, &common),
         Command::Init(args) => commands::init::run(&args),
         Command::Pretrain(args) => commands::pretrain::run(args, given, &common),
         Command::Rollout(args) => commands::rollout::run(&args, &common),

@@ -141,6 +141,10 @@ impl Observer for Progress {
         self.bar.set_message(format!("{}{values}", self.rates()));
     }
 
+    fn processor_seconds(&self) -> Option<f64> {
+        usage::cpu_seconds()
+    }
+
     fn note(&mut self, text: &str) {
         self.bar.suspend(|| info!("{text}"));
     }

@@ -16,6 +16,12 @@ pub trait Observer {
         let _ = (n, figures);
     }
 
+    /// Processor seconds used so far, of all threads, where the observer can tell: the library
+    /// reads no clock.
+    fn processor_seconds(&self) -> Option<f64> {
+        None
+    }
+
     /// A remark worth a line in the log.
     fn note(&mut self, text: &str) {
         let _ = text;

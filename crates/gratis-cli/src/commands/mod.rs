@@ -5,6 +5,7 @@ pub(crate) mod demo;
 pub(crate) mod grade;
 pub(crate) mod init;
 pub(crate) mod pretrain;
+pub(crate) mod reproduce;
 pub(crate) mod rollout;
 pub(crate) mod score;
 pub(crate) mod select;

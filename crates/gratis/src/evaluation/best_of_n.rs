@@ -182,8 +182,11 @@ impl BestOfNTable {
     }
 }
 
-/// The accuracy on each problem: `[n_problems]`.
-fn accuracies(
+/// The accuracy of a selector with `n` candidates on each problem: `[n_problems]`.
+///
+/// # Errors
+/// As [`selection::accuracy`].
+pub fn accuracies(
     generator: &GeneratorCandidates,
     selector: Selector,
     n: usize,

@@ -43,15 +43,47 @@ impl Bootstrap {
         }
         let n = values.len();
         let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
-        let mut means: Vec<f64> = (0..self.n_resamples)
+        let means = (0..self.n_resamples)
             .map(|_| (0..n).map(|_| values[rng.random_range(0..n)]).sum::<f64>() / n as f64)
             .collect();
-        means.sort_by(f64::total_cmp);
-        let mean = values.iter().sum::<f64>() / n as f64;
+        self.percentiles(values.iter().sum::<f64>() / n as f64, means)
+    }
+
+    /// An interval over seeds and problems: each resample draws seeds with replacement, and for
+    /// each drawn seed its problems with replacement. `statistic` is given, for each seed of a
+    /// resample, its place and those of its problems; `n_problems` is `[n_seeds]`.
+    pub fn nested(
+        &self,
+        n_problems: &[usize],
+        statistic: impl Fn(&[(usize, Vec<usize>)]) -> f64,
+    ) -> Interval {
+        let n_seeds = n_problems.len();
+        if n_problems.iter().sum::<usize>() == 0 {
+            return Interval { mean: 0.0, low: 0.0, high: 0.0 };
+        }
+        let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
+        let mut values = Vec::with_capacity(self.n_resamples);
+        for _ in 0..self.n_resamples {
+            let drawn: Vec<(usize, Vec<usize>)> = (0..n_seeds)
+                .map(|_| {
+                    let seed = rng.random_range(0..n_seeds);
+                    let n = n_problems[seed];
+                    (seed, (0..n).map(|_| rng.random_range(0..n)).collect())
+                })
+                .collect();
+            values.push(statistic(&drawn));
+        }
+        let whole: Vec<_> =
+            n_problems.iter().enumerate().map(|(seed, &n)| (seed, (0..n).collect())).collect();
+        self.percentiles(statistic(&whole), values)
+    }
+
+    fn percentiles(&self, mean: f64, mut resampled: Vec<f64>) -> Interval {
+        resampled.sort_by(f64::total_cmp);
         let tail = (1.0 - self.confidence.clamp(0.0, 1.0)) / 2.0;
         let quantile = |share: f64| {
-            let idx = (share * (means.len().saturating_sub(1)) as f64).round() as usize;
-            means.get(idx).copied().unwrap_or(mean)
+            let idx = (share * (resampled.len().saturating_sub(1)) as f64).round() as usize;
+            resampled.get(idx).copied().unwrap_or(mean)
         };
         Interval { mean, low: quantile(tail), high: quantile(1.0 - tail) }
     }
@@ -69,6 +101,23 @@ mod tests {
         // 1.96 * 0.5 / sqrt(400) = 0.049 on each side; observed 0.0475 and 0.05.
         assert!((0.5 - interval.low - 0.049).abs() < 0.006, "{interval:?}");
         assert!((interval.high - 0.5 - 0.049).abs() < 0.006, "{interval:?}");
+    }
+
+    #[test]
+    fn seeds_that_differ_widen_the_interval_and_one_seed_is_the_plain_one() {
+        let bootstrap = Bootstrap::default();
+        let values = [vec![0.0; 100], vec![0.5; 100], vec![1.0; 100]];
+        let mean = |drawn: &[(usize, Vec<usize>)]| {
+            let of_seed = |(seed, problems): &(usize, Vec<usize>)| {
+                problems.iter().map(|&problem| values[*seed][problem]).sum::<f64>() / 100.0
+            };
+            drawn.iter().map(of_seed).sum::<f64>() / drawn.len() as f64
+        };
+        let interval = bootstrap.nested(&[100, 100, 100], mean);
+        assert_eq!(interval.mean, 0.5);
+        // One of 27 resamples has the lowest seed three times: 3.7 %, more than the tail of 2.5 %.
+        assert_eq!((interval.low, interval.high), (0.0, 1.0));
+        assert_eq!(bootstrap.nested(&[100], mean), bootstrap.interval(&values[0]));
     }
 
     #[test]

@@ -81,6 +81,58 @@ impl Counts {
     }
 }
 
+/// How often a prediction was right: what a score is made of, and what can be added up.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FirstErrorCounts {
+    /// Solutions with an error.
+    pub n_erroneous: usize,
+    /// Solutions without.
+    pub n_correct: usize,
+    /// Erroneous solutions whose first error was named.
+    pub right_erroneous: usize,
+    /// Correct solutions in which no error was named.
+    pub right_correct: usize,
+}
+
+impl FirstErrorCounts {
+    /// Both together.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        Self {
+            n_erroneous: self.n_erroneous + other.n_erroneous,
+            n_correct: self.n_correct + other.n_correct,
+            right_erroneous: self.right_erroneous + other.right_erroneous,
+            right_correct: self.right_correct + other.right_correct,
+        }
+    }
+
+    /// The score they make at the threshold they were counted with.
+    pub fn score(self, threshold: f64) -> FirstErrorScore {
+        let Self { n_erroneous, n_correct, right_erroneous, right_correct } = self;
+        FirstErrorScore::new(
+            threshold,
+            Counts { erroneous: n_erroneous, correct: n_correct },
+            Counts { erroneous: right_erroneous, correct: right_correct },
+        )
+    }
+}
+
+/// Counts right predictions of `solutions` at a given threshold.
+pub fn first_error_counts(solutions: &[JudgedSolution], threshold: f64) -> FirstErrorCounts {
+    let (mut n, mut right) = (Counts::default(), Counts::default());
+    for solution in solutions {
+        *n.of(solution) += 1;
+        let predicted = predicted_first_error(&solution.process_rewards, threshold);
+        *right.of(solution) += usize::from(predicted == solution.first_error);
+    }
+    FirstErrorCounts {
+        n_erroneous: n.erroneous,
+        n_correct: n.correct,
+        right_erroneous: right.erroneous,
+        right_correct: right.correct,
+    }
+}
+
 /// Index of the first step whose reward is below `threshold`.
 pub fn predicted_first_error(process_rewards: &[f64], threshold: f64) -> Option<usize> {
     process_rewards.iter().position(|&reward| reward < threshold)
@@ -88,13 +140,7 @@ pub fn predicted_first_error(process_rewards: &[f64], threshold: f64) -> Option<
 
 /// The score of `solutions` at a given threshold.
 pub fn first_error_score(solutions: &[JudgedSolution], threshold: f64) -> FirstErrorScore {
-    let (mut n, mut right) = (Counts::default(), Counts::default());
-    for solution in solutions {
-        *n.of(solution) += 1;
-        let predicted = predicted_first_error(&solution.process_rewards, threshold);
-        *right.of(solution) += usize::from(predicted == solution.first_error);
-    }
-    FirstErrorScore::new(threshold, n, right)
+    first_error_counts(solutions, threshold).score(threshold)
 }
 
 /// The threshold with the highest F1 on `solutions`, which must not be those reported, with the

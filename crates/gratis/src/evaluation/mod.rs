@@ -12,4 +12,7 @@ pub use best_of_n::{
     BestOfNSettings, BestOfNTable, Cell, GeneratorCandidates, ScoredProblem, Selector,
 };
 pub use bootstrap::{Bootstrap, Interval};
-pub use first_error::{FirstErrorScore, JudgedSolution, first_error_score, tune_threshold};
+pub use first_error::{
+    FirstErrorCounts, FirstErrorScore, JudgedSolution, first_error_counts, first_error_score,
+    tune_threshold,
+};

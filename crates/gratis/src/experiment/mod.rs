@@ -2,5 +2,8 @@
 //! serialisable result and its page.
 
 pub mod demo;
+pub mod lab;
+pub mod tuning;
 
+mod truth;
 mod workshop;

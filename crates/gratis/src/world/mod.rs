@@ -13,6 +13,7 @@ pub mod author;
 pub mod checker;
 pub mod corpus;
 pub mod phrases;
+pub mod pool;
 pub mod problem;
 pub mod solution;
 

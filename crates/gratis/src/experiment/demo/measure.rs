@@ -4,14 +4,15 @@ use super::{Candidates, DemoSettings, Example};
 use crate::data::{Rollout, Score};
 use crate::error::Result;
 use crate::evaluation::{
-    BestOfNSettings, BestOfNTable, FirstErrorScore, GeneratorCandidates, JudgedSolution,
-    ScoredProblem, Selector, first_error_score, tune_threshold,
+    BestOfNSettings, BestOfNTable, FirstErrorScore, GeneratorCandidates, ScoredProblem, Selector,
+    first_error_score, tune_threshold,
 };
+use crate::experiment::truth::{first_errors, judged};
 use crate::experiment::workshop;
 use crate::report::JudgedStep;
 use crate::reward::Rewards;
 use crate::selection::{self, Aggregation, Method, Subsets, VoteWeight};
-use crate::world::{Problem, Strength, check};
+use crate::world::Strength;
 use crate::{Error, data::steps::StepSplitter};
 
 /// Weight of a response in the vote: `exp(lowest process reward / temperature)`.
@@ -79,28 +80,10 @@ pub(super) fn wrong_step_despite_right_answer(rollouts: &[Rollout]) -> Result<f6
     Ok(n_wrong_step as f64 / n_right.max(1) as f64)
 }
 
-/// The true first error of each completion; of none if the prompt is no problem of this world.
-fn first_errors(rollout: &Rollout) -> impl Iterator<Item = Option<usize>> {
-    let problem = Problem::parse(&rollout.prompt);
-    let check = move |text| problem.as_ref().and_then(|problem| check(problem, text).first_error);
-    rollout.completions.iter().map(move |text| check(text))
-}
-
-fn judged(rollouts: &[Rollout], scores: &[Score]) -> Vec<JudgedSolution> {
-    let of_problem = |(rollout, score)| {
-        let score: &Score = score;
-        first_errors(rollout).zip(&score.scores).map(|(first_error, score)| JudgedSolution {
-            process_rewards: score.steps.clone(),
-            first_error,
-        })
-    };
-    rollouts.iter().zip(scores).flat_map(of_problem).collect()
-}
-
 /// The threshold with the best first-error score.
 pub(super) fn tune(rollouts: &[Rollout], scores: &[Score]) -> Result<FirstErrorScore> {
     let nothing = Error::NoExamples { purpose: "tune the threshold on" };
-    tune_threshold(&judged(rollouts, scores)).ok_or(nothing)
+    tune_threshold(&judged(rollouts, scores).concat()).ok_or(nothing)
 }
 
 /// The first-error score at a threshold.
@@ -109,7 +92,7 @@ pub(super) fn first_error(
     scores: &[Score],
     threshold: f64,
 ) -> FirstErrorScore {
-    first_error_score(&judged(rollouts, scores), threshold)
+    first_error_score(&judged(rollouts, scores).concat(), threshold)
 }
 
 /// Two candidates of the first problem on which the medium generator's majority is wrong and the
