@@ -13,9 +13,10 @@ use super::operation::{Counts, DataOperation, OperationReport, Outcome};
 use super::reader::{RecordReader, RolloutFiles};
 use super::record::OnInvalid;
 use super::rollout::Rollout;
+use super::scratch::Scratch;
 use super::split::{Side, Split};
 use super::writer::RolloutWriter;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::observer::Observer;
 
 /// Rollouts one after the other.
@@ -31,12 +32,13 @@ const TELL_EVERY: u64 = 256;
 fn run(
     operation: &DataOperation,
     open: &Open,
+    scratch: &Scratch,
     emit: &mut dyn FnMut(Rollout) -> Result<()>,
     observer: &mut dyn Observer,
 ) -> Result<OperationReport> {
-    let mut work = operation.start()?;
+    let mut work = operation.start(scratch)?;
     let mut n_problems = None;
-    if work.surveys() {
+    if operation.surveys() {
         observer.stage(&format!("count for {operation}"), None);
         let mut n = 0;
         for rollout in open()? {
@@ -68,7 +70,8 @@ fn tell(observer: &mut dyn Observer, n: u64) {
     }
 }
 
-/// Applies operations, one after the other, to rollouts in memory.
+/// Applies operations, one after the other, to rollouts in memory; what an operation keeps in files
+/// stands in the folder `scratch`.
 ///
 /// # Errors
 /// Whatever an operation finds: settings outside their domain, labels that are not there, classes
@@ -76,8 +79,10 @@ fn tell(observer: &mut dyn Observer, n: u64) {
 pub fn apply(
     operations: &[DataOperation],
     mut rollouts: Vec<Rollout>,
+    scratch: &Path,
     observer: &mut dyn Observer,
 ) -> Result<(Vec<Rollout>, Vec<OperationReport>)> {
+    let scratch = Scratch::new(scratch);
     let mut reports = Vec::new();
     for operation in operations {
         let mut result = Vec::new();
@@ -86,7 +91,7 @@ pub fn apply(
             result.push(rollout);
             Ok(())
         };
-        reports.push(run(operation, &open, &mut emit, observer)?);
+        reports.push(run(operation, &open, &scratch, &mut emit, observer)?);
         rollouts = result;
     }
     Ok((rollouts, reports))
@@ -110,18 +115,18 @@ pub fn apply_streaming(
         open()?.try_for_each(|rollout| emit(rollout?))?;
         return Ok(Vec::new());
     };
-    let folder = scratch_folder(scratch)?;
+    let scratch = Scratch::new(scratch);
     let mut reports = Vec::new();
     let mut between: Option<RolloutFiles> = None;
     for (idx, operation) in before.iter().enumerate() {
-        let path = folder.path().join(format!("{idx}.jsonl.zst"));
+        let path = scratch.folder()?.join(format!("{idx}.jsonl.zst"));
         let mut writer = RolloutWriter::create(&path)?;
         let mut write = |rollout| writer.write(&rollout);
-        reports.push(run_on(operation, between.as_ref(), open, &mut write, observer)?);
+        reports.push(run_on(operation, between.as_ref(), open, &scratch, &mut write, observer)?);
         writer.finish()?;
         between = Some(RolloutFiles::new(vec![path], OnInvalid::Stop));
     }
-    reports.push(run_on(last, between.as_ref(), open, emit, observer)?);
+    reports.push(run_on(last, between.as_ref(), open, &scratch, emit, observer)?);
     Ok(reports)
 }
 
@@ -130,13 +135,15 @@ fn run_on(
     operation: &DataOperation,
     between: Option<&RolloutFiles>,
     open: &Open<'_>,
+    scratch: &Scratch,
     emit: &mut dyn FnMut(Rollout) -> Result<()>,
     observer: &mut dyn Observer,
 ) -> Result<OperationReport> {
     match between {
-        None => run(operation, open, emit, observer),
+        None => run(operation, open, scratch, emit, observer),
         Some(files) => {
-            run(operation, &|| Ok(Box::new(files.read()) as Rollouts<'_>), emit, observer)
+            let open = || Ok(Box::new(files.read()) as Rollouts<'_>);
+            run(operation, &open, scratch, emit, observer)
         }
     }
 }
@@ -172,17 +179,16 @@ pub fn apply_to_file(
         written.add(&rollout);
         writer.write(&rollout)
     };
-    let starts = operations.first().map(DataOperation::start).transpose()?;
-    let is_read_twice = starts.is_some_and(|operation| operation.surveys());
-    let folder = scratch_folder(beside)?;
+    let scratch = Scratch::new(beside);
+    let is_read_twice = operations.first().is_some_and(DataOperation::surveys);
     let (files, n_skipped) = if is_read_twice && input == Path::new(STANDARD_STREAM) {
-        let (path, n_skipped) = spool(input, on_invalid, folder.path())?;
+        let (path, n_skipped) = spool(input, on_invalid, scratch.folder()?)?;
         (RolloutFiles::new(vec![path], OnInvalid::Stop), n_skipped)
     } else {
         (RolloutFiles::new(vec![input.to_owned()], on_invalid), 0)
     };
     let open = || Ok(Box::new(files.read()) as Rollouts<'_>);
-    let operations = apply_streaming(operations, &open, folder.path(), &mut write, observer)?;
+    let operations = apply_streaming(operations, &open, beside, &mut write, observer)?;
     let n_skipped = n_skipped + files.n_skipped();
     writer.finish()?;
     Ok(FileReport { n_skipped, operations, written })
@@ -218,7 +224,7 @@ pub struct SplitReport {
 /// Writes both sides of a split of the file `input` in one pass.
 ///
 /// # Errors
-/// [`Error::InvalidSetting`] for a share outside its domain, and those of reading and writing;
+/// [`crate::Error::InvalidSetting`] for a share outside its domain, and those of reading and writing;
 /// neither file is then there.
 pub fn split_file(
     split: Split,
@@ -254,10 +260,4 @@ fn folder_of(path: &Path) -> &Path {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
     }
-}
-
-/// A hidden folder for temporary files, removed when dropped.
-fn scratch_folder(beside: &Path) -> Result<tempfile::TempDir> {
-    let folder = tempfile::Builder::new().prefix(".gratis-").tempdir_in(beside);
-    folder.map_err(Error::io("create", beside))
 }

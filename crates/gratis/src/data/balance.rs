@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::operation::{Counts, Operation, Outcome, Start};
 use super::pairs::no_pairs;
 use super::rollout::Rollout;
+use super::scratch::Scratch;
 use super::seeding::{rank_of, rng_of, threshold_of};
 use crate::error::{Error, Result};
 
@@ -18,7 +19,11 @@ pub struct BalanceDataset {
 }
 
 impl Start for BalanceDataset {
-    fn start(&self) -> Result<Box<dyn Operation>> {
+    fn surveys(&self) -> bool {
+        true
+    }
+
+    fn start(&self, _scratch: &Scratch) -> Result<Box<dyn Operation>> {
         Ok(Box::new(DatasetBalance {
             seed: self.seed,
             ranks: [Vec::new(), Vec::new()],
@@ -45,10 +50,6 @@ impl DatasetBalance {
 }
 
 impl Operation for DatasetBalance {
-    fn surveys(&self) -> bool {
-        true
-    }
-
     fn survey(&mut self, number: u64, rollout: &Rollout) -> Result<()> {
         for (idx, &correct) in rollout.labels(BALANCE)?.iter().enumerate() {
             let rank = self.rank(number, idx);
@@ -90,7 +91,7 @@ pub struct BalanceInstructions {
 }
 
 impl Start for BalanceInstructions {
-    fn start(&self) -> Result<Box<dyn Operation>> {
+    fn start(&self, _scratch: &Scratch) -> Result<Box<dyn Operation>> {
         let seed = self.seed;
         Ok(Box::new(InstructionBalance { seed, seen: Counts::default(), n_kept: 0 }))
     }

@@ -3,7 +3,7 @@
 //! The overlap of a response is the share of its distinct n-grams of words that occur in responses
 //! kept before it; a response of fewer words counts as one n-gram. A response is dropped where the
 //! overlap reaches the threshold. The paper names the n-grams but neither threshold nor scope; ours
-//! are settings. Responses are compared with those of the same label only: a wrong solution that
+//! are settings, and so is whether all n-grams are looked at or a sample. Responses are compared with those of the same label only: a wrong solution that
 //! departs late from a right one is no repetition, it is the lesson.
 
 use std::collections::HashSet;
@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::balance::keep_some;
 use super::operation::{Operation, Outcome, Start};
 use super::rollout::Rollout;
+use super::scratch::Scratch;
 use crate::error::{Error, Result};
 
 /// Which responses a response is compared with.
@@ -37,18 +38,24 @@ pub struct Deduplicate {
     pub threshold: f64,
     /// Which responses are compared.
     pub scope: DedupScope,
+    /// Look at one n-gram in this many, at least 1: the overlap is then an estimate, and so much
+    /// less is remembered.
+    pub sample: u64,
 }
 
 impl Default for Deduplicate {
     fn default() -> Self {
-        Self { n: 8, threshold: 0.5, scope: DedupScope::Problem }
+        Self { n: 8, threshold: 0.5, scope: DedupScope::Problem, sample: 1 }
     }
 }
 
 impl Start for Deduplicate {
-    fn start(&self) -> Result<Box<dyn Operation>> {
+    fn start(&self, _scratch: &Scratch) -> Result<Box<dyn Operation>> {
         if self.n == 0 {
             return Err(Error::setting("n", "at least 1", self.n));
+        }
+        if self.sample == 0 {
+            return Err(Error::setting("sample", "at least 1", self.sample));
         }
         if !(self.threshold > 0.0 && self.threshold <= 1.0) {
             return Err(Error::setting("threshold", "above 0 and at most 1", self.threshold));
@@ -72,7 +79,7 @@ impl Operation for Deduplication {
         for (idx, completion) in rollout.completions.iter().enumerate() {
             let class = rollout.correctness.as_ref().map_or(2, |labels| usize::from(labels[idx]));
             let seen = &mut self.seen[class];
-            let grams = n_grams(completion, self.settings.n);
+            let grams = sampled(n_grams(completion, self.settings.n), self.settings.sample);
             let n_seen = grams.intersection(seen).count();
             if (n_seen as f64) < self.settings.threshold * grams.len() as f64 {
                 seen.extend(grams);
@@ -89,4 +96,14 @@ fn n_grams(text: &str, n: usize) -> HashSet<u64> {
     // The standard hasher without its per-process keys: the same text, the same numbers.
     let hasher = BuildHasherDefault::<DefaultHasher>::default();
     words.windows(n.clamp(1, words.len().max(1))).map(|gram| hasher.hash_one(gram)).collect()
+}
+
+/// One n-gram in `sample`, by their numbers and so the same ones in every text; at least one.
+fn sampled(mut grams: HashSet<u64>, sample: u64) -> HashSet<u64> {
+    let least = grams.iter().copied().min();
+    grams.retain(|gram| gram.is_multiple_of(sample));
+    if grams.is_empty() {
+        grams.extend(least);
+    }
+    grams
 }

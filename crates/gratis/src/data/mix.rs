@@ -9,6 +9,7 @@ use super::pairs::PairRule;
 use super::reader::RecordReader;
 use super::record::OnInvalid;
 use super::rollout::Rollout;
+use super::scratch::Scratch;
 use crate::error::Result;
 
 /// What to take of the other data set.
@@ -37,7 +38,7 @@ pub struct Mix {
 }
 
 impl Start for Mix {
-    fn start(&self) -> Result<Box<dyn Operation>> {
+    fn start(&self, _scratch: &Scratch) -> Result<Box<dyn Operation>> {
         Ok(Box::new(Mixing { settings: self.clone() }))
     }
 }

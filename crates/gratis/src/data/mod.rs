@@ -21,6 +21,7 @@ mod pairs;
 mod parquet;
 mod replace;
 mod resumable;
+mod scratch;
 mod seeding;
 mod subsample;
 

@@ -17,23 +17,24 @@ use super::mix::Mix;
 use super::pairs::MakePairs;
 use super::replace::ReplaceResponses;
 use super::rollout::Rollout;
+use super::scratch::Scratch;
 use super::split::KeepSide;
 use super::subsample::{SubsampleInstructions, SubsampleResponses};
 use crate::error::{Error, Result};
 
 /// The settings of an operation.
 pub(super) trait Start {
-    /// Checks the settings and sets the operation to work.
-    fn start(&self) -> Result<Box<dyn Operation>>;
-}
-
-/// An operation at work.
-pub(super) trait Operation {
-    /// Whether it must see all rollouts before it can decide on the first.
+    /// Whether the operation must see all rollouts before it can decide on the first.
     fn surveys(&self) -> bool {
         false
     }
 
+    /// Checks the settings and sets the operation to work; it may keep files in `scratch`.
+    fn start(&self, scratch: &Scratch) -> Result<Box<dyn Operation>>;
+}
+
+/// An operation at work.
+pub(super) trait Operation {
     /// The first pass; `number` counts the rollouts from 0.
     fn survey(&mut self, number: u64, rollout: &Rollout) -> Result<()> {
         let _ = (number, rollout);
@@ -69,9 +70,15 @@ macro_rules! operations {
         }
 
         impl DataOperation {
-            pub(super) fn start(&self) -> Result<Box<dyn Operation>> {
+            pub(super) fn surveys(&self) -> bool {
                 match self {
-                    $(Self::$variant(settings) => settings.start(),)*
+                    $(Self::$variant(settings) => settings.surveys(),)*
+                }
+            }
+
+            pub(super) fn start(&self, scratch: &Scratch) -> Result<Box<dyn Operation>> {
+                match self {
+                    $(Self::$variant(settings) => settings.start(scratch),)*
                 }
             }
         }

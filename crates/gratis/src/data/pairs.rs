@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::operation::{Counts, Operation, Outcome, Start};
 use super::rollout::Rollout;
+use super::scratch::Scratch;
 use super::seeding::rng_of;
 use crate::error::{Error, Result};
 
@@ -78,7 +79,7 @@ pub struct MakePairs {
 }
 
 impl Start for MakePairs {
-    fn start(&self) -> Result<Box<dyn Operation>> {
+    fn start(&self, _scratch: &Scratch) -> Result<Box<dyn Operation>> {
         if self.per_prompt == Some(0) {
             return Err(Error::setting("per_prompt", "at least 1", 0));
         }

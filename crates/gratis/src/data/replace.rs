@@ -1,6 +1,8 @@
 //! Replacing some responses by those of another model (appendix C.2: four of a base model's).
 
 use std::collections::HashMap;
+use std::fs::File;
+use std::io::{BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::PathBuf;
 
 use rand::seq::index;
@@ -11,12 +13,13 @@ use super::operation::{Operation, Outcome, Start};
 use super::reader::RecordReader;
 use super::record::OnInvalid;
 use super::rollout::Rollout;
-use super::seeding::rng_of;
+use super::scratch::Scratch;
+use super::seeding::{rank_of, rng_of};
 use crate::error::{Error, Result};
 
 /// Replaces `n` random responses of each instruction by as many random ones that another file has
-/// for the same prompt. Instructions for which either side has fewer stay as they are. Remembers
-/// `n` responses of each of the other file's problems.
+/// for the same prompt. Instructions for which either side has fewer stay as they are. Keeps the
+/// other file's responses in a temporary file and remembers where each problem's stand.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ReplaceResponses {
@@ -30,42 +33,81 @@ pub struct ReplaceResponses {
 }
 
 impl Start for ReplaceResponses {
-    fn start(&self) -> Result<Box<dyn Operation>> {
+    fn start(&self, scratch: &Scratch) -> Result<Box<dyn Operation>> {
         if self.n == 0 {
             return Err(Error::setting("n", "at least 1", self.n));
         }
-        let mut others = HashMap::new();
+        Ok(Box::new(Replacement { n: self.n, seed: self.seed, others: self.draw(scratch)? }))
+    }
+}
+
+impl ReplaceResponses {
+    /// Draws `n` responses of each problem of the other file that has as many.
+    fn draw(&self, scratch: &Scratch) -> Result<Others> {
+        let scratch = scratch.folder()?;
+        let file = tempfile::tempfile_in(scratch).map_err(Error::io("create", scratch))?;
+        let mut spool = BufWriter::new(file);
+        let (mut places, mut start) = (HashMap::new(), 0);
         for other in RecordReader::<Rollout>::open(&self.path, OnInvalid::Stop)? {
             let other = other?;
-            if other.completions.len() >= self.n {
-                // A stream of its own: the places are drawn from that of the prompt.
-                let mut rng = rng_of(self.seed, &format!("replacement {}", other.prompt));
-                let sources = index::sample(&mut rng, other.completions.len(), self.n).into_vec();
-                others.insert(other.prompt.clone(), other.with_completions(&sources));
+            if other.completions.len() < self.n {
+                continue;
             }
+            // A stream of its own: the places are drawn from that of the prompt.
+            let mut rng = rng_of(self.seed, &format!("replacement {}", other.prompt));
+            let sources = index::sample(&mut rng, other.completions.len(), self.n).into_vec();
+            let drawn = serde_json::json!(other.with_completions(&sources)).to_string();
+            spool.write_all(drawn.as_bytes()).map_err(Error::io("write", scratch))?;
+            places.insert(rank_of(0, &[&other.prompt]), (start, drawn.len()));
+            start += drawn.len() as u64;
         }
-        Ok(Box::new(Replacement { n: self.n, seed: self.seed, others }))
+        let spool = spool.into_inner().map_err(std::io::IntoInnerError::into_error);
+        Ok(Others { spool: spool.map_err(Error::io("write", scratch))?, places })
+    }
+}
+
+/// The drawn responses of the other file, in a temporary file.
+struct Others {
+    spool: File,
+    /// First byte and number of bytes, by the prompt's hash.
+    places: HashMap<u64, (u64, usize)>,
+}
+
+impl Others {
+    /// The drawn responses to a prompt.
+    fn of(&mut self, prompt: &str) -> Result<Option<Rollout>> {
+        let Some(&(start, n_bytes)) = self.places.get(&rank_of(0, &[prompt])) else {
+            return Ok(None);
+        };
+        let mut bytes = vec![0; n_bytes];
+        let mut read = || {
+            self.spool.seek(SeekFrom::Start(start))?;
+            self.spool.read_exact(&mut bytes)?;
+            Ok(serde_json::from_slice::<Rollout>(&bytes)?)
+        };
+        let other = read().map_err(Error::io("read", "a temporary file"))?;
+        Ok(Some(other).filter(|other| other.prompt == prompt))
     }
 }
 
 struct Replacement {
     n: usize,
     seed: u64,
-    /// `n` drawn responses of each of the other file's problems.
-    others: HashMap<String, Rollout>,
+    others: Others,
 }
 
 impl Operation for Replacement {
     fn apply(&mut self, _number: u64, mut rollout: Rollout, out: &mut Outcome) -> Result<()> {
         let has_enough = rollout.completions.len() >= self.n;
-        let Some(other) = self.others.get(&rollout.prompt).filter(|_| has_enough) else {
+        let other = if has_enough { self.others.of(&rollout.prompt)? } else { None };
+        let Some(other) = other else {
             out.remark("problems without enough responses to exchange", 1);
             return out.keep(rollout);
         };
         let mut rng = rng_of(self.seed, &rollout.prompt);
         let places = index::sample(&mut rng, rollout.completions.len(), self.n);
         for (source, place) in places.into_iter().enumerate() {
-            rollout.replace_completion(place, other, source)?;
+            rollout.replace_completion(place, &other, source)?;
         }
         out.remark("responses replaced", self.n as u64);
         out.keep(rollout)

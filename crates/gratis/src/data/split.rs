@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::operation::{Operation, Outcome, Start};
 use super::rollout::Rollout;
+use super::scratch::Scratch;
 use super::seeding::rank_of;
 use crate::error::{Error, Result};
 
@@ -66,7 +67,7 @@ pub struct KeepSide {
 }
 
 impl Start for KeepSide {
-    fn start(&self) -> Result<Box<dyn Operation>> {
+    fn start(&self, _scratch: &Scratch) -> Result<Box<dyn Operation>> {
         let split = Split { share: self.share, seed: self.seed };
         split.validate()?;
         Ok(Box::new(SideFilter { side: self.side, split }))

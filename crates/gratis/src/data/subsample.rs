@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::balance::keep_some;
 use super::operation::{Operation, Outcome, Start};
 use super::rollout::Rollout;
+use super::scratch::Scratch;
 use super::seeding::{rank_of, threshold_of};
 use crate::error::{Error, Result};
 
@@ -23,7 +24,11 @@ pub struct SubsampleInstructions {
 }
 
 impl Start for SubsampleInstructions {
-    fn start(&self) -> Result<Box<dyn Operation>> {
+    fn surveys(&self) -> bool {
+        true
+    }
+
+    fn start(&self, _scratch: &Scratch) -> Result<Box<dyn Operation>> {
         if !(self.share > 0.0 && self.share <= 1.0) {
             return Err(Error::setting("share", "above 0 and at most 1", self.share));
         }
@@ -38,10 +43,6 @@ struct InstructionSample {
 }
 
 impl Operation for InstructionSample {
-    fn surveys(&self) -> bool {
-        true
-    }
-
     fn survey(&mut self, _number: u64, rollout: &Rollout) -> Result<()> {
         self.ranks.push(rank_of(self.settings.seed, &[&rollout.prompt]));
         Ok(())
@@ -79,7 +80,7 @@ pub struct SubsampleResponses {
 }
 
 impl Start for SubsampleResponses {
-    fn start(&self) -> Result<Box<dyn Operation>> {
+    fn start(&self, _scratch: &Scratch) -> Result<Box<dyn Operation>> {
         if self.n == 0 {
             return Err(Error::setting("n", "at least 1", self.n));
         }

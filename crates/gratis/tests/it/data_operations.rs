@@ -14,9 +14,16 @@ fn operation(text: &str) -> DataOperation {
     toml::from_str(text).expect("valid settings")
 }
 
+fn in_memory(
+    operations: &[DataOperation],
+    rollouts: &[Rollout],
+) -> Result<(Vec<Rollout>, Vec<OperationReport>), Error> {
+    let scratch = tempfile::tempdir().expect("a folder");
+    apply(operations, rollouts.to_vec(), scratch.path(), &mut Silent)
+}
+
 fn run(text: &str, rollouts: &[Rollout]) -> (Vec<Rollout>, OperationReport) {
-    let (kept, mut reports) =
-        apply(&[operation(text)], rollouts.to_vec(), &mut Silent).expect("applies");
+    let (kept, mut reports) = in_memory(&[operation(text)], rollouts).expect("applies");
     (kept, reports.remove(0))
 }
 
@@ -134,6 +141,12 @@ fn repetitions_are_dropped_within_their_label() {
     assert_eq!(dedup("threshold = 1.0"), [0, 2, 3, 4]);
     assert_eq!(dedup("threshold = 0.2"), [0, 3]);
 
+    for sample in [2, 5, 1_000_000] {
+        // A sample sees the copy whatever it looks at; what departs, in its n-grams only.
+        let kept = dedup(&format!("sample = {sample}"));
+        assert!(kept.contains(&0) && !kept.contains(&1) && kept.contains(&3), "{kept:?}");
+    }
+
     let twice = vec![rollout.clone(), Rollout { id: Some("1".into()), ..rollout.clone() }];
     assert_eq!(run("name = \"deduplicate\"", &twice).0.len(), 2);
     assert_eq!(run("name = \"deduplicate\"\nscope = \"dataset\"", &twice).0.len(), 1);
@@ -241,7 +254,7 @@ fn files_and_memory_give_the_same() {
         operation("name = \"balance_dataset\"\nseed = 2"),
         operation("name = \"subsample_responses\"\nn = 2\nseed = 2"),
     ];
-    let (in_memory, reports) = apply(&operations, many(), &mut Silent).expect("applies");
+    let (in_memory, reports) = in_memory(&operations, &many()).expect("applies");
     for name in ["out.jsonl", "out.jsonl.zst", "out.parquet"] {
         let report = apply_to_file(
             &operations,
@@ -277,9 +290,8 @@ fn skipped_lines_are_counted_once_though_the_file_is_read_twice() {
 
 #[test]
 fn bad_input_says_what_is_missing() {
-    let error = |text: &str, rollouts: &[Rollout]| {
-        apply(&[operation(text)], rollouts.to_vec(), &mut Silent).expect_err(text)
-    };
+    let error =
+        |text: &str, rollouts: &[Rollout]| in_memory(&[operation(text)], rollouts).expect_err(text);
     let ungraded = [Rollout { correctness: None, ..rollout(4, &[true, false]) }];
     let one_class = [rollout(0, &[true, true]), rollout(1, &[true])];
     let unpaired = [rollout(0, &[true, true]), rollout(1, &[false])];
@@ -320,7 +332,7 @@ fn operations_read_back_from_what_they_are_called() {
         "balance_instructions,seed=0",
         "subsample_instructions,share=0.25,seed=1",
         "subsample_responses,n=4,seed=0",
-        "deduplicate,n=8,threshold=0.5,scope=dataset",
+        "deduplicate,n=8,threshold=0.5,scope=dataset,sample=4",
         "make_pairs,per_prompt=1,seed=2",
         "mix,path=a b.jsonl,take=one_pair,seed=0",
         "replace_responses,path=other.jsonl,n=4,seed=0",

@@ -1,0 +1,30 @@
+//! A place for temporary files, made when the first one is needed.
+
+use std::cell::OnceCell;
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, Result};
+
+/// A hidden folder in another one, removed with all that is in it when dropped.
+#[derive(Debug)]
+pub(super) struct Scratch {
+    beside: PathBuf,
+    folder: OnceCell<tempfile::TempDir>,
+}
+
+impl Scratch {
+    /// A place in the folder `beside`, where nothing is written yet.
+    pub(super) fn new(beside: &Path) -> Self {
+        Self { beside: beside.to_owned(), folder: OnceCell::new() }
+    }
+
+    /// The folder, now made if it was not there.
+    pub(super) fn folder(&self) -> Result<&Path> {
+        if let Some(folder) = self.folder.get() {
+            return Ok(folder.path());
+        }
+        let made = tempfile::Builder::new().prefix(".gratis-").tempdir_in(&self.beside);
+        let made = made.map_err(Error::io("create", &self.beside))?;
+        Ok(self.folder.get_or_init(|| made).path())
+    }
+}
