@@ -32,7 +32,7 @@ const TELL_EVERY: u64 = 256;
 fn run(
     operation: &DataOperation,
     open: &Open,
-    scratch: &Scratch,
+    scratch: Option<&Scratch>,
     emit: &mut dyn FnMut(Rollout) -> Result<()>,
     observer: &mut dyn Observer,
 ) -> Result<OperationReport> {
@@ -70,8 +70,7 @@ fn tell(observer: &mut dyn Observer, n: u64) {
     }
 }
 
-/// Applies operations, one after the other, to rollouts in memory; what an operation keeps in files
-/// stands in the folder `scratch`.
+/// Applies operations, one after the other, to rollouts in memory.
 ///
 /// # Errors
 /// Whatever an operation finds: settings outside their domain, labels that are not there, classes
@@ -79,10 +78,8 @@ fn tell(observer: &mut dyn Observer, n: u64) {
 pub fn apply(
     operations: &[DataOperation],
     mut rollouts: Vec<Rollout>,
-    scratch: &Path,
     observer: &mut dyn Observer,
 ) -> Result<(Vec<Rollout>, Vec<OperationReport>)> {
-    let scratch = Scratch::new(scratch);
     let mut reports = Vec::new();
     for operation in operations {
         let mut result = Vec::new();
@@ -91,7 +88,7 @@ pub fn apply(
             result.push(rollout);
             Ok(())
         };
-        reports.push(run(operation, &open, &scratch, &mut emit, observer)?);
+        reports.push(run(operation, &open, None, &mut emit, observer)?);
         rollouts = result;
     }
     Ok((rollouts, reports))
@@ -140,10 +137,10 @@ fn run_on(
     observer: &mut dyn Observer,
 ) -> Result<OperationReport> {
     match between {
-        None => run(operation, open, scratch, emit, observer),
+        None => run(operation, open, Some(scratch), emit, observer),
         Some(files) => {
             let open = || Ok(Box::new(files.read()) as Rollouts<'_>);
-            run(operation, &open, scratch, emit, observer)
+            run(operation, &open, Some(scratch), emit, observer)
         }
     }
 }

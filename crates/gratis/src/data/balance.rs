@@ -23,7 +23,7 @@ impl Start for BalanceDataset {
         true
     }
 
-    fn start(&self, _scratch: &Scratch) -> Result<Box<dyn Operation>> {
+    fn start(&self, _scratch: Option<&Scratch>) -> Result<Box<dyn Operation>> {
         Ok(Box::new(DatasetBalance {
             seed: self.seed,
             ranks: [Vec::new(), Vec::new()],
@@ -91,7 +91,7 @@ pub struct BalanceInstructions {
 }
 
 impl Start for BalanceInstructions {
-    fn start(&self, _scratch: &Scratch) -> Result<Box<dyn Operation>> {
+    fn start(&self, _scratch: Option<&Scratch>) -> Result<Box<dyn Operation>> {
         let seed = self.seed;
         Ok(Box::new(InstructionBalance { seed, seen: Counts::default(), n_kept: 0 }))
     }

@@ -50,7 +50,7 @@ impl Default for Deduplicate {
 }
 
 impl Start for Deduplicate {
-    fn start(&self, _scratch: &Scratch) -> Result<Box<dyn Operation>> {
+    fn start(&self, _scratch: Option<&Scratch>) -> Result<Box<dyn Operation>> {
         if self.n == 0 {
             return Err(Error::setting("n", "at least 1", self.n));
         }

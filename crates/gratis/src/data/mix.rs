@@ -38,7 +38,7 @@ pub struct Mix {
 }
 
 impl Start for Mix {
-    fn start(&self, _scratch: &Scratch) -> Result<Box<dyn Operation>> {
+    fn start(&self, _scratch: Option<&Scratch>) -> Result<Box<dyn Operation>> {
         Ok(Box::new(Mixing { settings: self.clone() }))
     }
 }

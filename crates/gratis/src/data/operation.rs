@@ -29,8 +29,9 @@ pub(super) trait Start {
         false
     }
 
-    /// Checks the settings and sets the operation to work; it may keep files in `scratch`.
-    fn start(&self, scratch: &Scratch) -> Result<Box<dyn Operation>>;
+    /// Checks the settings and sets the operation to work. What it puts aside goes to files in
+    /// `scratch`, or stays in memory.
+    fn start(&self, scratch: Option<&Scratch>) -> Result<Box<dyn Operation>>;
 }
 
 /// An operation at work.
@@ -76,7 +77,7 @@ macro_rules! operations {
                 }
             }
 
-            pub(super) fn start(&self, scratch: &Scratch) -> Result<Box<dyn Operation>> {
+            pub(super) fn start(&self, scratch: Option<&Scratch>) -> Result<Box<dyn Operation>> {
                 match self {
                     $(Self::$variant(settings) => settings.start(scratch),)*
                 }

@@ -79,7 +79,7 @@ pub struct MakePairs {
 }
 
 impl Start for MakePairs {
-    fn start(&self, _scratch: &Scratch) -> Result<Box<dyn Operation>> {
+    fn start(&self, _scratch: Option<&Scratch>) -> Result<Box<dyn Operation>> {
         if self.per_prompt == Some(0) {
             return Err(Error::setting("per_prompt", "at least 1", 0));
         }

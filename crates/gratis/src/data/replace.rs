@@ -1,8 +1,7 @@
 //! Replacing some responses by those of another model (appendix C.2: four of a base model's).
 
 use std::collections::HashMap;
-use std::fs::File;
-use std::io::{BufWriter, Read, Seek, SeekFrom, Write};
+use std::io::{BufWriter, SeekFrom, Write};
 use std::path::PathBuf;
 
 use rand::seq::index;
@@ -13,13 +12,13 @@ use super::operation::{Operation, Outcome, Start};
 use super::reader::RecordReader;
 use super::record::OnInvalid;
 use super::rollout::Rollout;
-use super::scratch::Scratch;
+use super::scratch::{Scratch, Spool, spool};
 use super::seeding::{rank_of, rng_of};
 use crate::error::{Error, Result};
 
 /// Replaces `n` random responses of each instruction by as many random ones that another file has
-/// for the same prompt. Instructions for which either side has fewer stay as they are. Keeps the
-/// other file's responses in a temporary file and remembers where each problem's stand.
+/// for the same prompt. Instructions for which either side has fewer stay as they are. Puts the
+/// other file's responses aside in a temporary file and remembers where each problem's stand.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ReplaceResponses {
@@ -33,7 +32,7 @@ pub struct ReplaceResponses {
 }
 
 impl Start for ReplaceResponses {
-    fn start(&self, scratch: &Scratch) -> Result<Box<dyn Operation>> {
+    fn start(&self, scratch: Option<&Scratch>) -> Result<Box<dyn Operation>> {
         if self.n == 0 {
             return Err(Error::setting("n", "at least 1", self.n));
         }
@@ -43,10 +42,8 @@ impl Start for ReplaceResponses {
 
 impl ReplaceResponses {
     /// Draws `n` responses of each problem of the other file that has as many.
-    fn draw(&self, scratch: &Scratch) -> Result<Others> {
-        let scratch = scratch.folder()?;
-        let file = tempfile::tempfile_in(scratch).map_err(Error::io("create", scratch))?;
-        let mut spool = BufWriter::new(file);
+    fn draw(&self, scratch: Option<&Scratch>) -> Result<Others> {
+        let mut spool = BufWriter::new(spool(scratch)?);
         let (mut places, mut start) = (HashMap::new(), 0);
         for other in RecordReader::<Rollout>::open(&self.path, OnInvalid::Stop)? {
             let other = other?;
@@ -57,18 +54,21 @@ impl ReplaceResponses {
             let mut rng = rng_of(self.seed, &format!("replacement {}", other.prompt));
             let sources = index::sample(&mut rng, other.completions.len(), self.n).into_vec();
             let drawn = serde_json::json!(other.with_completions(&sources)).to_string();
-            spool.write_all(drawn.as_bytes()).map_err(Error::io("write", scratch))?;
+            spool.write_all(drawn.as_bytes()).map_err(Error::io("write", SPOOL))?;
             places.insert(rank_of(0, &[&other.prompt]), (start, drawn.len()));
             start += drawn.len() as u64;
         }
         let spool = spool.into_inner().map_err(std::io::IntoInnerError::into_error);
-        Ok(Others { spool: spool.map_err(Error::io("write", scratch))?, places })
+        Ok(Others { spool: spool.map_err(Error::io("write", SPOOL))?, places })
     }
 }
 
-/// The drawn responses of the other file, in a temporary file.
+/// What errors call the temporary file.
+const SPOOL: &str = "a temporary file";
+
+/// The drawn responses of the other file, put aside.
 struct Others {
-    spool: File,
+    spool: Box<dyn Spool>,
     /// First byte and number of bytes, by the prompt's hash.
     places: HashMap<u64, (u64, usize)>,
 }
@@ -85,7 +85,7 @@ impl Others {
             self.spool.read_exact(&mut bytes)?;
             Ok(serde_json::from_slice::<Rollout>(&bytes)?)
         };
-        let other = read().map_err(Error::io("read", "a temporary file"))?;
+        let other = read().map_err(Error::io("read", SPOOL))?;
         Ok(Some(other).filter(|other| other.prompt == prompt))
     }
 }

@@ -1,6 +1,7 @@
 //! A place for temporary files, made when the first one is needed.
 
 use std::cell::OnceCell;
+use std::io::{Cursor, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
@@ -27,4 +28,17 @@ impl Scratch {
         let made = made.map_err(Error::io("create", &self.beside))?;
         Ok(self.folder.get_or_init(|| made).path())
     }
+}
+
+/// Bytes that an operation puts aside and reads back from anywhere.
+pub(super) trait Spool: Read + Write + Seek {}
+
+impl<T: Read + Write + Seek> Spool for T {}
+
+/// An empty spool: a temporary file, or memory where rollouts are in memory anyway.
+pub(super) fn spool(scratch: Option<&Scratch>) -> Result<Box<dyn Spool>> {
+    let Some(scratch) = scratch else { return Ok(Box::new(Cursor::new(Vec::new()))) };
+    let folder = scratch.folder()?;
+    let file = tempfile::tempfile_in(folder).map_err(Error::io("create", folder))?;
+    Ok(Box::new(file))
 }

@@ -67,7 +67,7 @@ pub struct KeepSide {
 }
 
 impl Start for KeepSide {
-    fn start(&self, _scratch: &Scratch) -> Result<Box<dyn Operation>> {
+    fn start(&self, _scratch: Option<&Scratch>) -> Result<Box<dyn Operation>> {
         let split = Split { share: self.share, seed: self.seed };
         split.validate()?;
         Ok(Box::new(SideFilter { side: self.side, split }))

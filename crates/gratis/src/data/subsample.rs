@@ -28,7 +28,7 @@ impl Start for SubsampleInstructions {
         true
     }
 
-    fn start(&self, _scratch: &Scratch) -> Result<Box<dyn Operation>> {
+    fn start(&self, _scratch: Option<&Scratch>) -> Result<Box<dyn Operation>> {
         if !(self.share > 0.0 && self.share <= 1.0) {
             return Err(Error::setting("share", "above 0 and at most 1", self.share));
         }
@@ -80,7 +80,7 @@ pub struct SubsampleResponses {
 }
 
 impl Start for SubsampleResponses {
-    fn start(&self, _scratch: &Scratch) -> Result<Box<dyn Operation>> {
+    fn start(&self, _scratch: Option<&Scratch>) -> Result<Box<dyn Operation>> {
         if self.n == 0 {
             return Err(Error::setting("n", "at least 1", self.n));
         }

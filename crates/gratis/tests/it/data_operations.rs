@@ -18,8 +18,7 @@ fn in_memory(
     operations: &[DataOperation],
     rollouts: &[Rollout],
 ) -> Result<(Vec<Rollout>, Vec<OperationReport>), Error> {
-    let scratch = tempfile::tempdir().expect("a folder");
-    apply(operations, rollouts.to_vec(), scratch.path(), &mut Silent)
+    apply(operations, rollouts.to_vec(), &mut Silent)
 }
 
 fn run(text: &str, rollouts: &[Rollout]) -> (Vec<Rollout>, OperationReport) {
@@ -241,6 +240,13 @@ fn other_files_are_mixed_in_and_replace_responses() {
         assert_eq!(after.correctness.as_deref(), Some(&labels[..]));
     }
     assert_eq!(report.remarks["responses replaced"], 160);
+    // With files, what is drawn of the other one stands on the disk.
+    let (from, to) = (folder.path().join("in.jsonl"), folder.path().join("out.jsonl"));
+    write(&from, &many());
+    let replace = [operation(&settings("replace_responses", "n = 4"))];
+    apply_to_file(&replace, &from, OnInvalid::Stop, &to, &mut Silent).expect("applies");
+    assert_eq!(read(&to), replaced);
+    assert_eq!(std::fs::read_dir(&folder).expect("a folder").count(), 3, "no temporary file left");
     assert_eq!(report.remarks["problems without enough responses to exchange"], 20);
 }
 
