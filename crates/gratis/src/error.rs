@@ -62,6 +62,17 @@ pub enum Error {
         /// The record without them.
         record: String,
     },
+    /// Monte-Carlo labels that say nothing: no continuation came to a right answer.
+    #[error(
+        "every one of the {n_continuations} continuations sampled for {n_problems} problems has a \
+         wrong answer: every step would be labelled bad"
+    )]
+    EveryContinuationWrong {
+        /// Continuations sampled.
+        n_continuations: u64,
+        /// Problems they are of.
+        n_problems: u64,
+    },
     /// Labels of one class only, where both are needed.
     #[error(
         "{needed_by} needs correct and incorrect responses, but `correctness` has {n_correct} \
@@ -170,6 +181,10 @@ impl Error {
             Self::NoCorrectness { .. } => {
                 Some("grade the rollouts against their `reference` first (`gratis grade`)")
             }
+            Self::EveryContinuationWrong { .. } => Some(
+                "check that `reference` holds the final answers, that the model solves such \
+                 problems, and that `--max-tokens` lets it finish",
+            ),
             Self::OneClass { .. } => {
                 Some("sample more responses per problem, or mix in other data")
             }
@@ -177,9 +192,10 @@ impl Error {
                 "use an objective on single responses (`ce`, `kto`), or sample more responses per \
                  problem",
             ),
-            Self::NoStepLabels { .. } => {
-                Some("use an objective on outcome labels, such as `ce`, or label the steps first")
-            }
+            Self::NoStepLabels { .. } => Some(
+                "use an objective on outcome labels, such as `ce`, or label the steps first \
+                 (`gratis annotate math-shepherd` or `autopsv`)",
+            ),
             Self::InvalidSetting { field: "beta", .. } => Some(
                 "`--beta` gives it; without it the objective's own default is taken, see \
                  `docs/objectives.md`",

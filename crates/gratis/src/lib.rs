@@ -7,6 +7,9 @@
 
 #![deny(missing_docs)]
 
+pub mod annotate;
+pub mod baseline;
+pub mod cost;
 pub mod data;
 pub mod encoding;
 pub mod error;

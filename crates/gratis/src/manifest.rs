@@ -8,6 +8,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::baseline::BaselineForm;
 use crate::data::steps::StepSplit;
 use crate::encoding::corpus::hex;
 use crate::error::{Error, Result};
@@ -25,9 +26,13 @@ const VERSION: u32 = 1;
 pub struct Manifest {
     /// Version of this file's format.
     pub version: u32,
-    /// The objective with its settings.
-    pub objective: Objective,
-    /// Factor of the log-ratio in the rewards.
+    /// The objective with its settings; `None` for a baseline.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub objective: Option<Objective>,
+    /// How a baseline gives its values; `None` for an implicit process reward model.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub baseline: Option<BaselineForm>,
+    /// Factor of the log-ratio in the rewards, or of a baseline's value.
     pub beta: f64,
     /// What the log-ratio was taken to; `None` for log-probabilities alone.
     pub reference: Option<ReferenceModel>,
@@ -110,7 +115,8 @@ mod tests {
     fn manifest() -> Manifest {
         Manifest {
             version: VERSION,
-            objective: Objective::default(),
+            objective: Some(Objective::default()),
+            baseline: None,
             beta: 0.05,
             reference: None,
             step_split: StepSplit::Lines,

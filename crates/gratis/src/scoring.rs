@@ -9,7 +9,9 @@ use gratis_engine::Engine;
 
 use crate::data::steps::{StepSplit, StepSplitter, ends_in_chars, locate};
 use crate::data::{CompletionScore, Rollout, Score};
-use crate::encoding::{Corpus, Encoder, encode_rollouts, log_probs, problem_name};
+use crate::encoding::{
+    Corpus, EncodedCompletion, Encoder, encode_rollouts, log_probs, problem_name,
+};
 use crate::error::{Error, Result};
 use crate::observer::Observer;
 use crate::reward::{Rewards, step_ends_in_tokens};
@@ -60,54 +62,100 @@ impl Scorer<'_> {
         observer: &mut dyn Observer,
     ) -> Result<Vec<Score>> {
         let mut corpus = Corpus::default();
-        let completions = encode_rollouts(rollouts, &self.encoder, &mut corpus)?;
+        let solutions = solutions(rollouts, &self.encoder, &self.settings.step_split, &mut corpus)?;
         let budget = self.settings.batch_tokens;
         let policy = log_probs(self.policy, &corpus, budget, observer)?;
         let reference = match &mut self.reference {
             Some(engine) => Some(log_probs(*engine, &corpus, budget, observer)?),
             None => None,
         };
-
-        let splitter = StepSplitter::new(&self.settings.step_split)?;
-        let mut all: Vec<Score> =
-            rollouts.iter().map(|rollout| Score::new(problem_name(rollout), Vec::new())).collect();
-        for completion in completions {
-            let log_ratios: Vec<f64> = match &reference {
-                None => policy[completion.response].iter().map(|&lp| lp.into()).collect(),
-                Some(reference) => {
-                    let pairs =
-                        policy[completion.response].iter().zip(&reference[completion.response]);
-                    pairs.map(|(&lp, &lp_ref)| f64::from(lp) - f64::from(lp_ref)).collect()
-                }
-            };
-            let rollout = &rollouts[completion.rollout_idx];
-            let steps = steps_of(rollout, completion.completion_idx, &splitter)?;
-            let text_ends: Vec<usize> = steps.iter().map(|step| step.end).collect();
-            let token_ends = step_ends_in_tokens(&completion.starts, &text_ends);
-            let rewards = Rewards::new(&log_ratios, self.settings.beta, &token_ends)?;
-            let text = &rollout.completions[completion.completion_idx];
-            all[completion.rollout_idx].scores.push(CompletionScore {
-                outcome: rewards.outcome,
-                steps: rewards.steps,
-                q_values: rewards.q_values,
-                step_ends: ends_in_chars(text, &steps),
-                tokens: (self.settings.tokens == TokenRewards::Write).then_some(rewards.tokens),
-            });
-        }
-        for (rollout, score) in rollouts.iter().zip(&all) {
-            let (n, n_scored) = (rollout.completions.len(), score.scores.len());
-            if n != n_scored {
-                let expected = format!("a score for each of {n} completions of `{}`", score.id);
-                return Err(Error::setting("scores", expected, n_scored));
+        let log_ratios = |solution: &Solution| -> Vec<f64> {
+            let policy = &policy[solution.response];
+            match &reference {
+                None => policy.iter().map(|&lp| lp.into()).collect(),
+                Some(reference) => policy
+                    .iter()
+                    .zip(&reference[solution.response])
+                    .map(|(&lp, &lp_ref)| f64::from(lp) - f64::from(lp_ref))
+                    .collect(),
             }
-        }
-        Ok(all)
+        };
+        scores_of(rollouts, &solutions, self.settings.beta, self.settings.tokens, log_ratios)
     }
+}
+
+/// A completion with its steps, as tokens in a corpus.
+#[derive(Debug, Clone)]
+pub(crate) struct Solution {
+    rollout_idx: usize,
+    completion_idx: usize,
+    /// Index of the response in the corpus; copies share it.
+    pub(crate) response: usize,
+    /// The steps as ranges of its bytes.
+    steps: Vec<Range<usize>>,
+    /// One past the last token of each step.
+    pub(crate) step_ends: Vec<usize>,
+}
+
+/// All completions with their steps: those that the rollouts give, or else by the split.
+pub(crate) fn solutions(
+    rollouts: &[Rollout],
+    encoder: &Encoder,
+    step_split: &StepSplit,
+    corpus: &mut Corpus,
+) -> Result<Vec<Solution>> {
+    let splitter = StepSplitter::new(step_split)?;
+    let mut solutions = Vec::new();
+    for EncodedCompletion { rollout_idx, completion_idx, response, starts } in
+        encode_rollouts(rollouts, encoder, corpus)?
+    {
+        let steps = steps_of(&rollouts[rollout_idx], completion_idx, &splitter)?;
+        let text_ends: Vec<usize> = steps.iter().map(|step| step.end).collect();
+        let step_ends = step_ends_in_tokens(&starts, &text_ends);
+        solutions.push(Solution { rollout_idx, completion_idx, response, steps, step_ends });
+    }
+    Ok(solutions)
+}
+
+/// Scores from what each token of a solution adds to its value, in units of `beta`: the log-ratios
+/// of an implicit model, the differences of a baseline's values.
+pub(crate) fn scores_of(
+    rollouts: &[Rollout],
+    solutions: &[Solution],
+    beta: f64,
+    tokens: TokenRewards,
+    gains: impl Fn(&Solution) -> Vec<f64>,
+) -> Result<Vec<Score>> {
+    let mut all: Vec<Score> =
+        rollouts.iter().map(|rollout| Score::new(problem_name(rollout), Vec::new())).collect();
+    for solution in solutions {
+        let rewards = Rewards::new(&gains(solution), beta, &solution.step_ends)?;
+        let text = &rollouts[solution.rollout_idx].completions[solution.completion_idx];
+        all[solution.rollout_idx].scores.push(CompletionScore {
+            outcome: rewards.outcome,
+            steps: rewards.steps,
+            q_values: rewards.q_values,
+            step_ends: ends_in_chars(text, &solution.steps),
+            tokens: (tokens == TokenRewards::Write).then_some(rewards.tokens),
+        });
+    }
+    for (rollout, score) in rollouts.iter().zip(&all) {
+        let (n, n_scored) = (rollout.completions.len(), score.scores.len());
+        if n != n_scored {
+            let expected = format!("a score for each of {n} completions of `{}`", score.id);
+            return Err(Error::setting("scores", expected, n_scored));
+        }
+    }
+    Ok(all)
 }
 
 /// The steps of a completion as ranges of its bytes: those that the rollout gives, or by the split.
 /// A text of white space alone is one step.
-fn steps_of(rollout: &Rollout, idx: usize, splitter: &StepSplitter) -> Result<Vec<Range<usize>>> {
+pub(crate) fn steps_of(
+    rollout: &Rollout,
+    idx: usize,
+    splitter: &StepSplitter,
+) -> Result<Vec<Range<usize>>> {
     let text = &rollout.completions[idx];
     let given = rollout.steps.as_ref().map(|steps| steps[idx].as_slice()).unwrap_or_default();
     let mut steps = if given.is_empty() { splitter.split(text) } else { locate(text, given)? };

@@ -176,7 +176,8 @@ pub(crate) fn run(args: TrainArgs, given: &ArgMatches, common: &Common) -> Resul
     // The run, opened before the reference takes its time.
     let manifest = Manifest {
         version: Manifest::VERSION,
-        objective: settings.objective,
+        objective: Some(settings.objective),
+        baseline: None,
         beta: settings.objective.beta(),
         reference: reference.named()?,
         step_split: settings.step_split.clone(),

@@ -2,11 +2,13 @@
 
 pub mod case;
 pub mod operation;
+pub mod published;
 pub mod reader;
 pub mod record;
 pub mod rollout;
 pub mod score;
 pub mod split;
+pub mod step_labels;
 pub mod steps;
 pub mod summary;
 pub mod writer;
@@ -41,6 +43,7 @@ pub use resumable::ResumableWriter;
 pub use rollout::Rollout;
 pub use score::{CompletionScore, Score};
 pub use split::{KeepSide, Side, Split};
+pub use step_labels::StepLabels;
 pub use steps::{StepSplit, StepSplitter};
 pub use subsample::{SubsampleInstructions, SubsampleResponses};
 pub use summary::Summary;

@@ -14,6 +14,8 @@ use crate::objective::Pair;
 #[derive(Debug, Clone, Default)]
 pub struct Corpus {
     prompts: Vec<Vec<u32>>,
+    /// The prompt that each prompt continues.
+    parents: Vec<Option<usize>>,
     responses: Vec<Response>,
     prompt_indices: Indices,
     response_indices: Indices,
@@ -34,7 +36,22 @@ pub struct Response {
 impl Corpus {
     /// The index of this prompt, added if it is new.
     pub fn prompt(&mut self, tokens: &[u32]) -> usize {
-        insert(&mut self.prompts, &mut self.prompt_indices, tokens.to_vec())
+        let idx = insert(&mut self.prompts, &mut self.prompt_indices, tokens.to_vec());
+        self.parents.resize(self.prompts.len(), None);
+        idx
+    }
+
+    /// Adds a prompt that continues the one at `parent_idx` by `tokens`, not empty: what they have
+    /// in common is computed once. It is a new one even where its tokens are those of another.
+    pub fn continuation(&mut self, parent_idx: usize, tokens: &[u32]) -> usize {
+        self.prompts.push([&self.prompts[parent_idx], tokens].concat());
+        self.parents.push(Some(parent_idx));
+        self.prompts.len() - 1
+    }
+
+    /// The prompt that this prompt continues, if it was added so.
+    pub fn parent(&self, prompt_idx: usize) -> Option<usize> {
+        self.parents[prompt_idx]
     }
 
     /// The index of this response to the prompt at `prompt_idx`, added if it is new.
@@ -101,16 +118,24 @@ pub enum Item {
     Response(usize),
     /// Two responses of one prompt, by their indices in the corpus.
     Pair(Pair),
+    /// Consecutive responses that count as one.
+    Run {
+        /// Index of the first in the corpus.
+        first: usize,
+        /// How many.
+        n: usize,
+    },
 }
 
 impl Item {
     /// The responses that must be in the same micro-batch.
     pub fn responses(self) -> impl Iterator<Item = usize> {
-        let (first, second) = match self {
-            Self::Response(idx) => (idx, None),
-            Self::Pair(pair) => (pair.chosen, Some(pair.rejected)),
+        let (run, second) = match self {
+            Self::Response(idx) => (idx..idx + 1, None),
+            Self::Pair(pair) => (pair.chosen..pair.chosen + 1, Some(pair.rejected)),
+            Self::Run { first, n } => (first..first + n, None),
         };
-        std::iter::once(first).chain(second)
+        run.chain(second)
     }
 }
 

@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 
-use gratis_engine::{Engine, PackedBatch};
+use gratis_engine::{Engine, PackedBatch, PackedBatchBuilder};
 
 use super::corpus::{Corpus, Item};
 use crate::error::Result;
@@ -97,15 +97,20 @@ impl Draft {
         let mut n_tokens = self.n_tokens;
         for (nth, &idx) in responses.iter().enumerate() {
             let response = &corpus.responses()[idx];
-            let group = self.groups.iter().find(|(prompt, _)| *prompt == response.prompt_idx);
-            if group.is_some_and(|(_, known)| known.contains(&idx))
+            let group = self.group(response.prompt_idx);
+            if group.is_some_and(|at| self.groups[at].1.contains(&idx))
                 || responses[..nth].contains(&idx)
             {
                 continue;
             }
-            if group.is_none() && !new_prompts.contains(&response.prompt_idx) {
-                new_prompts.push(response.prompt_idx);
-                n_tokens += corpus.prompts()[response.prompt_idx].len();
+            let mut missing = Some(response.prompt_idx);
+            while let Some(prompt_idx) = missing
+                && self.group(prompt_idx).is_none()
+                && !new_prompts.contains(&prompt_idx)
+            {
+                new_prompts.push(prompt_idx);
+                n_tokens += own_tokens(corpus, prompt_idx).len();
+                missing = corpus.parent(prompt_idx);
             }
             n_tokens += response.tokens.len();
         }
@@ -116,12 +121,7 @@ impl Draft {
         self.n_tokens = self.n_tokens_with(corpus, responses);
         self.units.push(unit);
         for &idx in responses {
-            let prompt_idx = corpus.responses()[idx].prompt_idx;
-            let at = self.groups.iter().position(|(prompt, _)| *prompt == prompt_idx);
-            let at = at.unwrap_or_else(|| {
-                self.groups.push((prompt_idx, Vec::new()));
-                self.groups.len() - 1
-            });
+            let at = self.group_or_new(corpus, corpus.responses()[idx].prompt_idx);
             let known = &mut self.groups[at].1;
             if !known.contains(&idx) {
                 known.push(idx);
@@ -129,15 +129,43 @@ impl Draft {
         }
     }
 
-    fn finish(self, corpus: &Corpus) -> Result<MicroBatch> {
-        let tokens_of = |idx: &usize| corpus.responses()[*idx].tokens.as_slice();
-        let groups = self.groups.iter().map(|(prompt_idx, responses)| {
-            (corpus.prompts()[*prompt_idx].as_slice(), responses.iter().map(tokens_of))
-        });
-        let packed = PackedBatch::from_groups(groups)?;
-        let responses = self.groups.iter().flat_map(|(_, responses)| responses).copied().collect();
-        Ok(MicroBatch { packed, responses, units: self.units })
+    fn group(&self, prompt_idx: usize) -> Option<usize> {
+        // The latest are asked for most.
+        self.groups.iter().rposition(|(prompt, _)| *prompt == prompt_idx)
     }
+
+    /// The group of a prompt; those of the prompts that it continues stand before it.
+    fn group_or_new(&mut self, corpus: &Corpus, prompt_idx: usize) -> usize {
+        if let Some(at) = self.group(prompt_idx) {
+            return at;
+        }
+        if let Some(parent) = corpus.parent(prompt_idx) {
+            self.group_or_new(corpus, parent);
+        }
+        self.groups.push((prompt_idx, Vec::new()));
+        self.groups.len() - 1
+    }
+
+    fn finish(self, corpus: &Corpus) -> Result<MicroBatch> {
+        let mut builder = PackedBatchBuilder::default();
+        let mut places = HashMap::new();
+        for (prompt_idx, responses) in &self.groups {
+            let parent = corpus.parent(*prompt_idx).and_then(|parent| places.get(&parent).copied());
+            let place = builder.context(parent, own_tokens(corpus, *prompt_idx))?;
+            places.insert(*prompt_idx, place);
+            for &idx in responses {
+                builder.response(place, &corpus.responses()[idx].tokens)?;
+            }
+        }
+        let responses = self.groups.iter().flat_map(|(_, responses)| responses).copied().collect();
+        Ok(MicroBatch { packed: builder.finish(), responses, units: self.units })
+    }
+}
+
+/// The tokens of a prompt without those of the prompt that it continues.
+fn own_tokens(corpus: &Corpus, prompt_idx: usize) -> &[u32] {
+    let n_of_parent = corpus.parent(prompt_idx).map_or(0, |parent| corpus.prompts()[parent].len());
+    &corpus.prompts()[prompt_idx][n_of_parent..]
 }
 
 #[cfg(test)]
@@ -187,5 +215,25 @@ mod tests {
         let batches = micro_batches(&corpus(), &units, 1).expect("valid");
         let responses: Vec<_> = batches.into_iter().map(|batch| batch.responses).collect();
         assert_eq!(responses, [[0, 2], [1, 3]]);
+    }
+
+    #[test]
+    fn a_prompt_that_continues_another_is_packed_behind_it() {
+        let mut corpus = Corpus::default();
+        let root = corpus.prompt(&[1, 2]);
+        let near = corpus.continuation(root, &[3]);
+        let far = corpus.continuation(near, &[4, 5]);
+        let first = corpus.response(near, &[6]);
+        corpus.response(near, &[7]);
+        corpus.response(far, &[8]);
+        let units = [Item::Run { first, n: 3 }];
+        let batches = micro_batches(&corpus, &units, 100).expect("valid");
+        assert_eq!(batches[0].packed.tokens(), [1, 2, 3, 6, 7, 4, 5, 8]);
+        let last = batches[0].packed.responses()[2];
+        assert_eq!(batches[0].packed.segment(last).position, 5);
+        // 8 tokens fit the budget exactly with another unit of none of its own.
+        let twice = [units[0], units[0]];
+        assert_eq!(micro_batches(&corpus, &twice, 8).expect("valid").len(), 1);
+        assert_eq!(corpus.path_len(2), 6);
     }
 }

@@ -15,6 +15,7 @@ pub mod kto;
 pub mod nca;
 pub mod prefix_ce;
 pub mod sppo;
+pub mod step_ce;
 pub mod step_kto;
 pub mod step_mse;
 
@@ -31,6 +32,7 @@ pub use kto::Kto;
 pub use nca::Nca;
 pub use prefix_ce::PrefixCe;
 pub use sppo::Sppo;
+pub use step_ce::StepCe;
 pub use step_kto::StepKto;
 pub use step_mse::StepMse;
 
@@ -133,6 +135,8 @@ objectives! {
     StepKto,
     /// Squared error of step values on step labels.
     StepMse,
+    /// Cross-entropy of step labels on Q values.
+    StepCe,
     /// Cross-entropy of the outcome label at every prefix.
     PrefixCe,
 }

@@ -11,12 +11,14 @@ use sha2::{Digest, Sha256};
 
 use super::implicit_reward::RewardExample;
 use super::language_modelling::LanguageModelling;
-use crate::data::Rollout;
 use crate::data::record::{Fault, Field, Record, Shape};
+use crate::data::steps::locate;
+use crate::data::{Rollout, StepLabels};
 use crate::encoding::corpus::hex;
-use crate::encoding::{Corpus, Encoder, encode_rollouts, problem_name};
+use crate::encoding::{Corpus, EncodedCompletion, Encoder, encode_rollouts, problem_name};
 use crate::error::{Error, Result};
-use crate::objective::{Objective, Pair};
+use crate::objective::{Objective, Pair, StepLabel};
+use crate::reward::step_ends_in_tokens;
 
 /// Responses with outcome labels, as tokens; the texts are not kept.
 #[derive(Debug, Clone, Default)]
@@ -34,24 +36,35 @@ pub struct RewardData {
 }
 
 impl RewardData {
-    /// Encodes a labelled rollout and adds its responses.
+    /// Encodes a labelled rollout and adds its responses. Where it has labels of steps, those go
+    /// with them; it then needs no outcome labels: a response is taken as correct if no step is
+    /// labelled below 1/2.
     ///
     /// # Errors
-    /// [`crate::Error::NoCorrectness`] for a rollout without labels; those of the encoder.
+    /// [`crate::Error::NoCorrectness`] for a rollout without labels; those of the encoder and of
+    /// [`StepLabels::of`].
     pub fn add(&mut self, rollout: &Rollout, encoder: &Encoder) -> Result<()> {
-        let labels = rollout.labels("training")?;
+        let step_labels = StepLabels::of(rollout)?;
+        let outcomes = match &step_labels {
+            Some(_) => rollout.correctness.as_deref(),
+            None => Some(rollout.labels("training")?),
+        };
         let one = std::slice::from_ref(rollout);
         let completions = encode_rollouts(one, encoder, &mut self.corpus)?;
         self.n_problems += 1;
         self.n_left_out += rollout.completions.len() - completions.len();
         let first = self.examples.len();
         for completion in completions {
-            self.examples.push(RewardExample {
-                response: completion.response,
-                problem: problem_name(rollout),
-                is_correct: labels[completion.completion_idx],
-                steps: Vec::new(),
-            });
+            let steps = match &step_labels {
+                Some(labels) => labelled_steps(rollout, labels, &completion)?,
+                None => Vec::new(),
+            };
+            let is_correct = match outcomes {
+                Some(outcomes) => outcomes[completion.completion_idx],
+                None => steps.iter().all(|step| step.label >= 0.5),
+            };
+            let (response, problem) = (completion.response, problem_name(rollout));
+            self.examples.push(RewardExample { response, problem, is_correct, steps });
         }
         let (correct, incorrect): (Vec<usize>, Vec<usize>) =
             (first..self.examples.len()).partition(|&idx| self.examples[idx].is_correct);
@@ -74,6 +87,10 @@ impl RewardData {
         for example in &self.examples {
             hasher.update((example.response as u64).to_le_bytes());
             hasher.update([u8::from(example.is_correct)]);
+            for step in &example.steps {
+                hasher.update((step.end as u64).to_le_bytes());
+                hasher.update(step.label.to_le_bytes());
+            }
         }
         for pair in &self.pairs {
             hasher.update((pair.chosen as u64).to_le_bytes());
@@ -119,6 +136,31 @@ pub fn reward_data(rollouts: &[Rollout], encoder: &Encoder) -> Result<RewardData
     let mut data = RewardData::default();
     rollouts.iter().try_for_each(|rollout| data.add(rollout, encoder))?;
     Ok(data)
+}
+
+/// The labelled steps of a completion with their ends in tokens. A step without a token of its own
+/// is left out, as is one that was cut off.
+fn labelled_steps(
+    rollout: &Rollout,
+    labels: &StepLabels,
+    completion: &EncodedCompletion,
+) -> Result<Vec<StepLabel>> {
+    let EncodedCompletion { completion_idx, starts, .. } = completion;
+    let texts = rollout.steps.as_ref().map(|steps| steps[*completion_idx].as_slice());
+    let ranges = locate(&rollout.completions[*completion_idx], texts.unwrap_or_default())?;
+    let text_ends: Vec<usize> = ranges.iter().map(|range| range.end).collect();
+    let ends = step_ends_in_tokens(starts, &text_ends);
+    let mut start = 0;
+    let mut steps = Vec::new();
+    for (end, label) in ends.into_iter().zip(&labels.0[*completion_idx]) {
+        if let Some(label) = *label
+            && end > start
+        {
+            steps.push(StepLabel { end, label });
+            start = end;
+        }
+    }
+    Ok(steps)
 }
 
 /// Problems held out for validation, by their prompts: rollouts with the same prompt are all in or

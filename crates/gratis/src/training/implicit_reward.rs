@@ -66,8 +66,11 @@ impl ImplicitReward {
             };
             pairs.iter().map(|pair| (Item::Pair(item(pair)), pair.chosen)).unzip()
         } else {
-            let items = examples.iter().map(|example| Item::Response(example.response));
-            items.zip(0..).unzip()
+            let usable = examples
+                .iter()
+                .enumerate()
+                .filter(|(_, example)| !objective.needs_step_labels() || !example.steps.is_empty());
+            usable.map(|(idx, example)| (Item::Response(example.response), idx)).unzip()
         };
         let mut mismatched = Mismatched::new();
         if objective.couples_batch() {

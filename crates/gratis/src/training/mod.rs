@@ -16,6 +16,7 @@ mod run_folder;
 mod settings;
 mod task;
 mod trainer;
+mod work;
 
 pub use dataset::{HeldOut, LanguageExample, LossOn, RewardData, language_data, reward_data};
 pub use fit::{Summary, fit};
@@ -27,3 +28,4 @@ pub use run_folder::{Best, Companion, OnExisting, RunFolder};
 pub use settings::{CheckpointSettings, Decay, OptimizationSettings};
 pub use task::Task;
 pub use trainer::{Trainer, evaluate};
+pub use work::{scoring_work, training_work};

@@ -48,7 +48,8 @@ impl Workshop<'_> {
         };
         let manifest = Manifest {
             version: Manifest::VERSION,
-            objective,
+            objective: Some(objective),
+            baseline: None,
             beta: objective.beta(),
             reference: reference.map(named).transpose()?,
             step_split: STEP_SPLIT,

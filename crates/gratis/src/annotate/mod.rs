@@ -1,0 +1,12 @@
+//! Step labels without people: what it takes to train an explicit process reward model (paper
+//! sections 2 and 4.1).
+//!
+//! - [`MonteCarlo`], as Math-Shepherd does: continuations of every step prefix, graded;
+//! - [`autopsv`], from the relative change of an outcome verifier's confidence.
+//!
+//! Both write [`StepLabels`](crate::data::StepLabels) into rollouts.
+
+pub mod autopsv;
+mod monte_carlo;
+
+pub use monte_carlo::{AnnotationCounts, LabelKind, MonteCarlo};

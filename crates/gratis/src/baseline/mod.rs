@@ -1,0 +1,27 @@
+//! The other side of the comparison: reward models of the usual kinds, on the same engine, loop
+//! and data as the implicit ones (paper sections 3 and 4.1, "reward parameterization in existing
+//! work").
+//!
+//! - *Heads*: a number is read from the states of the transformer, pooled into a value of each
+//!   prefix ([`Pooling`]) and trained on outcome labels or step labels ([`ValueObjective`]).
+//! - *Tokens*: after each step the language model is asked for a good or a bad token
+//!   ([`LabelTokens`]).
+//!
+//! The training loop moves one array of numbers between engine and task; [`OnValues`] puts a head's
+//! values where log-probabilities usually are, and everything else stays the same.
+
+mod form;
+mod head_task;
+mod loss;
+mod pooling;
+mod scoring;
+mod token_task;
+mod values;
+
+pub use form::BaselineForm;
+pub use head_task::HeadTask;
+pub use loss::ValueObjective;
+pub use pooling::Pooling;
+pub use scoring::{HeadScorer, TokenScorer};
+pub use token_task::{LabelTexts, LabelTokens, TokenTask};
+pub use values::OnValues;

@@ -1,0 +1,122 @@
+//! Scores of baselines, in the same form as those of implicit process reward models.
+//!
+//! The Q value of a step is the model's value of the prefix that ends with it, the process reward is
+//! the difference of two Q values (with 0 before the first step), the outcome reward is the last
+//! one. What is usually called the reward of a process reward model is its value: aggregate it by
+//! `q_min`, and an outcome reward model's by `outcome`.
+
+use gratis_engine::{Engine, ValueEngine};
+
+use super::pooling::Pooling;
+use super::token_task::LabelTokens;
+use super::values::OnValues;
+use crate::data::{Rollout, Score};
+use crate::encoding::{Corpus, Encoder, log_probs};
+use crate::error::Result;
+use crate::observer::{Observer, Silent};
+use crate::scoring::{ScoringSettings, Solution, scores_of, solutions};
+
+/// Scores completions by a scalar head.
+pub struct HeadScorer<'a> {
+    /// The model.
+    pub engine: &'a mut dyn ValueEngine,
+    /// How the tokens' numbers become values.
+    pub pooling: Pooling,
+    /// Text to tokens.
+    pub encoder: Encoder<'a>,
+    /// The settings.
+    pub settings: ScoringSettings,
+}
+
+impl HeadScorer<'_> {
+    /// The scores of all completions of `rollouts`, in their order.
+    ///
+    /// # Errors
+    /// As [`Scorer::score`](crate::scoring::Scorer::score).
+    pub fn score(
+        &mut self,
+        rollouts: &[Rollout],
+        observer: &mut dyn Observer,
+    ) -> Result<Vec<Score>> {
+        let mut corpus = Corpus::default();
+        let step_split = &self.settings.step_split;
+        let solutions = solutions(rollouts, &self.encoder, step_split, &mut corpus)?;
+        let n_channels = self.engine.value_head()?.n_channels();
+        let budget = self.settings.batch_tokens;
+        let rows = log_probs(&mut OnValues(self.engine), &corpus, budget, observer)?;
+        let gains = |solution: &Solution| {
+            differences(&self.pooling.prefix_values(&rows[solution.response], n_channels))
+        };
+        scores_of(rollouts, &solutions, self.settings.beta, self.settings.tokens, gains)
+    }
+}
+
+/// Scores completions by label tokens. Between two step ends the value does not move.
+pub struct TokenScorer<'a> {
+    /// The model.
+    pub engine: &'a mut dyn Engine,
+    /// Tag and labels.
+    pub labels: LabelTokens,
+    /// Text to tokens.
+    pub encoder: Encoder<'a>,
+    /// The settings.
+    pub settings: ScoringSettings,
+}
+
+impl TokenScorer<'_> {
+    /// The scores of all completions of `rollouts`, in their order.
+    ///
+    /// # Errors
+    /// As [`Scorer::score`](crate::scoring::Scorer::score).
+    pub fn score(
+        &mut self,
+        rollouts: &[Rollout],
+        observer: &mut dyn Observer,
+    ) -> Result<Vec<Score>> {
+        let mut plain = Corpus::default();
+        let step_split = &self.settings.step_split;
+        let solutions = solutions(rollouts, &self.encoder, step_split, &mut plain)?;
+        // The first label's response of each chain; copies share theirs.
+        let mut chains = Corpus::default();
+        let mut first_of = vec![None; plain.responses().len()];
+        for Solution { response, step_ends, .. } in &solutions {
+            if first_of[*response].is_none() {
+                let tokens = &plain.responses()[*response];
+                let prompt = &plain.prompts()[tokens.prompt_idx];
+                let ends = own_ends(step_ends);
+                let first = self.labels.add_chain(&mut chains, prompt, &tokens.tokens, ends);
+                first_of[*response] = Some(first);
+            }
+        }
+        let budget = self.settings.batch_tokens;
+        let of_labels = log_probs(self.engine, &chains, budget, &mut Silent)?;
+        observer.advance(solutions.len() as u64, &[]);
+        let n_labels = self.labels.n_labels();
+        let gains = |solution: &Solution| {
+            let first = first_of[solution.response].unwrap_or_default();
+            let n_tokens = plain.responses()[solution.response].tokens.len();
+            let mut gains = vec![0.0; n_tokens];
+            let mut before = 0.0;
+            for (nth, end) in own_ends(&solution.step_ends).enumerate() {
+                let label = |which: usize| f64::from(of_labels[first + nth * n_labels + which][0]);
+                let value = label(0) - label(1);
+                gains[end - 1] = value - before;
+                before = value;
+            }
+            gains
+        };
+        scores_of(rollouts, &solutions, self.settings.beta, self.settings.tokens, gains)
+    }
+}
+
+/// The ends of steps that have a token of their own.
+fn own_ends(step_ends: &[usize]) -> impl Iterator<Item = usize> {
+    let starts = std::iter::once(0).chain(step_ends.iter().copied());
+    starts.zip(step_ends).filter(|(start, end)| start < *end).map(|(_, &end)| end)
+}
+
+/// `v_t - v_{t-1}` with 0 before the first.
+fn differences(values: &[f64]) -> Vec<f64> {
+    let before = std::iter::once(0.0).chain(values.iter().copied());
+    values.iter().zip(before).map(|(value, before)| value - before).collect()
+}
