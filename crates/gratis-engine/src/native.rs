@@ -82,13 +82,14 @@ impl Default for NativeOptions {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Output {
     LogProbs,
+    MeanLogProbs,
     Values(ValueHead),
 }
 
 impl Output {
     fn n_channels(self) -> usize {
         match self {
-            Self::LogProbs => 1,
+            Self::LogProbs | Self::MeanLogProbs => 1,
             Self::Values(head) => head.n_channels(),
         }
     }
@@ -421,6 +422,9 @@ impl NativeEngine {
                     let Worker { workspace, .. } = &mut *worker;
                     match output {
                         Output::LogProbs => decoder.forward(weights, &part.batch, keep, workspace),
+                        Output::MeanLogProbs => {
+                            decoder.mean_log_probs(weights, &part.batch, workspace)
+                        }
                         Output::Values(_) => decoder.values(loaded, &part.batch, keep, workspace),
                     }
                 });
@@ -431,6 +435,15 @@ impl NativeEngine {
         (0..parts.len())
             .map(|i| std::mem::take(&mut by_worker[i % n_workers][i / n_workers]))
             .collect()
+    }
+
+    /// `(1/vocab) sum_v log pi(v | y_<t)` at every response token of `batch`: the more certain the
+    /// model, the lower; `-log vocab` where it is uniform.
+    ///
+    /// # Errors
+    /// As [`Engine::log_probs`].
+    pub fn mean_log_probs(&mut self, batch: &PackedBatch) -> Result<TokenValues> {
+        self.score(batch, Output::MeanLogProbs)
     }
 
     /// Outputs of all response tokens, nothing kept.
@@ -496,6 +509,8 @@ impl NativeEngine {
                     };
                     decoder.backward(weights, &mut gradient, slopes, keep, workspace);
                 }
+                // A mean over the vocabulary is only read.
+                Output::MeanLogProbs => {}
                 Output::Values(_) => {
                     decoder.values_backward(loaded, gradient, slopes, batch, keep, workspace);
                 }

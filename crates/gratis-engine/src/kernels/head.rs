@@ -8,7 +8,7 @@ use std::ops::Range;
 
 use super::matmul::{Mat, MatMut, Onto, linear, linear_backward_weight, matmul};
 use super::norm::{rms_norm_row, rms_norm_row_backward};
-use super::simd::{exp, max, sum_exp, vectorised};
+use super::simd::{add, exp, max, sum_exp, vectorised};
 use crate::batch::PackedBatch;
 use crate::weights::{Base, Gradient};
 
@@ -148,6 +148,41 @@ pub(crate) fn log_probs(
             log_sum_exp[i] = largest + sum.ln();
             for target in predictions.targets(i) {
                 log_probs[target.slot] -= log_sum_exp[i];
+            }
+        }
+    }
+}
+
+/// `(1/vocab) sum_v log p(v)` where each target is predicted, after [`log_probs`] on the same batch
+/// gave `log_sum_exp`. The mean of the logits is the product with the mean row of the head.
+pub(crate) fn mean_log_probs(
+    out: &mut [f32],
+    log_sum_exp: &[f32],
+    hidden: &[f32],
+    weights: &HeadWeights<'_>,
+    predictions: &Predictions,
+    scratch: &mut HeadScratch,
+) {
+    let d = weights.norm.len();
+    scratch.prepare(d);
+    let (mut mean_row, mut n_vocab) = (vec![0.0; d], 0);
+    for (vocabulary, place) in weights.tiles() {
+        n_vocab += vocabulary.len();
+        for row in weights.base.rows(place, &mut scratch.rows).chunks_exact(d) {
+            add(&mut mean_row, row);
+        }
+    }
+    for sum in &mut mean_row {
+        *sum /= n_vocab as f32;
+    }
+    for tile in predictions.tiles() {
+        let normed = &mut scratch.normed[..tile.len() * d];
+        norm_rows(normed, hidden, weights.norm, weights.epsilon, &predictions.rows[tile.clone()]);
+        let means = &mut scratch.logits[..tile.len()];
+        linear(means, Onto::Fresh, normed, &mean_row, d);
+        for (i, mean) in tile.zip(means) {
+            for target in predictions.targets(i) {
+                out[target.slot] = *mean - log_sum_exp[i];
             }
         }
     }

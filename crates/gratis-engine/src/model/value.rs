@@ -1,12 +1,33 @@
-//! Forward and backward pass of a model with a scalar head: the same trunk, another read-out.
+//! Other read-outs of the same trunk: a scalar head, forward and backward, and the mean of the
+//! log-probabilities over the vocabulary.
 
 use super::Decoder;
 use super::activations::{Keep, Workspace};
 use crate::batch::PackedBatch;
+use crate::kernels::head::mean_log_probs;
 use crate::kernels::value_head::{Read, Slots, values, values_backward};
 use crate::weights::{Base, Gradient, Weights};
 
 impl Decoder {
+    /// `(1/vocab) sum_v log pi(v | y_<t)` for the response tokens of `batch`: `[n_response_tokens]`.
+    pub(crate) fn mean_log_probs(
+        &self,
+        weights: Weights<'_>,
+        batch: &PackedBatch,
+        workspace: &mut Workspace,
+    ) -> Vec<f32> {
+        let mut out = self.forward(weights, batch, Keep::Nothing, workspace);
+        mean_log_probs(
+            &mut out,
+            &workspace.log_sum_exp,
+            &workspace.streams[self.config.n_layers % 2],
+            &self.head_weights(weights.base),
+            &workspace.geometry.predictions,
+            &mut workspace.head_scratch,
+        );
+        out
+    }
+
     /// The head's numbers for the response tokens of `batch`, response after response, each
     /// `[n_channels, n_tokens]`. Nothing without a head.
     pub(crate) fn values(

@@ -221,3 +221,17 @@ fn a_head_survives_its_folder_and_is_missed_in_a_plain_one() {
     let error = error.expect_err("no head").to_string();
     assert!(error.contains("`score.weight`"), "{error}");
 }
+
+#[test]
+fn the_mean_over_the_vocabulary_is_that_of_all_its_tokens() {
+    let mut engine = engine(ValueHead::Linear, NativeOptions::default());
+    let answers: Vec<[u32; 1]> = (0..31).map(|token| [token]).collect();
+    let batch = PackedBatch::from_groups([(&[3, 1, 4][..], answers.iter().map(|a| &a[..]))]);
+    let batch = batch.expect("valid");
+    let log_probs = engine.log_probs(&batch).expect("scored");
+    let expected = log_probs.values().iter().sum::<f32>() / 31.0;
+    for mean in engine.mean_log_probs(&batch).expect("scored").values() {
+        // Observed: 5e-7.
+        assert!((mean - expected).abs() < 5e-6, "{mean} for {expected}");
+    }
+}

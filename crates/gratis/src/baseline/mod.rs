@@ -15,6 +15,7 @@ mod head_task;
 mod loss;
 mod pooling;
 mod scoring;
+mod self_certainty;
 mod token_task;
 mod values;
 
@@ -23,5 +24,6 @@ pub use head_task::HeadTask;
 pub use loss::ValueObjective;
 pub use pooling::Pooling;
 pub use scoring::{HeadScorer, TokenScorer};
+pub use self_certainty::self_certainty;
 pub use token_task::{LabelTexts, LabelTokens, TokenTask};
 pub use values::OnValues;

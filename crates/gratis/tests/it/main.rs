@@ -1,5 +1,6 @@
 //! Integration tests of the crate: one binary, one module a subject.
 
+mod baselines;
 mod data_files;
 mod data_operations;
 mod objectives;
