@@ -5,48 +5,130 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::{Args, ValueEnum};
 use gratis::experiment::lab::{Lab, LabSettings, Scale};
+use gratis::experiment::pages::{self, Finished};
+use gratis::experiment::reproduce::Experiment;
 use gratis::experiment::tuning;
 use serde_json::json;
+use tracing::info;
 
 use crate::Common;
 use crate::output;
 use crate::progress::Progress;
 
-/// Re-run the paper's experiments in the tiny world.
+/// Re-run the paper's tables and figures in the tiny world, and judge its claims.
+///
+/// Models, samples, labels and judgements are made once and kept in the cache, named by what they
+/// were made from: a run that was stopped goes on where it was, and an experiment finds what another
+/// has made. The report folder holds `index.html` with everything, a page and a JSON file for each
+/// experiment, and `report.md`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  gratis reproduce tuning")]
+  gratis reproduce all
+  gratis reproduce table1 figure6 --scale full --seeds 3
+  gratis reproduce table4 --json | jq '.[0][1].claims'
+  gratis reproduce tuning --scale full    # beta and learning rate of every row, on validation problems")]
 pub(crate) struct ReproduceArgs {
     /// What to reproduce.
-    #[arg(value_enum)]
-    what: What,
+    #[arg(value_enum, required = true, num_args = 1..)]
+    what: Vec<What>,
     /// How large everything is.
     #[arg(long, value_enum, default_value_t)]
     scale: Scale,
-    /// Number of seeds [default: the scale's].
-    #[arg(long)]
+    /// Number of seeds [default: 1 if quick, 3 if full].
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
     seeds: Option<u64>,
-    /// Folder for what is made once: models, samples, judgements.
+    /// Folder of the report.
+    #[arg(short, long, default_value = "report", value_name = "FOLDER")]
+    output: PathBuf,
+    /// Folder for what is made once.
     #[arg(long, default_value = "gratis-cache", value_name = "FOLDER")]
     cache: PathBuf,
+    /// Print the results as JSON.
+    #[arg(long)]
+    json: bool,
 }
 
 /// A table, a figure, or all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum What {
-    /// Beta and learning rate of each objective.
+    /// Every table and figure.
+    All,
+    /// Propositions 3.1 and 3.2.
+    Section3,
+    /// Best-of-N with every reward model.
+    Table1,
+    /// Reward models as policies.
+    Table2,
+    /// The reference's share of inference.
+    Table3,
+    /// The reference left out.
+    Table4,
+    /// Other factors.
+    Table5,
+    /// Accuracy against operations.
+    Figure1,
+    /// Operations of labels and training.
+    Figure3,
+    /// More instructions.
+    Figure4,
+    /// More responses.
+    Figure5,
+    /// With the majority vote.
+    Figure6,
+    /// Beta and learning rate of every objective and baseline, on validation problems.
     Tuning,
+}
+
+impl What {
+    fn experiments(self) -> Vec<Experiment> {
+        let name = self.to_possible_value().map(|value| value.get_name().to_owned());
+        Experiment::ALL
+            .into_iter()
+            .filter(|experiment| self == Self::All || name.as_deref() == Some(experiment.name()))
+            .collect()
+    }
 }
 
 pub(crate) fn run(args: &ReproduceArgs, common: &Common) -> Result<()> {
     let settings = LabSettings::new(args.scale, args.seeds, common.threads);
     let mut progress = Progress::new(common);
     let mut lab = Lab::new(settings, &args.cache, &mut progress)?;
-    match args.what {
-        What::Tuning => {
-            let trials = tuning::run(&mut lab, 0)?;
-            output::print_json(&json!({ "trials": trials, "best": tuning::best(&trials) }))
+    if args.what.contains(&What::Tuning) {
+        let tuning = tuning::run(&mut lab, 0)?;
+        let (objectives, baselines) = (tuning.best(), tuning.best_baselines());
+        return output::print_json(
+            &json!({ "tuning": tuning, "objectives": objectives, "baselines": baselines }),
+        );
+    }
+    let mut experiments: Vec<Experiment> = Vec::new();
+    for experiment in args.what.iter().flat_map(|what| what.experiments()) {
+        if !experiments.contains(&experiment) {
+            experiments.push(experiment);
         }
     }
+    let n_experiments = experiments.len();
+    let mut finished: Vec<Finished> = Vec::new();
+    for (idx, experiment) in experiments.into_iter().enumerate() {
+        let (found, made) = (lab.store().n_found, lab.store().n_made);
+        let outcome = experiment.run(&mut lab)?;
+        let (found, made) = (lab.store().n_found - found, lab.store().n_made - made);
+        lab.observer().note(&format!(
+            "{} of {n_experiments}: {} done, {made} artefacts made, {found} found",
+            idx + 1,
+            experiment.name(),
+        ));
+        finished.push((experiment, outcome));
+        // Whatever is done is there to be read while the rest runs.
+        pages::write(&args.output, &finished)?;
+    }
+    drop(lab);
+    progress.finish();
+    if args.json {
+        output::print_json(&json!(finished))?;
+    } else {
+        output::print(&pages::markdown(&finished))?;
+    }
+    info!("the report is in `{}`", args.output.join("index.html").display());
+    Ok(())
 }

@@ -24,11 +24,9 @@ use crate::error::{Error, Result};
 use crate::observer::{Observer, Silent};
 use crate::world::{Author, Split, Strength};
 
-pub use judge::{LabelQuality, Measured, label_quality};
+pub use judge::{LabelQuality, Measured, Signal, label_quality};
 pub use recipe::{Configuration, Form, Labels, Recipe, recipes};
-
-/// Longest continuation, in tokens.
-const MAX_NEW_TOKENS: usize = 80;
+pub(in crate::experiment) use train::Model;
 
 /// What is compared on.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -198,7 +196,7 @@ fn prepare<'a>(
 }
 
 /// Soft Monte-Carlo labels for all steps.
-fn continue_prefixes(
+pub(in crate::experiment) fn continue_prefixes(
     settings: &ComparisonSettings,
     tokenizer: &Tokenizer,
     generator: &mut NativeEngine,
@@ -209,7 +207,7 @@ fn continue_prefixes(
         temperature: settings.train.temperature,
         top_p: 1.0,
         top_k: 0,
-        max_new_tokens: MAX_NEW_TOKENS,
+        max_new_tokens: workshop::MAX_NEW_TOKENS,
         stop_tokens: vec![encoder.end_token()?],
         seed: settings.seed,
     };

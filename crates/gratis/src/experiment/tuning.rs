@@ -6,7 +6,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::lab::{InferenceReference, Lab, Recipe};
+use super::baselines::{self, Configuration};
+use super::lab::{Lab, Recipe};
 use crate::error::Result;
 use crate::objective::{Ce, Dpo, Ipo, Kto, Nca, Objective, PrefixCe, Sppo};
 
@@ -26,6 +27,13 @@ pub struct Trial {
     pub validation: f64,
 }
 
+impl Trial {
+    /// The recipe of this point.
+    pub fn recipe(&self) -> Recipe {
+        Recipe::new(self.objective, self.learning_rate)
+    }
+}
+
 /// The objectives of the paper and those beyond it, as they are tuned and compared.
 pub fn objectives() -> Vec<Objective> {
     vec![
@@ -39,19 +47,39 @@ pub fn objectives() -> Vec<Objective> {
     ]
 }
 
-/// Trains and judges every point of the grid in the world of `seed`.
+/// A point of a baseline's grid.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct BaselineTrial {
+    /// The row's name.
+    pub name: String,
+    /// What is chosen.
+    pub configuration: Configuration,
+    /// Best-of-N average over generators, N and validation problems.
+    pub validation: f64,
+}
+
+/// All trials.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Tuning {
+    /// Those of the objectives.
+    pub objectives: Vec<Trial>,
+    /// Those of the baselines.
+    pub baselines: Vec<BaselineTrial>,
+}
+
+/// Trains every point of the grids in the world of `seed` and looks at its validation problems.
 ///
 /// # Errors
 /// Those of the laboratory.
-pub fn run(lab: &mut Lab<'_>, seed: u64) -> Result<Vec<Trial>> {
-    let mut trials = Vec::new();
+pub fn run(lab: &mut Lab<'_>, seed: u64) -> Result<Tuning> {
+    let mut tuning = Tuning::default();
     for objective in objectives() {
         for beta in BETAS {
             for learning_rate in LEARNING_RATES {
                 let objective = objective.with_beta(beta);
                 let recipe = Recipe::new(objective, learning_rate);
-                let validation = lab.judge(seed, &recipe, InferenceReference::Start)?.validation;
-                trials.push(Trial { objective, learning_rate, validation });
+                let validation = lab.validate(seed, &recipe)?;
+                tuning.objectives.push(Trial { objective, learning_rate, validation });
                 lab.observer().note(&format!(
                     "{} beta {beta} learning rate {learning_rate}: {:.1} on validation",
                     objective.name(),
@@ -60,18 +88,85 @@ pub fn run(lab: &mut Lab<'_>, seed: u64) -> Result<Vec<Trial>> {
             }
         }
     }
-    Ok(trials)
-}
-
-/// The best trial of each objective, in the order of the trials.
-pub fn best(trials: &[Trial]) -> Vec<Trial> {
-    let mut best: Vec<Trial> = Vec::new();
-    for trial in trials {
-        match best.iter_mut().find(|found| found.objective.name() == trial.objective.name()) {
-            Some(found) if trial.validation > found.validation => *found = *trial,
-            Some(_) => {}
-            None => best.push(*trial),
+    for recipe in rivals() {
+        for configuration in recipe.configurations() {
+            let validation = lab.validate_baseline(seed, &recipe, configuration)?;
+            lab.observer().note(&format!(
+                "{} learning rate {}, beta {}: {:.1} on validation",
+                recipe.name,
+                configuration.learning_rate,
+                configuration.beta,
+                100.0 * validation
+            ));
+            let name = recipe.name.clone();
+            tuning.baselines.push(BaselineTrial { name, configuration, validation });
         }
     }
-    best
+    Ok(tuning)
+}
+
+/// The baselines that stand in tables: those of the paper with the head that works here and with
+/// the classic one, and Math-Shepherd's labels under the log-ratio.
+pub fn rivals() -> Vec<baselines::Recipe> {
+    const NAMES: [&str; 9] = [
+        "ORM CE, fair head",
+        "ORM CE, classic head",
+        "Math-Shepherd hard, fair head",
+        "Math-Shepherd soft, fair head",
+        "Math-Shepherd hard, classic head",
+        "Math-Shepherd soft, log-ratio",
+        "AutoPSV, fair head",
+        "AutoPSV, classic head",
+        "self-certainty",
+    ];
+    let all = baselines::recipes();
+    NAMES.iter().filter_map(|name| all.iter().find(|r| r.name == *name).cloned()).collect()
+}
+
+impl Tuning {
+    /// The best trial of each objective, in the order of the trials; the first of equals.
+    pub fn best(&self) -> Vec<Trial> {
+        let mut best: Vec<Trial> = Vec::new();
+        for trial in &self.objectives {
+            let same = |found: &&mut Trial| found.objective.name() == trial.objective.name();
+            match best.iter_mut().find(same) {
+                Some(found) if trial.validation > found.validation => *found = *trial,
+                Some(_) => {}
+                None => best.push(*trial),
+            }
+        }
+        best
+    }
+
+    /// The best trial of each baseline.
+    pub fn best_baselines(&self) -> Vec<BaselineTrial> {
+        let mut best: Vec<BaselineTrial> = Vec::new();
+        for trial in &self.baselines {
+            match best.iter_mut().find(|found| found.name == trial.name) {
+                Some(found) if trial.validation > found.validation => *found = trial.clone(),
+                Some(_) => {}
+                None => best.push(trial.clone()),
+            }
+        }
+        best
+    }
+}
+
+/// Beta and learning rate that tables use for an objective: chosen by [`run`] in the world of seed
+/// 0 at full scale, on its validation problems.
+pub fn chosen(objective: Objective) -> Trial {
+    let (beta, learning_rate) = match objective {
+        Objective::Kto(_) => (0.5, 1e-3),
+        _ => (0.3, 1e-3),
+    };
+    Trial { objective: objective.with_beta(beta), learning_rate, validation: f64::NAN }
+}
+
+/// The learning rate, and beta, that tables use for a baseline, chosen the same way.
+pub fn chosen_baseline(name: &str) -> Configuration {
+    let (learning_rate, beta) = match name {
+        "Math-Shepherd soft, log-ratio" => (1e-3, 0.3),
+        _ => (1e-3, 1.0),
+    };
+    Configuration { learning_rate, beta }
 }

@@ -1,7 +1,10 @@
 //! Axes: from numbers to places on a plot, and where the ticks stand.
 
+use serde::{Deserialize, Serialize};
+
 /// How the numbers of an axis are spread.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum XScale {
     /// Evenly.
     #[default]
@@ -11,7 +14,8 @@ pub enum XScale {
 }
 
 /// How the numbers of an axis are written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Unit {
     /// As they are.
     #[default]

@@ -5,6 +5,8 @@
 
 use std::fmt::Write as _;
 
+use serde::{Deserialize, Serialize};
+
 use super::axis::Axis;
 pub use super::axis::{Unit, XScale};
 use super::html::escape;
@@ -16,7 +18,7 @@ const LINE_HEIGHT: f64 = 15.0;
 const LETTER: f64 = 7.6;
 
 /// A measured value.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Point {
     /// Place on the horizontal axis.
     pub x: f64,
@@ -27,7 +29,7 @@ pub struct Point {
 }
 
 /// A line of a plot.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Series {
     /// Its name, written at the line's end.
     pub label: String,
@@ -38,7 +40,7 @@ pub struct Series {
 }
 
 /// A plot of one or more lines.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct LinePlot {
     /// What it shows, above it and for screen readers.
     pub title: String,

@@ -82,9 +82,8 @@ fn pass(engine: &mut dyn Engine, task: &mut dyn Task, max_tokens: usize) -> f64 
     let items: Vec<Item> = units.iter().map(|&unit| task.items()[unit]).collect();
     let mut tally = Tally::default();
     for batch in micro_batches(task.corpus(), &items, max_tokens).expect("valid") {
-        let mut weigh = |values: &_| {
-            Some(task.weigh(&units, &batch, values, &mut tally).expect("weights"))
-        };
+        let mut weigh =
+            |values: &_| Some(task.weigh(&units, &batch, values, &mut tally).expect("weights"));
         engine.forward_backward(&batch.packed, &mut weigh).expect("a gradient");
     }
     tally.loss()
@@ -120,8 +119,8 @@ fn losses_and_gradients_agree_with_transformers() {
         LabelTokens { tag: golden.tag.clone(), good: golden.good, bad: golden.bad, neutral: None };
     // Whole, and cut into as many micro-batches as there are solutions.
     for max_tokens in [1000, 1] {
-        let mut engine = NativeEngine::load(&fixtures("models/llama-untied"), options)
-            .expect("a model");
+        let mut engine =
+            NativeEngine::load(&fixtures("models/llama-untied"), options).expect("a model");
         let mut task = TokenTask::new(&tokens, &golden.data()).expect("labels");
         let loss = pass(&mut engine, &mut task, max_tokens);
         // Observed: 5e-7.
@@ -133,8 +132,8 @@ fn losses_and_gradients_agree_with_transformers() {
         let folder = fixtures("models/llama-tied-linear-head");
         let mut engine = NativeEngine::load_with_value_head(&folder, ValueHead::Linear, options)
             .expect("a model");
-        let mut task = HeadTask::new(ValueObjective::Steps, Pooling::Own, golden.data())
-            .expect("labels");
+        let mut task =
+            HeadTask::new(ValueObjective::Steps, Pooling::Own, golden.data()).expect("labels");
         let loss = pass(&mut OnValues(&mut engine), &mut task, max_tokens);
         assert!((loss - golden.head_loss).abs() < 1e-5, "{loss} for {}", golden.head_loss);
         let error = worst(&engine, "head", &tensors);
@@ -170,12 +169,8 @@ fn model(tokenizer: &Tokenizer, head: Option<ValueHead>) -> NativeEngine {
         bos_token: tokenizer.bos(),
         eos_tokens: tokenizer.eos().into_iter().collect(),
     };
-    let initialisation = Initialisation {
-        embedding_std: 0.5,
-        linear_std: 0.2,
-        residual_std: 0.2,
-        head_std: 0.2,
-    };
+    let initialisation =
+        Initialisation { embedding_std: 0.5, linear_std: 0.2, residual_std: 0.2, head_std: 0.2 };
     let options = NativeOptions::default();
     let engine = NativeEngine::initialise(config, initialisation, 3, options).expect("a model");
     match head {
@@ -203,9 +198,10 @@ fn rollouts() -> Vec<Rollout> {
             correctness: Some(vec![true, false, false, true]),
             ..Rollout::default()
         };
-        let steps = rollout.completions.iter().map(|text| {
-            text.split_inclusive('\n').map(str::to_owned).collect::<Vec<_>>()
-        });
+        let steps = rollout
+            .completions
+            .iter()
+            .map(|text| text.split_inclusive('\n').map(str::to_owned).collect::<Vec<_>>());
         let steps = steps.collect();
         let labels = [[1.0, 1.0], [1.0, 0.0], [0.0, 0.0], [1.0, 1.0]];
         let labels = labels.map(|labels| labels.map(Some).to_vec()).to_vec();
@@ -391,9 +387,8 @@ fn monte_carlo_labels_are_the_same_however_they_are_cut_and_hard_ones_are_above_
     let hard = annotate(LabelKind::Hard, 64, 6).expect("labels").remove(0).0;
     let (mut n_between, mut n_last) = (0, 0);
     for (soft, hard) in whole.0.iter().zip(&hard) {
-        let [soft, hard] = [soft, hard].map(|rollout| {
-            StepLabels::of(rollout).expect("valid").expect("labels").0.concat()
-        });
+        let [soft, hard] = [soft, hard]
+            .map(|rollout| StepLabels::of(rollout).expect("valid").expect("labels").0.concat());
         for (idx, (soft, hard)) in soft.iter().zip(&hard).enumerate() {
             let (soft, hard) = (soft.expect("a label"), hard.expect("a label"));
             assert_eq!(hard, f64::from(u8::from(soft > 0.0)));
@@ -445,8 +440,7 @@ fn pairs_count_by_their_own_responses() {
     let first: Vec<Pair> = data.pairs[..2].to_vec();
     let examples = data.examples.clone();
     assert!(first.iter().all(|pair| examples[pair.chosen].is_correct));
-    let mut task =
-        HeadTask::new(ValueObjective::BradleyTerry, Pooling::Own, data).expect("a task");
+    let mut task = HeadTask::new(ValueObjective::BradleyTerry, Pooling::Own, data).expect("a task");
     let loss = evaluate(&mut OnValues(&mut engine), &mut task, 100).expect("evaluated");
     assert!((loss.loss - std::f64::consts::LN_2).abs() < 1e-9, "a fresh head says nothing");
     assert_eq!(loss.pair_accuracy, Some(0.0));

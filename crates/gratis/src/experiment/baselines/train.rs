@@ -23,7 +23,7 @@ const HEAD_LEARNING_RATE_FACTOR: f64 = 2.0;
 const WARM_UP_STEPS: f64 = 20.0;
 
 /// A trained row.
-pub(super) struct Model<'a> {
+pub(in crate::experiment) struct Model<'a> {
     stage: &'a Stage<'a>,
     form: Form,
     beta: f64,
@@ -36,7 +36,7 @@ pub(super) struct Model<'a> {
 impl<'a> Model<'a> {
     /// Trains `recipe` in one pass over the data; AutoPSV in two, the first of which makes the
     /// verifier.
-    pub(super) fn train(
+    pub(in crate::experiment) fn train(
         stage: &'a Stage<'a>,
         recipe: &Recipe,
         configuration: Configuration,
@@ -144,7 +144,7 @@ impl<'a> Model<'a> {
     }
 
     /// Scores of all completions.
-    pub(super) fn score(&mut self, rollouts: &[Rollout]) -> Result<Vec<Score>> {
+    pub(in crate::experiment) fn score(&mut self, rollouts: &[Rollout]) -> Result<Vec<Score>> {
         let encoder = workshop::encoder(self.stage.tokenizer, &self.engine)?;
         let settings = ScoringSettings {
             beta: 1.0,

@@ -2,29 +2,27 @@
 //! intervals and comparisons can be drawn afterwards.
 
 use std::path::Path;
+use std::rc::Rc;
 
-use gratis_engine::Engine;
+use gratis_engine::NativeEngine;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::prepared::Prepared;
 use super::{InferenceReference, Lab, Recipe, store};
-use crate::data::{Rollout, Score};
+use crate::data::Score;
 use crate::error::{Error, Result};
 use crate::evaluation::best_of_n::accuracies;
 use crate::evaluation::{
     FirstErrorCounts, FirstErrorScore, GeneratorCandidates, ScoredProblem, Selector,
-    first_error_counts, first_error_score, tune_threshold,
+    first_error_counts, tune_threshold,
 };
-use crate::experiment::truth;
-use crate::experiment::workshop;
-use crate::scoring::{Scorer, ScoringSettings, TokenRewards};
+use crate::experiment::baselines::Signal;
 use crate::selection::{Aggregation, Method, Subsets, VoteWeight};
 use crate::world::{Split, Strength};
 
 /// Temperatures among which the vote's is chosen, on validation problems.
 const VOTE_TEMPERATURES: [f64; 7] = [0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0];
-/// Tokens in a batch when scoring.
-const BATCH_TOKENS: usize = 8192;
 
 /// The accuracy of one way to select, on every problem.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -36,13 +34,39 @@ pub struct SelectorAccuracies {
 }
 
 impl SelectorAccuracies {
-    /// Mean over the cells on each problem: `[n_problems]`.
-    pub fn averages(&self) -> Vec<f64> {
-        let n_problems = self.cells.first().map_or(0, Vec::len);
-        let mean = |problem: usize| {
-            self.cells.iter().map(|cell| cell[problem]).sum::<f64>() / self.cells.len() as f64
-        };
-        (0..n_problems).map(mean).collect()
+    /// Mean over cells and problems.
+    pub fn mean(&self) -> f64 {
+        let n = self.cells.iter().map(Vec::len).sum::<usize>();
+        self.cells.iter().flatten().sum::<f64>() / n.max(1) as f64
+    }
+}
+
+/// What may be chosen on validation problems beside the temperature of the vote and the threshold.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Choices {
+    /// How steps become a score.
+    pub aggregations: Vec<Aggregation>,
+    /// What the threshold of the first error is held against.
+    pub signals: Vec<Signal>,
+}
+
+impl Choices {
+    /// The paper's rule for implicit process reward models: the lowest process reward.
+    pub fn implicit() -> Self {
+        Self { aggregations: vec![Aggregation::Min], signals: vec![Signal::Reward] }
+    }
+
+    /// Whatever suits a baseline best.
+    pub fn baseline() -> Self {
+        Self {
+            aggregations: vec![
+                Aggregation::Min,
+                Aggregation::QMin,
+                Aggregation::Mean,
+                Aggregation::Outcome,
+            ],
+            signals: vec![Signal::Reward, Signal::QValue],
+        }
     }
 }
 
@@ -50,21 +74,26 @@ impl SelectorAccuracies {
 /// validation problems.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Judgement {
-    /// Best-of-N by the lowest process reward.
+    /// Best-of-N.
     pub best_of_n: SelectorAccuracies,
-    /// The vote weighted by `exp(lowest process reward / temperature)`.
+    /// The vote weighted by `exp(score / temperature)`.
     pub weighted_vote: SelectorAccuracies,
-    /// Best-of-N average on the validation problems: what tuning looks at.
+    /// Best-of-N average on the validation problems.
     pub validation: f64,
+    /// How steps became a score.
+    pub aggregation: Aggregation,
     /// The vote's temperature.
     pub vote_temperature: f64,
-    /// A step is called wrong below this process reward.
+    /// What the threshold is held against.
+    pub signal: Signal,
+    /// A step is called wrong below this.
     pub threshold: f64,
     /// First-error score on each generator's candidates.
     pub first_error: Vec<FirstErrorScore>,
     /// What these scores are counted from: `[n_generators][n_problems]`.
     pub first_error_counts: Vec<Vec<FirstErrorCounts>>,
-    /// Processor time of scoring the test candidates, where somebody measured it.
+    /// Processor time of the reward model's own pass over the test candidates, where somebody
+    /// measured it.
     pub cpu_seconds: Option<f64>,
 }
 
@@ -79,8 +108,8 @@ pub struct Controls {
     pub oracle: SelectorAccuracies,
 }
 
-/// Scores completions, in order.
-pub type ScoreCandidates<'s> = dyn FnMut(&[Rollout]) -> Result<Vec<Score>> + 's;
+/// Scores candidates, in order.
+pub type ScoreCandidates<'s> = dyn FnMut(&Prepared) -> Result<Vec<Score>> + 's;
 
 impl Lab<'_> {
     /// Judges the reward model of a recipe.
@@ -97,16 +126,8 @@ impl Lab<'_> {
         self.judge_model(seed, &model, recipe.objective.beta(), reference)
     }
 
-    /// Judges the medium generator itself by its own log-probabilities (table 4, first row).
-    ///
-    /// # Errors
-    /// As [`Self::judge`].
-    pub fn judge_untrained(&mut self, seed: u64) -> Result<Judgement> {
-        let model = self.generator(seed, Strength::Medium)?;
-        self.judge_model(seed, &model, 1.0, InferenceReference::None)
-    }
-
-    /// Judges a model by `beta * log pi/pi_ref`.
+    /// Judges a model by `beta * log pi/pi_ref`; a generator itself, without a reference, by its own
+    /// log-probabilities (table 4, first row).
     ///
     /// # Errors
     /// As [`Self::judge`].
@@ -117,36 +138,55 @@ impl Lab<'_> {
         beta: f64,
         reference: InferenceReference,
     ) -> Result<Judgement> {
-        let start = self.generator(seed, Strength::Medium)?;
-        let tokenizer = self.tokenizer.clone();
-        let options = self.options();
         let key = json!({ "model": store::name(model), "beta": beta, "reference": reference });
-        let load = || -> Result<_> {
-            let policy = gratis_engine::NativeEngine::load(model, options)?;
-            let reference = match reference {
-                InferenceReference::Start => {
-                    Some(gratis_engine::NativeEngine::load(&start, options)?)
-                }
-                InferenceReference::None => None,
+        let options = self.options();
+        let mut policy = None;
+        self.judge_with(seed, &key, &Choices::implicit(), &mut |prepared| {
+            let policy = match &mut policy {
+                Some(policy) => policy,
+                none => none.insert(NativeEngine::load(model, options)?),
             };
-            Ok((policy, reference))
-        };
-        let mut engines = None;
-        self.judge_with(seed, &key, &mut |rollouts| {
-            let (policy, reference) = match &mut engines {
-                Some(engines) => engines,
-                none => none.insert(load()?),
-            };
-            let settings = ScoringSettings {
-                beta,
-                step_split: workshop::STEP_SPLIT,
-                batch_tokens: BATCH_TOKENS,
-                tokens: TokenRewards::Omit,
-            };
-            let encoder = workshop::encoder(&tokenizer, policy)?;
-            let reference = reference.as_mut().map(|engine| engine as &mut dyn Engine);
-            let mut scorer = Scorer { policy, reference, encoder, settings };
-            scorer.score(rollouts, &mut crate::observer::Silent)
+            prepared.log_ratio_scores(policy, beta, reference)
+        })
+    }
+
+    /// Best-of-N average of a recipe on validation problems: all that tuning looks at.
+    ///
+    /// # Errors
+    /// As [`Self::judge`].
+    pub fn validate(&mut self, seed: u64, recipe: &Recipe) -> Result<f64> {
+        let model = self.reward_model(seed, recipe)?;
+        let beta = recipe.objective.beta();
+        let options = self.options();
+        let key = json!({ "model": store::name(&model), "beta": beta });
+        self.validate_with(seed, &key, &Choices::implicit(), &mut |prepared| {
+            let mut policy = NativeEngine::load(&model, options)?;
+            prepared.log_ratio_scores(&mut policy, beta, InferenceReference::Start)
+        })
+    }
+
+    /// Best-of-N average of whatever `score` says on validation problems.
+    ///
+    /// # Errors
+    /// Those of scoring and evaluating.
+    pub fn validate_with(
+        &mut self,
+        seed: u64,
+        key: &Value,
+        choices: &Choices,
+        score: &mut ScoreCandidates<'_>,
+    ) -> Result<f64> {
+        let samples = self.candidates(seed, Split::Validation)?;
+        let ns = self.settings.ns.clone();
+        let key = json!({ "scores": key, "validation": Self::names(&samples), "ns": ns,
+                          "choices": choices });
+        let mut validation = Vec::new();
+        for path in &samples {
+            validation.push(self.prepared(seed, path)?);
+        }
+        self.store.value("validation", &key, || {
+            let scored = scored(&validation, score)?;
+            Ok(best_aggregation(&problems(&scored), &ns, &choices.aggregations)?.0)
         })
     }
 
@@ -158,68 +198,72 @@ impl Lab<'_> {
         &mut self,
         seed: u64,
         key: &Value,
+        choices: &Choices,
         score: &mut ScoreCandidates<'_>,
     ) -> Result<Judgement> {
-        let validation = self.candidates(seed, Split::Validation)?;
-        let test = self.candidates(seed, Split::Test)?;
-        let names = |paths: &[std::path::PathBuf]| -> Vec<String> {
-            paths.iter().map(|path| store::name(path)).collect()
-        };
-        let key = json!({ "scores": key, "validation": names(&validation), "test": names(&test),
-                          "ns": self.settings.ns });
+        let samples =
+            [self.candidates(seed, Split::Validation)?, self.candidates(seed, Split::Test)?];
+        let ns = self.settings.ns.clone();
+        let key = json!({ "scores": key, "validation": Self::names(&samples[0]),
+                          "test": Self::names(&samples[1]), "ns": ns, "choices": choices });
         let mut loaded = [Vec::new(), Vec::new()];
-        for (of_split, paths) in loaded.iter_mut().zip([&validation, &test]) {
+        for (of_split, paths) in loaded.iter_mut().zip(&samples) {
             for path in paths {
-                of_split.push(self.rollouts(path)?);
+                of_split.push(self.prepared(seed, path)?);
             }
         }
         let [validation, test] = loaded;
-        let ns = self.settings.ns.clone();
         let observer = &mut *self.observer;
         self.store.value("judgement", &key, || {
             observer.stage("judgement", None);
-            let scored_validation = scored(&validation, score)?;
+            let validation = scored(&validation, score)?;
             let before = observer.processor_seconds();
-            let scored_test = scored(&test, score)?;
+            let test = scored(&test, score)?;
             let cpu_seconds = super::since(before, observer);
 
             // Chosen on validation problems.
-            let judged: Vec<_> = scored_validation
-                .iter()
-                .flat_map(|(rollouts, scores)| truth::judged(rollouts, scores).concat())
-                .collect();
-            let nothing = Error::NoExamples { purpose: "tune the threshold on" };
-            let threshold = tune_threshold(&judged).ok_or(nothing)?.threshold;
-            let on_validation = problems(&scored_validation)?;
-            let mean = |selector| -> Result<f64> {
-                let averages = table(&on_validation, selector, &ns)?.averages();
-                Ok(averages.iter().sum::<f64>() / averages.len().max(1) as f64)
-            };
+            let on_validation = problems(&validation);
+            let (accuracy, aggregation) =
+                best_aggregation(&on_validation, &ns, &choices.aggregations)?;
             let mut vote_temperature = (f64::NEG_INFINITY, VOTE_TEMPERATURES[0]);
             for temperature in VOTE_TEMPERATURES {
-                let accuracy = mean(vote(temperature))?;
+                let accuracy = table(&on_validation, vote(temperature, aggregation), &ns)?.mean();
                 if accuracy > vote_temperature.0 {
                     vote_temperature = (accuracy, temperature);
                 }
             }
+            let tuned = choices.signals.iter().filter_map(|&signal| {
+                let judged = validation.iter().flat_map(|(of, scores)| of.judged(scores, signal));
+                tune_threshold(&judged.flatten().collect::<Vec<_>>()).map(|found| (signal, found))
+            });
+            let best = tuned.reduce(|best, next| if next.1.f1 > best.1.f1 { next } else { best });
+            let (signal, found) =
+                best.ok_or(Error::NoExamples { purpose: "tune the threshold on" })?;
 
             // Measured on test problems.
-            let on_test = problems(&scored_test)?;
+            let on_test = problems(&test);
             let mut first_error = Vec::new();
-            let mut counts = Vec::new();
-            for (rollouts, scores) in &scored_test {
-                let judged = truth::judged(rollouts, scores);
-                counts.push(judged.iter().map(|of| first_error_counts(of, threshold)).collect());
-                first_error.push(first_error_score(&judged.concat(), threshold));
+            let mut first_error_counts_of = Vec::new();
+            for (of, scores) in &test {
+                let judged = of.judged(scores, signal);
+                let counts: Vec<FirstErrorCounts> = judged
+                    .iter()
+                    .map(|solutions| first_error_counts(solutions, found.threshold))
+                    .collect();
+                let all = counts.iter().fold(FirstErrorCounts::default(), |sum, of| sum.plus(*of));
+                first_error.push(all.score(found.threshold));
+                first_error_counts_of.push(counts);
             }
             Ok(Judgement {
-                best_of_n: table(&on_test, BEST_OF_N, &ns)?,
-                weighted_vote: table(&on_test, vote(vote_temperature.1), &ns)?,
-                validation: mean(BEST_OF_N)?,
+                best_of_n: table(&on_test, best_of_n(aggregation), &ns)?,
+                weighted_vote: table(&on_test, vote(vote_temperature.1, aggregation), &ns)?,
+                validation: accuracy,
+                aggregation,
                 vote_temperature: vote_temperature.1,
-                threshold,
+                signal,
+                threshold: found.threshold,
                 first_error,
-                first_error_counts: counts,
+                first_error_counts: first_error_counts_of,
                 cpu_seconds,
             })
         })
@@ -230,17 +274,17 @@ impl Lab<'_> {
     /// # Errors
     /// Those of evaluating.
     pub fn controls(&mut self, seed: u64) -> Result<Controls> {
-        let test = self.candidates(seed, Split::Test)?;
-        let names: Vec<String> = test.iter().map(|path| store::name(path)).collect();
-        let key = json!({ "test": names, "ns": self.settings.ns });
-        let mut rollouts = Vec::new();
-        for path in &test {
-            rollouts.push(self.rollouts(path)?);
-        }
+        let samples = self.candidates(seed, Split::Test)?;
         let ns = self.settings.ns.clone();
+        let key = json!({ "test": Self::names(&samples), "ns": ns });
+        let mut test = Vec::new();
+        for path in &samples {
+            test.push(self.prepared(seed, path)?);
+        }
         self.store.value("controls", &key, || {
-            let scored = scored(&rollouts, &mut |rollouts| Ok(truth::no_scores(rollouts)))?;
-            let problems = problems(&scored)?;
+            let nothing =
+                &mut |of: &Prepared| Ok(crate::experiment::truth::no_scores(&of.rollouts));
+            let problems = problems(&scored(&test, nothing)?);
             let of = |method| table(&problems, Selector::without_score(method), &ns);
             Ok(Controls {
                 majority: of(Method::Majority)?,
@@ -251,32 +295,42 @@ impl Lab<'_> {
     }
 }
 
-const BEST_OF_N: Selector = Selector { method: Method::BestOfN, aggregation: Aggregation::Min };
-
-fn vote(temperature: f64) -> Selector {
-    let weight = VoteWeight::Exponential { temperature };
-    Selector { method: Method::WeightedVote { weight }, aggregation: Aggregation::Min }
+fn best_of_n(aggregation: Aggregation) -> Selector {
+    Selector { method: Method::BestOfN, aggregation }
 }
 
-type Scored<'r> = Vec<(&'r [Rollout], Vec<Score>)>;
+fn vote(temperature: f64, aggregation: Aggregation) -> Selector {
+    let weight = VoteWeight::Exponential { temperature };
+    Selector { method: Method::WeightedVote { weight }, aggregation }
+}
+
+/// The aggregation with the best average, and that average; the first of equals.
+fn best_aggregation(
+    problems: &[GeneratorCandidates],
+    ns: &[usize],
+    aggregations: &[Aggregation],
+) -> Result<(f64, Aggregation)> {
+    let mut best = (f64::NEG_INFINITY, Aggregation::default());
+    for &aggregation in aggregations {
+        let accuracy = table(problems, best_of_n(aggregation), ns)?.mean();
+        if accuracy > best.0 {
+            best = (accuracy, aggregation);
+        }
+    }
+    Ok(best)
+}
+
+type Scored = Vec<(Rc<Prepared>, Vec<Score>)>;
 
 /// The candidates of each generator with their scores.
-fn scored<'r>(
-    generators: &'r [std::rc::Rc<Vec<Rollout>>],
-    score: &mut ScoreCandidates<'_>,
-) -> Result<Scored<'r>> {
-    generators.iter().map(|rollouts| Ok((rollouts.as_slice(), score(rollouts)?))).collect()
+fn scored(generators: &[Rc<Prepared>], score: &mut ScoreCandidates<'_>) -> Result<Scored> {
+    generators.iter().map(|prepared| Ok((Rc::clone(prepared), score(prepared)?))).collect()
 }
 
-fn problems(scored: &Scored) -> Result<Vec<GeneratorCandidates>> {
-    let of_generator = |(strength, (rollouts, scores)): (Strength, &(&[Rollout], Vec<Score>))| {
-        let problems = rollouts.iter().zip(scores);
-        Ok(GeneratorCandidates {
-            name: strength.name().to_owned(),
-            problems: problems
-                .map(|(rollout, score)| ScoredProblem::new(rollout, score))
-                .collect::<Result<_>>()?,
-        })
+fn problems(scored: &Scored) -> Vec<GeneratorCandidates> {
+    let of_generator = |(strength, (prepared, scores)): (Strength, &(Rc<Prepared>, Vec<Score>))| {
+        let problems: Vec<ScoredProblem> = prepared.scored(scores);
+        GeneratorCandidates { name: strength.name().to_owned(), problems }
     };
     Strength::ALL.into_iter().zip(scored).map(of_generator).collect()
 }

@@ -5,7 +5,9 @@
 //! earlier run, has made from the same settings is taken from the [`Store`].
 
 mod judgement;
+mod prepared;
 mod recipe;
+mod rivals;
 mod settings;
 pub mod store;
 
@@ -24,8 +26,10 @@ use crate::experiment::workshop::{self, DrawSettings, LearningSettings, Training
 use crate::observer::Observer;
 use crate::world::{Author, Split, Strength, pool};
 
-pub use judgement::{Controls, Judgement, ScoreCandidates, SelectorAccuracies};
+pub use judgement::{Choices, Controls, Judgement, ScoreCandidates, SelectorAccuracies};
+pub use prepared::Prepared;
 pub use recipe::{Factor, InferenceReference, Recipe, TrainingReference};
+pub use rivals::LabelRecord;
 pub use settings::{LabSettings, Scale};
 pub use store::Store;
 
@@ -62,6 +66,7 @@ pub struct Lab<'a> {
     tokenizer: Tokenizer,
     observer: &'a mut dyn Observer,
     loaded: HashMap<PathBuf, Rc<Vec<Rollout>>>,
+    prepared: prepared::PreparedSamples,
 }
 
 impl<'a> Lab<'a> {
@@ -80,6 +85,7 @@ impl<'a> Lab<'a> {
             tokenizer: workshop::tokenizer()?,
             observer,
             loaded: HashMap::new(),
+            prepared: HashMap::new(),
         })
     }
 
@@ -240,11 +246,6 @@ impl<'a> Lab<'a> {
             all.push(self.samples(seed, &generator, split, settings)?);
         }
         Ok(all)
-    }
-
-    /// Forgets rollouts held in memory: between seeds.
-    pub fn forget(&mut self) {
-        self.loaded.clear();
     }
 
     /// The settings of a reward model's training at a learning rate.

@@ -21,7 +21,7 @@ use crate::training::{
 use crate::world::corpus::N_DERIVED;
 use crate::world::{Author, Split, Strength, phrases};
 
-pub(super) use output::{draw, write_rollouts, write_scores};
+pub(super) use output::{MAX_NEW_TOKENS, draw, write_rollouts, write_scores};
 pub use settings::{BaseSettings, CurvePoint, DrawSettings, LearningSettings, Training};
 
 /// What a prompt looks like to a model: the problem as it is.

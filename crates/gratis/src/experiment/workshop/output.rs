@@ -16,7 +16,7 @@ use crate::world::Split;
 use crate::world::corpus::N_DERIVED;
 
 /// Longest solution with room to spare, in tokens.
-const MAX_NEW_TOKENS: usize = 80;
+pub(in crate::experiment) const MAX_NEW_TOKENS: usize = 80;
 
 impl Workshop<'_> {
     /// Writes weights and tokenizer as a Hugging Face folder.

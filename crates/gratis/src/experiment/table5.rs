@@ -1,0 +1,69 @@
+//! Table 5: what else may change a reward model: other instructions, deduplication, responses of
+//! the base model, step labels (paper appendix C.2).
+
+use super::lab::{Factor, InferenceReference, Lab, Recipe};
+use super::measured::{By, Measured, RowName, comparison, conditions};
+use super::outcome::{Claim, Outcome};
+use super::table1::detail;
+use super::tuning;
+use crate::error::Result;
+use crate::objective::{Dpo, Objective};
+
+/// Trains DPO with each factor.
+///
+/// # Errors
+/// Those of the laboratory.
+pub fn run(lab: &mut Lab<'_>) -> Result<Outcome> {
+    let bootstrap = lab.settings.bootstrap;
+    let mut table = comparison(lab, "Accuracy of the selected candidate in percent, DPO");
+    let chosen = tuning::chosen(Objective::Dpo(Dpo::default()));
+    let plain = chosen.recipe();
+    let mut claims = Vec::new();
+    let mut first: Option<Measured> = None;
+    for (name, factor, paper) in [
+        ("implicit PRM", Factor::None, 49.3),
+        ("+ other instructions, one pair each", Factor::OtherInstructionsOnePair, 49.2),
+        ("+ other instructions, all responses", Factor::OtherInstructions, 49.2),
+        ("+ deduplication by 8-grams", Factor::Deduplicated, 47.6),
+        ("+ half of the responses from the base", Factor::BaseResponses, 48.7),
+    ] {
+        let recipe = Recipe { factor, ..plain.clone() };
+        let own =
+            Measured::judge(lab, |lab, seed| lab.judge(seed, &recipe, InferenceReference::Start))?;
+        let row = RowName { group: "", name, detail: detail(&chosen), paper: Some(paper) };
+        table.rows.push(own.row(row, &bootstrap));
+        match &first {
+            Some(first) => claims.push(gain(name, paper - 49.3, &own, first, lab)),
+            None => first = Some(own),
+        }
+    }
+    if let Some(first) = &first {
+        let name = "+ second stage on Math-Shepherd's step labels";
+        let own = Measured::judge(lab, |lab, seed| lab.judge_second_stage(seed, &plain))?;
+        let row = RowName { group: "", name, detail: "step_kto".to_owned(), paper: Some(49.2) };
+        table.rows.push(own.row(row, &bootstrap));
+        claims.push(gain(name, -0.1, &own, first, lab));
+    }
+    Ok(Outcome {
+        title: "Table 5: other factors".to_owned(),
+        question:
+            "Do instructions of another kind, less repetition, more diverse responses or step \
+                   labels improve an implicit process reward model?"
+                .to_owned(),
+        comparisons: vec![table],
+        claims,
+        conditions: conditions(lab),
+        ..Outcome::default()
+    })
+}
+
+/// The paper's claim is that none of them helps.
+fn gain(name: &str, paper: f64, own: &Measured, first: &Measured, lab: &Lab<'_>) -> Claim {
+    Claim::below(
+        &format!("`{name}` does not help by as much as 2 points"),
+        "appendix C.2, table 5",
+        &format!("difference of averages, paper {paper:+.1}"),
+        own.gain(By::BestOfN, (first, By::BestOfN), &lab.settings.bootstrap),
+        0.02,
+    )
+}
