@@ -213,6 +213,40 @@ fn a_training_applies_operations_and_knows_them_again() {
 }
 
 #[test]
+fn a_training_reads_standard_input_as_it_reads_a_file() {
+    let workspace = Workspace::new();
+    let train = [
+        "train",
+        "--model",
+        "model",
+        "--batch-size",
+        "4",
+        "--validation-share",
+        "0.25",
+        "--operation",
+        "balance_dataset",
+        "--operation",
+        "make_pairs,per_prompt=1",
+        "--objective",
+        "dpo",
+    ];
+    let filed = workspace.run(&[&train[..], &["--data", "graded.jsonl", "--run", "a"]].concat());
+    assert!(filed.status.success(), "{}", stderr(&filed));
+    // 9 problems of 12 are learnt from, a pair of each: 3 steps of at most 4.
+    assert!(stderr(&filed).contains("9 problems, 18 completions (9 correct"), "{}", stderr(&filed));
+    assert!(stderr(&filed).contains("3 steps"), "{}", stderr(&filed));
+    let input = String::from_utf8(workspace.read("graded.jsonl")).expect("text");
+    let piped =
+        workspace.run_with_input(&[&train[..], &["--data", "-", "--run", "b"]].concat(), &input);
+    assert!(piped.status.success(), "{}", stderr(&piped));
+    assert_eq!(workspace.read("a/metrics.jsonl"), workspace.read("b/metrics.jsonl"));
+    assert_eq!(
+        workspace.read("a/model/model.safetensors"),
+        workspace.read("b/model/model.safetensors")
+    );
+}
+
+#[test]
 fn labels_are_part_of_a_run() {
     let workspace = Workspace::new();
     let data = ["train", "--model", "model", "--data", "graded.jsonl", "--run", "a", "--resume"];
@@ -225,7 +259,7 @@ fn labels_are_part_of_a_run() {
 
 #[test]
 fn help_of_the_data_commands() {
-    for command in ["", "balance", "dedup", "apply"] {
+    for command in ["", "balance", "dedup", "apply", "replace"] {
         let command: Vec<_> = std::iter::once("data").chain(command.split_whitespace()).collect();
         let output = gratis().args(&command).arg("--help").output().expect("it runs");
         assert!(output.status.success());
