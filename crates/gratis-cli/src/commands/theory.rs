@@ -13,7 +13,7 @@ use gratis::theory::{
 };
 use gratis::world::{self, corpus::N_DERIVED};
 use gratis::{Error, Observer};
-use gratis_engine::{Engine, FinishReason, NativeEngine, SampleRequest, SamplingSettings};
+use gratis_engine::{Engine, FinishReason, NativeEngine, SampleRequest};
 use serde::Serialize;
 use serde_json::json;
 use tracing::info;
@@ -256,15 +256,8 @@ fn response_of(
             first_sample: 0,
             n_samples: 1,
         };
-        let sampling = SamplingSettings {
-            temperature: 1.0,
-            top_p: 1.0,
-            top_k: 0,
-            max_new_tokens: settings.max_tokens,
-            stop_tokens: vec![settings.end_token],
-            seed: settings.seed,
-        };
-        let sample = reference.sample(&[request], &sampling)?.into_iter().flatten().next();
+        let sample =
+            reference.sample(&[request], &settings.sampling())?.into_iter().flatten().next();
         let (tokens, finish) =
             sample.map_or((Vec::new(), FinishReason::Stop), |s| (s.tokens, s.finish));
         if finish == FinishReason::Length {

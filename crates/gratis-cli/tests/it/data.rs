@@ -154,6 +154,8 @@ fn what_an_operation_cannot_do_is_said_with_a_hint() {
     insta::assert_snapshot!("data-json-to-stdout", error("convert graded.jsonl --json"));
     insta::assert_snapshot!("data-share", error("subsample graded.jsonl --share 1.5"));
     insta::assert_snapshot!("data-extension", error("convert graded.jsonl -o graded.csv"));
+    let same = error("split graded.jsonl --share 0.5 -o o.jsonl --rest o.jsonl");
+    assert!(same.contains("both sides would go to `o.jsonl`"), "{same}");
     let unknown = error("apply graded.jsonl --operation balance");
     assert!(unknown.contains("unknown variant `balance`"), "{unknown}");
     assert!(!workspace.path("o.jsonl").exists(), "nothing was written");

@@ -36,27 +36,27 @@ fn q_values_of_random_models_are_exponential_averages() {
         "--beta",
         "2",
         "--problems",
-        "3",
+        "2",
         "--prefixes",
-        "3",
+        "2",
         "--max-tokens",
-        "24",
+        "12",
         "-k",
-        "512",
+        "192",
     ];
     let result = json(&workspace, &arguments);
     let prefixes = result["monte_carlo"]["prefixes"].as_array().expect("a list").clone();
-    assert_eq!(prefixes.len(), 9);
+    assert_eq!(prefixes.len(), 4);
     for prefix in &prefixes {
         let number = |key: &str| prefix[1][key].as_f64().expect("a number");
         assert!(prefix[2].as_f64().expect("z").abs() < 4.0, "{prefix}");
         assert!(number("exponential_average_error") < 0.5, "{prefix}");
-        assert!(number("n_effective") > 50.0, "{prefix}");
+        assert!(number("n_effective") > 30.0, "{prefix}");
         assert!(number("soft") < number("hard"), "{prefix}");
     }
     assert!(prefixes.iter().any(|prefix| prefix[1]["q_value"].as_f64().expect("q").abs() > 0.01));
     let summary = &result["monte_carlo"]["summary"];
-    assert!(summary["n_within_bounds"].as_u64().expect("a count") >= 8, "{summary}");
+    assert!(summary["n_within_bounds"].as_u64().expect("a count") >= 3, "{summary}");
     assert_eq!(json(&workspace, &arguments), result, "the same seed, the same table");
 
     // Without completions, prefixes of what the reference draws.

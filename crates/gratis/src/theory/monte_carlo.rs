@@ -59,6 +59,20 @@ pub struct MonteCarloSettings {
     pub batch_tokens: usize,
 }
 
+impl MonteCarloSettings {
+    /// How continuations are drawn: from the model's own distribution.
+    pub fn sampling(&self) -> SamplingSettings {
+        SamplingSettings {
+            temperature: 1.0,
+            top_p: 1.0,
+            top_k: 0,
+            max_new_tokens: self.max_tokens,
+            stop_tokens: vec![self.end_token],
+            seed: self.seed,
+        }
+    }
+}
+
 /// The values of a prefix, in units of the reward.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct PrefixEstimate {
@@ -144,14 +158,7 @@ pub fn estimate(
     if settings.n_continuations < 2 {
         return Err(Error::setting("n_continuations", "at least 2", settings.n_continuations));
     }
-    let sampling = SamplingSettings {
-        temperature: 1.0,
-        top_p: 1.0,
-        top_k: 0,
-        max_new_tokens: settings.max_tokens,
-        stop_tokens: vec![settings.end_token],
-        seed: settings.seed,
-    };
+    let sampling = settings.sampling();
     let mut estimates = Vec::with_capacity(prefixes.len());
     for (prefix, key) in prefixes.iter().zip(0..) {
         let context = [prefix.prompt.as_slice(), &prefix.response].concat();

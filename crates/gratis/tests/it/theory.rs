@@ -3,7 +3,7 @@
 use gratis::encoding::{Corpus, log_probs};
 use gratis::theory::{MonteCarloSettings, MonteCarloSummary, Prefix, PrefixEstimate, estimate};
 use gratis::{Error, Silent};
-use gratis_engine::{Engine, SampleRequest, SamplingSettings};
+use gratis_engine::{Engine, SampleRequest};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -59,14 +59,7 @@ fn q_values_are_exponential_averages_within_their_standard_errors() {
 fn continuations_of_the_policy_instead_of_the_reference_break_the_equality() {
     let (mut policy, mut reference) = models();
     let request = SampleRequest { prompt: vec![1, 3], key: 0, first_sample: 0, n_samples: 4000 };
-    let sampling = SamplingSettings {
-        temperature: 1.0,
-        top_p: 1.0,
-        top_k: 0,
-        max_new_tokens: 12,
-        stop_tokens: vec![END],
-        seed: 7,
-    };
+    let sampling = settings(4000).sampling();
     let mut z = |is_policy: bool| {
         let sampler = if is_policy { &mut policy } else { &mut reference };
         let samples = sampler.sample(std::slice::from_ref(&request), &sampling).expect("samples");

@@ -11,6 +11,7 @@ use tracing::info;
 use super::ReportArgs;
 use crate::Common;
 use crate::commands::{InvalidArgs, warn_skipped};
+use crate::failure::CliError;
 use crate::progress::Progress;
 
 /// Split a file in two by problem, so that no problem is in both.
@@ -49,6 +50,10 @@ pub(crate) struct SplitArgs {
 impl SplitArgs {
     pub(super) fn run(&self, common: &Common) -> Result<()> {
         self.report.check(&[&self.output, &self.rest])?;
+        if self.output == self.rest {
+            let what = format!("both sides would go to `{}`", self.output.display());
+            return Err(CliError::Mismatch { what, hint: "name two files" }.into());
+        }
         let split = Split { share: self.share, seed: self.seed };
         let outputs = [self.output.as_path(), self.rest.as_path()];
         let mut progress = Progress::new(common);
