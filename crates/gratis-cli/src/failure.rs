@@ -71,6 +71,9 @@ fn hint(error: &anyhow::Error) -> Option<String> {
         if let Some(error) = cause.downcast_ref::<gratis::Error>() {
             return error.hint().map(str::to_owned);
         }
+        if let Some(error) = cause.downcast_ref::<gratis_engine::Error>() {
+            return error.hint().map(str::to_owned);
+        }
         match cause.downcast_ref::<CliError>()? {
             CliError::Missing { hint, .. } => Some(hint.clone()),
             CliError::Mismatch { hint, .. } => Some((*hint).to_owned()),

@@ -6,8 +6,10 @@
 mod commands;
 mod config;
 mod failure;
+mod hub;
 mod model;
 mod output;
+mod place;
 mod progress;
 mod usage;
 
@@ -73,6 +75,8 @@ enum Command {
     Demo(commands::demo::DemoArgs),
     Reproduce(commands::reproduce::ReproduceArgs),
     Init(commands::init::InitArgs),
+    Inspect(commands::inspect::InspectArgs),
+    Merge(commands::merge::MergeArgs),
     Pretrain(commands::pretrain::PretrainArgs),
     Rollout(commands::rollout::RolloutArgs),
     Grade(commands::grade::GradeArgs),
@@ -107,6 +111,8 @@ fn run(cli: Cli, matches: &ArgMatches) -> anyhow::Result<()> {
         Command::Demo(args) => commands::demo::run(&args, &common),
         Command::Reproduce(args) => commands::reproduce::run(&args, &common),
         Command::Init(args) => commands::init::run(&args),
+        Command::Inspect(args) => commands::inspect::run(&args, &common),
+        Command::Merge(args) => commands::merge::run(&args, &common),
         Command::Pretrain(args) => commands::pretrain::run(args, given, &common),
         Command::Rollout(args) => commands::rollout::run(&args, &common),
         Command::Grade(args) => commands::grade::run(&args, &common),

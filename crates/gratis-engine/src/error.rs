@@ -246,12 +246,81 @@ pub enum Error {
         /// Why not.
         reason: String,
     },
+    /// What should name a model on a hub does not.
+    #[error("`{name}` is neither a file or folder here nor a name such as `org/name@revision`")]
+    HubName {
+        /// What was given.
+        name: String,
+    },
+    /// A model that is not in the cache, and the network is not to be used.
+    #[error("`{name}` is not in the cache `{cache}`, and the hub is not to be asked")]
+    HubOffline {
+        /// Name on the hub.
+        name: String,
+        /// Where it was looked for.
+        cache: PathBuf,
+    },
+    /// The hub does not know a model, a revision or a file.
+    #[error("the hub has no `{name}`, or it lacks {what}")]
+    HubNotFound {
+        /// Name on the hub.
+        name: String,
+        /// What was asked for.
+        what: String,
+    },
+    /// The hub does not give a model to whoever asks.
+    #[error("the hub refuses {what} of `{name}`")]
+    HubRefused {
+        /// Name on the hub.
+        name: String,
+        /// What was asked for.
+        what: String,
+    },
+    /// A file could not be fetched.
+    #[error("cannot fetch {what} of `{name}` from the hub")]
+    HubFailed {
+        /// Name on the hub.
+        name: String,
+        /// What was asked for.
+        what: String,
+        /// What went wrong.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// Neither a day of the calendar nor a known way to print one.
     #[error("`{text}` is not a date such as `2024-07-26`, nor a format of one")]
     InvalidDate {
         /// What was given.
         text: String,
     },
+}
+
+impl Error {
+    /// What the user can do about it, where that does not follow from the message.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::HubOffline { .. } => Some(
+                "unset `HF_HUB_OFFLINE` to download it, set `HF_HOME` to the cache that has it, or \
+                 give a folder",
+            ),
+            Self::HubNotFound { .. } => Some(
+                "look for a slip in the name and the revision; a private model is hidden from \
+                 whoever has no token (`HF_TOKEN`)",
+            ),
+            Self::HubRefused { .. } => Some(
+                "set `HF_TOKEN` to a token that may read it; some models ask for their terms to be \
+                 accepted on their page first",
+            ),
+            Self::HubFailed { .. } => Some(
+                "is there a network? `HF_ENDPOINT` names another hub; run the same command again \
+                 to go on with the download",
+            ),
+            Self::VocabularyMismatch { .. } => {
+                Some("the folder mixes files of two models: take all of them from one")
+            }
+            _ => None,
+        }
+    }
 }
 
 fn at_line(line: Option<usize>) -> String {

@@ -14,9 +14,12 @@ pub mod config;
 pub mod engine;
 pub mod error;
 pub mod gguf;
+#[cfg(feature = "hub")]
+pub mod hub;
 mod kernels;
 pub mod layout;
 pub mod lora;
+pub mod memory;
 mod model;
 pub mod native;
 mod optimizer;
@@ -37,7 +40,7 @@ pub use engine::{
 };
 pub use error::{Error, Result};
 pub use layout::Layout;
-pub use lora::{LoraScaling, LoraSettings, LoraTarget};
+pub use lora::{BaseName, LoraScaling, LoraSettings, LoraTarget};
 pub use model::Initialisation;
 pub use native::{NativeEngine, NativeOptions, Recompute, WeightStorage};
 pub use schedule::{Decay, Schedule};

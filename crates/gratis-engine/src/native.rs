@@ -19,7 +19,7 @@ use crate::error::{Error, Result};
 use crate::gguf::GgufFile;
 use crate::kernels::simd::add;
 use crate::layout::{Layout, TensorSpec};
-use crate::lora::{Adapter, LoraSettings, peft};
+use crate::lora::{Adapter, BaseName, LoraSettings, peft};
 use crate::model::{Decoder, Initialisation, Keep, Workspace, initialise};
 use crate::optimizer::AdamW;
 use crate::sampling;
@@ -29,7 +29,7 @@ use crate::weights::{Gradient, Parameters, Weights};
 
 /// Tokens that one thread scores at a time: few enough that the activations of a layer stay in the
 /// processor's caches.
-const SCORING_TOKENS: usize = 2048;
+pub(crate) const SCORING_TOKENS: usize = 2048;
 
 const CANNOT_CHANGE_MAPPED: Error =
     Error::Unsupported { engine: "native", what: "change weights that are mapped: load them" };
@@ -258,13 +258,13 @@ impl NativeEngine {
         Self::from_weights(config, parameters, options)
     }
 
-    /// Adds a fresh adapter, which changes nothing yet and is what will be trained. `base_name` is
-    /// the base as it will be named in the adapter's files.
+    /// Adds a fresh adapter, which changes nothing yet and is what will be trained. `base` is
+    /// what its files will say that it is an adapter to.
     ///
     /// # Errors
     /// [`Error::InvalidLora`].
-    pub fn with_adapter(self, settings: LoraSettings, base_name: &str, seed: u64) -> Result<Self> {
-        let adapter = Adapter::initialise(self.layout(), settings, base_name, seed)?;
+    pub fn with_adapter(self, settings: LoraSettings, base: BaseName, seed: u64) -> Result<Self> {
+        let adapter = Adapter::initialise(self.layout(), settings, base, seed)?;
         Ok(self.adapted(adapter))
     }
 
@@ -310,6 +310,11 @@ impl NativeEngine {
             adapter.merge_into(parameters);
         }
         Ok(merged)
+    }
+
+    /// Whether the weights stay in mapped files.
+    pub fn is_mapped(&self) -> bool {
+        self.parameters.loaded().is_none()
     }
 
     /// The shape of the adapter, if there is one.

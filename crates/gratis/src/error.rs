@@ -175,6 +175,7 @@ impl Error {
     /// What the user can do about it, where that can be said.
     pub fn hint(&self) -> Option<&'static str> {
         match self {
+            Self::Engine(error) => error.hint(),
             Self::InvalidRecord { .. } => {
                 Some("mend the line, or skip and count invalid lines (`--skip-invalid`)")
             }

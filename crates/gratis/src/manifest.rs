@@ -3,7 +3,7 @@
 
 use std::fs::File;
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -104,6 +104,22 @@ pub fn hash_file(path: &Path) -> Result<String> {
             0 => break,
             n => hasher.update(&buffer[..n]),
         }
+    }
+    Ok(hex(&hasher.finalize()))
+}
+
+/// What names the weights in several files: that of [`hash_file`] for one, otherwise the SHA-256 of
+/// theirs, one after the other.
+///
+/// # Errors
+/// [`Error::Io`].
+pub fn hash_files(paths: &[PathBuf]) -> Result<String> {
+    if let [one] = paths {
+        return hash_file(one);
+    }
+    let mut hasher = Sha256::new();
+    for path in paths {
+        hasher.update(hash_file(path)?);
     }
     Ok(hex(&hasher.finalize()))
 }

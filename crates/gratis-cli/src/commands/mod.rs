@@ -4,6 +4,8 @@ pub(crate) mod data;
 pub(crate) mod demo;
 pub(crate) mod grade;
 pub(crate) mod init;
+pub(crate) mod inspect;
+pub(crate) mod merge;
 pub(crate) mod pretrain;
 pub(crate) mod reproduce;
 pub(crate) mod rollout;

@@ -16,7 +16,7 @@ use super::{on_invalid, read_records};
 use crate::Common;
 use crate::config;
 use crate::failure::CliError;
-use crate::model::{Model, tokenizer_files};
+use crate::model::Model;
 use crate::progress::Progress;
 
 /// Train a language model on texts, or on completions given their prompts.
@@ -99,7 +99,7 @@ pub(crate) fn run(args: PretrainArgs, given: &ArgMatches, common: &Common) -> Re
         task.corpus().responses().len(),
         validation.items().len(),
     );
-    let companions = tokenizer_files(&model.tokenizer)?;
+    let companions = model.companions()?;
     let run_hash = format!("{} {}", task.corpus().digest(), model.hash()?);
     let config = config::resolved(&settings)?;
     if task.items().is_empty() {

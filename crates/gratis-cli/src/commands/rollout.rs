@@ -12,7 +12,7 @@ use gratis_engine::{Engine, SamplingSettings};
 
 use super::{InvalidArgs, OutputArgs, read_records};
 use crate::Common;
-use crate::model::Model;
+use crate::model::{Model, Weights};
 use crate::progress::Progress;
 
 /// Draw solutions of problems from a model.
@@ -31,9 +31,12 @@ pub(crate) struct RolloutArgs {
     /// Problem file; `-` is standard input.
     #[arg(value_name = "PROBLEMS", default_value = "-")]
     input: PathBuf,
-    /// Model folder.
+    /// Model: a folder, a GGUF file, or `org/name` on a hub.
     #[arg(short, long)]
     model: PathBuf,
+    /// Where the weights are; every token reads all of them.
+    #[arg(long, value_enum, default_value_t)]
+    weights: Weights,
     #[command(flatten)]
     output: OutputArgs,
     /// Solutions of each problem.
@@ -70,7 +73,8 @@ pub(crate) fn run(args: &RolloutArgs, common: &Common) -> Result<()> {
         return Err(Error::NoExamples { purpose: "solve" }.into());
     }
     let (mut writer, n_done) = ResumableWriter::resume(&args.output.output)?;
-    let mut model = Model::load(&args.model, common.threads)?;
+    let mut model = Model::load_as(&args.model, common.threads, args.weights)?;
+    let stop_tokens = model.stop_tokens()?;
     let template = model.template(args.template.as_deref());
     let tokenizer = model.tokenizer.clone();
     let description = model.engine.describe();
@@ -81,7 +85,7 @@ pub(crate) fn run(args: &RolloutArgs, common: &Common) -> Result<()> {
             top_p: args.top_p,
             top_k: args.top_k,
             max_new_tokens: args.max_tokens,
-            stop_tokens: vec![encoder.end_token()?],
+            stop_tokens,
             seed: args.seed,
         },
         engine: &mut model.engine,

@@ -15,7 +15,7 @@ use tracing::{info, warn};
 use super::{InvalidArgs, OutputArgs, warn_skipped};
 use crate::Common;
 use crate::failure::CliError;
-use crate::model::Model;
+use crate::model::{Model, Weights};
 use crate::progress::Progress;
 
 /// Score every step of candidate solutions with an implicit process reward model.
@@ -29,17 +29,22 @@ overrule them. `--reference none` scores by log-probabilities alone.
 
 Examples:
   gratis score --model runs/prm candidates.jsonl -o scores.jsonl
+  gratis score --model org/reward-model --reference org/base@v1.0 candidates.jsonl
   gratis score --model runs/prm --reference none - < candidates.jsonl > scores.jsonl")]
 pub(crate) struct ScoreArgs {
     /// Rollout file; `-` is standard input.
     #[arg(value_name = "ROLLOUTS", default_value = "-")]
     input: PathBuf,
-    /// Reward model: its folder, or the folder of its run.
+    /// Reward model: its folder, that of its run or of an adapter, a GGUF file, or `org/name` on a
+    /// hub.
     #[arg(short, long)]
     model: PathBuf,
     /// Reference model, or `none` [default: the one the model was trained with].
     #[arg(short, long)]
     reference: Option<PathBuf>,
+    /// Where the weights are; the scores are the same to the bit.
+    #[arg(long, value_enum, default_value_t = Weights::Auto)]
+    weights: Weights,
     #[command(flatten)]
     output: OutputArgs,
     /// Factor of the log-ratio [default: the model's].
@@ -78,17 +83,17 @@ pub(crate) fn run(args: &ScoreArgs, common: &Common) -> Result<()> {
         return Err(Error::NoExamples { purpose: "score" }.into());
     }
     let (mut writer, n_done) = ResumableWriter::resume(&args.output.output)?;
-    let mut model = Model::load(&args.model, common.threads)?;
+    let mut model = Model::load_as(&args.model, common.threads, args.weights)?;
     let reference_path = reference_of(args.reference.as_deref(), &model)?;
     let mut reference = match &reference_path {
-        Some(path) => Some(Model::load(path, common.threads)?),
+        Some(path) => Some(Model::load_beside(path, common.threads, args.weights, Some(&model))?),
         None => None,
     };
     if let Some(reference) = &reference
         && let Some(expected) = model.manifest.as_ref().and_then(|m| m.reference.as_ref())
         && reference.hash()? != expected.hash
     {
-        warn!("`{}` is not the reference of the training", reference.folder.display());
+        warn!("`{}` is not the reference of the training", reference.place.path.display());
     }
     let manifest = model.manifest.clone();
     let settings = ScoringSettings {

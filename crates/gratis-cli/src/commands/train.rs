@@ -1,6 +1,7 @@
 //! `gratis train`: an implicit process reward model from outcome labels.
 
 mod data;
+mod lora;
 mod reference;
 
 use std::path::{Path, PathBuf};
@@ -20,11 +21,12 @@ use serde::{Deserialize, Serialize};
 use tracing::info;
 
 use self::data::TrainData;
+use self::lora::LoraArgs;
 use self::reference::Reference;
 use crate::Common;
 use crate::config;
 use crate::failure::CliError;
-use crate::model::{Model, tokenizer_files};
+use crate::model::Model;
 use crate::progress::Progress;
 
 /// Train an implicit process reward model from outcome labels only.
@@ -39,6 +41,7 @@ Examples:
   gratis train --model my-model --data graded.jsonl --run runs/dpo --objective dpo --beta 0.1
   gratis train --model my-model --data graded.jsonl --run runs/balanced \\
     --operation balance_instructions --operation subsample_responses,n=4
+  gratis train --model org/model --data graded.jsonl --run runs/lora --lora-rank 16
   gratis train --config runs/prm/config.toml --learning-rate 3e-4 --run runs/prm-2
   gratis train --config runs/prm/config.toml --run runs/prm --resume")]
 pub(crate) struct TrainArgs {
@@ -107,6 +110,8 @@ struct TrainSettings {
     optimization: OptimizationSettings,
     #[command(flatten)]
     checkpoints: CheckpointSettings,
+    #[command(flatten)]
+    lora: LoraArgs,
 }
 
 impl Default for TrainSettings {
@@ -126,6 +131,7 @@ impl Default for TrainSettings {
             objective: Objective::default(),
             optimization: OptimizationSettings::default(),
             checkpoints: CheckpointSettings::default(),
+            lora: LoraArgs::default(),
         }
     }
 }
@@ -156,9 +162,10 @@ pub(crate) fn run(args: TrainArgs, given: &ArgMatches, common: &Common) -> Resul
     RunFolder::check(&args.run, on_existing)?;
 
     // Tokens.
-    let mut model = Model::load(&model_path, common.threads)?;
-    let template = model.template(settings.template.as_deref());
+    let model = Model::load_as(&model_path, common.threads, settings.lora.weights)?;
     let mut reference = Reference::load(settings.reference.as_deref(), &model, common)?;
+    let mut model = settings.lora.apply(model, settings.optimization.seed)?;
+    let template = model.template(settings.template.as_deref());
     let mut progress = Progress::new(common);
     let encoder = model.encoder(&template, settings.on_overlong)?;
     let TrainData { train: train_data, validation: validation_data } =
@@ -185,7 +192,7 @@ pub(crate) fn run(args: TrainArgs, given: &ArgMatches, common: &Common) -> Resul
         template,
         data_hash: train_data.corpus.digest(),
     };
-    let mut companions = tokenizer_files(&model.tokenizer)?;
+    let mut companions = model.companions()?;
     companions.push(Companion { name: FILE_NAME.to_owned(), bytes: manifest.to_bytes() });
     let run_hash =
         format!("{} {} {}", train_data.digest(), validation_data.digest(), model.hash()?);

@@ -3,7 +3,9 @@
 mod cli;
 mod data;
 mod faults;
+mod hub;
 mod kill;
+mod models;
 mod theory;
 mod tidy;
 mod workspace;

@@ -103,7 +103,11 @@ impl Workspace {
 /// The binary under test, without a log on stderr beyond its own default.
 pub(crate) fn gratis() -> Command {
     let mut command = Command::new(Path::new(env!("CARGO_BIN_EXE_gratis")));
-    command.env_remove("RUST_LOG").args(["--threads", "1"]);
+    for name in ["RUST_LOG", "HF_HOME", "HF_HUB_CACHE", "HF_ENDPOINT", "HF_TOKEN"] {
+        command.env_remove(name);
+    }
+    // No test may reach for the network; those of the hub have one of their own.
+    command.env("HF_HUB_OFFLINE", "1").args(["--threads", "1"]);
     command
 }
 

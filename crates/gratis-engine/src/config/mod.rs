@@ -4,6 +4,7 @@
 //! grouped-query attention, SwiGLU. What tells them apart is written here as data, so that there is
 //! one forward and one backward pass. [`json`] reads and writes them as `config.json`.
 
+pub mod generation;
 pub mod json;
 
 /// The architectures that can be run, by their Hugging Face name.

@@ -13,6 +13,7 @@ use std::str::FromStr;
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::kernels::matmul::{Mat, MatMut, Onto, matmul};
@@ -20,21 +21,28 @@ use crate::layout::{Layout, TensorSpec};
 use crate::weights::Matrix;
 
 /// The linear maps of a layer that an adapter can add to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum LoraTarget {
     /// `self_attn.q_proj`.
+    #[serde(rename = "q_proj")]
     Query,
     /// `self_attn.k_proj`.
+    #[serde(rename = "k_proj")]
     Key,
     /// `self_attn.v_proj`.
+    #[serde(rename = "v_proj")]
     Value,
     /// `self_attn.o_proj`.
+    #[serde(rename = "o_proj")]
     Output,
     /// `mlp.gate_proj`.
+    #[serde(rename = "gate_proj")]
     Gate,
     /// `mlp.up_proj`.
+    #[serde(rename = "up_proj")]
     Up,
     /// `mlp.down_proj`.
+    #[serde(rename = "down_proj")]
     Down,
 }
 
@@ -86,6 +94,15 @@ pub enum LoraScaling {
     Standard,
     /// `alpha / sqrt(rank)`, "rsLoRA".
     RankStabilised,
+}
+
+/// The base of an adapter, as its configuration names it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BaseName {
+    /// A folder, or a name on a hub.
+    pub name: String,
+    /// The revision on a hub.
+    pub revision: Option<String>,
 }
 
 /// The shape of an adapter.
@@ -186,8 +203,8 @@ impl LowRankTerm {
 #[derive(Debug, Clone)]
 pub(crate) struct Adapter {
     pub(crate) settings: LoraSettings,
-    /// The base as the adapter's configuration names it.
-    pub(crate) base_name: String,
+    /// What it is an adapter to.
+    pub(crate) base: BaseName,
     /// Its parameters by the names of peft, `A` and `B` of one matrix after the other.
     pub(crate) tensors: Vec<TensorSpec>,
     /// In the order of `tensors`.
@@ -198,7 +215,7 @@ pub(crate) struct Adapter {
 
 impl Adapter {
     /// An adapter of zeros.
-    fn zeros(layout: &Layout, settings: LoraSettings, base_name: &str) -> Self {
+    fn zeros(layout: &Layout, settings: LoraSettings, base: BaseName) -> Self {
         let mut tensors: Vec<TensorSpec> = Vec::new();
         let mut terms = Vec::new();
         let mut n_parameters = 0;
@@ -217,7 +234,7 @@ impl Adapter {
             terms.push(LowRankTerm { matrix: spec.range.clone(), rank, n_in, n_out, a, b });
         }
         let parameters = vec![0.0; n_parameters];
-        Self { settings, base_name: base_name.to_owned(), tensors, parameters, terms }
+        Self { settings, base, tensors, parameters, terms }
     }
 
     /// A fresh adapter, which changes nothing yet: `B` is zero and `A` uniform within
@@ -225,11 +242,11 @@ impl Adapter {
     pub(crate) fn initialise(
         layout: &Layout,
         settings: LoraSettings,
-        base_name: &str,
+        base: BaseName,
         seed: u64,
     ) -> Result<Self> {
         settings.validate()?;
-        let mut adapter = Self::zeros(layout, settings, base_name);
+        let mut adapter = Self::zeros(layout, settings, base);
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         for term in &adapter.terms {
             let bound = 1.0 / (term.n_in as f32).sqrt();

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
 
-use super::{Adapter, LoraScaling, LoraSettings, LoraTarget};
+use super::{Adapter, BaseName, LoraScaling, LoraSettings, LoraTarget};
 use crate::atomic;
 use crate::checkpoint::{self, WeightType};
 use crate::error::{Error, Result};
@@ -43,10 +43,8 @@ const REFUSED: &[&str] = &[
 pub struct AdapterConfig {
     /// The shape of the adapter.
     pub settings: LoraSettings,
-    /// The base: a folder or a name on a hub.
-    pub base_name: String,
-    /// The base's revision on a hub.
-    pub revision: Option<String>,
+    /// What it is an adapter to.
+    pub base: BaseName,
 }
 
 impl AdapterConfig {
@@ -131,12 +129,9 @@ impl AdapterConfig {
         };
         settings.validate()?;
         let text_of = |field: &str| map.get(field).and_then(Value::as_str).map(str::to_owned);
-        Ok(Self {
-            settings,
-            base_name: text_of("base_model_name_or_path")
-                .ok_or_else(|| invalid("base_model_name_or_path", "the name of the base"))?,
-            revision: text_of("revision"),
-        })
+        let name = text_of("base_model_name_or_path")
+            .ok_or_else(|| invalid("base_model_name_or_path", "the name of the base"))?;
+        Ok(Self { settings, base: BaseName { name, revision: text_of("revision") } })
     }
 }
 
@@ -151,7 +146,7 @@ fn target_names() -> String {
 /// As [`AdapterConfig::read`], and a fault of the file or of a tensor as for weights.
 pub(crate) fn read(folder: &Path, layout: &Layout) -> Result<Adapter> {
     let config = AdapterConfig::read(folder)?;
-    let mut adapter = Adapter::zeros(layout, config.settings, &config.base_name);
+    let mut adapter = Adapter::zeros(layout, config.settings, config.base);
     let path = folder.join(WEIGHTS_FILE);
     checkpoint::read_tensors(path, &adapter.tensors, "the adapter", &mut adapter.parameters)?;
     Ok(adapter)
@@ -169,7 +164,8 @@ pub(crate) fn write(folder: &Path, adapter: &Adapter) -> Result<()> {
     let config = json!({
         "peft_type": "LORA",
         "task_type": "CAUSAL_LM",
-        "base_model_name_or_path": adapter.base_name,
+        "base_model_name_or_path": adapter.base.name,
+        "revision": adapter.base.revision,
         "r": rank,
         "lora_alpha": alpha,
         "use_rslora": *scaling == LoraScaling::RankStabilised,

@@ -211,6 +211,11 @@ impl Tokenizer {
         self.bos
     }
 
+    /// Whether [`Self::encode_prompt`] puts the beginning-of-sequence token first.
+    pub fn begins_with_bos(&self) -> bool {
+        self.begins_with_bos && self.bos.is_some()
+    }
+
     /// The end-of-sequence token.
     pub fn eos(&self) -> Option<u32> {
         self.eos

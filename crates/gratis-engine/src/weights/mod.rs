@@ -17,7 +17,7 @@ use crate::lora::Adapter;
 /// Most rows of a mapped matrix that are widened at a time. Tiles of a matrix are of about equal
 /// height, so none is below half of this: a product then cuts its sums just as with the matrix in
 /// memory, and gives the same bits.
-const TILE_ROWS: usize = 1024;
+pub(crate) const TILE_ROWS: usize = 1024;
 
 /// All parameters of a model; copies share them, and a change makes a copy one's own.
 #[derive(Debug, Clone)]

@@ -1,8 +1,9 @@
 //! Adapters: the base stays what it is, the gradient is right, and files come back.
 
 use gratis_engine::{
-    Engine, Initialisation, LoraScaling, LoraSettings, LoraTarget, NativeEngine, NativeOptions,
-    OptimizerStep, PackedBatch, Recompute, SampleRequest, SamplingSettings, TokenValues,
+    BaseName, Engine, Initialisation, LoraScaling, LoraSettings, LoraTarget, NativeEngine,
+    NativeOptions, OptimizerStep, PackedBatch, Recompute, SampleRequest, SamplingSettings,
+    TokenValues,
 };
 
 use crate::checkpoint::small_llama;
@@ -25,6 +26,10 @@ fn settings() -> LoraSettings {
     }
 }
 
+pub(crate) fn base_name() -> BaseName {
+    BaseName { name: "a/base".to_owned(), revision: Some("v1".to_owned()) }
+}
+
 fn base(options: NativeOptions) -> NativeEngine {
     let spread =
         Initialisation { embedding_std: 0.5, linear_std: 0.3, residual_std: 0.3, head_std: 0.3 };
@@ -32,12 +37,12 @@ fn base(options: NativeOptions) -> NativeEngine {
 }
 
 fn fresh() -> NativeEngine {
-    base(NativeOptions::default()).with_adapter(settings(), "a/base", 5).expect("an adapter")
+    base(NativeOptions::default()).with_adapter(settings(), base_name(), 5).expect("an adapter")
 }
 
 /// An adapter that changes something: both factors are numbers.
 fn adapted(options: NativeOptions) -> NativeEngine {
-    let mut engine = base(options).with_adapter(settings(), "a/base", 5).expect("an adapter");
+    let mut engine = base(options).with_adapter(settings(), base_name(), 5).expect("an adapter");
     let n = engine.trained_parameters().len();
     let numbers: Vec<f32> = (0..n).map(|i| 0.3 * (i as f32 * 1.7 + 0.4).sin()).collect();
     engine.set_trained_parameters(&numbers).expect("as many");
@@ -215,7 +220,7 @@ fn an_adapter_is_saved_alone_and_comes_back() {
 fn what_is_no_adapter_to_this_model_is_refused() {
     let refused = |settings: LoraSettings| {
         let engine = base(NativeOptions::default());
-        engine.with_adapter(settings, "base", 0).expect_err("refused").to_string()
+        engine.with_adapter(settings, base_name(), 0).expect_err("refused").to_string()
     };
     let message = refused(LoraSettings { rank: 0, ..settings() });
     assert_eq!(message, "LoRA `rank` must be between 1 and 65536, got 0");

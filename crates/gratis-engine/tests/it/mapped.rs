@@ -13,6 +13,7 @@ use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 
 use crate::checkpoint::small_llama;
+use crate::lora::base_name;
 
 /// Matrices of more rows than a tile has, and sums longer than a product takes at once.
 fn config(architecture: Architecture, head: Head) -> ModelConfig {
@@ -168,7 +169,7 @@ fn a_mapped_base_is_not_trained_but_an_adapter_to_it_is() {
     };
     let gradient = |weights| {
         let engine = load(folder.path(), weights);
-        let mut engine = engine.with_adapter(settings.clone(), "base", 1).expect("an adapter");
+        let mut engine = engine.with_adapter(settings.clone(), base_name(), 1).expect("an adapter");
         engine.forward_backward(&batches()[2], &mut |lp| weigh(lp)).expect("a gradient");
         engine.gradient().to_vec()
     };

@@ -7,7 +7,7 @@ use gratis::manifest::ReferenceModel;
 use gratis::training::{ImplicitReward, Task, reference_log_probs};
 
 use crate::Common;
-use crate::model::Model;
+use crate::model::{Model, Weights};
 use crate::progress::Progress;
 
 /// What the log-ratio is taken to.
@@ -28,9 +28,12 @@ impl Reference {
     pub(super) fn load(given: Option<&Path>, model: &Model, common: &Common) -> Result<Self> {
         match given {
             Some(path) if path == Path::new("none") => Ok(Self::None),
-            Some(path) => Ok(Self::Other(Box::new(Model::load(path, common.threads)?))),
+            Some(path) => {
+                let beside = Model::load_beside(path, common.threads, Weights::Auto, Some(model))?;
+                Ok(Self::Other(Box::new(beside)))
+            }
             None => {
-                let path = absolute(&model.folder);
+                let path = model.place.display_name();
                 Ok(Self::Start { model: ReferenceModel { path, hash: model.hash()? } })
             }
         }
@@ -42,7 +45,7 @@ impl Reference {
             Self::None => None,
             Self::Start { model } => Some(model.clone()),
             Self::Other(model) => {
-                Some(ReferenceModel { path: absolute(&model.folder), hash: model.hash()? })
+                Some(ReferenceModel { path: model.place.display_name(), hash: model.hash()? })
             }
         })
     }
@@ -74,8 +77,4 @@ impl Reference {
         )?;
         Ok(task.with_reference(log_probs))
     }
-}
-
-fn absolute(path: &Path) -> String {
-    std::path::absolute(path).unwrap_or_else(|_| path.to_owned()).display().to_string()
 }

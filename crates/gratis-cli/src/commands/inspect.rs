@@ -1,0 +1,300 @@
+//! `gratis inspect`: what a model is, what it needs, and how it would be scored with.
+
+use std::fmt::Write;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use clap::Args;
+use gratis::manifest::Manifest;
+use gratis::training::OptimizationSettings;
+use gratis_engine::checkpoint::{self, WeightFiles};
+use gratis_engine::config::{ModelConfig, generation};
+use gratis_engine::gguf::GgufFile;
+use gratis_engine::lora::peft::AdapterConfig;
+use gratis_engine::{
+    ChatTemplate, Layout, LoraScaling, LoraSettings, LoraTarget, Recompute, Tokenizer,
+    WeightStorage, memory,
+};
+use serde_json::{Value, json};
+
+use crate::model::tokenizer_at;
+use crate::place::{Kind, Place};
+use crate::{Common, output};
+
+/// Rank for which the memory of an adapter is told, where the model has none.
+const EXAMPLE_RANK: usize = 16;
+
+/// Say what a model is: its shape, its memory, its tokenizer and what kind of reward model it is.
+///
+/// Only headers are read, so that it takes no time whatever the size.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  gratis inspect runs/prm
+  gratis inspect model.gguf --threads 8
+  gratis inspect org/name@v1.0 --json")]
+pub(crate) struct InspectArgs {
+    /// A folder, that of a run or of an adapter, a GGUF file, or `org/name` on a hub.
+    #[arg(value_name = "MODEL")]
+    model: PathBuf,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn run(args: &InspectArgs, common: &Common) -> Result<()> {
+    let report = inspect(args, common)
+        .with_context(|| format!("cannot inspect `{}`", args.model.display()))?;
+    if args.json { output::print_json(&report) } else { output::print(&page(&report)) }
+}
+
+fn inspect(args: &InspectArgs, common: &Common) -> Result<Value> {
+    let place = Place::find(&args.model)?;
+    let base = place.base();
+    let (config, files, template) = match &base.kind {
+        Kind::Gguf => {
+            let file = GgufFile::open(&base.path)?;
+            (file.config()?, gguf_files(&file, &base.path)?, file.chat_template()?)
+        }
+        Kind::Folder | Kind::Adapter(_) => (
+            ModelConfig::read(&base.path.join("config.json"))?,
+            checkpoint::weight_files(&base.path)?,
+            ChatTemplate::from_folder(&base.path)?,
+        ),
+    };
+    let adapter = match &place.kind {
+        Kind::Adapter(_) => Some(AdapterConfig::read(&place.path)?.settings),
+        Kind::Folder | Kind::Gguf => None,
+    };
+    let manifest = match &place.kind {
+        Kind::Gguf => None,
+        Kind::Folder | Kind::Adapter(_) => Manifest::read(&place.path)?,
+    };
+    let tokenizer = tokenizer_at(&place)?;
+    tokenizer.check_fits(&config)?;
+    let own_stop = if base.path.is_dir() { generation::stop_tokens(&base.path)? } else { None };
+    let stop_tokens = own_stop.unwrap_or_else(|| config.eos_tokens.clone());
+    let layout = Layout::new(&config);
+    let paths: Vec<String> = files.paths.iter().map(|path| path.display().to_string()).collect();
+    Ok(json!({
+        "model": place.display_name(),
+        "kind": kind_of(&place, manifest.as_ref()),
+        "architecture": config.architecture.name(),
+        "shape": {
+            "vocabulary": config.vocab_size,
+            "width": config.hidden_size,
+            "feed_forward": config.intermediate_size,
+            "layers": config.n_layers,
+            "heads": config.n_heads,
+            "key_value_heads": config.n_kv_heads,
+            "head_width": config.head_dim,
+            "head": format!("{:?}", config.head).to_lowercase(),
+            "sliding_window": config.sliding_window,
+        },
+        "context": config.context_length,
+        "parameters": layout.n_parameters(),
+        "types": files.types.iter().map(|(name, n)| json!({"type": name, "parameters": n}))
+            .collect::<Value>(),
+        "files": paths,
+        "file_bytes": files.n_bytes,
+        "adapter": adapter.as_ref().map(|settings| json!({
+            "rank": settings.rank,
+            "alpha": settings.alpha,
+            "scale": settings.scale(),
+            "targets": settings.targets,
+            "parameters": settings.n_parameters(&layout),
+            "base": base.display_name(),
+        })),
+        "memory_bytes": memory_of(&config, adapter.as_ref(), common.threads),
+        "threads": common.threads,
+        "tokenizer": tokenizer_report(&tokenizer, &stop_tokens),
+        "chat_template": template.is_some(),
+        "reward": manifest,
+    }))
+}
+
+/// What kind of model it is, in words.
+fn kind_of(place: &Place, manifest: Option<&Manifest>) -> String {
+    let of_adapter = match &place.kind {
+        Kind::Adapter(_) => ", as a low-rank adapter",
+        Kind::Folder | Kind::Gguf => "",
+    };
+    match manifest {
+        Some(manifest) => {
+            let objective = manifest.objective.name();
+            let against = match &manifest.reference {
+                Some(reference) => format!("against `{}`", reference.path),
+                None => "without a reference".to_owned(),
+            };
+            let beta = manifest.beta;
+            format!(
+                "implicit process reward model ({objective}, beta {beta}) {against}{of_adapter}"
+            )
+        }
+        None => format!(
+            "language model{of_adapter}; `gratis score` needs `--reference` to take a reward \
+             from it"
+        ),
+    }
+}
+
+fn gguf_files(file: &GgufFile, path: &std::path::Path) -> Result<WeightFiles> {
+    let mut types: Vec<(String, usize)> = Vec::new();
+    for tensor in &file.header().tensors {
+        let n: usize = tensor.shape.iter().product();
+        let name = format!("{:?}", tensor.tensor_type).to_uppercase();
+        match types.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, total)) => *total += n,
+            None => types.push((name, n)),
+        }
+    }
+    types.sort_by_key(|(_, n)| std::cmp::Reverse(*n));
+    let n_bytes = path.metadata().with_context(|| format!("cannot read `{}`", path.display()))?;
+    Ok(WeightFiles { paths: vec![path.to_owned()], n_bytes: n_bytes.len(), types })
+}
+
+fn memory_of(config: &ModelConfig, adapter: Option<&LoraSettings>, threads: usize) -> Value {
+    let example = LoraSettings {
+        rank: EXAMPLE_RANK,
+        alpha: 1.0,
+        scaling: LoraScaling::Standard,
+        targets: LoraTarget::ALL.to_vec(),
+    };
+    let lora = adapter.unwrap_or(&example);
+    let n_tokens = OptimizationSettings::default().micro_batch_tokens;
+    let score = |storage| memory::to_score(config, storage, threads);
+    let train = |adapter, storage| {
+        let recompute = Recompute::Nothing;
+        memory::to_train(config, adapter, storage, recompute, threads, n_tokens)
+    };
+    json!({
+        "score_loaded": score(WeightStorage::Loaded),
+        "score_mapped": score(WeightStorage::Mapped),
+        "train_full": train(None, WeightStorage::Loaded),
+        "train_lora": train(Some(lora), WeightStorage::Loaded),
+        "train_lora_mapped": train(Some(lora), WeightStorage::Mapped),
+        "lora_rank": lora.rank,
+        "micro_batch_tokens": n_tokens,
+    })
+}
+
+fn tokenizer_report(tokenizer: &Tokenizer, stop_tokens: &[u32]) -> Value {
+    let spelt = |id: u32| json!({"id": id, "token": tokenizer.id_to_token(id)});
+    json!({
+        "tokens": tokenizer.vocab_size(),
+        "bos": tokenizer.bos().map(spelt),
+        "eos": tokenizer.eos().map(spelt),
+        "pad": tokenizer.pad().map(spelt),
+        "stop": stop_tokens.iter().map(|&id| spelt(id)).collect::<Value>(),
+        "begins_with_bos": tokenizer.begins_with_bos(),
+    })
+}
+
+/// The report as lines of a name and its value.
+fn page(report: &Value) -> String {
+    let mut page = String::new();
+    let mut line = |name: &str, value: String| {
+        // Writing to a string does not fail.
+        let _ = writeln!(page, "{name:<15} {value}");
+    };
+    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    let shape = &report["shape"];
+    line("model", text(&report["model"]));
+    line("kind", text(&report["kind"]));
+    line("architecture", text(&report["architecture"]));
+    let window = match &shape["sliding_window"] {
+        Value::Null => String::new(),
+        window => format!(", window {window}"),
+    };
+    line(
+        "shape",
+        format!(
+            "{} layers, width {}, feed-forward {}, {} heads ({} of keys and values) of {}{window}",
+            shape["layers"],
+            shape["width"],
+            shape["feed_forward"],
+            shape["heads"],
+            shape["key_value_heads"],
+            shape["head_width"],
+        ),
+    );
+    line("vocabulary", format!("{}, {} head", shape["vocabulary"], text(&shape["head"])));
+    line("context", format!("{} tokens", report["context"]));
+    let types = report["types"].as_array().into_iter().flatten();
+    let types: Vec<String> = types.map(|one| text(&one["type"])).collect();
+    line("parameters", format!("{} in {}", report["parameters"], types.join(", ")));
+    let files = report["files"].as_array().map_or(0, Vec::len);
+    let plural = if files == 1 { "" } else { "s" };
+    line("files", format!("{files} file{plural}, {}", size(&report["file_bytes"])));
+    let adapter = &report["adapter"];
+    if !adapter.is_null() {
+        let targets = adapter["targets"].as_array().into_iter().flatten();
+        let targets: Vec<String> = targets.map(text).collect();
+        line(
+            "adapter",
+            format!(
+                "rank {}, alpha {}, {} parameters on {}",
+                adapter["rank"],
+                adapter["alpha"],
+                adapter["parameters"],
+                targets.join(", ")
+            ),
+        );
+        line("base", text(&adapter["base"]));
+    }
+    let memory = &report["memory_bytes"];
+    line(
+        "to score",
+        format!(
+            "{} loaded, {} mapped beside the files ({} threads)",
+            size(&memory["score_loaded"]),
+            size(&memory["score_mapped"]),
+            report["threads"]
+        ),
+    );
+    line(
+        "to train",
+        format!(
+            "{} in full; an adapter of rank {}: {}, or {} over a mapped base",
+            size(&memory["train_full"]),
+            memory["lora_rank"],
+            size(&memory["train_lora"]),
+            size(&memory["train_lora_mapped"])
+        ),
+    );
+    let tokenizer = &report["tokenizer"];
+    let special = |token: &Value| match token {
+        Value::Null => "none".to_owned(),
+        token => format!("`{}` ({})", text(&token["token"]), token["id"]),
+    };
+    let begins = match tokenizer["begins_with_bos"].as_bool() {
+        Some(true) => "begins every prompt, never twice",
+        _ => "is not added to prompts",
+    };
+    line("tokenizer", format!("{} tokens", tokenizer["tokens"]));
+    line("begin", format!("{}, {begins}", special(&tokenizer["bos"])));
+    line("end", format!("{}, ends every completion", special(&tokenizer["eos"])));
+    let stop = tokenizer["stop"].as_array().into_iter().flatten();
+    let stop: Vec<String> = stop.map(special).collect();
+    line("samples stop at", if stop.is_empty() { "none".to_owned() } else { stop.join(", ") });
+    let template = if report["chat_template"] == true { "yes" } else { "none" };
+    line("chat template", template.to_owned());
+    let reward = &report["reward"];
+    if !reward.is_null() {
+        line(
+            "steps",
+            format!("by {}, aggregated by {}", reward["step_split"], reward["aggregation"]),
+        );
+        line("prompt", text(&reward["template"]));
+    }
+    page
+}
+
+/// Bytes for people.
+fn size(bytes: &Value) -> String {
+    let bytes = bytes.as_u64().unwrap_or_default() as f64;
+    match bytes {
+        _ if bytes >= 1e9 => format!("{:.1} GB", bytes / 1e9),
+        _ => format!("{:.1} MB", bytes / 1e6),
+    }
+}

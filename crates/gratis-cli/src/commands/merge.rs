@@ -1,0 +1,78 @@
+//! `gratis merge`: an adapter becomes a part of its base's weights.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::{Args, ValueEnum};
+use gratis_engine::{WeightType, atomic};
+use tracing::info;
+
+use crate::Common;
+use crate::failure::CliError;
+use crate::model::Model;
+use crate::place::Kind;
+
+/// Write the model that an adapter and its base make together.
+///
+/// Every adapted matrix becomes `W + s B A`, so that the result needs neither the adapter nor the
+/// base. `gratis.json` goes with it: its reference is still the base.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  gratis merge runs/prm -o merged
+  gratis merge my-adapter -o merged --dtype bf16")]
+pub(crate) struct MergeArgs {
+    /// Folder of the adapter, or of the run that trained it.
+    #[arg(value_name = "ADAPTER")]
+    adapter: PathBuf,
+    /// Folder of the new model.
+    #[arg(short, long, value_name = "FOLDER")]
+    output: PathBuf,
+    /// How the weights are stored.
+    #[arg(long, value_enum, default_value_t = Dtype::F32)]
+    dtype: Dtype,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Dtype {
+    /// As they were computed.
+    F32,
+    /// Rounded to half the size.
+    Bf16,
+}
+
+pub(crate) fn run(args: &MergeArgs, common: &Common) -> Result<()> {
+    if args.output.join("config.json").exists() {
+        return Err(CliError::Mismatch {
+            what: format!("`{}` holds a model already", args.output.display()),
+            hint: "name another folder",
+        }
+        .into());
+    }
+    let model = Model::load(&args.adapter, common.threads)?;
+    if !matches!(model.place.kind, Kind::Adapter(_)) {
+        return Err(CliError::Mismatch {
+            what: format!("`{}` is a model without an adapter", model.place.path.display()),
+            hint: "an adapter's folder has an `adapter_config.json`",
+        }
+        .into());
+    }
+    let merged = model.engine.merged()?;
+    let weights = match args.dtype {
+        Dtype::F32 => WeightType::F32,
+        Dtype::Bf16 => WeightType::Bf16,
+    };
+    let companions = model.companions()?;
+    atomic::write_folder(&args.output, |folder| -> Result<(), gratis_engine::Error> {
+        merged.save_weights_as(folder, weights)?;
+        for companion in &companions {
+            atomic::write(&folder.join(&companion.name), &companion.bytes)?;
+        }
+        if let Some(manifest) = &model.manifest {
+            atomic::write(&folder.join(gratis::manifest::FILE_NAME), &manifest.to_bytes())?;
+        }
+        Ok(())
+    })?;
+    info!("`{}`: {} parameters", args.output.display(), merged.layout().n_parameters());
+    Ok(())
+}

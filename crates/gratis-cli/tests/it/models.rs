@@ -1,0 +1,224 @@
+//! Models as users have them: adapters, mapped weights, single files; and what is said of them.
+
+use crate::workspace::{Workspace, stderr, stdout};
+
+fn ok(workspace: &Workspace, arguments: &[&str]) -> String {
+    let output = workspace.run(arguments);
+    assert!(output.status.success(), "{arguments:?}: {}", stderr(&output));
+    stdout(&output)
+}
+
+/// The outcome reward of every completion.
+fn outcomes(scores: &str) -> Vec<f64> {
+    let of_line = |line: &str| -> Vec<f64> {
+        let line: serde_json::Value = serde_json::from_str(line).expect("JSON");
+        let scores = line["scores"].as_array().expect("a list").iter();
+        scores.map(|score| score["outcome"].as_f64().expect("a number")).collect()
+    };
+    scores.lines().flat_map(of_line).collect()
+}
+
+fn train_adapter(workspace: &Workspace, run: &str, more: &[&str]) {
+    let arguments = "--data graded.jsonl --batch-size 8 --epochs 3 --learning-rate 1e-2";
+    let lora = "--lora-rank 4 --lora-targets q_proj,v_proj,down_proj";
+    let fixed = ["train", "--model", "model", "--run", run];
+    let words = arguments.split(' ').chain(lora.split(' ')).chain(more.iter().copied());
+    ok(workspace, &fixed.into_iter().chain(words).collect::<Vec<_>>());
+}
+
+#[test]
+fn an_adapter_is_trained_scored_and_merged() {
+    let workspace = Workspace::new();
+    let weights = workspace.read("model/model.safetensors");
+    train_adapter(&workspace, "prm", &[]);
+    let names = workspace.names("prm/model");
+    for name in
+        ["adapter_config.json", "adapter_model.safetensors", "gratis.json", "tokenizer.json"]
+    {
+        assert!(names.contains(&name.to_owned()), "{names:?}");
+    }
+    assert!(!names.contains(&"model.safetensors".to_owned()), "{names:?}");
+    assert_eq!(workspace.read("model/model.safetensors"), weights);
+
+    let score = |model: &str, more: &[&str]| {
+        let arguments = [&["score", "--model", model, "graded.jsonl"], more].concat();
+        outcomes(&ok(&workspace, &arguments))
+    };
+    let adapted = score("prm", &[]);
+    assert!(adapted.iter().all(|outcome| outcome.is_finite()));
+    assert!(adapted.iter().any(|outcome| outcome.abs() > 1e-3), "it has learnt something");
+    let base = score("model", &["--reference", "model"]);
+    assert!(base.iter().all(|outcome| *outcome == 0.0), "a model against itself");
+
+    ok(&workspace, &["merge", "prm", "-o", "merged"]);
+    let merged = score("merged", &[]);
+    for (adapted, merged) in adapted.iter().zip(&merged) {
+        // Observed: at most 9.6e-8; the merged weights are rounded once more.
+        assert!((adapted - merged).abs() < 2e-6, "{adapted} and {merged}");
+    }
+    let error = workspace.error_of(&["merge", "model", "-o", "other"]);
+    assert!(error.contains("`model` is a model without an adapter"), "{error}");
+    let error = workspace.error_of(&["merge", "prm", "-o", "merged"]);
+    assert!(error.contains("`merged` holds a model already"), "{error}");
+}
+
+#[test]
+fn an_adapter_is_resumed_to_the_same_bits_and_trained_on() {
+    let workspace = Workspace::new();
+    train_adapter(&workspace, "whole", &["--checkpoint-every", "3"]);
+    train_adapter(&workspace, "again", &["--checkpoint-every", "3"]);
+    std::fs::remove_dir_all(workspace.path("again/model")).expect("removed");
+    let last = workspace.names("again/checkpoints").pop().expect("a checkpoint");
+    std::fs::remove_dir_all(workspace.path(&format!("again/checkpoints/{last}"))).expect("removed");
+    train_adapter(&workspace, "again", &["--checkpoint-every", "3", "--resume"]);
+    let file = "model/adapter_model.safetensors";
+    let read = |run: &str| workspace.read(&format!("{run}/{file}"));
+    assert_eq!(read("again"), read("whole"));
+
+    ok(&workspace, &["train", "--model", "whole", "--data", "graded.jsonl", "--run", "more"]);
+    assert_ne!(read("more"), read("whole"));
+    let error = workspace.error_of(
+        &[
+            &["train", "--model", "whole", "--data", "graded.jsonl", "--run", "x"][..],
+            &["--lora-rank", "2"],
+        ]
+        .concat(),
+    );
+    assert!(error.contains("is an adapter already"), "{error}");
+    let error = workspace.error_of(
+        &[
+            &["train", "--model", "model", "--data", "graded.jsonl", "--run", "x"][..],
+            &["--weights", "mapped"],
+        ]
+        .concat(),
+    );
+    assert!(error.contains("cannot change weights that are mapped"), "{error}");
+}
+
+#[test]
+fn mapped_weights_give_the_same_scores() {
+    let workspace = Workspace::new();
+    let score = |weights: &str| {
+        ok(
+            &workspace,
+            &[
+                "score",
+                "--model",
+                "model",
+                "--reference",
+                "none",
+                "graded.jsonl",
+                "--weights",
+                weights,
+            ],
+        )
+    };
+    assert_eq!(score("mapped"), score("loaded"));
+    let rollout = |weights: &str| {
+        let arguments = ["rollout", "--model", "model", "graded.jsonl", "-k", "2"];
+        let more = ["--max-tokens", "8", "--weights", weights];
+        ok(&workspace, &[&arguments[..], &more].concat())
+    };
+    assert_eq!(rollout("mapped"), rollout("loaded"));
+}
+
+#[test]
+fn samples_stop_where_the_model_says() {
+    let workspace = Workspace::new();
+    let greedy = || {
+        let arguments = ["rollout", "--model", "model", "graded.jsonl", "-k", "1"];
+        let more = ["--max-tokens", "8", "--temperature", "0"];
+        let lines = ok(&workspace, &[&arguments[..], &more].concat());
+        let first = lines.lines().next().expect("a line");
+        let first: serde_json::Value = serde_json::from_str(first).expect("JSON");
+        first["completions"][0].as_str().expect("text").to_owned()
+    };
+    let before = greedy();
+    assert!(!before.is_empty());
+    // Every token of the vocabulary stops: the first one drawn is cut off.
+    let all: Vec<u32> = (0..300).collect();
+    let text = serde_json::json!({ "eos_token_id": all }).to_string();
+    workspace.write("model/generation_config.json", &text);
+    assert_eq!(greedy(), "");
+    workspace.write("model/generation_config.json", r#"{"eos_token_id": "</s>"}"#);
+    let error = workspace.error_of(&["rollout", "--model", "model", "graded.jsonl"]);
+    assert!(error.contains("generation_config.json`: field `eos_token_id` must be"), "{error}");
+}
+
+#[test]
+fn inspect_says_what_a_model_is() {
+    let workspace = Workspace::new();
+    let show = |arguments: &[&str]| {
+        let folder = workspace.path("").canonicalize().expect("a folder");
+        let text = ok(&workspace, &[&["inspect"], arguments].concat());
+        text.replace(&format!("{}/", folder.display()), "FOLDER/")
+    };
+    insta::assert_snapshot!("inspect-model", show(&["model"]));
+    train_adapter(&workspace, "prm", &[]);
+    insta::assert_snapshot!("inspect-adapter", show(&["prm"]));
+    let json: serde_json::Value = serde_json::from_str(&show(&["prm", "--json"])).expect("JSON");
+    assert_eq!(json["adapter"]["rank"], 4);
+    assert_eq!(json["reward"]["objective"]["name"], "ce");
+    let files = json["files"].as_array().expect("a list");
+    assert_eq!(files.len(), 1, "the base's");
+    let error = workspace.error_of(&["inspect", "absent"]);
+    assert!(error.contains("`absent/config.json` is absent"), "{error}");
+}
+
+#[test]
+fn faults_of_a_model_are_the_users() {
+    let workspace = Workspace::new();
+    let score = ["score", "--model", "model", "--reference", "none", "graded.jsonl"];
+    let config = String::from_utf8(workspace.read("model/config.json")).expect("text");
+
+    // A tokenizer of another model.
+    workspace
+        .write("model/config.json", &config.replace("\"vocab_size\": 274", "\"vocab_size\": 9"));
+    let error = workspace.error_of(&score);
+    assert!(error.contains("`model.embed_tokens.weight` must have shape [9, 64]"), "{error}");
+    workspace.write("model/config.json", &config);
+    let tokenizer = String::from_utf8(workspace.read("model/tokenizer.json")).expect("text");
+    let more = r#""added_tokens": [{"id": 274, "content": "<more>", "single_word": false,
+        "lstrip": false, "rstrip": false, "normalized": false, "special": true},"#;
+    let larger = tokenizer.replace("\"added_tokens\": [", more);
+    assert_ne!(larger, tokenizer);
+    workspace.write("model/tokenizer.json", &larger);
+    let error = workspace.error_of(&score);
+    assert!(error.contains("the tokenizer has token 274 and the model 274 embeddings"), "{error}");
+    assert!(error.contains("hint: the folder mixes files of two models"), "{error}");
+    workspace.write("model/tokenizer.json", &tokenizer);
+
+    // Truncated weights, loaded and mapped.
+    let weights = workspace.read("model/model.safetensors");
+    std::fs::write(workspace.path("model/model.safetensors"), &weights[..weights.len() - 9])
+        .expect("written");
+    for storage in ["loaded", "mapped"] {
+        let error = workspace.error_of(&[&score[..], &["--weights", storage]].concat());
+        assert!(error.contains("model.safetensors` is malformed: its tensors end at"), "{error}");
+    }
+}
+
+/// A Llama really trained, in llama.cpp's single file.
+#[test]
+#[expect(clippy::print_stderr, reason = "says why nothing was tested")]
+fn a_gguf_file_is_a_model() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let folder = root.join("../../../shared/data/tiny_llama_stories260k");
+    let entries = std::fs::read_dir(&folder).into_iter().flatten().flatten();
+    let is_gguf = |path: &std::path::PathBuf| path.extension().is_some_and(|e| e == "gguf");
+    let Some(file) = entries.map(|entry| entry.path()).find(is_gguf) else {
+        eprintln!("skipped: no GGUF file in `{}`", folder.display());
+        return;
+    };
+    let file = file.to_str().expect("text");
+    let workspace = Workspace::new();
+    let page = ok(&workspace, &["inspect", file]);
+    assert!(page.contains("LlamaForCausalLM"), "{page}");
+    workspace.write("story.jsonl", r#"{"prompt": "Once upon a time", "reference": ""}"#);
+    let arguments = ["rollout", "--model", file, "story.jsonl", "-k", "1", "--temperature", "0"];
+    let lines = ok(&workspace, &[&arguments[..], &["--max-tokens", "20"]].concat());
+    assert!(lines.contains("there was a little girl named Lily"), "{lines}");
+    workspace.write("told.jsonl", &lines);
+    let scores = ok(&workspace, &["score", "--model", file, "--reference", file, "told.jsonl"]);
+    assert!(outcomes(&scores).iter().all(|outcome| *outcome == 0.0));
+}
