@@ -121,7 +121,14 @@ fn kind_of(place: &Place, manifest: Option<&Manifest>) -> String {
     };
     match manifest {
         Some(manifest) => {
-            let objective = manifest.objective.name();
+            let Some(objective) = &manifest.objective else {
+                let form = json!(manifest.baseline);
+                return format!(
+                    "baseline reward model ({})",
+                    form["kind"].as_str().unwrap_or_default()
+                );
+            };
+            let objective = objective.name();
             let against = match &manifest.reference {
                 Some(reference) => format!("against `{}`", reference.path),
                 None => "without a reference".to_owned(),
