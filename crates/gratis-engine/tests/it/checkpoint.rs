@@ -6,8 +6,11 @@ use std::path::Path;
 
 use gratis_engine::checkpoint::{self, WeightType};
 use gratis_engine::config::{Architecture, Head, ModelConfig, RopeScaling};
-use gratis_engine::{Engine, Error, Layout, NativeEngine, NativeOptions, PackedBatch, Result};
+use gratis_engine::{
+    Engine, Error, Layout, NativeEngine, NativeOptions, PackedBatch, Result, WeightStorage,
+};
 use half::bf16;
+use proptest::prelude::*;
 use safetensors::Dtype;
 use safetensors::tensor::TensorView;
 use tempfile::TempDir;
@@ -317,5 +320,65 @@ fn a_published_checkpoint_is_read_and_scored() {
     for (row, expected) in log_probs.rows().zip([-22.136_795_f32, -21.939_795, -21.776_754]) {
         let sum: f32 = row.iter().sum();
         assert!((sum - expected).abs() < 2e-5, "{sum} against {expected}");
+    }
+}
+
+/// Reads a folder in both ways, for a panic to show; what is read has been checked against the file.
+fn read_in_both_ways(saved: &Saved) {
+    if let Ok(parameters) = saved.read() {
+        assert_eq!(parameters.len(), saved.parameters.len());
+    }
+    let _ = checkpoint::weight_files(saved.path());
+    let options = NativeOptions { weights: WeightStorage::Mapped, ..NativeOptions::default() };
+    if let Ok(mut engine) = NativeEngine::load(saved.path(), options) {
+        let batch = PackedBatch::from_groups([(&[1][..], [&[2, 3][..]])]).expect("valid");
+        let _ = engine.log_probs(&batch);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+
+    #[test]
+    fn mutated_files_never_panic(
+        changes in proptest::collection::vec((0_usize..2600, any::<u8>()), 1..6),
+        cut in 0_usize..4000,
+    ) {
+        let saved = Saved::new();
+        let path = saved.path().join("model.safetensors");
+        let mut bytes = fs::read(&path).expect("there");
+        for (at, byte) in changes {
+            bytes[at] = byte;
+        }
+        bytes.truncate(bytes.len().saturating_sub(cut.saturating_sub(3000)));
+        fs::write(&path, &bytes).expect("written");
+        read_in_both_ways(&saved);
+    }
+
+    #[test]
+    fn mutated_headers_never_panic(
+        numbers in proptest::collection::vec((0_usize..200, any::<u64>()), 1..4),
+    ) {
+        let saved = Saved::new();
+        let path = saved.path().join("model.safetensors");
+        let bytes = fs::read(&path).expect("there");
+        let n_header = u64::from_le_bytes(bytes[..8].try_into().expect("eight")) as usize;
+        let mut header = String::from_utf8(bytes[8..8 + n_header].to_vec()).expect("text");
+        for (nth, number) in numbers {
+            // The nth number of the header, whatever it says.
+            let starts: Vec<usize> = header
+                .char_indices()
+                .filter(|&(at, c)| c.is_ascii_digit() && !header[..at].ends_with(|c: char| c.is_ascii_digit()))
+                .map(|(at, _)| at)
+                .collect();
+            let start = starts[nth % starts.len()];
+            let n_digits = header[start..].chars().take_while(char::is_ascii_digit).count();
+            header.replace_range(start..start + n_digits, &number.to_string());
+        }
+        let mut claimed = (header.len() as u64).to_le_bytes().to_vec();
+        claimed.extend(header.as_bytes());
+        claimed.extend(&bytes[8 + n_header..]);
+        fs::write(&path, &claimed).expect("written");
+        read_in_both_ways(&saved);
     }
 }

@@ -11,3 +11,4 @@ mod parity;
 mod sampling;
 mod tokenizer;
 mod value_head;
+mod written;

@@ -3,7 +3,10 @@
 use std::fs;
 use std::path::Path;
 
+use gratis_engine::gguf::GgufFile;
 use gratis_engine::{End, Error, SpecialTokens, Tokenizer};
+
+use crate::data::shared;
 
 fn digits() -> Tokenizer {
     let phrases: Vec<String> = (0..10).map(|digit| digit.to_string()).collect();
@@ -95,4 +98,66 @@ fn offsets_of_published_tokenizers_cover_the_text() {
         let range = &encoding.offsets[last];
         assert!(range.start < boundary && range.end >= boundary, "{name}: {range:?}");
     }
+}
+
+/// Texts and tokens of `chat_template_cases/tokenizer_vectors.jsonl` for one tokenizer.
+fn published_vectors(tokenizer: &str) -> Option<Vec<(String, Vec<u32>)>> {
+    let path = shared("chat_template_cases")?.join("tokenizer_vectors.jsonl");
+    let lines = std::fs::read_to_string(path).expect("vectors");
+    let vector = |line: &str| {
+        let case: serde_json::Value = serde_json::from_str(line).expect("JSON");
+        let ids = case["ids"].as_array().expect("tokens").iter();
+        let ids = ids.map(|id| id.as_u64().expect("a token") as u32).collect();
+        let text = case["text"].as_str().expect("text").to_owned();
+        (case["tokenizer"] == tokenizer).then_some((text, ids))
+    };
+    Some(lines.lines().filter_map(vector).collect())
+}
+
+/// Asserts that all but `n_differing` texts become the tokens expected of them after `begin`.
+fn agrees(tokenizer: &Tokenizer, name: &str, begin: &[u32], n_differing: usize) {
+    let Some(vectors) = published_vectors(name) else { return };
+    assert!(vectors.len() > 10, "{name}");
+    let differing: Vec<_> = vectors
+        .iter()
+        .filter(|(text, expected)| {
+            let ids = tokenizer.encode(text).expect("tokens").ids;
+            [begin, &ids].concat() != *expected
+        })
+        .collect();
+    assert_eq!(differing.len(), n_differing, "{name}, of {}: {differing:?}", vectors.len());
+}
+
+#[test]
+fn published_vectors_of_vocabularies_at_hand() {
+    let Some(ggml) = shared("llamacpp_tokenizer_vectors") else { return };
+    let gpt2 = GgufFile::open(&ggml.join("ggml-vocab-gpt-2.gguf")).expect("a file");
+    let gpt2 = gpt2.tokenizer().expect("a tokenizer");
+    for name in ["Xenova/gpt2", "openai-community/gpt2", "tiiuae/falcon-rw-1b"] {
+        agrees(&gpt2, name, &[], 0);
+    }
+    let Some(permissive) = shared("tokenizers_permissive") else { return };
+    let falcon = Tokenizer::load(&permissive.join("falcon-tokenizer")).expect("read");
+    agrees(&falcon, "tiiuae/falcon-7b", &[], 0);
+    // Phi-3 has Llama 2's vocabulary.
+    let phi3 = Tokenizer::load(&permissive.join("phi-3-mini")).expect("read");
+    agrees(&phi3, "Xenova/llama-tokenizer", &[1], 0);
+}
+
+/// The rule of [`Encoding::token_index_of_end`]: a token that straddles the end of a step belongs to
+/// the step in which it starts.
+#[test]
+fn a_token_that_straddles_a_boundary_belongs_to_the_step_in_which_it_starts() {
+    let phrases = ["one", "\n\n", "two"].map(str::to_owned);
+    let tokenizer = Tokenizer::from_phrases(&phrases, &SpecialTokens::default()).expect("valid");
+    let text = "one\n\ntwo";
+    let encoding = tokenizer.encode(text).expect("tokens");
+    let break_of = encoding.offsets.iter().position(|range| text[range.clone()] == *"\n\n");
+    let straddling = break_of.expect("both line breaks are one token");
+    // Steps by lines: the first ends within that token, after its first line break.
+    assert_eq!(encoding.token_index_of_end(4), Some(straddling));
+    assert_eq!(encoding.token_index_of_end(3), Some(straddling - 1));
+    assert_eq!(encoding.token_index_of_end(5), Some(straddling));
+    assert_eq!(encoding.token_index_of_end(6), Some(straddling + 1));
+    assert_eq!(encoding.token_index_of_end(0), None);
 }
