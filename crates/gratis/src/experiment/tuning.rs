@@ -156,8 +156,11 @@ impl Tuning {
 /// 0 at full scale, on its validation problems.
 pub fn chosen(objective: Objective) -> Trial {
     let (beta, learning_rate) = match objective {
-        Objective::Kto(_) => (0.5, 1e-3),
-        _ => (0.3, 1e-3),
+        Objective::Dpo(_) | Objective::Kto(_) => (1.0, 1e-3),
+        Objective::Nca(_) | Objective::Sppo(_) => (0.05, 3e-3),
+        Objective::Ipo(_) => (0.05, 1e-3),
+        Objective::PrefixCe(_) => (1.0, 3e-3),
+        _ => (0.3, 3e-3),
     };
     Trial { objective: objective.with_beta(beta), learning_rate, validation: f64::NAN }
 }
@@ -165,8 +168,10 @@ pub fn chosen(objective: Objective) -> Trial {
 /// The learning rate, and beta, that tables use for a baseline, chosen the same way.
 pub fn chosen_baseline(name: &str) -> Configuration {
     let (learning_rate, beta) = match name {
-        "Math-Shepherd soft, log-ratio" => (1e-3, 0.3),
-        _ => (1e-3, 1.0),
+        "Math-Shepherd soft, log-ratio" => (1e-3, 1.0),
+        "AutoPSV, fair head" | "AutoPSV, classic head" => (5e-4, 1.0),
+        "self-certainty" => (0.0, 1.0),
+        _ => (2e-3, 1.0),
     };
     Configuration { learning_rate, beta }
 }
