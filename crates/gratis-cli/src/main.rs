@@ -81,10 +81,12 @@ enum Command {
     Rollout(commands::rollout::RolloutArgs),
     Grade(commands::grade::GradeArgs),
     Data(commands::data::DataArgs),
-    Train(commands::train::TrainArgs),
+    Annotate(commands::annotate::AnnotateArgs),
+    Train(Box<commands::train::TrainArgs>),
     Score(commands::score::ScoreArgs),
     Select(commands::select::SelectArgs),
     Theory(commands::theory::TheoryArgs),
+    Cost(commands::cost::CostArgs),
 }
 
 fn main() -> ExitCode {
@@ -117,9 +119,11 @@ fn run(cli: Cli, matches: &ArgMatches) -> anyhow::Result<()> {
         Command::Rollout(args) => commands::rollout::run(&args, &common),
         Command::Grade(args) => commands::grade::run(&args, &common),
         Command::Data(args) => commands::data::run(&args, &common),
-        Command::Train(args) => commands::train::run(args, given, &common),
+        Command::Annotate(args) => commands::annotate::run(&args, &common),
+        Command::Train(args) => commands::train::run(*args, given, &common),
         Command::Score(args) => commands::score::run(&args, &common),
         Command::Select(args) => commands::select::run(&args),
         Command::Theory(args) => commands::theory::run(&args, &common),
+        Command::Cost(args) => commands::cost::run(&args),
     }
 }

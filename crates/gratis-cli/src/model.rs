@@ -4,6 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use clap::ValueEnum;
+use gratis::baseline::BaselineForm;
 use gratis::encoding::{Encoder, OnOverlong};
 use gratis::manifest::{self, Manifest};
 use gratis::training::Companion;
@@ -168,6 +169,10 @@ fn load_base(place: &Place, threads: usize, weights: Weights) -> Result<NativeEn
     let options = NativeOptions { n_threads: threads, ..NativeOptions::default() };
     if let Kind::Gguf = place.kind {
         return Ok(NativeEngine::load_gguf(&GgufFile::open(&place.path)?, options)?);
+    }
+    let baseline = Manifest::read(&place.path)?.and_then(|manifest| manifest.baseline);
+    if let Some(BaselineForm::Head { head, .. }) = baseline {
+        return Ok(NativeEngine::load_with_value_head(&place.path, head, options)?);
     }
     let config = ModelConfig::read(&place.path.join("config.json"))?;
     let options = NativeOptions { weights: weights.storage(&config), ..options };

@@ -38,6 +38,17 @@ pub struct ScoringSettings {
     pub tokens: TokenRewards,
 }
 
+/// Whatever gives every step of a completion a reward: implicit process reward models and the
+/// baselines they are compared with.
+pub trait RewardModel {
+    /// The scores of all completions of `rollouts`, in their order.
+    ///
+    /// # Errors
+    /// Those of the encoder and the engines; [`Error::InvalidSetting`] if the given `steps` are not
+    /// parts of their completion, or if the encoder left a completion out.
+    fn score(&mut self, rollouts: &[Rollout], observer: &mut dyn Observer) -> Result<Vec<Score>>;
+}
+
 /// Scores completions with a policy and, unless it is left out, a reference.
 pub struct Scorer<'a> {
     /// The trained model.
@@ -50,17 +61,8 @@ pub struct Scorer<'a> {
     pub settings: ScoringSettings,
 }
 
-impl Scorer<'_> {
-    /// The scores of all completions of `rollouts`, in their order.
-    ///
-    /// # Errors
-    /// Those of the encoder and the engines; [`Error::InvalidSetting`] if the given `steps` are not
-    /// parts of their completion, or if the encoder left a completion out.
-    pub fn score(
-        &mut self,
-        rollouts: &[Rollout],
-        observer: &mut dyn Observer,
-    ) -> Result<Vec<Score>> {
+impl RewardModel for Scorer<'_> {
+    fn score(&mut self, rollouts: &[Rollout], observer: &mut dyn Observer) -> Result<Vec<Score>> {
         let mut corpus = Corpus::default();
         let solutions = solutions(rollouts, &self.encoder, &self.settings.step_split, &mut corpus)?;
         let budget = self.settings.batch_tokens;

@@ -1,5 +1,7 @@
 //! One file a command.
 
+pub(crate) mod annotate;
+pub(crate) mod cost;
 pub(crate) mod data;
 pub(crate) mod demo;
 pub(crate) mod grade;

@@ -3,11 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use clap::Args;
+use clap::{Args, ValueEnum};
+use gratis::baseline::{BaselineForm, HeadScorer, LabelTokens, SelfCertainty, TokenScorer};
 use gratis::data::{ResumableWriter, RolloutFiles, StepSplit};
 use gratis::encoding::{Encoder, OnOverlong};
 use gratis::numeric::check_positive;
-use gratis::scoring::{Scorer, ScoringSettings, TokenRewards};
+use gratis::scoring::{RewardModel, Scorer, ScoringSettings, TokenRewards};
 use gratis::{Error, Observer};
 use gratis_engine::Engine;
 use tracing::{info, warn};
@@ -18,19 +19,32 @@ use crate::failure::CliError;
 use crate::model::{Model, Weights};
 use crate::progress::Progress;
 
-/// Score every step of candidate solutions with an implicit process reward model.
+/// What gives the rewards.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum By {
+    /// What the model was trained for, or its log-probabilities.
+    Reward,
+    /// How certain the model is of each token; no training, no reference.
+    SelfCertainty,
+}
+
+/// Score every step of candidate solutions with a reward model.
 ///
-/// The reward of a step is beta times the sum over its tokens of `log pi - log pi_ref`; the Q value
-/// at its end is the sum up to there.
+/// Of an implicit process reward model, the reward of a step is beta times the sum over its tokens
+/// of `log pi - log pi_ref`, and the Q value at its end is the sum up to there. Of a model with a
+/// scalar head or label tokens, the Q value is the model's value of the prefix and the reward of a
+/// step the difference of two.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Objective, beta, reference, step split and prompt are read from the model's `gratis.json`; flags
-overrule them. `--reference none` scores by log-probabilities alone.
+Kind, beta, reference, step split and prompt are read from the model's `gratis.json`; flags overrule
+them. `--reference none` scores by log-probabilities alone.
 
 Examples:
   gratis score --model runs/prm candidates.jsonl -o scores.jsonl
   gratis score --model org/reward-model --reference org/base@v1.0 candidates.jsonl
-  gratis score --model runs/prm --reference none - < candidates.jsonl > scores.jsonl")]
+  gratis score --model runs/prm --reference none - < candidates.jsonl > scores.jsonl
+  gratis score --model runs/orm candidates.jsonl -o scores.jsonl
+  gratis score --model my-model --by self-certainty candidates.jsonl -o scores.jsonl")]
 pub(crate) struct ScoreArgs {
     /// Rollout file; `-` is standard input.
     #[arg(value_name = "ROLLOUTS", default_value = "-")]
@@ -47,6 +61,9 @@ pub(crate) struct ScoreArgs {
     weights: Weights,
     #[command(flatten)]
     output: OutputArgs,
+    /// What gives the rewards.
+    #[arg(long, value_enum, default_value_t = By::Reward)]
+    by: By,
     /// Factor of the log-ratio [default: the model's].
     #[arg(long)]
     beta: Option<f64>,
@@ -84,7 +101,10 @@ pub(crate) fn run(args: &ScoreArgs, common: &Common) -> Result<()> {
     }
     let (mut writer, n_done) = ResumableWriter::resume(&args.output.output)?;
     let mut model = Model::load_as(&args.model, common.threads, args.weights)?;
-    let reference_path = reference_of(args.reference.as_deref(), &model)?;
+    let reference_path = match args.by {
+        By::Reward => reference_of(args.reference.as_deref(), &model)?,
+        By::SelfCertainty => None,
+    };
     let mut reference = match &reference_path {
         Some(path) => Some(Model::load_beside(path, common.threads, args.weights, Some(&model))?),
         None => None,
@@ -115,12 +135,7 @@ pub(crate) fn run(args: &ScoreArgs, common: &Common) -> Result<()> {
     let tokenizer = model.tokenizer.clone();
     let description = model.engine.describe();
     let encoder = Encoder::new(&tokenizer, &template, &description, args.on_overlong)?;
-    let mut scorer = Scorer {
-        policy: &mut model.engine,
-        reference: reference.as_mut().map(|model| &mut model.engine as &mut dyn Engine),
-        encoder,
-        settings,
-    };
+    let mut scorer = reward_model(&mut model, reference.as_mut(), encoder, settings, args.by)?;
 
     let mut progress = Progress::new(common);
     let n_passes = 1 + u64::from(reference_path.is_some());
@@ -150,6 +165,39 @@ fn count(input: &Path, files: &RolloutFiles) -> Result<Option<Vec<u64>>> {
     }
     let counts = files.read().map(|rollout| Ok(rollout?.completions.len() as u64));
     Ok(Some(counts.collect::<gratis::Result<_>>()?))
+}
+
+/// The model as what `gratis.json` says it is.
+pub(super) fn reward_model<'a>(
+    model: &'a mut Model,
+    reference: Option<&'a mut Model>,
+    encoder: Encoder<'a>,
+    settings: ScoringSettings,
+    by: By,
+) -> Result<Box<dyn RewardModel + 'a>> {
+    let engine = &mut model.engine;
+    let form = model.manifest.as_ref().and_then(|manifest| manifest.baseline.clone());
+    if form.is_some() && reference.is_some() {
+        return Err(CliError::Mismatch {
+            what: "a model with a head or label tokens has no reference".to_owned(),
+            hint: "leave `--reference` out",
+        }
+        .into());
+    }
+    Ok(match (by, form) {
+        (By::SelfCertainty, _) => Box::new(SelfCertainty { engine, encoder, settings }),
+        (By::Reward, None) => {
+            let reference = reference.map(|model| &mut model.engine as &mut dyn Engine);
+            Box::new(Scorer { policy: engine, reference, encoder, settings })
+        }
+        (By::Reward, Some(BaselineForm::Head { pooling, .. })) => {
+            Box::new(HeadScorer { engine, pooling, encoder, settings })
+        }
+        (By::Reward, Some(BaselineForm::Tokens { labels })) => {
+            let labels = LabelTokens::new(&labels, encoder.tokenizer())?;
+            Box::new(TokenScorer { engine, labels, encoder, settings })
+        }
+    })
 }
 
 /// The reference's folder: the one given, or the one that the model names.

@@ -1,5 +1,6 @@
-//! `gratis train`: an implicit process reward model from outcome labels.
+//! `gratis train`: an implicit process reward model from outcome labels, or one of the usual kinds.
 
+mod baseline;
 mod data;
 mod lora;
 mod reference;
@@ -8,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, anyhow};
 use clap::{ArgMatches, Args};
+use gratis::cost::{Architecture, COST_FILE, CostRecord, Pass, Phase};
 use gratis::data::{DataOperation, StepSplit};
 use gratis::encoding::OnOverlong;
 use gratis::manifest::{FILE_NAME, Manifest};
@@ -15,11 +17,12 @@ use gratis::objective::Objective;
 use gratis::selection::Aggregation;
 use gratis::training::{
     CheckpointSettings, Companion, ImplicitReward, OnExisting, OptimizationSettings, RewardData,
-    RunFolder, Task, fit,
+    RunFolder, Task, fit, scoring_work, training_work,
 };
 use serde::{Deserialize, Serialize};
 use tracing::info;
 
+use self::baseline::{BaselineSettings, Kind};
 use self::data::TrainData;
 use self::lora::LoraArgs;
 use self::reference::Reference;
@@ -28,8 +31,9 @@ use crate::config;
 use crate::failure::CliError;
 use crate::model::Model;
 use crate::progress::Progress;
+use crate::usage;
 
-/// Train an implicit process reward model from outcome labels only.
+/// Train an implicit process reward model from outcome labels only, or a baseline.
 ///
 /// The reward of a solution is `beta * log pi/pi_ref`; an objective fits it to the labels, and every
 /// step's reward follows for free. The run folder holds `config.toml`, `metrics.jsonl`,
@@ -90,7 +94,8 @@ struct TrainSettings {
     /// How solutions without `steps` are to be split when scoring.
     #[arg(long, default_value_t = Self::default().step_split)]
     step_split: StepSplit,
-    /// How step rewards are to become a solution's score.
+    /// How step rewards are to become a solution's score; where it is left at `min`, outcome models
+    /// take `outcome` and explicit process models `q_min`.
     #[arg(long, default_value_t = Self::default().aggregation)]
     aggregation: Aggregation,
     /// What to do with completions longer than the context.
@@ -103,7 +108,11 @@ struct TrainSettings {
     /// `balance_instructions,seed=1`); may be repeated, see `gratis data apply --help`.
     #[arg(long = "operation", value_name = "OPERATION")]
     operations: Vec<DataOperation>,
-    /// Objective, with settings after commas: `ce`, `kto,beta=0.5`.
+    /// What kind of reward model is trained.
+    #[arg(long, value_enum, default_value_t)]
+    #[serde(skip_serializing_if = "Kind::is_default")]
+    kind: Kind,
+    /// Objective of an implicit model, with settings after commas: `ce`, `kto,beta=0.5`.
     #[arg(long, value_parser = parse_objective, default_value = "ce")]
     objective: Objective,
     #[command(flatten)]
@@ -112,6 +121,9 @@ struct TrainSettings {
     checkpoints: CheckpointSettings,
     #[command(flatten)]
     lora: LoraArgs,
+    #[command(flatten)]
+    #[serde(skip_serializing_if = "BaselineSettings::is_default")]
+    baseline: BaselineSettings,
 }
 
 impl Default for TrainSettings {
@@ -128,10 +140,12 @@ impl Default for TrainSettings {
             on_overlong: OnOverlong::default(),
             skip_invalid: false,
             operations: Vec::new(),
+            kind: Kind::default(),
             objective: Objective::default(),
             optimization: OptimizationSettings::default(),
             checkpoints: CheckpointSettings::default(),
             lora: LoraArgs::default(),
+            baseline: BaselineSettings::default(),
         }
     }
 }
@@ -151,6 +165,7 @@ pub(crate) fn run(args: TrainArgs, given: &ArgMatches, common: &Common) -> Resul
     }
     settings.objective.validate()?;
     settings.optimization.validate()?;
+    settings.baseline.validate(settings.kind)?;
     let missing = |field| CliError::Missing {
         field,
         hint: format!("give `--{field}`, or set `{field}` in the file of `--config`"),
@@ -163,13 +178,20 @@ pub(crate) fn run(args: TrainArgs, given: &ArgMatches, common: &Common) -> Resul
 
     // Tokens.
     let model = Model::load_as(&model_path, common.threads, settings.lora.weights)?;
-    let mut reference = Reference::load(settings.reference.as_deref(), &model, common)?;
-    let mut model = settings.lora.apply(model, settings.optimization.seed)?;
+    let (kind, model_hash) = (settings.kind, model.hash()?);
+    let mut reference = match kind {
+        Kind::Implicit => Reference::load(settings.reference.as_deref(), &model, common)?,
+        _ => Reference::None,
+    };
+    let model = settings.lora.apply(model, settings.optimization.seed)?;
+    let mut model = settings.baseline.fit_head(kind, model)?;
     let template = model.template(settings.template.as_deref());
     let mut progress = Progress::new(common);
     let encoder = model.encoder(&template, settings.on_overlong)?;
-    let TrainData { train: train_data, validation: validation_data } =
+    let TrainData { train: mut train_data, validation: mut validation_data } =
         data::read(&settings, &encoder, &mut progress)?;
+    settings.baseline.relabel(&mut train_data);
+    settings.baseline.relabel(&mut validation_data);
     let n_correct = train_data.n_correct();
     info!(
         "{} problems, {} completions ({n_correct} correct, {} distinct); {} held out",
@@ -178,55 +200,89 @@ pub(crate) fn run(args: TrainArgs, given: &ArgMatches, common: &Common) -> Resul
         train_data.corpus.responses().len(),
         validation_data.examples.len(),
     );
-    train_data.check(&settings.objective)?;
+    settings.baseline.check(kind, &settings.objective, &train_data, &model.tokenizer)?;
 
     // The run, opened before the reference takes its time.
     let manifest = Manifest {
         version: Manifest::VERSION,
-        objective: Some(settings.objective),
-        baseline: None,
-        beta: settings.objective.beta(),
+        objective: (kind == Kind::Implicit).then_some(settings.objective),
+        baseline: settings.baseline.form(kind),
+        beta: if kind == Kind::Implicit { settings.objective.beta() } else { 1.0 },
         reference: reference.named()?,
         step_split: settings.step_split.clone(),
-        aggregation: settings.aggregation,
+        aggregation: kind.aggregation(settings.aggregation),
         template,
         data_hash: train_data.corpus.digest(),
     };
     let mut companions = model.companions()?;
     companions.push(Companion { name: FILE_NAME.to_owned(), bytes: manifest.to_bytes() });
-    let run_hash =
-        format!("{} {} {}", train_data.digest(), validation_data.digest(), model.hash()?);
+    let run_hash = format!("{} {} {}", train_data.digest(), validation_data.digest(), model_hash);
     let config = config::resolved(&settings)?;
     let mut run = RunFolder::open(&args.run, &config, &run_hash, companions, on_existing)?;
 
     let optimization = &settings.optimization;
-    let mut task_on = |data: RewardData, file: &Path| {
+    let mut task_on = |data: RewardData, file: &Path| -> Result<Box<dyn Task>> {
+        if kind != Kind::Implicit {
+            return settings.baseline.task(kind, data, &model.tokenizer);
+        }
         let RewardData { corpus, examples, pairs, .. } = data;
         let task = ImplicitReward::new(settings.objective, corpus, examples, &pairs, optimization);
         // The cache stands beside the data; standard input has no place.
         let of_run = args.run.join("stdin");
         let beside = if file == Path::new("-") { &of_run } else { file };
-        reference.apply(task, &mut model, beside, optimization.micro_batch_tokens, &mut progress)
+        let budget = optimization.micro_batch_tokens;
+        Ok(Box::new(reference.apply(task, &mut model, beside, budget, &mut progress)?))
     };
     let mut task = task_on(train_data, &first_data)?;
     let validation_file = settings.validation.as_ref().unwrap_or(&first_data);
-    let mut validation =
-        Some(task_on(validation_data, validation_file)?).filter(|task| !task.items().is_empty());
+    let mut validation = if validation_data.examples.is_empty() {
+        None
+    } else {
+        Some(task_on(validation_data, validation_file)?)
+    };
 
-    let summary = fit(
-        &mut model.engine,
-        &mut task,
-        validation.as_mut().map(|task| task as &mut dyn Task),
-        &settings.optimization,
-        &settings.checkpoints,
-        Some(&mut run),
-        &mut progress,
-    )?;
+    let summary = kind.on_engine(&mut model.engine, |engine| {
+        fit(
+            engine,
+            task.as_mut(),
+            validation.as_mut().map(|task| &mut **task as &mut dyn Task),
+            &settings.optimization,
+            &settings.checkpoints,
+            Some(&mut run),
+            &mut progress,
+        )
+    })?;
     progress.finish();
+    let has_reference = !matches!(reference, Reference::None);
+    write_cost(&args.run, &model, task.as_ref(), optimization, (kind, has_reference))?;
     if let Some(measured) = &summary.validation {
         let accuracy = measured.accuracy.unwrap_or(f64::NAN);
         info!("validation: loss {:.4}, accuracy {:.1} %", measured.loss, 100.0 * accuracy);
     }
     info!("{} steps; the model is in `{}`", summary.n_steps, args.run.join("model").display());
     Ok(())
+}
+
+/// Writes what the training cost into its folder.
+fn write_cost(
+    run: &Path,
+    model: &Model,
+    task: &dyn Task,
+    optimization: &OptimizationSettings,
+    (kind, has_reference): (Kind, bool),
+) -> Result<()> {
+    let mut architecture = Architecture::from(model.engine.config());
+    if kind.has_head() {
+        architecture = architecture.with_scalar_head();
+    }
+    let (as_run, as_counted) = training_work(task, optimization)?;
+    let pass = Pass::ForwardBackward;
+    let mut phases = vec![Phase::new("training", pass, architecture, as_run, as_counted)];
+    if has_reference {
+        // Counted with every trained response; run once for each distinct one.
+        let (as_run, _) = scoring_work(task, optimization.micro_batch_tokens)?;
+        let pass = Pass::Forward;
+        phases.push(Phase::new("reference", pass, architecture, as_run, as_counted));
+    }
+    Ok(CostRecord::new(phases, usage::cpu_seconds()).write(&run.join(COST_FILE))?)
 }

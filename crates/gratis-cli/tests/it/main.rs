@@ -1,5 +1,6 @@
 //! Integration tests of the workspace and its binary.
 
+mod baselines;
 mod cli;
 mod data;
 mod faults;

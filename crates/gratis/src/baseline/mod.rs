@@ -24,6 +24,6 @@ pub use head_task::HeadTask;
 pub use loss::ValueObjective;
 pub use pooling::Pooling;
 pub use scoring::{HeadScorer, TokenScorer};
-pub use self_certainty::self_certainty;
+pub use self_certainty::SelfCertainty;
 pub use token_task::{LabelTexts, LabelTokens, TokenTask};
 pub use values::OnValues;

@@ -14,7 +14,7 @@ use crate::data::{Rollout, Score};
 use crate::encoding::{Corpus, Encoder, log_probs};
 use crate::error::Result;
 use crate::observer::{Observer, Silent};
-use crate::scoring::{ScoringSettings, Solution, scores_of, solutions};
+use crate::scoring::{RewardModel, ScoringSettings, Solution, scores_of, solutions};
 
 /// Scores completions by a scalar head.
 pub struct HeadScorer<'a> {
@@ -28,16 +28,8 @@ pub struct HeadScorer<'a> {
     pub settings: ScoringSettings,
 }
 
-impl HeadScorer<'_> {
-    /// The scores of all completions of `rollouts`, in their order.
-    ///
-    /// # Errors
-    /// As [`Scorer::score`](crate::scoring::Scorer::score).
-    pub fn score(
-        &mut self,
-        rollouts: &[Rollout],
-        observer: &mut dyn Observer,
-    ) -> Result<Vec<Score>> {
+impl RewardModel for HeadScorer<'_> {
+    fn score(&mut self, rollouts: &[Rollout], observer: &mut dyn Observer) -> Result<Vec<Score>> {
         let mut corpus = Corpus::default();
         let step_split = &self.settings.step_split;
         let solutions = solutions(rollouts, &self.encoder, step_split, &mut corpus)?;
@@ -63,16 +55,8 @@ pub struct TokenScorer<'a> {
     pub settings: ScoringSettings,
 }
 
-impl TokenScorer<'_> {
-    /// The scores of all completions of `rollouts`, in their order.
-    ///
-    /// # Errors
-    /// As [`Scorer::score`](crate::scoring::Scorer::score).
-    pub fn score(
-        &mut self,
-        rollouts: &[Rollout],
-        observer: &mut dyn Observer,
-    ) -> Result<Vec<Score>> {
+impl RewardModel for TokenScorer<'_> {
+    fn score(&mut self, rollouts: &[Rollout], observer: &mut dyn Observer) -> Result<Vec<Score>> {
         let mut plain = Corpus::default();
         let step_split = &self.settings.step_split;
         let solutions = solutions(rollouts, &self.encoder, step_split, &mut plain)?;

@@ -73,6 +73,17 @@ impl ResumableWriter {
         put().map_err(Error::io("write", &self.path))
     }
 
+    /// Gives the file up: nothing is left to go on with.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn discard(self) -> Result<()> {
+        match self.partial {
+            Some(partial) => std::fs::remove_file(&partial).map_err(Error::io("remove", &partial)),
+            None => Ok(()),
+        }
+    }
+
     /// Puts the file in its place.
     ///
     /// # Errors

@@ -26,7 +26,7 @@ use crate::objective::{Ce, Objective};
 use crate::observer::{Observer, Silent};
 use crate::report::JudgedStep;
 use crate::rollout::GradeCounts;
-use crate::scoring::{Scorer, ScoringSettings, TokenRewards};
+use crate::scoring::{RewardModel, Scorer, ScoringSettings, TokenRewards};
 use crate::training::{Decay, reward_data};
 use crate::world::{Author, Split, Strength};
 

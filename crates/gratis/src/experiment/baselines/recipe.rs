@@ -75,7 +75,7 @@ impl Recipe {
             Form::LogRatio(_) => {
                 [0.05, 0.3, 1.0].map(|beta| Configuration { learning_rate: 1e-3, beta }).to_vec()
             }
-            Form::Head(..) | Form::LabelTokens => [5e-4, 1e-3, 2e-3].map(of_rate).to_vec(),
+            Form::Head(..) | Form::LabelTokens => [1e-3, 2e-3, 4e-3].map(of_rate).to_vec(),
         }
     }
 }
@@ -97,22 +97,22 @@ pub fn recipes() -> Vec<Recipe> {
         Recipe::new("self-certainty", Form::SelfCertainty, Outcome),
         Recipe::new("implicit CE", outcome_ce, Outcome),
         Recipe::new("ORM CE, fair head", fair_value(ValueObjective::Outcome), Outcome),
-        Recipe::new("ORM BT, fair head", fair_value(BradleyTerry), Outcome),
         Recipe::new("Math-Shepherd hard, fair head", fair(Steps), MonteCarloHard),
         Recipe::new("Math-Shepherd soft, fair head", fair_value(Steps), MonteCarloSoft),
         Recipe::new("AutoPSV, fair head", fair_value(Steps), AutoPsv),
         Recipe::new("Math-Shepherd hard, log-ratio", steps, MonteCarloHard),
         Recipe::new("Math-Shepherd soft, log-ratio", steps, MonteCarloSoft),
-        Recipe::new("Math-Shepherd hard, label tokens", Form::LabelTokens, MonteCarloHard),
         Recipe::new("ORM CE, classic head", classic(ValueObjective::Outcome), Outcome),
-        Recipe::new("ORM BT, classic head", classic(BradleyTerry), Outcome),
         Recipe::new("Math-Shepherd hard, classic head", classic(Steps), MonteCarloHard),
-        Recipe::new("Math-Shepherd soft, classic head", classic(Steps), MonteCarloSoft),
         Recipe::new("AutoPSV, classic head", classic(Steps), AutoPsv),
         Recipe::new("true labels, fair head", fair(Steps), True),
-        Recipe::new("true labels, log-ratio", steps, True),
-        Recipe::new("true labels, label tokens", Form::LabelTokens, True),
         Recipe::new("true labels, classic head", classic(Steps), True),
         Recipe::new("true labels up to error, classic head", classic(Steps), TrueUpToError),
+        Recipe::new("Math-Shepherd hard, label tokens", Form::LabelTokens, MonteCarloHard),
+        Recipe::new("Math-Shepherd soft, classic head", classic(Steps), MonteCarloSoft),
+        Recipe::new("ORM BT, fair head", fair_value(BradleyTerry), Outcome),
+        Recipe::new("ORM BT, classic head", classic(BradleyTerry), Outcome),
+        Recipe::new("true labels, label tokens", Form::LabelTokens, True),
+        Recipe::new("true labels, log-ratio", steps, True),
     ]
 }

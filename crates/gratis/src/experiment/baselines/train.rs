@@ -6,15 +6,15 @@ use super::recipe::{Configuration, Form, Labels, Recipe};
 use super::{Stage, workshop};
 use crate::annotate::{LabelKind, autopsv};
 use crate::baseline::{
-    HeadScorer, HeadTask, LabelTexts, LabelTokens, OnValues, TokenScorer, TokenTask,
-    ValueObjective, self_certainty,
+    HeadScorer, HeadTask, LabelTexts, LabelTokens, OnValues, SelfCertainty, TokenScorer, TokenTask,
+    ValueObjective,
 };
 use crate::data::steps::StepSplitter;
 use crate::data::{Rollout, Score, StepLabels};
 use crate::encoding::log_probs;
 use crate::error::Result;
 use crate::observer::Silent;
-use crate::scoring::{Scorer, ScoringSettings, TokenRewards};
+use crate::scoring::{RewardModel, Scorer, ScoringSettings, TokenRewards};
 use crate::training::{Decay, ImplicitReward, OptimizationSettings, Task, Trainer, reward_data};
 use crate::world::{Problem, check};
 
@@ -157,7 +157,7 @@ impl<'a> Model<'a> {
             Form::Likelihood => Scorer { policy: engine, reference: None, encoder, settings }
                 .score(rollouts, &mut Silent),
             Form::SelfCertainty => {
-                self_certainty(engine, &encoder, &settings, rollouts, &mut Silent)
+                SelfCertainty { engine, encoder, settings }.score(rollouts, &mut Silent)
             }
             Form::LogRatio(_) => {
                 let settings = ScoringSettings { beta: self.beta, ..settings };

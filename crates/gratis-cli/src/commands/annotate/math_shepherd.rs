@@ -1,0 +1,130 @@
+//! `gratis annotate math-shepherd`: labels by continuing every step prefix.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::Args;
+use gratis::annotate::{AnnotationCounts, LabelKind, MonteCarlo};
+use gratis::cost::Architecture;
+use gratis::data::{ResumableWriter, Rollout, StepSplit};
+use gratis::encoding::OnOverlong;
+use gratis::{Error, Observer};
+use gratis_engine::SamplingSettings;
+use tracing::info;
+
+use super::write_cost;
+use crate::Common;
+use crate::commands::{InvalidArgs, OutputArgs, read_records};
+use crate::model::Model;
+use crate::progress::Progress;
+
+/// Label steps by Monte Carlo: continue each step prefix, grade the answers.
+///
+/// Prefixes that solutions of a problem share are continued once. The label is the share of right
+/// continuations, or with `--labels hard` 1 if any is right; that of the last step is the solution's
+/// outcome label. A file that was not finished is taken up where it stopped.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  gratis annotate math-shepherd graded.jsonl --model my-model -o labelled.jsonl
+  gratis train --kind prm-head --model my-model --data labelled.jsonl --run runs/prm-head
+  gratis train --objective step_ce --model my-model --data labelled.jsonl --run runs/log-ratio")]
+pub(crate) struct MathShepherdArgs {
+    /// Graded rollout file; `-` is standard input.
+    #[arg(value_name = "ROLLOUTS", default_value = "-")]
+    input: PathBuf,
+    /// The generator that continues.
+    #[arg(short, long)]
+    model: PathBuf,
+    #[command(flatten)]
+    output: OutputArgs,
+    /// Continuations of each prefix.
+    #[arg(short = 'n', long, default_value_t = 8, value_name = "N")]
+    continuations: usize,
+    /// What a label is.
+    #[arg(long, value_enum, default_value_t)]
+    labels: LabelKind,
+    /// How completions without `steps` are split.
+    #[arg(long, default_value_t)]
+    step_split: StepSplit,
+    /// Divides the logits; 0 takes the most probable token.
+    #[arg(long, default_value_t = 1.0)]
+    temperature: f32,
+    /// Keep the most probable tokens up to this mass.
+    #[arg(long, default_value_t = 1.0)]
+    top_p: f32,
+    /// Longest continuation in tokens.
+    #[arg(long, default_value_t = 512)]
+    max_tokens: usize,
+    /// Seed of the continuations.
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// The prompt, `{prompt}` standing for the problem [default: the model's].
+    #[arg(long)]
+    template: Option<String>,
+    /// Problems continued together.
+    #[arg(long, default_value_t = 16)]
+    chunk: usize,
+    #[command(flatten)]
+    invalid: InvalidArgs,
+}
+
+pub(super) fn run(args: &MathShepherdArgs, common: &Common) -> Result<()> {
+    let rollouts: Vec<Rollout> = read_records(&args.input, args.invalid.on_invalid())?;
+    if rollouts.is_empty() {
+        return Err(Error::NoExamples { purpose: "label" }.into());
+    }
+    let mut model = Model::load(&args.model, common.threads)?;
+    let template = model.template(args.template.as_deref());
+    let tokenizer = model.tokenizer.clone();
+    let description = gratis_engine::Engine::describe(&model.engine);
+    let encoder =
+        gratis::encoding::Encoder::new(&tokenizer, &template, &description, OnOverlong::Stop)?;
+    let architecture = Architecture::from(model.engine.config());
+    let mut monte_carlo = MonteCarlo {
+        sampling: SamplingSettings {
+            temperature: args.temperature,
+            top_p: args.top_p,
+            top_k: 0,
+            max_new_tokens: args.max_tokens,
+            stop_tokens: vec![encoder.end_token()?],
+            seed: args.seed,
+        },
+        engine: &mut model.engine,
+        encoder,
+        n_continuations: args.continuations,
+        labels: args.labels,
+        step_split: args.step_split.clone(),
+        grading: gratis_grading::Options::default(),
+    };
+    // Settings are checked before a file is begun.
+    monte_carlo.annotate(&[], 0, &mut gratis::Silent)?;
+    let (mut writer, n_done) = ResumableWriter::resume(&args.output.output)?;
+    let mut progress = Progress::new(common);
+    let left = &rollouts[n_done.min(rollouts.len())..];
+    if n_done > 0 {
+        progress.note(&format!("{n_done} problems were labelled before"));
+    }
+    progress.stage("continuations", Some(left.len() as u64));
+    let size = args.chunk.max(1);
+    let mut counts = AnnotationCounts::default();
+    for (chunk, first) in left.chunks(size).zip((n_done..).step_by(size)) {
+        let (labelled, of_chunk) = monte_carlo.annotate(chunk, first as u64, &mut progress)?;
+        counts.add(&of_chunk);
+        for rollout in labelled {
+            writer.write(&rollout)?;
+        }
+    }
+    progress.finish();
+    if let Err(error) = counts.check() {
+        writer.discard()?;
+        return Err(error.into());
+    }
+    writer.finish()?;
+    info!(
+        "{} step prefixes, {} distinct; {} continuations, {} right",
+        counts.n_prefixes, counts.n_distinct, counts.n_continuations, counts.n_correct
+    );
+    let work = (counts.as_run, counts.as_counted);
+    write_cost(&args.output.output, "continuations", architecture, work)
+}

@@ -1,0 +1,60 @@
+//! `gratis annotate`: labels of steps for explicit process reward models.
+
+mod autopsv;
+mod math_shepherd;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use clap::{Args, Subcommand};
+use gratis::cost::{Architecture, CostRecord, Pass, Phase, Work};
+
+use crate::{Common, usage};
+
+/// Label the steps of graded solutions, to train an explicit process reward model.
+///
+/// A label file is a rollout file with two columns more: `steps`, the texts of each completion's
+/// steps, and `step_labels`, a number from 0 (bad) to 1 (good) for each, null where unknown.
+#[derive(Debug, Args)]
+pub(crate) struct AnnotateArgs {
+    #[command(subcommand)]
+    command: AnnotateCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum AnnotateCommand {
+    MathShepherd(math_shepherd::MathShepherdArgs),
+    Autopsv(autopsv::AutopsvArgs),
+}
+
+pub(crate) fn run(args: &AnnotateArgs, common: &Common) -> Result<()> {
+    match &args.command {
+        AnnotateCommand::MathShepherd(args) => math_shepherd::run(args, common),
+        AnnotateCommand::Autopsv(args) => autopsv::run(args, common),
+    }
+}
+
+/// Where the record of what an output file cost stands; nowhere for standard output.
+pub(crate) fn cost_path(output: &Path) -> Option<PathBuf> {
+    if output == Path::new("-") {
+        return None;
+    }
+    let mut name = output.file_name().unwrap_or_default().to_owned();
+    name.push(".");
+    name.push(gratis::cost::COST_FILE);
+    Some(output.with_file_name(name))
+}
+
+/// Writes what was sampled or scored for `output`.
+pub(crate) fn write_cost(
+    output: &Path,
+    phase: &str,
+    architecture: Architecture,
+    (as_run, as_counted): (Work, Work),
+) -> Result<()> {
+    if let Some(path) = cost_path(output) {
+        let phase = Phase::new(phase, Pass::Forward, architecture, as_run, as_counted);
+        CostRecord::new(vec![phase], usage::cpu_seconds()).write(&path)?;
+    }
+    Ok(())
+}

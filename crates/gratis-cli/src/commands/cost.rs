@@ -1,0 +1,157 @@
+//! `gratis cost`: what jobs cost in operations and processor time, and the paper's own figures.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use clap::Args;
+use gratis::Error;
+use gratis::cost::paper::{Assumptions, InstructionCosts, N_INSTRUCTIONS};
+use gratis::cost::{Architecture, COST_FILE, CostRecord, Flops, Phase};
+use serde_json::json;
+
+use crate::output;
+
+/// Tokens of a sequence that the absolute figures of `--paper` are for; the ratios do not depend on
+/// it.
+const PAPER_TOKENS: f64 = 1024.0;
+
+/// Show what jobs cost: operations as run, operations as the paper counts, processor seconds.
+///
+/// Trainings leave `cost.json` in their run folder, `rollout` and `annotate` leave
+/// `OUTPUT.cost.json` beside their output. As the paper counts, every sequence goes through the model
+/// on its own; as run, shared prompts and copies are computed once and keys and values are cached.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  gratis cost runs/prm rollouts.jsonl.cost.json
+  gratis cost --paper
+  gratis cost --paper --steps 10 --sampling-passes 1")]
+pub(crate) struct CostArgs {
+    /// Run folders or cost records.
+    #[arg(value_name = "RUN", required_unless_present = "paper")]
+    runs: Vec<PathBuf>,
+    /// The ratios of the paper's figure 3 from assumptions.
+    #[arg(long)]
+    paper: bool,
+    /// Steps of a response at the paper's scale.
+    #[arg(long, default_value_t = Assumptions::default().n_steps)]
+    steps: f64,
+    /// Continuations of a step.
+    #[arg(long, default_value_t = Assumptions::default().n_continuations)]
+    continuations: f64,
+    /// Pairs of an instruction with K responses are this times K (K - 1).
+    #[arg(long, default_value_t = Assumptions::default().pair_share)]
+    pair_share: f64,
+    /// Forward passes of the reference for each trained response.
+    #[arg(long, default_value_t = Assumptions::default().n_reference_passes)]
+    reference_passes: f64,
+    /// How often the sampling of the responses themselves is counted.
+    #[arg(long, default_value_t = Assumptions::default().n_sampling_passes)]
+    sampling_passes: f64,
+    /// Print JSON instead of a table.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn run(args: &CostArgs) -> Result<()> {
+    if args.paper { paper(args) } else { records(args) }
+}
+
+fn paper(args: &CostArgs) -> Result<()> {
+    let assumptions = Assumptions {
+        n_steps: args.steps,
+        n_continuations: args.continuations,
+        pair_share: args.pair_share,
+        n_reference_passes: args.reference_passes,
+        n_sampling_passes: args.sampling_passes,
+    };
+    let costs = assumptions.figure_3();
+    let llama = Architecture::LLAMA_3_1_8B;
+    let n_weights = llama.n_dense_weights() + llama.vocab_size * llama.hidden_size;
+    let unit = n_weights as f64 * PAPER_TOKENS * N_INSTRUCTIONS as f64;
+    if args.json {
+        let of_costs = |costs: &InstructionCosts| {
+            json!({
+                "n_responses": costs.n_responses,
+                "flops_ce": costs.ce * unit,
+                "flops_dpo": costs.dpo * unit,
+                "flops_math_shepherd": costs.math_shepherd * unit,
+                "math_shepherd_over_ce": costs.over_ce(),
+                "math_shepherd_over_dpo": costs.over_dpo(),
+            })
+        };
+        let rows: Vec<_> = costs.iter().map(of_costs).collect();
+        return output::print_json(&json!({ "assumptions": assumptions, "costs": rows }));
+    }
+    let rows: Vec<Vec<String>> = costs
+        .iter()
+        .map(|costs| {
+            vec![
+                costs.n_responses.to_string(),
+                format!("{:.2e}", costs.ce * unit),
+                format!("{:.2e}", costs.dpo * unit),
+                format!("{:.2e}", costs.math_shepherd * unit),
+                format!("{:.1}", costs.over_ce()),
+                format!("{:.1}", costs.over_dpo()),
+            ]
+        })
+        .collect();
+    let header = ["responses", "CE", "DPO", "Math-Shepherd", "over CE", "over DPO"];
+    output::print(&output::table(&header, &rows))
+}
+
+/// A row of the table and of the JSON.
+fn record_at(path: &Path) -> Result<CostRecord> {
+    let of_run = path.join(COST_FILE);
+    Ok(CostRecord::read(if path.is_dir() { &of_run } else { path })?)
+}
+
+fn records(args: &CostArgs) -> Result<()> {
+    let mut rows = Vec::new();
+    let mut documents = Vec::new();
+    let (mut as_run, mut as_counted) = (0.0, 0.0);
+    for path in &args.runs {
+        let record = record_at(path)?;
+        for phase in &record.phases {
+            as_run += phase.flops_as_run.total();
+            as_counted += phase.flops_as_counted.total();
+            rows.push(row(path, phase, record.cpu_seconds));
+        }
+        documents.push(json!({ "path": path, "record": record }));
+    }
+    if rows.is_empty() {
+        return Err(Error::NoExamples { purpose: "count" }.into());
+    }
+    if args.json {
+        return output::print_json(&json!({
+            "records": documents,
+            "flops_as_run": as_run,
+            "flops_as_counted": as_counted,
+        }));
+    }
+    let total = ["all", "", "", "", &format!("{as_run:.3e}"), &format!("{as_counted:.3e}"), ""];
+    rows.push(total.map(str::to_owned).to_vec());
+    let header = [
+        "job",
+        "phase",
+        "tokens as run",
+        "tokens as counted",
+        "FLOPs as run",
+        "as counted",
+        "CPU s",
+    ];
+    output::print(&output::table(&header, &rows))
+}
+
+fn row(path: &Path, phase: &Phase, cpu_seconds: Option<f64>) -> Vec<String> {
+    let total = |flops: &Flops| format!("{:.3e}", flops.total());
+    vec![
+        path.display().to_string(),
+        phase.name.clone(),
+        phase.as_run.n_tokens.to_string(),
+        phase.as_counted.n_tokens.to_string(),
+        total(&phase.flops_as_run),
+        total(&phase.flops_as_counted),
+        cpu_seconds.map_or_else(String::new, |seconds| format!("{seconds:.1}")),
+    ]
+}

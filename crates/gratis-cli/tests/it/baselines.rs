@@ -1,0 +1,178 @@
+//! Baselines from end to end: annotation, the kinds of `train`, scores of all of them, costs, and what
+//! goes wrong.
+
+use crate::workspace::{Workspace, stderr, stdout};
+
+/// Runs a command that must succeed; what it printed.
+fn ok(workspace: &Workspace, arguments: &[&str]) -> String {
+    let output = workspace.run(&[&["--quiet"], arguments].concat());
+    assert!(output.status.success(), "{arguments:?}: {}", stderr(&output));
+    stdout(&output)
+}
+
+/// The solutions of the workspace with a label for each of their two steps.
+fn labelled(workspace: &Workspace) {
+    let graded = String::from_utf8(workspace.read("graded.jsonl")).expect("text");
+    let lines = graded.lines().map(|line| {
+        let mut rollout: serde_json::Value = serde_json::from_str(line).expect("JSON");
+        let completions = rollout["completions"].as_array().expect("a list").clone();
+        let steps: Vec<Vec<&str>> = completions
+            .iter()
+            .map(|text| text.as_str().expect("text").split_inclusive('\n').collect())
+            .collect();
+        rollout["steps"] = serde_json::json!(steps);
+        rollout["step_labels"] = serde_json::json!([[1, 1], [0, 0], [0.5, 0], [1, 1]]);
+        format!("{rollout}\n")
+    });
+    workspace.write("labelled.jsonl", &lines.collect::<String>());
+}
+
+const TRAIN: [&str; 7] =
+    ["train", "--model", "model", "--batch-size", "16", "--learning-rate", "0.01"];
+
+fn train(workspace: &Workspace, run: &str, data: &str, more: &[&str]) {
+    ok(workspace, &[&TRAIN[..], &["--run", run, "--data", data], more].concat());
+}
+
+/// Scores of the first completion.
+fn first_score(workspace: &Workspace, run: &str) -> serde_json::Value {
+    let scores = ok(workspace, &["score", "--model", run, "graded.jsonl"]);
+    assert_eq!(scores.lines().count(), 12);
+    let line: serde_json::Value =
+        serde_json::from_str(scores.lines().next().expect("a line")).expect("JSON");
+    line["scores"][0].clone()
+}
+
+#[test]
+fn every_kind_is_trained_scored_and_accounted_for() {
+    let workspace = Workspace::new();
+    labelled(&workspace);
+    let tokens = ["--kind", "prm-token", "--tag", "\n", "--good", "1", "--bad", "2"];
+    for (run, data, more, aggregation) in [
+        ("orm", "graded.jsonl", &["--kind", "orm"][..], "outcome"),
+        ("bt", "graded.jsonl", &["--kind", "orm", "--value-loss", "bradley-terry"], "outcome"),
+        (
+            "fair",
+            "labelled.jsonl",
+            &[
+                "--kind",
+                "prm-head",
+                "--head",
+                "action-and-state-value",
+                "--pooling",
+                "log-sum-exp",
+                "--head-rate",
+                "2",
+                "--after-error",
+                "forget",
+                "--step-labels",
+                "hard",
+                "--validation-share",
+                "0.25",
+            ],
+            "q_min",
+        ),
+        ("tokens", "labelled.jsonl", &tokens, "q_min"),
+        ("log-ratio", "labelled.jsonl", &["--objective", "step_ce", "--beta", "0.3"], "min"),
+    ] {
+        train(&workspace, run, data, more);
+        let manifest = String::from_utf8(workspace.read(&format!("{run}/model/gratis.json")));
+        let manifest = manifest.expect("text");
+        assert!(manifest.contains(&format!(r#""aggregation": "{aggregation}""#)), "{manifest}");
+        assert_eq!(manifest.contains(r#""baseline""#), run != "log-ratio", "{manifest}");
+        let score = first_score(&workspace, run);
+        let values = score["q_values"].as_array().expect("a list");
+        assert_eq!(values.len(), 2);
+        assert_eq!(values[1], score["outcome"]);
+    }
+    let error =
+        workspace.error_of(&["score", "--model", "orm", "--reference", "model", "graded.jsonl"]);
+    assert!(error.contains("has no reference"), "{error}");
+
+    let table = ok(&workspace, &["cost", "orm", "log-ratio", "--json"]);
+    let table: serde_json::Value = serde_json::from_str(&table).expect("JSON");
+    let phases =
+        |idx: usize| table["records"][idx]["record"]["phases"].as_array().expect("a list").len();
+    assert_eq!((phases(0), phases(1)), (1, 2), "a head has no reference");
+    assert!(table["flops_as_run"].as_f64() < table["flops_as_counted"].as_f64(), "{table}");
+    let printed = ok(&workspace, &["cost", "orm"]);
+    assert!(printed.contains("training"), "{printed}");
+}
+
+#[test]
+fn steps_are_annotated_and_learnt_from() {
+    let workspace = Workspace::new();
+    // A model that knows what answers look like.
+    ok(
+        &workspace,
+        &[
+            "pretrain",
+            "--model",
+            "model",
+            "--data",
+            "graded.jsonl",
+            "--run",
+            "base",
+            "--epochs",
+            "30",
+        ],
+    );
+    let annotate = ["annotate", "math-shepherd", "graded.jsonl", "--model", "base"];
+    let more = ["--max-tokens", "16", "-n", "16", "-o", "labelled.jsonl"];
+    ok(&workspace, &[&annotate[..], &more].concat());
+    let text = String::from_utf8(workspace.read("labelled.jsonl")).expect("text");
+    let first: serde_json::Value =
+        serde_json::from_str(text.lines().next().expect("a line")).expect("JSON");
+    assert_eq!(first["step_labels"].as_array().map(Vec::len), Some(4));
+    let cost = ok(&workspace, &["cost", "labelled.jsonl.cost.json"]);
+    assert!(cost.contains("continuations"), "{cost}");
+
+    train(&workspace, "osv", "graded.jsonl", &["--kind", "orm", "--value-loss", "every-token"]);
+    let autopsv = ["annotate", "autopsv", "graded.jsonl", "--model", "osv"];
+    ok(&workspace, &[&autopsv[..], &["--threshold", "-0.05", "-o", "psv.jsonl"]].concat());
+    let text = String::from_utf8(workspace.read("psv.jsonl")).expect("text");
+    assert_eq!(text.matches("step_labels").count(), 12);
+    ok(
+        &workspace,
+        &["train", "--kind", "prm-head", "--model", "osv", "--data", "psv.jsonl", "--run", "psv"],
+    );
+    first_score(&workspace, "psv");
+}
+
+#[test]
+fn what_goes_wrong_is_said() {
+    let workspace = Workspace::new();
+    labelled(&workspace);
+    let train = |more: &[&str]| {
+        let start = ["--quiet", "train", "--model", "model", "--run", "run"];
+        workspace.error_of(&[&start[..], more].concat())
+    };
+    let no_labels = train(&["--kind", "prm-head", "--data", "graded.jsonl"]);
+    insta::assert_snapshot!("no-step-labels-for-a-head", no_labels);
+    let tokens =
+        train(&["--kind", "prm-token", "--data", "labelled.jsonl", "--good", "quite good"]);
+    assert!(tokens.contains("`good` should be one token of the model"), "{tokens}");
+    let annotate = |data: &str, more: &[&str]| {
+        let start = ["--quiet", "annotate", "math-shepherd", data, "--model", "model"];
+        workspace.error_of(&[&start[..], more].concat())
+    };
+    insta::assert_snapshot!("no-continuations", annotate("graded.jsonl", &["-n", "0"]));
+    let graded = String::from_utf8(workspace.read("graded.jsonl")).expect("text");
+    let impossible = graded.replace(r#""reference": ""#, r#""reference": "99999"#);
+    workspace.write("impossible.jsonl", &impossible);
+    let more = ["-n", "1", "--max-tokens", "2", "-o", "out.jsonl"];
+    let wrong = annotate("impossible.jsonl", &more);
+    insta::assert_snapshot!("every-continuation-wrong", wrong);
+    let left: Vec<String> =
+        workspace.names(".").into_iter().filter(|name| name.starts_with("out")).collect();
+    assert!(left.is_empty(), "{left:?}");
+    let plain =
+        ["--quiet", "annotate", "autopsv", "graded.jsonl", "--model", "model", "-o", "out.jsonl"];
+    insta::assert_snapshot!("no-head", workspace.error_of(&plain));
+}
+
+#[test]
+fn the_papers_ratios() {
+    let workspace = Workspace::new();
+    insta::assert_snapshot!("paper-costs", ok(&workspace, &["cost", "--paper"]));
+}
