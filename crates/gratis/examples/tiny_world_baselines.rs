@@ -2,7 +2,8 @@
 //!
 //! `tiny_world_baselines run FOLDER SEED N_THREADS N_ROWS` adds so many rows of a seed to those that
 //! are there; configurations are chosen on seed 0, which goes first. `tiny_world_baselines table
-//! FOLDER` prints what is there.
+//! FOLDER` prints what is there. `tiny_world_baselines depth FOLDER N_LAYERS WIDTH N_EPOCHS
+//! LEARNING_RATE` trains a classic head with true labels on a trunk of another shape.
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "it prints its measurement")]
 
@@ -12,7 +13,9 @@ use std::time::Instant;
 use gratis::annotate::AnnotationCounts;
 use gratis::data::{OnInvalid, Rollout, RolloutReader};
 use gratis::evaluation::{Bootstrap, Interval};
-use gratis::experiment::baselines::{ComparisonSettings, Row, label_quality, recipes, run};
+use gratis::experiment::baselines::{
+    ComparisonSettings, Row, Trunk, classic_head_on, label_quality, recipes, run,
+};
 use gratis::selection::{self, Candidates, Method, Subsets};
 use gratis::{Figure, Observer};
 
@@ -24,6 +27,21 @@ fn main() -> Result<(), gratis::Error> {
     match arguments[..] {
         ["run", folder, seed, n_threads, n_rows] => {
             add(Path::new(folder), seed, n_threads, n_rows.parse().expect("rows"))
+        }
+        ["depth", folder, n_layers, hidden_size, n_epochs, learning_rate] => {
+            let trunk = Trunk {
+                n_layers: n_layers.parse().expect("layers"),
+                hidden_size: hidden_size.parse().expect("a width"),
+                n_epochs: n_epochs.parse().expect("epochs"),
+                learning_rate: learning_rate.parse().expect("a learning rate"),
+            };
+            let settings = ComparisonSettings { n_threads: 1, ..ComparisonSettings::default() };
+            let mut clock = Clock { stage: String::new(), started: Instant::now(), cpu: 0.0 };
+            let place = of_seed(Path::new(folder), settings.seed);
+            let measured = classic_head_on(trunk, &settings, &place, &mut clock)?;
+            clock.stage("", None);
+            println!("{trunk:?}: {}", measured.summary());
+            Ok(())
         }
         ["table", folder] => table(Path::new(folder)),
         _ => panic!("usage: tiny_world_baselines run FOLDER SEED N_THREADS N_ROWS | table FOLDER"),

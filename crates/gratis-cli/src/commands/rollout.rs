@@ -4,12 +4,14 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Args;
-use gratis::data::ResumableWriter;
+use gratis::cost::{Architecture, Work};
+use gratis::data::{ResumableWriter, Rollout};
 use gratis::encoding::{Encoder, OnOverlong};
 use gratis::rollout::{Problem, Sampler};
 use gratis::{Error, Observer};
-use gratis_engine::{Engine, SamplingSettings};
+use gratis_engine::{End, Engine, SamplingSettings};
 
+use super::annotate::write_cost;
 use super::{InvalidArgs, OutputArgs, read_records};
 use crate::Common;
 use crate::model::{Model, Weights};
@@ -78,6 +80,7 @@ pub(crate) fn run(args: &RolloutArgs, common: &Common) -> Result<()> {
     let template = model.template(args.template.as_deref());
     let tokenizer = model.tokenizer.clone();
     let description = model.engine.describe();
+    let architecture = Architecture::from(model.engine.config());
     let encoder = Encoder::new(&tokenizer, &template, &description, OnOverlong::Stop)?;
     let mut sampler = Sampler {
         settings: SamplingSettings {
@@ -106,13 +109,29 @@ pub(crate) fn run(args: &RolloutArgs, common: &Common) -> Result<()> {
         progress.note(&format!("{n_done} problems were solved before"));
     }
     progress.stage("rollout", Some(left.len() as u64));
+    let mut work = (Work::default(), Work::default());
     for (chunk, first) in left.chunks(args.chunk.max(1)).zip((n_done..).step_by(args.chunk.max(1)))
     {
         for rollout in sampler.sample(chunk, first as u64, &mut progress)? {
             writer.write(&rollout)?;
+            count(&sampler.encoder, &rollout, &mut work)?;
         }
     }
     writer.finish()?;
     progress.finish();
+    write_cost(&args.output.output, "sampling", architecture, work)
+}
+
+/// Adds what a rollout took, as run and as counted: its completions' tokens and the one that ended
+/// each.
+fn count(encoder: &Encoder, rollout: &Rollout, work: &mut (Work, Work)) -> Result<()> {
+    let n_prompt = encoder.prompt(&rollout.prompt)?.len();
+    let mut lengths = Vec::with_capacity(rollout.completions.len());
+    for text in &rollout.completions {
+        let n_tokens = encoder.tokenizer().encode_completion(text, End::Eos)?.ids.len();
+        work.1 += Work::of_samples(n_prompt, &[n_tokens]);
+        lengths.push(n_tokens);
+    }
+    work.0 += Work::of_samples(n_prompt, &lengths);
     Ok(())
 }

@@ -172,6 +172,32 @@ fn what_goes_wrong_is_said() {
 }
 
 #[test]
+fn published_labels_are_imported_and_learnt_from() {
+    let workspace = Workspace::new();
+    let line = |answer: u32, sign: char| {
+        let text = |first: char, last: char| {
+            format!(
+                "How much are 1 and 2? Step 1: 1 and 2 {first}\\nStep 2: Answer: {answer} {last}"
+            )
+        };
+        format!(
+            r#"{{"input": "{}", "label": "{}", "task": "sums"}}"#,
+            text('T', 'T'),
+            text('+', sign)
+        )
+        .replace('T', "ки")
+    };
+    workspace.write("published.jsonl", &format!("{}\n{}\n", line(3, '+'), line(4, '-')));
+    ok(&workspace, &["annotate", "import", "published.jsonl", "-o", "labelled.jsonl"]);
+    let text = String::from_utf8(workspace.read("labelled.jsonl")).expect("text");
+    assert!(text.contains(r#""step_labels":[[1.0,0.0]]"#), "{text}");
+    train(&workspace, "prm", "labelled.jsonl", &["--kind", "prm-head"]);
+    workspace.write("broken.jsonl", &line(3, '?'));
+    let error = workspace.error_of(&["annotate", "import", "broken.jsonl", "-o", "out.jsonl"]);
+    assert!(error.contains("`broken.jsonl`, line 1: `label` should be the `input`"), "{error}");
+}
+
+#[test]
 fn the_papers_ratios() {
     let workspace = Workspace::new();
     insta::assert_snapshot!("paper-costs", ok(&workspace, &["cost", "--paper"]));

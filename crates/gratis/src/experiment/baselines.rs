@@ -7,6 +7,7 @@
 //! reported is measured on test problems. Rows are appended to a file as they come, and those that
 //! are there are not done again.
 
+mod depth;
 mod judge;
 mod recipe;
 mod train;
@@ -24,6 +25,7 @@ use crate::error::{Error, Result};
 use crate::observer::{Observer, Silent};
 use crate::world::{Author, Split, Strength};
 
+pub use depth::{Trunk, classic_head_on};
 pub use judge::{LabelQuality, Measured, Signal, label_quality};
 pub use recipe::{Configuration, Form, Labels, Recipe, recipes};
 pub(in crate::experiment) use train::Model;

@@ -1,6 +1,7 @@
 //! `gratis annotate`: labels of steps for explicit process reward models.
 
 mod autopsv;
+mod import;
 mod math_shepherd;
 
 use std::path::{Path, PathBuf};
@@ -25,12 +26,14 @@ pub(crate) struct AnnotateArgs {
 enum AnnotateCommand {
     MathShepherd(math_shepherd::MathShepherdArgs),
     Autopsv(autopsv::AutopsvArgs),
+    Import(import::ImportArgs),
 }
 
 pub(crate) fn run(args: &AnnotateArgs, common: &Common) -> Result<()> {
     match &args.command {
         AnnotateCommand::MathShepherd(args) => math_shepherd::run(args, common),
         AnnotateCommand::Autopsv(args) => autopsv::run(args, common),
+        AnnotateCommand::Import(args) => import::run(args),
     }
 }
 

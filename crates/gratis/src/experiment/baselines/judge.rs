@@ -97,7 +97,8 @@ pub(super) fn judge(
     Ok((configuration, measured))
 }
 
-fn measure(
+/// Chooses temperature, signal and threshold on validation problems and measures on test problems.
+pub(super) fn measure(
     stage: &Stage,
     model: &mut Model,
     aggregation: Aggregation,

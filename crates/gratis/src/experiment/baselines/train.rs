@@ -25,6 +25,7 @@ const WARM_UP_STEPS: f64 = 20.0;
 /// A trained row.
 pub(in crate::experiment) struct Model<'a> {
     stage: &'a Stage<'a>,
+    n_epochs: usize,
     form: Form,
     beta: f64,
     engine: NativeEngine,
@@ -41,6 +42,16 @@ impl<'a> Model<'a> {
         recipe: &Recipe,
         configuration: Configuration,
     ) -> Result<Self> {
+        Self::train_epochs(stage, recipe, configuration, 1)
+    }
+
+    /// The same in `n_epochs` passes.
+    pub(super) fn train_epochs(
+        stage: &'a Stage<'a>,
+        recipe: &Recipe,
+        configuration: Configuration,
+        n_epochs: usize,
+    ) -> Result<Self> {
         let load = || NativeEngine::load(&stage.medium, stage.options);
         // Tokens of this world that solutions never hold at such places.
         let texts = LabelTexts {
@@ -51,6 +62,7 @@ impl<'a> Model<'a> {
         };
         let mut model = Self {
             stage,
+            n_epochs,
             form: recipe.form,
             beta: configuration.beta,
             engine: load()?,
@@ -73,10 +85,11 @@ impl<'a> Model<'a> {
         Ok(model)
     }
 
-    /// One pass over `rollouts`.
+    /// Learns from `rollouts`.
     fn learn(&mut self, rollouts: &[Rollout], configuration: Configuration) -> Result<()> {
         let data = reward_data(rollouts, &workshop::encoder(self.stage.tokenizer, &self.engine)?)?;
         let mut settings = OptimizationSettings {
+            epochs: self.n_epochs,
             learning_rate: configuration.learning_rate,
             batch_size: 64,
             decay: Decay::Linear,

@@ -1,0 +1,46 @@
+//! `gratis annotate import`: published step labels as a label file.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::Args;
+use gratis::Error;
+use gratis::data::RolloutWriter;
+use gratis::data::published::Published;
+use tracing::info;
+
+use crate::commands::{InvalidArgs, OutputArgs, warn_skipped};
+
+/// Turn published step labels into a label file.
+///
+/// Read are Math-Shepherd's format (`input` with a `ки` after each step, `label` with `+` or `-`),
+/// PRM800K's (`question`, `label.steps` with rated alternatives) and flat ratings (`problem`, `steps`,
+/// `ratings`). Ratings 1, 0 and -1 become 1, 1/2 and 0.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  gratis annotate import math-shepherd.jsonl -o labelled.jsonl
+  gratis train --kind prm-token --model my-model --data labelled.jsonl --run runs/prm")]
+pub(crate) struct ImportArgs {
+    /// File in one of these formats.
+    #[arg(value_name = "FILE")]
+    input: PathBuf,
+    #[command(flatten)]
+    output: OutputArgs,
+    #[command(flatten)]
+    invalid: InvalidArgs,
+}
+
+pub(super) fn run(args: &ImportArgs) -> Result<()> {
+    let (rollouts, n_skipped) = Published::read(&args.input, args.invalid.on_invalid())?;
+    warn_skipped(n_skipped, "malformed lines");
+    if rollouts.is_empty() {
+        return Err(Error::NoExamples { purpose: "import" }.into());
+    }
+    let mut writer = RolloutWriter::create(&args.output.output)?;
+    rollouts.iter().try_for_each(|rollout| writer.write(rollout))?;
+    writer.finish()?;
+    let n: usize = rollouts.iter().map(|rollout| rollout.completions.len()).sum();
+    info!("{n} solutions of {} problems", rollouts.len());
+    Ok(())
+}
