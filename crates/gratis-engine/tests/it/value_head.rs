@@ -140,7 +140,8 @@ fn packed_alone_cut_and_recomputed_agree() {
         let alone = one.values(&alone.expect("valid")).expect("scored");
         let error = alone.row(0).iter().zip(whole.row(1)).map(|(a, b)| (a - b).abs());
         let error = error.fold(0.0, f32::max);
-        assert!(error < 1e-5, "{head:?}: {error:e}");
+        // Observed: 1.2e-7.
+        assert!(error < 2e-6, "{head:?}: {error:e}");
         assert_eq!(whole.row(0).len(), 3 * head.n_channels());
 
         let recomputed = NativeOptions { recompute: Recompute::Layers, ..NativeOptions::default() };
@@ -151,8 +152,8 @@ fn packed_alone_cut_and_recomputed_agree() {
         let of_two = pass(&mut two, &batch);
         let pairs = of_two.values().iter().zip(whole.values());
         let error = pairs.map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
-        // Adam's first steps turn the sign of tiny gradients; observed 2e-4.
-        assert!(error < 2e-3, "{head:?}: {error:e}");
+        // Observed: 4.8e-7, after three steps that were cut alike.
+        assert!(error < 1e-5, "{head:?}: {error:e}");
     }
 }
 
@@ -231,7 +232,7 @@ fn the_mean_over_the_vocabulary_is_that_of_all_its_tokens() {
     let log_probs = engine.log_probs(&batch).expect("scored");
     let expected = log_probs.values().iter().sum::<f32>() / 31.0;
     for mean in engine.mean_log_probs(&batch).expect("scored").values() {
-        // Observed: 5e-7.
+        // Observed: 4.8e-7.
         assert!((mean - expected).abs() < 5e-6, "{mean} for {expected}");
     }
 }

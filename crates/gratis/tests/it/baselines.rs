@@ -123,10 +123,10 @@ fn losses_and_gradients_agree_with_transformers() {
             NativeEngine::load(&fixtures("models/llama-untied"), options).expect("a model");
         let mut task = TokenTask::new(&tokens, &golden.data()).expect("labels");
         let loss = pass(&mut engine, &mut task, max_tokens);
-        // Observed: 5e-7.
-        assert!((loss - golden.token_loss).abs() < 1e-5, "{loss} for {}", golden.token_loss);
+        // Observed: 1.7e-7, and 1.4e-7 for the head.
+        assert!((loss - golden.token_loss).abs() < 2e-6, "{loss} for {}", golden.token_loss);
         let error = worst(&engine, "tokens", &tensors);
-        // Observed: 1.1e-6.
+        // Observed: 1.1e-6, the head's below it.
         assert!(error < 2e-5, "{error:e}");
 
         let folder = fixtures("models/llama-tied-linear-head");
@@ -135,7 +135,7 @@ fn losses_and_gradients_agree_with_transformers() {
         let mut task =
             HeadTask::new(ValueObjective::Steps, Pooling::Own, golden.data()).expect("labels");
         let loss = pass(&mut OnValues(&mut engine), &mut task, max_tokens);
-        assert!((loss - golden.head_loss).abs() < 1e-5, "{loss} for {}", golden.head_loss);
+        assert!((loss - golden.head_loss).abs() < 2e-6, "{loss} for {}", golden.head_loss);
         let error = worst(&engine, "head", &tensors);
         assert!(error < 2e-5, "{error:e}");
     }
@@ -426,8 +426,8 @@ fn self_certainty_is_the_divergence_from_uniform() {
     let expected = -sum / f64::from(n_vocab) - f64::from(n_vocab).ln();
     let of_first = &scores[0].scores[0];
     let tokens = of_first.tokens.as_ref().expect("tokens");
-    // Observed: 1e-7.
-    assert!((tokens[0] * tokens.len() as f64 - expected).abs() < 1e-5);
+    // Observed: 1e-8.
+    assert!((tokens[0] * tokens.len() as f64 - expected).abs() < 1e-6);
     assert!(expected > 0.0 && of_first.outcome > 0.0);
 }
 
