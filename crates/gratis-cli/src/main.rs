@@ -85,6 +85,7 @@ enum Command {
     Train(Box<commands::train::TrainArgs>),
     Score(commands::score::ScoreArgs),
     Select(commands::select::SelectArgs),
+    Evaluate(commands::evaluate::EvaluateArgs),
     Theory(commands::theory::TheoryArgs),
     Cost(commands::cost::CostArgs),
 }
@@ -123,6 +124,7 @@ fn run(cli: Cli, matches: &ArgMatches) -> anyhow::Result<()> {
         Command::Train(args) => commands::train::run(*args, given, &common),
         Command::Score(args) => commands::score::run(&args, &common),
         Command::Select(args) => commands::select::run(&args),
+        Command::Evaluate(args) => commands::evaluate::run(&args, &common),
         Command::Theory(args) => commands::theory::run(&args, &common),
         Command::Cost(args) => commands::cost::run(&args),
     }

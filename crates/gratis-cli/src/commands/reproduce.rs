@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::Result;
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueEnum};
 use gratis::experiment::lab::{Lab, LabSettings, Scale};
 use gratis::experiment::pages::{self, Finished};
@@ -30,7 +31,7 @@ Examples:
   gratis reproduce tuning --scale full    # beta and learning rate of every row, on validation problems")]
 pub(crate) struct ReproduceArgs {
     /// What to reproduce.
-    #[arg(value_enum, required = true, num_args = 1..)]
+    #[arg(required = true, num_args = 1.., value_parser = What::parser())]
     what: Vec<What>,
     /// How large everything is.
     #[arg(long, value_enum, default_value_t)]
@@ -50,43 +51,37 @@ pub(crate) struct ReproduceArgs {
 }
 
 /// A table, a figure, or all.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum What {
     /// Every table and figure.
     All,
-    /// Propositions 3.1 and 3.2.
-    Section3,
-    /// Best-of-N with every reward model.
-    Table1,
-    /// Reward models as policies.
-    Table2,
-    /// The reference's share of inference.
-    Table3,
-    /// The reference left out.
-    Table4,
-    /// Other factors.
-    Table5,
-    /// Accuracy against operations.
-    Figure1,
-    /// Operations of labels and training.
-    Figure3,
-    /// More instructions.
-    Figure4,
-    /// More responses.
-    Figure5,
-    /// With the majority vote.
-    Figure6,
-    /// Beta and learning rate of every objective and baseline, on validation problems.
+    /// Beta and learning rate of every row.
     Tuning,
+    /// One of them.
+    One(Experiment),
 }
 
 impl What {
+    /// Reads a name.
+    fn parser() -> impl TypedValueParser<Value = Self> {
+        let all = PossibleValue::new("all").help("Every table and figure");
+        let tuning = PossibleValue::new("tuning")
+            .help("Beta and learning rate of every objective and baseline, on validation problems");
+        let experiments = Experiment::ALL.iter().filter_map(ValueEnum::to_possible_value);
+        let names = std::iter::once(all).chain(experiments).chain([tuning]);
+        PossibleValuesParser::new(names).try_map(|name| match name.as_str() {
+            "all" => Ok(Self::All),
+            "tuning" => Ok(Self::Tuning),
+            name => Experiment::from_str(name, false).map(Self::One),
+        })
+    }
+
     fn experiments(self) -> Vec<Experiment> {
-        let name = self.to_possible_value().map(|value| value.get_name().to_owned());
-        Experiment::ALL
-            .into_iter()
-            .filter(|experiment| self == Self::All || name.as_deref() == Some(experiment.name()))
-            .collect()
+        match self {
+            Self::All => Experiment::ALL.to_vec(),
+            Self::Tuning => Vec::new(),
+            Self::One(experiment) => vec![experiment],
+        }
     }
 }
 

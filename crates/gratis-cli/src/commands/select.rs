@@ -88,7 +88,7 @@ pub(crate) fn run(args: &SelectArgs) -> Result<()> {
 }
 
 /// Whether the scores are those of the rollouts.
-fn check_match(rollouts: &[Rollout], scores: &[Score]) -> Result<()> {
+pub(super) fn check_match(rollouts: &[Rollout], scores: &[Score]) -> Result<()> {
     let mismatch = |what: String| CliError::Mismatch {
         what,
         hint: "scores stand in the order of the rollouts they were made from",
@@ -226,7 +226,7 @@ fn print_table(args: &SelectArgs, rollouts: &[Rollout], scores: &[Score]) -> Res
     ))
 }
 
-fn name_of(selector: Selector) -> String {
+pub(super) fn name_of(selector: Selector) -> String {
     let by = selector.aggregation;
     match selector.method {
         Method::BestOfN => format!("best of N by {by}"),

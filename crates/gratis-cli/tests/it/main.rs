@@ -3,6 +3,7 @@
 mod baselines;
 mod cli;
 mod data;
+mod evaluate;
 mod faults;
 mod hub;
 mod kill;

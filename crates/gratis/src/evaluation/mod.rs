@@ -7,6 +7,7 @@
 pub mod best_of_n;
 pub mod bootstrap;
 pub mod first_error;
+pub mod process_bench;
 
 pub use best_of_n::{
     BestOfNSettings, BestOfNTable, Cell, GeneratorCandidates, ScoredProblem, Selector,
@@ -16,3 +17,4 @@ pub use first_error::{
     FirstErrorCounts, FirstErrorScore, JudgedSolution, first_error_counts, first_error_score,
     tune_threshold,
 };
+pub use process_bench::ProcessBench;

@@ -1,0 +1,117 @@
+//! `gratis evaluate bon`: the paper's best-of-N table from scored rollouts of several generators.
+
+use std::path::PathBuf;
+
+use anyhow::{Result, anyhow};
+use clap::Args;
+use gratis::data::{OnInvalid, Rollout, Score};
+use gratis::evaluation::{
+    BestOfNSettings, BestOfNTable, Bootstrap, GeneratorCandidates, ScoredProblem, Selector,
+};
+use gratis::selection::{Aggregation, Method, Subsets, VoteWeight};
+use serde_json::json;
+
+use super::percent;
+use crate::commands::read_records;
+use crate::commands::select::{check_match, name_of};
+use crate::output;
+
+/// The best-of-N table of several generators: one row a way to select, one column a generator and N.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  gratis evaluate bon weak=weak.jsonl,weak-scores.jsonl strong=strong.jsonl,strong-scores.jsonl
+  gratis evaluate bon g=candidates.jsonl,scores.jsonl -n 4,16 --vote-temperature 0.1 --json")]
+pub(super) struct BestOfNArgs {
+    /// A generator: its name, its graded rollout file and the score file of that.
+    #[arg(value_name = "NAME=ROLLOUTS,SCORES", required = true, value_parser = parse)]
+    generators: Vec<Generator>,
+    /// Numbers of candidates.
+    #[arg(short, long = "n", value_name = "N", value_delimiter = ',', default_value = "4,16,64")]
+    ns: Vec<usize>,
+    /// How step rewards become a score.
+    #[arg(long, value_delimiter = ',', default_value = "min")]
+    aggregation: Vec<Aggregation>,
+    /// Vote by `exp(score / T)` instead of `sigmoid(score)`.
+    #[arg(long, value_name = "T")]
+    vote_temperature: Option<f64>,
+    /// Seed of the bootstrap.
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Print the table as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// The files of a generator.
+#[derive(Debug, Clone)]
+struct Generator {
+    name: String,
+    rollouts: PathBuf,
+    scores: PathBuf,
+}
+
+fn parse(text: &str) -> Result<Generator> {
+    let parts = text.split_once('=').and_then(|(name, files)| Some((name, files.split_once(',')?)));
+    let (name, (rollouts, scores)) =
+        parts.ok_or_else(|| anyhow!("expected `NAME=ROLLOUTS,SCORES`"))?;
+    Ok(Generator { name: name.to_owned(), rollouts: rollouts.into(), scores: scores.into() })
+}
+
+pub(super) fn run(args: &BestOfNArgs) -> Result<()> {
+    let mut generators = Vec::new();
+    for Generator { name, rollouts, scores } in &args.generators {
+        let rollouts: Vec<Rollout> = read_records(rollouts, OnInvalid::Stop)?;
+        let scores: Vec<Score> = read_records(scores, OnInvalid::Stop)?;
+        check_match(&rollouts, &scores)?;
+        let problems = rollouts.iter().zip(&scores);
+        let problems = problems.map(|(rollout, score)| ScoredProblem::new(rollout, score));
+        let problems = problems.collect::<gratis::Result<_>>()?;
+        generators.push(GeneratorCandidates { name: name.clone(), problems });
+    }
+    let weight = match args.vote_temperature {
+        Some(temperature) => VoteWeight::Exponential { temperature },
+        None => VoteWeight::Sigmoid,
+    };
+    let best_of_n = |&aggregation| Selector { method: Method::BestOfN, aggregation };
+    let vote =
+        Selector { method: Method::WeightedVote { weight }, aggregation: args.aggregation[0] };
+    let mut selectors = vec![Selector::without_score(Method::Majority)];
+    selectors.extend(args.aggregation.iter().map(best_of_n));
+    selectors.push(vote);
+    selectors.extend([Method::Random, Method::Oracle].map(Selector::without_score));
+    let settings = BestOfNSettings {
+        ns: args.ns.clone(),
+        selectors,
+        subsets: Subsets::First,
+        bootstrap: Bootstrap { seed: args.seed, ..Bootstrap::default() },
+    };
+    let table = BestOfNTable::new(settings, &generators)?;
+    if args.json {
+        return output::print_json(&json!(table));
+    }
+    let mut header = vec!["correct, %".to_owned()];
+    header.extend(table.rows[0].cells.iter().map(|cell| format!("{} @{}", cell.generator, cell.n)));
+    header.extend(["average", "over majority"].map(str::to_owned));
+    let rows: Vec<Vec<String>> = table
+        .rows
+        .iter()
+        .map(|row| {
+            let mut cells = vec![name_of(row.selector)];
+            cells.extend(row.cells.iter().map(|c| format!("{:.1}", 100.0 * c.accuracy.mean)));
+            cells.extend([percent(&row.average), percent(&row.gain)]);
+            cells
+        })
+        .collect();
+    let header: Vec<&str> = header.iter().map(String::as_str).collect();
+    let bootstrap = &table.settings.bootstrap;
+    output::print(&format!(
+        "{}{} problems; the first N candidates; ties to the first; no threshold; ± half of a {:.0} \
+         % bootstrap interval over problems ({} resamples, seed {}).\n",
+        output::table(&header, &rows),
+        table.n_problems,
+        100.0 * bootstrap.confidence,
+        bootstrap.n_resamples,
+        bootstrap.seed,
+    ))
+}

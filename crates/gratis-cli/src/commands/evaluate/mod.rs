@@ -1,0 +1,39 @@
+//! `gratis evaluate`: the field's benchmarks with any model that loads.
+
+mod best_of_n;
+mod policy;
+mod process_bench;
+
+use anyhow::Result;
+use clap::{Args, Subcommand};
+use gratis::evaluation::Interval;
+
+use crate::Common;
+
+/// Judge reward models and policies: best-of-N tables, ProcessBench, pass@1.
+#[derive(Debug, Args)]
+pub(crate) struct EvaluateArgs {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    Bon(best_of_n::BestOfNArgs),
+    Processbench(process_bench::ProcessBenchArgs),
+    Policy(policy::PolicyArgs),
+}
+
+pub(crate) fn run(args: &EvaluateArgs, common: &Common) -> Result<()> {
+    match &args.what {
+        What::Bon(args) => best_of_n::run(args),
+        What::Processbench(args) => process_bench::run(args, common),
+        What::Policy(args) => policy::run(args, common),
+    }
+}
+
+/// A share in percent with half its interval.
+fn percent(interval: &Interval) -> String {
+    let half = (interval.high - interval.low) / 2.0;
+    format!("{:.1} ± {:.1}", 100.0 * interval.mean, 100.0 * half)
+}

@@ -1,0 +1,232 @@
+//! ProcessBench (Zheng et al. 2024): find the first wrong step of published solutions.
+//!
+//! Each subset is a JSON list of solutions given as steps, with the index of the first wrong one or
+//! -1. The protocol for reward models: the threshold below which a step is called wrong is tuned on
+//! the GSM8K subset only, each subset's score is the harmonic mean of the accuracies on solutions
+//! with and without an error, and the benchmark's is the mean over the subsets.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::first_error::{FirstErrorScore, JudgedSolution, first_error_score, tune_threshold};
+use crate::data::{Rollout, Score};
+use crate::error::{Error, Result};
+
+/// The subsets, in the benchmark's order.
+pub const SUBSETS: [&str; 4] = ["gsm8k", "math", "olympiadbench", "omnimath"];
+/// Where the threshold is tuned.
+pub const TUNED_ON: &str = "gsm8k";
+/// Between the steps of a solution as a model reads it.
+const SEPARATOR: &str = "\n\n";
+
+/// One solution of the benchmark.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+struct Entry {
+    id: String,
+    #[serde(default)]
+    generator: String,
+    problem: String,
+    steps: Vec<String>,
+    /// Index of the first wrong step, or -1.
+    label: i64,
+    #[serde(default)]
+    final_answer_correct: Option<bool>,
+}
+
+/// The solutions of a subset, ready to be scored.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Subset {
+    /// Its name.
+    pub name: String,
+    /// The solutions, one a record: prompts may repeat.
+    pub rollouts: Vec<Rollout>,
+    /// Index of the first wrong step of each; `None` if all are right.
+    pub first_errors: Vec<Option<usize>>,
+}
+
+impl Subset {
+    /// Reads `NAME.json` of a folder.
+    ///
+    /// # Errors
+    /// [`Error::Io`]; [`Error::InvalidFile`] naming the entry for another format, a solution
+    /// without steps, or a label that names no step.
+    pub fn read(path: &Path, name: &str) -> Result<Self> {
+        let text = std::fs::read_to_string(path).map_err(Error::io("read", path))?;
+        let invalid = |got: String| Error::InvalidFile {
+            path: path.to_owned(),
+            expected: "a list of solutions with `id`, `problem`, `steps` and `label`".to_owned(),
+            got,
+        };
+        let entries: Vec<Entry> =
+            serde_json::from_str(&text).map_err(|error| invalid(error.to_string()))?;
+        if entries.is_empty() {
+            return Err(invalid("an empty list".to_owned()));
+        }
+        let mut subset =
+            Self { name: name.to_owned(), rollouts: Vec::new(), first_errors: Vec::new() };
+        for entry in entries {
+            let Entry { id, generator, problem, steps, label, final_answer_correct } = entry;
+            if steps.is_empty() {
+                return Err(invalid(format!("`{id}` without steps")));
+            }
+            let first_error = match usize::try_from(label) {
+                Ok(step) if step < steps.len() => Some(step),
+                Err(_) if label == -1 => None,
+                _ => {
+                    let n = steps.len();
+                    return Err(invalid(format!("label {label} of `{id}` with {n} steps")));
+                }
+            };
+            let mut extra = serde_json::Map::new();
+            extra.insert("generator".to_owned(), generator.into());
+            subset.first_errors.push(first_error);
+            subset.rollouts.push(Rollout {
+                id: Some(id),
+                prompt: problem,
+                dataset: name.to_owned(),
+                completions: vec![steps.join(SEPARATOR)],
+                correctness: final_answer_correct.map(|correct| vec![correct]),
+                steps: Some(vec![steps]),
+                extra,
+                ..Rollout::default()
+            });
+        }
+        Ok(subset)
+    }
+
+    /// The solutions with the process rewards that a model gave them.
+    ///
+    /// # Errors
+    /// [`Error::InvalidSetting`] if there is not one score a solution.
+    pub fn judged(&self, scores: &[Score]) -> Result<Vec<JudgedSolution>> {
+        if scores.len() != self.rollouts.len() {
+            let expected = format!("one for each of {} solutions", self.rollouts.len());
+            return Err(Error::setting("scores", expected, scores.len()));
+        }
+        let judge = |(&first_error, score): (&Option<usize>, &Score)| JudgedSolution {
+            process_rewards: score.scores.first().map(|s| s.steps.clone()).unwrap_or_default(),
+            first_error,
+        };
+        Ok(self.first_errors.iter().zip(scores).map(judge).collect())
+    }
+}
+
+/// The subsets that stand in a folder, GSM8K's first.
+///
+/// # Errors
+/// Those of [`Subset::read`]; [`Error::Io`] if the subset that the threshold is tuned on is not
+/// there.
+pub fn read(folder: &Path) -> Result<Vec<Subset>> {
+    let path = |name: &str| -> PathBuf { folder.join(format!("{name}.json")) };
+    let there = |name: &&str| *name == TUNED_ON || path(name).exists();
+    SUBSETS.iter().filter(|name| there(name)).map(|name| Subset::read(&path(name), name)).collect()
+}
+
+/// A subset's scores.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SubsetScore {
+    /// The subset.
+    pub name: String,
+    /// At the threshold tuned on GSM8K: the benchmark's protocol.
+    pub score: FirstErrorScore,
+    /// At the threshold that is best on this very subset: too good to be true, only to compare with
+    /// published numbers that were made so.
+    pub tuned_on_itself: FirstErrorScore,
+}
+
+/// The benchmark's result.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ProcessBench {
+    /// A step with a process reward below this is called wrong; tuned on GSM8K.
+    pub threshold: f64,
+    /// The subsets that were there.
+    pub subsets: Vec<SubsetScore>,
+    /// Mean of their F1.
+    pub mean_f1: f64,
+    /// The same with each subset's own threshold.
+    pub mean_f1_tuned_on_itself: f64,
+    /// Subsets of the benchmark that were not there.
+    pub missing: Vec<String>,
+}
+
+impl ProcessBench {
+    /// Judges subsets, the one to tune on first.
+    ///
+    /// # Errors
+    /// [`Error::NoExamples`] if there is nothing to tune on.
+    pub fn new(judged: &[(String, Vec<JudgedSolution>)]) -> Result<Self> {
+        let nothing = || Error::NoExamples { purpose: "tune the threshold on" };
+        let to_tune_on = judged.iter().find(|(name, _)| name == TUNED_ON).ok_or_else(nothing)?;
+        let threshold = tune_threshold(&to_tune_on.1).ok_or_else(nothing)?.threshold;
+        let mut subsets = Vec::new();
+        for (name, solutions) in judged {
+            subsets.push(SubsetScore {
+                name: name.clone(),
+                score: first_error_score(solutions, threshold),
+                tuned_on_itself: tune_threshold(solutions).ok_or_else(nothing)?,
+            });
+        }
+        let mean = |of: fn(&SubsetScore) -> f64| {
+            subsets.iter().map(of).sum::<f64>() / subsets.len().max(1) as f64
+        };
+        let is_missing = |name: &&str| judged.iter().all(|(there, _)| there != name);
+        Ok(Self {
+            threshold,
+            mean_f1: mean(|subset| subset.score.f1),
+            mean_f1_tuned_on_itself: mean(|subset| subset.tuned_on_itself.f1),
+            missing: SUBSETS.into_iter().filter(is_missing).map(str::to_owned).collect(),
+            subsets,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn solution(rewards: &[f64], first_error: Option<usize>) -> JudgedSolution {
+        JudgedSolution { process_rewards: rewards.to_vec(), first_error }
+    }
+
+    #[test]
+    fn the_threshold_is_of_gsm8k_and_the_mean_over_what_is_there() {
+        let gsm8k = vec![solution(&[1.0, -1.0], Some(1)), solution(&[1.0, 0.5], None)];
+        // With another scale: the threshold of GSM8K, -0.25, misses the error here.
+        let math = vec![solution(&[5.0, 2.0], Some(1)), solution(&[5.0, 4.0], None)];
+        let judged = vec![("gsm8k".to_owned(), gsm8k), ("math".to_owned(), math)];
+        let result = ProcessBench::new(&judged).expect("judged");
+        assert_eq!(result.threshold, -0.25);
+        let f1: Vec<f64> = result.subsets.iter().map(|subset| subset.score.f1).collect();
+        assert_eq!(f1, [1.0, 0.0]);
+        assert_eq!((result.mean_f1, result.mean_f1_tuned_on_itself), (0.5, 1.0));
+        assert_eq!(result.missing, ["olympiadbench", "omnimath"]);
+        assert!(ProcessBench::new(&judged[1..]).is_err(), "nothing to tune on");
+    }
+
+    #[test]
+    fn entries_become_rollouts_and_wrong_ones_are_named() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("gsm8k.json");
+        let entry = |label: i64| {
+            format!(r#"[{{"id": "g-0", "problem": "p", "steps": ["a", "b"], "label": {label}}}]"#)
+        };
+        std::fs::write(&path, entry(1)).expect("written");
+        let subsets = read(folder.path()).expect("read");
+        assert_eq!(subsets.len(), 1, "the others are not there");
+        assert_eq!(subsets[0].first_errors, [Some(1)]);
+        assert_eq!(subsets[0].rollouts[0].completions, ["a\n\nb"]);
+        for (text, needle) in [
+            (entry(2), "label 2 of `g-0` with 2 steps"),
+            (entry(-2), "label -2 of `g-0`"),
+            ("[]".to_owned(), "an empty list"),
+            (r#"[{"id": "g-0"}]"#.to_owned(), "missing field `problem`"),
+        ] {
+            std::fs::write(&path, text).expect("written");
+            let error = read(folder.path()).expect_err("refused").to_string();
+            assert!(error.contains(needle) && error.contains("gsm8k.json"), "{error}");
+        }
+        std::fs::remove_file(&path).expect("removed");
+        assert!(read(folder.path()).is_err(), "nothing to tune on");
+    }
+}
