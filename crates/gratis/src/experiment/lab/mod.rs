@@ -19,9 +19,9 @@ use gratis_engine::{NativeEngine, NativeOptions, Tokenizer};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::data::{OnInvalid, RecordReader, Rollout};
+use crate::data::Rollout;
 use crate::encoding::Encoder;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::experiment::workshop::{self, DrawSettings, LearningSettings, Training, Workshop};
 use crate::observer::Observer;
 use crate::world::{Author, Split, Strength, pool};
@@ -202,8 +202,13 @@ impl<'a> Lab<'a> {
         if let Some(rollouts) = self.loaded.get(samples) {
             return Ok(Rc::clone(rollouts));
         }
-        let reader = RecordReader::open(samples.join(ROLLOUTS), OnInvalid::Stop)?;
-        let rollouts = Rc::new(reader.collect::<Result<Vec<Rollout>>>()?);
+        // Line by line without the reader's checks: a policy that was trained out of shape may say
+        // nothing at all, and is to be judged by that.
+        let path = samples.join(ROLLOUTS);
+        let text = std::fs::read_to_string(&path).map_err(Error::io("read", &path))?;
+        let malformed = |error| Error::io("read", &path)(std::io::Error::other(error));
+        let parse = |line: &str| serde_json::from_str::<Rollout>(line).map_err(malformed);
+        let rollouts = Rc::new(text.lines().map(parse).collect::<Result<Vec<_>>>()?);
         self.loaded.insert(samples.to_owned(), Rc::clone(&rollouts));
         Ok(rollouts)
     }
