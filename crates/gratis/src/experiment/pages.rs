@@ -10,7 +10,7 @@ use super::outcome::{Claim, ComparedRow, Comparison, Outcome, PlainTable};
 use super::reproduce::Experiment;
 use crate::error::{Error, Result};
 use crate::evaluation::Interval;
-use crate::report::{Page, Table};
+use crate::report::{Cells, Page, Table};
 
 /// An experiment and what came of it.
 pub type Finished = (Experiment, Outcome);
@@ -73,7 +73,10 @@ fn sections(page: &mut Page, outcome: &Outcome) {
     if !outcome.plots.is_empty() {
         let plots: Vec<String> =
             outcome.plots.iter().map(crate::report::LinePlot::render).collect();
-        page.figure(&plots, "Bars are intervals over seeds and problems.");
+        page.figure(
+            &plots,
+            "Bars are intervals over seeds and problems; in tables ± is half of the interval.",
+        );
     }
     for comparison in &outcome.comparisons {
         page.table(&comparison_table(comparison, Places::Page));
@@ -84,6 +87,7 @@ fn sections(page: &mut Page, outcome: &Outcome) {
             header: header.clone(),
             rows: rows.clone(),
             emphasis: None,
+            cells: Cells::Numbers,
         });
     }
     if !outcome.claims.is_empty() {
@@ -129,36 +133,40 @@ fn comparison_table(comparison: &Comparison, places: Places) -> Table {
         cells.extend(paper.then(|| row.paper.map_or(String::new(), |paper| format!("{paper:.1}"))));
         cells
     });
-    Table { caption: comparison.caption.clone(), header, rows: rows.collect(), emphasis: None }
+    Table {
+        caption: comparison.caption.clone(),
+        header,
+        rows: rows.collect(),
+        emphasis: None,
+        cells: Cells::Numbers,
+    }
 }
 
 fn claims_table(claims: &[&Claim]) -> Table {
     let row = |claim: &&Claim| {
         let Claim { ours, unit, .. } = claim;
+        let show = |value| unit.show(value);
         vec![
             claim.statement.clone(),
-            claim.source.clone(),
-            claim.measure.clone(),
-            format!(
-                "{} ({} to {})",
-                unit.show(ours.mean),
-                unit.show(ours.low),
-                unit.show(ours.high)
-            ),
             claim.verdict.name().to_owned(),
+            format!("{} ({} to {})", show(ours.mean), show(ours.low), show(ours.high)),
+            claim.measure.clone(),
+            claim.source.clone(),
         ]
     };
     Table {
-        caption: "Claims, our measure with its interval, and the verdict".to_owned(),
-        header: ["claim", "where", "measure", "ours", "verdict"].map(str::to_owned).to_vec(),
+        caption: "Claims, the verdict, and our measure with its interval".to_owned(),
+        header: ["claim", "verdict", "ours", "measure", "where"].map(str::to_owned).to_vec(),
         rows: claims.iter().map(row).collect(),
         emphasis: None,
+        cells: Cells::Text,
     }
 }
 
+/// A share in percent with half its interval.
 fn percent(interval: &Interval) -> String {
     let Interval { mean, low, high } = interval;
-    format!("{:.1} ({:.1} to {:.1})", 100.0 * mean, 100.0 * low, 100.0 * high)
+    format!("{:.1} ± {:.1}", 100.0 * mean, 50.0 * (high - low))
 }
 
 /// Everything as Markdown.
@@ -175,6 +183,7 @@ pub fn markdown(finished: &[Finished]) -> String {
                 header: header.clone(),
                 rows: rows.clone(),
                 emphasis: None,
+                cells: Cells::Numbers,
             });
         }
         if !outcome.claims.is_empty() {
@@ -232,7 +241,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         write(folder.path(), &finished).expect("written");
         let read = |name: &str| std::fs::read_to_string(folder.path().join(name)).expect(name);
-        assert!(read("report.md").contains("| g: a\\|b | 50.0 | 50.0 (40.0 to 60.0) |"));
+        assert!(read("report.md").contains("| g: a\\|b | 50.0 | 50.0 ± 10.0 |"));
         assert!(read("index.html").contains("claims show"));
         assert!(read("table1.html").contains("48.4"));
         let back: Vec<Finished> = serde_json::from_str(&read("report.json")).expect("read");

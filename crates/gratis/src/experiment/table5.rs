@@ -7,6 +7,7 @@ use super::outcome::{Claim, Outcome};
 use super::table1::detail;
 use super::tuning;
 use crate::error::Result;
+use crate::objective::step_kto::Magnitude;
 use crate::objective::{Dpo, Objective};
 
 /// Trains DPO with each factor.
@@ -38,11 +39,17 @@ pub fn run(lab: &mut Lab<'_>) -> Result<Outcome> {
         }
     }
     if let Some(first) = &first {
-        let name = "+ second stage on Math-Shepherd's step labels";
-        let own = Measured::judge(lab, |lab, seed| lab.judge_second_stage(seed, &plain))?;
-        let row = RowName { group: "", name, detail: "step_kto".to_owned(), paper: Some(49.2) };
-        table.rows.push(own.row(row, &bootstrap));
-        claims.push(gain(name, -0.1, &own, first, lab));
+        for (name, magnitude, detail) in [
+            ("+ Math-Shepherd's step labels", Magnitude::Absolute, "second stage, |r| as printed"),
+            ("+ Math-Shepherd's step labels, signed", Magnitude::Signed, "second stage, signed r"),
+        ] {
+            let own =
+                Measured::judge(lab, |lab, seed| lab.judge_second_stage(seed, &plain, magnitude))?;
+            let detail = detail.to_owned();
+            let row = RowName { group: "", name, detail, paper: Some(49.2) };
+            table.rows.push(own.row(row, &bootstrap));
+            claims.push(gain(name, -0.1, &own, first, lab));
+        }
     }
     Ok(Outcome {
         title: "Table 5: other factors".to_owned(),

@@ -18,7 +18,17 @@ pub fn escape(text: &str) -> String {
     escaped
 }
 
-/// A table: the first column holds labels, the others numbers.
+/// What the cells of a table hold, beside the labels of the first column.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Cells {
+    /// Numbers: to the right, on one line.
+    #[default]
+    Numbers,
+    /// Words: to the left, on as many lines as they need.
+    Text,
+}
+
+/// A table: the first column holds labels.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Table {
     /// What it shows.
@@ -29,14 +39,21 @@ pub struct Table {
     pub rows: Vec<Vec<String>>,
     /// Index of the row to stand out.
     pub emphasis: Option<usize>,
+    /// What the cells hold.
+    pub cells: Cells,
 }
 
 impl Table {
     /// The table as an HTML element.
     pub fn render(&self) -> String {
+        let caption = escape(&self.caption);
+        let class = match self.cells {
+            Cells::Numbers => "numbers",
+            Cells::Text => "text",
+        };
         let mut html = format!(
-            "<div class=\"scroll\"><table><caption>{}</caption><thead><tr>",
-            escape(&self.caption)
+            "<p class=\"caption\">{caption}</p>\n<div class=\"scroll\"><table class=\"{class}\" \
+             aria-label=\"{caption}\"><thead><tr>"
         );
         for heading in &self.header {
             let _ = write!(html, "<th scope=\"col\">{}</th>", escape(heading));

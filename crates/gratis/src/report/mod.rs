@@ -10,6 +10,6 @@ pub mod svg;
 
 mod axis;
 
-pub use html::{Page, Table};
+pub use html::{Cells, Page, Table};
 pub use solution::{Colours, JudgedStep, SolutionView};
 pub use svg::{Bar, BarPlot, LinePlot, Point, Series, XScale};

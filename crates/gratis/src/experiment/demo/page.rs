@@ -4,7 +4,9 @@ use super::{DemoResult, Example, Training};
 use crate::evaluation::Interval;
 use crate::evaluation::best_of_n::Row;
 use crate::report::svg::Unit;
-use crate::report::{Bar, BarPlot, LinePlot, Page, Point, Series, SolutionView, Table, XScale};
+use crate::report::{
+    Bar, BarPlot, Cells, LinePlot, Page, Point, Series, SolutionView, Table, XScale,
+};
 use crate::selection::Method;
 
 impl Example {
@@ -212,6 +214,7 @@ fn best_of_n(page: &mut Page, result: &DemoResult) {
             })
             .collect(),
         emphasis: Some(1),
+        cells: Cells::Numbers,
     });
 }
 
@@ -252,6 +255,7 @@ fn first_error(page: &mut Page, result: &DemoResult) {
             .to_vec(),
         rows: rows.collect(),
         emphasis: None,
+        cells: Cells::Numbers,
     });
 }
 
@@ -299,6 +303,7 @@ fn costs(page: &mut Page, result: &DemoResult) {
         ),
         header: ["stage", "on the clock", "processor"].map(str::to_owned).to_vec(),
         emphasis: Some(rows.len() - 1),
+        cells: Cells::Numbers,
         rows,
     });
 }

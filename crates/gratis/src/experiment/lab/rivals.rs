@@ -16,6 +16,7 @@ use crate::experiment::baselines::{
     label_quality,
 };
 use crate::experiment::workshop::{self, Workshop};
+use crate::objective::step_kto::Magnitude;
 use crate::objective::{Objective, StepKto};
 use crate::training::reward_data;
 use crate::world::Strength;
@@ -143,13 +144,18 @@ impl Lab<'_> {
     ///
     /// # Errors
     /// Those of training and judging.
-    pub fn judge_second_stage(&mut self, seed: u64, recipe: &Recipe) -> Result<Judgement> {
+    pub fn judge_second_stage(
+        &mut self,
+        seed: u64,
+        recipe: &Recipe,
+        magnitude: Magnitude,
+    ) -> Result<Judgement> {
         let first = self.reward_model(seed, recipe)?;
         let start = self.generator(seed, Strength::Medium)?;
         let labels = self.step_labels(seed)?;
         let rollouts = self.rollouts(&labels)?;
         let beta = recipe.objective.beta();
-        let objective = Objective::StepKto(StepKto { beta, ..StepKto::default() });
+        let objective = Objective::StepKto(StepKto { beta, magnitude });
         let learning = self.learning(&Recipe { objective, ..recipe.clone() });
         let key = json!({ "first": store::name(&first), "labels": store::name(&labels),
                           "objective": objective, "learning": learning, "seed": seed });
