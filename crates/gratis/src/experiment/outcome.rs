@@ -127,6 +127,7 @@ impl ClaimUnit {
     pub fn show(self, value: f64) -> String {
         match self {
             Self::Points => format!("{:+.1}", 100.0 * value),
+            Self::Number if value != 0.0 && value.abs() < 1e-3 => format!("{value:.1e}"),
             Self::Number => format!("{value:.3}"),
         }
     }
