@@ -11,6 +11,7 @@ mod model;
 mod output;
 mod place;
 mod progress;
+mod prompt;
 mod usage;
 
 use std::process::ExitCode;

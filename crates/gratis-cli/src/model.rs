@@ -16,9 +16,6 @@ use tracing::info;
 
 use crate::place::{Kind, Place};
 
-/// The prompt of a model that was not told another.
-pub(crate) const TEMPLATE: &str = "{prompt}";
-
 /// From this size in memory on, weights to score with stay in their files.
 const MAPPED_FROM: usize = 1 << 30;
 
@@ -111,12 +108,6 @@ impl Model {
     /// SHA-256 of the weights.
     pub(crate) fn hash(&self) -> Result<String> {
         Ok(manifest::hash_files(&self.place.weight_paths()?)?)
-    }
-
-    /// The prompt template: the one given, or the model's own.
-    pub(crate) fn template(&self, given: Option<&str>) -> String {
-        let own = self.manifest.as_ref().map(|manifest| manifest.template.as_str());
-        given.or(own).unwrap_or(TEMPLATE).to_owned()
     }
 
     /// The encoder of this model.

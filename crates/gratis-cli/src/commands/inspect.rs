@@ -12,13 +12,13 @@ use gratis_engine::config::{ModelConfig, generation};
 use gratis_engine::gguf::GgufFile;
 use gratis_engine::lora::peft::AdapterConfig;
 use gratis_engine::{
-    ChatTemplate, Layout, LoraScaling, LoraSettings, LoraTarget, Recompute, Tokenizer,
-    WeightStorage, memory,
+    Layout, LoraScaling, LoraSettings, LoraTarget, Recompute, Tokenizer, WeightStorage, memory,
 };
 use serde_json::{Value, json};
 
 use crate::model::tokenizer_at;
 use crate::place::{Kind, Place};
+use crate::prompt::{PromptSettings, chat_template};
 use crate::{Common, output};
 
 /// Rank for which the memory of an adapter is told, where the model has none.
@@ -51,15 +51,14 @@ pub(crate) fn run(args: &InspectArgs, common: &Common) -> Result<()> {
 fn inspect(args: &InspectArgs, common: &Common) -> Result<Value> {
     let place = Place::find(&args.model)?;
     let base = place.base();
-    let (config, files, template) = match &base.kind {
+    let (config, files) = match &base.kind {
         Kind::Gguf => {
             let file = GgufFile::open(&base.path)?;
-            (file.config()?, gguf_files(&file, &base.path)?, file.chat_template()?)
+            (file.config()?, gguf_files(&file, &base.path)?)
         }
         Kind::Folder | Kind::Adapter(_) => (
             ModelConfig::read(&base.path.join("config.json"))?,
             checkpoint::weight_files(&base.path)?,
-            ChatTemplate::from_folder(&base.path)?,
         ),
     };
     let adapter = match &place.kind {
@@ -74,6 +73,8 @@ fn inspect(args: &InspectArgs, common: &Common) -> Result<Value> {
     tokenizer.check_fits(&config)?;
     let own_stop = if base.path.is_dir() { generation::stop_tokens(&base.path)? } else { None };
     let stop_tokens = own_stop.unwrap_or_else(|| config.eos_tokens.clone());
+    let template = chat_template(&place)?;
+    let prompt = template.as_ref().map(|_| PromptSettings::default().chat(&place, &tokenizer));
     let layout = Layout::new(&config);
     let paths: Vec<String> = files.paths.iter().map(|path| path.display().to_string()).collect();
     Ok(json!({
@@ -109,6 +110,10 @@ fn inspect(args: &InspectArgs, common: &Common) -> Result<Value> {
         "threads": common.threads,
         "tokenizer": tokenizer_report(&tokenizer, &stop_tokens),
         "chat_template": template.is_some(),
+        "chat_prompt": prompt.map(|prompt| match prompt {
+            Ok(text) => json!({ "text": text }),
+            Err(error) => json!({ "error": format!("{error:#}") }),
+        }),
         "reward": manifest,
     }))
 }
@@ -286,6 +291,12 @@ fn page(report: &Value) -> String {
     line("samples stop at", if stop.is_empty() { "none".to_owned() } else { stop.join(", ") });
     let template = if report["chat_template"] == true { "yes" } else { "none" };
     line("chat template", template.to_owned());
+    if let Some(prompt) = report["chat_prompt"]["text"].as_str() {
+        line("chat prompt", format!("{prompt:?}"));
+    }
+    if let Some(error) = report["chat_prompt"]["error"].as_str() {
+        line("chat prompt", error.to_owned());
+    }
     let reward = &report["reward"];
     if !reward.is_null() {
         line(

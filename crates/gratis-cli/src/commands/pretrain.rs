@@ -18,6 +18,7 @@ use crate::config;
 use crate::failure::CliError;
 use crate::model::Model;
 use crate::progress::Progress;
+use crate::prompt::PromptSettings;
 
 /// Train a language model on texts, or on completions given their prompts.
 ///
@@ -56,10 +57,6 @@ struct PretrainSettings {
     #[arg(long, value_name = "FILE")]
     #[serde(skip_serializing_if = "Option::is_none")]
     validation: Option<PathBuf>,
-    /// The prompt, `{prompt}` standing for the problem [default: the model's].
-    #[arg(long)]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    template: Option<String>,
     /// Which tokens are learnt.
     #[arg(long, value_enum, default_value_t = LossOn::default())]
     loss_on: LossOn,
@@ -69,6 +66,9 @@ struct PretrainSettings {
     /// Leave out and count malformed lines and empty completions.
     #[arg(long)]
     skip_invalid: bool,
+    #[command(flatten)]
+    #[serde(skip_serializing_if = "PromptSettings::is_default")]
+    prompt: PromptSettings,
     #[command(flatten)]
     optimization: OptimizationSettings,
     #[command(flatten)]
@@ -134,7 +134,7 @@ fn load(
     for path in paths {
         examples.extend(read_records(path, on_invalid(settings.skip_invalid))?);
     }
-    let template = model.template(settings.template.as_deref());
+    let template = settings.prompt.template(model)?;
     let encoder = model.encoder(&template, settings.on_overlong)?;
     Ok(language_data(examples, &encoder, settings.loss_on)?)
 }

@@ -16,6 +16,7 @@ use super::{InvalidArgs, OutputArgs, read_records};
 use crate::Common;
 use crate::model::{Model, Weights};
 use crate::progress::Progress;
+use crate::prompt::PromptSettings;
 
 /// Draw solutions of problems from a model.
 ///
@@ -59,9 +60,8 @@ pub(crate) struct RolloutArgs {
     /// Seed of the samples.
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// The prompt, `{prompt}` standing for the problem [default: the model's].
-    #[arg(long)]
-    template: Option<String>,
+    #[command(flatten)]
+    prompt: PromptSettings,
     /// Problems drawn together.
     #[arg(long, default_value_t = 32)]
     chunk: usize,
@@ -77,7 +77,7 @@ pub(crate) fn run(args: &RolloutArgs, common: &Common) -> Result<()> {
     let (mut writer, n_done) = ResumableWriter::resume(&args.output.output)?;
     let mut model = Model::load_as(&args.model, common.threads, args.weights)?;
     let stop_tokens = model.stop_tokens()?;
-    let template = model.template(args.template.as_deref());
+    let template = args.prompt.template(&model)?;
     let tokenizer = model.tokenizer.clone();
     let description = model.engine.describe();
     let architecture = Architecture::from(model.engine.config());

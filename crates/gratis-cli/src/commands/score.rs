@@ -18,6 +18,7 @@ use crate::Common;
 use crate::failure::CliError;
 use crate::model::{Model, Weights};
 use crate::progress::Progress;
+use crate::prompt::PromptSettings;
 
 /// What gives the rewards.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -70,9 +71,8 @@ pub(crate) struct ScoreArgs {
     /// How completions without `steps` are split [default: the model's].
     #[arg(long)]
     step_split: Option<StepSplit>,
-    /// The prompt, `{prompt}` standing for the problem [default: the model's].
-    #[arg(long)]
-    template: Option<String>,
+    #[command(flatten)]
+    prompt: PromptSettings,
     /// What to do with completions longer than the context; every one needs a score.
     #[arg(long, value_enum, default_value_t = OnOverlong::Stop)]
     on_overlong: OnOverlong,
@@ -131,7 +131,7 @@ pub(crate) fn run(args: &ScoreArgs, common: &Common) -> Result<()> {
         None => "without a reference".to_owned(),
     };
     info!("beta {}, steps by {}, {against}", settings.beta, settings.step_split);
-    let template = model.template(args.template.as_deref());
+    let template = args.prompt.template(&model)?;
     let tokenizer = model.tokenizer.clone();
     let description = model.engine.describe();
     let encoder = Encoder::new(&tokenizer, &template, &description, args.on_overlong)?;

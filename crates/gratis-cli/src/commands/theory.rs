@@ -24,6 +24,7 @@ use crate::failure::CliError;
 use crate::model::Model;
 use crate::output;
 use crate::progress::Progress;
+use crate::prompt::PromptSettings;
 
 /// Check what the paper proves: Q values are exponential averages of the outcome reward, and lie
 /// between the soft and the hard estimate.
@@ -57,9 +58,8 @@ pub(crate) struct TheoryArgs {
     /// reference [default: problems of the tiny world].
     #[arg(long, value_name = "FILE")]
     prompts: Option<PathBuf>,
-    /// The prompt, `{prompt}` standing for the problem [default: the model's].
-    #[arg(long)]
-    template: Option<String>,
+    #[command(flatten)]
+    prompt: PromptSettings,
     /// Problems looked at: the first of the file.
     #[arg(long, default_value_t = 8)]
     problems: usize,
@@ -190,7 +190,7 @@ fn draw(model: &Path, args: &TheoryArgs, common: &Common) -> Result<Drawn> {
     let path = reference_of(args.reference.as_deref(), &policy)?.ok_or(missing)?;
     let mut reference = Model::load(&path, common.threads)?;
     let beta = args.beta.or(policy.manifest.as_ref().map(|m| m.beta)).unwrap_or(1.0);
-    let template = policy.template(args.template.as_deref());
+    let template = args.prompt.template(&policy)?;
     let tokenizer = policy.tokenizer.clone();
     let description = policy.engine.describe();
     let encoder = Encoder::new(&tokenizer, &template, &description, OnOverlong::Stop)?;

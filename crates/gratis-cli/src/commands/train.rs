@@ -31,6 +31,7 @@ use crate::config;
 use crate::failure::CliError;
 use crate::model::Model;
 use crate::progress::Progress;
+use crate::prompt::PromptSettings;
 use crate::usage;
 
 /// Train an implicit process reward model from outcome labels only, or a baseline.
@@ -87,10 +88,6 @@ struct TrainSettings {
     /// Share of the problems to hold out for validation, where no file is given.
     #[arg(long, default_value_t = Self::default().validation_share)]
     validation_share: f64,
-    /// The prompt, `{prompt}` standing for the problem [default: the model's].
-    #[arg(long)]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    template: Option<String>,
     /// How solutions without `steps` are to be split when scoring.
     #[arg(long, default_value_t = Self::default().step_split)]
     step_split: StepSplit,
@@ -116,6 +113,9 @@ struct TrainSettings {
     #[arg(long, value_parser = parse_objective, default_value = "ce")]
     objective: Objective,
     #[command(flatten)]
+    #[serde(skip_serializing_if = "PromptSettings::is_default")]
+    prompt: PromptSettings,
+    #[command(flatten)]
     optimization: OptimizationSettings,
     #[command(flatten)]
     checkpoints: CheckpointSettings,
@@ -134,7 +134,6 @@ impl Default for TrainSettings {
             data: Vec::new(),
             validation: None,
             validation_share: 0.0,
-            template: None,
             step_split: StepSplit::default(),
             aggregation: Aggregation::default(),
             on_overlong: OnOverlong::default(),
@@ -142,6 +141,7 @@ impl Default for TrainSettings {
             operations: Vec::new(),
             kind: Kind::default(),
             objective: Objective::default(),
+            prompt: PromptSettings::default(),
             optimization: OptimizationSettings::default(),
             checkpoints: CheckpointSettings::default(),
             lora: LoraArgs::default(),
@@ -185,7 +185,7 @@ pub(crate) fn run(args: TrainArgs, given: &ArgMatches, common: &Common) -> Resul
     };
     let model = settings.lora.apply(model, settings.optimization.seed)?;
     let mut model = settings.baseline.fit_head(kind, model)?;
-    let template = model.template(settings.template.as_deref());
+    let template = settings.prompt.template(&model)?;
     let mut progress = Progress::new(common);
     let encoder = model.encoder(&template, settings.on_overlong)?;
     let TrainData { train: mut train_data, validation: mut validation_data } =

@@ -222,3 +222,53 @@ fn a_gguf_file_is_a_model() {
     let scores = ok(&workspace, &["score", "--model", file, "--reference", file, "told.jsonl"]);
     assert!(outcomes(&scores).iter().all(|outcome| *outcome == 0.0));
 }
+
+#[test]
+fn a_chat_template_becomes_the_prompt_of_the_reward_model() {
+    let workspace = Workspace::new();
+    let score_alone = ["score", "--model", "model", "--reference", "none", "graded.jsonl"];
+    let error = workspace.error_of(&[&score_alone[..], &["--template", "chat"]].concat());
+    assert!(error.contains("`model` has no chat template"), "{error}");
+    assert!(error.contains("hint: give the prompt as a text"), "{error}");
+
+    // The context of this model is short.
+    let source = "{% if strftime_now is defined %}{{ strftime_now('%j') }}\\n{% endif %}\
+                  {% for m in messages %}{{ m.role[0] }}:{{ m.content | trim }}\\n{% endfor %}\
+                  {% if add_generation_prompt %}a:{% endif %}";
+    workspace.write("model/chat_template.jinja", &source.replace("\\n", "{{ '\\n' }}"));
+    let train = |run: &str, prompt: &[&str]| {
+        let fixed = ["train", "--model", "model", "--data", "graded.jsonl", "--run", run];
+        ok(&workspace, &[&fixed, prompt].concat());
+        let manifest = workspace.read(&format!("{run}/model/gratis.json"));
+        let manifest: serde_json::Value = serde_json::from_slice(&manifest).expect("JSON");
+        manifest["template"].as_str().expect("text").to_owned()
+    };
+    let chat = ["--template", "chat", "--chat-system", "Count.", "--chat-date", "2024-07-06"];
+    let prompt = "188\ns:Count.\nu:{prompt|trim}\na:";
+    assert_eq!(train("chat", &chat), prompt);
+    assert_eq!(train("text", &["--template", prompt]), prompt);
+    let file = |run: &str| workspace.read(&format!("{run}/model/model.safetensors"));
+    assert_eq!(file("chat"), file("text"), "the same prompts, the same training");
+
+    // The prompt is the reward model's own from here on; what the template says later is nothing.
+    let score = |more: &[&str]| {
+        outcomes(&ok(&workspace, &[&["score", "--model", "chat", "graded.jsonl"], more].concat()))
+    };
+    let scores = score(&[]);
+    assert_eq!(score(&chat), scores);
+    assert_ne!(score(&["--template", "{prompt}"]), scores);
+    workspace.write("chat/model/chat_template.jinja", "{{ raise_exception('no users here') }}");
+    assert_eq!(score(&[]), scores);
+    let error =
+        workspace.error_of(&["score", "--model", "chat", "graded.jsonl", "--template", "chat"]);
+    assert!(error.contains("cannot use the chat template of `chat/model`"), "{error}");
+    assert!(error.contains("chat_template.jinja") && error.contains("no users here"), "{error}");
+    let error =
+        workspace.error_of(&["score", "--model", "chat", "graded.jsonl", "--chat-system", "x"]);
+    assert!(error.contains("`--chat-system` is for chat templates"), "{error}");
+
+    let report = ok(&workspace, &["inspect", "model"]);
+    assert!(report.contains(r#""u:{prompt|trim}\na:""#), "{report}");
+    let report = ok(&workspace, &["inspect", "chat"]);
+    assert!(report.contains("no users here"), "{report}");
+}

@@ -119,8 +119,21 @@ impl Header {
                 }
             }
         }
+        check_apart(&tensors).map_err(|reason| reader.malformed(reason))?;
         Ok(Self { version, metadata, tensors })
     }
+}
+
+/// No byte is of two tensors: the weights would take more memory than their file.
+fn check_apart(tensors: &[TensorInfo]) -> Result<(), String> {
+    let mut in_order: Vec<&TensorInfo> = tensors.iter().collect();
+    in_order.sort_by_key(|tensor| (tensor.offset, tensor.n_bytes));
+    let end = |tensor: &TensorInfo| tensor.offset + tensor.n_bytes;
+    let overlap = in_order.windows(2).find(|pair| end(pair[0]) > pair[1].offset);
+    overlap.map_or(Ok(()), |pair| {
+        let [first, second] = [&pair[0].name, &pair[1].name];
+        Err(format!("tensors `{first}` and `{second}` overlap at byte {}", pair[1].offset))
+    })
 }
 
 /// A cursor that knows how much is left.

@@ -354,6 +354,11 @@ fn faults_name_the_file_and_the_tensor() {
             "general.architecture\x08\0\0\0\x05\0\0\0\0\0\0\0mamba",
         ),
         small("llama", 0, 4),
+        // Two rows more than the embedding has.
+        replaced(
+            "token_embd.weight\x02\0\0\0 \0\0\0\0\0\0\0\x05",
+            "token_embd.weight\x02\0\0\0 \0\0\0\0\0\0\0\x07",
+        ),
     ] {
         let error = load(&bytes).expect_err("a fault").to_string();
         let (before, after) = error.split_once('`').expect("a path");
@@ -371,6 +376,7 @@ fn faults_name_the_file_and_the_tensor() {
     `model.gguf`: `llama.rope.freq_bass` = 500000 is not supported; supported: its absence
     `model.gguf`: `general.architecture` = mamba is not supported; supported: llama, qwen2, qwen3
     `model.gguf` is malformed: GGUF version 4 is not 1, 2 or 3
+    `model.gguf` is malformed: tensors `token_embd.weight` and `blk.0.attn_norm.weight` overlap at byte 1696
     ");
 }
 

@@ -2,10 +2,12 @@
 
 pub mod corpus;
 pub mod packing;
+mod prompt;
 pub mod text;
 
 pub use corpus::{Corpus, Item, Response};
 pub use packing::{MicroBatch, log_probs, micro_batches};
+pub use prompt::chat_prompt;
 pub use text::{
     EncodedCompletion, EncodedText, Encoder, OnOverlong, encode_rollouts, problem_name,
 };

@@ -4,11 +4,9 @@ use gratis_engine::{End, EngineDescription, Tokenizer};
 use serde::{Deserialize, Serialize};
 
 use super::corpus::Corpus;
+use super::prompt::PromptTemplate;
 use crate::data::Rollout;
 use crate::error::{Error, Result};
-
-/// Stands for the problem in a prompt template.
-const PROMPT: &str = "{prompt}";
 
 /// What to do with a response that does not fit into the context with its prompt.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,13 +35,14 @@ pub struct EncodedText {
 #[derive(Debug, Clone)]
 pub struct Encoder<'a> {
     tokenizer: &'a Tokenizer,
-    template: String,
+    template: PromptTemplate,
     context_length: usize,
     on_overlong: OnOverlong,
 }
 
 impl<'a> Encoder<'a> {
-    /// An encoder for the model that `description` is of. `template` holds `{prompt}` once.
+    /// An encoder for the model that `description` is of. `template` holds `{prompt}` once, or
+    /// `{prompt|trim}`: see [`super::chat_prompt`].
     ///
     /// # Errors
     /// [`Error::InvalidSetting`] for another template.
@@ -53,12 +52,9 @@ impl<'a> Encoder<'a> {
         description: &EngineDescription,
         on_overlong: OnOverlong,
     ) -> Result<Self> {
-        if template.matches(PROMPT).count() != 1 {
-            return Err(Error::setting("template", format!("text with `{PROMPT}` once"), template));
-        }
         Ok(Self {
             tokenizer,
-            template: template.to_owned(),
+            template: PromptTemplate::parse(template)?,
             context_length: description.context_length,
             on_overlong,
         })
@@ -97,7 +93,7 @@ impl<'a> Encoder<'a> {
     /// # Errors
     /// Those of the tokenizer.
     pub fn prompt(&self, problem: &str) -> Result<Vec<u32>> {
-        let tokens = self.tokenizer.encode_prompt(&self.template.replace(PROMPT, problem))?;
+        let tokens = self.tokenizer.encode_prompt(&self.template.fill(problem))?;
         if tokens.is_empty() { Ok(vec![self.begin_token()?]) } else { Ok(tokens) }
     }
 

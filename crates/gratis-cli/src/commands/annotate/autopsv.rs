@@ -68,7 +68,7 @@ pub(super) fn run(args: &AutopsvArgs, common: &Common) -> Result<()> {
         batch_tokens: args.batch_tokens,
         tokens: TokenRewards::Omit,
     };
-    let (template, tokenizer) = (model.template(None), model.tokenizer.clone());
+    let (template, tokenizer) = (manifest.template.clone(), model.tokenizer.clone());
     let description = model.engine.describe();
     let encoder = Encoder::new(&tokenizer, &template, &description, OnOverlong::Stop)?;
     let mut progress = Progress::new(common);

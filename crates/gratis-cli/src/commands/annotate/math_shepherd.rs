@@ -17,6 +17,7 @@ use crate::Common;
 use crate::commands::{InvalidArgs, OutputArgs, read_records};
 use crate::model::Model;
 use crate::progress::Progress;
+use crate::prompt::PromptSettings;
 
 /// Label steps by Monte Carlo: continue each step prefix, grade the answers.
 ///
@@ -59,9 +60,8 @@ pub(crate) struct MathShepherdArgs {
     /// Seed of the continuations.
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// The prompt, `{prompt}` standing for the problem [default: the model's].
-    #[arg(long)]
-    template: Option<String>,
+    #[command(flatten)]
+    prompt: PromptSettings,
     /// Problems continued together.
     #[arg(long, default_value_t = 16)]
     chunk: usize,
@@ -75,7 +75,7 @@ pub(super) fn run(args: &MathShepherdArgs, common: &Common) -> Result<()> {
         return Err(Error::NoExamples { purpose: "label" }.into());
     }
     let mut model = Model::load(&args.model, common.threads)?;
-    let template = model.template(args.template.as_deref());
+    let template = args.prompt.template(&model)?;
     let tokenizer = model.tokenizer.clone();
     let description = gratis_engine::Engine::describe(&model.engine);
     let encoder =

@@ -18,6 +18,7 @@ use crate::commands::{InvalidArgs, read_records};
 use crate::model::{Model, Weights};
 use crate::output;
 use crate::progress::Progress;
+use crate::prompt::PromptSettings;
 
 /// Sample solutions, grade them, and report pass@1 (paper section 5.2).
 #[derive(Debug, Args)]
@@ -47,9 +48,8 @@ pub(super) struct PolicyArgs {
     /// Seed of the samples and of the bootstrap.
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// The prompt, `{prompt}` standing for the problem [default: the model's].
-    #[arg(long)]
-    template: Option<String>,
+    #[command(flatten)]
+    prompt: PromptSettings,
     /// Print the result as JSON.
     #[arg(long)]
     json: bool,
@@ -67,7 +67,7 @@ pub(super) fn run(args: &PolicyArgs, common: &Common) -> Result<()> {
     }
     let mut model = Model::load_as(&args.model, common.threads, args.weights)?;
     let stop_tokens = model.stop_tokens()?;
-    let template = model.template(args.template.as_deref());
+    let template = args.prompt.template(&model)?;
     let tokenizer = model.tokenizer.clone();
     let description = model.engine.describe();
     let encoder = Encoder::new(&tokenizer, &template, &description, OnOverlong::Stop)?;

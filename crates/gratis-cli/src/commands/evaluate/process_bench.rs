@@ -18,6 +18,7 @@ use crate::commands::score::{By, reference_of, reward_model};
 use crate::model::{Model, Weights};
 use crate::output;
 use crate::progress::Progress;
+use crate::prompt::PromptSettings;
 
 /// Score every step of ProcessBench and find the first wrong one.
 ///
@@ -50,9 +51,8 @@ pub(super) struct ProcessBenchArgs {
     /// Factor of the log-ratio [default: the model's].
     #[arg(long)]
     beta: Option<f64>,
-    /// The prompt, `{prompt}` standing for the problem [default: the model's].
-    #[arg(long)]
-    template: Option<String>,
+    #[command(flatten)]
+    prompt: PromptSettings,
     /// Tokens in a batch.
     #[arg(long, default_value_t = 8192)]
     batch_tokens: usize,
@@ -82,7 +82,7 @@ pub(super) fn run(args: &ProcessBenchArgs, common: &Common) -> Result<()> {
     };
     info!("beta {}; steps as the benchmark gives them", settings.beta);
     let beta = settings.beta;
-    let template = model.template(args.template.as_deref());
+    let template = args.prompt.template(&model)?;
     let tokenizer = model.tokenizer.clone();
     let description = model.engine.describe();
     let encoder = Encoder::new(&tokenizer, &template, &description, OnOverlong::Truncate)?;

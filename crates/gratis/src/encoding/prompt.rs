@@ -1,0 +1,129 @@
+//! Prompts: a text in which `{prompt}` stands for the problem.
+//!
+//! The chat template of a checkpoint becomes such a text by being rendered once. The text goes into
+//! `gratis.json`, so a model is scored with the prompt that it was trained with, whatever day a
+//! template would print and whatever a later version of it says.
+
+use gratis_engine::chat_template::{ChatTemplate, GenerationPrompt, Message, RenderOptions};
+
+use crate::error::{Error, Result};
+
+/// Stands for the problem.
+const PROBLEM: &str = "{prompt}";
+
+/// Stands for the problem without the white space around it: many chat templates trim.
+const TRIMMED: &str = "{prompt|trim}";
+
+/// A prompt whose problem is still to be put in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct PromptTemplate {
+    before: String,
+    after: String,
+    space: Space,
+}
+
+/// What becomes of the white space around a problem.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Space {
+    Kept,
+    Trimmed,
+}
+
+impl PromptTemplate {
+    /// Reads a text that holds `{prompt}` or `{prompt|trim}`, once.
+    pub(super) fn parse(text: &str) -> Result<Self> {
+        let n_places = text.matches(PROBLEM).count() + text.matches(TRIMMED).count();
+        let (place, space) =
+            if text.contains(TRIMMED) { (TRIMMED, Space::Trimmed) } else { (PROBLEM, Space::Kept) };
+        let Some((before, after)) = text.split_once(place).filter(|_| n_places == 1) else {
+            let expected = format!("text with `{PROBLEM}` or `{TRIMMED}` once");
+            return Err(Error::setting("template", expected, text));
+        };
+        Ok(Self { before: before.to_owned(), after: after.to_owned(), space })
+    }
+
+    /// The prompt of a problem.
+    pub(super) fn fill(&self, problem: &str) -> String {
+        let problem = match self.space {
+            Space::Kept => problem,
+            Space::Trimmed => problem.trim(),
+        };
+        [&self.before, problem, &self.after].concat()
+    }
+}
+
+/// The prompt of a chat model: its template rendered up to where the assistant begins to speak, with
+/// `{prompt}` as the user's message (`{prompt|trim}` where the template trims it). `options` give the
+/// system message, the date and the special tokens.
+///
+/// # Errors
+/// Those of the template; [`Error::InvalidSetting`] if it does not print the message just once.
+///
+/// # Examples
+/// ```
+/// use gratis::encoding::chat_prompt;
+/// use gratis_engine::chat_template::{ChatTemplate, RenderOptions};
+///
+/// let template = ChatTemplate::new(
+///     "{% for m in messages %}[{{ m.role }}] {{ m.content | trim }}\n{% endfor %}\
+///      {% if add_generation_prompt %}[assistant] {% endif %}",
+/// )?;
+/// let prompt = chat_prompt(&template, &RenderOptions::default())?;
+/// assert_eq!(prompt, "[user] {prompt|trim}\n[assistant] ");
+/// # Ok::<(), gratis::Error>(())
+/// ```
+pub fn chat_prompt(template: &ChatTemplate, options: &RenderOptions) -> Result<String> {
+    let options = RenderOptions { generation_prompt: GenerationPrompt::Add, ..options.clone() };
+    let render = |content: String| template.render(&[Message::user(content)], &options);
+    let plain = render(PROBLEM.to_owned())?;
+    let spaced = render(format!("\n{PROBLEM}\n"))?;
+    let text = if plain == spaced { plain.replace(PROBLEM, TRIMMED) } else { plain };
+    PromptTemplate::parse(&text).map(|_| text.clone()).map_err(|_| {
+        Error::setting("template", "a chat template that prints the user's message once", &text)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_problem_stands_where_the_template_says() {
+        let fill = |template: &str, problem: &str| {
+            PromptTemplate::parse(template).expect("valid").fill(problem)
+        };
+        assert_eq!(fill("Q: {prompt}\nA:", " 1 + 1\n"), "Q:  1 + 1\n\nA:");
+        assert_eq!(fill("Q: {prompt|trim}\nA:", " 1 + 1\n"), "Q: 1 + 1\nA:");
+        // What a problem says is not a template.
+        assert_eq!(fill("{prompt}", "{prompt} {prompt|trim}"), "{prompt} {prompt|trim}");
+    }
+
+    #[test]
+    fn a_template_without_the_problem_or_with_two_is_refused() {
+        for template in ["", "Q:", "{prompt}{prompt}", "{prompt} {prompt|trim}", "{ prompt }"] {
+            let error = PromptTemplate::parse(template).expect_err(template);
+            assert!(error.to_string().contains("`template`"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_chat_template_says_whether_it_trims() {
+        let prompt = |source: &str| {
+            let template = ChatTemplate::new(source).expect("compiles");
+            let options = RenderOptions {
+                system: Some("Be brief.".to_owned()),
+                bos_token: Some("<s>".to_owned()),
+                ..RenderOptions::default()
+            };
+            chat_prompt(&template, &options)
+        };
+        let all = "{{ bos_token }}{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}";
+        assert_eq!(prompt(all).expect("valid"), "<s><system>Be brief.<user>{prompt}");
+        let trims = all.replace("m.content", "m.content | trim");
+        assert_eq!(prompt(&trims).expect("valid"), "<s><system>Be brief.<user>{prompt|trim}");
+        let silent = prompt("nothing").expect_err("no message").to_string();
+        assert!(silent.contains("prints the user's message once"), "{silent}");
+        let raises = prompt("{{ raise_exception('no system') }}").expect_err("raises").to_string();
+        assert!(raises.contains("no system"), "{raises}");
+    }
+}
