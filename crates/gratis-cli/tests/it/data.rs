@@ -49,6 +49,8 @@ fn every_operation_says_what_it_kept_and_dropped() {
             Some(("problems mixed in", 12)),
         ),
         ("replace graded.jsonl --with three.jsonl -k 2", 12, 48, Some(("responses replaced", 24))),
+        ("steps graded.jsonl --split lines", 12, 48, None),
+        ("steps graded.jsonl --split lines --text renumbered", 12, 48, None),
         ("apply graded.jsonl --operation keep_side,side=first,share=0.999999", 12, 48, None),
     ] {
         let report = report(&workspace, &command.split(' ').collect::<Vec<_>>());

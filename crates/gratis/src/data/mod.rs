@@ -25,6 +25,7 @@ mod replace;
 mod resumable;
 mod scratch;
 mod seeding;
+mod segment;
 mod subsample;
 
 pub use apply::{
@@ -42,6 +43,7 @@ pub use replace::ReplaceResponses;
 pub use resumable::ResumableWriter;
 pub use rollout::Rollout;
 pub use score::{CompletionScore, Score};
+pub use segment::{SegmentSteps, StepText};
 pub use split::{KeepSide, Side, Split};
 pub use step_labels::StepLabels;
 pub use steps::{StepSplit, StepSplitter};

@@ -18,6 +18,7 @@ use super::pairs::MakePairs;
 use super::replace::ReplaceResponses;
 use super::rollout::Rollout;
 use super::scratch::Scratch;
+use super::segment::SegmentSteps;
 use super::split::KeepSide;
 use super::subsample::{SubsampleInstructions, SubsampleResponses};
 use crate::error::{Error, Result};
@@ -105,6 +106,8 @@ operations! {
     MakePairs,
     /// One side of a split by problem.
     KeepSide,
+    /// Steps written down.
+    SegmentSteps,
 }
 
 /// Field that holds an operation's name.

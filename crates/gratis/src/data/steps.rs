@@ -2,7 +2,8 @@
 //!
 //! The separator belongs to the step it ends, nothing is stripped, and the steps of a text joined
 //! together are the text: positions of tokens stay what they are. The authors instead rewrite the
-//! text; that is offered as [`renumber`], for whoever wants their input format.
+//! text; that is offered as [`renumber`], for whoever wants their input format
+//! (`gratis data steps --text renumbered`).
 
 use std::fmt;
 use std::ops::Range;
@@ -189,14 +190,32 @@ pub fn ends_in_chars(text: &str, steps: &[Range<usize>]) -> Vec<usize> {
     steps.iter().map(count).collect()
 }
 
-/// The authors' input format: the text cut at `Step i:`, each part stripped and numbered anew, and
-/// joined by blank lines. `Step 3: a Step 7: b` becomes `Step 1: a\n\nStep 2: b`.
-pub fn renumber(text: &str) -> Result<String> {
-    let marker = Regex::new(r"Step \d+:")
-        .map_err(|_| Error::setting("step_split", "a regular expression", text))?;
-    let parts = marker.split(text).map(str::trim).filter(|part| !part.is_empty());
-    let numbered = parts.enumerate().map(|(idx, part)| format!("Step {}: {part}", idx + 1));
-    Ok(numbered.collect::<Vec<_>>().join("\n\n"))
+/// The authors' input format: the steps stripped of white space and of an old marker, numbered anew,
+/// each but the last with the blank line that ends it; a step of nothing but a marker is left out.
+/// `Step 3: a ` and `Step 7: b` become `Step 1: a\n\n` and `Step 2: b`.
+pub fn renumber(steps: impl IntoIterator<Item = impl AsRef<str>>) -> Vec<String> {
+    let mut numbered: Vec<String> = Vec::new();
+    for step in steps {
+        let text = without_marker(step.as_ref());
+        if text.is_empty() {
+            continue;
+        }
+        if let Some(before) = numbered.last_mut() {
+            before.push_str("\n\n");
+        }
+        numbered.push(format!("Step {}: {text}", numbered.len() + 1));
+    }
+    numbered
+}
+
+/// A step's text without `Step i:` at its beginning, a heading's signs before it, and white space.
+fn without_marker(step: &str) -> &str {
+    let step = step.trim();
+    let marker = step.trim_start_matches(['#', '*', ' ', '\t']).strip_prefix("Step ");
+    let number_ends = |rest: &str| rest.find(|c: char| !c.is_ascii_digit()).filter(|&end| end > 0);
+    marker
+        .and_then(|rest| rest[number_ends(rest)?..].strip_prefix(':'))
+        .map_or(step, |text| text.trim())
 }
 
 #[cfg(test)]
@@ -272,7 +291,12 @@ mod tests {
     #[test]
     fn renumbered_as_the_authors_do() {
         let text = "Step 3: a \n Step 7:  b\nStep 9: ";
-        assert_eq!(renumber(text).expect("valid"), "Step 1: a\n\nStep 2: b");
+        let steps = renumber(split(&StepSplit::Numbered, text));
+        assert_eq!(steps, ["Step 1: a\n\n", "Step 2: b"]);
+        assert_eq!(
+            renumber(["**Step 2: x", "Step two: y", "Step : z"]).concat(),
+            "Step 1: x\n\nStep 2: Step two: y\n\nStep 3: Step : z"
+        );
     }
 
     proptest! {

@@ -11,6 +11,7 @@ mod mix;
 mod pairs;
 mod replace;
 mod split;
+mod steps;
 mod subsample;
 mod summary;
 
@@ -59,6 +60,7 @@ enum DataCommand {
     Mix(mix::MixArgs),
     Replace(replace::ReplaceArgs),
     Split(split::SplitArgs),
+    Steps(steps::StepsArgs),
     Convert(convert::ConvertArgs),
     Apply(apply::ApplyArgs),
 }
@@ -73,6 +75,7 @@ pub(crate) fn run(args: &DataArgs, common: &Common) -> Result<()> {
         DataCommand::Mix(args) => args.run(common),
         DataCommand::Replace(args) => args.run(common),
         DataCommand::Split(args) => args.run(common),
+        DataCommand::Steps(args) => args.run(common),
         DataCommand::Convert(args) => args.run(common),
         DataCommand::Apply(args) => args.run(common),
     }

@@ -1,0 +1,124 @@
+//! Steps written down: every response cut into its `steps`, in its own text or in the authors' form
+//! (paper section 4.1).
+
+use serde::{Deserialize, Serialize};
+
+use super::operation::{Operation, Outcome, Start};
+use super::rollout::Rollout;
+use super::scratch::Scratch;
+use super::step_labels::STEP_LABELS;
+use super::steps::{StepSplit, StepSplitter, renumber};
+use crate::error::{Error, Result};
+
+/// What becomes of a response's text when its steps are written down.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
+#[serde(rename_all = "snake_case")]
+pub enum StepText {
+    /// It stays as it is; its steps joined together are the text.
+    #[default]
+    Kept,
+    /// It becomes the authors' input: each step stripped, numbered anew as `Step 1: `, `Step 2: `,
+    /// ..., and joined by blank lines.
+    Renumbered,
+}
+
+/// Writes the `steps` column anew. Remembers nothing.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SegmentSteps {
+    /// Where steps end.
+    pub split: StepSplit,
+    /// What becomes of the text.
+    pub text: StepText,
+}
+
+impl Default for SegmentSteps {
+    fn default() -> Self {
+        Self { split: StepSplit::Numbered, text: StepText::Kept }
+    }
+}
+
+impl Start for SegmentSteps {
+    fn start(&self, _scratch: Option<&Scratch>) -> Result<Box<dyn Operation>> {
+        Ok(Box::new(Segmentation { splitter: StepSplitter::new(&self.split)?, text: self.text }))
+    }
+}
+
+struct Segmentation {
+    splitter: StepSplitter,
+    text: StepText,
+}
+
+impl Operation for Segmentation {
+    fn apply(&mut self, _number: u64, mut rollout: Rollout, out: &mut Outcome) -> Result<()> {
+        if rollout.extra.contains_key(STEP_LABELS) {
+            let expected = "responses without step labels, which would no longer fit their steps";
+            let name = rollout.id.as_deref().unwrap_or(&rollout.prompt);
+            return Err(Error::setting(STEP_LABELS, expected, format!("labels of {name}")));
+        }
+        let mut all = Vec::with_capacity(rollout.completions.len());
+        for completion in &mut rollout.completions {
+            let ranges = self.splitter.split(completion);
+            let steps = ranges.into_iter().map(|step| completion[step].to_owned());
+            let steps: Vec<String> = match self.text {
+                StepText::Kept => steps.collect(),
+                StepText::Renumbered => renumber(steps),
+            };
+            if self.text == StepText::Renumbered {
+                *completion = steps.concat();
+            }
+            out.remark("steps", steps.len() as u64);
+            all.push(steps);
+        }
+        rollout.steps = Some(all);
+        out.keep(rollout)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::apply;
+    use super::super::operation::DataOperation;
+    use super::*;
+    use crate::observer::Silent;
+
+    fn segmented(settings: SegmentSteps, completion: &str) -> Rollout {
+        let rollout = Rollout {
+            prompt: "1 + 1".to_owned(),
+            completions: vec![completion.to_owned()],
+            ..Rollout::default()
+        };
+        let operations = [DataOperation::SegmentSteps(settings)];
+        let (mut rollouts, _) = apply(&operations, vec![rollout], &mut Silent).expect("applied");
+        rollouts.remove(0)
+    }
+
+    #[test]
+    fn the_text_is_kept_or_becomes_the_authors_form() {
+        let completion = "So.\nStep 4: half of 2.\n\n## Step 7: add.\n";
+        let kept = segmented(SegmentSteps::default(), completion);
+        assert_eq!(kept.completions, [completion]);
+        let steps = kept.steps.expect("steps");
+        assert_eq!(steps, [["So.\n", "Step 4: half of 2.\n\n", "## Step 7: add.\n"]]);
+
+        let settings = SegmentSteps { text: StepText::Renumbered, ..SegmentSteps::default() };
+        let anew = segmented(settings, completion);
+        assert_eq!(anew.completions, ["Step 1: So.\n\nStep 2: half of 2.\n\nStep 3: add."]);
+        let steps = anew.steps.expect("steps");
+        assert_eq!(steps, [["Step 1: So.\n\n", "Step 2: half of 2.\n\n", "Step 3: add."]]);
+
+        let settings = SegmentSteps { split: StepSplit::Lines, text: StepText::Renumbered };
+        let lines = segmented(settings, "a\nb\n");
+        assert_eq!(lines.completions, ["Step 1: a\n\nStep 2: b"]);
+    }
+
+    #[test]
+    fn labels_of_other_steps_are_not_carried_on() {
+        let mut rollout = Rollout { prompt: "p".to_owned(), ..Rollout::default() };
+        rollout.extra.insert(STEP_LABELS.to_owned(), serde_json::json!([[1.0]]));
+        let operations = [DataOperation::SegmentSteps(SegmentSteps::default())];
+        let error = apply(&operations, vec![rollout], &mut Silent).expect_err("labels").to_string();
+        assert!(error.contains("step_labels"), "{error}");
+    }
+}
