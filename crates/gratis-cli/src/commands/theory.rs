@@ -18,7 +18,7 @@ use serde::Serialize;
 use serde_json::json;
 use tracing::info;
 
-use super::score::reference_of;
+use super::reward_model::reference_of;
 use crate::Common;
 use crate::failure::CliError;
 use crate::model::Model;

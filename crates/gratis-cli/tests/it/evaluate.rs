@@ -37,7 +37,26 @@ fn process_bench_follows_its_protocol_with_any_model() {
         assert_eq!(subset["score"]["n_erroneous"], 4);
         let own = |key: &str| subset[key]["f1"].as_f64().expect("a number");
         assert!(own("tuned_on_itself") >= own("score"));
+        assert_eq!(subset["f1"]["mean"].as_f64(), Some(own("score")));
     }
+
+    // Kept scores are gone on with, and give the same table without the model.
+    let kept =
+        workspace.run(&[&arguments[..], &["--json", "--save-scores", "kept.jsonl"]].concat());
+    assert_eq!(stdout(&kept), stdout(&output));
+    let lines = String::from_utf8(workspace.read("kept.jsonl")).expect("text");
+    let first: String = lines.lines().take(5).flat_map(|line| [line, "\n"]).collect();
+    workspace.write("again.jsonl.partial", &(first + "{\"torn"));
+    let again =
+        workspace.run(&[&arguments[..], &["--json", "--save-scores", "again.jsonl"]].concat());
+    assert!(stderr(&again).contains("5 solutions were scored before"), "{}", stderr(&again));
+    assert_eq!(stdout(&again), stdout(&output));
+    let scores = ["evaluate", "processbench", "bench", "--scores", "kept.jsonl", "--json"];
+    let from_file: Value = serde_json::from_str(&stdout(&workspace.run(&scores))).expect("JSON");
+    assert_eq!(&from_file["result"], result);
+    workspace.write("short.jsonl", lines.lines().next().expect("a line"));
+    let scores = ["evaluate", "processbench", "bench", "--scores", "short.jsonl"];
+    assert!(workspace.error_of(&scores).contains("16 problems, but scores of 1"));
 
     // Text names everything that was chosen.
     let output = workspace.run(&arguments);
@@ -54,6 +73,69 @@ fn process_bench_follows_its_protocol_with_any_model() {
     let output = workspace.run(&["evaluate", "processbench", "nowhere", "--model", "model"]);
     assert_eq!(output.status.code(), Some(1));
     assert!(stderr(&output).contains("gsm8k.json"), "{}", stderr(&output));
+}
+
+/// Entries in PRMBench's format, in words that the test model knows.
+fn prm_bench(category: &str, n: usize) -> String {
+    let entry = |idx: usize| {
+        let wrong: &[usize] = if category == "multi_solutions" { &[] } else { &[2] };
+        let entry = json!({ "idx": format!("p{idx}"), "classification": category,
+                            "original_question": "1 + 1", "modified_question": format!("{idx} + 1"),
+                            "original_process": ["= 2"], "modified_steps": wrong,
+                            "modified_process": [format!("{idx} + 1"), "= 9", "Answer: 9"],
+                            "error_steps": wrong, "reason": "", "question": "" });
+        format!("{entry}\n")
+    };
+    (0..n).map(entry).collect()
+}
+
+#[test]
+fn prm_bench_counts_steps_by_kind_of_error() {
+    let workspace = Workspace::new();
+    workspace.write("one.jsonl", &(prm_bench("circular", 4) + &prm_bench("circular", 2)));
+    workspace.write("two.jsonl", &prm_bench("multi_solutions", 3));
+    let arguments = ["evaluate", "prmbench", "one.jsonl", "two.jsonl"];
+    let by_model = [&arguments[..], &["--model", "model", "--reference", "none"]].concat();
+    let keep = [&by_model[..], &["--json", "--save-scores", "scores.jsonl"]].concat();
+    let output = workspace.run(&keep);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let of_model: Value = serde_json::from_str(&stdout(&output)).expect("JSON");
+    assert_eq!((&of_model["n_repeated"], &of_model["signal"]), (&json!(2), &json!("reward")));
+    // Log-probabilities are below 0: every step is called wrong.
+    let overall = &of_model["result"]["overall"];
+    assert_eq!(overall["n_solutions"], 7);
+    assert_eq!(
+        overall["counts"],
+        json!({ "right_kept": 0, "right_refused": 17,
+                                          "wrong_found": 4, "wrong_missed": 0 })
+    );
+    assert_eq!(overall["negative_f1"].as_f64(), Some(8.0 / 25.0));
+
+    // The same steps with a threshold below all of them: every step is called right.
+    let kept = [&arguments[..], &["--scores", "scores.jsonl", "--threshold", "-1e9"]].concat();
+    let output = workspace.run(&[&kept[..], &["--json"]].concat());
+    let from_file: Value = serde_json::from_str(&stdout(&output)).expect("JSON");
+    let result = &from_file["result"];
+    assert_eq!(result["tuned_on_itself"], of_model["result"]["tuned_on_itself"]);
+    let categories = result["categories"].as_array().expect("categories");
+    let scores: Vec<_> = categories.iter().map(|of| of["score"]["mean"].as_f64()).collect();
+    // F1 of right steps: 8 of 12 and all; of wrong ones: none. The second has no wrong steps.
+    assert_eq!(scores, [Some(0.4), Some(1.0)]);
+    let text = stdout(&workspace.run(&kept));
+    for part in ["MS multi_solutions", "below a process reward of -1000000000", "Not there: NR"] {
+        assert!(text.contains(part), "`{part}` is missing in\n{text}");
+    }
+
+    // Files of another format, or partly missing, are the user's.
+    workspace.write("two.jsonl", r#"{"idx": "p0", "modified_question": "q"}"#);
+    let error = workspace.error_of(&by_model);
+    assert!(error.contains("two.jsonl`, line 1: `modified_process`"), "{error}");
+    let half = prm_bench("circular", 1);
+    workspace.write("two.jsonl", &half[..half.len() / 2]);
+    let error = workspace.error_of(&by_model);
+    assert!(error.contains("two.jsonl`, line 1"), "{error}");
+    let error = workspace.error_of(&["evaluate", "prmbench", "nowhere.jsonl", "--model", "model"]);
+    assert!(error.contains("nowhere.jsonl"), "{error}");
 }
 
 #[test]

@@ -78,6 +78,25 @@ impl Bootstrap {
         self.percentiles(statistic(&whole), values)
     }
 
+    /// An interval over units in groups of fixed size: each resample draws with replacement within
+    /// each group. `statistic` is given the places of the units drawn, group by group; `n_units` is
+    /// `[n_groups]`.
+    pub fn stratified(
+        &self,
+        n_units: &[usize],
+        statistic: impl Fn(&[Vec<usize>]) -> f64,
+    ) -> Interval {
+        let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
+        let mut values = Vec::with_capacity(self.n_resamples);
+        for _ in 0..self.n_resamples {
+            let draw = |&n: &usize| (0..n).map(|_| rng.random_range(0..n)).collect();
+            let drawn: Vec<Vec<usize>> = n_units.iter().map(draw).collect();
+            values.push(statistic(&drawn));
+        }
+        let whole: Vec<Vec<usize>> = n_units.iter().map(|&n| (0..n).collect()).collect();
+        self.percentiles(statistic(&whole), values)
+    }
+
     fn percentiles(&self, mean: f64, mut resampled: Vec<f64>) -> Interval {
         resampled.sort_by(f64::total_cmp);
         let tail = (1.0 - self.confidence.clamp(0.0, 1.0)) / 2.0;
@@ -92,6 +111,19 @@ impl Bootstrap {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn groups_keep_their_size_in_every_resample() {
+        let bootstrap = Bootstrap { n_resamples: 50, ..Bootstrap::default() };
+        let interval = bootstrap.stratified(&[3, 0, 2], |drawn| {
+            let sizes: Vec<usize> = drawn.iter().map(Vec::len).collect();
+            assert_eq!(sizes, [3, 0, 2]);
+            assert!(drawn[0].iter().all(|&idx| idx < 3) && drawn[2].iter().all(|&idx| idx < 2));
+            drawn[0].iter().sum::<usize>() as f64
+        });
+        assert_eq!(interval.mean, 3.0, "the units as they are");
+        assert!(interval.low < 3.0 && interval.high > 3.0);
+    }
 
     #[test]
     fn the_interval_of_a_coin_has_the_textbook_width() {

@@ -191,7 +191,7 @@ pub fn tune_threshold(solutions: &[JudgedSolution]) -> Option<FirstErrorScore> {
 }
 
 /// A number above `low` and at most `high`: half way, where there is something between them.
-fn between(low: f64, high: f64) -> f64 {
+pub(super) fn between(low: f64, high: f64) -> f64 {
     let middle = low + (high - low) / 2.0;
     if middle > low { middle } else { high }
 }

@@ -1,5 +1,5 @@
-//! Evaluation: best-of-N accuracy (paper section 4.1) and the first-error F1 of ProcessBench
-//! (paper section 5), each with bootstrap intervals over problems.
+//! Evaluation: best-of-N accuracy (paper section 4.1), the first-error F1 of ProcessBench, and the
+//! step labels of PRMBench, each with bootstrap intervals.
 //!
 //! Results are plain serialisable structs that name everything they depend on: aggregation,
 //! threshold, the rule for N, seeds.
@@ -7,7 +7,9 @@
 pub mod best_of_n;
 pub mod bootstrap;
 pub mod first_error;
+pub mod prm_bench;
 pub mod process_bench;
+pub mod step_signal;
 
 pub use best_of_n::{
     BestOfNSettings, BestOfNTable, Cell, GeneratorCandidates, ScoredProblem, Selector,
@@ -17,4 +19,6 @@ pub use first_error::{
     FirstErrorCounts, FirstErrorScore, JudgedSolution, first_error_counts, first_error_score,
     tune_threshold,
 };
+pub use prm_bench::PrmBench;
 pub use process_bench::ProcessBench;
+pub use step_signal::StepSignal;

@@ -9,7 +9,12 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::first_error::{FirstErrorScore, JudgedSolution, first_error_score, tune_threshold};
+use super::bootstrap::{Bootstrap, Interval};
+use super::first_error::{
+    FirstErrorCounts, FirstErrorScore, JudgedSolution, first_error_counts, first_error_score,
+    tune_threshold,
+};
+use super::step_signal::StepSignal;
 use crate::data::{Rollout, Score};
 use crate::error::{Error, Result};
 
@@ -95,20 +100,15 @@ impl Subset {
         Ok(subset)
     }
 
-    /// The solutions with the process rewards that a model gave them.
+    /// The solutions with the signal that a model gave their steps.
     ///
     /// # Errors
-    /// [`Error::InvalidSetting`] if there is not one score a solution.
-    pub fn judged(&self, scores: &[Score]) -> Result<Vec<JudgedSolution>> {
-        if scores.len() != self.rollouts.len() {
-            let expected = format!("one for each of {} solutions", self.rollouts.len());
-            return Err(Error::setting("scores", expected, scores.len()));
-        }
-        let judge = |(&first_error, score): (&Option<usize>, &Score)| JudgedSolution {
-            process_rewards: score.scores.first().map(|s| s.steps.clone()).unwrap_or_default(),
-            first_error,
-        };
-        Ok(self.first_errors.iter().zip(scores).map(judge).collect())
+    /// Those of [`StepSignal::of_single`].
+    pub fn judged(&self, scores: &[Score], signal: StepSignal) -> Result<Vec<JudgedSolution>> {
+        let signals = signal.of_single(&self.rollouts, scores)?;
+        let judge =
+            |(&first_error, process_rewards)| JudgedSolution { process_rewards, first_error };
+        Ok(self.first_errors.iter().zip(signals).map(judge).collect())
     }
 }
 
@@ -130,6 +130,8 @@ pub struct SubsetScore {
     pub name: String,
     /// At the threshold tuned on GSM8K: the benchmark's protocol.
     pub score: FirstErrorScore,
+    /// The F1 of that score with its interval over solutions; the threshold stays.
+    pub f1: Interval,
     /// At the threshold that is best on this very subset: too good to be true, only to compare with
     /// published numbers that were made so.
     pub tuned_on_itself: FirstErrorScore,
@@ -138,16 +140,18 @@ pub struct SubsetScore {
 /// The benchmark's result.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ProcessBench {
-    /// A step with a process reward below this is called wrong; tuned on GSM8K.
+    /// A step with a signal below this is called wrong; tuned on GSM8K.
     pub threshold: f64,
     /// The subsets that were there.
     pub subsets: Vec<SubsetScore>,
-    /// Mean of their F1.
-    pub mean_f1: f64,
+    /// Mean of their F1, with its interval over the solutions of each.
+    pub mean_f1: Interval,
     /// The same with each subset's own threshold.
     pub mean_f1_tuned_on_itself: f64,
     /// Subsets of the benchmark that were not there.
     pub missing: Vec<String>,
+    /// How intervals were computed: resamples of the solutions of each subset.
+    pub bootstrap: Bootstrap,
 }
 
 impl ProcessBench {
@@ -155,30 +159,46 @@ impl ProcessBench {
     ///
     /// # Errors
     /// [`Error::NoExamples`] if there is nothing to tune on.
-    pub fn new(judged: &[(String, Vec<JudgedSolution>)]) -> Result<Self> {
+    pub fn new(judged: &[(String, Vec<JudgedSolution>)], bootstrap: Bootstrap) -> Result<Self> {
         let nothing = || Error::NoExamples { purpose: "tune the threshold on" };
         let to_tune_on = judged.iter().find(|(name, _)| name == TUNED_ON).ok_or_else(nothing)?;
         let threshold = tune_threshold(&to_tune_on.1).ok_or_else(nothing)?.threshold;
         let mut subsets = Vec::new();
+        let mut counts: Vec<Vec<FirstErrorCounts>> = Vec::new();
         for (name, solutions) in judged {
+            let of_one = |solution| first_error_counts(std::slice::from_ref(solution), threshold);
+            let own: Vec<FirstErrorCounts> = solutions.iter().map(of_one).collect();
             subsets.push(SubsetScore {
                 name: name.clone(),
                 score: first_error_score(solutions, threshold),
+                f1: bootstrap.stratified(&[own.len()], |drawn| f1(&own, &drawn[0], threshold)),
                 tuned_on_itself: tune_threshold(solutions).ok_or_else(nothing)?,
             });
+            counts.push(own);
         }
-        let mean = |of: fn(&SubsetScore) -> f64| {
-            subsets.iter().map(of).sum::<f64>() / subsets.len().max(1) as f64
-        };
+        let n_subsets = subsets.len() as f64;
+        let n_solutions: Vec<usize> = counts.iter().map(Vec::len).collect();
+        let mean_f1 = bootstrap.stratified(&n_solutions, |drawn| {
+            let f1 = |(own, drawn): (&Vec<_>, &Vec<_>)| f1(own, drawn, threshold);
+            counts.iter().zip(drawn).map(f1).sum::<f64>() / n_subsets
+        });
+        let own_f1: f64 = subsets.iter().map(|subset| subset.tuned_on_itself.f1).sum();
         let is_missing = |name: &&str| judged.iter().all(|(there, _)| there != name);
         Ok(Self {
             threshold,
-            mean_f1: mean(|subset| subset.score.f1),
-            mean_f1_tuned_on_itself: mean(|subset| subset.tuned_on_itself.f1),
+            mean_f1,
+            mean_f1_tuned_on_itself: own_f1 / n_subsets,
             missing: SUBSETS.into_iter().filter(is_missing).map(str::to_owned).collect(),
             subsets,
+            bootstrap,
         })
     }
+}
+
+/// F1 of the solutions drawn.
+fn f1(solutions: &[FirstErrorCounts], drawn: &[usize], threshold: f64) -> f64 {
+    let own = drawn.iter().map(|&idx| solutions[idx]);
+    own.fold(FirstErrorCounts::default(), FirstErrorCounts::plus).score(threshold).f1
 }
 
 #[cfg(test)]
@@ -195,13 +215,18 @@ mod tests {
         // With another scale: the threshold of GSM8K, -0.25, misses the error here.
         let math = vec![solution(&[5.0, 2.0], Some(1)), solution(&[5.0, 4.0], None)];
         let judged = vec![("gsm8k".to_owned(), gsm8k), ("math".to_owned(), math)];
-        let result = ProcessBench::new(&judged).expect("judged");
+        let result = ProcessBench::new(&judged, Bootstrap::default()).expect("judged");
         assert_eq!(result.threshold, -0.25);
         let f1: Vec<f64> = result.subsets.iter().map(|subset| subset.score.f1).collect();
         assert_eq!(f1, [1.0, 0.0]);
-        assert_eq!((result.mean_f1, result.mean_f1_tuned_on_itself), (0.5, 1.0));
+        let with_interval: Vec<f64> = result.subsets.iter().map(|subset| subset.f1.mean).collect();
+        assert_eq!(with_interval, f1);
+        assert_eq!((result.mean_f1.mean, result.mean_f1_tuned_on_itself), (0.5, 1.0));
         assert_eq!(result.missing, ["olympiadbench", "omnimath"]);
-        assert!(ProcessBench::new(&judged[1..]).is_err(), "nothing to tune on");
+        assert!(
+            ProcessBench::new(&judged[1..], Bootstrap::default()).is_err(),
+            "nothing to tune on"
+        );
     }
 
     #[test]

@@ -13,7 +13,7 @@ use gratis::{Error, baseline::BaselineForm};
 use gratis_engine::Engine;
 
 use crate::Common;
-use crate::commands::score::{By, reward_model};
+use crate::commands::reward_model::{By, reward_model};
 use crate::commands::{InvalidArgs, OutputArgs, read_records};
 use crate::failure::CliError;
 use crate::model::Model;

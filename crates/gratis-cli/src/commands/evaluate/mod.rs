@@ -1,7 +1,9 @@
 //! `gratis evaluate`: the field's benchmarks with any model that loads.
 
 mod best_of_n;
+mod judging;
 mod policy;
+mod prm_bench;
 mod process_bench;
 
 use anyhow::Result;
@@ -10,7 +12,7 @@ use gratis::evaluation::Interval;
 
 use crate::Common;
 
-/// Judge reward models and policies: best-of-N tables, ProcessBench, pass@1.
+/// Judge reward models and policies: best-of-N tables, ProcessBench, PRMBench, pass@1.
 #[derive(Debug, Args)]
 pub(crate) struct EvaluateArgs {
     #[command(subcommand)]
@@ -21,6 +23,7 @@ pub(crate) struct EvaluateArgs {
 enum What {
     Bon(best_of_n::BestOfNArgs),
     Processbench(process_bench::ProcessBenchArgs),
+    Prmbench(prm_bench::PrmBenchArgs),
     Policy(policy::PolicyArgs),
 }
 
@@ -28,8 +31,14 @@ pub(crate) fn run(args: &EvaluateArgs, common: &Common) -> Result<()> {
     match &args.what {
         What::Bon(args) => best_of_n::run(args),
         What::Processbench(args) => process_bench::run(args, common),
+        What::Prmbench(args) => prm_bench::run(args, common),
         What::Policy(args) => policy::run(args, common),
     }
+}
+
+/// A share in percent.
+fn share(value: f64) -> String {
+    format!("{:.1}", 100.0 * value)
 }
 
 /// A share in percent with half its interval.

@@ -4,21 +4,15 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Args;
-use gratis::Observer;
-use gratis::encoding::{Encoder, OnOverlong};
-use gratis::evaluation::FirstErrorScore;
+use gratis::data::Rollout;
 use gratis::evaluation::process_bench::{self, ProcessBench};
-use gratis::scoring::{ScoringSettings, TokenRewards};
-use gratis_engine::Engine;
+use gratis::evaluation::{FirstErrorScore, StepSignal};
 use serde_json::json;
-use tracing::{info, warn};
 
+use super::judging::JudgingArgs;
+use super::{percent, share};
 use crate::Common;
-use crate::commands::score::{By, reference_of, reward_model};
-use crate::model::{Model, Weights};
 use crate::output;
-use crate::progress::Progress;
-use crate::prompt::PromptSettings;
 
 /// Score every step of ProcessBench and find the first wrong one.
 ///
@@ -34,99 +28,42 @@ olympiadbench.json, omnimath.json.
 
 Examples:
   gratis evaluate processbench ProcessBench --model runs/prm
-  gratis evaluate processbench ProcessBench --model runs/prm --reference none --json")]
+  gratis evaluate processbench ProcessBench --model runs/prm --reference none --json
+  gratis evaluate processbench ProcessBench --model runs/prm --save-scores pb.jsonl
+  gratis evaluate processbench ProcessBench --scores pb.jsonl --signal q-value")]
 pub(super) struct ProcessBenchArgs {
     /// Folder with the benchmark's files.
     #[arg(value_name = "DIR")]
     folder: PathBuf,
-    /// Reward model: a folder, the folder of its run, an adapter, or `org/name` on a hub.
-    #[arg(short, long)]
-    model: PathBuf,
-    /// Reference model, or `none` [default: the one the model was trained with].
-    #[arg(short, long)]
-    reference: Option<PathBuf>,
-    /// Where the weights are while they are used.
-    #[arg(long, value_enum, default_value_t = Weights::Auto)]
-    weights: Weights,
-    /// Factor of the log-ratio [default: the model's].
-    #[arg(long)]
-    beta: Option<f64>,
     #[command(flatten)]
-    prompt: PromptSettings,
-    /// Tokens in a batch.
-    #[arg(long, default_value_t = 8192)]
-    batch_tokens: usize,
+    judging: JudgingArgs,
     /// Print the result as JSON.
     #[arg(long)]
     json: bool,
 }
 
-/// Solutions scored together.
-const CHUNK: usize = 64;
-
 pub(super) fn run(args: &ProcessBenchArgs, common: &Common) -> Result<()> {
     let subsets = process_bench::read(&args.folder)?;
-    let mut model = Model::load_as(&args.model, common.threads, args.weights)?;
-    let reference_path = reference_of(args.reference.as_deref(), &model)?;
-    let mut reference = match &reference_path {
-        Some(path) => Some(Model::load_beside(path, common.threads, args.weights, Some(&model))?),
-        None => None,
-    };
-    let own_beta = model.manifest.as_ref().map(|manifest| manifest.beta);
-    let settings = ScoringSettings {
-        beta: args.beta.or(own_beta).unwrap_or(1.0),
-        batch_tokens: args.batch_tokens,
-        tokens: TokenRewards::Omit,
-        // The benchmark gives the steps.
-        step_split: gratis::data::StepSplit::default(),
-    };
-    info!("beta {}; steps as the benchmark gives them", settings.beta);
-    let beta = settings.beta;
-    let template = args.prompt.template(&model)?;
-    let tokenizer = model.tokenizer.clone();
-    let description = model.engine.describe();
-    let encoder = Encoder::new(&tokenizer, &template, &description, OnOverlong::Truncate)?;
-    // Only the tokens are counted with this one.
-    let counting = Encoder::new(&tokenizer, &template, &description, OnOverlong::Skip)?;
-    let mut n_cut = 0;
-    for rollout in subsets.iter().flat_map(|subset| &subset.rollouts) {
-        let n_prompt = counting.prompt(&rollout.prompt)?.len();
-        n_cut += usize::from(counting.completion(rollout, 0, n_prompt)?.is_none());
-    }
-    if n_cut > 0 {
-        warn!(
-            "{n_cut} solutions are longer than the context of {} tokens and are cut; steps beyond \
-             get a reward of 0",
-            description.context_length
-        );
-    }
-    let mut scorer = reward_model(&mut model, reference.as_mut(), encoder, settings, By::Reward)?;
-
-    let mut progress = Progress::new(common);
+    let solutions: Vec<Rollout> =
+        subsets.iter().flat_map(|subset| subset.rollouts.iter().cloned()).collect();
+    let by = args.judging.judge("processbench", &solutions, common)?;
+    let mut scores = &by.scores[..];
     let mut judged = Vec::new();
     for subset in &subsets {
-        progress.stage(&subset.name, Some(subset.rollouts.len() as u64));
-        let mut scores = Vec::with_capacity(subset.rollouts.len());
-        for chunk in subset.rollouts.chunks(CHUNK) {
-            scores.extend(scorer.score(chunk, &mut gratis::Silent)?);
-            progress.advance(chunk.len() as u64, &[]);
-        }
-        judged.push((subset.name.clone(), subset.judged(&scores)?));
+        let (own, others) = scores.split_at(subset.rollouts.len());
+        judged.push((subset.name.clone(), subset.judged(own, by.signal)?));
+        scores = others;
     }
-    progress.finish();
-    let result = ProcessBench::new(&judged)?;
-    let against = reference_path.map(|path| path.display().to_string());
+    let result = ProcessBench::new(&judged, args.judging.bootstrap())?;
     if args.json {
-        return output::print_json(&json!({
-            "model": args.model, "reference": against, "beta": beta, "n_cut": n_cut,
-            "result": result,
-        }));
+        return output::print_json(
+            &json!({ "by": by.origin, "signal": by.signal, "result": result }),
+        );
     }
-    output::print(&table(&result, beta, against.as_deref()))
+    output::print(&table(&result, by.signal, &by.words))
 }
 
-fn table(result: &ProcessBench, beta: f64, against: Option<&str>) -> String {
-    let share = |value: f64| format!("{:.1}", 100.0 * value);
+fn table(result: &ProcessBench, signal: StepSignal, by: &str) -> String {
     let mut rows: Vec<Vec<String>> = result
         .subsets
         .iter()
@@ -137,7 +74,7 @@ fn table(result: &ProcessBench, beta: f64, against: Option<&str>) -> String {
                 (n_erroneous + n_correct).to_string(),
                 share(accuracy_erroneous),
                 share(subset.score.accuracy_correct),
-                share(subset.score.f1),
+                percent(&subset.f1),
                 share(subset.tuned_on_itself.f1),
             ]
         })
@@ -148,20 +85,24 @@ fn table(result: &ProcessBench, beta: f64, against: Option<&str>) -> String {
         empty(),
         empty(),
         empty(),
-        share(result.mean_f1),
+        percent(&result.mean_f1),
         share(result.mean_f1_tuned_on_itself),
     ]);
-    let header = ["", "solutions", "error found", "none claimed", "F1", "F1, own threshold (!)"];
+    let header = ["%", "solutions", "error found", "none claimed", "F1", "F1, own threshold (!)"];
     let missing = match &result.missing[..] {
         [] => String::new(),
         missing => format!(" Not there: {}.", missing.join(", ")),
     };
     format!(
-        "{}A step is called wrong below a process reward of {:.4}, tuned on {} only. (!) tuned on \
-         the very solutions it is measured on. Beta {beta}, {}.{missing}\n",
+        "{}A step is called wrong below a {} of {:.4}, tuned on {} only. (!) tuned on the very \
+         solutions it is measured on. {by}; ± half of a {:.0} % bootstrap interval over solutions \
+         ({} resamples, seed {}).{missing}\n",
         output::table(&header, &rows),
+        signal.name(),
         result.threshold,
         process_bench::TUNED_ON,
-        against.map_or("without a reference".to_owned(), |path| format!("reference `{path}`")),
+        100.0 * result.bootstrap.confidence,
+        result.bootstrap.n_resamples,
+        result.bootstrap.seed,
     )
 }

@@ -1,0 +1,172 @@
+//! The scores that a benchmark of steps is judged by: those of a model, which can be kept and gone
+//! on with, or those of a file.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use clap::Args;
+use gratis::Observer;
+use gratis::data::{OnInvalid, ResumableWriter, Rollout, Score, StepSplit};
+use gratis::encoding::OnOverlong;
+use gratis::evaluation::{Bootstrap, StepSignal};
+use gratis::scoring::{ScoringSettings, TokenRewards};
+use serde_json::{Value, json};
+use tracing::{info, warn};
+
+use crate::Common;
+use crate::commands::read_records;
+use crate::commands::reward_model::{By, Judge, RewardModelArgs};
+use crate::commands::select::check_match;
+use crate::failure::CliError;
+use crate::progress::Progress;
+
+/// What gives the scores.
+#[derive(Debug, Args)]
+pub(super) struct JudgingArgs {
+    /// Reward model: a folder, the folder of its run, an adapter, or `org/name` on a hub.
+    #[arg(short, long, required_unless_present = "scores")]
+    model: Option<PathBuf>,
+    #[command(flatten)]
+    reward_model: RewardModelArgs,
+    /// Keep the scores in this file; a run that was stopped goes on with it.
+    #[arg(long, value_name = "FILE")]
+    save_scores: Option<PathBuf>,
+    /// Take the scores from this file, one line a solution, instead of a model.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["model", "save_scores"])]
+    scores: Option<PathBuf>,
+    /// What is held against the threshold [default: the Q value of models with a head or label
+    /// tokens, else the process reward].
+    #[arg(long, value_enum)]
+    signal: Option<StepSignal>,
+    /// Seed of the bootstrap.
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+}
+
+/// The scores of a benchmark's solutions.
+pub(super) struct Judged {
+    /// One for each solution.
+    pub(super) scores: Vec<Score>,
+    /// What is held against the threshold.
+    pub(super) signal: StepSignal,
+    /// Where the scores come from.
+    pub(super) origin: Value,
+    /// The same in words.
+    pub(super) words: String,
+}
+
+/// Solutions scored together.
+const CHUNK: usize = 64;
+
+impl JudgingArgs {
+    /// How intervals are computed.
+    pub(super) fn bootstrap(&self) -> Bootstrap {
+        Bootstrap { seed: self.seed, ..Bootstrap::default() }
+    }
+
+    /// The scores of all solutions; `stage` is what progress calls the work.
+    pub(super) fn judge(
+        &self,
+        stage: &str,
+        solutions: &[Rollout],
+        common: &Common,
+    ) -> Result<Judged> {
+        self.reward_model.check()?;
+        if let Some(path) = &self.scores {
+            return self.by_file(path, solutions);
+        }
+        let missing = || CliError::Missing {
+            field: "model",
+            hint: "give `--model`, or `--scores FILE`".to_owned(),
+        };
+        self.by_model(self.model.as_deref().ok_or_else(missing)?, stage, solutions, common)
+    }
+
+    fn by_file(&self, path: &Path, solutions: &[Rollout]) -> Result<Judged> {
+        let scores: Vec<Score> = read_records(path, OnInvalid::Stop)?;
+        check_match(solutions, &scores)?;
+        Ok(Judged {
+            scores,
+            signal: self.signal.unwrap_or_default(),
+            origin: json!({ "scores": path }),
+            words: format!("scores from `{}`", path.display()),
+        })
+    }
+
+    fn by_model(
+        &self,
+        path: &Path,
+        stage: &str,
+        solutions: &[Rollout],
+        common: &Common,
+    ) -> Result<Judged> {
+        let mut judge = self.reward_model.load(path, By::Reward, common)?;
+        let has_value = judge.model.manifest.as_ref().is_some_and(|m| m.baseline.is_some());
+        let own_signal = if has_value { StepSignal::QValue } else { StepSignal::Reward };
+        let (beta, against) = (judge.beta, judge.against());
+        info!("beta {beta}; steps as the benchmark gives them; {against}");
+        let n_cut = n_cut(&judge, solutions)?;
+        if n_cut > 0 {
+            warn!(
+                "{n_cut} of {} solutions are longer than the context and are cut; steps beyond it \
+                 get a reward of 0",
+                solutions.len()
+            );
+        }
+        let settings = ScoringSettings {
+            beta,
+            batch_tokens: self.reward_model.batch_tokens,
+            tokens: TokenRewards::Omit,
+            // The benchmark gives the steps.
+            step_split: StepSplit::default(),
+        };
+        let origin = json!({ "model": path, "reference": judge.reference_path, "beta": beta,
+                             "n_cut": n_cut });
+        let mut scorer = judge.scorer(OnOverlong::Truncate, settings, By::Reward)?;
+        let mut progress = Progress::new(common);
+        let (mut writer, n_done) = match &self.save_scores {
+            Some(path) => {
+                let (writer, n_done) = ResumableWriter::resume(path)?;
+                (Some(writer), n_done.min(solutions.len()))
+            }
+            None => (None, 0),
+        };
+        if n_done > 0 {
+            progress.note(&format!("{n_done} solutions were scored before"));
+        }
+        progress.stage(stage, Some((solutions.len() - n_done) as u64));
+        let mut scores = Vec::new();
+        for chunk in solutions[n_done..].chunks(CHUNK) {
+            for score in scorer.score(chunk, &mut gratis::Silent)? {
+                match &mut writer {
+                    Some(writer) => writer.write(&score)?,
+                    None => scores.push(score),
+                }
+            }
+            progress.advance(chunk.len() as u64, &[]);
+        }
+        progress.finish();
+        if let (Some(writer), Some(path)) = (writer, &self.save_scores) {
+            writer.finish()?;
+            scores = read_records(path, OnInvalid::Stop)?;
+            check_match(solutions, &scores)?;
+        }
+        Ok(Judged {
+            scores,
+            signal: self.signal.unwrap_or(own_signal),
+            origin,
+            words: format!("beta {beta}, {against}, {n_cut} solutions cut at the context's end"),
+        })
+    }
+}
+
+/// Solutions longer than the context.
+fn n_cut(judge: &Judge, solutions: &[Rollout]) -> Result<usize> {
+    let encoder = judge.encoder(OnOverlong::Skip)?;
+    let mut n_cut = 0;
+    for rollout in solutions {
+        let n_prompt = encoder.prompt(&rollout.prompt)?.len();
+        n_cut += usize::from(encoder.completion(rollout, 0, n_prompt)?.is_none());
+    }
+    Ok(n_cut)
+}

@@ -1,0 +1,118 @@
+//! `gratis evaluate prmbench`: tell right steps from wrong ones, by kind of error.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::Args;
+use gratis::evaluation::prm_bench::{Category, Dimension, Solutions, StepScore};
+use gratis::evaluation::{PrmBench, StepSignal};
+use serde_json::json;
+use tracing::info;
+
+use super::judging::JudgingArgs;
+use super::{percent, share};
+use crate::Common;
+use crate::output;
+
+/// Score every step of PRMBench and tell the right ones from the wrong.
+///
+/// A step is called wrong if its process reward is below the threshold, which is the model's own
+/// and not tuned on the benchmark: 0 by default, where an implicit process reward model holds a step
+/// for neither. PRMScore is the mean of the F1 of right steps and the F1 of wrong steps, over all
+/// steps of a category; solutions of `multi_solutions` have no wrong step, so that their score is the
+/// F1 of right steps. A dimension is the mean of its categories, `overall` is over all steps. Beside
+/// it stands the overall score with the threshold that is best on the benchmark itself, which is too
+/// good to be true.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Files are lines of JSON with `idx`, `modified_question`, `modified_process`, `error_steps` (numbers
+from 1) and `classification`, as the benchmark publishes them; several are taken together.
+
+Examples:
+  gratis evaluate prmbench prmbench_preview.jsonl --model runs/prm
+  gratis evaluate prmbench prmbench_preview.jsonl --model runs/prm --threshold -0.2 --json
+  gratis evaluate prmbench prmbench_preview.jsonl --scores scores.jsonl --signal q-value")]
+pub(super) struct PrmBenchArgs {
+    /// The benchmark's files.
+    #[arg(value_name = "FILE", required = true)]
+    files: Vec<PathBuf>,
+    #[command(flatten)]
+    judging: JudgingArgs,
+    /// A step is called wrong below this.
+    #[arg(long, default_value_t = 0.0, allow_negative_numbers = true)]
+    threshold: f64,
+    /// Print the result as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(args: &PrmBenchArgs, common: &Common) -> Result<()> {
+    let solutions = Solutions::read(&args.files)?;
+    let Solutions { n_repeated, n_beyond, .. } = solutions;
+    if n_repeated > 0 || n_beyond > 0 {
+        info!(
+            "{n_repeated} repeated entries are left out, {n_beyond} numbers of wrong steps name no \
+             step"
+        );
+    }
+    let by = args.judging.judge("prmbench", &solutions.rollouts, common)?;
+    let judged = solutions.judged(&by.scores, by.signal)?;
+    let result = PrmBench::new(&judged, args.threshold, args.judging.bootstrap())?;
+    if args.json {
+        return output::print_json(&json!({
+            "by": by.origin, "signal": by.signal, "n_repeated": n_repeated, "n_beyond": n_beyond,
+            "result": result,
+        }));
+    }
+    output::print(&table(&result, by.signal, &by.words))
+}
+
+fn table(result: &PrmBench, signal: StepSignal, by: &str) -> String {
+    let mut rows = Vec::new();
+    for dimension in Dimension::ALL {
+        let own = result.categories.iter().filter(|of| of.category.dimension() == dimension);
+        rows.extend(own.map(|of| row(&named(of.category), &of.score)));
+        let mean = result.dimensions.iter().find(|of| of.dimension == dimension);
+        if let Some(mean) = mean.and_then(|of| of.mean) {
+            let empty = String::new;
+            let name = dimension.name().to_owned();
+            rows.push(vec![name, empty(), empty(), empty(), empty(), share(mean)]);
+        }
+    }
+    rows.push(row("overall", &result.overall));
+    let header = ["%", "solutions", "wrong steps", "F1 right", "F1 wrong", "PRMScore"];
+    let missing: Vec<String> = result.missing.iter().map(|&category| named(category)).collect();
+    let missing = match &missing[..] {
+        [] => String::new(),
+        missing => format!(" Not there: {}.", missing.join(", ")),
+    };
+    format!(
+        "{}A step is called wrong below a {} of {}. With a threshold of {:.4}, tuned on these very \
+         solutions (!), overall {}. {by}; ± half of a {:.0} % bootstrap interval over the solutions \
+         of each category ({} resamples, seed {}).{missing}\n",
+        output::table(&header, &rows),
+        signal.name(),
+        result.threshold,
+        result.tuned_on_itself.threshold,
+        share(result.tuned_on_itself.score),
+        100.0 * result.bootstrap.confidence,
+        result.bootstrap.n_resamples,
+        result.bootstrap.seed,
+    )
+}
+
+fn named(category: Category) -> String {
+    format!("{} {}", category.short(), category.name())
+}
+
+fn row(name: &str, score: &StepScore) -> Vec<String> {
+    let counts = score.counts;
+    vec![
+        name.to_owned(),
+        score.n_solutions.to_string(),
+        (counts.wrong_found + counts.wrong_missed).to_string(),
+        share(score.f1),
+        share(score.negative_f1),
+        percent(&score.score),
+    ]
+}

@@ -1,0 +1,321 @@
+//! PRMBench (Song et al. 2025, arXiv 2501.03124): tell the right steps of a solution from the wrong.
+//!
+//! Each entry is a solution into which an error of one of nine kinds was written, and the numbers
+//! of the steps that are wrong. A step is called wrong if its signal is below a threshold, which is
+//! the model's own and not tuned on the benchmark. With right steps as the positive class,
+//!
+//! ```text
+//! F1     = 2 TP / (2 TP + FP + FN)        right steps kept
+//! F1_neg = 2 TN / (2 TN + FN + FP)        wrong steps found
+//! PRMScore = F1 / 2 + F1_neg / 2
+//! ```
+//!
+//! over the steps of all solutions of a category together; of all categories for the overall score.
+//! Solutions of `multi_solutions` have no wrong step, so that their score is F1 alone. A dimension's
+//! score is the mean over its categories.
+
+mod solutions;
+
+use serde::{Deserialize, Serialize};
+
+use super::bootstrap::{Bootstrap, Interval};
+use super::first_error::between;
+use crate::error::{Error, Result};
+
+pub use solutions::{Category, Dimension, SolutionLabels, Solutions};
+
+/// A solution's steps as a model and as the benchmark see them.
+#[derive(Debug, Clone, PartialEq)]
+pub struct JudgedSteps {
+    /// The kind of error.
+    pub category: Category,
+    /// Signal of each step, and whether it is wrong: `[n_steps]`.
+    pub steps: Vec<(f64, bool)>,
+}
+
+/// Steps by what they are and what they were taken for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StepCounts {
+    /// Right steps that were taken for right (TP).
+    pub right_kept: usize,
+    /// Right steps that were taken for wrong (FN).
+    pub right_refused: usize,
+    /// Wrong steps that were taken for wrong (TN).
+    pub wrong_found: usize,
+    /// Wrong steps that were taken for right (FP).
+    pub wrong_missed: usize,
+}
+
+impl StepCounts {
+    fn of(steps: &[(f64, bool)], threshold: f64) -> Self {
+        let mut counts = Self::default();
+        for &(signal, is_wrong) in steps {
+            *match (is_wrong, signal < threshold) {
+                (false, false) => &mut counts.right_kept,
+                (false, true) => &mut counts.right_refused,
+                (true, true) => &mut counts.wrong_found,
+                (true, false) => &mut counts.wrong_missed,
+            } += 1;
+        }
+        counts
+    }
+
+    fn plus(self, other: Self) -> Self {
+        Self {
+            right_kept: self.right_kept + other.right_kept,
+            right_refused: self.right_refused + other.right_refused,
+            wrong_found: self.wrong_found + other.wrong_found,
+            wrong_missed: self.wrong_missed + other.wrong_missed,
+        }
+    }
+
+    fn f1_of(hits: usize, misses: usize) -> f64 {
+        if hits == 0 { 0.0 } else { 2.0 * hits as f64 / (2 * hits + misses) as f64 }
+    }
+
+    /// F1 of right steps; 0 if none is kept.
+    pub fn f1(self) -> f64 {
+        Self::f1_of(self.right_kept, self.right_refused + self.wrong_missed)
+    }
+
+    /// F1 of wrong steps; 0 if none is found.
+    pub fn negative_f1(self) -> f64 {
+        Self::f1_of(self.wrong_found, self.right_refused + self.wrong_missed)
+    }
+
+    /// The mean of both.
+    pub fn prm_score(self) -> f64 {
+        f64::midpoint(self.f1(), self.negative_f1())
+    }
+}
+
+/// The score of some solutions at one threshold.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StepScore {
+    /// Solutions.
+    pub n_solutions: usize,
+    /// Their steps.
+    pub counts: StepCounts,
+    /// F1 of right steps.
+    pub f1: f64,
+    /// F1 of wrong steps.
+    pub negative_f1: f64,
+    /// PRMScore; F1 alone where no step can be wrong. With its interval over solutions.
+    pub score: Interval,
+}
+
+/// A category's score.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CategoryScore {
+    /// The category.
+    pub category: Category,
+    /// Its score.
+    #[serde(flatten)]
+    pub score: StepScore,
+}
+
+/// A dimension's score.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DimensionScore {
+    /// The dimension.
+    pub dimension: Dimension,
+    /// Mean over those of its categories that were there; `None` if none was.
+    pub mean: Option<f64>,
+}
+
+/// The highest overall score and its threshold.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct TunedScore {
+    /// The threshold; the lowest of equally good ones.
+    pub threshold: f64,
+    /// PRMScore over all steps.
+    pub score: f64,
+}
+
+/// The benchmark's result.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PrmBench {
+    /// A step with a signal below this is called wrong.
+    pub threshold: f64,
+    /// Over the steps of all categories.
+    pub overall: StepScore,
+    /// The categories that were there.
+    pub categories: Vec<CategoryScore>,
+    /// The dimensions.
+    pub dimensions: Vec<DimensionScore>,
+    /// The overall score with the threshold that is best on these very solutions: too good to be
+    /// true, only to show what the threshold costs.
+    pub tuned_on_itself: TunedScore,
+    /// Categories of the benchmark that were not there.
+    pub missing: Vec<Category>,
+    /// How intervals were computed: resamples of the solutions within each category.
+    pub bootstrap: Bootstrap,
+}
+
+impl PrmBench {
+    /// Judges solutions at a threshold.
+    ///
+    /// # Errors
+    /// [`Error::NoExamples`] if there are none.
+    pub fn new(solutions: &[JudgedSteps], threshold: f64, bootstrap: Bootstrap) -> Result<Self> {
+        if solutions.is_empty() {
+            return Err(Error::NoExamples { purpose: "judge" });
+        }
+        let of_category = |category: Category| -> Vec<StepCounts> {
+            let own = solutions.iter().filter(|solution| solution.category == category);
+            own.map(|solution| StepCounts::of(&solution.steps, threshold)).collect()
+        };
+        let counts = Category::ALL.map(of_category);
+        let mut categories = Vec::new();
+        let mut missing = Vec::new();
+        for (category, counts) in Category::ALL.into_iter().zip(&counts) {
+            if counts.is_empty() {
+                missing.push(category);
+                continue;
+            }
+            let score = match category {
+                Category::MultiSolutions => StepCounts::f1,
+                _ => StepCounts::prm_score,
+            };
+            let score = step_score(std::slice::from_ref(counts), score, &bootstrap);
+            categories.push(CategoryScore { category, score });
+        }
+        let mean = |dimension: Dimension| {
+            let own = categories.iter().filter(|of| of.category.dimension() == dimension);
+            let scores: Vec<f64> = own.map(|of| of.score.score.mean).collect();
+            let mean = scores.iter().sum::<f64>() / scores.len() as f64;
+            DimensionScore { dimension, mean: (!scores.is_empty()).then_some(mean) }
+        };
+        Ok(Self {
+            threshold,
+            overall: step_score(&counts, StepCounts::prm_score, &bootstrap),
+            dimensions: Dimension::ALL.map(mean).to_vec(),
+            categories,
+            tuned_on_itself: tune(solutions),
+            missing,
+            bootstrap,
+        })
+    }
+}
+
+/// The score of solutions in groups: `[n_groups][n_solutions]`.
+fn step_score(
+    groups: &[Vec<StepCounts>],
+    score: fn(StepCounts) -> f64,
+    bootstrap: &Bootstrap,
+) -> StepScore {
+    let n_solutions: Vec<usize> = groups.iter().map(Vec::len).collect();
+    let sum = |drawn: &[Vec<usize>]| {
+        let own =
+            groups.iter().zip(drawn).flat_map(|(group, drawn)| drawn.iter().map(|&i| group[i]));
+        own.fold(StepCounts::default(), StepCounts::plus)
+    };
+    let all = groups.iter().flatten().copied().fold(StepCounts::default(), StepCounts::plus);
+    StepScore {
+        n_solutions: n_solutions.iter().sum(),
+        counts: all,
+        f1: all.f1(),
+        negative_f1: all.negative_f1(),
+        score: bootstrap.stratified(&n_solutions, |drawn| score(sum(drawn))),
+    }
+}
+
+/// The threshold with the highest overall score, found in one sweep over the sorted signals.
+fn tune(solutions: &[JudgedSteps]) -> TunedScore {
+    let mut steps: Vec<(f64, bool)> =
+        solutions.iter().flat_map(|solution| solution.steps.iter().copied()).collect();
+    steps.sort_by(|a, b| a.0.total_cmp(&b.0));
+    // No step is below the lowest signal.
+    let mut counts = StepCounts::of(&steps, f64::NEG_INFINITY);
+    let lowest = steps.first().map_or(0.0, |step| step.0);
+    let mut best = TunedScore { threshold: lowest, score: counts.prm_score() };
+    for (idx, &(signal, is_wrong)) in steps.iter().enumerate() {
+        let (from, to) = if is_wrong {
+            (&mut counts.wrong_missed, &mut counts.wrong_found)
+        } else {
+            (&mut counts.right_kept, &mut counts.right_refused)
+        };
+        *from -= 1;
+        *to += 1;
+        let next = steps.get(idx + 1).map(|step| step.0);
+        if next == Some(signal) {
+            continue;
+        }
+        if counts.prm_score() > best.score {
+            let threshold = next.map_or(signal.next_up(), |next| between(signal, next));
+            best = TunedScore { threshold, score: counts.prm_score() };
+        }
+    }
+    best
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn judged(category: Category, steps: &[(f64, bool)]) -> JudgedSteps {
+        JudgedSteps { category, steps: steps.to_vec() }
+    }
+
+    fn score(solutions: &[JudgedSteps], threshold: f64) -> PrmBench {
+        PrmBench::new(solutions, threshold, Bootstrap { n_resamples: 20, ..Bootstrap::default() })
+            .expect("judged")
+    }
+
+    #[test]
+    fn scores_are_those_counted_by_hand() {
+        let solutions = [
+            // Kept, refused, missed, found.
+            judged(Category::Circular, &[(1.0, false), (-1.0, false), (0.5, true), (-2.0, true)]),
+            // Kept, kept, found.
+            judged(Category::Confidence, &[(1.0, false), (0.0, false), (-0.1, true)]),
+            // Three kept, one refused: nothing can be found.
+            judged(
+                Category::MultiSolutions,
+                &[(1.0, false), (1.0, false), (1.0, false), (-1.0, false)],
+            ),
+        ];
+        let result = score(&solutions, 0.0);
+        let of = |category| {
+            let found = result.categories.iter().find(|of| of.category == category);
+            found.expect("there").score.clone()
+        };
+        // TP 1, FN 1, FP 1, TN 1.
+        let circular = of(Category::Circular);
+        assert_eq!((circular.f1, circular.negative_f1), (0.5, 0.5));
+        // TP 2, TN 1.
+        assert_eq!(of(Category::Confidence).score.mean, 1.0);
+        // TP 3, FN 1: F1 = 6 / 7, alone.
+        assert!((of(Category::MultiSolutions).score.mean - 6.0 / 7.0).abs() < 1e-15);
+        // TP 6, FN 2, FP 1, TN 2: F1 = 12 / 15, F1_neg = 4 / 7, over all steps.
+        let counts =
+            StepCounts { right_kept: 6, right_refused: 2, wrong_found: 2, wrong_missed: 1 };
+        assert_eq!(result.overall.counts, counts);
+        assert!((result.overall.score.mean - f64::midpoint(0.8, 4.0 / 7.0)).abs() < 1e-15);
+        let means: Vec<_> = result.dimensions.iter().map(|of| of.mean).collect();
+        assert_eq!(means, [Some(0.5), Some(1.0), Some(6.0 / 7.0)]);
+        assert_eq!(result.missing.len(), 6);
+    }
+
+    #[test]
+    fn a_model_that_calls_every_step_right_has_half_a_score() {
+        let steps = [(1.0, false), (1.0, true)];
+        let result = score(&[judged(Category::Deception, &steps)], 0.0);
+        assert_eq!((result.overall.f1, result.overall.negative_f1), (2.0 / 3.0, 0.0));
+        assert_eq!(result.overall.score.mean, 1.0 / 3.0);
+        assert!(PrmBench::new(&[], 0.0, Bootstrap::default()).is_err());
+    }
+
+    #[test]
+    fn the_sweep_finds_what_trying_every_threshold_finds() {
+        // Signals in no order, with equal ones among them.
+        let signal = |idx: usize| ((idx * 37) % 11) as f64 - 5.0;
+        let steps: Vec<(f64, bool)> =
+            (0..60).map(|idx| (signal(idx), (idx * 13) % 7 < 3 && signal(idx) < 3.0)).collect();
+        let solutions = [judged(Category::Circular, &steps)];
+        let tried = (-14..14).map(|t| score(&solutions, f64::from(t) / 2.0).overall.score.mean);
+        let best = tune(&solutions);
+        assert_eq!(best.score, tried.fold(0.0, f64::max));
+        assert_eq!(score(&solutions, best.threshold).overall.score.mean, best.score);
+    }
+}

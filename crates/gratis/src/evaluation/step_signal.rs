@@ -1,0 +1,61 @@
+//! What of a step's score is held against a threshold to call the step wrong: its process reward
+//! (paper Eq. 3), or the Q value at its end (Eq. 2).
+
+use serde::{Deserialize, Serialize};
+
+use crate::data::{CompletionScore, Rollout, Score};
+use crate::error::{Error, Result};
+
+/// What is held against a threshold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
+#[serde(rename_all = "snake_case")]
+pub enum StepSignal {
+    /// The process reward of the step: for implicit process reward models.
+    #[default]
+    Reward,
+    /// The Q value at its end: for models whose head or label tokens say how good a prefix is.
+    QValue,
+}
+
+impl StepSignal {
+    /// In words.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Reward => "process reward",
+            Self::QValue => "Q value",
+        }
+    }
+
+    /// The signal of each step: `[n_steps]`.
+    pub fn of(self, score: &CompletionScore) -> &[f64] {
+        match self {
+            Self::Reward => &score.steps,
+            Self::QValue => &score.q_values,
+        }
+    }
+
+    /// The signal of each step of rollouts with one completion each, which give their steps:
+    /// `[n_rollouts][n_steps]`.
+    ///
+    /// # Errors
+    /// [`Error::InvalidSetting`] if the scores are not those of the rollouts: another number, or
+    /// one with another number of steps.
+    pub fn of_single(self, rollouts: &[Rollout], scores: &[Score]) -> Result<Vec<Vec<f64>>> {
+        if scores.len() != rollouts.len() {
+            let expected = format!("one for each of {} solutions", rollouts.len());
+            return Err(Error::setting("scores", expected, scores.len()));
+        }
+        let of = |(rollout, score): (&Rollout, &Score)| {
+            let n_steps = rollout.steps.iter().flatten().map(Vec::len).sum::<usize>();
+            let signal = score.scores.first().map_or(&[][..], |score| self.of(score));
+            if signal.len() != n_steps {
+                let id = rollout.id.as_deref().unwrap_or_default();
+                let expected = format!("{n_steps}, one for each step of `{id}`");
+                return Err(Error::setting("scores", expected, signal.len()));
+            }
+            Ok(signal.to_vec())
+        };
+        rollouts.iter().zip(scores).map(of).collect()
+    }
+}
