@@ -53,7 +53,8 @@ pub(crate) struct Judge {
     pub(crate) reference_path: Option<PathBuf>,
     /// Factor of the log-ratio.
     pub(crate) beta: f64,
-    reference: Option<Model>,
+    /// The reference.
+    pub(crate) reference: Option<Model>,
     template: String,
     tokenizer: Tokenizer,
 }
