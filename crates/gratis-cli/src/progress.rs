@@ -43,6 +43,7 @@ pub(crate) fn start_log(common: &Common) {
 #[derive(Debug)]
 pub(crate) struct Progress {
     bar: ProgressBar,
+    part: String,
     stage: String,
     started: Instant,
     cpu_at_start: Option<f64>,
@@ -70,6 +71,7 @@ impl Progress {
         }
         Self {
             bar,
+            part: String::new(),
             stage: String::new(),
             started: Instant::now(),
             cpu_at_start: None,
@@ -105,9 +107,16 @@ impl Progress {
 }
 
 impl Observer for Progress {
+    fn part(&mut self, name: &str) {
+        name.clone_into(&mut self.part);
+    }
+
     fn stage(&mut self, name: &str, total: Option<u64>) {
         self.finish();
-        name.clone_into(&mut self.stage);
+        self.stage = match &self.part[..] {
+            "" => name.to_owned(),
+            part => format!("{part}: {name}"),
+        };
         self.started = Instant::now();
         self.cpu_at_start = usage::cpu_seconds();
         self.amounts.clear();
@@ -122,7 +131,7 @@ impl Observer for Progress {
         if let Ok(style) = ProgressStyle::with_template(template) {
             self.bar.set_style(style);
         }
-        self.bar.set_prefix(name.to_owned());
+        self.bar.set_prefix(self.stage.clone());
     }
 
     fn advance(&mut self, n: u64, figures: &[Figure]) {

@@ -5,6 +5,11 @@
 
 /// Told how far a job has come. Every method may be left out.
 pub trait Observer {
+    /// What the stages to come are part of: `3 of 11, table2`.
+    fn part(&mut self, name: &str) {
+        let _ = name;
+    }
+
     /// A stage begins and ends the one before it. `total` is its amount of work in units of its
     /// own (steps, problems, responses), where it is known.
     fn stage(&mut self, name: &str, total: Option<u64>) {

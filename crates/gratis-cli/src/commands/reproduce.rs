@@ -106,10 +106,11 @@ pub(crate) fn run(args: &ReproduceArgs, common: &Common) -> Result<()> {
     let mut finished: Vec<Finished> = Vec::new();
     for (idx, experiment) in experiments.into_iter().enumerate() {
         let (found, made) = (lab.store().n_found, lab.store().n_made);
+        lab.observer().part(&format!("{} of {n_experiments}, {}", idx + 1, experiment.name()));
         let outcome = experiment.run(&mut lab)?;
         let (found, made) = (lab.store().n_found - found, lab.store().n_made - made);
         lab.observer().note(&format!(
-            "{} of {n_experiments}: {} done, {made} artefacts made, {found} found",
+            "{} of {n_experiments}: {} done, {made} artefacts made, {found} found in the cache",
             idx + 1,
             experiment.name(),
         ));

@@ -74,8 +74,8 @@ impl SamplingArgs {
         let model = Model::load_as(&self.model, common.threads, self.weights)?;
         let provenance = json!({
             "model": self.model,
-            "temperature": temperature,
-            "top_p": self.top_p,
+            "temperature": as_written(temperature),
+            "top_p": as_written(self.top_p),
             "top_k": self.top_k,
             "max_tokens": self.max_tokens,
             "seed": self.seed,
@@ -95,6 +95,11 @@ impl SamplingArgs {
             model,
         })
     }
+}
+
+/// The number as it was given: 0.7, not the next f32 with all its digits.
+fn as_written(value: f32) -> f64 {
+    value.to_string().parse().unwrap_or_else(|_| value.into())
 }
 
 impl Generator {

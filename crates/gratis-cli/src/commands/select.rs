@@ -40,18 +40,11 @@ pub(crate) struct SelectArgs {
     /// Numbers of candidates [default: those of 4, 16, 64 that there are, and all].
     #[arg(short, long = "n", value_name = "N", value_delimiter = ',')]
     ns: Vec<usize>,
-    /// How step rewards become a score.
-    #[arg(long, value_delimiter = ',', default_value = "min")]
-    aggregation: Vec<Aggregation>,
-    /// Vote by `exp(score / T)` instead of `sigmoid(score)`.
-    #[arg(long, value_name = "T")]
-    vote_temperature: Option<f64>,
+    #[command(flatten)]
+    rules: RuleArgs,
     /// Average over all subsets of N candidates instead of taking the first N.
     #[arg(long)]
     unbiased: bool,
-    /// Seed of the bootstrap and of sampled subsets.
-    #[arg(long, default_value_t = 0)]
-    seed: u64,
     /// Print the table as JSON.
     #[arg(long)]
     json: bool,
@@ -60,6 +53,51 @@ pub(crate) struct SelectArgs {
     output: Option<PathBuf>,
     #[command(flatten)]
     invalid: InvalidArgs,
+}
+
+/// How candidates are selected.
+#[derive(Debug, Args)]
+pub(super) struct RuleArgs {
+    /// How step rewards become a score.
+    #[arg(long, value_delimiter = ',', default_value = "min")]
+    pub(super) aggregation: Vec<Aggregation>,
+    /// Vote by `exp(score / T)` instead of `sigmoid(score)`.
+    #[arg(long, value_name = "T")]
+    vote_temperature: Option<f64>,
+    /// Seed of the bootstrap and of sampled subsets.
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+}
+
+impl RuleArgs {
+    /// The rows of a table: majority, one at random, best-of-N by each aggregation, the vote weighted
+    /// by the first, and the oracle.
+    fn selectors(&self) -> Vec<Selector> {
+        let weight = match self.vote_temperature {
+            Some(temperature) => VoteWeight::Exponential { temperature },
+            None => VoteWeight::Sigmoid,
+        };
+        let by = |method, aggregation| Selector { method, aggregation };
+        let mut selectors = vec![
+            Selector::without_score(Method::Majority),
+            Selector::without_score(Method::Random),
+        ];
+        let best = self.aggregation.iter().map(|&aggregation| by(Method::BestOfN, aggregation));
+        selectors.extend(best);
+        selectors.push(by(Method::WeightedVote { weight }, self.aggregation[0]));
+        selectors.push(Selector::without_score(Method::Oracle));
+        selectors
+    }
+
+    /// The settings of a table.
+    pub(super) fn settings(&self, ns: Vec<usize>, subsets: Subsets) -> BestOfNSettings {
+        BestOfNSettings {
+            ns,
+            selectors: self.selectors(),
+            subsets,
+            bootstrap: Bootstrap { seed: self.seed, ..Bootstrap::default() },
+        }
+    }
 }
 
 /// Subsets sampled where a vote has no closed form.
@@ -75,7 +113,7 @@ pub(crate) fn run(args: &SelectArgs) -> Result<()> {
     check_match(&rollouts, &scores)?;
 
     if let Some(path) = &args.output {
-        write_selected(path, &rollouts, &scores, args.aggregation[0])?;
+        write_selected(path, &rollouts, &scores, args.rules.aggregation[0])?;
     }
     if rollouts.iter().all(|rollout| rollout.correctness.is_some()) {
         return print_table(args, &rollouts, &scores);
@@ -156,32 +194,10 @@ fn print_table(args: &SelectArgs, rollouts: &[Rollout], scores: &[Score]) -> Res
     } else {
         args.ns.clone()
     };
-    let weight = match args.vote_temperature {
-        Some(temperature) => VoteWeight::Exponential { temperature },
-        None => VoteWeight::Sigmoid,
-    };
-    let mut selectors =
-        vec![Selector::without_score(Method::Majority), Selector::without_score(Method::Random)];
-    selectors.extend(
-        args.aggregation
-            .iter()
-            .map(|&aggregation| Selector { method: Method::BestOfN, aggregation }),
-    );
-    selectors.push(Selector {
-        method: Method::WeightedVote { weight },
-        aggregation: args.aggregation[0],
-    });
-    selectors.push(Selector::without_score(Method::Oracle));
     let subsets = if args.unbiased {
-        Subsets::Unbiased { n_samples: N_SUBSETS, seed: args.seed }
+        Subsets::Unbiased { n_samples: N_SUBSETS, seed: args.rules.seed }
     } else {
         Subsets::First
-    };
-    let settings = BestOfNSettings {
-        ns,
-        selectors,
-        subsets,
-        bootstrap: Bootstrap { seed: args.seed, ..Bootstrap::default() },
     };
     let problems =
         rollouts.iter().zip(scores).map(|(rollout, score)| ScoredProblem::new(rollout, score));
@@ -189,7 +205,7 @@ fn print_table(args: &SelectArgs, rollouts: &[Rollout], scores: &[Score]) -> Res
         name: args.rollouts.display().to_string(),
         problems: problems.collect::<gratis::Result<_>>()?,
     };
-    let table = BestOfNTable::new(settings, &[generator])?;
+    let table = BestOfNTable::new(args.rules.settings(ns, subsets), &[generator])?;
     let sampling = rollouts[0].extra.get(SAMPLING).cloned().unwrap_or(json!("not recorded"));
     if args.json {
         return output::print_json(&json!({ "sampling": sampling, "table": table }));

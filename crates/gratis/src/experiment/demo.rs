@@ -24,12 +24,12 @@ use crate::error::Result;
 use crate::evaluation::{BestOfNTable, Bootstrap, FirstErrorScore};
 use crate::objective::{Ce, Objective};
 use crate::observer::{Observer, Silent};
-use crate::report::JudgedStep;
 use crate::rollout::GradeCounts;
 use crate::scoring::{RewardModel, Scorer, ScoringSettings, TokenRewards};
 use crate::training::{Decay, reward_data};
 use crate::world::{Author, Split, Strength};
 
+pub use super::example::Example;
 use super::workshop::{self, Workshop, draw, write_rollouts, write_scores};
 pub use super::workshop::{BaseSettings, CurvePoint, DrawSettings, LearningSettings, Training};
 pub use page::page;
@@ -163,25 +163,6 @@ pub struct RolloutReport {
     pub verdicts: GradeCounts,
     /// Share of the responses with a right answer that have a wrong step all the same.
     pub wrong_step_despite_right_answer: f64,
-}
-
-/// A candidate of the medium generator as the reward model sees it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Example {
-    /// Why it is shown.
-    pub caption: String,
-    /// The problem.
-    pub problem: String,
-    /// The gold answer.
-    pub reference: String,
-    /// Its steps with their process rewards.
-    pub steps: Vec<JudgedStep>,
-    /// Index of the first wrong step.
-    pub first_error: Option<usize>,
-    /// Outcome reward.
-    pub outcome_reward: f64,
-    /// Whether the final answer is right.
-    pub is_correct: bool,
 }
 
 /// Time of a stage.

@@ -1,8 +1,9 @@
 //! Figure 6: reward models and the majority vote together (paper appendix C.1).
 
 use super::lab::{InferenceReference, Lab};
-use super::measured::{By, Measured, conditions};
+use super::measured::{By, Measured, RowName, comparison, conditions};
 use super::outcome::{Claim, Outcome};
+use super::table1::detail;
 use super::tuning;
 use crate::error::Result;
 use crate::objective::Objective;
@@ -18,6 +19,13 @@ pub fn run(lab: &mut Lab<'_>) -> Result<Outcome> {
     let bootstrap = lab.settings.bootstrap;
     let ns = lab.settings.ns.clone();
     let majority = Measured::control(lab, |lab, seed| Ok(lab.controls(seed)?.majority))?;
+    let mut table = comparison(
+        lab,
+        "Accuracy of the selected candidate in percent: best-of-N, and in the column `vote` the average \
+         of the vote weighted by the reward model",
+    );
+    let row = RowName { group: "", name: "majority vote", detail: String::new(), paper: None };
+    table.rows.push(majority.row(row, &bootstrap));
     let mut series = vec![curve("majority", 4, &majority, By::BestOfN, &ns, &bootstrap)];
     let mut claims = Vec::new();
     let mut ce: Option<Measured> = None;
@@ -30,9 +38,12 @@ pub fn run(lab: &mut Lab<'_>) -> Result<Outcome> {
             continue;
         }
         let name = objective.name();
-        let recipe = tuning::chosen(objective).recipe();
+        let chosen = tuning::chosen(objective);
+        let recipe = chosen.recipe();
         let own =
             Measured::judge(lab, |lab, seed| lab.judge(seed, &recipe, InferenceReference::Start))?;
+        let row = RowName { group: "", name, detail: detail(&chosen), paper: None };
+        table.rows.push(own.row(row, &bootstrap));
         series.push(curve(&format!("{name} vote"), style, &own, By::WeightedVote, &ns, &bootstrap));
         let source = "appendix C.1, figure 6";
         claims.push(Claim::above(
@@ -85,6 +96,7 @@ pub fn run(lab: &mut Lab<'_>) -> Result<Outcome> {
             series,
             ..LinePlot::default()
         }],
+        comparisons: vec![table],
         claims,
         conditions: conditions(lab),
         ..Outcome::default()

@@ -2,9 +2,10 @@
 //! comparisons.
 
 use super::lab::{Judgement, Lab, SelectorAccuracies};
-use super::outcome::{ComparedRow, Comparison};
+use super::outcome::{Chosen, ComparedRow, Comparison};
 use crate::error::Result;
-use crate::evaluation::{Bootstrap, FirstErrorCounts, Interval};
+use crate::evaluation::{Bootstrap, FirstErrorCounts, Interval, StepSignal};
+use crate::experiment::baselines::Signal;
 use crate::world::Strength;
 
 /// What is measured on each problem of each seed.
@@ -16,6 +17,8 @@ pub(super) struct Measured {
     weighted_vote: Vec<Vec<Vec<f64>>>,
     /// `[n_seeds][n_generators][n_problems]`; empty where there is none.
     first_error: Vec<Vec<Vec<FirstErrorCounts>>>,
+    /// What was chosen on validation problems; empty where there was nothing to choose.
+    chosen: Vec<Chosen>,
 }
 
 /// Whichever way to select.
@@ -34,6 +37,16 @@ impl Measured {
         let mut measured = Self::default();
         for seed in lab.settings.seeds.clone() {
             let judgement = judge(lab, seed)?;
+            measured.chosen.push(Chosen {
+                seed,
+                aggregation: judgement.aggregation,
+                signal: match judgement.signal {
+                    Signal::Reward => StepSignal::Reward,
+                    Signal::QValue => StepSignal::QValue,
+                },
+                threshold: judgement.threshold,
+                vote_temperature: judgement.vote_temperature,
+            });
             measured.best_of_n.push(judgement.best_of_n.cells);
             measured.weighted_vote.push(judgement.weighted_vote.cells);
             measured.first_error.push(judgement.first_error_counts);
@@ -146,6 +159,7 @@ impl Measured {
                 .then(|| self.average(By::WeightedVote, bootstrap)),
             first_error: self.first_error(bootstrap),
             paper: row.paper,
+            chosen: self.chosen.clone(),
         }
     }
 }

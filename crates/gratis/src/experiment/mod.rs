@@ -9,6 +9,7 @@
 pub mod baselines;
 pub mod costs;
 pub mod demo;
+pub mod example;
 pub mod figure6;
 pub mod lab;
 pub mod outcome;

@@ -3,8 +3,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::evaluation::Interval;
+use super::example::Examples;
+use crate::evaluation::{Interval, StepSignal};
 use crate::report::LinePlot;
+use crate::selection::Aggregation;
 
 /// The result of one experiment.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -19,6 +21,8 @@ pub struct Outcome {
     pub tables: Vec<PlainTable>,
     /// Plots.
     pub plots: Vec<LinePlot>,
+    /// Solutions to look at.
+    pub examples: Option<Examples>,
     /// The paper's claims, judged.
     pub claims: Vec<Claim>,
     /// Aggregation, thresholds, sampling, seeds: whatever a number here depends on.
@@ -55,6 +59,23 @@ pub struct ComparedRow {
     pub first_error: Option<Interval>,
     /// The paper's average in percent, where it has this row.
     pub paper: Option<f64>,
+    /// What was chosen on validation problems: `[n_seeds]`; empty where there was nothing to choose.
+    pub chosen: Vec<Chosen>,
+}
+
+/// What a seed's figures of a reward model depend on beside its settings.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Chosen {
+    /// The seed.
+    pub seed: u64,
+    /// How steps became a score.
+    pub aggregation: Aggregation,
+    /// What was held against the threshold.
+    pub signal: StepSignal,
+    /// A step is called wrong below this.
+    pub threshold: f64,
+    /// Temperature of the vote.
+    pub vote_temperature: f64,
 }
 
 /// A table of text.
@@ -87,6 +108,15 @@ impl Verdict {
             Self::Shows => "shows",
             Self::DoesNotShow => "does not show",
             Self::WithinNoise => "within noise",
+        }
+    }
+
+    /// As a sign, for tables that are skimmed.
+    pub fn mark(self) -> char {
+        match self {
+            Self::Shows => '✓',
+            Self::DoesNotShow => '✗',
+            Self::WithinNoise => '~',
         }
     }
 }

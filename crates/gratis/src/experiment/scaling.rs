@@ -33,9 +33,12 @@ pub fn run(lab: &mut Lab<'_>, axis: Axis) -> Result<Outcome> {
     let mut table = comparison(lab, "Accuracy of the selected candidate in percent");
     let mut plots: Vec<LinePlot> = Strength::ALL
         .iter()
-        .map(|strength| plot(&format!("{} generator", strength.title()), axis))
+        .map(|strength| {
+            let n = lab.settings.ns.last().copied().unwrap_or_default();
+            plot(&format!("{} generator, best of {n}", strength.title()), axis)
+        })
         .collect();
-    plots.push(plot("Average", axis));
+    plots.push(plot("Average over generators and N", axis));
     let random = Measured::control(lab, |lab, seed| Ok(lab.controls(seed)?.random))?;
     let n_ns = lab.settings.ns.len();
     let mut claims = Vec::new();

@@ -1,10 +1,12 @@
 //! Table 1: every reward model, three generators, best of 4, 16 and 64 (paper section 4.2).
 
+use super::example;
 use super::lab::{Factor, InferenceReference, Lab, Recipe};
 use super::measured::{By, Measured, RowName, comparison, conditions};
 use super::outcome::{Claim, Outcome};
 use super::tuning::{self, Trial};
 use crate::error::Result;
+use crate::objective::{Ce, Objective};
 
 const CONTROLS: &str = "Without a reward model";
 const BASELINES: &str = "Baselines";
@@ -139,6 +141,8 @@ pub fn run(lab: &mut Lab<'_>) -> Result<Outcome> {
             ));
         }
     }
+    let ce = tuning::chosen(Objective::Ce(Ce::default())).recipe();
+    let shown = example::examples(lab, &ce)?;
     Ok(Outcome {
         title: "Table 1: best-of-N with every reward model".to_owned(),
         question:
@@ -147,6 +151,7 @@ pub fn run(lab: &mut Lab<'_>) -> Result<Outcome> {
                    models, all from the same rollouts."
                 .to_owned(),
         comparisons: vec![table],
+        examples: Some(shown),
         claims,
         conditions: conditions(lab),
         ..Outcome::default()

@@ -14,6 +14,8 @@ use super::html::escape;
 /// Different colours and markers; further series begin again.
 const N_STYLES: usize = 7;
 const LINE_HEIGHT: f64 = 15.0;
+/// Between error bars at the same place.
+const ERROR_BAR_PITCH: f64 = 4.0;
 /// Width of a letter of a label, on the generous side: fonts differ.
 const LETTER: f64 = 7.6;
 
@@ -107,8 +109,10 @@ impl LinePlot {
                 escape(&self.y_label),
             ),
         );
-        for series in &self.series {
-            draw_series(&mut svg, series, &x, &y);
+        // Error bars at the same place stand beside each other.
+        let middle = (self.series.len().saturating_sub(1)) as f64 / 2.0;
+        for (idx, series) in self.series.iter().enumerate() {
+            draw_series(&mut svg, series, &x, &y, ERROR_BAR_PITCH * (idx as f64 - middle));
         }
         self.draw_end_labels(&mut svg, &x, &y, (top, bottom));
         svg + "</svg>"
@@ -242,7 +246,8 @@ fn open(width: f64, height: f64, title: &str) -> String {
     )
 }
 
-fn draw_series(svg: &mut String, series: &Series, x: &Axis, y: &Axis) {
+/// `aside` is how far the error bars are moved.
+fn draw_series(svg: &mut String, series: &Series, x: &Axis, y: &Axis, aside: f64) {
     let style = series.style % N_STYLES;
     let mut line = String::new();
     let mut marks = String::new();
@@ -262,8 +267,9 @@ fn draw_series(svg: &mut String, series: &Series, x: &Axis, y: &Axis) {
             let (low, high) = (y.place(low), y.place(high));
             let _ = write!(
                 marks,
-                r#"<path class="s{style} error" d="M{px:.1} {low:.1}V{high:.1}M{0:.1} {low:.1}h6M{0:.1} {high:.1}h6"/>"#,
-                px - 3.0,
+                r#"<path class="s{style} error" d="M{1:.1} {low:.1}V{high:.1}M{0:.1} {low:.1}h6M{0:.1} {high:.1}h6"/>"#,
+                px + aside - 3.0,
+                px + aside,
             );
         }
         if marked {

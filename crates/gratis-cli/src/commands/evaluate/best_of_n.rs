@@ -5,15 +5,14 @@ use std::path::PathBuf;
 use anyhow::{Result, anyhow};
 use clap::Args;
 use gratis::data::{OnInvalid, Rollout, Score};
-use gratis::evaluation::{
-    BestOfNSettings, BestOfNTable, Bootstrap, GeneratorCandidates, ScoredProblem, Selector,
-};
-use gratis::selection::{Aggregation, Method, Subsets, VoteWeight};
+use gratis::evaluation::{BestOfNTable, GeneratorCandidates, ScoredProblem};
+use gratis::rollout::SAMPLING;
+use gratis::selection::Subsets;
 use serde_json::json;
 
 use super::percent;
 use crate::commands::read_records;
-use crate::commands::select::{check_match, name_of};
+use crate::commands::select::{RuleArgs, check_match, name_of};
 use crate::output;
 
 /// The best-of-N table of several generators: one row a way to select, one column a generator and N.
@@ -29,15 +28,8 @@ pub(super) struct BestOfNArgs {
     /// Numbers of candidates.
     #[arg(short, long = "n", value_name = "N", value_delimiter = ',', default_value = "4,16,64")]
     ns: Vec<usize>,
-    /// How step rewards become a score.
-    #[arg(long, value_delimiter = ',', default_value = "min")]
-    aggregation: Vec<Aggregation>,
-    /// Vote by `exp(score / T)` instead of `sigmoid(score)`.
-    #[arg(long, value_name = "T")]
-    vote_temperature: Option<f64>,
-    /// Seed of the bootstrap.
-    #[arg(long, default_value_t = 0)]
-    seed: u64,
+    #[command(flatten)]
+    rules: RuleArgs,
     /// Print the table as JSON.
     #[arg(long)]
     json: bool,
@@ -60,35 +52,22 @@ fn parse(text: &str) -> Result<Generator> {
 
 pub(super) fn run(args: &BestOfNArgs) -> Result<()> {
     let mut generators = Vec::new();
+    let mut sampling = serde_json::Map::new();
     for Generator { name, rollouts, scores } in &args.generators {
         let rollouts: Vec<Rollout> = read_records(rollouts, OnInvalid::Stop)?;
         let scores: Vec<Score> = read_records(scores, OnInvalid::Stop)?;
         check_match(&rollouts, &scores)?;
+        let own = rollouts.first().and_then(|rollout| rollout.extra.get(SAMPLING)).cloned();
+        sampling.insert(name.clone(), own.unwrap_or_else(|| json!("not recorded")));
         let problems = rollouts.iter().zip(&scores);
         let problems = problems.map(|(rollout, score)| ScoredProblem::new(rollout, score));
         let problems = problems.collect::<gratis::Result<_>>()?;
         generators.push(GeneratorCandidates { name: name.clone(), problems });
     }
-    let weight = match args.vote_temperature {
-        Some(temperature) => VoteWeight::Exponential { temperature },
-        None => VoteWeight::Sigmoid,
-    };
-    let best_of_n = |&aggregation| Selector { method: Method::BestOfN, aggregation };
-    let vote =
-        Selector { method: Method::WeightedVote { weight }, aggregation: args.aggregation[0] };
-    let mut selectors = vec![Selector::without_score(Method::Majority)];
-    selectors.extend(args.aggregation.iter().map(best_of_n));
-    selectors.push(vote);
-    selectors.extend([Method::Random, Method::Oracle].map(Selector::without_score));
-    let settings = BestOfNSettings {
-        ns: args.ns.clone(),
-        selectors,
-        subsets: Subsets::First,
-        bootstrap: Bootstrap { seed: args.seed, ..Bootstrap::default() },
-    };
+    let settings = args.rules.settings(args.ns.clone(), Subsets::First);
     let table = BestOfNTable::new(settings, &generators)?;
     if args.json {
-        return output::print_json(&json!(table));
+        return output::print_json(&json!({ "sampling": sampling, "table": table }));
     }
     let mut header = vec!["correct, %".to_owned()];
     header.extend(table.rows[0].cells.iter().map(|cell| format!("{} @{}", cell.generator, cell.n)));
@@ -106,10 +85,11 @@ pub(super) fn run(args: &BestOfNArgs) -> Result<()> {
     let header: Vec<&str> = header.iter().map(String::as_str).collect();
     let bootstrap = &table.settings.bootstrap;
     output::print(&format!(
-        "{}{} problems; the first N candidates; ties to the first; no threshold; ± half of a {:.0} \
-         % bootstrap interval over problems ({} resamples, seed {}).\n",
+        "{}{} problems; the first N candidates; ties to the first; no threshold; sampling: \
+         {}; ± half of a {:.0} % bootstrap interval over problems ({} resamples, seed {}).\n",
         output::table(&header, &rows),
         table.n_problems,
+        json!(sampling),
         100.0 * bootstrap.confidence,
         bootstrap.n_resamples,
         bootstrap.seed,

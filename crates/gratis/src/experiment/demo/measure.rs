@@ -9,8 +9,6 @@ use crate::evaluation::{
 };
 use crate::experiment::truth::{first_errors, judged};
 use crate::experiment::workshop;
-use crate::report::JudgedStep;
-use crate::reward::Rewards;
 use crate::selection::{self, Aggregation, Method, Subsets, VoteWeight};
 use crate::world::Strength;
 use crate::{Error, data::steps::StepSplitter};
@@ -103,44 +101,9 @@ pub(super) fn examples(candidates: &[Candidates]) -> Result<Vec<Example>> {
     };
     let splitter = StepSplitter::new(&workshop::STEP_SPLIT)?;
     for (rollout, score) in medium.rollouts.iter().zip(&medium.scores) {
-        let problem = ScoredProblem::new(rollout, score)?;
-        let lowest = |rewards: &Rewards| {
-            Aggregation::Min.score(&rewards.steps, &rewards.q_values, rewards.outcome)
-        };
-        let scores: Vec<f64> = problem.rewards.iter().map(lowest).collect();
-        let (Some(voted), Some(best)) =
-            (selection::majority(&problem.answers), selection::best_of_n(&scores))
-        else {
-            continue;
-        };
-        if problem.correct[voted] || !problem.correct[best] {
-            continue;
+        if let Some(both) = Example::against_majority(rollout, score, &splitter)? {
+            return Ok(both.to_vec());
         }
-        let n_votes = problem.answers.iter().filter(|&&a| a == problem.answers[voted]).count();
-        let n = scores.len();
-        let example = |idx: usize, caption: String| {
-            let text = &rollout.completions[idx];
-            let rewards = &score.scores[idx];
-            let steps = splitter.split(text).into_iter().zip(&rewards.steps);
-            Example {
-                caption,
-                problem: rollout.prompt.clone(),
-                reference: rollout.reference.clone(),
-                steps: steps
-                    .map(|(range, &process_reward)| JudgedStep {
-                        text: text[range].to_owned(),
-                        process_reward,
-                    })
-                    .collect(),
-                first_error: first_errors(rollout).nth(idx).flatten(),
-                outcome_reward: rewards.outcome,
-                is_correct: problem.correct[idx],
-            }
-        };
-        return Ok(vec![
-            example(voted, format!("The majority's answer, given by {n_votes} of {n} candidates")),
-            example(best, format!("The reward model's choice among the same {n} candidates")),
-        ]);
     }
     Ok(Vec::new())
 }

@@ -1,31 +1,11 @@
 //! The demo's report: a self-contained page.
 
-use super::{DemoResult, Example, Training};
+use super::{DemoResult, Training};
 use crate::evaluation::Interval;
 use crate::evaluation::best_of_n::Row;
 use crate::report::svg::Unit;
-use crate::report::{
-    Bar, BarPlot, Cells, LinePlot, Page, Point, Series, SolutionView, Table, XScale,
-};
+use crate::report::{Bar, BarPlot, Cells, LinePlot, Page, Point, Series, Table, XScale};
 use crate::selection::Method;
-
-impl Example {
-    /// The example, ready to be shown; `threshold` and `scale` set the colours.
-    pub fn view(&self, threshold: f64, scale: f64) -> SolutionView {
-        let verdict = if self.is_correct { "right" } else { "wrong" };
-        SolutionView {
-            problem: self.problem.clone(),
-            steps: self.steps.clone(),
-            threshold,
-            scale,
-            first_error: Some(self.first_error),
-            summary: format!(
-                "Outcome reward {:+.2}. The final answer is {verdict}; the gold answer is {}.",
-                self.outcome_reward, self.reference
-            ),
-        }
-    }
-}
 
 impl DemoResult {
     /// Rows of the best-of-N table with their names, in the order of the table.
@@ -213,6 +193,7 @@ fn best_of_n(page: &mut Page, result: &DemoResult) {
                     .collect()
             })
             .collect(),
+        spans: Vec::new(),
         emphasis: Some(1),
         cells: Cells::Numbers,
     });
@@ -254,6 +235,7 @@ fn first_error(page: &mut Page, result: &DemoResult) {
             .map(str::to_owned)
             .to_vec(),
         rows: rows.collect(),
+        spans: Vec::new(),
         emphasis: None,
         cells: Cells::Numbers,
     });
@@ -302,6 +284,7 @@ fn costs(page: &mut Page, result: &DemoResult) {
             result.settings.n_threads, result.n_parameters
         ),
         header: ["stage", "on the clock", "processor"].map(str::to_owned).to_vec(),
+        spans: Vec::new(),
         emphasis: Some(rows.len() - 1),
         cells: Cells::Numbers,
         rows,
