@@ -80,7 +80,7 @@ fn prm_bench(category: &str, n: usize) -> String {
     let entry = |idx: usize| {
         let wrong: &[usize] = if category == "multi_solutions" { &[] } else { &[2] };
         let entry = json!({ "idx": format!("p{idx}"), "classification": category,
-                            "original_question": "1 + 1", "modified_question": format!("{idx} + 1"),
+                            "original_question": "1", "modified_question": format!("{idx} + 1"),
                             "original_process": ["= 2"], "modified_steps": wrong,
                             "modified_process": [format!("{idx} + 1"), "= 9", "Answer: 9"],
                             "error_steps": wrong, "reason": "", "question": "" });
@@ -125,6 +125,18 @@ fn prm_bench_counts_steps_by_kind_of_error() {
     for part in ["MS multi_solutions", "below a process reward of -1000000000", "Not there: NR"] {
         assert!(text.contains(part), "`{part}` is missing in\n{text}");
     }
+
+    // A problem that leaves no room for a step stops nobody: its steps are held for right.
+    workspace.write("long.jsonl", &prm_bench("deception", 2).replace("1 + 1", &"7 + ".repeat(99)));
+    let long = ["evaluate", "prmbench", "long.jsonl", "--model", "model", "--reference", "none"];
+    let output = workspace.run(&[&long[..], &["--json"]].concat());
+    let of_long: Value = serde_json::from_str(&stdout(&output)).expect("JSON");
+    assert_eq!((&of_long["by"]["n_cut"], &of_long["by"]["n_without_room"]), (&json!(1), &json!(1)));
+    assert_eq!(
+        of_long["result"]["overall"]["counts"],
+        json!({ "right_kept": 2, "right_refused": 2,
+                                                               "wrong_found": 1, "wrong_missed": 1 })
+    );
 
     // Files of another format, or partly missing, are the user's.
     workspace.write("two.jsonl", r#"{"idx": "p0", "modified_question": "q"}"#);

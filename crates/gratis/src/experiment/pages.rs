@@ -166,7 +166,7 @@ fn comparison_table(comparison: &Comparison, places: Places) -> Table {
     let mut summary = vec!["average".to_owned()];
     summary.extend(vote.then(|| "vote".to_owned()));
     summary.extend(f1.then(|| "F1".to_owned()));
-    summary.extend(paper.then(|| "paper's average".to_owned()));
+    summary.extend(paper.then(|| "paper".to_owned()));
     let (spans, columns) = match places {
         Places::Page => spans(&comparison.columns, summary.len()),
         Places::Markdown => (Vec::new(), comparison.columns.clone()),
@@ -190,7 +190,11 @@ fn comparison_table(comparison: &Comparison, places: Places) -> Table {
         (row.group.clone(), cells)
     });
     Table {
-        caption: format!("{}. ± is half of the interval.", comparison.caption),
+        caption: format!(
+            "{}. ± is half of the interval{}.",
+            comparison.caption,
+            if paper { "; `paper` is the paper's average" } else { "" }
+        ),
         spans,
         header,
         rows: grouped(rows),
@@ -271,7 +275,7 @@ fn claims_table(groups: &[(&str, &[Claim])], places: Places) -> Table {
             },
             whole(interval),
             claim.measure.clone(),
-            claim.source.clone(),
+            whole(claim.source.clone()),
         ]
     };
     let of_group = |(title, claims): &(&str, &[Claim])| -> Vec<(String, Vec<String>)> {

@@ -84,10 +84,10 @@ impl SolutionView {
             let class = if tone >= 0.0 { "up" } else { "down" };
             let _ = writeln!(
                 html,
-                "<li class=\"{class}\" style=\"--strength: {:.0}%\"><span class=\"reward\">{:+.2}\
+                "<li class=\"{class}\" style=\"--strength: {:.0}%\"><span class=\"reward\">{}\
                  </span><code>{}</code><span class=\"remark\">{}</span></li>",
                 45.0 * tone.abs(),
-                step.process_reward,
+                signed(step.process_reward),
                 escape(step.text.trim_end()),
                 self.remark(idx),
             );
@@ -107,15 +107,19 @@ impl SolutionView {
                 Colours::Ansi => (ansi(tone), "\x1b[0m"),
             };
             let (text, remark) = (visible(step.text.trim_end()), self.remark(idx));
-            let line = format!(
-                "  {start}{:>8} ▌{end} {text:<32}  {remark}",
-                format!("{:+.2}", step.process_reward)
-            );
+            let line =
+                format!("  {start}{:>8} ▌{end} {text:<32}  {remark}", signed(step.process_reward));
             lines.push_str(line.trim_end());
             lines.push('\n');
         }
         lines + "  " + &visible(&self.summary) + "\n"
     }
+}
+
+/// A reward with its sign; what rounds to nothing has a plus.
+fn signed(reward: f64) -> String {
+    let text = format!("{reward:+.2}");
+    if text == "-0.00" { "+0.00".to_owned() } else { text }
 }
 
 /// Foreground from grey to blue or orange, readable on black and on white.
@@ -138,6 +142,7 @@ mod tests {
     fn view() -> SolutionView {
         let step =
             |text: &str, process_reward| JudgedStep { text: text.to_owned(), process_reward };
+        assert_eq!((signed(-0.001), signed(-0.006)), ("+0.00".to_owned(), "-0.01".to_owned()));
         SolutionView {
             problem: "What is 1 < 2?\n".to_owned(),
             steps: vec![step("a\n", 0.5), step("\x1b[2Jb\n", -3.0), step("<c>", -4.0)],

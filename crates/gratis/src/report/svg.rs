@@ -15,7 +15,7 @@ use super::html::escape;
 const N_STYLES: usize = 7;
 const LINE_HEIGHT: f64 = 15.0;
 /// Between error bars at the same place.
-const ERROR_BAR_PITCH: f64 = 4.0;
+const ERROR_BAR_PITCH: f64 = 3.5;
 /// Width of a letter of a label, on the generous side: fonts differ.
 const LETTER: f64 = 7.6;
 
@@ -109,10 +109,12 @@ impl LinePlot {
                 escape(&self.y_label),
             ),
         );
-        // Error bars at the same place stand beside each other.
+        // Where several series have error bars they stand beside each other.
         let middle = (self.series.len().saturating_sub(1)) as f64 / 2.0;
         for (idx, series) in self.series.iter().enumerate() {
-            draw_series(&mut svg, series, &x, &y, ERROR_BAR_PITCH * (idx as f64 - middle));
+            let has_bars = series.points.iter().any(|point| point.interval.is_some());
+            let aside = if has_bars { ERROR_BAR_PITCH * (idx as f64 - middle) } else { 0.0 };
+            draw_series(&mut svg, series, &x, &y, aside);
         }
         self.draw_end_labels(&mut svg, &x, &y, (top, bottom));
         svg + "</svg>"
@@ -246,7 +248,7 @@ fn open(width: f64, height: f64, title: &str) -> String {
     )
 }
 
-/// `aside` is how far the error bars are moved.
+/// `aside` is how far the series is moved to the right.
 fn draw_series(svg: &mut String, series: &Series, x: &Axis, y: &Axis, aside: f64) {
     let style = series.style % N_STYLES;
     let mut line = String::new();
@@ -259,7 +261,7 @@ fn draw_series(svg: &mut String, series: &Series, x: &Axis, y: &Axis, aside: f64
             pen_is_down = false;
             continue;
         }
-        let (px, py) = (x.place(point.x), y.place(point.y));
+        let (px, py) = (x.place(point.x) + aside, y.place(point.y));
         // Writing to a string does not fail.
         let _ = write!(line, "{}{px:.1} {py:.1}", if pen_is_down { 'L' } else { 'M' });
         pen_is_down = true;
@@ -267,9 +269,8 @@ fn draw_series(svg: &mut String, series: &Series, x: &Axis, y: &Axis, aside: f64
             let (low, high) = (y.place(low), y.place(high));
             let _ = write!(
                 marks,
-                r#"<path class="s{style} error" d="M{1:.1} {low:.1}V{high:.1}M{0:.1} {low:.1}h6M{0:.1} {high:.1}h6"/>"#,
-                px + aside - 3.0,
-                px + aside,
+                r#"<path class="s{style} error" d="M{px:.1} {low:.1}V{high:.1}M{0:.1} {low:.1}h6M{0:.1} {high:.1}h6"/>"#,
+                px - 3.0,
             );
         }
         if marked {

@@ -1,13 +1,16 @@
 //! The scores that a benchmark of steps is judged by: those of a model, which can be kept and gone
 //! on with, or those of a file.
 
+use std::collections::BTreeSet;
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use clap::Args;
 use gratis::Observer;
-use gratis::data::{OnInvalid, ResumableWriter, Rollout, Score, StepSplit};
-use gratis::encoding::OnOverlong;
+use gratis::data::steps::{ends_in_chars, locate};
+use gratis::data::{CompletionScore, OnInvalid, ResumableWriter, Rollout, Score, StepSplit};
+use gratis::encoding::{OnOverlong, problem_name};
 use gratis::evaluation::{Bootstrap, StepSignal};
 use gratis::scoring::{ScoringSettings, TokenRewards};
 use serde_json::{Value, json};
@@ -105,11 +108,10 @@ impl JudgingArgs {
         let own_signal = if has_value { StepSignal::QValue } else { StepSignal::Reward };
         let (beta, against) = (judge.beta, judge.against());
         info!("beta {beta}; steps as the benchmark gives them; {against}");
-        let n_cut = n_cut(&judge, solutions)?;
-        if n_cut > 0 {
+        let room = Room::of(&judge, solutions)?;
+        if room.n_cut > 0 {
             warn!(
-                "{n_cut} of {} solutions are longer than the context and are cut; steps beyond it \
-                 get a reward of 0",
+                "{room} of {} solutions; steps that do not fit get a reward of 0",
                 solutions.len()
             );
         }
@@ -121,7 +123,7 @@ impl JudgingArgs {
             step_split: StepSplit::default(),
         };
         let origin = json!({ "model": path, "reference": judge.reference_path, "beta": beta,
-                             "n_cut": n_cut });
+                             "n_cut": room.n_cut, "n_without_room": room.without.len() });
         let mut scorer = judge.scorer(OnOverlong::Truncate, settings, By::Reward)?;
         let mut progress = Progress::new(common);
         let (mut writer, n_done) = match &self.save_scores {
@@ -136,8 +138,15 @@ impl JudgingArgs {
         }
         progress.stage(stage, Some((solutions.len() - n_done) as u64));
         let mut scores = Vec::new();
-        for chunk in solutions[n_done..].chunks(CHUNK) {
-            for score in scorer.score(chunk, &mut gratis::Silent)? {
+        let left: Vec<usize> = (n_done..solutions.len()).collect();
+        for chunk in left.chunks(CHUNK) {
+            let fits = |idx: &usize| !room.without.contains(idx);
+            let own: Vec<Rollout> =
+                chunk.iter().filter(|idx| fits(idx)).map(|&idx| solutions[idx].clone()).collect();
+            let mut own = scorer.score(&own, &mut gratis::Silent)?.into_iter();
+            for idx in chunk {
+                let score = if fits(idx) { own.next() } else { None };
+                let score = score.map_or_else(|| nothing(&solutions[*idx]), Ok)?;
                 match &mut writer {
                     Some(writer) => writer.write(&score)?,
                     None => scores.push(score),
@@ -155,18 +164,50 @@ impl JudgingArgs {
             scores,
             signal: self.signal.unwrap_or(own_signal),
             origin,
-            words: format!("beta {beta}, {against}, {n_cut} solutions cut at the context's end"),
+            words: format!("beta {beta}, {against}, {room}"),
         })
     }
 }
 
-/// Solutions longer than the context.
-fn n_cut(judge: &Judge, solutions: &[Rollout]) -> Result<usize> {
-    let encoder = judge.encoder(OnOverlong::Skip)?;
-    let mut n_cut = 0;
-    for rollout in solutions {
-        let n_prompt = encoder.prompt(&rollout.prompt)?.len();
-        n_cut += usize::from(encoder.completion(rollout, 0, n_prompt)?.is_none());
+/// Solutions that the context does not hold.
+struct Room {
+    /// Those that are cut, or have no room at all.
+    n_cut: usize,
+    /// Indices of those whose problem alone does not fit.
+    without: BTreeSet<usize>,
+}
+
+impl Room {
+    fn of(judge: &Judge, solutions: &[Rollout]) -> Result<Self> {
+        let encoder = judge.encoder(OnOverlong::Skip)?;
+        let mut room = Self { n_cut: 0, without: BTreeSet::new() };
+        for (idx, rollout) in solutions.iter().enumerate() {
+            let n_prompt = encoder.prompt(&rollout.prompt)?.len();
+            room.n_cut += usize::from(encoder.completion(rollout, 0, n_prompt)?.is_none());
+            if n_prompt >= encoder.context_length() {
+                room.without.insert(idx);
+            }
+        }
+        Ok(room)
     }
-    Ok(n_cut)
+}
+
+impl fmt::Display for Room {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { n_cut, without } = self;
+        write!(f, "{n_cut} cut at the context's end ({} without room for any step)", without.len())
+    }
+}
+
+/// The score of a solution that the model has no room for.
+fn nothing(rollout: &Rollout) -> gratis::Result<Score> {
+    let steps = rollout.steps.iter().flatten().next().map_or(&[][..], Vec::as_slice);
+    let text = rollout.completions.first().map_or("", String::as_str);
+    let score = CompletionScore {
+        steps: vec![0.0; steps.len()],
+        q_values: vec![0.0; steps.len()],
+        step_ends: ends_in_chars(text, &locate(text, steps)?),
+        ..CompletionScore::default()
+    };
+    Ok(Score::new(problem_name(rollout), vec![score]))
 }
