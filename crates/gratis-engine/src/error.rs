@@ -318,6 +318,10 @@ impl Error {
             Self::VocabularyMismatch { .. } => {
                 Some("the folder mixes files of two models: take all of them from one")
             }
+            Self::MissingTensor { tensor, .. } if tensor.contains("score.") => Some(
+                "the weights are those of a language model without a scalar head: train one \
+                 (`gratis train --kind orm` or `prm-head`), or take the folder as it was written",
+            ),
             _ => None,
         }
     }

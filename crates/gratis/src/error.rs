@@ -201,6 +201,9 @@ impl Error {
                 "`--beta` gives it; without it the objective's own default is taken, see \
                  `docs/objectives.md`",
             ),
+            Self::InvalidSetting { field: "continuations", .. } => Some(
+                "`-n` gives it; the label of a step is read from its continuations, 8 by default",
+            ),
             Self::TooLong { .. } => Some(
                 "cut such completions (`--on-overlong truncate`) or leave them out \
                  (`--on-overlong skip`)",

@@ -7,10 +7,12 @@ use std::ops::Range;
 
 use gratis_engine::Engine;
 
+use crate::cost::Work;
 use crate::data::steps::{StepSplit, StepSplitter, ends_in_chars, locate};
 use crate::data::{CompletionScore, Rollout, Score};
 use crate::encoding::{
-    Corpus, EncodedCompletion, Encoder, encode_rollouts, log_probs, problem_name,
+    Corpus, EncodedCompletion, Encoder, Item, encode_rollouts, log_probs, micro_batches,
+    problem_name,
 };
 use crate::error::{Error, Result};
 use crate::observer::Observer;
@@ -47,6 +49,40 @@ pub trait RewardModel {
     /// Those of the encoder and the engines; [`Error::InvalidSetting`] if the given `steps` are not
     /// parts of their completion, or if the encoder left a completion out.
     fn score(&mut self, rollouts: &[Rollout], observer: &mut dyn Observer) -> Result<Vec<Score>>;
+
+    /// The forward passes of one model that scoring `rollouts` takes: as they are run, and as counted
+    /// when every completion goes through on its own.
+    ///
+    /// # Errors
+    /// Those of the encoder.
+    fn work(&self, rollouts: &[Rollout]) -> Result<(Work, Work)>;
+}
+
+/// [`RewardModel::work`] where a completion is one response under its prompt.
+pub(crate) fn completion_work(
+    rollouts: &[Rollout],
+    encoder: &Encoder,
+    batch_tokens: usize,
+) -> Result<(Work, Work)> {
+    let mut corpus = Corpus::default();
+    let completions = encode_rollouts(rollouts, encoder, &mut corpus)?;
+    let mut as_counted = Work::default();
+    for completion in &completions {
+        let n_response = corpus.responses()[completion.response].tokens.len();
+        let n_prompt = corpus.path_len(completion.response) - n_response;
+        as_counted += Work::of_response(n_prompt, n_response);
+    }
+    Ok((pass_over(&corpus, batch_tokens)?, as_counted))
+}
+
+/// One pass over every response of a corpus in batches.
+pub(crate) fn pass_over(corpus: &Corpus, batch_tokens: usize) -> Result<Work> {
+    let units: Vec<Item> = (0..corpus.responses().len()).map(Item::Response).collect();
+    let mut work = Work::default();
+    for batch in micro_batches(corpus, &units, batch_tokens)? {
+        work += Work::of_batch(&batch.packed);
+    }
+    Ok(work)
 }
 
 /// Scores completions with a policy and, unless it is left out, a reference.
@@ -83,6 +119,10 @@ impl RewardModel for Scorer<'_> {
             }
         };
         scores_of(rollouts, &solutions, self.settings.beta, self.settings.tokens, log_ratios)
+    }
+
+    fn work(&self, rollouts: &[Rollout]) -> Result<(Work, Work)> {
+        completion_work(rollouts, &self.encoder, self.settings.batch_tokens)
     }
 }
 

@@ -17,7 +17,7 @@ const PAPER_TOKENS: f64 = 1024.0;
 
 /// Show what jobs cost: operations as run, operations as the paper counts, processor seconds.
 ///
-/// Trainings leave `cost.json` in their run folder, `rollout` and `annotate` leave
+/// Trainings leave `cost.json` in their run folder, `rollout`, `annotate` and `score` leave
 /// `OUTPUT.cost.json` beside their output. As the paper counts, every sequence goes through the model
 /// on its own; as run, shared prompts and copies are computed once and keys and values are cached.
 #[derive(Debug, Args)]
@@ -81,7 +81,13 @@ fn paper(args: &CostArgs) -> Result<()> {
             })
         };
         let rows: Vec<_> = costs.iter().map(of_costs).collect();
-        return output::print_json(&json!({ "assumptions": assumptions, "costs": rows }));
+        let varied = assumptions.variations().into_iter().map(|(what, varied)| {
+            let ratios = varied.figure_3().map(|costs| [costs.over_ce(), costs.over_dpo()]);
+            json!({ "changed": what, "assumptions": varied, "over_ce_and_dpo": ratios })
+        });
+        let varied: Vec<_> = varied.collect();
+        let document = json!({ "assumptions": assumptions, "costs": rows, "variations": varied });
+        return output::print_json(&document);
     }
     let rows: Vec<Vec<String>> = costs
         .iter()
@@ -97,7 +103,20 @@ fn paper(args: &CostArgs) -> Result<()> {
         })
         .collect();
     let header = ["responses", "CE", "DPO", "Math-Shepherd", "over CE", "over DPO"];
-    output::print(&output::table(&header, &rows))
+    let unchanged = std::iter::once(("as assumed".to_owned(), assumptions));
+    let variations = unchanged.chain(assumptions.variations()).map(|(what, varied)| {
+        let costs = varied.figure_3();
+        let over_dpo = costs.iter().map(|costs| format!("{:.1}", costs.over_dpo()));
+        let over_ce = format!("{:.1}", costs[0].over_ce());
+        [what, over_ce].into_iter().chain(over_dpo).collect()
+    });
+    let rows_varied: Vec<Vec<String>> = variations.collect();
+    let header_varied = ["Math-Shepherd", "over CE", "over DPO, K = 2", "K = 4", "K = 8"];
+    output::print(&format!(
+        "{}\n{}",
+        output::table(&header, &rows),
+        output::table(&header_varied, &rows_varied)
+    ))
 }
 
 /// A row of the table and of the JSON.

@@ -64,10 +64,11 @@ enum What {
 impl What {
     /// Reads a name.
     fn parser() -> impl TypedValueParser<Value = Self> {
-        let all = PossibleValue::new("all").help("Every table and figure");
+        let all = PossibleValue::new("all").help("Every table and figure of the paper");
         let tuning = PossibleValue::new("tuning")
             .help("Beta and learning rate of every objective and baseline, on validation problems");
-        let experiments = Experiment::ALL.iter().filter_map(ValueEnum::to_possible_value);
+        let all_experiments = Experiment::value_variants().iter();
+        let experiments = all_experiments.filter_map(ValueEnum::to_possible_value);
         let names = std::iter::once(all).chain(experiments).chain([tuning]);
         PossibleValuesParser::new(names).try_map(|name| match name.as_str() {
             "all" => Ok(Self::All),

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use clap::{Args, ValueEnum};
 use gratis::baseline::{BaselineForm, HeadScorer, LabelTokens, SelfCertainty, TokenScorer};
+use gratis::cost::Architecture;
 use gratis::encoding::{Encoder, OnOverlong};
 use gratis::numeric::check_positive;
 use gratis::scoring::{RewardModel, Scorer, ScoringSettings};
@@ -105,6 +106,20 @@ impl Judge {
     /// The encoder of this model.
     pub(crate) fn encoder(&self, on_overlong: OnOverlong) -> Result<Encoder<'_>> {
         self.model.encoder(&self.template, on_overlong)
+    }
+
+    /// The shapes of the models that pass over what is scored: the reward model's, and the
+    /// reference's if there is one.
+    pub(crate) fn architectures(&self, by: By) -> Vec<Architecture> {
+        let own = Architecture::from(self.model.engine.config());
+        let form = self.model.manifest.as_ref().and_then(|manifest| manifest.baseline.as_ref());
+        let own = match (by, form) {
+            (By::Reward, Some(BaselineForm::Head { .. })) => own.with_scalar_head(),
+            _ => own,
+        };
+        let of_reference = self.reference.as_ref();
+        let of_reference = of_reference.map(|model| Architecture::from(model.engine.config()));
+        std::iter::once(own).chain(of_reference).collect()
     }
 
     /// What scores.

@@ -4,12 +4,14 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use clap::Args;
+use gratis::cost::{Pass, Phase, Work};
 use gratis::data::{ResumableWriter, RolloutFiles, StepSplit};
 use gratis::encoding::OnOverlong;
 use gratis::scoring::{ScoringSettings, TokenRewards};
 use gratis::{Error, Observer};
 use tracing::info;
 
+use super::annotate::write_costs;
 use super::reward_model::{By, RewardModelArgs};
 use super::{InvalidArgs, OutputArgs, warn_skipped};
 use crate::Common;
@@ -21,6 +23,8 @@ use crate::progress::Progress;
 /// of `log pi - log pi_ref`, and the Q value at its end is the sum up to there. Of a model with a
 /// scalar head or label tokens, the Q value is the model's value of the prefix and the reward of a
 /// step the difference of two.
+///
+/// What it cost is written beside the output, as `OUTPUT.cost.json` (`gratis cost`).
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Kind, beta, reference, step split and prompt are read from the model's `gratis.json`; flags overrule
@@ -82,12 +86,14 @@ pub(crate) fn run(args: &ScoreArgs, common: &Common) -> Result<()> {
     };
     info!("beta {}, steps by {}, {}", settings.beta, settings.step_split, judge.against());
     let n_passes = 1 + u64::from(judge.reference_path.is_some());
+    let architectures = judge.architectures(args.by);
     let mut scorer = judge.scorer(args.on_overlong, settings, args.by)?;
 
     let mut progress = Progress::new(common);
     let n_left = n_completions.map(|counts| counts.iter().skip(n_done).sum::<u64>());
     progress.stage("score", n_left.map(|n| n * n_passes));
     let mut left = rollouts.skip(n_done);
+    let mut work = (Work::default(), Work::default());
     loop {
         let chunk = left.by_ref().take(args.chunk.max(1)).collect::<gratis::Result<Vec<_>>>()?;
         if chunk.is_empty() {
@@ -96,11 +102,18 @@ pub(crate) fn run(args: &ScoreArgs, common: &Common) -> Result<()> {
         for scores in scorer.score(&chunk, &mut progress)? {
             writer.write(&scores)?;
         }
+        let (as_run, as_counted) = scorer.work(&chunk)?;
+        work.0 += as_run;
+        work.1 += as_counted;
     }
     writer.finish()?;
     progress.finish();
     warn_skipped(files.n_skipped(), "malformed lines");
-    Ok(())
+    let phases = ["scoring", "reference"]
+        .into_iter()
+        .zip(architectures)
+        .map(|(name, shape)| Phase::new(name, Pass::Forward, shape, work.0, work.1));
+    write_costs(&args.output.output, phases.collect())
 }
 
 /// Completions of each problem, so that a malformed line is found before the work and the progress

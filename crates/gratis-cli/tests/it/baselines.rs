@@ -127,6 +127,15 @@ fn steps_are_annotated_and_learnt_from() {
     let cost = ok(&workspace, &["cost", "labelled.jsonl.cost.json"]);
     assert!(cost.contains("continuations"), "{cost}");
 
+    // A job that was stopped after five problems and in the middle of a line goes on to the same
+    // bytes, also in other chunks.
+    let lines: Vec<&str> = text.split_inclusive('\n').collect();
+    workspace.write("again.jsonl.partial", &format!("{}{}", lines[..5].concat(), &lines[5][..9]));
+    let more = ["--max-tokens", "16", "-n", "16", "--chunk", "3", "-o", "again.jsonl"];
+    ok(&workspace, &[&annotate[..], &more].concat());
+    assert_eq!(workspace.read("again.jsonl"), workspace.read("labelled.jsonl"));
+    assert!(!workspace.names(".").contains(&"again.jsonl.partial".to_owned()));
+
     train(&workspace, "osv", "graded.jsonl", &["--kind", "orm", "--value-loss", "every-token"]);
     let autopsv = ["annotate", "autopsv", "graded.jsonl", "--model", "osv"];
     ok(&workspace, &[&autopsv[..], &["--threshold", "-0.05", "-o", "psv.jsonl"]].concat());
@@ -137,6 +146,40 @@ fn steps_are_annotated_and_learnt_from() {
         &["train", "--kind", "prm-head", "--model", "osv", "--data", "psv.jsonl", "--run", "psv"],
     );
     first_score(&workspace, "psv");
+}
+
+#[test]
+fn scoring_leaves_what_it_cost() {
+    let workspace = Workspace::new();
+    labelled(&workspace);
+    train(&workspace, "orm", "graded.jsonl", &["--kind", "orm"]);
+    train(&workspace, "ce", "graded.jsonl", &[]);
+    let tokens = ["--kind", "prm-token", "--tag", "\n", "--good", "1", "--bad", "2"];
+    train(&workspace, "tokens", "labelled.jsonl", &tokens);
+    for (run, phases) in
+        [("orm", &["scoring"][..]), ("ce", &["scoring", "reference"]), ("tokens", &["scoring"])]
+    {
+        let output = format!("{run}.jsonl");
+        ok(&workspace, &["score", "--model", run, "graded.jsonl", "-o", &output]);
+        let cost = ok(&workspace, &["cost", &format!("{output}.cost.json"), "--json"]);
+        let cost: serde_json::Value = serde_json::from_str(&cost).expect("JSON");
+        let record = &cost["records"][0]["record"];
+        let named: Vec<&str> = record["phases"]
+            .as_array()
+            .expect("a list")
+            .iter()
+            .map(|phase| phase["name"].as_str().expect("a name"))
+            .collect();
+        assert_eq!(named, phases);
+        let n_tokens =
+            |kind: &str| record["phases"][0][kind]["n_tokens"].as_u64().expect("a number");
+        // Of four solutions one is a copy, and all share their prompt.
+        assert!(n_tokens("as_run") < n_tokens("as_counted"), "{record}");
+        assert!(record["cpu_seconds"].as_f64().is_some_and(|seconds| seconds > 0.0));
+    }
+    // Nothing stands beside standard output.
+    ok(&workspace, &["score", "--model", "orm", "graded.jsonl"]);
+    assert!(!workspace.names(".").contains(&"-.cost.json".to_owned()));
 }
 
 #[test]
@@ -169,6 +212,15 @@ fn what_goes_wrong_is_said() {
     let plain =
         ["--quiet", "annotate", "autopsv", "graded.jsonl", "--model", "model", "-o", "out.jsonl"];
     insta::assert_snapshot!("no-head", workspace.error_of(&plain));
+    // A folder that claims a head which its weights do not hold.
+    ok(
+        &workspace,
+        &[&TRAIN[..], &["--kind", "orm", "--run", "orm", "--data", "graded.jsonl"]].concat(),
+    );
+    let manifest = String::from_utf8(workspace.read("orm/model/gratis.json")).expect("text");
+    workspace.write("model/gratis.json", &manifest);
+    let score = ["--quiet", "score", "--model", "model", "graded.jsonl"];
+    insta::assert_snapshot!("no-head-tensors", workspace.error_of(&score));
 }
 
 #[test]

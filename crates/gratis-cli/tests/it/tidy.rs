@@ -28,12 +28,15 @@ const MODULES: &[(&str, &[&str])] = &[
     ("manifest", &["baseline", "data", "encoding", "objective", "selection"]),
     ("rollout", &["data", "encoding", "gratis_engine", "gratis_grading"]),
     ("training", &["cost", "data", "encoding", "objective", "reward", "gratis_engine"]),
-    ("scoring", &["data", "encoding", "reward", "training", "gratis_engine"]),
+    ("scoring", &["cost", "data", "encoding", "reward", "training", "gratis_engine"]),
     (
         "annotate",
         &["cost", "data", "encoding", "reward", "scoring", "gratis_engine", "gratis_grading"],
     ),
-    ("baseline", &["data", "encoding", "objective", "scoring", "training", "gratis_engine"]),
+    (
+        "baseline",
+        &["cost", "data", "encoding", "objective", "scoring", "training", "gratis_engine"],
+    ),
     ("evaluation", &["data", "reward", "selection", "gratis_grading"]),
     ("world", &["data", "gratis_grading"]),
     ("theory", &["encoding", "reward", "gratis_engine"]),

@@ -10,11 +10,14 @@ use gratis_engine::{Engine, ValueEngine};
 use super::pooling::Pooling;
 use super::token_task::LabelTokens;
 use super::values::OnValues;
+use crate::cost::Work;
 use crate::data::{Rollout, Score};
 use crate::encoding::{Corpus, Encoder, log_probs};
 use crate::error::Result;
 use crate::observer::{Observer, Silent};
-use crate::scoring::{RewardModel, ScoringSettings, Solution, scores_of, solutions};
+use crate::scoring::{
+    RewardModel, ScoringSettings, Solution, completion_work, pass_over, scores_of, solutions,
+};
 
 /// Scores completions by a scalar head.
 pub struct HeadScorer<'a> {
@@ -41,6 +44,10 @@ impl RewardModel for HeadScorer<'_> {
         };
         scores_of(rollouts, &solutions, self.settings.beta, self.settings.tokens, gains)
     }
+
+    fn work(&self, rollouts: &[Rollout]) -> Result<(Work, Work)> {
+        completion_work(rollouts, &self.encoder, self.settings.batch_tokens)
+    }
 }
 
 /// Scores completions by label tokens. Between two step ends the value does not move.
@@ -55,12 +62,21 @@ pub struct TokenScorer<'a> {
     pub settings: ScoringSettings,
 }
 
-impl RewardModel for TokenScorer<'_> {
-    fn score(&mut self, rollouts: &[Rollout], observer: &mut dyn Observer) -> Result<Vec<Score>> {
+/// The completions of some rollouts as chains of steps, tags and labels.
+struct Chains {
+    solutions: Vec<Solution>,
+    /// The completions as they are.
+    plain: Corpus,
+    corpus: Corpus,
+    /// The first label's response of each response's chain; copies share theirs.
+    first_of: Vec<Option<usize>>,
+}
+
+impl TokenScorer<'_> {
+    fn chains(&self, rollouts: &[Rollout]) -> Result<Chains> {
         let mut plain = Corpus::default();
         let step_split = &self.settings.step_split;
         let solutions = solutions(rollouts, &self.encoder, step_split, &mut plain)?;
-        // The first label's response of each chain; copies share theirs.
         let mut chains = Corpus::default();
         let mut first_of = vec![None; plain.responses().len()];
         for Solution { response, step_ends, .. } in &solutions {
@@ -72,6 +88,13 @@ impl RewardModel for TokenScorer<'_> {
                 first_of[*response] = Some(first);
             }
         }
+        Ok(Chains { solutions, plain, corpus: chains, first_of })
+    }
+}
+
+impl RewardModel for TokenScorer<'_> {
+    fn score(&mut self, rollouts: &[Rollout], observer: &mut dyn Observer) -> Result<Vec<Score>> {
+        let Chains { solutions, plain, corpus: chains, first_of } = self.chains(rollouts)?;
         let budget = self.settings.batch_tokens;
         let of_labels = log_probs(self.engine, &chains, budget, &mut Silent)?;
         observer.advance(solutions.len() as u64, &[]);
@@ -90,6 +113,19 @@ impl RewardModel for TokenScorer<'_> {
             gains
         };
         scores_of(rollouts, &solutions, self.settings.beta, self.settings.tokens, gains)
+    }
+
+    fn work(&self, rollouts: &[Rollout]) -> Result<(Work, Work)> {
+        let Chains { solutions, plain, corpus, .. } = self.chains(rollouts)?;
+        let mut as_counted = Work::default();
+        for Solution { response, step_ends, .. } in &solutions {
+            // A tag after each step is read, its labels are asked for.
+            let n_steps = own_ends(step_ends).count();
+            let n_tokens = plain.path_len(*response) + n_steps * self.labels.tag.len();
+            let n_predicted = (n_steps * self.labels.n_labels()) as u64;
+            as_counted += Work { n_predicted, ..Work::of_response(n_tokens, 0) };
+        }
+        Ok((pass_over(&corpus, self.settings.batch_tokens)?, as_counted))
     }
 }
 

@@ -6,11 +6,14 @@
 
 use gratis_engine::{Engine, NativeEngine};
 
+use crate::cost::Work;
 use crate::data::{Rollout, Score};
 use crate::encoding::{Corpus, Encoder, Item, micro_batches};
 use crate::error::Result;
 use crate::observer::Observer;
-use crate::scoring::{RewardModel, ScoringSettings, Solution, scores_of, solutions};
+use crate::scoring::{
+    RewardModel, ScoringSettings, Solution, completion_work, scores_of, solutions,
+};
 
 /// Scores completions by the self-certainty of the model that wrote them, or of another.
 pub struct SelfCertainty<'a> {
@@ -42,5 +45,9 @@ impl RewardModel for SelfCertainty<'_> {
             of_tokens.iter().map(|divergence| divergence / of_tokens.len() as f64).collect()
         };
         scores_of(rollouts, &solutions, 1.0, *tokens, gains)
+    }
+
+    fn work(&self, rollouts: &[Rollout]) -> Result<(Work, Work)> {
+        completion_work(rollouts, &self.encoder, self.settings.batch_tokens)
     }
 }

@@ -1,237 +1,200 @@
-//! The comparison of the paper (section 4.2, table 1) in the tiny world: implicit process reward
-//! models against baselines that had the same data and the same tuning.
+//! The other side of the comparison (paper section 4.1): what is trained on which labels, as rows of
+//! the laboratory.
 //!
-//! For a seed, a base and three generators are made as in the demo; the medium generator's graded
-//! rollouts are what every reward model learns from, in one pass. A [`Recipe`] is a row: its form, its
-//! labels, and three configurations, of which the best on validation problems is kept. What is
-//! reported is measured on test problems. Rows are appended to a file as they come, and those that
-//! are there are not done again.
+//! Every row learns from the rollouts that the implicit models learn from, in one pass, and chooses
+//! its [`Configuration`] on the same validation problems ([`tuning`](super::tuning)). *Fair head* is
+//! the action-value read-out with log-sum-exp pooling, which suits this world, with a state value
+//! where the labels are values; *classic head* is the linear head of a token classifier.
 
-mod depth;
-mod judge;
-mod recipe;
-mod train;
-
-use std::path::{Path, PathBuf};
-
-use gratis_engine::{NativeEngine, NativeOptions, SamplingSettings, Tokenizer};
+use gratis_engine::{StateValue, ValueHead};
 use serde::{Deserialize, Serialize};
 
-use super::demo::DemoSettings;
-use super::workshop::{self, DrawSettings, Workshop, draw, write_rollouts};
-use crate::annotate::{AnnotationCounts, LabelKind, MonteCarlo};
-use crate::data::{OnInvalid, Rollout, RolloutReader};
-use crate::error::{Error, Result};
-use crate::observer::{Observer, Silent};
-use crate::world::{Author, Split, Strength};
+use crate::baseline::{Pooling, ValueObjective};
+use crate::objective::{Objective, StepCe};
 
-pub use depth::{Trunk, classic_head_on};
-pub use judge::{LabelQuality, Measured, Signal, label_quality};
-pub use recipe::{Configuration, Form, Labels, Recipe, recipes};
-pub(in crate::experiment) use train::Model;
+/// Where a row's labels come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Labels {
+    /// Final answers.
+    Outcome,
+    /// Share of right continuations.
+    MonteCarloSoft,
+    /// Whether any continuation is right.
+    MonteCarloHard,
+    /// Relative change of an outcome verifier's confidence; training goes on from the verifier.
+    AutoPsv,
+    /// The checker's verdicts: a bound, not a method.
+    True,
+    /// The same, nothing said after the first error.
+    TrueUpToError,
+}
 
-/// What is compared on.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// How a row gives its rewards.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Form {
+    /// Log-probability of the reference, untrained.
+    Likelihood,
+    /// Self-certainty of the reference, untrained.
+    SelfCertainty,
+    /// Log-ratio to the reference.
+    LogRatio(Objective),
+    /// Scalar head.
+    Head(ValueHead, Pooling, ValueObjective),
+    /// Good and bad tokens after steps.
+    LabelTokens,
+}
+
+/// What a row starts from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Start {
+    /// The generator that wrote the training data, as the implicit models do.
+    #[default]
+    Generator,
+    /// A base model of a shape of its own, trained as the cast's base was.
+    Base(Trunk),
+}
+
+/// The size of a model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct ComparisonSettings {
-    /// Seed of everything.
-    pub seed: u64,
-    /// Threads that compute.
-    pub n_threads: usize,
-    /// Rollouts to learn from.
-    pub train: DrawSettings,
-    /// Candidates of each generator to choose configurations, aggregations and thresholds on.
-    pub validation: DrawSettings,
-    /// Candidates of each generator to report on.
-    pub test: DrawSettings,
-    /// Values of N on the test problems.
-    pub ns: Vec<usize>,
-    /// Continuations of a step prefix.
-    pub n_continuations: usize,
+pub struct Trunk {
+    /// Layers.
+    pub n_layers: usize,
+    /// Width of the residual stream; the inside of the SwiGLU and the heads go with it.
+    pub hidden_size: usize,
 }
 
-impl Default for ComparisonSettings {
+impl Default for Trunk {
+    /// The cast's models.
     fn default() -> Self {
-        Self {
-            seed: 0,
-            n_threads: 2,
-            train: DrawSettings { n_problems: 1000, n_samples: 8, temperature: 1.0 },
-            validation: DrawSettings { n_problems: 100, n_samples: 16, temperature: 0.7 },
-            test: DrawSettings { n_problems: 100, n_samples: 64, temperature: 0.7 },
-            ns: vec![4, 16, 64],
-            n_continuations: 8,
-        }
+        Self { n_layers: 2, hidden_size: 64 }
     }
 }
 
-/// A row of the comparison for one seed.
+/// A row of the comparison.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Row {
-    /// The recipe's name.
+pub struct Baseline {
+    /// Its name.
     pub name: String,
-    /// The configuration that was chosen.
-    pub configuration: Configuration,
-    /// What was measured.
-    pub measured: Measured,
+    /// How it gives its rewards.
+    pub form: Form,
+    /// What it learns from.
+    pub labels: Labels,
+    /// What it starts from.
+    pub start: Start,
+    /// Passes over the data.
+    pub n_epochs: u64,
 }
 
-/// The cast of one seed and its data.
-pub(in crate::experiment) struct Stage<'a> {
-    pub(in crate::experiment) settings: &'a ComparisonSettings,
-    pub(in crate::experiment) tokenizer: &'a Tokenizer,
-    pub(in crate::experiment) options: NativeOptions,
-    /// The generator that wrote the training data: start and reference of every reward model.
-    pub(in crate::experiment) medium: PathBuf,
-    /// With step labels by Monte Carlo, soft.
-    pub(in crate::experiment) train: Vec<Rollout>,
-    /// By generator.
-    pub(in crate::experiment) validation: Vec<Vec<Rollout>>,
-    /// By generator.
-    pub(in crate::experiment) test: Vec<Vec<Rollout>>,
+/// What is chosen on validation problems.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Configuration {
+    /// Highest learning rate; a head has twice that.
+    pub learning_rate: f64,
+    /// Factor of the log-ratio, where there is one.
+    pub beta: f64,
 }
 
-/// Runs the comparison for one seed in `folder`. `chosen` names the configuration of a recipe where
-/// it was chosen before, on another seed; it is then not tuned again.
-///
-/// # Errors
-/// Those of the engine, of training and of files.
-pub fn run(
-    settings: &ComparisonSettings,
-    recipes: &[Recipe],
-    chosen: &dyn Fn(&str) -> Option<Configuration>,
-    folder: &Path,
-    observer: &mut dyn Observer,
-) -> Result<Vec<Row>> {
-    std::fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
-    let tokenizer = workshop::tokenizer()?;
-    let stage = prepare(settings, &tokenizer, folder, observer)?;
-    let path = folder.join("rows.json");
-    let mut rows: Vec<Row> = match std::fs::read(&path) {
-        Ok(bytes) => serde_json::from_slice(&bytes).map_err(|error| Error::InvalidFile {
-            path: path.clone(),
-            expected: "rows of a comparison".to_owned(),
-            got: error.to_string(),
-        })?,
-        Err(_) => Vec::new(),
-    };
-    for recipe in recipes {
-        if rows.iter().any(|row| row.name == recipe.name) {
-            continue;
-        }
-        observer.stage(&recipe.name, None);
-        let (configuration, measured) =
-            judge::judge(&stage, recipe, chosen(&recipe.name), observer)?;
-        observer.note(&format!("{}: {}", recipe.name, measured.summary()));
-        rows.push(Row { name: recipe.name.clone(), configuration, measured });
-        let text = serde_json::json!(rows).to_string();
-        gratis_engine::atomic::write(&path, text.as_bytes())?;
-    }
-    Ok(rows)
-}
-
-/// Models and data, made or read from where an earlier run left them.
-fn prepare<'a>(
-    settings: &'a ComparisonSettings,
-    tokenizer: &'a Tokenizer,
-    folder: &Path,
-    observer: &mut dyn Observer,
-) -> Result<Stage<'a>> {
-    let options = NativeOptions { n_threads: settings.n_threads, ..NativeOptions::default() };
-    let demo = DemoSettings::default();
-    let workshop = Workshop { tokenizer, seed: settings.seed };
-    let model = |name: &str| folder.join(name);
-    if !model("base").exists() {
-        let shape = workshop::shape(tokenizer);
-        let mut base =
-            NativeEngine::initialise(shape, workshop::INITIALISATION, settings.seed, options)?;
-        workshop.train_base(&mut base, &demo.base, observer)?;
-        workshop.publish(&base, &model("base"))?;
-    }
-    for strength in Strength::ALL {
-        if !model(strength.name()).exists() {
-            let mut generator = NativeEngine::load(&model("base"), options)?;
-            let author = Author::new(strength, settings.seed);
-            let learning = &demo.generators;
-            workshop.train_generator(&mut generator, strength, &author, learning, observer)?;
-            workshop.publish(&generator, &model(strength.name()))?;
-        }
+impl Baseline {
+    fn new(name: &str, form: Form, labels: Labels) -> Self {
+        Self { name: name.to_owned(), form, labels, start: Start::Generator, n_epochs: 1 }
     }
 
-    let medium = model(Strength::Medium.name());
-    let labelled = folder.join("train.jsonl");
-    if !labelled.exists() {
-        let mut generator = NativeEngine::load(&medium, options)?;
-        observer.stage("rollouts", None);
-        let (rollouts, _) = draw(
-            &mut generator,
-            tokenizer,
-            Split::Train,
-            &settings.train,
-            settings.seed,
-            &mut Silent,
-        )?;
-        observer.stage("continuations", None);
-        let (rollouts, counts) = continue_prefixes(settings, tokenizer, &mut generator, &rollouts)?;
-        let text = serde_json::json!(counts).to_string();
-        gratis_engine::atomic::write(&folder.join("continuations.json"), text.as_bytes())?;
-        write_rollouts(&labelled, &rollouts)?;
-    }
-    let mut candidates = |split: Split, draws: &DrawSettings| -> Result<Vec<Vec<Rollout>>> {
-        let of_strength = |strength: Strength| {
-            let path = folder.join(format!("{}-{}.jsonl", split.name(), strength.name()));
-            if !path.exists() {
-                observer.stage(&format!("generation, {} {}", split.name(), strength.name()), None);
-                let mut generator = NativeEngine::load(&model(strength.name()), options)?;
-                let seed = settings.seed;
-                let (rollouts, _) =
-                    draw(&mut generator, tokenizer, split, draws, seed, &mut Silent)?;
-                write_rollouts(&path, &rollouts)?;
+    /// The grid that its configuration is chosen from: for log-ratios the implicit models' own, of
+    /// three betas and three learning rates; heads and label tokens have no beta, and choose among
+    /// five learning rates.
+    pub fn configurations(&self) -> Vec<Configuration> {
+        use super::tuning::{BETAS, LEARNING_RATES};
+        let of_rate = |learning_rate| Configuration { learning_rate, beta: 1.0 };
+        match self.form {
+            Form::Likelihood | Form::SelfCertainty => vec![of_rate(0.0)],
+            Form::LogRatio(_) => {
+                let of_beta = |beta| {
+                    LEARNING_RATES.map(|learning_rate| Configuration { learning_rate, beta })
+                };
+                BETAS.into_iter().flat_map(of_beta).collect()
             }
-            read(&path)
-        };
-        Strength::ALL.into_iter().map(of_strength).collect()
-    };
-    let validation = candidates(Split::Validation, &settings.validation)?;
-    let test = candidates(Split::Test, &settings.test)?;
-    let train = read(&labelled)?;
-    Ok(Stage { settings, tokenizer, options, medium, train, validation, test })
-}
-
-/// Soft Monte-Carlo labels for all steps.
-pub(in crate::experiment) fn continue_prefixes(
-    settings: &ComparisonSettings,
-    tokenizer: &Tokenizer,
-    generator: &mut NativeEngine,
-    rollouts: &[Rollout],
-) -> Result<(Vec<Rollout>, AnnotationCounts)> {
-    let encoder = workshop::encoder(tokenizer, generator)?;
-    let sampling = SamplingSettings {
-        temperature: settings.train.temperature,
-        top_p: 1.0,
-        top_k: 0,
-        max_new_tokens: workshop::MAX_NEW_TOKENS,
-        stop_tokens: vec![encoder.end_token()?],
-        seed: settings.seed,
-    };
-    let mut monte_carlo = MonteCarlo {
-        engine: generator,
-        encoder,
-        sampling,
-        n_continuations: settings.n_continuations,
-        labels: LabelKind::Soft,
-        step_split: workshop::STEP_SPLIT,
-        grading: gratis_grading::Options::default(),
-    };
-    let (mut labelled, mut counts) = (Vec::new(), AnnotationCounts::default());
-    for (chunk, first) in rollouts.chunks(100).zip((0..).step_by(100)) {
-        let (rollouts, of_chunk) = monte_carlo.annotate(chunk, first, &mut Silent)?;
-        labelled.extend(rollouts);
-        counts.add(&of_chunk);
+            Form::Head(..) | Form::LabelTokens => {
+                [5e-4, 1e-3, 2e-3, 4e-3, 8e-3].map(of_rate).to_vec()
+            }
+        }
     }
-    counts.check()?;
-    Ok((labelled, counts))
 }
 
-fn read(path: &Path) -> Result<Vec<Rollout>> {
-    RolloutReader::open(path, OnInvalid::Stop)?.collect()
+const ACTION: ValueHead = ValueHead::ActionValue { state_value: StateValue::Absent };
+const ACTION_AND_STATE: ValueHead = ValueHead::ActionValue { state_value: StateValue::Linear };
+
+/// For labels that are right or wrong.
+fn fair(objective: ValueObjective) -> Form {
+    Form::Head(ACTION, Pooling::LogSumExp, objective)
+}
+
+/// For labels that are values.
+fn fair_value(objective: ValueObjective) -> Form {
+    Form::Head(ACTION_AND_STATE, Pooling::LogSumExp, objective)
+}
+
+fn classic(objective: ValueObjective) -> Form {
+    Form::Head(ValueHead::Linear, Pooling::Own, objective)
+}
+
+fn log_ratio() -> Form {
+    Form::LogRatio(Objective::StepCe(StepCe::default()))
+}
+
+/// The rows of table 1: those of the paper, with the head that works here and with the classic one,
+/// by label tokens, and Math-Shepherd's labels under the log-ratio; then those without training.
+pub fn baselines() -> Vec<Baseline> {
+    use Labels::{AutoPsv, MonteCarloHard, MonteCarloSoft, Outcome};
+    use ValueObjective::{BradleyTerry, Steps};
+    let cross_entropy = ValueObjective::Outcome;
+    vec![
+        Baseline::new("ORM CE, fair head", fair_value(cross_entropy), Outcome),
+        Baseline::new("ORM CE, classic head", classic(cross_entropy), Outcome),
+        Baseline::new("ORM Bradley-Terry, fair head", fair_value(BradleyTerry), Outcome),
+        Baseline::new("ORM Bradley-Terry, classic head", classic(BradleyTerry), Outcome),
+        Baseline::new(MATH_SHEPHERD, fair(Steps), MonteCarloHard),
+        Baseline::new("Math-Shepherd soft, fair head", fair_value(Steps), MonteCarloSoft),
+        Baseline::new("Math-Shepherd hard, classic head", classic(Steps), MonteCarloHard),
+        Baseline::new("Math-Shepherd soft, classic head", classic(Steps), MonteCarloSoft),
+        Baseline::new("Math-Shepherd hard, label tokens", Form::LabelTokens, MonteCarloHard),
+        Baseline::new("Math-Shepherd soft, label tokens", Form::LabelTokens, MonteCarloSoft),
+        Baseline::new("Math-Shepherd hard, log-ratio", log_ratio(), MonteCarloHard),
+        Baseline::new("Math-Shepherd soft, log-ratio", log_ratio(), MonteCarloSoft),
+        Baseline::new("AutoPSV, fair head", fair_value(Steps), AutoPsv),
+        Baseline::new("AutoPSV, classic head", classic(Steps), AutoPsv),
+        Baseline::new("self-certainty", Form::SelfCertainty, Outcome),
+        Baseline::new("reference likelihood", Form::Likelihood, Outcome),
+    ]
+}
+
+/// The strongest form of the paper's baseline here.
+pub const MATH_SHEPHERD: &str = "Math-Shepherd hard, fair head";
+
+/// What the checker's own labels make of each form: a bound on what it can learn here.
+pub fn bounds() -> Vec<Baseline> {
+    use Labels::{True, TrueUpToError};
+    use ValueObjective::Steps;
+    vec![
+        Baseline::new("true labels, fair head", fair(Steps), True),
+        Baseline::new("true labels, log-ratio", log_ratio(), True),
+        Baseline::new("true labels, label tokens", Form::LabelTokens, True),
+        Baseline::new("true labels, classic head", classic(Steps), True),
+        Baseline::new("true labels up to the error, classic head", classic(Steps), TrueUpToError),
+    ]
+}
+
+/// A classic head on a base of another shape, with the checker's own labels, in several passes.
+pub fn classic_on(trunk: Trunk, labels: Labels, n_epochs: u64) -> Baseline {
+    let Trunk { n_layers, hidden_size } = trunk;
+    let until = if labels == Labels::TrueUpToError { " up to the error" } else { "" };
+    Baseline {
+        name: format!("true labels{until}, classic head, {n_layers} layers of {hidden_size}"),
+        start: Start::Base(trunk),
+        n_epochs,
+        ..Baseline::new("", classic(ValueObjective::Steps), labels)
+    }
 }

@@ -1,9 +1,10 @@
-//! What everything costs: figure 1 (accuracy against operations), figure 3 (operations of collecting
-//! labels and training) and table 3 (shares of inference).
+//! What a reward model costs: figure 1 (accuracy against operations) and figure 3 (operations of
+//! collecting labels and training).
 
 use serde_json::json;
 
-use super::lab::{InferenceReference, Lab, Recipe, model_record, sample_record};
+use super::baselines::{MATH_SHEPHERD, baselines};
+use super::lab::{InferenceReference, Lab, Recipe, model_record};
 use super::measured::{By, Measured, conditions, interval};
 use super::outcome::{Claim, Outcome, PlainTable};
 use super::{tuning, workshop};
@@ -14,7 +15,7 @@ use crate::evaluation::Interval;
 use crate::objective::{Ce, Dpo, Objective};
 use crate::report::svg::Unit;
 use crate::report::{LinePlot, Point, Series, XScale};
-use crate::world::{Split, Strength};
+use crate::world::Strength;
 
 /// Ways to a reward model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,7 +32,7 @@ impl Way {
         match self {
             Self::Ce => "implicit PRM, CE",
             Self::Dpo => "implicit PRM, DPO",
-            Self::MathShepherd => "Math-Shepherd, fair head",
+            Self::MathShepherd => MATH_SHEPHERD,
         }
     }
 }
@@ -180,6 +181,11 @@ pub fn figure3(lab: &mut Lab<'_>) -> Result<Outcome> {
             format!("{:.1}", costs.over_dpo()),
         ]
     });
+    let varied = paper_scale.variations().into_iter().map(|(what, varied)| {
+        let costs = varied.figure_3();
+        let over_dpo = costs.iter().map(|costs| format!("{:.1}", costs.over_dpo()));
+        [what, format!("{:.1}", costs[0].over_ce())].into_iter().chain(over_dpo).collect()
+    });
     let by_seed: Vec<Vec<f64>> =
         ratios.last().map(|last| last.iter().map(|&r| vec![r]).collect()).unwrap_or_default();
     let ratio = interval(&lab.settings.bootstrap, &by_seed);
@@ -197,6 +203,13 @@ pub fn figure3(lab: &mut Lab<'_>) -> Result<Outcome> {
                     .to_owned(),
                 header: ["", "over CE", "over DPO"].map(str::to_owned).to_vec(),
                 rows: calculated.collect(),
+            },
+            PlainTable {
+                caption: "How the ratios at the paper's scale depend on each assumption".to_owned(),
+                header: ["changed", "over CE", "over DPO, 2 responses", "4 responses", "8 responses"]
+                    .map(str::to_owned)
+                    .to_vec(),
+                rows: varied.collect(),
             },
             PlainTable {
                 caption: "In the tiny world: Math-Shepherd over the implicit model, every sequence \
@@ -281,12 +294,13 @@ pub fn figure1(lab: &mut Lab<'_>) -> Result<Outcome> {
                     })?
                 }
                 Way::MathShepherd => {
-                    let name = "Math-Shepherd hard, fair head";
-                    let recipe = tuning::rivals().into_iter().find(|recipe| recipe.name == name);
-                    let Some(recipe) = recipe else { continue };
-                    let configuration = tuning::chosen_baseline(name);
+                    let mut rows = baselines().into_iter();
+                    let Some(baseline) = rows.find(|row| row.name == MATH_SHEPHERD) else {
+                        continue;
+                    };
+                    let configuration = tuning::chosen_baseline(&baseline);
                     Measured::judge(lab, |lab, seed| {
-                        lab.judge_baseline(seed, &recipe, configuration)
+                        lab.judge_baseline(seed, &baseline, configuration)
                     })?
                 }
             };
@@ -339,103 +353,4 @@ pub fn figure1(lab: &mut Lab<'_>) -> Result<Outcome> {
         conditions: conditions(lab),
         ..Outcome::default()
     })
-}
-
-/// Table 3: shares of generation, reward model and reference when selecting.
-///
-/// # Errors
-/// Those of the laboratory.
-pub fn table3(lab: &mut Lab<'_>) -> Result<Outcome> {
-    let recipe = tuning::chosen(Objective::Ce(Ce::default())).recipe();
-    let mut rows = Vec::new();
-    let mut shares = Vec::new();
-    for (idx, strength) in Strength::ALL.into_iter().enumerate() {
-        let mut of_generator = Vec::new();
-        let mut measured = Vec::new();
-        for seed in lab.settings.seeds.clone() {
-            let samples = lab.candidates(seed, Split::Test)?;
-            let rollouts = lab.rollouts(&samples[idx])?;
-            let engine = {
-                let model = lab.reward_model(seed, &recipe)?;
-                lab.load(&model)?
-            };
-            let architecture = Architecture::from(engine.config());
-            let encoder = workshop::encoder(lab.tokenizer(), &engine)?;
-            let (mut generated, mut scored) = (Work::default(), Work::default());
-            for rollout in rollouts.iter() {
-                let n_prompt = encoder.prompt(&rollout.prompt)?.len();
-                let mut lengths = Vec::new();
-                for candidate in 0..rollout.completions.len() {
-                    let completion = encoder.completion(rollout, candidate, n_prompt)?;
-                    lengths.push(completion.map_or(0, |c| c.tokens.len()));
-                }
-                for &length in &lengths {
-                    generated += Work::of_samples(n_prompt, &[length]);
-                    scored += Work::of_response(n_prompt, length);
-                }
-            }
-            let generation = architecture.flops(&generated, Pass::Forward).total();
-            let reward = architecture.flops(&scored, Pass::Forward).total() / generation;
-            of_generator.push((1.0 + reward) / (1.0 + 2.0 * reward));
-            measured.extend(times(lab, seed, &samples[idx], &recipe)?);
-            rows.push(vec![
-                format!("{}, seed {seed}", strength.name()),
-                format!("{:.1}", 100.0 * reward),
-                format!("{:.1}", 200.0 * reward),
-                format!("{:.1}", 100.0 * (1.0 + reward) / (1.0 + 2.0 * reward)),
-                measured.last().map_or(String::new(), |share| format!("{:.1}", 100.0 * share)),
-            ]);
-        }
-        shares.push(of_generator);
-    }
-    let bootstrap = lab.settings.bootstrap;
-    let all: Vec<Vec<f64>> = shares.iter().flatten().map(|&share| vec![share]).collect();
-    Ok(Outcome {
-        title: "Table 3: the reference model at inference".to_owned(),
-        question: "How much of best-of-N sampling is the reward model's and the reference's pass \
-                   over the candidates? All three generators have the reward model's size here, as \
-                   the paper's second column has."
-            .to_owned(),
-        tables: vec![PlainTable {
-            caption: "In percent of generation, by operations without sharing; the last column is \
-                      measured processor time of scoring with its copies shared"
-                .to_owned(),
-            header: [
-                "generator",
-                "reward model",
-                "with reference",
-                "all without reference over all with it (paper 66.6, 70.8, 90.9)",
-                "reward model, measured time",
-            ]
-            .map(str::to_owned)
-            .to_vec(),
-            rows,
-        }],
-        claims: vec![
-            Claim::above(
-                "the reference does not double the cost of inference",
-                "section 5.3.1, table 3",
-                "cost without reference over cost with it; half would be double, paper 70.8 %",
-                interval(&bootstrap, &all),
-                0.5,
-            )
-            .in_numbers(),
-        ],
-        conditions: conditions(lab),
-        ..Outcome::default()
-    })
-}
-
-/// Processor time of the reward model's pass over one generator's candidates against that of
-/// sampling them, where both were measured.
-fn times(
-    lab: &mut Lab<'_>,
-    seed: u64,
-    samples: &std::path::Path,
-    recipe: &Recipe,
-) -> Result<Option<f64>> {
-    let sampling = sample_record(samples)?.cpu_seconds;
-    let scoring = lab.judge(seed, recipe, InferenceReference::Start)?.cpu_seconds;
-    let n_generators = Strength::ALL.len() as f64;
-    Ok(sampling.zip(scoring).map(|(sampling, scoring)| scoring / n_generators / sampling))
 }

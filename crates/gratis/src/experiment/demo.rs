@@ -29,6 +29,7 @@ use crate::scoring::{RewardModel, Scorer, ScoringSettings, TokenRewards};
 use crate::training::{Decay, reward_data};
 use crate::world::{Author, Split, Strength};
 
+use super::baselines::Trunk;
 pub use super::example::Example;
 use super::workshop::{self, Workshop, draw, write_rollouts, write_scores};
 pub use super::workshop::{BaseSettings, CurvePoint, DrawSettings, LearningSettings, Training};
@@ -212,7 +213,7 @@ pub fn run(
 
     // A base that knows how to solve problems.
     let mut base = NativeEngine::initialise(
-        workshop::shape(&tokenizer),
+        workshop::shape(&tokenizer, Trunk::default()),
         workshop::INITIALISATION,
         settings.seed,
         options,

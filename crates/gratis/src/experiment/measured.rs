@@ -4,8 +4,7 @@
 use super::lab::{Judgement, Lab, SelectorAccuracies};
 use super::outcome::{Chosen, ComparedRow, Comparison};
 use crate::error::Result;
-use crate::evaluation::{Bootstrap, FirstErrorCounts, Interval, StepSignal};
-use crate::experiment::baselines::Signal;
+use crate::evaluation::{Bootstrap, FirstErrorCounts, Interval};
 use crate::world::Strength;
 
 /// What is measured on each problem of each seed.
@@ -34,16 +33,22 @@ impl Measured {
         lab: &mut Lab<'_>,
         mut judge: impl FnMut(&mut Lab<'_>, u64) -> Result<Judgement>,
     ) -> Result<Self> {
+        Self::judge_seeds(lab, &lab.settings.seeds.clone(), &mut judge)
+    }
+
+    /// Judges some seeds.
+    pub(super) fn judge_seeds(
+        lab: &mut Lab<'_>,
+        seeds: &[u64],
+        judge: &mut dyn FnMut(&mut Lab<'_>, u64) -> Result<Judgement>,
+    ) -> Result<Self> {
         let mut measured = Self::default();
-        for seed in lab.settings.seeds.clone() {
+        for &seed in seeds {
             let judgement = judge(lab, seed)?;
             measured.chosen.push(Chosen {
                 seed,
                 aggregation: judgement.aggregation,
-                signal: match judgement.signal {
-                    Signal::Reward => StepSignal::Reward,
-                    Signal::QValue => StepSignal::QValue,
-                },
+                signal: judgement.signal,
                 threshold: judgement.threshold,
                 vote_temperature: judgement.vote_temperature,
             });

@@ -1,14 +1,14 @@
-//! The paper's tables and figures by name.
+//! The paper's tables and figures by name, and what this project asks beside them.
 
 use serde::{Deserialize, Serialize};
 
 use super::lab::Lab;
 use super::outcome::Outcome;
 use super::scaling::{self, Axis};
-use super::{costs, figure6, section3, table1, table2, table4, table5};
+use super::{costs, figure6, heads, section3, table1, table2, table3, table4, table5};
 use crate::error::Result;
 
-/// A table or figure of the paper.
+/// A table or figure of the paper, or a question of this project.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
 #[serde(rename_all = "snake_case")]
@@ -35,10 +35,12 @@ pub enum Experiment {
     Figure5,
     /// With the majority vote.
     Figure6,
+    /// Beyond the paper: what a head needs to learn from true step labels.
+    Heads,
 }
 
 impl Experiment {
-    /// All of them, in an order in which each finds much of what it needs.
+    /// All tables and figures of the paper, in an order in which each finds much of what it needs.
     pub const ALL: [Self; 11] = [
         Self::Section3,
         Self::Table1,
@@ -67,6 +69,7 @@ impl Experiment {
             Self::Figure4 => "figure4",
             Self::Figure5 => "figure5",
             Self::Figure6 => "figure6",
+            Self::Heads => "heads",
         }
     }
 
@@ -79,7 +82,7 @@ impl Experiment {
             Self::Section3 => section3::run(lab),
             Self::Table1 => table1::run(lab),
             Self::Table2 => table2::run(lab),
-            Self::Table3 => costs::table3(lab),
+            Self::Table3 => table3::run(lab),
             Self::Table4 => table4::run(lab),
             Self::Table5 => table5::run(lab),
             Self::Figure1 => costs::figure1(lab),
@@ -87,6 +90,7 @@ impl Experiment {
             Self::Figure4 => scaling::run(lab, Axis::Instructions),
             Self::Figure5 => scaling::run(lab, Axis::Responses),
             Self::Figure6 => figure6::run(lab),
+            Self::Heads => heads::run(lab),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Table 1: every reward model, three generators, best of 4, 16 and 64 (paper section 4.2).
 
+use super::baselines::{Baseline, Configuration, Form, baselines};
 use super::example;
 use super::lab::{Factor, InferenceReference, Lab, Recipe};
 use super::measured::{By, Measured, RowName, comparison, conditions};
@@ -34,19 +35,19 @@ pub fn run(lab: &mut Lab<'_>) -> Result<Outcome> {
         let row = RowName { group: CONTROLS, name, detail: String::new(), paper: None };
         table.rows.push(measured.row(row, &bootstrap));
     }
-    let mut baselines: Vec<(String, Measured)> = Vec::new();
-    for recipe in tuning::rivals() {
-        let configuration = tuning::chosen_baseline(&recipe.name);
+    let mut rivals: Vec<(String, Measured)> = Vec::new();
+    for baseline in baselines() {
+        let configuration = tuning::chosen_baseline(&baseline);
         let measured =
-            Measured::judge(lab, |lab, seed| lab.judge_baseline(seed, &recipe, configuration))?;
+            Measured::judge(lab, |lab, seed| lab.judge_baseline(seed, &baseline, configuration))?;
         let row = RowName {
             group: BASELINES,
-            name: &recipe.name,
-            detail: format!("learning rate {}", configuration.learning_rate),
-            paper: paper_baseline(&recipe.name),
+            name: &baseline.name,
+            detail: detail_of(&baseline, configuration),
+            paper: paper_baseline(&baseline.name),
         };
         table.rows.push(measured.row(row, &bootstrap));
-        baselines.push((recipe.name, measured));
+        rivals.push((baseline.name, measured));
     }
 
     let mut rows = Vec::new();
@@ -119,7 +120,7 @@ pub fn run(lab: &mut Lab<'_>) -> Result<Outcome> {
         of("ce"),
         of("ce, dataset-balanced"),
     );
-    for (name, measured) in &baselines {
+    for (name, measured) in &rivals {
         if let Some(paper) = paper_baseline(name) {
             compare(
                 &format!("CE is better than {name}"),
@@ -130,8 +131,7 @@ pub fn run(lab: &mut Lab<'_>) -> Result<Outcome> {
         }
     }
     if let Some(ce) = of("ce") {
-        for (name, measured) in baselines.iter().filter(|(name, _)| paper_baseline(name).is_some())
-        {
+        for (name, measured) in rivals.iter().filter(|(name, _)| paper_baseline(name).is_some()) {
             claims.push(Claim::above(
                 &format!("CE finds first wrong steps better than {name}"),
                 "beyond the paper",
@@ -175,6 +175,16 @@ fn paper_baseline(name: &str) -> Option<f64> {
         name if name.starts_with("Math-Shepherd hard") => Some(47.8),
         name if name.starts_with("AutoPSV") => Some(45.7),
         _ => None,
+    }
+}
+
+/// What was chosen for a baseline, in words.
+pub(super) fn detail_of(baseline: &Baseline, configuration: Configuration) -> String {
+    let Configuration { learning_rate, beta } = configuration;
+    match baseline.form {
+        Form::Likelihood | Form::SelfCertainty => "not trained".to_owned(),
+        Form::LogRatio(_) => format!("beta {beta}, learning rate {learning_rate}"),
+        Form::Head(..) | Form::LabelTokens => format!("learning rate {learning_rate}"),
     }
 }
 

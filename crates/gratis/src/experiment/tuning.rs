@@ -1,12 +1,13 @@
 //! Beta and learning rate of each objective, chosen on validation problems only.
 //!
 //! The paper's beta of 0.05 was found for models of eight billion parameters; a small model that
-//! moves further from its reference wants a larger one. Every objective gets the same grid, and
-//! every baseline as many trials.
+//! moves further from its reference wants a larger one. Every objective gets the same grid of beta and
+//! learning rate, as do step labels under the log-ratio; heads and label tokens, which have no beta,
+//! get a longer one of learning rates, and every baseline chooses its aggregation besides.
 
 use serde::{Deserialize, Serialize};
 
-use super::baselines::{self, Configuration};
+use super::baselines::{Baseline, Configuration, Form, Labels, baselines};
 use super::lab::{Lab, Recipe};
 use crate::error::Result;
 use crate::objective::{Ce, Dpo, Ipo, Kto, Nca, Objective, PrefixCe, Sppo};
@@ -88,39 +89,21 @@ pub fn run(lab: &mut Lab<'_>, seed: u64) -> Result<Tuning> {
             }
         }
     }
-    for recipe in rivals() {
-        for configuration in recipe.configurations() {
-            let validation = lab.validate_baseline(seed, &recipe, configuration)?;
+    for baseline in baselines() {
+        for configuration in baseline.configurations() {
+            let validation = lab.validate_baseline(seed, &baseline, configuration)?;
             lab.observer().note(&format!(
                 "{} learning rate {}, beta {}: {:.1} on validation",
-                recipe.name,
+                baseline.name,
                 configuration.learning_rate,
                 configuration.beta,
                 100.0 * validation
             ));
-            let name = recipe.name.clone();
+            let name = baseline.name.clone();
             tuning.baselines.push(BaselineTrial { name, configuration, validation });
         }
     }
     Ok(tuning)
-}
-
-/// The baselines that stand in tables: those of the paper with the head that works here and with
-/// the classic one, and Math-Shepherd's labels under the log-ratio.
-pub fn rivals() -> Vec<baselines::Recipe> {
-    const NAMES: [&str; 9] = [
-        "ORM CE, fair head",
-        "ORM CE, classic head",
-        "Math-Shepherd hard, fair head",
-        "Math-Shepherd soft, fair head",
-        "Math-Shepherd hard, classic head",
-        "Math-Shepherd soft, log-ratio",
-        "AutoPSV, fair head",
-        "AutoPSV, classic head",
-        "self-certainty",
-    ];
-    let all = baselines::recipes();
-    NAMES.iter().filter_map(|name| all.iter().find(|r| r.name == *name).cloned()).collect()
 }
 
 impl Tuning {
@@ -165,12 +148,12 @@ pub fn chosen(objective: Objective) -> Trial {
     Trial { objective: objective.with_beta(beta), learning_rate, validation: f64::NAN }
 }
 
-/// The learning rate, and beta, that tables use for a baseline, chosen the same way.
-pub fn chosen_baseline(name: &str) -> Configuration {
-    let (learning_rate, beta) = match name {
-        "Math-Shepherd soft, log-ratio" => (1e-3, 1.0),
-        "AutoPSV, fair head" | "AutoPSV, classic head" => (5e-4, 1.0),
-        "self-certainty" => (0.0, 1.0),
+/// What tables use for a baseline, chosen the same way.
+pub fn chosen_baseline(baseline: &Baseline) -> Configuration {
+    let (learning_rate, beta) = match (baseline.form, baseline.labels) {
+        (Form::Likelihood | Form::SelfCertainty, _) => (0.0, 1.0),
+        (Form::LogRatio(_), _) => (1e-3, 1.0),
+        (_, Labels::AutoPsv) => (5e-4, 1.0),
         _ => (2e-3, 1.0),
     };
     Configuration { learning_rate, beta }

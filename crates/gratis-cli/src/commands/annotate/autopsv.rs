@@ -6,12 +6,14 @@ use anyhow::Result;
 use clap::Args;
 use gratis::Observer;
 use gratis::annotate::autopsv;
+use gratis::cost::Architecture;
 use gratis::data::{Rollout, RolloutWriter};
 use gratis::encoding::{Encoder, OnOverlong};
 use gratis::scoring::{ScoringSettings, TokenRewards};
 use gratis::{Error, baseline::BaselineForm};
 use gratis_engine::Engine;
 
+use super::write_cost;
 use crate::Common;
 use crate::commands::reward_model::{By, reward_model};
 use crate::commands::{InvalidArgs, OutputArgs, read_records};
@@ -71,14 +73,17 @@ pub(super) fn run(args: &AutopsvArgs, common: &Common) -> Result<()> {
     let (template, tokenizer) = (manifest.template.clone(), model.tokenizer.clone());
     let description = model.engine.describe();
     let encoder = Encoder::new(&tokenizer, &template, &description, OnOverlong::Stop)?;
+    let architecture = Architecture::from(model.engine.config()).with_scalar_head();
     let mut progress = Progress::new(common);
     let n_completions: usize = rollouts.iter().map(|rollout| rollout.completions.len()).sum();
     progress.stage("confidence", Some(n_completions as u64));
     let mut scorer = reward_model(&mut model, None, encoder, settings, By::Reward)?;
     let scores = scorer.score(&rollouts, &mut progress)?;
+    let work = scorer.work(&rollouts)?;
     progress.finish();
     let labelled = autopsv::annotate(&rollouts, &scores, &manifest.step_split, args.threshold)?;
     let mut writer = RolloutWriter::create(&args.output.output)?;
     labelled.iter().try_for_each(|rollout| writer.write(rollout))?;
-    Ok(writer.finish()?)
+    writer.finish()?;
+    write_cost(&args.output.output, "confidence", architecture, work)
 }

@@ -38,7 +38,7 @@ pub(crate) fn run(args: &AnnotateArgs, common: &Common) -> Result<()> {
 }
 
 /// Where the record of what an output file cost stands; nowhere for standard output.
-pub(crate) fn cost_path(output: &Path) -> Option<PathBuf> {
+fn cost_path(output: &Path) -> Option<PathBuf> {
     if output == Path::new("-") {
         return None;
     }
@@ -48,16 +48,21 @@ pub(crate) fn cost_path(output: &Path) -> Option<PathBuf> {
     Some(output.with_file_name(name))
 }
 
-/// Writes what was sampled or scored for `output`.
+/// Writes what was sampled or scored for `output` by one model.
 pub(crate) fn write_cost(
     output: &Path,
     phase: &str,
     architecture: Architecture,
     (as_run, as_counted): (Work, Work),
 ) -> Result<()> {
+    let phase = Phase::new(phase, Pass::Forward, architecture, as_run, as_counted);
+    write_costs(output, vec![phase])
+}
+
+/// Writes the phases of a job beside its `output`; nowhere if that is standard output.
+pub(crate) fn write_costs(output: &Path, phases: Vec<Phase>) -> Result<()> {
     if let Some(path) = cost_path(output) {
-        let phase = Phase::new(phase, Pass::Forward, architecture, as_run, as_counted);
-        CostRecord::new(vec![phase], usage::cpu_seconds()).write(&path)?;
+        CostRecord::new(phases, usage::cpu_seconds()).write(&path)?;
     }
     Ok(())
 }

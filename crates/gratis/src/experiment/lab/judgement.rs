@@ -14,10 +14,9 @@ use crate::data::Score;
 use crate::error::{Error, Result};
 use crate::evaluation::best_of_n::accuracies;
 use crate::evaluation::{
-    FirstErrorCounts, FirstErrorScore, GeneratorCandidates, ScoredProblem, Selector,
+    FirstErrorCounts, FirstErrorScore, GeneratorCandidates, ScoredProblem, Selector, StepSignal,
     first_error_counts, tune_threshold,
 };
-use crate::experiment::baselines::Signal;
 use crate::selection::{Aggregation, Method, Subsets, VoteWeight};
 use crate::world::{Split, Strength};
 
@@ -47,13 +46,13 @@ pub struct Choices {
     /// How steps become a score.
     pub aggregations: Vec<Aggregation>,
     /// What the threshold of the first error is held against.
-    pub signals: Vec<Signal>,
+    pub signals: Vec<StepSignal>,
 }
 
 impl Choices {
     /// The paper's rule for implicit process reward models: the lowest process reward.
     pub fn implicit() -> Self {
-        Self { aggregations: vec![Aggregation::Min], signals: vec![Signal::Reward] }
+        Self { aggregations: vec![Aggregation::Min], signals: vec![StepSignal::Reward] }
     }
 
     /// Whatever suits a baseline best.
@@ -65,7 +64,7 @@ impl Choices {
                 Aggregation::Mean,
                 Aggregation::Outcome,
             ],
-            signals: vec![Signal::Reward, Signal::QValue],
+            signals: vec![StepSignal::Reward, StepSignal::QValue],
         }
     }
 }
@@ -85,16 +84,13 @@ pub struct Judgement {
     /// The vote's temperature.
     pub vote_temperature: f64,
     /// What the threshold is held against.
-    pub signal: Signal,
+    pub signal: StepSignal,
     /// A step is called wrong below this.
     pub threshold: f64,
     /// First-error score on each generator's candidates.
     pub first_error: Vec<FirstErrorScore>,
     /// What these scores are counted from: `[n_generators][n_problems]`.
     pub first_error_counts: Vec<Vec<FirstErrorCounts>>,
-    /// Processor time of the reward model's own pass over the test candidates, where somebody
-    /// measured it.
-    pub cpu_seconds: Option<f64>,
 }
 
 /// What needs no reward model.
@@ -217,9 +213,7 @@ impl Lab<'_> {
         self.store.value("judgement", &key, || {
             observer.stage("judgement", None);
             let validation = scored(&validation, score)?;
-            let before = observer.processor_seconds();
             let test = scored(&test, score)?;
-            let cpu_seconds = super::since(before, observer);
 
             // Chosen on validation problems.
             let on_validation = problems(&validation);
@@ -264,7 +258,6 @@ impl Lab<'_> {
                 threshold: found.threshold,
                 first_error,
                 first_error_counts: first_error_counts_of,
-                cpu_seconds,
             })
         })
     }

@@ -4,11 +4,14 @@
 //! Experiments ask the [`Lab`] for what they need, by recipe; whatever another experiment, or an
 //! earlier run, has made from the same settings is taken from the [`Store`].
 
+mod baseline;
+mod inference;
 mod judgement;
 mod prepared;
 mod recipe;
-mod rivals;
+mod second_stage;
 mod settings;
+mod step_labels;
 pub mod store;
 
 use std::collections::HashMap;
@@ -22,15 +25,17 @@ use serde_json::json;
 use crate::data::Rollout;
 use crate::encoding::Encoder;
 use crate::error::{Error, Result};
+use crate::experiment::baselines::Trunk;
 use crate::experiment::workshop::{self, DrawSettings, LearningSettings, Training, Workshop};
 use crate::observer::Observer;
 use crate::world::{Author, Split, Strength, pool};
 
+pub use inference::InferenceTimes;
 pub use judgement::{Choices, Controls, Judgement, ScoreCandidates, SelectorAccuracies};
 pub use prepared::Prepared;
 pub use recipe::{Factor, InferenceReference, Recipe, TrainingReference};
-pub use rivals::LabelRecord;
 pub use settings::{LabSettings, Scale};
+pub use step_labels::{LabelQuality, LabelRecord};
 pub use store::Store;
 
 /// File that an artefact's record stands in.
@@ -122,11 +127,22 @@ impl<'a> Lab<'a> {
     /// # Errors
     /// Those of training.
     pub fn base(&mut self, seed: u64) -> Result<PathBuf> {
+        self.base_of(seed, Trunk::default())
+    }
+
+    /// A base model of another size.
+    ///
+    /// # Errors
+    /// [`Error::TargetNotReached`] if it does not learn in time; those of training.
+    pub fn base_of(&mut self, seed: u64, trunk: Trunk) -> Result<PathBuf> {
         let settings = self.settings.base;
         let (tokenizer, options) = (&self.tokenizer, self.options());
-        let shape = workshop::shape(tokenizer);
+        let shape = workshop::shape(tokenizer, trunk);
         let observer = &mut *self.observer;
-        let key = json!({ "seed": seed, "settings": settings });
+        let mut key = json!({ "seed": seed, "settings": settings });
+        if trunk != Trunk::default() {
+            key["trunk"] = json!(trunk);
+        }
         self.store.folder("base", &key, |draft| {
             let mut engine =
                 NativeEngine::initialise(shape, workshop::INITIALISATION, seed, options)?;
@@ -255,18 +271,9 @@ impl<'a> Lab<'a> {
 
     /// The settings of a reward model's training at a learning rate.
     fn learning(&self, recipe: &Recipe) -> LearningSettings {
-        let settings = self.settings.reward_model;
-        let batch_size = if recipe.objective.needs_pairs() {
-            settings.batch_size / 2
-        } else {
-            settings.batch_size
-        };
-        LearningSettings {
-            batch_size,
-            learning_rate: recipe.learning_rate,
-            n_epochs: recipe.n_epochs,
-            ..settings
-        }
+        let Recipe { learning_rate, n_epochs, .. } = *recipe;
+        let settings = LearningSettings { n_epochs, learning_rate, ..self.settings.reward_model };
+        if recipe.objective.needs_pairs() { settings.in_pairs() } else { settings }
     }
 }
 

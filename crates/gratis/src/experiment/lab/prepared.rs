@@ -11,8 +11,7 @@ use super::{InferenceReference, Lab, store};
 use crate::data::{CompletionScore, Rollout, Score};
 use crate::encoding::{Corpus, log_probs};
 use crate::error::Result;
-use crate::evaluation::{JudgedSolution, ScoredProblem};
-use crate::experiment::baselines::Signal;
+use crate::evaluation::{JudgedSolution, ScoredProblem, StepSignal};
 use crate::experiment::{truth, workshop};
 use crate::observer::Silent;
 use crate::reward::Rewards;
@@ -20,7 +19,7 @@ use crate::scoring::{Solution, TokenRewards, scores_of, solutions};
 use crate::world::Strength;
 
 /// Tokens in a batch when scoring.
-const BATCH_TOKENS: usize = 8192;
+pub(super) const BATCH_TOKENS: usize = 8192;
 
 /// Candidates of one generator.
 pub struct Prepared {
@@ -36,6 +35,11 @@ pub struct Prepared {
 }
 
 impl Prepared {
+    /// `log pi` of every token of every different candidate.
+    pub(super) fn log_probs(&self, engine: &mut NativeEngine) -> Result<Vec<Vec<f32>>> {
+        log_probs(engine, &self.corpus, BATCH_TOKENS, &mut Silent)
+    }
+
     /// Scores by `beta * log pi/pi_ref`.
     ///
     /// # Errors
@@ -46,7 +50,7 @@ impl Prepared {
         beta: f64,
         reference: InferenceReference,
     ) -> Result<Vec<Score>> {
-        let policy = log_probs(policy, &self.corpus, BATCH_TOKENS, &mut Silent)?;
+        let policy = self.log_probs(policy)?;
         let log_ratios = |solution: &Solution| -> Vec<f64> {
             let own = policy[solution.response].iter().map(|&lp| f64::from(lp));
             match reference {
@@ -76,17 +80,12 @@ impl Prepared {
     }
 
     /// What a threshold is held against beside the truth, problem by problem.
-    pub(super) fn judged(&self, scores: &[Score], signal: Signal) -> Vec<Vec<JudgedSolution>> {
+    pub(super) fn judged(&self, scores: &[Score], signal: StepSignal) -> Vec<Vec<JudgedSolution>> {
         let of_problem = |(first_errors, score): (&Vec<Option<usize>>, &Score)| {
             let solutions = first_errors.iter().zip(&score.scores);
-            let judge =
-                |(&first_error, score): (&Option<usize>, &CompletionScore)| JudgedSolution {
-                    process_rewards: match signal {
-                        Signal::Reward => score.steps.clone(),
-                        Signal::QValue => score.q_values.clone(),
-                    },
-                    first_error,
-                };
+            let judge = |(&first_error, score): (&Option<usize>, &CompletionScore)| {
+                JudgedSolution { process_rewards: signal.of(score).to_vec(), first_error }
+            };
             solutions.map(judge).collect()
         };
         self.first_errors.iter().zip(scores).map(of_problem).collect()

@@ -20,7 +20,7 @@ use crate::world::{Split, Strength};
 
 /// Pairs of a problem that pairwise objectives learn from, so that an epoch takes about as many
 /// optimizer steps as one of single responses.
-const PAIRS_PER_PROMPT: usize = 4;
+pub(super) const PAIRS_PER_PROMPT: usize = 4;
 
 /// What the log-ratio is taken to in training (paper section 5.3.2, table 4).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]

@@ -13,6 +13,7 @@ use gratis_engine::{Engine, Initialisation, NativeEngine, Tokenizer};
 use crate::data::{Rollout, StepSplit};
 use crate::encoding::{Corpus, Encoder, OnOverlong, encode_rollouts, log_probs, problem_name};
 use crate::error::{Error, Result};
+use crate::experiment::baselines::Trunk;
 use crate::objective::Objective;
 use crate::observer::{Figure, Observer, Silent};
 use crate::training::{
@@ -55,17 +56,19 @@ pub(super) fn tokenizer() -> Result<Tokenizer> {
     Ok(Tokenizer::from_phrases(&phrases::phrases(), &special)?)
 }
 
-/// About a hundred thousand parameters.
-pub(super) fn shape(tokenizer: &Tokenizer) -> ModelConfig {
+/// About a hundred thousand parameters with the cast's trunk.
+pub(super) fn shape(tokenizer: &Tokenizer, trunk: Trunk) -> ModelConfig {
+    const N_HEADS: usize = 4;
+    let Trunk { n_layers, hidden_size } = trunk;
     ModelConfig {
         architecture: Architecture::Llama,
         vocab_size: tokenizer.vocab_size(),
-        hidden_size: 64,
-        intermediate_size: 160,
-        n_layers: 2,
-        n_heads: 4,
-        n_kv_heads: 4,
-        head_dim: 16,
+        hidden_size,
+        intermediate_size: hidden_size * 5 / 2,
+        n_layers,
+        n_heads: N_HEADS,
+        n_kv_heads: N_HEADS,
+        head_dim: hidden_size / N_HEADS,
         context_length: 256,
         rms_norm_epsilon: 1e-5,
         rope_theta: 10_000.0,
@@ -117,7 +120,7 @@ impl Workshop<'_> {
         observer.stage("base, falling rate", Some(settings.descent.n_steps));
         // The descent sees the problems in an order of its own.
         let descent = Workshop { seed: self.seed.wrapping_add(1), ..*self };
-        let look = |_: &mut NativeEngine, _| Ok((NOTHING, false));
+        let look = |_: &mut dyn Engine, _| Ok((NOTHING, false));
         training.append(descent.train(engine, &mut task, &settings.descent, observer, look)?);
         let solves = mean_probability(engine, &unseen)?;
         if solves < settings.target {
@@ -159,11 +162,8 @@ impl Workshop<'_> {
         settings: &LearningSettings,
         observer: &mut dyn Observer,
     ) -> Result<Training> {
-        let n_units =
-            if objective.needs_pairs() { data.pairs.len() } else { data.examples.len() } as u64;
-        let one_pass = n_units.div_ceil(settings.batch_size as u64);
-        let n_steps = settings.n_steps.min(settings.n_epochs.saturating_mul(one_pass));
-        let settings = LearningSettings { n_steps, ..*settings };
+        let n_units = if objective.needs_pairs() { data.pairs.len() } else { data.examples.len() };
+        let settings = settings.for_units(n_units);
         observer.stage("reward model", Some(settings.n_steps));
         let optimization = self.optimization(&settings);
         let RewardData { corpus, examples, pairs, .. } = data;
@@ -175,6 +175,19 @@ impl Workshop<'_> {
             task = task.with_reference(of_reference);
         }
         self.train(policy, &mut task, &settings, observer, |_, _| Ok((NOTHING, false)))
+    }
+
+    /// Takes the steps of `settings` on a baseline's task, in at most their `n_epochs` passes.
+    pub(super) fn train_task(
+        &self,
+        engine: &mut dyn Engine,
+        task: &mut dyn Task,
+        settings: &LearningSettings,
+        observer: &mut dyn Observer,
+    ) -> Result<Training> {
+        let settings = settings.for_units(task.items().len());
+        observer.stage("baseline", Some(settings.n_steps));
+        self.train(engine, task, &settings, observer, |_, _| Ok((NOTHING, false)))
     }
 
     fn language_task(
@@ -214,11 +227,11 @@ impl Workshop<'_> {
     /// Takes the steps of `settings`, or until `look` says that it is enough.
     fn train(
         &self,
-        engine: &mut NativeEngine,
+        engine: &mut dyn Engine,
         task: &mut dyn Task,
         settings: &LearningSettings,
         observer: &mut dyn Observer,
-        mut look: impl FnMut(&mut NativeEngine, u64) -> Result<(Figure, bool)>,
+        mut look: impl FnMut(&mut dyn Engine, u64) -> Result<(Figure, bool)>,
     ) -> Result<Training> {
         let mut trainer = Trainer::new(&self.optimization(settings), task.items().len(), 0)?;
         let mut training = Training { n_steps: 0, n_tokens: 0, curve: Vec::new() };
@@ -258,7 +271,7 @@ const NOTHING: Figure = Figure::Amount("", 0);
 
 /// Mean over the responses of `exp(sum_t log pi(y_t|y_<t))`. With one correct solution a problem
 /// this is the exact rate at which samples at temperature 1 are right in every step.
-fn mean_probability(engine: &mut NativeEngine, corpus: &Corpus) -> Result<f64> {
+fn mean_probability(engine: &mut dyn Engine, corpus: &Corpus) -> Result<f64> {
     let log_probs = log_probs(engine, corpus, MICRO_BATCH_TOKENS, &mut Silent)?;
     let probability = |tokens: &Vec<f32>| tokens.iter().map(|&lp| f64::from(lp)).sum::<f64>().exp();
     Ok(log_probs.iter().map(probability).sum::<f64>() / log_probs.len().max(1) as f64)

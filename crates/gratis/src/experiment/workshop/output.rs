@@ -5,6 +5,7 @@ use std::path::Path;
 use gratis_engine::{Engine, NativeEngine, SamplingSettings, Tokenizer, atomic};
 
 use super::{DrawSettings, STEP_SPLIT, TEMPLATE, Workshop, encoder};
+use crate::baseline::BaselineForm;
 use crate::data::{Rollout, RolloutWriter, Score, ScoreWriter};
 use crate::error::Result;
 use crate::manifest::{self, Manifest, ReferenceModel};
@@ -57,6 +58,41 @@ impl Workshop<'_> {
             template: TEMPLATE.to_owned(),
             data_hash,
         };
+        self.publish_with(engine, &manifest, folder)
+    }
+
+    /// The same of a baseline.
+    pub(in crate::experiment) fn publish_baseline(
+        &self,
+        engine: &NativeEngine,
+        form: BaselineForm,
+        data_hash: String,
+        folder: &Path,
+    ) -> Result<()> {
+        let of_steps = match &form {
+            BaselineForm::Head { objective, .. } => objective.needs_step_labels(),
+            BaselineForm::Tokens { .. } => true,
+        };
+        let manifest = Manifest {
+            version: Manifest::VERSION,
+            objective: None,
+            baseline: Some(form),
+            beta: 1.0,
+            reference: None,
+            step_split: STEP_SPLIT,
+            aggregation: if of_steps { Aggregation::QMin } else { Aggregation::Outcome },
+            template: TEMPLATE.to_owned(),
+            data_hash,
+        };
+        self.publish_with(engine, &manifest, folder)
+    }
+
+    fn publish_with(
+        &self,
+        engine: &NativeEngine,
+        manifest: &Manifest,
+        folder: &Path,
+    ) -> Result<()> {
         atomic::write_folder(folder, |draft| {
             engine.save_weights(draft)?;
             self.tokenizer.save(draft)?;

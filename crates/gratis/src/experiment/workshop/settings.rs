@@ -38,6 +38,21 @@ pub struct LearningSettings {
     pub decay: Decay,
 }
 
+impl LearningSettings {
+    /// The same number of responses in a step where they come in pairs.
+    #[must_use]
+    pub(in crate::experiment) fn in_pairs(self) -> Self {
+        Self { batch_size: self.batch_size / 2, ..self }
+    }
+
+    /// With as many steps as `n_epochs` passes over so many responses, or pairs, take; no more than
+    /// there were.
+    pub(super) fn for_units(self, n_units: usize) -> Self {
+        let one_pass = (n_units as u64).div_ceil(self.batch_size as u64);
+        Self { n_steps: self.n_steps.min(self.n_epochs.saturating_mul(one_pass)), ..self }
+    }
+}
+
 /// What is sampled.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
