@@ -222,8 +222,13 @@ fn spans(columns: &[String], n_summary: usize) -> (Vec<(String, usize)>, Vec<Str
 fn chosen_table(comparison: &Comparison) -> Option<Table> {
     let with_choices = || comparison.rows.iter().filter(|row| !row.chosen.is_empty());
     let seeds = &with_choices().next()?.chosen;
+    // Once where all seeds have the same.
     let list = |row: &ComparedRow, of: fn(&Chosen) -> String| -> String {
-        row.chosen.iter().map(of).collect::<Vec<_>>().join(", ")
+        let mut values: Vec<String> = row.chosen.iter().map(of).collect();
+        if values.iter().all(|value| *value == values[0]) {
+            values.truncate(1);
+        }
+        values.join(", ")
     };
     let rows = with_choices().map(|row| {
         let cells = vec![

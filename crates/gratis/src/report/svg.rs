@@ -70,7 +70,12 @@ impl LinePlot {
         let (left, right) = (46.0, width - 22.0 - LETTER * longest as f64);
         let (top, bottom) = (52.0, height - 42.0);
         let points = || self.series.iter().flat_map(|series| &series.points);
-        let x = Axis::new(points().map(|p| p.x), None, self.x_scale, Unit::Number, (left, right));
+        // Where several series have error bars they stand beside each other.
+        let middle = (self.series.len().saturating_sub(1)) as f64 / 2.0;
+        let has_bars = points().any(|point| point.interval.is_some());
+        let pitch = if has_bars { ERROR_BAR_PITCH } else { 0.0 };
+        let ends = (left + pitch * middle, right - pitch * middle);
+        let x = Axis::new(points().map(|p| p.x), None, self.x_scale, Unit::Number, ends);
         let y_values = points().flat_map(|p| {
             let (low, high) = p.interval.unwrap_or((p.y, p.y));
             [p.y, low, high]
@@ -109,12 +114,8 @@ impl LinePlot {
                 escape(&self.y_label),
             ),
         );
-        // Where several series have error bars they stand beside each other.
-        let middle = (self.series.len().saturating_sub(1)) as f64 / 2.0;
         for (idx, series) in self.series.iter().enumerate() {
-            let has_bars = series.points.iter().any(|point| point.interval.is_some());
-            let aside = if has_bars { ERROR_BAR_PITCH * (idx as f64 - middle) } else { 0.0 };
-            draw_series(&mut svg, series, &x, &y, aside);
+            draw_series(&mut svg, series, &x, &y, pitch * (idx as f64 - middle));
         }
         self.draw_end_labels(&mut svg, &x, &y, (top, bottom));
         svg + "</svg>"
