@@ -20,3 +20,7 @@ demo *flags:
 # accept new snapshots after looking at them
 snapshots:
     INSTA_UPDATE=always cargo test --workspace
+
+# fuzz targets, each for so many seconds; all of them unless named (fuzz/README.md)
+fuzz seconds="60" *targets:
+    fuzz/run.sh {{seconds}} {{targets}}

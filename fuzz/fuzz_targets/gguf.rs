@@ -1,16 +1,25 @@
-//! No file makes the reader of GGUF headers panic or allocate what it merely claims:
+//! No file makes the reader of GGUF panic or allocate what it merely claims:
 //! `cargo +nightly fuzz run gguf`.
 #![no_main]
 
 use std::path::Path;
 
-use gratis_engine::gguf::Header;
+use gratis_engine::gguf::{GgufFile, Header};
+use gratis_engine::{NativeEngine, NativeOptions};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
-    if let Ok(header) = Header::read(bytes, bytes.len() as u64, Path::new("model.gguf")) {
-        for tensor in &header.tensors {
-            assert!(tensor.offset + tensor.n_bytes <= bytes.len() as u64);
-        }
+    let Ok(header) = Header::read(bytes, bytes.len() as u64, Path::new("model.gguf")) else {
+        return;
+    };
+    for tensor in &header.tensors {
+        assert!(tensor.offset + tensor.n_bytes <= bytes.len() as u64);
     }
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("model.gguf");
+    std::fs::write(&path, bytes).expect("written");
+    let file = GgufFile::open(&path).expect("its header was read before");
+    let _ = file.tokenizer();
+    let _ = file.chat_template();
+    let _ = NativeEngine::load_gguf(&file, NativeOptions::default());
 });

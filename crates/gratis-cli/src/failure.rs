@@ -67,6 +67,34 @@ pub(crate) fn usage(error: &clap::Error) -> ExitCode {
 }
 
 fn hint(error: &anyhow::Error) -> Option<String> {
+    own_hint(error).or_else(|| {
+        let io = error.chain().find_map(|cause| cause.downcast_ref::<std::io::Error>())?;
+        Some(io_hint(io.kind())?.to_owned())
+    })
+}
+
+/// What the user can do about a file, by what the system says of it.
+fn io_hint(kind: ErrorKind) -> Option<&'static str> {
+    match kind {
+        ErrorKind::NotFound | ErrorKind::NotADirectory => Some(
+            "look for a slip in the path: a file to be read has to be there, and so has the folder \
+             of one to be written",
+        ),
+        ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
+            Some("name a place where you may read and write")
+        }
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
+            Some("make room and run the same command again: nothing was half-written")
+        }
+        ErrorKind::InvalidData | ErrorKind::UnexpectedEof | ErrorKind::Other => {
+            Some("is the file whole, and is it what its name says?")
+        }
+        _ => None,
+    }
+}
+
+/// The hint of the first of our own errors, if it has one.
+fn own_hint(error: &anyhow::Error) -> Option<String> {
     error.chain().find_map(|cause| {
         if let Some(error) = cause.downcast_ref::<gratis::Error>() {
             return error.hint().map(str::to_owned);

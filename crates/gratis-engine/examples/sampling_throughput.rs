@@ -5,7 +5,6 @@
 
 use std::time::Instant;
 
-use gratis_engine::config::{Architecture, Head, ProjectionExtras, RopeScaling};
 use gratis_engine::{
     Engine, Initialisation, ModelConfig, NativeEngine, NativeOptions, SampleRequest,
     SamplingSettings,
@@ -18,7 +17,6 @@ fn main() {
     };
     let seconds: f64 = seconds.parse().expect("seconds");
     let tiny = ModelConfig {
-        architecture: Architecture::Llama,
         vocab_size: 69,
         hidden_size: 64,
         intermediate_size: 160,
@@ -27,14 +25,7 @@ fn main() {
         n_kv_heads: 4,
         head_dim: 16,
         context_length: 1024,
-        rms_norm_epsilon: 1e-5,
-        rope_theta: 10_000.0,
-        rope_scaling: RopeScaling::None,
-        head: Head::Untied,
-        projection_extras: ProjectionExtras::None,
-        sliding_window: None,
-        bos_token: None,
-        eos_tokens: Vec::new(),
+        ..ModelConfig::LLAMA
     };
     let config = match name.as_str() {
         "tiny" => tiny,

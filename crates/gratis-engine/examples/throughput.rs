@@ -8,7 +8,6 @@
 
 use std::time::Instant;
 
-use gratis_engine::config::{Architecture, Head, ProjectionExtras, RopeScaling};
 use gratis_engine::{
     Engine, Initialisation, ModelConfig, NativeEngine, NativeOptions, OptimizerStep, PackedBatch,
     TokenValues,
@@ -24,7 +23,6 @@ struct Workload {
 
 fn workload(name: &str) -> Workload {
     let config = ModelConfig {
-        architecture: Architecture::Llama,
         vocab_size: 512,
         hidden_size: 256,
         intermediate_size: 688,
@@ -33,14 +31,7 @@ fn workload(name: &str) -> Workload {
         n_kv_heads: 4,
         head_dim: 64,
         context_length: 1024,
-        rms_norm_epsilon: 1e-5,
-        rope_theta: 10_000.0,
-        rope_scaling: RopeScaling::None,
-        head: Head::Untied,
-        projection_extras: ProjectionExtras::None,
-        sliding_window: None,
-        bos_token: None,
-        eos_tokens: Vec::new(),
+        ..ModelConfig::LLAMA
     };
     match name {
         "small" => Workload { config, n_sequences: 16, n_prompt: 1, n_response: 255 },

@@ -322,6 +322,27 @@ impl Error {
                 "the weights are those of a language model without a scalar head: train one \
                  (`gratis train --kind orm` or `prm-head`), or take the folder as it was written",
             ),
+            Self::MalformedFile { .. } => Some(
+                "the file is cut off or not what its name says: fetch it, or save it, once more",
+            ),
+            Self::MissingTensor { .. }
+            | Self::UnexpectedTensor { .. }
+            | Self::WrongShape { .. } => Some(
+                "`config.json` and the weights seem to be of two models: take all files of the \
+                 folder from one",
+            ),
+            Self::UnsupportedDtype { .. } => {
+                Some("save the weights as F32, BF16 or F16 first; quantised ones are not read")
+            }
+            Self::NonFiniteWeight { .. } => Some(
+                "the model had diverged when it was saved, or the file is damaged: take an earlier \
+                 checkpoint, or fetch it once more",
+            ),
+            Self::InvalidTemplate { .. }
+            | Self::TemplateRaised { .. }
+            | Self::TemplateFailed { .. } => {
+                Some("give the form of a prompt as text instead: `--template 'Question: {prompt}'`")
+            }
             _ => None,
         }
     }

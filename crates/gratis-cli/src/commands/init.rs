@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 use gratis::Error;
 use gratis::data::OnInvalid;
 use gratis::training::LanguageExample;
-use gratis_engine::config::{Architecture, Head, ModelConfig, ProjectionExtras, RopeScaling};
+use gratis_engine::config::{Head, ModelConfig};
 use gratis_engine::{
     Engine, Initialisation, NativeEngine, NativeOptions, SpecialTokens, Tokenizer, atomic,
 };
@@ -95,7 +95,6 @@ pub(crate) fn run(args: &InitArgs) -> Result<()> {
     };
     let (hidden_size, n_layers, n_heads, intermediate_size) = args.preset.shape();
     let config = ModelConfig {
-        architecture: Architecture::Llama,
         vocab_size: tokenizer.vocab_size(),
         hidden_size,
         intermediate_size,
@@ -104,14 +103,10 @@ pub(crate) fn run(args: &InitArgs) -> Result<()> {
         n_kv_heads: n_heads,
         head_dim: hidden_size / n_heads,
         context_length: args.context_length,
-        rms_norm_epsilon: 1e-5,
-        rope_theta: 10_000.0,
-        rope_scaling: RopeScaling::None,
         head: Head::Tied,
-        projection_extras: ProjectionExtras::None,
-        sliding_window: None,
         bos_token: tokenizer.bos(),
         eos_tokens: tokenizer.eos().into_iter().collect(),
+        ..ModelConfig::LLAMA
     };
     let options = NativeOptions::default();
     let engine = NativeEngine::initialise(config, Initialisation::default(), args.seed, options)?;

@@ -145,6 +145,64 @@ fn a_loss_that_explodes_stops_the_run_and_leaves_the_last_checkpoint() {
 }
 
 #[test]
+fn files_that_are_not_what_they_are_called_are_named() {
+    let workspace = Workspace::new();
+    let summary = |name: &str, bytes: &[u8]| {
+        fs::write(workspace.path(name), bytes).expect("written");
+        workspace.error_of(&["--quiet", "data", "summary", name])
+    };
+    let error = summary("cut.jsonl", b"\n{\"prompt\": \"a\"\n");
+    assert!(error.contains("`cut.jsonl`, line 2: `record` should be a JSON object"), "{error}");
+    assert!(error.contains("at column 14") && !error.contains("line 1"), "{error}");
+    let error = summary("noise.jsonl", &[0xff, 0xfe, b'{', b'}']);
+    assert!(error.contains("`noise.jsonl`, line 1: `record` should be"), "{error}");
+    let error = summary("noise.parquet", &[7; 100]);
+    assert!(error.contains("`noise.parquet` should be a whole Parquet file"), "{error}");
+    let error = summary("noise.jsonl.zst", &[7; 100]);
+    assert!(error.contains("cannot read `noise.jsonl.zst`"), "{error}");
+    assert!(error.contains("hint: is the file whole"), "{error}");
+
+    let absent = workspace.error_of(&["grade", "absent.jsonl", "-o", "out.jsonl"]);
+    assert!(absent.contains("cannot open `absent.jsonl`"), "{absent}");
+    assert!(absent.contains("hint: look for a slip in the path"), "{absent}");
+    let file = workspace.error_of(&["inspect", "graded.jsonl"]);
+    assert!(file.contains("`graded.jsonl/config.json` is absent: a model is a"), "{file}");
+    assert!(!workspace.path("out.jsonl").exists());
+}
+
+#[test]
+fn numbers_out_of_range_are_refused_before_anything_is_written() {
+    let workspace = Workspace::new();
+    let error_of = |command: &[&str], more: &[&str]| {
+        workspace.error_of(&[command, more, &["graded.jsonl", "-o", "out.jsonl"]].concat())
+    };
+    let rollout = ["--quiet", "rollout", "--model", "model"];
+    for (flag, value, said) in [
+        ("--samples", "0", "`samples` should be at least 1, got `0`"),
+        ("--temperature", "-1", "`temperature` must be finite and not negative, got -1"),
+        ("--top-p", "2", "`top_p` must be above 0 and at most 1, got 2"),
+    ] {
+        let error = error_of(&rollout, &[flag, value]);
+        assert!(error.contains(said), "{error}");
+    }
+    let train = |more: &[&str]| {
+        workspace.error_of(&[&TRAIN[..], &["run", "--data", "graded.jsonl"], more].concat())
+    };
+    for (flag, value, said) in [
+        ("--batch-size", "0", "`batch_size` should be at least 1"),
+        ("--learning-rate", "-1", "`learning_rate` should be"),
+        ("--beta", "-0.1", "`beta` should be a finite number above 0, got `-0.1`"),
+    ] {
+        let error = train(&[flag, value]);
+        assert!(error.contains(said), "{error}");
+    }
+    let error = error_of(&["--quiet", "data", "pairs"], &["--per-prompt", "0"]);
+    assert!(error.contains("`per_prompt` should be at least 1"), "{error}");
+    let names = workspace.names(".");
+    assert!(!names.iter().any(|name| name.contains("out") || name.contains("run")), "{names:?}");
+}
+
+#[test]
 fn wrong_flags_are_the_users() {
     let workspace = Workspace::new();
     let error = workspace.error_of(&["train", "--run", "r", "--objective", "cee"]);

@@ -1,6 +1,7 @@
 //! Integration tests of the workspace and its binary.
 
 mod baselines;
+mod broken_models;
 mod cli;
 mod data;
 mod evaluate;

@@ -132,6 +132,28 @@ pub struct ModelConfig {
 }
 
 impl ModelConfig {
+    /// A plain Llama with an untied head and no special tokens, whose sizes stand at 0 and are to
+    /// be set: `ModelConfig { vocab_size, hidden_size, .., ..ModelConfig::LLAMA }`.
+    pub const LLAMA: Self = Self {
+        architecture: Architecture::Llama,
+        vocab_size: 0,
+        hidden_size: 0,
+        intermediate_size: 0,
+        n_layers: 0,
+        n_heads: 0,
+        n_kv_heads: 0,
+        head_dim: 0,
+        context_length: 0,
+        rms_norm_epsilon: 1e-5,
+        rope_theta: 10_000.0,
+        rope_scaling: RopeScaling::None,
+        head: Head::Untied,
+        projection_extras: ProjectionExtras::None,
+        sliding_window: None,
+        bos_token: None,
+        eos_tokens: Vec::new(),
+    };
+
     /// Width of all query heads together.
     pub fn query_size(&self) -> usize {
         self.n_heads * self.head_dim

@@ -6,7 +6,7 @@
 
 use std::ops::Range;
 
-use super::matmul::{Mat, MatMut, Onto, linear, linear_backward_weight, matmul};
+use super::matmul::{Mat, MatMut, Onto, linear, matmul_shared};
 use super::norm::{rms_norm_row, rms_norm_row_backward};
 use super::simd::{add, exp, max, sum_exp, vectorised};
 use crate::batch::PackedBatch;
@@ -106,6 +106,8 @@ impl HeadWeights<'_> {
 /// Tiles, reused from call to call.
 #[derive(Debug, Default)]
 pub(crate) struct HeadScratch {
+    /// Threads that a product is shared out among; 0 and 1 are the thread itself.
+    pub(crate) n_threads: usize,
     normed: Vec<f32>,
     gradient: Vec<f32>,
     logits: Vec<f32>,
@@ -140,7 +142,7 @@ pub(crate) fn log_probs(
         for (vocabulary, place) in weights.tiles() {
             let head = weights.base.rows(place, &mut scratch.rows);
             let logits = &mut scratch.logits[..tile.len() * vocabulary.len()];
-            linear(logits, Onto::Fresh, normed, head, d);
+            logits_of(logits, normed, head, d, scratch.n_threads);
             let tile = tile.clone();
             take_in(&mut running, log_probs, logits, tile, vocabulary, predictions);
         }
@@ -151,6 +153,13 @@ pub(crate) fn log_probs(
             }
         }
     }
+}
+
+/// A tile of logits (`[tile, vocabulary]`) from normed rows (`[tile, d]`) and rows of the head.
+fn logits_of(logits: &mut [f32], normed: &[f32], head: &[f32], d: usize, n_threads: usize) {
+    let (normed, head) = (Mat::new(normed, d), Mat::new(head, d));
+    let logits = MatMut::new(logits, head.n_rows());
+    matmul_shared(n_threads, logits, Onto::Fresh, normed, head.t(), 1.0);
 }
 
 /// `(1/vocab) sum_v log p(v)` where each target is predicted, after [`log_probs`] on the same batch
@@ -245,14 +254,17 @@ pub(crate) fn log_probs_backward(
             let head = weights.base.rows(place.clone(), &mut scratch.rows);
             let width = vocabulary.len();
             let logits = &mut scratch.logits[..tile.len() * width];
-            linear(logits, Onto::Fresh, normed, head, d);
+            logits_of(logits, normed, head, d, scratch.n_threads);
             let range = (tile.clone(), vocabulary.clone());
             logit_gradients(logits, range, predictions, slot_weights, log_sum_exp);
             if let Some(gradient) = gradients.parameters.full() {
-                linear_backward_weight(&mut gradient[place], logits, normed, d);
+                let dhead = MatMut::new(&mut gradient[place], d);
+                let (dlogits, normed) = (Mat::new(logits, width).t(), Mat::new(normed, d));
+                matmul_shared(scratch.n_threads, dhead, Onto::Sum, dlogits, normed, 1.0);
             }
             let onto = if vocabulary.start == 0 { Onto::Fresh } else { Onto::Sum };
-            matmul(MatMut::new(dnormed, d), onto, Mat::new(logits, width), Mat::new(head, d), 1.0);
+            let (dnormed, dlogits) = (MatMut::new(dnormed, d), Mat::new(logits, width));
+            matmul_shared(scratch.n_threads, dnormed, onto, dlogits, Mat::new(head, d), 1.0);
         }
         let dnorm = gradients.parameters.vector(gradients.norm);
         let rows = &predictions.rows[tile];

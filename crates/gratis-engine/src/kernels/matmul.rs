@@ -1,5 +1,7 @@
 //! Matrix products over strided views, on the f32 part of the `gemm` crate.
 
+use std::ops::Range;
+
 use gemm_common::Parallelism;
 use gemm_f32::gemm::f32::get_gemm_fn;
 
@@ -28,6 +30,12 @@ impl<'a> Mat<'a> {
     ) -> Self {
         assert!(fits(data.len(), n_rows, n_cols, row_stride), "a matrix within its slice");
         Self { data, n_rows, n_cols, row_stride, col_stride: 1 }
+    }
+
+    /// Consecutive rows.
+    fn rows(self, rows: Range<usize>) -> Self {
+        let data = &self.data[rows.start * self.row_stride..];
+        Self { data, n_rows: rows.len(), ..self }
     }
 
     /// Number of rows.
@@ -76,6 +84,17 @@ impl<'a> MatMut<'a> {
     ) -> Self {
         assert!(fits(data.len(), n_rows, n_cols, row_stride), "a matrix within its slice");
         Self { data, n_rows, n_cols, row_stride }
+    }
+
+    /// Its rows in parts of at most `height`.
+    fn parts(self, height: usize) -> impl Iterator<Item = MatMut<'a>> {
+        let Self { data, n_rows, n_cols, row_stride } = self;
+        data.chunks_mut(height * row_stride).take(n_rows.div_ceil(height)).enumerate().map(
+            move |(idx, data)| {
+                let n_rows = height.min(n_rows - idx * height);
+                Self::strided(data, n_rows, n_cols, row_stride)
+            },
+        )
     }
 }
 
@@ -132,6 +151,36 @@ pub(crate) fn matmul(out: MatMut<'_>, onto: Onto, a: Mat<'_>, b: Mat<'_>, scale:
             Parallelism::None,
         );
     }
+}
+
+/// Fewest rows of a product that are worth a thread of their own.
+const ROWS_OF_A_THREAD: usize = 32;
+/// Up to this many rows and columns the kernels cut their sums in another way.
+const SMALL: usize = 64;
+
+/// [`matmul`] with the rows of `out` shared out among `n_threads` of the pool it runs in. The
+/// kernels cut a sum by its length alone, so every element has the same bits as from one thread.
+pub(crate) fn matmul_shared(
+    n_threads: usize,
+    out: MatMut<'_>,
+    onto: Onto,
+    a: Mat<'_>,
+    b: Mat<'_>,
+    scale: f32,
+) {
+    let n_parts = n_threads.min(out.n_rows / ROWS_OF_A_THREAD);
+    if n_parts <= 1 || out.n_cols <= SMALL {
+        return matmul(out, onto, a, b, scale);
+    }
+    let height = out.n_rows.div_ceil(n_parts);
+    rayon::scope(|scope| {
+        let mut start = 0;
+        for part in out.parts(height) {
+            let rows = start..start + part.n_rows;
+            start = rows.end;
+            scope.spawn(move |_| matmul(part, onto, a.rows(rows), b, scale));
+        }
+    });
 }
 
 /// `y = x W^T` (or `+=`): `x` is `[n, n_in]`, `weight` `[n_out, n_in]`, `y` `[n, n_out]`.
@@ -199,6 +248,33 @@ mod tests {
     fn close(got: &[f32], expected: &[f64]) {
         for (&got, &expected) in got.iter().zip(expected) {
             assert!((f64::from(got) - expected).abs() < 2e-5, "{got} against {expected}");
+        }
+    }
+
+    #[test]
+    fn a_product_has_the_same_bits_from_any_number_of_threads() {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(3).build().expect("threads");
+        // Sums longer than the kernels take at once, tiles of a wider matrix, few and odd rows.
+        for (m, k, n, stride) in
+            [(200, 70, 65, 65), (97, 1300, 80, 100), (33, 40, 300, 300), (64, 9, 64, 64)]
+        {
+            let (x, w) = (numbers(m * k, 0.1), numbers(n * k, 0.2));
+            let product = |n_threads: usize, onto: Onto, a: Mat<'_>| {
+                let mut y = numbers(m * stride, 0.4);
+                let out = MatMut::strided(&mut y, m, n, stride);
+                let b = Mat::new(&w, k).t();
+                pool.install(|| matmul_shared(n_threads, out, onto, a, b, 0.7));
+                y
+            };
+            let transposed: Vec<f32> = (0..k * m).map(|idx| x[idx % m * k + idx / m]).collect();
+            for onto in [Onto::Fresh, Onto::Sum] {
+                for a in [Mat::new(&x, k), Mat::new(&transposed, m).t()] {
+                    let alone = product(1, onto, a);
+                    for n_threads in [2, 3, 8] {
+                        assert_eq!(product(n_threads, onto, a), alone);
+                    }
+                }
+            }
         }
     }
 

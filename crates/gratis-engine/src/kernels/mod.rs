@@ -12,6 +12,7 @@ pub(crate) mod attention;
 pub(crate) mod head;
 pub(crate) mod matmul;
 pub(crate) mod norm;
+pub(crate) mod query_tiles;
 pub(crate) mod rope;
 pub(crate) mod simd;
 pub(crate) mod swiglu;

@@ -2,8 +2,9 @@
 
 use crate::batch::PackedBatch;
 use crate::config::{ModelConfig, ProjectionExtras};
-use crate::kernels::attention::{AttentionScratch, AttentionShape, QueryTile, query_tiles};
+use crate::kernels::attention::{AttentionScratch, AttentionShape};
 use crate::kernels::head::{HeadScratch, Predictions};
+use crate::kernels::query_tiles::{QueryTile, query_tiles};
 use crate::weights::ProductScratch;
 
 /// How much of the forward pass is kept for a backward pass.
@@ -90,6 +91,12 @@ pub(crate) struct Workspace {
 }
 
 impl Workspace {
+    /// Lets this many threads share the products with the decoder's matrices.
+    pub(crate) fn share_products(&mut self, n_threads: usize) {
+        self.product_scratch.n_threads = n_threads;
+        self.head_scratch.n_threads = n_threads;
+    }
+
     /// Makes room for a forward pass over `batch`.
     pub(super) fn prepare(&mut self, batch: &PackedBatch, config: &ModelConfig, keep: Keep) {
         self.geometry = Geometry::new(batch, config);

@@ -76,9 +76,7 @@ impl Decoder {
 /// A small Llama for unit tests.
 #[cfg(test)]
 pub(crate) fn test_config() -> ModelConfig {
-    use crate::config::{Architecture, Head, ProjectionExtras, RopeScaling};
     ModelConfig {
-        architecture: Architecture::Llama,
         vocab_size: 31,
         hidden_size: 16,
         intermediate_size: 24,
@@ -87,13 +85,6 @@ pub(crate) fn test_config() -> ModelConfig {
         n_kv_heads: 2,
         head_dim: 4,
         context_length: 256,
-        rms_norm_epsilon: 1e-5,
-        rope_theta: 10_000.0,
-        rope_scaling: RopeScaling::None,
-        head: Head::Untied,
-        projection_extras: ProjectionExtras::None,
-        sliding_window: None,
-        bos_token: None,
-        eos_tokens: Vec::new(),
+        ..ModelConfig::LLAMA
     }
 }

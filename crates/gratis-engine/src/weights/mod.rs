@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 pub(crate) use mapped::{MappedWeights, StoredTensor};
 
-use crate::kernels::matmul::{Mat, MatMut, Onto, linear_backward_weight, matmul};
+use crate::kernels::matmul::{Mat, MatMut, Onto, matmul, matmul_shared};
 use crate::lora::Adapter;
 
 /// Most rows of a mapped matrix that are widened at a time. Tiles of a matrix are of about equal
@@ -143,9 +143,11 @@ impl Matrix {
     }
 }
 
-/// Buffers of the products, reused from call to call.
+/// Buffers of the products, reused from call to call, and the threads that share each.
 #[derive(Debug, Default)]
 pub(crate) struct ProductScratch {
+    /// Threads that a product is shared out among; 0 and 1 are the thread itself.
+    pub(crate) n_threads: usize,
     /// Widened rows of a mapped matrix.
     pub(crate) tile: Vec<f32>,
     /// Between the two factors of a low-rank term: `[n, rank]`.
@@ -203,7 +205,9 @@ impl<'a> Gradient<'a> {
         let (gradient, adapter) = match self {
             Self::Full(gradient) => {
                 let gradient = &mut gradient[matrix.place.clone()];
-                linear_backward_weight(gradient, dy, x, matrix.n_in);
+                let dw = MatMut::new(gradient, matrix.n_in);
+                let (dy, x) = (Mat::new(dy, matrix.n_out()), Mat::new(x, matrix.n_in));
+                matmul_shared(scratch.n_threads, dw, Onto::Sum, dy.t(), x, 1.0);
                 return;
             }
             Self::Adapter { gradient, adapter, .. } => (gradient, adapter),
@@ -241,7 +245,8 @@ impl Weights<'_> {
         for rows in self.base.tiles(n_out) {
             let tile = self.base.rows(matrix.rows(&rows), &mut scratch.tile);
             let y = MatMut::strided(&mut y[rows.start..], n, rows.len(), n_out);
-            matmul(y, onto, x, Mat::new(tile, matrix.n_in).t(), 1.0);
+            let weight = Mat::new(tile, matrix.n_in).t();
+            matmul_shared(scratch.n_threads, y, onto, x, weight, 1.0);
         }
         let Some(adapter) = self.adapter else { return };
         for term in adapter.terms_of(&matrix.place) {
@@ -269,7 +274,8 @@ impl Weights<'_> {
             let tile = self.base.rows(matrix.rows(&rows), &mut scratch.tile);
             let onto = if rows.start == 0 { onto } else { Onto::Sum };
             let dy = Mat::strided(&dy[rows.start..], n, rows.len(), n_out);
-            matmul(MatMut::new(dx, matrix.n_in), onto, dy, Mat::new(tile, matrix.n_in), 1.0);
+            let (dx, weight) = (MatMut::new(dx, matrix.n_in), Mat::new(tile, matrix.n_in));
+            matmul_shared(scratch.n_threads, dx, onto, dy, weight, 1.0);
         }
         let Some(adapter) = self.adapter else { return };
         for term in adapter.terms_of(&matrix.place) {

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use gratis_engine::checkpoint::{self, WeightType};
-use gratis_engine::config::{Architecture, Head, ModelConfig, RopeScaling};
+use gratis_engine::config::{Architecture, Head, ModelConfig};
 use gratis_engine::{
     Engine, Error, Layout, NativeEngine, NativeOptions, PackedBatch, Result, WeightStorage,
 };
@@ -28,13 +28,10 @@ fn small(architecture: Architecture, head: Head) -> ModelConfig {
         head_dim: 4,
         context_length: 32,
         rms_norm_epsilon: 1e-6,
-        rope_theta: 10_000.0,
-        rope_scaling: RopeScaling::None,
         head,
         projection_extras: architecture.projection_extras(),
-        sliding_window: None,
-        bos_token: None,
         eos_tokens: vec![1],
+        ..ModelConfig::LLAMA
     }
 }
 

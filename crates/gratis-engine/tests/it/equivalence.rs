@@ -1,6 +1,6 @@
 //! The same numbers however a batch is packed, cut, accumulated or recomputed.
 
-use gratis_engine::config::{Architecture, Head, ProjectionExtras, RopeScaling};
+use gratis_engine::config::{Head, ProjectionExtras};
 use gratis_engine::{
     Engine, Initialisation, ModelConfig, NativeEngine, NativeOptions, OptimizerStep, PackedBatch,
     PackedBatchBuilder, Recompute, TokenValues,
@@ -17,7 +17,6 @@ const STEP: OptimizerStep = OptimizerStep {
 
 fn config() -> ModelConfig {
     ModelConfig {
-        architecture: Architecture::Llama,
         vocab_size: 97,
         hidden_size: 32,
         intermediate_size: 48,
@@ -26,14 +25,8 @@ fn config() -> ModelConfig {
         n_kv_heads: 2,
         head_dim: 8,
         context_length: 512,
-        rms_norm_epsilon: 1e-5,
-        rope_theta: 10_000.0,
-        rope_scaling: RopeScaling::None,
         head: Head::Tied,
-        projection_extras: ProjectionExtras::None,
-        sliding_window: None,
-        bos_token: None,
-        eos_tokens: Vec::new(),
+        ..ModelConfig::LLAMA
     }
 }
 
@@ -346,4 +339,26 @@ fn a_broken_state_is_named_and_changes_nothing() {
     std::fs::write(&path, &bytes).expect("written");
     let error = other.load_state(folder.path()).expect_err("another shape").to_string();
     assert!(error.contains("`weights.model.embed_tokens.weight`"), "{error}");
+}
+
+#[test]
+fn a_single_response_is_shared_by_all_threads_without_changing_a_bit() {
+    let config =
+        ModelConfig { hidden_size: 96, intermediate_size: 160, vocab_size: 2500, ..config() };
+    let tokens = |n: u32, factor: u32| -> Vec<u32> { (0..n).map(|i| i * factor % 2500).collect() };
+    let (prompt, response) = (tokens(40, 7), tokens(311, 13));
+    let batch = PackedBatch::from_groups([(&prompt[..], [&response[..]])]).expect("valid");
+    let run = |n_threads: usize| {
+        let mut engine = engine_of(config.clone(), n_threads, Recompute::Nothing);
+        let scored = engine.log_probs(&batch).expect("scored");
+        let weigh = &mut |log_probs: &TokenValues| Some(log_probs.clone());
+        let trained = engine.forward_backward(&batch, weigh).expect("a pass");
+        assert_eq!(trained, scored);
+        (scored, engine.gradient().to_vec())
+    };
+    let alone = run(1);
+    assert!(alone.1.iter().any(|slope| *slope != 0.0));
+    for n_threads in [2, 3, 7] {
+        assert_eq!(run(n_threads), alone);
+    }
 }

@@ -1,6 +1,6 @@
 //! Scalar heads: exact gradients, the same numbers however a batch is packed, and checkpoints.
 
-use gratis_engine::config::{Architecture, Head, ProjectionExtras, RopeScaling};
+use gratis_engine::config::Head;
 use gratis_engine::{
     Engine, Initialisation, ModelConfig, NativeEngine, NativeOptions, OptimizerStep, PackedBatch,
     PackedBatchBuilder, Recompute, StateValue, TokenValues, ValueEngine, ValueHead,
@@ -23,7 +23,6 @@ const STEP: OptimizerStep = OptimizerStep {
 
 fn config(head: Head) -> ModelConfig {
     ModelConfig {
-        architecture: Architecture::Llama,
         vocab_size: 31,
         hidden_size: 16,
         intermediate_size: 24,
@@ -32,14 +31,8 @@ fn config(head: Head) -> ModelConfig {
         n_kv_heads: 2,
         head_dim: 4,
         context_length: 64,
-        rms_norm_epsilon: 1e-5,
-        rope_theta: 10_000.0,
-        rope_scaling: RopeScaling::None,
         head,
-        projection_extras: ProjectionExtras::None,
-        sliding_window: None,
-        bos_token: None,
-        eos_tokens: Vec::new(),
+        ..ModelConfig::LLAMA
     }
 }
 

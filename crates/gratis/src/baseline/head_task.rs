@@ -1,25 +1,23 @@
 //! Outcome and process reward models with a scalar head, as a task of the training loop.
 
-use gratis_engine::{Engine, TokenValues};
+use gratis_engine::TokenValues;
 
 use super::loss::{ValueObjective, pair_loss};
 use super::pooling::Pooling;
-use crate::encoding::{Corpus, Item, MicroBatch};
+use crate::encoding::{Item, MicroBatch};
 use crate::error::{Error, Result};
 use crate::objective::Pair;
-use crate::training::{RewardData, RewardExample, Tally, Task};
+use crate::training::{RewardData, RewardExample, Tally, Task, UnitKind, Units};
 
 /// Learns the values of prefixes; to be trained on [`OnValues`](super::OnValues).
 #[derive(Debug, Clone)]
 pub struct HeadTask {
     objective: ValueObjective,
     pooling: Pooling,
-    corpus: Corpus,
+    units: Units,
     examples: Vec<RewardExample>,
-    items: Vec<Item>,
-    /// Example that each item's problem and labels are read from; the chosen one of a pair.
+    /// Example that each unit's labels are read from; the chosen one of a pair.
     example_of: Vec<usize>,
-    n_batch_units: usize,
 }
 
 impl HeadTask {
@@ -30,43 +28,23 @@ impl HeadTask {
     /// [`Error::NoStepLabels`] if steps are needed and none is labelled.
     pub fn new(objective: ValueObjective, pooling: Pooling, data: RewardData) -> Result<Self> {
         let RewardData { corpus, examples, pairs, .. } = data;
-        let (items, example_of): (Vec<_>, Vec<_>) = if objective.needs_pairs() {
-            let item = |pair: &Pair| Pair {
-                chosen: examples[pair.chosen].response,
-                rejected: examples[pair.rejected].response,
-            };
-            pairs.iter().map(|pair| (Item::Pair(item(pair)), pair.chosen)).unzip()
-        } else {
-            let usable = examples
-                .iter()
-                .enumerate()
-                .filter(|(_, example)| !objective.needs_step_labels() || !example.steps.is_empty());
-            usable.map(|(idx, example)| (Item::Response(example.response), idx)).unzip()
+        let kind = match objective {
+            ValueObjective::BradleyTerry => UnitKind::Pairs,
+            ValueObjective::Steps => UnitKind::LabelledSteps,
+            ValueObjective::Outcome | ValueObjective::EveryToken => UnitKind::Responses,
         };
-        if objective.needs_step_labels() && items.is_empty() && !examples.is_empty() {
+        let (units, example_of) = Units::of_examples(kind, corpus, &examples, &pairs);
+        if kind == UnitKind::LabelledSteps && units.is_empty() && !examples.is_empty() {
             let problem = examples[0].problem.clone();
             return Err(Error::NoStepLabels { objective: "steps", problem });
         }
-        Ok(Self { objective, pooling, corpus, examples, items, example_of, n_batch_units: 0 })
+        Ok(Self { objective, pooling, units, examples, example_of })
     }
 }
 
 impl Task for HeadTask {
-    fn corpus(&self) -> &Corpus {
-        &self.corpus
-    }
-
-    fn items(&self) -> &[Item] {
-        &self.items
-    }
-
-    fn problem_of(&self, unit: usize) -> &str {
-        &self.examples[self.example_of[unit]].problem
-    }
-
-    fn prepare(&mut self, _: &mut dyn Engine, units: &[usize]) -> Result<()> {
-        self.n_batch_units = units.len();
-        Ok(())
+    fn units(&self) -> &Units {
+        &self.units
     }
 
     fn weigh(
@@ -77,11 +55,11 @@ impl Task for HeadTask {
         tally: &mut Tally,
     ) -> Result<TokenValues> {
         let row_of = batch.row_of();
-        let n_units = self.n_batch_units as f64;
+        let n_units = units.len() as f64;
         let mut weights = values.clone();
         weights.values_mut().fill(0.0);
         let n_channels = |response: usize| {
-            let n_tokens = self.corpus.responses()[response].tokens.len();
+            let n_tokens = self.units.corpus.responses()[response].tokens.len();
             values.row(row_of[&response]).len() / n_tokens
         };
         let prefix_values = |response: usize| {
@@ -97,7 +75,7 @@ impl Task for HeadTask {
         for &unit in &batch.units {
             let unit = units[unit];
             let example = &self.examples[self.example_of[unit]];
-            if let Item::Pair(Pair { chosen, rejected }) = self.items[unit] {
+            if let Item::Pair(Pair { chosen, rejected }) = self.units.items[unit] {
                 let both = [chosen, rejected].map(prefix_values);
                 let [of_chosen, of_rejected] =
                     both.each_ref().map(|values| values.last().copied().unwrap_or_default());

@@ -11,13 +11,13 @@
 //! steps of a response, then over responses. The value of a step is `log p(good) - log p(bad)`, so
 //! that its sigmoid is `p(good) / (p(good) + p(bad))`.
 
-use gratis_engine::{Engine, TokenValues, Tokenizer};
+use gratis_engine::{TokenValues, Tokenizer};
 use serde::{Deserialize, Serialize};
 
 use crate::encoding::{Corpus, Item, MicroBatch};
 use crate::error::{Error, Result};
 use crate::objective::StepLabel;
-use crate::training::{RewardData, RewardExample, Tally, Task};
+use crate::training::{RewardData, RewardExample, Tally, Task, Units};
 
 /// Tag and labels as text. The defaults are those of Math-Shepherd's data.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -122,7 +122,6 @@ impl LabelTokens {
 /// A labelled solution.
 #[derive(Debug, Clone)]
 struct Labelled {
-    problem: String,
     is_correct: bool,
     steps: Vec<StepLabel>,
 }
@@ -130,11 +129,9 @@ struct Labelled {
 /// Learns label tokens after steps.
 #[derive(Debug, Clone)]
 pub struct TokenTask {
-    corpus: Corpus,
-    items: Vec<Item>,
+    units: Units,
     examples: Vec<Labelled>,
     n_labels: usize,
-    n_batch_units: usize,
 }
 
 impl TokenTask {
@@ -143,8 +140,8 @@ impl TokenTask {
     /// # Errors
     /// [`Error::NoStepLabels`] if no step is labelled.
     pub fn new(tokens: &LabelTokens, data: &RewardData) -> Result<Self> {
-        let mut corpus = Corpus::default();
-        let (mut items, mut examples) = (Vec::new(), Vec::new());
+        let mut units = Units::default();
+        let mut examples = Vec::new();
         for RewardExample { response, problem, is_correct, steps } in &data.examples {
             if steps.is_empty() {
                 continue;
@@ -152,16 +149,16 @@ impl TokenTask {
             let response = &data.corpus.responses()[*response];
             let prompt = &data.corpus.prompts()[response.prompt_idx];
             let ends = steps.iter().map(|step| step.end);
-            let first = tokens.add_chain(&mut corpus, prompt, &response.tokens, ends);
-            items.push(Item::Run { first, n: steps.len() * tokens.n_labels() });
-            let (problem, steps) = (problem.clone(), steps.clone());
-            examples.push(Labelled { problem, is_correct: *is_correct, steps });
+            let first = tokens.add_chain(&mut units.corpus, prompt, &response.tokens, ends);
+            let labels = Item::Run { first, n: steps.len() * tokens.n_labels() };
+            units.push(labels, problem.as_str());
+            examples.push(Labelled { is_correct: *is_correct, steps: steps.clone() });
         }
-        if items.is_empty() && !data.examples.is_empty() {
+        if units.is_empty() && !data.examples.is_empty() {
             let problem = data.examples[0].problem.clone();
             return Err(Error::NoStepLabels { objective: "label tokens", problem });
         }
-        Ok(Self { corpus, items, examples, n_labels: tokens.n_labels(), n_batch_units: 0 })
+        Ok(Self { units, examples, n_labels: tokens.n_labels() })
     }
 }
 
@@ -179,21 +176,8 @@ fn label_loss(log_probs: &[f64], label: f64) -> (f64, Vec<f64>) {
 }
 
 impl Task for TokenTask {
-    fn corpus(&self) -> &Corpus {
-        &self.corpus
-    }
-
-    fn items(&self) -> &[Item] {
-        &self.items
-    }
-
-    fn problem_of(&self, unit: usize) -> &str {
-        &self.examples[unit].problem
-    }
-
-    fn prepare(&mut self, _: &mut dyn Engine, units: &[usize]) -> Result<()> {
-        self.n_batch_units = units.len();
-        Ok(())
+    fn units(&self) -> &Units {
+        &self.units
     }
 
     fn weigh(
@@ -207,9 +191,9 @@ impl Task for TokenTask {
         let mut weights = TokenValues::zeros(&batch.packed);
         for &unit in &batch.units {
             let example = &self.examples[units[unit]];
-            let share = 1.0 / (self.n_batch_units * example.steps.len()) as f64;
+            let share = 1.0 / (units.len() * example.steps.len()) as f64;
             let rows: Vec<usize> =
-                self.items[units[unit]].responses().map(|idx| row_of[&idx]).collect();
+                self.units.items[units[unit]].responses().map(|idx| row_of[&idx]).collect();
             let mut lowest = f64::INFINITY;
             for (rows, step) in rows.chunks(self.n_labels).zip(&example.steps) {
                 let of_labels: Vec<f64> =

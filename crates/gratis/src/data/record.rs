@@ -156,6 +156,7 @@ impl Fault {
 
 /// A record from one line of JSON.
 pub(super) fn from_json<T: Record>(line: &[u8]) -> Result<T, Fault> {
+    let line = line.trim_ascii_end();
     let record: T = serde_json::from_slice(line).map_err(|error| {
         let value = serde_json::from_slice::<Value>(line);
         value.map_or_else(|error| not_json(line, &error), |value| wrong_shape::<T>(&value, &error))
@@ -176,7 +177,12 @@ fn checked<T: Record>(record: T) -> Result<T, Fault> {
 }
 
 fn not_json(line: &[u8], error: &serde_json::Error) -> Fault {
-    let got = format!("{} ({error})", excerpt(&String::from_utf8_lossy(line)));
+    let reason = error.to_string();
+    // The line that counts is that of the file.
+    let reason = reason.split(" at line ").next().unwrap_or_default();
+    let column = error.column();
+    let excerpt = excerpt(&String::from_utf8_lossy(line));
+    let got = format!("{excerpt} ({reason} at column {column})");
     Fault::new("record", "a JSON object", got)
 }
 

@@ -102,6 +102,32 @@ impl ObjectiveBatch<'_> {
         ObjectiveOutput { loss: loss / n_units, weights, outcome_rewards: self.rewards(beta) }
     }
 
+    /// Of an objective that is the mean over a response's labelled steps of a loss of the Q value at
+    /// the step's end: `evaluate` is given a Q value and its label and answers with the loss and its
+    /// slope.
+    pub(super) fn output_of_q_values(
+        &self,
+        beta: f64,
+        evaluate: impl Fn(f64, f64) -> (f64, f64),
+    ) -> ObjectiveOutput {
+        self.output_of_steps(beta, |rewards, labels| {
+            let n_steps = rewards.len() as f64;
+            let (mut loss, mut q_value) = (0.0, 0.0);
+            let mut slopes = Vec::with_capacity(rewards.len());
+            for (reward, label) in rewards.iter().zip(labels) {
+                q_value += reward;
+                let (step_loss, slope) = evaluate(q_value, *label);
+                loss += step_loss / n_steps;
+                slopes.push(slope / n_steps);
+            }
+            // A step's reward is part of every Q value from its own on.
+            for idx in (1..slopes.len()).rev() {
+                slopes[idx - 1] += slopes[idx];
+            }
+            (loss, slopes)
+        })
+    }
+
     /// `beta * sum_t log_ratio_t` of each response: `[n_responses]`.
     pub(super) fn rewards(&self, beta: f64) -> Vec<f64> {
         self.response_log_ratios().iter().map(|log_ratio| beta * log_ratio).collect()

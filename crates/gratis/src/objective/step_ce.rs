@@ -45,21 +45,6 @@ impl Definition for StepCe {
     }
 
     fn evaluate(&self, batch: &ObjectiveBatch) -> ObjectiveOutput {
-        batch.output_of_steps(self.beta, |rewards, labels| {
-            let n_steps = rewards.len() as f64;
-            let (mut loss, mut q_value) = (0.0, 0.0);
-            let mut slopes = Vec::with_capacity(rewards.len());
-            for (reward, label) in rewards.iter().zip(labels) {
-                q_value += reward;
-                let (step_loss, slope) = binary_cross_entropy(q_value, *label);
-                loss += step_loss / n_steps;
-                slopes.push(slope / n_steps);
-            }
-            // A step's reward is part of every Q value from its own on.
-            for idx in (1..slopes.len()).rev() {
-                slopes[idx - 1] += slopes[idx];
-            }
-            (loss, slopes)
-        })
+        batch.output_of_q_values(self.beta, binary_cross_entropy)
     }
 }

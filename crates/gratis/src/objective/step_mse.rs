@@ -45,21 +45,10 @@ impl Definition for StepMse {
     }
 
     fn evaluate(&self, batch: &ObjectiveBatch) -> ObjectiveOutput {
-        batch.output_of_steps(self.beta, |rewards, labels| {
-            let n_steps = rewards.len() as f64;
-            let (mut loss, mut q_value) = (0.0, 0.0);
-            let mut slopes = Vec::with_capacity(rewards.len());
-            for (reward, label) in rewards.iter().zip(labels) {
-                q_value += reward;
-                let value = sigmoid(q_value);
-                loss += (value - label).powi(2) / n_steps;
-                slopes.push(2.0 * (value - label) * value * sigmoid(-q_value) / n_steps);
-            }
-            // A step's reward is part of every Q value from its own on.
-            for idx in (1..slopes.len()).rev() {
-                slopes[idx - 1] += slopes[idx];
-            }
-            (loss, slopes)
+        batch.output_of_q_values(self.beta, |q_value, label| {
+            let value = sigmoid(q_value);
+            let error = value - label;
+            (error.powi(2), 2.0 * error * value * sigmoid(-q_value))
         })
     }
 }

@@ -8,7 +8,7 @@ use crate::data::Rollout;
 use crate::data::record::{Fault, Field, Record, Shape};
 use crate::data::rollout::text_or_integer;
 use crate::encoding::Encoder;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::observer::{Figure, Observer};
 
 /// A problem to solve: a line of a problem file, or of a rollout file whose completions are
@@ -75,13 +75,16 @@ impl Sampler<'_> {
     /// its file: a problem's samples depend on its number and the seed, not on its chunk.
     ///
     /// # Errors
-    /// Those of the encoder and the engine.
+    /// [`Error::InvalidSetting`] if no solution is asked for; those of the encoder and the engine.
     pub fn sample(
         &mut self,
         problems: &[Problem],
         first: u64,
         observer: &mut dyn Observer,
     ) -> Result<Vec<Rollout>> {
+        if self.n_samples == 0 {
+            return Err(Error::setting("samples", "at least 1", 0));
+        }
         let mut requests = Vec::with_capacity(problems.len());
         for (problem, key) in problems.iter().zip(first..) {
             let prompt = self.encoder.prompt(&problem.prompt)?;

@@ -9,7 +9,6 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
-use super::implicit_reward::RewardExample;
 use super::language_modelling::LanguageModelling;
 use crate::data::record::{Fault, Field, Record, Shape};
 use crate::data::steps::locate;

@@ -6,40 +6,25 @@ use super::metrics::Tally;
 use super::settings::OptimizationSettings;
 use super::task::Task;
 use super::trainer::all_batches;
+use super::units::{RewardExample, UnitKind, Units};
 use crate::encoding::{Corpus, Item, MicroBatch, log_probs};
 use crate::error::Result;
-use crate::objective::{Objective, ObjectiveBatch, Pair, StepLabel};
+use crate::objective::{Objective, ObjectiveBatch, Pair};
 use crate::observer::Silent;
-
-/// A response with its outcome label.
-#[derive(Debug, Clone, PartialEq)]
-pub struct RewardExample {
-    /// Index of the response in the corpus.
-    pub response: usize,
-    /// The problem, as errors name it.
-    pub problem: String,
-    /// The outcome label.
-    pub is_correct: bool,
-    /// Labels of the steps, for objectives that need them; otherwise empty.
-    pub steps: Vec<StepLabel>,
-}
 
 /// Learns `r(y) = beta * log pi(y)/pi_ref(y)` from outcome labels.
 #[derive(Debug, Clone)]
 pub struct ImplicitReward {
     objective: Objective,
-    corpus: Corpus,
+    units: Units,
     examples: Vec<RewardExample>,
-    items: Vec<Item>,
-    /// Example that each item's problem, label and step labels are read from; the chosen one of a
-    /// pair.
+    /// Example that each unit's label and step labels are read from; the chosen one of a pair.
     example_of: Vec<usize>,
     /// Log-probabilities under the reference of each response of the corpus; `None` without a
     /// reference: the log-ratio is then the log-probability itself.
     reference: Option<Vec<Vec<f32>>>,
     /// For KTO: each unit's response under the prompt of the unit before it in its batch.
     mismatched: Mismatched,
-    n_batch_units: usize,
     mismatched_log_ratio: f64,
     micro_batch_tokens: usize,
 }
@@ -54,49 +39,42 @@ impl ImplicitReward {
     /// all batches of the run are added to the corpus here, so that the reference sees them once.
     pub fn new(
         objective: Objective,
-        mut corpus: Corpus,
+        corpus: Corpus,
         examples: Vec<RewardExample>,
         pairs: &[Pair],
         settings: &OptimizationSettings,
     ) -> Self {
-        let (items, example_of): (Vec<_>, Vec<_>) = if objective.needs_pairs() {
-            let item = |pair: &Pair| Pair {
-                chosen: examples[pair.chosen].response,
-                rejected: examples[pair.rejected].response,
-            };
-            pairs.iter().map(|pair| (Item::Pair(item(pair)), pair.chosen)).unzip()
+        let kind = if objective.needs_pairs() {
+            UnitKind::Pairs
+        } else if objective.needs_step_labels() {
+            UnitKind::LabelledSteps
         } else {
-            let usable = examples
-                .iter()
-                .enumerate()
-                .filter(|(_, example)| !objective.needs_step_labels() || !example.steps.is_empty());
-            usable.map(|(idx, example)| (Item::Response(example.response), idx)).unzip()
+            UnitKind::Responses
         };
+        let (mut units, example_of) = Units::of_examples(kind, corpus, &examples, pairs);
         let mut mismatched = Mismatched::new();
         if objective.couples_batch() {
             // The batches of training, and the whole as one batch for an evaluation.
-            let whole = (0..items.len()).collect();
-            for units in all_batches(settings, items.len()).chain([whole]) {
-                let responses = mismatch(&mut corpus, &items, &units);
-                mismatched.insert(units, responses);
+            let whole = (0..units.len()).collect();
+            for batch in all_batches(settings, units.len()).chain([whole]) {
+                let responses = mismatch(&mut units, &batch);
+                mismatched.insert(batch, responses);
             }
         }
         Self {
             objective,
-            corpus,
+            units,
             examples,
-            items,
             example_of,
             reference: None,
             mismatched,
-            n_batch_units: 0,
             mismatched_log_ratio: 0.0,
             micro_batch_tokens: settings.micro_batch_tokens,
         }
     }
 
     /// The same task with the reference's log-probabilities of every response of
-    /// [`Task::corpus`]: `[n_responses][n_tokens]`.
+    /// [`Units::corpus`]: `[n_responses][n_tokens]`.
     #[must_use]
     pub fn with_reference(mut self, log_probs: Vec<Vec<f32>>) -> Self {
         self.reference = Some(log_probs);
@@ -124,8 +102,9 @@ impl ImplicitReward {
         let in_batch: Vec<usize> = responses
             .iter()
             .map(|&idx| {
-                let response = &self.corpus.responses()[idx];
-                let prompt = batch.prompt(&self.corpus.prompts()[response.prompt_idx]);
+                let corpus = &self.units.corpus;
+                let response = &corpus.responses()[idx];
+                let prompt = batch.prompt(&corpus.prompts()[response.prompt_idx]);
                 batch.response(prompt, &response.tokens)
             })
             .collect();
@@ -140,14 +119,15 @@ impl ImplicitReward {
 
 /// The response of each unit under the prompt of the unit before it, the first after the last.
 /// Neighbours of one problem give no mismatch.
-fn mismatch(corpus: &mut Corpus, items: &[Item], units: &[usize]) -> Vec<usize> {
+fn mismatch(units: &mut Units, batch: &[usize]) -> Vec<usize> {
+    let Units { corpus, items, .. } = units;
     let first = |corpus: &Corpus, unit: usize| {
         let idx = items[unit].responses().next().unwrap_or_default();
         corpus.responses()[idx].clone()
     };
     let mut mismatched = Vec::new();
-    for (nth, &unit) in units.iter().enumerate() {
-        let before = first(corpus, units[(nth + units.len() - 1) % units.len()]);
+    for (nth, &unit) in batch.iter().enumerate() {
+        let before = first(corpus, batch[(nth + batch.len() - 1) % batch.len()]);
         let response = first(corpus, unit);
         if before.prompt_idx != response.prompt_idx {
             mismatched.push(corpus.response(before.prompt_idx, &response.tokens));
@@ -157,20 +137,11 @@ fn mismatch(corpus: &mut Corpus, items: &[Item], units: &[usize]) -> Vec<usize> 
 }
 
 impl Task for ImplicitReward {
-    fn corpus(&self) -> &Corpus {
-        &self.corpus
-    }
-
-    fn items(&self) -> &[Item] {
-        &self.items
-    }
-
-    fn problem_of(&self, unit: usize) -> &str {
-        &self.examples[self.example_of[unit]].problem
+    fn units(&self) -> &Units {
+        &self.units
     }
 
     fn prepare(&mut self, engine: &mut dyn Engine, units: &[usize]) -> Result<()> {
-        self.n_batch_units = units.len();
         if self.objective.couples_batch() {
             self.mismatched_log_ratio = self.estimate_mismatch(engine, units)?;
         }
@@ -195,10 +166,11 @@ impl Task for ImplicitReward {
         for &unit in &batch.units {
             let unit = units[unit];
             let example = &self.examples[self.example_of[unit]];
-            if let Item::Pair(_) = self.items[unit] {
+            let item = &self.units.items[unit];
+            if let Item::Pair(_) = item {
                 pairs.push(Pair { chosen: rows.len(), rejected: rows.len() + 1 });
             }
-            for (nth, idx) in self.items[unit].responses().enumerate() {
+            for (nth, idx) in item.responses().enumerate() {
                 let row = row_of[&idx];
                 rows.push(row);
                 log_ratios.push(self.log_ratios(idx, log_probs.row(row)));
@@ -210,7 +182,7 @@ impl Task for ImplicitReward {
             log_ratios: &log_ratios,
             labels: &labels,
             pairs: &pairs,
-            n_units: self.n_batch_units,
+            n_units: units.len(),
             mismatched_log_ratio: self.mismatched_log_ratio,
             steps: if self.objective.needs_step_labels() { &steps } else { &[] },
         })?;

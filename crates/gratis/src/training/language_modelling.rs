@@ -4,6 +4,7 @@ use gratis_engine::{Engine, TokenValues};
 
 use super::metrics::Tally;
 use super::task::Task;
+use super::units::Units;
 use crate::encoding::{Corpus, Item, MicroBatch};
 use crate::error::Result;
 
@@ -13,10 +14,7 @@ use crate::error::Result;
 /// the token that begins a sequence.
 #[derive(Debug, Clone)]
 pub struct LanguageModelling {
-    corpus: Corpus,
-    items: Vec<Item>,
-    /// Name of each unit.
-    names: Vec<String>,
+    units: Units,
     /// Response tokens of the optimizer batch.
     n_batch_tokens: usize,
 }
@@ -24,28 +22,23 @@ pub struct LanguageModelling {
 impl LanguageModelling {
     /// Learns the responses at these indices of `corpus`, each with the name errors give it.
     pub fn new(corpus: Corpus, responses: impl IntoIterator<Item = (usize, String)>) -> Self {
-        let (items, names) =
-            responses.into_iter().map(|(idx, name)| (Item::Response(idx), name)).unzip();
-        Self { corpus, items, names, n_batch_tokens: 0 }
+        let mut units = Units::new(corpus);
+        for (idx, name) in responses {
+            units.push(Item::Response(idx), name);
+        }
+        Self { units, n_batch_tokens: 0 }
     }
 }
 
 impl Task for LanguageModelling {
-    fn corpus(&self) -> &Corpus {
-        &self.corpus
-    }
-
-    fn items(&self) -> &[Item] {
-        &self.items
-    }
-
-    fn problem_of(&self, unit: usize) -> &str {
-        &self.names[unit]
+    fn units(&self) -> &Units {
+        &self.units
     }
 
     fn prepare(&mut self, _: &mut dyn Engine, units: &[usize]) -> Result<()> {
-        let responses = units.iter().flat_map(|&unit| self.items[unit].responses());
-        self.n_batch_tokens = responses.map(|idx| self.corpus.responses()[idx].tokens.len()).sum();
+        let Units { corpus, items, .. } = &self.units;
+        let responses = units.iter().flat_map(|&unit| items[unit].responses());
+        self.n_batch_tokens = responses.map(|idx| corpus.responses()[idx].tokens.len()).sum();
         Ok(())
     }
 
@@ -60,7 +53,7 @@ impl Task for LanguageModelling {
         let mut weights = TokenValues::zeros(&batch.packed);
         let n_tokens = self.n_batch_tokens as f64;
         for &unit in &batch.units {
-            for idx in self.items[units[unit]].responses() {
+            for idx in self.units.items[units[unit]].responses() {
                 let row = rows[&idx];
                 let log_prob: f64 = log_probs.row(row).iter().map(|&lp| f64::from(lp)).sum();
                 tally.add_loss(-log_prob / n_tokens);

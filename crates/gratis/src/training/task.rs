@@ -3,25 +3,31 @@
 use gratis_engine::{Engine, TokenValues};
 
 use super::metrics::Tally;
+use super::units::Units;
 use crate::encoding::{Corpus, Item, MicroBatch};
 use crate::error::Result;
 
 /// Responses to learn from and the rule for their weights.
-///
-/// Units are what an optimizer batch counts; unit `idx` is `items()[idx]`.
 pub trait Task {
-    /// The tokens that [`Task::items`] index.
-    fn corpus(&self) -> &Corpus;
+    /// What is learnt from.
+    fn units(&self) -> &Units;
 
-    /// The units.
-    fn items(&self) -> &[Item];
+    /// [`Units::corpus`].
+    fn corpus(&self) -> &Corpus {
+        &self.units().corpus
+    }
 
-    /// The problem a unit comes from, as errors name it.
-    fn problem_of(&self, unit: usize) -> &str;
+    /// [`Units::items`].
+    fn items(&self) -> &[Item] {
+        &self.units().items
+    }
 
     /// Called with the units of an optimizer batch before its first micro-batch, for what depends
-    /// on the whole batch: the number of units, KTO's divergence.
-    fn prepare(&mut self, engine: &mut dyn Engine, units: &[usize]) -> Result<()>;
+    /// on the whole batch and is more than their number: KTO's divergence, a count of tokens.
+    fn prepare(&mut self, engine: &mut dyn Engine, units: &[usize]) -> Result<()> {
+        let _ = (engine, units);
+        Ok(())
+    }
 
     /// Weights `w_t = dL/dlog pi(y_t|y_<t)` of the packed responses of `batch`, and the batch's
     /// share of the loss and the figures, added to `tally`. `units` are those of the whole

@@ -164,7 +164,7 @@ fn epoch_order(seed: u64, epoch: usize, n_units: usize) -> Vec<usize> {
 fn problems_of(task: &dyn Task, units: &[usize]) -> String {
     let mut names: Vec<&str> = Vec::new();
     for &unit in units {
-        let name = task.problem_of(unit);
+        let name = task.units().problem_of(unit);
         if !names.contains(&name) {
             names.push(name);
         }

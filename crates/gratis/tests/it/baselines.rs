@@ -18,7 +18,7 @@ use gratis::training::{
     OptimizationSettings, RewardData, RewardExample, Tally, Task, Trainer, evaluate, reward_data,
 };
 use gratis::{Error, Silent};
-use gratis_engine::config::{Architecture, Head, ModelConfig, ProjectionExtras, RopeScaling};
+use gratis_engine::config::ModelConfig;
 use gratis_engine::tokenizer::SpecialTokens;
 use gratis_engine::{
     Engine, Initialisation, NativeEngine, NativeOptions, SamplingSettings, StateValue, Tokenizer,
@@ -229,7 +229,6 @@ fn tokenizer() -> Tokenizer {
 
 fn model(tokenizer: &Tokenizer, head: Option<ValueHead>) -> NativeEngine {
     let config = ModelConfig {
-        architecture: Architecture::Llama,
         vocab_size: tokenizer.vocab_size(),
         hidden_size: 16,
         intermediate_size: 24,
@@ -238,14 +237,9 @@ fn model(tokenizer: &Tokenizer, head: Option<ValueHead>) -> NativeEngine {
         n_kv_heads: 2,
         head_dim: 8,
         context_length: 64,
-        rms_norm_epsilon: 1e-5,
-        rope_theta: 10_000.0,
-        rope_scaling: RopeScaling::None,
-        head: Head::Untied,
-        projection_extras: ProjectionExtras::None,
-        sliding_window: None,
         bos_token: tokenizer.bos(),
         eos_tokens: tokenizer.eos().into_iter().collect(),
+        ..ModelConfig::LLAMA
     };
     let initialisation =
         Initialisation { embedding_std: 0.5, linear_std: 0.2, residual_std: 0.2, head_std: 0.2 };

@@ -3,12 +3,12 @@
 use std::cell::Cell;
 use std::path::Path;
 
-use gratis::encoding::{Corpus, Item, MicroBatch};
+use gratis::encoding::{Corpus, MicroBatch};
 use gratis::objective::{Objective, Pair};
 use gratis::training::{
     CheckpointSettings, Companion, Decay, ImplicitReward, LanguageModelling, OnExisting,
-    OptimizationSettings, RewardExample, RunFolder, Summary, Tally, Task, Trainer, evaluate, fit,
-    reference_log_probs,
+    OptimizationSettings, RewardExample, RunFolder, Summary, Tally, Task, Trainer, Units, evaluate,
+    fit, reference_log_probs,
 };
 use gratis::{Error, Figure, Observer, Silent};
 use gratis_engine::{Engine, TokenValues};
@@ -208,16 +208,8 @@ fn a_run_is_not_mixed_with_another() {
 struct Spoiled(LanguageModelling, u64);
 
 impl Task for Spoiled {
-    fn corpus(&self) -> &Corpus {
-        self.0.corpus()
-    }
-
-    fn items(&self) -> &[Item] {
-        self.0.items()
-    }
-
-    fn problem_of(&self, unit: usize) -> &str {
-        self.0.problem_of(unit)
+    fn units(&self) -> &Units {
+        self.0.units()
     }
 
     fn prepare(&mut self, engine: &mut dyn Engine, units: &[usize]) -> gratis::Result<()> {

@@ -6,7 +6,7 @@
 mod output;
 mod settings;
 
-use gratis_engine::config::{Architecture, Head, ModelConfig, ProjectionExtras, RopeScaling};
+use gratis_engine::config::ModelConfig;
 use gratis_engine::tokenizer::SpecialTokens;
 use gratis_engine::{Engine, Initialisation, NativeEngine, Tokenizer};
 
@@ -61,7 +61,6 @@ pub(super) fn shape(tokenizer: &Tokenizer, trunk: Trunk) -> ModelConfig {
     const N_HEADS: usize = 4;
     let Trunk { n_layers, hidden_size } = trunk;
     ModelConfig {
-        architecture: Architecture::Llama,
         vocab_size: tokenizer.vocab_size(),
         hidden_size,
         intermediate_size: hidden_size * 5 / 2,
@@ -70,14 +69,9 @@ pub(super) fn shape(tokenizer: &Tokenizer, trunk: Trunk) -> ModelConfig {
         n_kv_heads: N_HEADS,
         head_dim: hidden_size / N_HEADS,
         context_length: 256,
-        rms_norm_epsilon: 1e-5,
-        rope_theta: 10_000.0,
-        rope_scaling: RopeScaling::None,
-        head: Head::Untied,
-        projection_extras: ProjectionExtras::None,
-        sliding_window: None,
         bos_token: tokenizer.bos(),
         eos_tokens: tokenizer.eos().into_iter().collect(),
+        ..ModelConfig::LLAMA
     }
 }
 

@@ -1,0 +1,19 @@
+#!/bin/sh
+# Runs fuzz targets: `run.sh SECONDS [TARGET...]`; without names, all of them. Starts from the
+# committed fixtures where a target reads such files.
+set -eu
+cd "$(dirname "$0")/.."
+seconds=$1
+shift
+[ $# -gt 0 ] || set -- $(cargo +nightly fuzz list)
+for target in "$@"; do
+    corpus=fuzz/corpus/$target
+    mkdir -p "$corpus"
+    for folder in fixtures/models/*/; do
+        case $target in
+        safetensors) cp "$folder/model.safetensors" "$corpus/$(basename "$folder")" ;;
+        config) cp "$folder/config.json" "$corpus/$(basename "$folder")" ;;
+        esac
+    done
+    cargo +nightly fuzz run "$target" -- -max_total_time="$seconds" -timeout=10 -rss_limit_mb=2048
+done
