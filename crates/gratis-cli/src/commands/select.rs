@@ -5,16 +5,19 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use clap::Args;
 use gratis::Error;
-use gratis::data::{CompletionScore, Rollout, Score};
+use gratis::data::{
+    CompletionScore, LineWriter, OnInvalid, RecordReader, Rollout, RolloutReader, Score,
+    ScoreReader,
+};
 use gratis::encoding::problem_name;
 use gratis::evaluation::{
     BestOfNSettings, BestOfNTable, Bootstrap, GeneratorCandidates, ScoredProblem, Selector,
 };
 use gratis::rollout::SAMPLING;
 use gratis::selection::{Aggregation, Method, Subsets, VoteWeight, best_of_n};
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::{InvalidArgs, read_records};
+use super::{InvalidArgs, warn_skipped};
 use crate::failure::CliError;
 use crate::output;
 
@@ -104,50 +107,91 @@ impl RuleArgs {
 const N_SUBSETS: usize = 100;
 
 pub(crate) fn run(args: &SelectArgs) -> Result<()> {
-    let on_invalid = args.invalid.on_invalid();
-    let rollouts: Vec<Rollout> = read_records(&args.rollouts, on_invalid)?;
-    let scores: Vec<Score> = read_records(&args.scores, on_invalid)?;
-    if rollouts.is_empty() {
+    let mut selected = args.output.as_deref().map(LineWriter::create).transpose()?;
+    // No table once a rollout is not graded.
+    let mut problems = Some(Vec::new());
+    let mut sampling = None;
+    for pair in Matched::open(&args.rollouts, &args.scores, args.invalid.on_invalid())? {
+        let (rollout, scores) = pair?;
+        if let Some(writer) = &mut selected
+            && let Some(line) = selected_line(&rollout, &scores, args.rules.aggregation[0])
+        {
+            writer.write(&line)?;
+        }
+        if selected.is_some() && rollout.correctness.is_none() {
+            problems = None;
+        }
+        if let Some(problems) = &mut problems {
+            problems.push(ScoredProblem::new(&rollout, &scores)?);
+        }
+        sampling.get_or_insert_with(|| sampling_of(&rollout));
+    }
+    let Some(sampling) = sampling else {
         return Err(Error::NoExamples { purpose: "select from" }.into());
+    };
+    if let Some(writer) = selected {
+        writer.finish()?;
     }
-    check_match(&rollouts, &scores)?;
-
-    if let Some(path) = &args.output {
-        write_selected(path, &rollouts, &scores, args.rules.aggregation[0])?;
-    }
-    if rollouts.iter().all(|rollout| rollout.correctness.is_some()) {
-        return print_table(args, &rollouts, &scores);
-    }
-    if args.output.is_none() {
-        let record = args.rollouts.display().to_string();
-        return Err(Error::NoCorrectness { needed_by: "the table".to_owned(), record }.into());
-    }
-    Ok(())
+    problems.map_or(Ok(()), |problems| print_table(args, problems, &sampling))
 }
 
-/// Whether the scores are those of the rollouts.
-pub(super) fn check_match(rollouts: &[Rollout], scores: &[Score]) -> Result<()> {
-    let mismatch = |what: String| CliError::Mismatch {
-        what,
-        hint: "scores stand in the order of the rollouts they were made from",
-    };
-    if rollouts.len() != scores.len() {
-        let what = format!("{} problems, but scores of {}", rollouts.len(), scores.len());
-        return Err(mismatch(what).into());
+/// How the completions of a rollout were drawn, as far as it says.
+pub(super) fn sampling_of(rollout: &Rollout) -> Value {
+    rollout.extra.get(SAMPLING).cloned().unwrap_or_else(|| json!("not recorded"))
+}
+
+/// Rollouts and their scores, a problem at a time.
+pub(super) struct Matched {
+    rollouts: RolloutReader,
+    scores: ScoreReader,
+}
+
+impl Matched {
+    /// Opens both files.
+    pub(super) fn open(rollouts: &Path, scores: &Path, on_invalid: OnInvalid) -> Result<Self> {
+        Ok(Self {
+            rollouts: RecordReader::open(rollouts, on_invalid)?,
+            scores: RecordReader::open(scores, on_invalid)?,
+        })
     }
-    for (rollout, score) in rollouts.iter().zip(scores) {
-        let (name, n) = (problem_name(rollout), rollout.completions.len());
-        if name != score.id || n != score.scores.len() {
-            let what = format!(
-                "the rollouts have problem `{name}` with {n} completions where the scores have \
-                 `{}` with {}",
-                score.id,
-                score.scores.len()
-            );
-            return Err(mismatch(what).into());
-        }
+
+    /// The next problem, if its scores are its own.
+    fn next_pair(&mut self) -> Result<Option<(Rollout, Score)>> {
+        let next = (self.rollouts.next().transpose()?, self.scores.next().transpose()?);
+        let what = match next {
+            (None, None) => {
+                warn_skipped(self.rollouts.n_skipped(), "malformed lines of the rollouts");
+                warn_skipped(self.scores.n_skipped(), "malformed lines of the scores");
+                return Ok(None);
+            }
+            (Some(rollout), None) => {
+                format!("the scores end before problem `{}`", problem_name(&rollout))
+            }
+            (None, Some(scores)) => format!("the rollouts end before scores of `{}`", scores.id),
+            (Some(rollout), Some(scores)) => {
+                let (name, n) = (problem_name(&rollout), rollout.completions.len());
+                if name == scores.id && n == scores.scores.len() {
+                    return Ok(Some((rollout, scores)));
+                }
+                format!(
+                    "the rollouts have problem `{name}` with {n} completions where the scores \
+                     have `{}` with {}",
+                    scores.id,
+                    scores.scores.len()
+                )
+            }
+        };
+        let hint = "scores stand in the order of the rollouts they were made from";
+        Err(CliError::Mismatch { what, hint }.into())
     }
-    Ok(())
+}
+
+impl Iterator for Matched {
+    type Item = Result<(Rollout, Score)>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.next_pair().transpose()
+    }
 }
 
 fn scores_by(aggregation: Aggregation, scores: &Score) -> Vec<f64> {
@@ -156,37 +200,23 @@ fn scores_by(aggregation: Aggregation, scores: &Score) -> Vec<f64> {
     scores.scores.iter().map(score).collect()
 }
 
-fn write_selected(
-    path: &Path,
-    rollouts: &[Rollout],
-    scores: &[Score],
-    aggregation: Aggregation,
-) -> Result<()> {
-    let mut lines = Vec::new();
-    for (rollout, scores) in rollouts.iter().zip(scores) {
-        let by = scores_by(aggregation, scores);
-        let Some(idx) = best_of_n(&by) else { continue };
-        let correctness = rollout.correctness.as_ref();
-        lines.push(json!({
-            "id": scores.id,
-            "prompt": rollout.prompt,
-            "reference": rollout.reference,
-            "completion": rollout.completions[idx],
-            "completion_idx": idx,
-            "score": by[idx],
-            "correct": correctness.map(|labels| labels[idx]),
-        }));
-    }
-    let text: String = lines.iter().flat_map(|line| [line.to_string(), "\n".to_owned()]).collect();
-    if path == Path::new("-") {
-        return output::print(&text);
-    }
-    Ok(gratis_engine::atomic::write(path, text.as_bytes())?)
+/// The selected candidate of a problem; none where there are no candidates.
+fn selected_line(rollout: &Rollout, scores: &Score, aggregation: Aggregation) -> Option<Value> {
+    let by = scores_by(aggregation, scores);
+    let idx = best_of_n(&by)?;
+    Some(json!({
+        "id": scores.id,
+        "prompt": rollout.prompt,
+        "reference": rollout.reference,
+        "completion": rollout.completions[idx],
+        "completion_idx": idx,
+        "score": by[idx],
+        "correct": rollout.correctness.as_ref().map(|labels| labels[idx]),
+    }))
 }
 
-fn print_table(args: &SelectArgs, rollouts: &[Rollout], scores: &[Score]) -> Result<()> {
-    let n_least =
-        rollouts.iter().map(|rollout| rollout.completions.len()).min().unwrap_or_default();
+fn print_table(args: &SelectArgs, problems: Vec<ScoredProblem>, sampling: &Value) -> Result<()> {
+    let n_least = problems.iter().map(|problem| problem.answers.len()).min().unwrap_or_default();
     let ns = if args.ns.is_empty() {
         let mut ns: Vec<usize> = [4, 16, 64].into_iter().filter(|&n| n < n_least).collect();
         ns.push(n_least);
@@ -199,14 +229,8 @@ fn print_table(args: &SelectArgs, rollouts: &[Rollout], scores: &[Score]) -> Res
     } else {
         Subsets::First
     };
-    let problems =
-        rollouts.iter().zip(scores).map(|(rollout, score)| ScoredProblem::new(rollout, score));
-    let generator = GeneratorCandidates {
-        name: args.rollouts.display().to_string(),
-        problems: problems.collect::<gratis::Result<_>>()?,
-    };
+    let generator = GeneratorCandidates { name: args.rollouts.display().to_string(), problems };
     let table = BestOfNTable::new(args.rules.settings(ns, subsets), &[generator])?;
-    let sampling = rollouts[0].extra.get(SAMPLING).cloned().unwrap_or(json!("not recorded"));
     if args.json {
         return output::print_json(&json!({ "sampling": sampling, "table": table }));
     }

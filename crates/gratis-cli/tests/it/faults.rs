@@ -203,6 +203,29 @@ fn numbers_out_of_range_are_refused_before_anything_is_written() {
 }
 
 #[test]
+fn scores_of_other_rollouts_are_refused_where_they_part() {
+    let workspace = Workspace::new();
+    let line = |id: usize, n: usize| {
+        let score = r#"{"outcome": 1.0, "steps": [1.0], "q_values": [1.0], "step_ends": [3]}"#;
+        let scores = vec![score; n].join(", ");
+        format!(r#"{{"version": 1, "id": "{id}", "scores": [{scores}]}}"#)
+    };
+    let select = |lines: &[String]| {
+        workspace.write("scores.jsonl", &(lines.join("\n") + "\n"));
+        let files = ["--rollouts", "graded.jsonl", "--scores", "scores.jsonl", "-o", "best.jsonl"];
+        workspace.error_of(&[&["select"], &files[..]].concat())
+    };
+    let mut lines: Vec<String> = (1..=12).map(|id| line(id, 4)).collect();
+    lines.push(line(13, 4));
+    insta::assert_snapshot!("scores-too-many", select(&lines));
+    insta::assert_snapshot!("scores-too-few", select(&lines[..11]));
+    lines[3] = line(4, 5);
+    insta::assert_snapshot!("scores-of-others", select(&lines));
+    let names = workspace.names(".");
+    assert!(!names.iter().any(|name| name.contains("best")), "left behind: {names:?}");
+}
+
+#[test]
 fn wrong_flags_are_the_users() {
     let workspace = Workspace::new();
     let error = workspace.error_of(&["train", "--run", "r", "--objective", "cee"]);

@@ -1,5 +1,7 @@
 //! From the text of an answer to its expression tree.
 
+mod alphabet;
+mod call;
 mod number;
 mod operand;
 mod structure;

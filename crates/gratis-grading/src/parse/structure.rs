@@ -1,6 +1,7 @@
 //! The upper half of the grammar: lists, relations, unions, sums.
 
-use super::token::{AND, CLOSE_SET, Kind, MID, NEW_ROW, OR, Token, tokenize};
+use super::alphabet::{AND, CLOSE_SET, MID, NEW_ROW, OR};
+use super::token::{Kind, Token, tokenize};
 use crate::syntax::{Bracket, Constant, Expr, Relation, Separator, SetOperation};
 
 /// Expressions nested deeper than this are compared as text only.

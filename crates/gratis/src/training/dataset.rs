@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
 use super::language_modelling::LanguageModelling;
+use super::units::RewardExample;
 use crate::data::record::{Fault, Field, Record, Shape};
 use crate::data::steps::locate;
 use crate::data::{Rollout, StepLabels};

@@ -4,15 +4,13 @@ use std::path::PathBuf;
 
 use anyhow::{Result, anyhow};
 use clap::Args;
-use gratis::data::{OnInvalid, Rollout, Score};
+use gratis::data::OnInvalid;
 use gratis::evaluation::{BestOfNTable, GeneratorCandidates, ScoredProblem};
-use gratis::rollout::SAMPLING;
 use gratis::selection::Subsets;
 use serde_json::json;
 
 use super::percent;
-use crate::commands::read_records;
-use crate::commands::select::{RuleArgs, check_match, name_of};
+use crate::commands::select::{Matched, RuleArgs, name_of, sampling_of};
 use crate::output;
 
 /// The best-of-N table of several generators: one row a way to select, one column a generator and N.
@@ -54,14 +52,13 @@ pub(super) fn run(args: &BestOfNArgs) -> Result<()> {
     let mut generators = Vec::new();
     let mut sampling = serde_json::Map::new();
     for Generator { name, rollouts, scores } in &args.generators {
-        let rollouts: Vec<Rollout> = read_records(rollouts, OnInvalid::Stop)?;
-        let scores: Vec<Score> = read_records(scores, OnInvalid::Stop)?;
-        check_match(&rollouts, &scores)?;
-        let own = rollouts.first().and_then(|rollout| rollout.extra.get(SAMPLING)).cloned();
+        let (mut problems, mut own) = (Vec::new(), None);
+        for pair in Matched::open(rollouts, scores, OnInvalid::Stop)? {
+            let (rollout, scores) = pair?;
+            own.get_or_insert_with(|| sampling_of(&rollout));
+            problems.push(ScoredProblem::new(&rollout, &scores)?);
+        }
         sampling.insert(name.clone(), own.unwrap_or_else(|| json!("not recorded")));
-        let problems = rollouts.iter().zip(&scores);
-        let problems = problems.map(|(rollout, score)| ScoredProblem::new(rollout, score));
-        let problems = problems.collect::<gratis::Result<_>>()?;
         generators.push(GeneratorCandidates { name: name.clone(), problems });
     }
     let settings = args.rules.settings(args.ns.clone(), Subsets::First);
