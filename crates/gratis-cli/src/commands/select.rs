@@ -158,32 +158,53 @@ impl Matched {
     /// The next problem, if its scores are its own.
     fn next_pair(&mut self) -> Result<Option<(Rollout, Score)>> {
         let next = (self.rollouts.next().transpose()?, self.scores.next().transpose()?);
-        let what = match next {
-            (None, None) => {
-                warn_skipped(self.rollouts.n_skipped(), "malformed lines of the rollouts");
-                warn_skipped(self.scores.n_skipped(), "malformed lines of the scores");
-                return Ok(None);
-            }
-            (Some(rollout), None) => {
-                format!("the scores end before problem `{}`", problem_name(&rollout))
-            }
-            (None, Some(scores)) => format!("the rollouts end before scores of `{}`", scores.id),
-            (Some(rollout), Some(scores)) => {
-                let (name, n) = (problem_name(&rollout), rollout.completions.len());
-                if name == scores.id && n == scores.scores.len() {
-                    return Ok(Some((rollout, scores)));
-                }
-                format!(
-                    "the rollouts have problem `{name}` with {n} completions where the scores \
-                     have `{}` with {}",
-                    scores.id,
-                    scores.scores.len()
-                )
-            }
+        check_pair(next.0.as_ref(), next.1.as_ref())?;
+        let (Some(rollout), Some(scores)) = next else {
+            warn_skipped(self.rollouts.n_skipped(), "malformed lines of the rollouts");
+            warn_skipped(self.scores.n_skipped(), "malformed lines of the scores");
+            return Ok(None);
         };
-        let hint = "scores stand in the order of the rollouts they were made from";
-        Err(CliError::Mismatch { what, hint }.into())
+        Ok(Some((rollout, scores)))
     }
+}
+
+/// Whether the scores are those of the rollouts.
+pub(super) fn check_match(rollouts: &[Rollout], scores: &[Score]) -> Result<()> {
+    if rollouts.len() != scores.len() {
+        let what = format!("{} problems, but scores of {}", rollouts.len(), scores.len());
+        return Err(mismatch(what));
+    }
+    let mut pairs = rollouts.iter().zip(scores);
+    pairs.try_for_each(|(rollout, scores)| check_pair(Some(rollout), Some(scores)))
+}
+
+/// Whether the scores are those of the rollout; both files must come to their ends together.
+fn check_pair(rollout: Option<&Rollout>, scores: Option<&Score>) -> Result<()> {
+    let what = match (rollout, scores) {
+        (None, None) => return Ok(()),
+        (Some(rollout), None) => {
+            format!("the scores end before problem `{}`", problem_name(rollout))
+        }
+        (None, Some(scores)) => format!("the rollouts end before the scores of `{}`", scores.id),
+        (Some(rollout), Some(scores)) => {
+            let (name, n_completions) = (problem_name(rollout), rollout.completions.len());
+            let n_scores = scores.scores.len();
+            if name == scores.id && n_completions == n_scores {
+                return Ok(());
+            }
+            format!(
+                "the rollouts have problem `{name}` with {n_completions} completions where the \
+                 scores have `{}` with {n_scores}",
+                scores.id
+            )
+        }
+    };
+    Err(mismatch(what))
+}
+
+fn mismatch(what: String) -> anyhow::Error {
+    let hint = "scores stand in the order of the rollouts they were made from";
+    CliError::Mismatch { what, hint }.into()
 }
 
 impl Iterator for Matched {

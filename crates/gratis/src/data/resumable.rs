@@ -13,12 +13,26 @@ use crate::error::{Error, Result};
 /// Writes lines to a file that appears whole, or to standard output as they come.
 ///
 /// While a file is being written its lines stand in `NAME.partial` beside it. A job that was
-/// stopped can go on from there.
+/// stopped can go on from there; one that failed before its first line leaves nothing.
 #[derive(Debug)]
 pub struct ResumableWriter {
     path: PathBuf,
-    partial: Option<PathBuf>,
+    partial: Option<Partial>,
     out: Out,
+}
+
+/// The path of the lines so far.
+#[derive(Debug)]
+struct Partial(PathBuf);
+
+impl Drop for Partial {
+    /// Without a line there is nothing to go on with.
+    fn drop(&mut self) {
+        if std::fs::metadata(&self.0).is_ok_and(|file| file.len() == 0) {
+            // Where it cannot be removed, an empty file does no harm.
+            let _ = std::fs::remove_file(&self.0);
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -53,7 +67,7 @@ impl ResumableWriter {
         };
         let file = open().map_err(Error::io("write", path))?;
         let out = Out::File(BufWriter::new(file));
-        Ok((Self { path: path.to_owned(), partial: Some(partial), out }, n_lines))
+        Ok((Self { path: path.to_owned(), partial: Some(Partial(partial)), out }, n_lines))
     }
 
     /// Appends a value as a line and hands it to the operating system.
@@ -78,8 +92,8 @@ impl ResumableWriter {
     /// # Errors
     /// [`Error::Io`].
     pub fn discard(self) -> Result<()> {
-        match self.partial {
-            Some(partial) => std::fs::remove_file(&partial).map_err(Error::io("remove", &partial)),
+        match &self.partial {
+            Some(Partial(path)) => std::fs::remove_file(path).map_err(Error::io("remove", path)),
             None => Ok(()),
         }
     }
@@ -92,7 +106,7 @@ impl ResumableWriter {
         let (Out::File(file), Some(partial)) = (self.out, self.partial) else { return Ok(()) };
         let flushed = file.into_inner().map_err(io::IntoInnerError::into_error);
         flushed.map_err(Error::io("write", &self.path))?;
-        Ok(atomic::replace(&partial, &self.path)?)
+        Ok(atomic::replace(&partial.0, &self.path)?)
     }
 }
 
@@ -122,6 +136,9 @@ mod tests {
     fn a_stopped_file_goes_on_after_its_last_whole_line() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("out.jsonl");
+        let (writer, _) = ResumableWriter::resume(&path).expect("a file");
+        drop(writer);
+        assert_eq!(std::fs::read_dir(folder.path()).expect("a folder").count(), 0);
         let (mut writer, _) = ResumableWriter::resume(&path).expect("a file");
         writer.write(&1).expect("written");
         drop(writer);
