@@ -9,6 +9,7 @@ shift
 for target in "$@"; do
     corpus=fuzz/corpus/$target
     mkdir -p "$corpus"
+    [ ! -d "fuzz/seeds/$target" ] || cp fuzz/seeds/"$target"/* "$corpus"
     for folder in fixtures/models/*/; do
         case $target in
         safetensors) cp "$folder/model.safetensors" "$corpus/$(basename "$folder")" ;;
