@@ -175,7 +175,8 @@ fn scoring_leaves_what_it_cost() {
             |kind: &str| record["phases"][0][kind]["n_tokens"].as_u64().expect("a number");
         // Of four solutions one is a copy, and all share their prompt.
         assert!(n_tokens("as_run") < n_tokens("as_counted"), "{record}");
-        assert!(record["cpu_seconds"].as_f64().is_some_and(|seconds| seconds > 0.0));
+        // Counted in hundredths of a second, of which this may take none.
+        assert!(record["cpu_seconds"].as_f64().is_some_and(|seconds| seconds >= 0.0));
     }
     // Nothing stands beside standard output.
     ok(&workspace, &["score", "--model", "orm", "graded.jsonl"]);

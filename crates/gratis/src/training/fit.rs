@@ -45,7 +45,7 @@ pub fn fit(
     // Before anything is restored, so that settings are checked first.
     Trainer::new(optimization, task.items().len(), 0)?;
     let state = match &mut run {
-        Some(run) => run.resume(engine)?,
+        Some(run) => run.resume(engine, checkpoints.keep_last)?,
         None => TrainerState::default(),
     };
     let mut trainer = Trainer::new(optimization, task.items().len(), state.n_taken)?;

@@ -148,8 +148,14 @@ impl RunFolder {
     }
 
     /// Restores `engine` to the newest checkpoint and cuts the metrics back to it; without a
-    /// checkpoint the run starts from the beginning.
-    pub(super) fn resume(&mut self, engine: &mut dyn Engine) -> Result<TrainerState> {
+    /// checkpoint the run starts from the beginning. A kill may have come before old checkpoints
+    /// were removed.
+    pub(super) fn resume(
+        &mut self,
+        engine: &mut dyn Engine,
+        keep_last: usize,
+    ) -> Result<TrainerState> {
+        self.prune(keep_last)?;
         let state = match self.checkpoints()?.pop() {
             None => TrainerState::default(),
             Some(folder) => {
@@ -193,9 +199,20 @@ impl RunFolder {
             engine.save_state(folder)?;
             Ok::<_, Error>(atomic::write(&folder.join(STATE), text.as_bytes())?)
         })?;
-        let checkpoints = self.checkpoints()?;
-        let n_old = checkpoints.len().saturating_sub(keep_last);
-        for folder in &checkpoints[..n_old] {
+        self.prune(keep_last)
+    }
+
+    /// Removes all checkpoints but the `keep_last` newest, and those that are only in part there:
+    /// they appear whole, so somebody was killed while removing them.
+    fn prune(&self, keep_last: usize) -> Result<()> {
+        let whole = self.checkpoints()?;
+        let kept = &whole[whole.len().saturating_sub(keep_last)..];
+        for folder in self.step_folders()?.iter().filter(|folder| !kept.contains(folder)) {
+            // What says that it is a checkpoint goes first.
+            let state = folder.join(STATE);
+            if state.exists() {
+                fs::remove_file(&state).map_err(Error::io("remove", &state))?;
+            }
             fs::remove_dir_all(folder).map_err(Error::io("remove", folder))?;
         }
         Ok(())
@@ -214,13 +231,19 @@ impl RunFolder {
 
     /// The checkpoints, oldest first.
     fn checkpoints(&self) -> Result<Vec<PathBuf>> {
+        let mut folders = self.step_folders()?;
+        folders.retain(|folder| folder.join(STATE).exists());
+        Ok(folders)
+    }
+
+    /// The checkpoints, oldest first, and what is left of some.
+    fn step_folders(&self) -> Result<Vec<PathBuf>> {
         let folder = self.path.join(CHECKPOINTS);
         let entries = fs::read_dir(&folder).map_err(Error::io("read", &folder))?;
         let mut found: Vec<PathBuf> = entries
             .filter_map(|entry| Some(entry.ok()?.path()))
             .filter(|path| {
-                let name = path.file_name().unwrap_or_default().to_string_lossy();
-                name.starts_with("step-") && path.join(STATE).exists()
+                path.file_name().unwrap_or_default().to_string_lossy().starts_with("step-")
             })
             .collect();
         found.sort();

@@ -186,7 +186,20 @@ fn a_resumed_run_ends_with_the_bits_of_an_uninterrupted_one() {
         names.sort();
         names
     };
-    assert_eq!(names(&whole.join("checkpoints")), ["step-00000035", "step-00000040"]);
+    let kept = ["step-00000035", "step-00000040"];
+    assert_eq!(names(&whole.join("checkpoints")), kept);
+    // Killed before an old checkpoint was removed, and while another one was.
+    for (name, has_state) in [("step-00000028", true), ("step-00000021", false)] {
+        let left = whole.join("checkpoints").join(name);
+        std::fs::create_dir(&left).expect("a folder");
+        std::fs::write(left.join("theta"), "").expect("written");
+        if has_state {
+            let state = whole.join("checkpoints/step-00000035/trainer.json");
+            std::fs::copy(state, left.join("trainer.json")).expect("copied");
+        }
+    }
+    run_in(&whole, OnExisting::Resume, &mut Silent);
+    assert_eq!(names(&whole.join("checkpoints")), kept);
     assert_eq!(read(&whole.join("model/theta")).len(), N_VOCAB * N_VOCAB);
 }
 
