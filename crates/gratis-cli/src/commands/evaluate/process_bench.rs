@@ -88,6 +88,14 @@ fn table(result: &ProcessBench, signal: StepSignal, by: &str) -> String {
         percent(&result.mean_f1),
         share(result.mean_f1_tuned_on_itself),
     ]);
+    rows.push(vec![
+        "by chance".to_owned(),
+        empty(),
+        empty(),
+        empty(),
+        share(result.mean_f1_by_chance),
+        empty(),
+    ]);
     let header = ["%", "solutions", "error found", "none claimed", "F1", "F1, own threshold (!)"];
     let missing = match &result.missing[..] {
         [] => String::new(),
@@ -95,7 +103,7 @@ fn table(result: &ProcessBench, signal: StepSignal, by: &str) -> String {
     };
     format!(
         "{}A step is called wrong below a {} of {:.4}, tuned on {} only. (!) tuned on the very \
-         solutions it is measured on. {by}; ± half of a {:.0} % bootstrap interval over solutions \
+         solutions it is measured on. By chance: steps scored at random, 20 draws. {by}; ± half of a {:.0} % bootstrap interval over solutions \
          ({} resamples, seed {}).{missing}\n",
         output::table(&header, &rows),
         signal.name(),
