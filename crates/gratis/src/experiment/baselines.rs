@@ -156,7 +156,7 @@ pub fn baselines() -> Vec<Baseline> {
         Baseline::new("ORM CE, classic head", classic(cross_entropy), Outcome),
         Baseline::new("ORM Bradley-Terry, fair head", fair_value(BradleyTerry), Outcome),
         Baseline::new("ORM Bradley-Terry, classic head", classic(BradleyTerry), Outcome),
-        Baseline::new(MATH_SHEPHERD, fair(Steps), MonteCarloHard),
+        math_shepherd(),
         Baseline::new("Math-Shepherd soft, fair head", fair_value(Steps), MonteCarloSoft),
         Baseline::new("Math-Shepherd hard, classic head", classic(Steps), MonteCarloHard),
         Baseline::new("Math-Shepherd soft, classic head", classic(Steps), MonteCarloSoft),
@@ -171,8 +171,14 @@ pub fn baselines() -> Vec<Baseline> {
     ]
 }
 
-/// The strongest form of the paper's baseline here.
-pub const MATH_SHEPHERD: &str = "Math-Shepherd hard, fair head";
+/// The paper's baseline with the head that works here.
+pub fn math_shepherd() -> Baseline {
+    Baseline::new(
+        "Math-Shepherd hard, fair head",
+        fair(ValueObjective::Steps),
+        Labels::MonteCarloHard,
+    )
+}
 
 /// What the checker's own labels make of each form: a bound on what it can learn here.
 pub fn bounds() -> Vec<Baseline> {

@@ -3,7 +3,7 @@
 
 use serde_json::json;
 
-use super::baselines::{MATH_SHEPHERD, baselines};
+use super::baselines::math_shepherd;
 use super::lab::{InferenceReference, Lab, Recipe, model_record};
 use super::measured::{By, Measured, conditions, interval};
 use super::outcome::{Claim, Outcome, PlainTable};
@@ -28,11 +28,20 @@ enum Way {
 impl Way {
     const ALL: [Self; 3] = [Self::Ce, Self::Dpo, Self::MathShepherd];
 
-    fn name(self) -> &'static str {
+    fn name(self) -> String {
         match self {
-            Self::Ce => "implicit PRM, CE",
-            Self::Dpo => "implicit PRM, DPO",
-            Self::MathShepherd => MATH_SHEPHERD,
+            Self::Ce => "implicit PRM, CE".to_owned(),
+            Self::Dpo => "implicit PRM, DPO".to_owned(),
+            Self::MathShepherd => math_shepherd().name,
+        }
+    }
+
+    /// The objective of an implicit model.
+    fn objective(self) -> Option<Objective> {
+        match self {
+            Self::Ce => Some(Objective::Ce(Ce::default())),
+            Self::Dpo => Some(Objective::Dpo(Dpo::default())),
+            Self::MathShepherd => None,
         }
     }
 }
@@ -127,6 +136,20 @@ fn packing(lab: &mut Lab<'_>, seed: u64, n_responses: usize) -> Result<f64> {
     Ok(n_run as f64 / n_counted.max(1) as f64)
 }
 
+/// Processor seconds of a way with all responses of a seed: labels and training, where somebody
+/// measured them.
+fn processor_seconds(lab: &mut Lab<'_>, seed: u64, way: Way) -> Result<Option<f64>> {
+    if let Some(objective) = way.objective() {
+        let model = lab.reward_model(seed, &tuning::chosen(objective).recipe())?;
+        return Ok(model_record(&model)?.cpu_seconds);
+    }
+    let baseline = math_shepherd();
+    let model = lab.baseline_model(seed, &baseline, tuning::chosen_baseline(&baseline))?;
+    let (labels, training) =
+        (lab.label_record(seed)?.cpu_seconds, model_record(&model)?.cpu_seconds);
+    Ok(labels.zip(training).map(|(labels, training)| labels + training))
+}
+
 /// Figure 3: operations by the number of responses an instruction.
 ///
 /// # Errors
@@ -164,14 +187,19 @@ pub fn figure3(lab: &mut Lab<'_>) -> Result<Outcome> {
             match series.iter_mut().find(|s: &&mut Series| s.label == way.name()) {
                 Some(found) => found.points.push(point),
                 None => {
-                    series.push(Series {
-                        label: way.name().to_owned(),
-                        points: vec![point],
-                        style,
-                    });
+                    series.push(Series { label: way.name(), points: vec![point], style });
                 }
             }
         }
+    }
+    let mut measured = Vec::new();
+    for way in Way::ALL {
+        let mut row = vec![way.name()];
+        for &seed in &seeds {
+            let seconds = processor_seconds(lab, seed, way)?;
+            row.push(seconds.map_or_else(String::new, |seconds| format!("{seconds:.1}")));
+        }
+        measured.push(row);
     }
     let paper_scale = Assumptions::default();
     let calculated = paper_scale.figure_3().into_iter().map(|costs| {
@@ -220,6 +248,15 @@ pub fn figure3(lab: &mut Lab<'_>) -> Result<Outcome> {
                     .map(str::to_owned)
                     .to_vec(),
                 rows,
+            },
+            PlainTable {
+                caption: "Measured: processor seconds of labels and training with all responses, the \
+                          reference's pass included"
+                    .to_owned(),
+                header: std::iter::once(String::new())
+                    .chain(seeds.iter().map(|seed| format!("seed {seed}")))
+                    .collect(),
+                rows: measured,
             },
         ],
         plots: vec![LinePlot {
@@ -285,30 +322,20 @@ pub fn figure1(lab: &mut Lab<'_>) -> Result<Outcome> {
         let mut points = Vec::new();
         let amounts = if way == Way::MathShepherd { vec![n_all] } else { vec![2, 4, n_all] };
         for n_responses in amounts {
-            let implicit = |objective: Objective| Recipe {
-                n_responses: (n_responses < n_all).then_some(n_responses),
-                ..tuning::chosen(objective).recipe()
-            };
-            let measured = match way {
-                Way::Ce | Way::Dpo => {
-                    let recipe = implicit(match way {
-                        Way::Ce => Objective::Ce(Ce::default()),
-                        _ => Objective::Dpo(Dpo::default()),
-                    });
-                    Measured::judge(lab, |lab, seed| {
-                        lab.judge(seed, &recipe, InferenceReference::Start)
-                    })?
-                }
-                Way::MathShepherd => {
-                    let mut rows = baselines().into_iter();
-                    let Some(baseline) = rows.find(|row| row.name == MATH_SHEPHERD) else {
-                        continue;
-                    };
-                    let configuration = tuning::chosen_baseline(&baseline);
-                    Measured::judge(lab, |lab, seed| {
-                        lab.judge_baseline(seed, &baseline, configuration)
-                    })?
-                }
+            let measured = if let Some(objective) = way.objective() {
+                let recipe = Recipe {
+                    n_responses: (n_responses < n_all).then_some(n_responses),
+                    ..tuning::chosen(objective).recipe()
+                };
+                let judge =
+                    |lab: &mut Lab<'_>, seed| lab.judge(seed, &recipe, InferenceReference::Start);
+                Measured::judge(lab, judge)?
+            } else {
+                let baseline = math_shepherd();
+                let configuration = tuning::chosen_baseline(&baseline);
+                Measured::judge(lab, |lab, seed| {
+                    lab.judge_baseline(seed, &baseline, configuration)
+                })?
             };
             let mut total = 0.0;
             let seeds = lab.settings.seeds.clone();
@@ -329,7 +356,7 @@ pub fn figure1(lab: &mut Lab<'_>) -> Result<Outcome> {
                 measured.first_error(&bootstrap).as_ref().map_or(String::new(), with_ends),
             ]);
         }
-        series.push(Series { label: way.name().to_owned(), points, style });
+        series.push(Series { label: way.name(), points, style });
     }
     Ok(Outcome {
         title: "Figure 1: accuracy against operations".to_owned(),

@@ -2,9 +2,9 @@
 
 use super::baselines::{Baseline, Configuration, Form, baselines};
 use super::example;
-use super::lab::{Factor, InferenceReference, Lab, Recipe};
+use super::lab::{Factor, InferenceReference, Lab, LabelRecord, Recipe};
 use super::measured::{By, Measured, RowName, comparison, conditions};
-use super::outcome::{Claim, Outcome};
+use super::outcome::{Claim, Outcome, PlainTable};
 use super::tuning::{self, Trial};
 use crate::error::Result;
 use crate::objective::{Ce, Objective};
@@ -143,6 +143,14 @@ pub fn run(lab: &mut Lab<'_>) -> Result<Outcome> {
     }
     let ce = tuning::chosen(Objective::Ce(Ce::default())).recipe();
     let shown = example::examples(lab, &ce)?;
+    let mut labels = Vec::new();
+    for seed in lab.settings.seeds.clone() {
+        let LabelRecord { hard, soft, counts, .. } = lab.label_record(seed)?;
+        let percent = |share: f64| format!("{:.1}", 100.0 * share);
+        let shares = [hard, soft].map(|of| [percent(of.good_kept), percent(of.bad_caught)]);
+        let named = [seed.to_string(), counts.n_continuations.to_string()];
+        labels.push(named.into_iter().chain(shares.into_iter().flatten()).collect());
+    }
     Ok(Outcome {
         title: "Table 1: best-of-N with every reward model".to_owned(),
         question:
@@ -151,6 +159,24 @@ pub fn run(lab: &mut Lab<'_>) -> Result<Outcome> {
                    models, all from the same rollouts."
                 .to_owned(),
         comparisons: vec![table],
+        tables: vec![PlainTable {
+            caption:
+                "Math-Shepherd's labels against the checker, in percent: steps before any error \
+                      that are labelled good, first wrong steps that are labelled bad; soft labels \
+                      held against one half"
+                    .to_owned(),
+            header: [
+                "seed",
+                "continuations",
+                "hard: good kept",
+                "hard: bad caught",
+                "soft: good kept",
+                "soft: bad caught",
+            ]
+            .map(str::to_owned)
+            .to_vec(),
+            rows: labels,
+        }],
         examples: Some(shown),
         claims,
         conditions: conditions(lab),

@@ -1,5 +1,5 @@
 //! What the checker of the tiny world knows: the first wrong step of every solution. It is for
-//! evaluation only; no reward model learns from it.
+//! evaluation, and for the rows of true labels, which are bounds and no methods.
 
 use crate::data::{CompletionScore, Rollout, Score};
 use crate::encoding::problem_name;

@@ -7,7 +7,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::baselines::{Baseline, Configuration, Form, Labels, baselines};
+use super::baselines::{Baseline, Configuration, Form, baselines};
 use super::lab::{Lab, Recipe};
 use crate::error::Result;
 use crate::objective::{Ce, Dpo, Ipo, Kto, Nca, Objective, PrefixCe, Sppo};
@@ -148,12 +148,15 @@ pub fn chosen(objective: Objective) -> Trial {
     Trial { objective: objective.with_beta(beta), learning_rate, validation: f64::NAN }
 }
 
-/// What tables use for a baseline, chosen the same way.
+/// What tables use for a baseline, chosen the same way; the bounds of true labels have what their form
+/// has with hard labels.
 pub fn chosen_baseline(baseline: &Baseline) -> Configuration {
-    let (learning_rate, beta) = match (baseline.form, baseline.labels) {
+    let (learning_rate, beta) = match (baseline.form, baseline.name.as_str()) {
         (Form::Likelihood | Form::SelfCertainty, _) => (0.0, 1.0),
         (Form::LogRatio(_), _) => (1e-3, 1.0),
-        (_, Labels::AutoPsv) => (5e-4, 1.0),
+        (Form::LabelTokens, _) | (_, "AutoPSV, fair head" | "AutoPSV, classic head") => (5e-4, 1.0),
+        (_, "Math-Shepherd hard, fair head") => (4e-3, 1.0),
+        (_, "ORM CE, classic head" | "Math-Shepherd hard, classic head") => (8e-3, 1.0),
         _ => (2e-3, 1.0),
     };
     Configuration { learning_rate, beta }
