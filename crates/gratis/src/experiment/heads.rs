@@ -90,10 +90,10 @@ pub fn run(lab: &mut Lab<'_>) -> Result<Outcome> {
         conditions: {
             let mut all = conditions(lab);
             all.push(format!(
-                "Rows from the generator have the configuration that their form has with \
-                 Math-Shepherd's labels; those on a base of their own choose among the learning \
-                 rates {LEARNING_RATES:?} on the validation problems of the first seed. All choose \
-                 their aggregation, and whether rewards or Q values tell first errors."
+                "Rows from the generator have one configuration each; those on a base of their own \
+                 choose among the learning rates {LEARNING_RATES:?} on the validation problems of \
+                 the first seed. All choose their aggregation, and whether rewards or Q values tell \
+                 first errors."
             ));
             all
         },
