@@ -13,7 +13,8 @@ use crate::error::{Error, Result};
 use crate::numeric::sigmoid;
 use crate::scoring::steps_of;
 
-/// The default threshold: a step is bad that more than halves the confidence.
+/// The default threshold, that of the authors' own annotation script: a step is bad that more than
+/// halves the confidence. What else is published and what is ours stands in `docs/baselines.md`.
 pub const THRESHOLD: f64 = -0.5;
 
 /// Labels of a solution's steps, 1 or 0, from the confidences after them (`[n_steps]`, in `0..=1`)
