@@ -104,7 +104,7 @@ impl NativeEngine {
         }
     }
 
-    /// The model with a scalar head of a folder that [`Engine::save_weights`] wrote.
+    /// The model with a scalar head of a folder that [`crate::Engine::save_weights`] wrote.
     ///
     /// # Errors
     /// As [`Self::load`]; [`Error::MissingTensor`] names the head's first tensor if the folder holds

@@ -95,7 +95,7 @@ impl NativeEngine {
     /// model, the lower; `-log vocab` where it is uniform.
     ///
     /// # Errors
-    /// As [`Engine::log_probs`].
+    /// As [`crate::Engine::log_probs`].
     pub fn mean_log_probs(&mut self, batch: &PackedBatch) -> Result<TokenValues> {
         self.score(batch, Output::MeanLogProbs)
     }
