@@ -146,6 +146,13 @@ fn steps_are_annotated_and_learnt_from() {
         &["train", "--kind", "prm-head", "--model", "osv", "--data", "psv.jsonl", "--run", "psv"],
     );
     first_score(&workspace, "psv");
+
+    // Continuations stop where the model says: here at every token, so that none says anything.
+    let all: Vec<u32> = (0..300).collect();
+    let text = serde_json::json!({ "eos_token_id": all }).to_string();
+    workspace.write("base/model/generation_config.json", &text);
+    let error = workspace.error_of(&[&annotate[..], &["-o", "silent.jsonl"]].concat());
+    assert!(error.contains("continuations sampled for 12 problems"), "{error}");
 }
 
 #[test]

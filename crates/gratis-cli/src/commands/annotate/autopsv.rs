@@ -6,17 +6,16 @@ use anyhow::Result;
 use clap::Args;
 use gratis::Observer;
 use gratis::annotate::autopsv;
+use gratis::baseline::BaselineForm;
 use gratis::cost::Architecture;
-use gratis::data::{Rollout, RolloutWriter};
+use gratis::data::RolloutWriter;
 use gratis::encoding::{Encoder, OnOverlong};
 use gratis::scoring::{ScoringSettings, TokenRewards};
-use gratis::{Error, baseline::BaselineForm};
 use gratis_engine::Engine;
 
-use super::write_cost;
+use super::{FileArgs, write_cost};
 use crate::Common;
 use crate::commands::reward_model::{By, reward_model};
-use crate::commands::{InvalidArgs, OutputArgs, read_records};
 use crate::failure::CliError;
 use crate::model::Model;
 use crate::progress::Progress;
@@ -32,29 +31,21 @@ Examples:
   gratis annotate autopsv graded.jsonl --model runs/osv -o labelled.jsonl
   gratis train --kind prm-head --model runs/osv --data labelled.jsonl --run runs/autopsv")]
 pub(crate) struct AutopsvArgs {
-    /// Rollout file; `-` is standard input.
-    #[arg(value_name = "ROLLOUTS", default_value = "-")]
-    input: PathBuf,
+    #[command(flatten)]
+    file: FileArgs,
     /// The verifier: a model with a scalar head, or the folder of its run.
     #[arg(short, long)]
     model: PathBuf,
-    #[command(flatten)]
-    output: OutputArgs,
     /// Relative change of confidence below which a step is bad.
     #[arg(long, default_value_t = autopsv::THRESHOLD, allow_negative_numbers = true)]
     threshold: f64,
     /// Tokens in a batch.
     #[arg(long, default_value_t = 8192)]
     batch_tokens: usize,
-    #[command(flatten)]
-    invalid: InvalidArgs,
 }
 
 pub(super) fn run(args: &AutopsvArgs, common: &Common) -> Result<()> {
-    let rollouts: Vec<Rollout> = read_records(&args.input, args.invalid.on_invalid())?;
-    if rollouts.is_empty() {
-        return Err(Error::NoExamples { purpose: "label" }.into());
-    }
+    let rollouts = args.file.rollouts()?;
     let mut model = Model::load(&args.model, common.threads)?;
     let manifest = model.manifest.clone();
     let manifest = manifest
@@ -82,8 +73,8 @@ pub(super) fn run(args: &AutopsvArgs, common: &Common) -> Result<()> {
     let work = scorer.work(&rollouts)?;
     progress.finish();
     let labelled = autopsv::annotate(&rollouts, &scores, &manifest.step_split, args.threshold)?;
-    let mut writer = RolloutWriter::create(&args.output.output)?;
+    let mut writer = RolloutWriter::create(&args.file.output.output)?;
     labelled.iter().try_for_each(|rollout| writer.write(rollout))?;
     writer.finish()?;
-    write_cost(&args.output.output, "confidence", architecture, work)
+    write_cost(&args.file.output.output, "confidence", architecture, work)
 }

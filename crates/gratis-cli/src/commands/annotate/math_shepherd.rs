@@ -4,17 +4,16 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Args;
+use gratis::Observer;
 use gratis::annotate::{AnnotationCounts, LabelKind, MonteCarlo};
 use gratis::cost::Architecture;
-use gratis::data::{ResumableWriter, Rollout, StepSplit};
+use gratis::data::{ResumableWriter, StepSplit};
 use gratis::encoding::OnOverlong;
-use gratis::{Error, Observer};
 use gratis_engine::SamplingSettings;
 use tracing::info;
 
-use super::write_cost;
+use super::{FileArgs, write_cost};
 use crate::Common;
-use crate::commands::{InvalidArgs, OutputArgs, read_records};
 use crate::model::Model;
 use crate::progress::Progress;
 use crate::prompt::PromptSettings;
@@ -31,14 +30,11 @@ Examples:
   gratis train --kind prm-head --model my-model --data labelled.jsonl --run runs/prm-head
   gratis train --objective step_ce --model my-model --data labelled.jsonl --run runs/log-ratio")]
 pub(crate) struct MathShepherdArgs {
-    /// Graded rollout file; `-` is standard input.
-    #[arg(value_name = "ROLLOUTS", default_value = "-")]
-    input: PathBuf,
+    #[command(flatten)]
+    file: FileArgs,
     /// The generator that continues.
     #[arg(short, long)]
     model: PathBuf,
-    #[command(flatten)]
-    output: OutputArgs,
     /// Continuations of each prefix.
     #[arg(short = 'n', long, default_value_t = 8, value_name = "N")]
     continuations: usize,
@@ -65,15 +61,10 @@ pub(crate) struct MathShepherdArgs {
     /// Problems continued together.
     #[arg(long, default_value_t = 16)]
     chunk: usize,
-    #[command(flatten)]
-    invalid: InvalidArgs,
 }
 
 pub(super) fn run(args: &MathShepherdArgs, common: &Common) -> Result<()> {
-    let rollouts: Vec<Rollout> = read_records(&args.input, args.invalid.on_invalid())?;
-    if rollouts.is_empty() {
-        return Err(Error::NoExamples { purpose: "label" }.into());
-    }
+    let rollouts = args.file.rollouts()?;
     let mut model = Model::load(&args.model, common.threads)?;
     let template = args.prompt.template(&model)?;
     let tokenizer = model.tokenizer.clone();
@@ -87,7 +78,7 @@ pub(super) fn run(args: &MathShepherdArgs, common: &Common) -> Result<()> {
             top_p: args.top_p,
             top_k: 0,
             max_new_tokens: args.max_tokens,
-            stop_tokens: vec![encoder.end_token()?],
+            stop_tokens: model.stop_tokens()?,
             seed: args.seed,
         },
         engine: &mut model.engine,
@@ -99,7 +90,7 @@ pub(super) fn run(args: &MathShepherdArgs, common: &Common) -> Result<()> {
     };
     // Settings are checked before a file is begun.
     monte_carlo.annotate(&[], 0, &mut gratis::Silent)?;
-    let (mut writer, n_done) = ResumableWriter::resume(&args.output.output)?;
+    let (mut writer, n_done) = ResumableWriter::resume(&args.file.output.output)?;
     let mut progress = Progress::new(common);
     let left = &rollouts[n_done.min(rollouts.len())..];
     if n_done > 0 {
@@ -126,5 +117,5 @@ pub(super) fn run(args: &MathShepherdArgs, common: &Common) -> Result<()> {
         counts.n_prefixes, counts.n_distinct, counts.n_continuations, counts.n_correct
     );
     let work = (counts.as_run, counts.as_counted);
-    write_cost(&args.output.output, "continuations", architecture, work)
+    write_cost(&args.file.output.output, "continuations", architecture, work)
 }

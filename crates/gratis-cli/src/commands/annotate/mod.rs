@@ -8,8 +8,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
+use gratis::Error;
 use gratis::cost::{Architecture, CostRecord, Pass, Phase, Work};
+use gratis::data::Rollout;
 
+use super::{InvalidArgs, OutputArgs, read_records};
 use crate::{Common, usage};
 
 /// Label the steps of graded solutions, to train an explicit process reward model.
@@ -34,6 +37,32 @@ pub(crate) fn run(args: &AnnotateArgs, common: &Common) -> Result<()> {
         AnnotateCommand::MathShepherd(args) => math_shepherd::run(args, common),
         AnnotateCommand::Autopsv(args) => autopsv::run(args, common),
         AnnotateCommand::Import(args) => import::run(args),
+    }
+}
+
+/// Graded rollouts in, labelled rollouts out.
+#[derive(Debug, Args)]
+struct FileArgs {
+    /// Rollout file; `-` is standard input.
+    #[arg(value_name = "ROLLOUTS", default_value = "-")]
+    input: PathBuf,
+    #[command(flatten)]
+    output: OutputArgs,
+    #[command(flatten)]
+    invalid: InvalidArgs,
+}
+
+impl FileArgs {
+    /// The rollouts.
+    ///
+    /// # Errors
+    /// [`Error::NoExamples`] if there are none.
+    fn rollouts(&self) -> Result<Vec<Rollout>> {
+        let rollouts: Vec<Rollout> = read_records(&self.input, self.invalid.on_invalid())?;
+        if rollouts.is_empty() {
+            return Err(Error::NoExamples { purpose: "label" }.into());
+        }
+        Ok(rollouts)
     }
 }
 
