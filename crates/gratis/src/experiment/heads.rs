@@ -18,10 +18,11 @@ const TARGET: f64 = 0.9;
 const LEARNING_RATES: [f64; 2] = [1e-3, 2e-3];
 
 /// Classic heads on bases of their own, and how many passes over the labels they have.
-const TRUNKS: [(Trunk, u64); 3] = [
+const TRUNKS: [(Trunk, u64); 4] = [
     (Trunk { n_layers: 2, hidden_size: 64 }, 12),
+    (Trunk { n_layers: 2, hidden_size: 128 }, 12),
     (Trunk { n_layers: 4, hidden_size: 64 }, 12),
-    (Trunk { n_layers: 4, hidden_size: 128 }, 8),
+    (Trunk { n_layers: 4, hidden_size: 128 }, 6),
 ];
 
 /// Trains and judges every row: those on the generator on all seeds, those on trunks of their own on
