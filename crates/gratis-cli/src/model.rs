@@ -119,9 +119,7 @@ impl Model {
     /// Tokens at which a sample ends: those of `generation_config.json` or else of `config.json`,
     /// and the one that ended the texts of training.
     pub(crate) fn stop_tokens(&self) -> Result<Vec<u32>> {
-        let folder = &self.place.base().path;
-        let own = if folder.is_dir() { generation::stop_tokens(folder)? } else { None };
-        let mut tokens = own.unwrap_or_else(|| self.engine.config().eos_tokens.clone());
+        let mut tokens = declared_stop_tokens(self.place.base(), self.engine.config())?;
         tokens.extend(self.tokenizer.eos());
         tokens.sort_unstable();
         tokens.dedup();
@@ -182,6 +180,12 @@ fn adapted(engine: NativeEngine, place: &Place) -> Result<NativeEngine> {
         }
         Kind::Adapter(_) => Ok(engine.with_adapter_of(&place.path)?),
     }
+}
+
+/// The stop tokens of `generation_config.json`, or else those of the configuration.
+pub(crate) fn declared_stop_tokens(base: &Place, config: &ModelConfig) -> Result<Vec<u32>> {
+    let own = if base.path.is_dir() { generation::stop_tokens(&base.path)? } else { None };
+    Ok(own.unwrap_or_else(|| config.eos_tokens.clone()))
 }
 
 /// The tokenizer beside the weights; an adapter may have its base's.

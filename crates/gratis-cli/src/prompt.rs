@@ -52,7 +52,15 @@ impl PromptSettings {
     /// is not asked for; those of the template.
     pub(crate) fn template(&self, model: &Model) -> Result<String> {
         if self.template.as_deref() == Some(CHAT) {
-            let text = self.chat(&model.place, &model.tokenizer)?;
+            let path = model.place.path.display();
+            let template = chat_template(&model.place)?.ok_or_else(|| CliError::Mismatch {
+                what: format!("`{path}` has no chat template"),
+                hint: "give the prompt as a text (`--template 'Question: {prompt}\nAnswer:'`), or \
+                       put a `chat_template.jinja` beside the model",
+            })?;
+            let text = self
+                .chat(&template, &model.tokenizer)
+                .with_context(|| format!("cannot use the chat template of `{path}`"))?;
             info!("prompt {text:?}");
             return Ok(text);
         }
@@ -77,17 +85,11 @@ impl PromptSettings {
         Ok(PROBLEM_ALONE.to_owned())
     }
 
-    /// The chat template of a model as a text to put the problem in.
+    /// A chat template as a text to put the problem in.
     ///
     /// # Errors
-    /// [`CliError::Mismatch`] if the model has none; those of the template.
-    pub(crate) fn chat(&self, place: &Place, tokenizer: &Tokenizer) -> Result<String> {
-        let path = place.path.display();
-        let template = chat_template(place)?.ok_or_else(|| CliError::Mismatch {
-            what: format!("`{path}` has no chat template"),
-            hint: "give the prompt as a text (`--template 'Question: {prompt}\nAnswer:'`), or put a \
-                   `chat_template.jinja` beside the model",
-        })?;
+    /// Those of the template.
+    pub(crate) fn chat(&self, template: &ChatTemplate, tokenizer: &Tokenizer) -> Result<String> {
         let token = |id: Option<u32>| id.and_then(|id| tokenizer.id_to_token(id));
         let options = RenderOptions {
             bos_token: token(tokenizer.bos()),
@@ -96,8 +98,7 @@ impl PromptSettings {
             date: self.chat_date,
             ..RenderOptions::default()
         };
-        chat_prompt(&template, &options)
-            .with_context(|| format!("cannot use the chat template of `{path}`"))
+        Ok(chat_prompt(template, &options)?)
     }
 }
 

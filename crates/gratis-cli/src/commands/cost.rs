@@ -6,10 +6,10 @@ use anyhow::Result;
 use clap::Args;
 use gratis::Error;
 use gratis::cost::paper::{Assumptions, InstructionCosts, N_INSTRUCTIONS};
-use gratis::cost::{Architecture, COST_FILE, CostRecord, Flops, Phase};
+use gratis::cost::{Architecture, COST_FILE, CostRecord, Flops, Pass, Phase, Work};
 use serde_json::json;
 
-use crate::output;
+use crate::{output, usage};
 
 /// Tokens of a sequence that the absolute figures of `--paper` are for; the ratios do not depend on
 /// it.
@@ -173,4 +173,34 @@ fn row(path: &Path, phase: &Phase, cpu_seconds: Option<f64>) -> Vec<String> {
         total(&phase.flops_as_counted),
         cpu_seconds.map_or_else(String::new, |seconds| format!("{seconds:.1}")),
     ]
+}
+
+/// Where the record of what an output file cost stands; nowhere for standard output.
+fn cost_path(output: &Path) -> Option<PathBuf> {
+    if output == Path::new("-") {
+        return None;
+    }
+    let mut name = output.file_name().unwrap_or_default().to_owned();
+    name.push(".");
+    name.push(COST_FILE);
+    Some(output.with_file_name(name))
+}
+
+/// Writes what was sampled or scored for `output` by one model.
+pub(crate) fn write_cost(
+    output: &Path,
+    phase: &str,
+    architecture: Architecture,
+    (as_run, as_counted): (Work, Work),
+) -> Result<()> {
+    let phase = Phase::new(phase, Pass::Forward, architecture, as_run, as_counted);
+    write_costs(output, vec![phase])
+}
+
+/// Writes the phases of a job beside its `output`; nowhere if that is standard output.
+pub(crate) fn write_costs(output: &Path, phases: Vec<Phase>) -> Result<()> {
+    if let Some(path) = cost_path(output) {
+        CostRecord::new(phases, usage::cpu_seconds()).write(&path)?;
+    }
+    Ok(())
 }

@@ -8,7 +8,7 @@ use clap::Args;
 use gratis::manifest::Manifest;
 use gratis::training::OptimizationSettings;
 use gratis_engine::checkpoint::{self, WeightFiles};
-use gratis_engine::config::{ModelConfig, generation};
+use gratis_engine::config::ModelConfig;
 use gratis_engine::gguf::GgufFile;
 use gratis_engine::lora::peft::AdapterConfig;
 use gratis_engine::{
@@ -16,7 +16,7 @@ use gratis_engine::{
 };
 use serde_json::{Value, json};
 
-use crate::model::tokenizer_at;
+use crate::model::{declared_stop_tokens, tokenizer_at};
 use crate::place::{Kind, Place};
 use crate::prompt::{PromptSettings, chat_template};
 use crate::{Common, output};
@@ -71,10 +71,13 @@ fn inspect(args: &InspectArgs, common: &Common) -> Result<Value> {
     };
     let tokenizer = tokenizer_at(&place)?;
     tokenizer.check_fits(&config)?;
-    let own_stop = if base.path.is_dir() { generation::stop_tokens(&base.path)? } else { None };
-    let stop_tokens = own_stop.unwrap_or_else(|| config.eos_tokens.clone());
+    let stop_tokens = declared_stop_tokens(base, &config)?;
     let template = chat_template(&place)?;
-    let prompt = template.as_ref().map(|_| PromptSettings::default().chat(&place, &tokenizer));
+    let prompt = template.as_ref().map(|template| {
+        PromptSettings::default()
+            .chat(template, &tokenizer)
+            .with_context(|| format!("cannot use the chat template of `{}`", place.path.display()))
+    });
     let layout = Layout::new(&config);
     let paths: Vec<String> = files.paths.iter().map(|path| path.display().to_string()).collect();
     Ok(json!({

@@ -9,7 +9,7 @@ use gratis::encoding::Encoder;
 use gratis_engine::End;
 
 use super::OutputArgs;
-use super::annotate::write_cost;
+use super::cost::write_cost;
 use super::sampling::SamplingArgs;
 use crate::Common;
 use crate::progress::Progress;

@@ -11,7 +11,7 @@ use gratis::scoring::{ScoringSettings, TokenRewards};
 use gratis::{Error, Observer};
 use tracing::info;
 
-use super::annotate::write_costs;
+use super::cost::write_costs;
 use super::reward_model::{By, RewardModelArgs};
 use super::{InvalidArgs, OutputArgs, warn_skipped};
 use crate::Common;

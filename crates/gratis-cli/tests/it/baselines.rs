@@ -1,14 +1,7 @@
 //! Baselines from end to end: annotation, the kinds of `train`, scores of all of them, costs, and what
 //! goes wrong.
 
-use crate::workspace::{Workspace, stderr, stdout};
-
-/// Runs a command that must succeed; what it printed.
-fn ok(workspace: &Workspace, arguments: &[&str]) -> String {
-    let output = workspace.run(&[&["--quiet"], arguments].concat());
-    assert!(output.status.success(), "{arguments:?}: {}", stderr(&output));
-    stdout(&output)
-}
+use crate::workspace::{Workspace, ok};
 
 /// The solutions of the workspace with a label for each of their two steps.
 fn labelled(workspace: &Workspace) {

@@ -5,14 +5,13 @@ use std::path::Path;
 use gratis::data::{OnInvalid, Rollout, RolloutReader};
 use serde_json::Value;
 
-use crate::workspace::{Workspace, gratis, stderr, stdout};
+use crate::workspace::{Workspace, gratis, ok, stderr, stdout};
 
 /// Runs `gratis data`, with `out.jsonl` as its output, and answers with its report.
 fn report(workspace: &Workspace, arguments: &[&str]) -> Value {
     let to_file = if arguments.contains(&"-o") { &[][..] } else { &["-o", "out.jsonl"] };
-    let output = workspace.run(&[&["data"], arguments, to_file, &["--json"]].concat());
-    assert!(output.status.success(), "{arguments:?}: {}", stderr(&output));
-    serde_json::from_str(&stdout(&output)).expect("a report")
+    let report = ok(workspace, &[&["data"], arguments, to_file, &["--json"]].concat());
+    serde_json::from_str(&report).expect("a report")
 }
 
 fn read(path: &Path) -> Vec<Rollout> {

@@ -1,12 +1,6 @@
 //! Models as users have them: adapters, mapped weights, single files; and what is said of them.
 
-use crate::workspace::{Workspace, stderr, stdout};
-
-fn ok(workspace: &Workspace, arguments: &[&str]) -> String {
-    let output = workspace.run(arguments);
-    assert!(output.status.success(), "{arguments:?}: {}", stderr(&output));
-    stdout(&output)
-}
+use crate::workspace::{Workspace, ok};
 
 /// The outcome reward of every completion.
 fn outcomes(scores: &str) -> Vec<f64> {

@@ -2,12 +2,11 @@
 
 use serde_json::Value;
 
-use crate::workspace::{Workspace, stderr, stdout};
+use crate::workspace::{Workspace, ok, stderr, stdout};
 
 fn json(workspace: &Workspace, arguments: &[&str]) -> Value {
-    let output = workspace.run(&[&["theory", "--json"], arguments].concat());
-    assert!(output.status.success(), "{arguments:?}: {}", stderr(&output));
-    serde_json::from_str(&stdout(&output)).expect("JSON")
+    let tables = ok(workspace, &[&["theory", "--json"], arguments].concat());
+    serde_json::from_str(&tables).expect("JSON")
 }
 
 #[test]

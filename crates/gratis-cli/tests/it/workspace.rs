@@ -111,6 +111,13 @@ pub(crate) fn gratis() -> Command {
     command
 }
 
+/// Runs a command that must succeed; what it printed.
+pub(crate) fn ok(workspace: &Workspace, arguments: &[&str]) -> String {
+    let output = workspace.run(arguments);
+    assert!(output.status.success(), "{arguments:?}: {}", stderr(&output));
+    stdout(&output)
+}
+
 /// What a command said on stderr.
 pub(crate) fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()

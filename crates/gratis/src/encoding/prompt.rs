@@ -78,9 +78,11 @@ pub fn chat_prompt(template: &ChatTemplate, options: &RenderOptions) -> Result<S
     let plain = render(PROBLEM.to_owned())?;
     let spaced = render(format!("\n{PROBLEM}\n"))?;
     let text = if plain == spaced { plain.replace(PROBLEM, TRIMMED) } else { plain };
-    PromptTemplate::parse(&text).map(|_| text.clone()).map_err(|_| {
-        Error::setting("template", "a chat template that prints the user's message once", &text)
-    })
+    if PromptTemplate::parse(&text).is_err() {
+        let expected = "a chat template that prints the user's message once";
+        return Err(Error::setting("template", expected, text));
+    }
+    Ok(text)
 }
 
 #[cfg(test)]

@@ -13,8 +13,9 @@ use gratis::encoding::{Encoder, OnOverlong};
 use gratis::scoring::{ScoringSettings, TokenRewards};
 use gratis_engine::Engine;
 
-use super::{FileArgs, write_cost};
+use super::FileArgs;
 use crate::Common;
+use crate::commands::cost::write_cost;
 use crate::commands::reward_model::{By, reward_model};
 use crate::failure::CliError;
 use crate::model::Model;

@@ -12,8 +12,9 @@ use gratis::encoding::OnOverlong;
 use gratis_engine::SamplingSettings;
 use tracing::info;
 
-use super::{FileArgs, write_cost};
+use super::FileArgs;
 use crate::Common;
+use crate::commands::cost::write_cost;
 use crate::model::Model;
 use crate::progress::Progress;
 use crate::prompt::PromptSettings;

@@ -4,16 +4,15 @@ mod autopsv;
 mod import;
 mod math_shepherd;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
 use gratis::Error;
-use gratis::cost::{Architecture, CostRecord, Pass, Phase, Work};
 use gratis::data::Rollout;
 
 use super::{InvalidArgs, OutputArgs, read_records};
-use crate::{Common, usage};
+use crate::Common;
 
 /// Label the steps of graded solutions, to train an explicit process reward model.
 ///
@@ -64,34 +63,4 @@ impl FileArgs {
         }
         Ok(rollouts)
     }
-}
-
-/// Where the record of what an output file cost stands; nowhere for standard output.
-fn cost_path(output: &Path) -> Option<PathBuf> {
-    if output == Path::new("-") {
-        return None;
-    }
-    let mut name = output.file_name().unwrap_or_default().to_owned();
-    name.push(".");
-    name.push(gratis::cost::COST_FILE);
-    Some(output.with_file_name(name))
-}
-
-/// Writes what was sampled or scored for `output` by one model.
-pub(crate) fn write_cost(
-    output: &Path,
-    phase: &str,
-    architecture: Architecture,
-    (as_run, as_counted): (Work, Work),
-) -> Result<()> {
-    let phase = Phase::new(phase, Pass::Forward, architecture, as_run, as_counted);
-    write_costs(output, vec![phase])
-}
-
-/// Writes the phases of a job beside its `output`; nowhere if that is standard output.
-pub(crate) fn write_costs(output: &Path, phases: Vec<Phase>) -> Result<()> {
-    if let Some(path) = cost_path(output) {
-        CostRecord::new(phases, usage::cpu_seconds()).write(&path)?;
-    }
-    Ok(())
 }
