@@ -31,7 +31,7 @@ pub fn run(lab: &mut Lab<'_>) -> Result<Outcome> {
             let samples = lab.samples(seed, &model, Split::Test, draw)?;
             let rollouts = lab.rollouts(&samples)?;
             let mean =
-                |rollout: &gratis::data::Rollout| Ok(mean_pass_at_1(rollout.labels("pass@1")?));
+                |rollout: &gratis::data::Rollout| Ok(mean_pass_at_1(&rollout.labels("pass@1")?));
             by_seed.push(rollouts.iter().map(mean).collect::<Result<Vec<f64>>>()?);
         }
         Ok(by_seed)
