@@ -59,12 +59,27 @@ pub enum Error {
         #[source]
         source: minijinja::Error,
     },
-    /// The method failed.
+    /// The method, a model or the engine failed.
     #[error(transparent)]
     Method(#[from] gratis::Error),
-    /// The engine failed.
-    #[error(transparent)]
-    Engine(#[from] gratis_engine::Error),
+}
+
+impl From<gratis_model::Error> for Error {
+    fn from(error: gratis_model::Error) -> Self {
+        Self::Method(error.into())
+    }
+}
+
+impl From<gratis_engine::Error> for Error {
+    fn from(error: gratis_engine::Error) -> Self {
+        Self::Method(error.into())
+    }
+}
+
+impl From<gratis_cpu::Error> for Error {
+    fn from(error: gratis_cpu::Error) -> Self {
+        Self::Method(error.into())
+    }
 }
 
 impl Error {
@@ -73,7 +88,6 @@ impl Error {
         match self {
             Self::TargetNotReached { .. } => Some("try another seed (`--seed`)"),
             Self::Method(error) => error.hint(),
-            Self::Engine(error) => error.hint(),
             _ => None,
         }
     }

@@ -9,7 +9,6 @@ use gratis::observer::Silent;
 use gratis::reward::Rewards;
 use gratis::scoring::{RewardModel as _, Scorer, ScoringSettings, TokenRewards};
 use gratis::selection::{self, Aggregation};
-use gratis_engine::Engine;
 use serde::{Deserialize, Serialize};
 
 use crate::cache::Cache;
@@ -178,7 +177,7 @@ pub(crate) fn examples(cache: &mut Cache<'_>, recipe: &Recipe) -> Result<Example
     let model = cache.implicit_model(seed, recipe)?;
     let generator = cache.generator(seed, Strength::Medium)?;
     let beta = recipe.objective.beta();
-    let (mut policy, mut reference) = (cache.load(&model)?, cache.load(&generator)?);
+    let (policy, reference) = (cache.load(&model)?, cache.load(&generator)?);
     let encoder = trainer::encoder(cache.tokenizer(), &policy)?;
     let settings = ScoringSettings {
         beta,
@@ -186,8 +185,7 @@ pub(crate) fn examples(cache: &mut Cache<'_>, recipe: &Recipe) -> Result<Example
         batch_tokens: BATCH_TOKENS,
         tokens: TokenRewards::Omit,
     };
-    let reference: Option<&mut dyn Engine> = Some(&mut reference);
-    let mut scorer = Scorer { policy: &mut policy, reference, encoder, settings };
+    let mut scorer = Scorer { policy: &policy, reference: Some(&reference), encoder, settings };
     let scores = scorer.score(rollouts, &mut Silent)?;
 
     let splitter = StepSplitter::new(&trainer::STEP_SPLIT)?;

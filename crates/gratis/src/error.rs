@@ -140,18 +140,6 @@ pub enum Error {
         /// The first problems of the batch.
         problems: String,
     },
-    /// A training that goes on until a measure reaches its target ran out of steps.
-    #[error("{what} is {reached:.3} after {n_steps} steps, short of {target}")]
-    TargetNotReached {
-        /// What is measured.
-        what: &'static str,
-        /// What it should have reached.
-        target: f64,
-        /// What it did reach.
-        reached: f64,
-        /// Optimizer steps taken.
-        n_steps: u64,
-    },
     /// The folder of a new run holds a run already.
     #[error("`{path}` holds a run already")]
     RunExists {
@@ -166,16 +154,35 @@ pub enum Error {
         /// The first difference.
         what: String,
     },
+    /// A fault of a model's files, its tokenizer or its prompt template.
+    #[error(transparent)]
+    Model(#[from] gratis_model::Error),
     /// The engine failed.
     #[error(transparent)]
-    Engine(#[from] gratis_engine::Error),
+    Engine(gratis_engine::Error),
+    /// The engine of this machine could not be made ready.
+    #[error(transparent)]
+    Cpu(#[from] gratis_cpu::Error),
+}
+
+/// An error that stopped the engine on our own behalf comes back as what it was.
+impl From<gratis_engine::Error> for Error {
+    fn from(error: gratis_engine::Error) -> Self {
+        match error {
+            gratis_engine::Error::Stopped(source) => match source.downcast::<Self>() {
+                Ok(own) => *own,
+                Err(source) => Self::Engine(gratis_engine::Error::Stopped(source)),
+            },
+            error => Self::Engine(error),
+        }
+    }
 }
 
 impl Error {
     /// What the user can do about it, where that can be said.
     pub fn hint(&self) -> Option<&'static str> {
         match self {
-            Self::Engine(error) => error.hint(),
+            Self::Model(error) => error.hint(),
             Self::InvalidRecord { .. } => {
                 Some("mend the line, or skip and count invalid lines (`--skip-invalid`)")
             }
@@ -215,9 +222,6 @@ impl Error {
                 "lower the learning rate, or look at these problems; the checkpoints before this \
                  step are whole",
             ),
-            Self::TargetNotReached { .. } => {
-                Some("allow more steps, or try another seed or learning rate")
-            }
             Self::RunExists { .. } => Some("go on with it (`--resume`), or name another folder"),
             Self::RunDiffers { .. } => {
                 Some("give what the run was started with, or name another folder")
@@ -227,7 +231,7 @@ impl Error {
     }
 
     /// An [`Error::Io`] for `map_err`.
-    pub fn io(
+    pub(crate) fn io(
         action: &'static str,
         path: impl Into<PathBuf>,
     ) -> impl FnOnce(std::io::Error) -> Self {
@@ -236,7 +240,7 @@ impl Error {
     }
 
     /// An [`Error::InvalidSetting`].
-    pub fn setting(
+    pub(crate) fn setting(
         field: &'static str,
         expected: impl Into<String>,
         got: impl std::fmt::Display,

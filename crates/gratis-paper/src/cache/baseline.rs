@@ -4,15 +4,16 @@ use std::path::{Path, PathBuf};
 
 use gratis::annotate::autopsv;
 use gratis::baseline::{
-    BaselineForm, HeadScorer, HeadTask, LabelTexts, LabelTokens, OnValues, Pooling, SelfCertainty,
+    BaselineForm, HeadScorer, HeadTask, LabelTexts, LabelTokens, Pooling, SelfCertainty,
     TokenScorer, TokenTask, ValueObjective,
 };
 use gratis::data::{DataOperation, MakePairs, Rollout, Score, apply};
 use gratis::manifest::Manifest;
 use gratis::observer::Silent;
 use gratis::scoring::{RewardModel, ScoringSettings, TokenRewards};
-use gratis::training::{Task, reward_data};
-use gratis_engine::{NativeEngine, NativeOptions, Tokenizer};
+use gratis::training::{Learner, Task, reward_data};
+use gratis_cpu::{NativeEngine, NativeOptions};
+use gratis_model::Tokenizer;
 use serde_json::json;
 
 use super::reward_model::PAIRS_PER_PROMPT;
@@ -107,14 +108,15 @@ impl Cache<'_> {
             TrainedForm::Head(_, pooling, objective) => {
                 let mut task = HeadTask::new(objective, pooling, data)?;
                 let n_units = task.items().len();
-                let engine = &mut OnValues(&mut engine);
-                (trainer.train_task(engine, &mut task, &learning, self.observer)?, n_units)
+                let learner = &mut Learner::Values(&mut engine);
+                (trainer.train_task(learner, &mut task, &learning, self.observer)?, n_units)
             }
             TrainedForm::LabelTokens => {
                 let labels = LabelTokens::new(&label_texts(), &self.tokenizer)?;
                 let mut task = TokenTask::new(&labels, &data)?;
                 let n_units = task.items().len();
-                (trainer.train_task(&mut engine, &mut task, &learning, self.observer)?, n_units)
+                let learner = &mut Learner::LogProbs(&mut engine);
+                (trainer.train_task(learner, &mut task, &learning, self.observer)?, n_units)
             }
         };
         let record = model_record(training, n_units, before, self.observer);

@@ -10,7 +10,7 @@ use gratis::evaluation::{JudgedSolution, ScoredProblem, StepSignal};
 use gratis::observer::Silent;
 use gratis::reward::Rewards;
 use gratis::scoring::{Solution, TokenRewards, scores_of, solutions};
-use gratis_engine::NativeEngine;
+use gratis_cpu::NativeEngine;
 
 use super::{Cache, store};
 use crate::error::Result;
@@ -113,11 +113,11 @@ impl Cache<'_> {
         }
         let rollouts = self.rollouts(samples)?;
         let medium = self.generator(seed, Strength::Medium)?;
-        let mut engine = self.load(&medium)?;
+        let engine = self.load(&medium)?;
         let encoder = trainer::encoder(&self.tokenizer, &engine)?;
         let mut corpus = Corpus::default();
         let solutions = solutions(&rollouts, &encoder, &trainer::STEP_SPLIT, &mut corpus)?;
-        let reference = log_probs(&mut engine, &corpus, BATCH_TOKENS, &mut Silent)?;
+        let reference = log_probs(&engine, &corpus, BATCH_TOKENS, &mut Silent)?;
         let no_scores = truth::no_scores(&rollouts);
         let problems = rollouts.iter().zip(&no_scores);
         let candidates = Rc::new(Candidates {

@@ -11,7 +11,7 @@ use gratis::evaluation::{
     first_error_counts, tune_threshold,
 };
 use gratis::selection::{Aggregation, Method, Subsets, VoteWeight};
-use gratis_engine::NativeEngine;
+use gratis_cpu::NativeEngine;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 

@@ -7,7 +7,9 @@ use gratis::annotate::{AnnotationCounts, LabelKind, MonteCarlo};
 use gratis::data::steps::StepSplitter;
 use gratis::data::{Rollout, StepLabels};
 use gratis::observer::Silent;
-use gratis_engine::{NativeEngine, SamplingSettings, Tokenizer};
+use gratis_cpu::NativeEngine;
+use gratis_engine::SamplingSettings;
+use gratis_model::Tokenizer;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 

@@ -24,7 +24,7 @@ use gratis::observer::{Observer, Silent};
 use gratis::rollout::GradeCounts;
 use gratis::scoring::{RewardModel, Scorer, ScoringSettings, TokenRewards};
 use gratis::training::reward_data;
-use gratis_engine::{NativeEngine, NativeOptions};
+use gratis_cpu::{NativeEngine, NativeOptions};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
@@ -274,7 +274,7 @@ pub fn run(
     observer.stage("scores", None);
     let encoder = trainer::encoder(&tokenizer, &policy)?;
     let mut scorer =
-        Scorer { policy: &mut policy, reference: Some(&mut reference), encoder, settings: scoring };
+        Scorer { policy: &policy, reference: Some(&reference), encoder, settings: scoring };
     let validation_scores = scorer.score(&validation, observer)?;
     trainer::write_scores(&data("scores-validation"), &validation_scores)?;
     let mut scored = Vec::new();

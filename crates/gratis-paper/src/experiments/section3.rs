@@ -7,7 +7,7 @@ use gratis::observer::Silent;
 use gratis::theory::{
     MonteCarloSettings, MonteCarloSummary, Prefix, PrefixEstimate, check, estimate,
 };
-use gratis_engine::{Engine, FinishReason, SampleRequest, SamplingSettings};
+use gratis_engine::{FinishReason, Generate as _, SampleRequest, SamplingSettings};
 
 use crate::cache::Cache;
 use crate::error::Result;
@@ -126,8 +126,8 @@ fn on_trained(cache: &mut Cache<'_>, seed: u64) -> Result<Vec<PrefixEstimate>> {
     cache.begin_row(recipe.objective.name(), seed);
     let model = cache.implicit_model(seed, &recipe)?;
     let start = cache.generator(seed, Strength::Medium)?;
-    let mut policy = cache.load(&model)?;
-    let mut reference = cache.load(&start)?;
+    let policy = cache.load(&model)?;
+    let reference = cache.load(&start)?;
     let encoder = trainer::encoder(cache.tokenizer(), &reference)?;
     let end_token = encoder.end_token()?;
     let problems = Split::Test.draw(N_PROBLEMS, N_DERIVED, seed);
@@ -144,7 +144,7 @@ fn on_trained(cache: &mut Cache<'_>, seed: u64) -> Result<Vec<PrefixEstimate>> {
         stop_tokens: vec![end_token],
         seed,
     };
-    let samples = reference.sample(&requests, &sampling)?;
+    let samples = reference.sample_all(&requests, &sampling)?;
     let mut prefixes = Vec::new();
     for (request, samples) in requests.iter().zip(&samples) {
         for sample in samples.iter().filter(|sample| sample.finish == FinishReason::Stop) {
@@ -160,5 +160,5 @@ fn on_trained(cache: &mut Cache<'_>, seed: u64) -> Result<Vec<PrefixEstimate>> {
         batch_tokens: BATCH_TOKENS,
     };
     cache.observer.stage("continuations", None);
-    Ok(estimate(&mut policy, &mut reference, &prefixes, &settings, &mut Silent)?)
+    Ok(estimate(&policy, &reference, &prefixes, &settings, &mut Silent)?)
 }

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use gratis::evaluation::Interval;
-use gratis_engine::atomic;
+use gratis_model::atomic;
 use serde::{Deserialize, Serialize};
 
 use crate::cache::store::write_json;

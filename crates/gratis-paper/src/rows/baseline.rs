@@ -8,7 +8,7 @@
 
 use gratis::baseline::{Pooling, ValueObjective};
 use gratis::objective::{Objective, StepCe};
-use gratis_engine::{StateValue, ValueHead};
+use gratis_model::{StateValue, ValueHead};
 use serde::{Deserialize, Serialize};
 
 use super::Trunk;

@@ -8,11 +8,13 @@ use gratis::encoding::{Corpus, Encoder, OnOverlong, encode_rollouts, log_probs, 
 use gratis::objective::Objective;
 use gratis::observer::{Figure, Observer, Silent};
 use gratis::training::{
-    ImplicitReward, LanguageModelling, OptimizationSettings, RewardData, Task, Trainer,
+    ImplicitReward, LanguageModelling, Learner, OptimizationSettings, RewardData, Task, Trainer,
 };
-use gratis_engine::config::ModelConfig;
-use gratis_engine::tokenizer::SpecialTokens;
-use gratis_engine::{Engine, Initialisation, NativeEngine, Tokenizer};
+use gratis_cpu::{Initialisation, NativeEngine};
+use gratis_engine::Score;
+use gratis_model::Tokenizer;
+use gratis_model::config::ModelConfig;
+use gratis_model::tokenizer::SpecialTokens;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
@@ -77,7 +79,7 @@ pub(crate) fn shape(tokenizer: &Tokenizer, trunk: Trunk) -> ModelConfig {
 
 /// Problem and solution as tokens of a model.
 pub(crate) fn encoder<'a>(tokenizer: &'a Tokenizer, engine: &NativeEngine) -> Result<Encoder<'a>> {
-    Ok(Encoder::new(tokenizer, TEMPLATE, &engine.describe(), OnOverlong::Stop)?)
+    Ok(Encoder::new(tokenizer, TEMPLATE, engine.describe(), OnOverlong::Stop)?)
 }
 
 /// The course of a training.
@@ -138,20 +140,26 @@ impl ModelTrainer<'_> {
         let mut task = self.language_task(engine, &solved(Split::Pretrain, N_BASE_PROBLEMS))?;
 
         let mut solves = 0.0;
-        let mut training =
-            self.train("base", engine, &mut task, &settings.ascent, observer, |engine, step| {
+        let mut training = self.train(
+            "base",
+            &mut Learner::LogProbs(engine),
+            &mut task,
+            &settings.ascent,
+            observer,
+            |engine, step| {
                 if step % CHECK_EVERY == 0 {
                     solves = mean_probability(engine, &unseen)?;
                 }
                 Ok(Look { solves: Some(solves), enough: solves >= settings.turn })
-            })?;
+            },
+        )?;
 
         // The descent sees the problems in an order of its own.
         let descent = Self { seed: self.seed.wrapping_add(1), ..*self };
         let (name, settings_of) = ("base, falling rate", &settings.descent);
         training.append(descent.train(
             name,
-            engine,
+            &mut Learner::LogProbs(engine),
             &mut task,
             settings_of,
             observer,
@@ -185,7 +193,9 @@ impl ModelTrainer<'_> {
         let written = Split::Generators.written_by(written_by, &problems, self.seed);
         let mut task = self.language_task(engine, &written)?;
         let name = format!("generator {}", strength.name());
-        self.train(&name, engine, &mut task, settings, observer, |_, _| Ok(Look::default()))
+        self.train(&name, &mut Learner::LogProbs(engine), &mut task, settings, observer, |_, _| {
+            Ok(Look::default())
+        })
     }
 
     /// Trains `r(y) = beta * log pi(y)/pi_ref(y)` on labels, in `n_epochs` passes of the settings;
@@ -211,22 +221,27 @@ impl ModelTrainer<'_> {
                 log_probs(reference, task.corpus(), MICRO_BATCH_TOKENS, &mut Silent)?;
             task = task.with_reference(of_reference);
         }
-        self.train("reward model", policy, &mut task, &settings, observer, |_, _| {
-            Ok(Look::default())
-        })
+        self.train(
+            "reward model",
+            &mut Learner::LogProbs(policy),
+            &mut task,
+            &settings,
+            observer,
+            |_, _| Ok(Look::default()),
+        )
     }
 
     /// Trains on a baseline's task, in `n_epochs` passes of the settings.
     pub(crate) fn train_task(
         &self,
-        engine: &mut dyn Engine,
+        learner: &mut Learner,
         task: &mut dyn Task,
         settings: &LearningSettings,
         observer: &mut dyn Observer,
     ) -> Result<Training> {
         let n_steps = settings.steps_for(task.items().len());
         let settings = LearningSettings { n_steps: Some(n_steps), ..*settings };
-        self.train("baseline", engine, task, &settings, observer, |_, _| Ok(Look::default()))
+        self.train("baseline", learner, task, &settings, observer, |_, _| Ok(Look::default()))
     }
 
     fn language_task(
@@ -267,11 +282,11 @@ impl ModelTrainer<'_> {
     fn train(
         &self,
         name: &str,
-        engine: &mut dyn Engine,
+        learner: &mut Learner,
         task: &mut dyn Task,
         settings: &LearningSettings,
         observer: &mut dyn Observer,
-        mut look: impl FnMut(&mut dyn Engine, u64) -> Result<Look>,
+        mut look: impl FnMut(&dyn Score, u64) -> Result<Look>,
     ) -> Result<Training> {
         let n_units = task.items().len();
         let n_steps = settings.n_steps.unwrap_or_else(|| settings.steps_for(n_units));
@@ -280,7 +295,7 @@ impl ModelTrainer<'_> {
         let mut training = Training { n_steps: 0, n_tokens: 0, curve: Vec::new() };
         let (mut loss, mut accuracy, mut n_averaged) = (0.0, None, 0.0);
         while training.n_steps < n_steps {
-            let metrics = trainer.step(engine, task)?;
+            let metrics = trainer.step(learner, task)?;
             training.n_steps = metrics.step;
             training.n_tokens += metrics.n_tokens;
             loss += metrics.evaluation.loss;
@@ -289,7 +304,7 @@ impl ModelTrainer<'_> {
                 (sum, None) => sum,
             };
             n_averaged += 1.0;
-            let Look { solves, enough } = look(engine, metrics.step)?;
+            let Look { solves, enough } = look(learner.score(), metrics.step)?;
             let last = enough || metrics.step == n_steps;
             if last || metrics.step % CURVE_EVERY == 0 {
                 training.curve.push(CurvePoint {
@@ -324,7 +339,7 @@ struct Look {
 
 /// Mean over the responses of `exp(sum_t log pi(y_t|y_<t))`. With one correct solution per problem
 /// this is the exact rate at which samples at temperature 1 are right in every step.
-fn mean_probability(engine: &mut dyn Engine, corpus: &Corpus) -> Result<f64> {
+fn mean_probability(engine: &dyn Score, corpus: &Corpus) -> Result<f64> {
     let log_probs = log_probs(engine, corpus, MICRO_BATCH_TOKENS, &mut Silent)?;
     let probability = |tokens: &Vec<f32>| tokens.iter().map(|&lp| f64::from(lp)).sum::<f64>().exp();
     Ok(log_probs.iter().map(probability).sum::<f64>() / log_probs.len().max(1) as f64)

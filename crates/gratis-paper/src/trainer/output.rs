@@ -9,7 +9,9 @@ use gratis::objective::Objective;
 use gratis::observer::Observer;
 use gratis::rollout::{GradeCounts, Problem, Sampler, grade};
 use gratis::selection::Aggregation;
-use gratis_engine::{Engine, NativeEngine, SamplingSettings, Tokenizer, atomic};
+use gratis_cpu::NativeEngine;
+use gratis_engine::{SamplingSettings, Train as _};
+use gratis_model::{Tokenizer, atomic};
 
 use super::{ModelTrainer, STEP_SPLIT, TEMPLATE, encoder};
 use crate::error::{Error, Result};
