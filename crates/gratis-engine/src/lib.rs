@@ -18,6 +18,7 @@ pub mod gguf;
 pub mod hub;
 mod kernels;
 pub mod layout;
+pub mod links;
 pub mod lora;
 pub mod memory;
 mod model;
