@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Result;
-use gratis_engine::hub::{self, Access, DownloadObserver, HubName, HubSettings, Proxies, Timeouts};
+use gratis_model::hub::{self, Access, DownloadObserver, HubName, HubSettings, Proxies, Timeouts};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tracing::{info, warn};
 

@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-use gratis_engine::Engine;
+use gratis_engine::Score as ScoreEngine;
 
 use crate::cost::Work;
 use crate::data::steps::{StepSplit, StepSplitter, ends_in_chars, locate};
@@ -79,8 +79,8 @@ pub(crate) fn completion_work(
 pub(crate) fn pass_over(corpus: &Corpus, batch_tokens: usize) -> Result<Work> {
     let units: Vec<Item> = (0..corpus.responses().len()).map(Item::Response).collect();
     let mut work = Work::default();
-    for batch in micro_batches(corpus, &units, batch_tokens)? {
-        work += Work::of_batch(&batch.packed);
+    for batch in &micro_batches(corpus, &units, batch_tokens)?.packed {
+        work += Work::of_batch(batch);
     }
     Ok(work)
 }
@@ -88,9 +88,9 @@ pub(crate) fn pass_over(corpus: &Corpus, batch_tokens: usize) -> Result<Work> {
 /// Scores completions with a policy and, unless it is left out, a reference.
 pub struct Scorer<'a> {
     /// The trained model.
-    pub policy: &'a mut dyn Engine,
+    pub policy: &'a dyn ScoreEngine,
     /// The model in the denominator; `None` scores by log-probabilities alone.
-    pub reference: Option<&'a mut dyn Engine>,
+    pub reference: Option<&'a dyn ScoreEngine>,
     /// Text to tokens.
     pub encoder: Encoder<'a>,
     /// The settings.
@@ -103,8 +103,8 @@ impl RewardModel for Scorer<'_> {
         let solutions = solutions(rollouts, &self.encoder, &self.settings.step_split, &mut corpus)?;
         let budget = self.settings.batch_tokens;
         let policy = log_probs(self.policy, &corpus, budget, observer)?;
-        let reference = match &mut self.reference {
-            Some(engine) => Some(log_probs(*engine, &corpus, budget, observer)?),
+        let reference = match self.reference {
+            Some(engine) => Some(log_probs(engine, &corpus, budget, observer)?),
             None => None,
         };
         let log_ratios = |solution: &Solution| -> Vec<f64> {
@@ -128,19 +128,22 @@ impl RewardModel for Scorer<'_> {
 
 /// A completion with its steps, as tokens in a corpus.
 #[derive(Debug, Clone)]
-pub(crate) struct Solution {
+pub struct Solution {
     rollout_idx: usize,
     completion_idx: usize,
     /// Index of the response in the corpus; copies share it.
-    pub(crate) response: usize,
+    pub response: usize,
     /// The steps as ranges of its bytes.
     steps: Vec<Range<usize>>,
     /// One past the last token of each step.
-    pub(crate) step_ends: Vec<usize>,
+    pub step_ends: Vec<usize>,
 }
 
 /// All completions with their steps: those that the rollouts give, or else by the split.
-pub(crate) fn solutions(
+///
+/// # Errors
+/// Those of the split and of the encoder.
+pub fn solutions(
     rollouts: &[Rollout],
     encoder: &Encoder,
     step_split: &StepSplit,
@@ -161,7 +164,10 @@ pub(crate) fn solutions(
 
 /// Scores from what each token of a solution adds to its value, in units of `beta`: the log-ratios
 /// of an implicit model, the differences of a baseline's values.
-pub(crate) fn scores_of(
+///
+/// # Errors
+/// [`Error::InvalidSetting`] if a completion has no solution.
+pub fn scores_of(
     rollouts: &[Rollout],
     solutions: &[Solution],
     beta: f64,

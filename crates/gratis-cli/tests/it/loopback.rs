@@ -161,7 +161,10 @@ pub(crate) fn tag_of(name: &str, content: &[u8]) -> String {
         let blob = Sha1::new_with_prefix(format!("blob {}\0", content.len()));
         blob.chain_update(content).finalize().to_vec()
     };
-    hash.iter().map(|byte| format!("{byte:02x}")).collect()
+    hash.iter().fold(String::new(), |mut text, byte| {
+        write!(text, "{byte:02x}").expect("a digit");
+        text
+    })
 }
 
 /// Answers one request and closes.
