@@ -26,6 +26,7 @@ pub mod scoring;
 pub mod selection;
 pub mod theory;
 pub mod training;
+pub mod visible;
 pub mod world;
 
 pub use error::{Error, Result};

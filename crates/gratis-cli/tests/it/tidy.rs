@@ -17,7 +17,7 @@ const CRATES: &[(&str, &[&str])] = &[
 ];
 
 /// Modules of `gratis` and what each may use of its siblings and of the other crates. `error`,
-/// `numeric`, `observer` and `atomic` hold no subject of the paper and are open to all.
+/// `numeric`, `observer`, `visible` and `atomic` hold no subject of the paper and are open to all.
 const MODULES: &[(&str, &[&str])] = &[
     ("data", &["gratis_engine::atomic"]),
     ("objective", &[]),
@@ -45,7 +45,7 @@ const MODULES: &[(&str, &[&str])] = &[
 ];
 
 /// Modules every other may use.
-const OPEN: &[&str] = &["error", "numeric", "observer"];
+const OPEN: &[&str] = &["error", "numeric", "observer", "visible"];
 
 #[test]
 fn crates_depend_one_way() {

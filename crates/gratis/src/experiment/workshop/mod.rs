@@ -108,13 +108,13 @@ impl Workshop<'_> {
                 if step % CHECK_EVERY == 0 {
                     solves = mean_probability(engine, &unseen)?;
                 }
-                Ok((Figure::Value("solves", solves), solves >= settings.turn))
+                Ok((Some(Figure::Value("solves", solves)), solves >= settings.turn))
             })?;
 
         observer.stage("base, falling rate", Some(settings.descent.n_steps));
         // The descent sees the problems in an order of its own.
         let descent = Workshop { seed: self.seed.wrapping_add(1), ..*self };
-        let look = |_: &mut dyn Engine, _| Ok((NOTHING, false));
+        let look = |_: &mut dyn Engine, _| Ok((None, false));
         training.append(descent.train(engine, &mut task, &settings.descent, observer, look)?);
         let solves = mean_probability(engine, &unseen)?;
         if solves < settings.target {
@@ -142,7 +142,7 @@ impl Workshop<'_> {
         let problems = Split::Generators.draw(n_problems, N_DERIVED, self.seed);
         let written = Split::Generators.written_by(author, &problems, self.seed);
         let mut task = self.language_task(engine, &written)?;
-        self.train(engine, &mut task, settings, observer, |_, _| Ok((NOTHING, false)))
+        self.train(engine, &mut task, settings, observer, |_, _| Ok((None, false)))
     }
 
     /// Teaches `r(y) = beta * log pi(y)/pi_ref(y)` from labels, in at most `n_epochs` passes of the settings;
@@ -168,7 +168,7 @@ impl Workshop<'_> {
                 log_probs(reference, task.corpus(), MICRO_BATCH_TOKENS, &mut Silent)?;
             task = task.with_reference(of_reference);
         }
-        self.train(policy, &mut task, &settings, observer, |_, _| Ok((NOTHING, false)))
+        self.train(policy, &mut task, &settings, observer, |_, _| Ok((None, false)))
     }
 
     /// Takes the steps of `settings` on a baseline's task, in at most their `n_epochs` passes.
@@ -181,7 +181,7 @@ impl Workshop<'_> {
     ) -> Result<Training> {
         let settings = settings.for_units(task.items().len());
         observer.stage("baseline", Some(settings.n_steps));
-        self.train(engine, task, &settings, observer, |_, _| Ok((NOTHING, false)))
+        self.train(engine, task, &settings, observer, |_, _| Ok((None, false)))
     }
 
     fn language_task(
@@ -225,7 +225,7 @@ impl Workshop<'_> {
         task: &mut dyn Task,
         settings: &LearningSettings,
         observer: &mut dyn Observer,
-        mut look: impl FnMut(&mut dyn Engine, u64) -> Result<(Figure, bool)>,
+        mut look: impl FnMut(&mut dyn Engine, u64) -> Result<(Option<Figure>, bool)>,
     ) -> Result<Training> {
         let mut trainer = Trainer::new(&self.optimization(settings), task.items().len(), 0)?;
         let mut training = Training { n_steps: 0, n_tokens: 0, curve: Vec::new() };
@@ -250,8 +250,12 @@ impl Workshop<'_> {
                 });
                 (loss, accuracy, n_averaged) = (0.0, None, 0.0);
             }
-            let tokens = Figure::Amount("tokens", metrics.n_tokens);
-            observer.advance(1, &[tokens, Figure::Value("loss", metrics.evaluation.loss), figure]);
+            let mut figures = vec![
+                Figure::Amount("tokens", metrics.n_tokens),
+                Figure::Value("loss", metrics.evaluation.loss),
+            ];
+            figures.extend(figure);
+            observer.advance(1, &figures);
             if enough {
                 break;
             }
@@ -259,9 +263,6 @@ impl Workshop<'_> {
         Ok(training)
     }
 }
-
-/// No further figure.
-const NOTHING: Figure = Figure::Amount("", 0);
 
 /// Mean over the responses of `exp(sum_t log pi(y_t|y_<t))`. With one correct solution a problem
 /// this is the exact rate at which samples at temperature 1 are right in every step.
