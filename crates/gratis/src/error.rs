@@ -227,7 +227,7 @@ impl Error {
     }
 
     /// An [`Error::Io`] for `map_err`.
-    pub(crate) fn io(
+    pub fn io(
         action: &'static str,
         path: impl Into<PathBuf>,
     ) -> impl FnOnce(std::io::Error) -> Self {
@@ -236,7 +236,7 @@ impl Error {
     }
 
     /// An [`Error::InvalidSetting`].
-    pub(crate) fn setting(
+    pub fn setting(
         field: &'static str,
         expected: impl Into<String>,
         got: impl std::fmt::Display,

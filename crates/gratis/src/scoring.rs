@@ -128,19 +128,22 @@ impl RewardModel for Scorer<'_> {
 
 /// A completion with its steps, as tokens in a corpus.
 #[derive(Debug, Clone)]
-pub(crate) struct Solution {
+pub struct Solution {
     rollout_idx: usize,
     completion_idx: usize,
     /// Index of the response in the corpus; copies share it.
-    pub(crate) response: usize,
+    pub response: usize,
     /// The steps as ranges of its bytes.
     steps: Vec<Range<usize>>,
     /// One past the last token of each step.
-    pub(crate) step_ends: Vec<usize>,
+    pub step_ends: Vec<usize>,
 }
 
 /// All completions with their steps: those that the rollouts give, or else by the split.
-pub(crate) fn solutions(
+///
+/// # Errors
+/// Those of the split and of the encoder.
+pub fn solutions(
     rollouts: &[Rollout],
     encoder: &Encoder,
     step_split: &StepSplit,
@@ -161,7 +164,10 @@ pub(crate) fn solutions(
 
 /// Scores from what each token of a solution adds to its value, in units of `beta`: the log-ratios
 /// of an implicit model, the differences of a baseline's values.
-pub(crate) fn scores_of(
+///
+/// # Errors
+/// [`Error::InvalidSetting`] if a completion has no solution.
+pub fn scores_of(
     rollouts: &[Rollout],
     solutions: &[Solution],
     beta: f64,

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Args;
-use gratis::experiment::demo::{self, DemoResult, DemoSettings, StageTime};
-use gratis::report::Colours;
+use gratis_paper::experiment::demo::{self, DemoResult, DemoSettings, StageTime};
+use gratis_paper::report::Colours;
 use serde_json::json;
 use tracing::info;
 
@@ -172,7 +172,7 @@ fn stages(result: &DemoResult) -> String {
 #[cfg(test)]
 mod tests {
     use gratis::Silent;
-    use gratis::experiment::demo::{BaseSettings, DrawSettings, LearningSettings};
+    use gratis_paper::experiment::demo::{BaseSettings, DrawSettings, LearningSettings};
 
     use super::*;
 

@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueEnum};
-use gratis::experiment::lab::{Lab, LabSettings, Scale};
-use gratis::experiment::pages::{self, Finished};
-use gratis::experiment::reproduce::Experiment;
-use gratis::experiment::tuning;
+use gratis_paper::experiment::lab::{Lab, LabSettings, Scale};
+use gratis_paper::experiment::pages::{self, Finished};
+use gratis_paper::experiment::reproduce::Experiment;
+use gratis_paper::experiment::tuning;
 use serde_json::json;
 use tracing::info;
 

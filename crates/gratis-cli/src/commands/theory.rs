@@ -11,9 +11,9 @@ use gratis::theory::{
     ExactCheck, MonteCarloSettings, MonteCarloSummary, Prefix, PrefixEstimate, check, estimate,
     limits,
 };
-use gratis::world::{self, corpus::N_DERIVED};
 use gratis::{Error, Observer};
 use gratis_engine::{Engine, FinishReason, NativeEngine, SampleRequest};
+use gratis_paper::world::{self, corpus::N_DERIVED};
 use serde::Serialize;
 use serde_json::json;
 use tracing::info;

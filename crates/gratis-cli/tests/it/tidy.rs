@@ -13,7 +13,8 @@ const CRATES: &[(&str, &[&str])] = &[
     ("gratis-grading", &[]),
     ("gratis-engine", &[]),
     ("gratis", &["gratis-engine", "gratis-grading"]),
-    ("gratis-cli", &["gratis", "gratis-engine", "gratis-grading"]),
+    ("gratis-paper", &["gratis", "gratis-engine", "gratis-grading"]),
+    ("gratis-cli", &["gratis", "gratis-engine", "gratis-grading", "gratis-paper"]),
 ];
 
 /// Modules of `gratis` and what each may use of its siblings and of the other crates. `error`,
@@ -38,10 +39,7 @@ const MODULES: &[(&str, &[&str])] = &[
         &["cost", "data", "encoding", "objective", "scoring", "training", "gratis_engine"],
     ),
     ("evaluation", &["data", "reward", "selection", "gratis_grading"]),
-    ("world", &["data", "gratis_grading"]),
     ("theory", &["encoding", "reward", "gratis_engine"]),
-    ("experiment", &["*"]),
-    ("report", &["*"]),
 ];
 
 /// Modules every other may use.

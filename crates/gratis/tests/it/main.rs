@@ -4,7 +4,6 @@ mod baselines;
 mod data_files;
 mod data_operations;
 mod objectives;
-mod store;
 mod tabular;
 mod theory;
 mod training;
