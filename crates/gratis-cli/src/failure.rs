@@ -136,7 +136,7 @@ fn own_hint(error: &anyhow::Error) -> Option<String> {
         if let Some(error) = cause.downcast_ref::<gratis::Error>() {
             return error.hint().map(str::to_owned);
         }
-        if let Some(error) = cause.downcast_ref::<gratis_engine::Error>() {
+        if let Some(error) = cause.downcast_ref::<gratis_model::Error>() {
             return error.hint().map(str::to_owned);
         }
         match cause.downcast_ref::<CliError>()? {
@@ -162,7 +162,9 @@ fn own_hint(error: &anyhow::Error) -> Option<String> {
 fn is_ours(error: &anyhow::Error) -> bool {
     !error.chain().any(|cause| {
         cause.is::<gratis::Error>()
+            || cause.is::<gratis_model::Error>()
             || cause.is::<gratis_engine::Error>()
+            || cause.is::<gratis_cpu::Error>()
             || cause.is::<CliError>()
             || cause.is::<std::io::Error>()
     })

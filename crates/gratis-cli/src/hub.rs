@@ -6,7 +6,7 @@
 use std::path::PathBuf;
 
 use anyhow::Result;
-use gratis_engine::hub::{self, Access, DownloadObserver, HubName, HubSettings};
+use gratis_model::hub::{self, Access, DownloadObserver, HubName, HubSettings};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tracing::info;
 

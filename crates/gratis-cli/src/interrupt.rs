@@ -57,7 +57,7 @@ mod unix {
     use std::thread;
     use std::time::Duration;
 
-    use gratis_engine::atomic;
+    use gratis_model::atomic;
     use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
     use signal_hook::iterator::Signals;
     use signal_hook::low_level::{emulate_default_handler, signal_name};

@@ -8,9 +8,11 @@ use gratis::baseline::BaselineForm;
 use gratis::encoding::{Encoder, OnOverlong};
 use gratis::manifest::{self, Manifest};
 use gratis::training::Companion;
-use gratis_engine::config::{ModelConfig, generation};
-use gratis_engine::gguf::GgufFile;
-use gratis_engine::{Engine, Layout, NativeEngine, NativeOptions, Tokenizer, WeightStorage};
+use gratis_cpu::{NativeEngine, NativeOptions, WeightStorage};
+use gratis_engine::Score as _;
+use gratis_model::config::{ModelConfig, generation};
+use gratis_model::gguf::GgufFile;
+use gratis_model::{Layout, Tokenizer};
 use serde::{Deserialize, Serialize};
 use tracing::info;
 
@@ -113,7 +115,7 @@ impl Model {
     /// The encoder of this model.
     pub(crate) fn encoder(&self, template: &str, on_overlong: OnOverlong) -> Result<Encoder<'_>> {
         let description = self.engine.describe();
-        Ok(Encoder::new(&self.tokenizer, template, &description, on_overlong)?)
+        Ok(Encoder::new(&self.tokenizer, template, description, on_overlong)?)
     }
 
     /// Tokens at which a sample ends: those of `generation_config.json` or else of `config.json`,

@@ -4,10 +4,10 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use gratis_engine::BaseName;
-use gratis_engine::checkpoint;
-use gratis_engine::hub::HubName;
-use gratis_engine::lora::peft::{self, AdapterConfig};
+use gratis_model::BaseName;
+use gratis_model::checkpoint;
+use gratis_model::hub::HubName;
+use gratis_model::lora::peft::{self, AdapterConfig};
 
 use crate::hub;
 

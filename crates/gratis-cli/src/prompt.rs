@@ -3,9 +3,9 @@
 use anyhow::{Context, Result};
 use clap::Args;
 use gratis::encoding::chat_prompt;
-use gratis_engine::Tokenizer;
-use gratis_engine::chat_template::{ChatTemplate, Date, RenderOptions};
-use gratis_engine::gguf::GgufFile;
+use gratis_model::Tokenizer;
+use gratis_model::chat_template::{ChatTemplate, Date, RenderOptions};
+use gratis_model::gguf::GgufFile;
 use serde::{Deserialize, Serialize};
 use tracing::{info, warn};
 

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use gratis_engine::atomic;
+use gratis_model::atomic;
 use tempfile::TempDir;
 
 use crate::failure::CliError;

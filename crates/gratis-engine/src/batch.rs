@@ -192,6 +192,14 @@ impl TokenValues {
         Self::zeros_of_channels(batch, 1)
     }
 
+    /// Zeros in the shape of these values.
+    #[must_use]
+    pub fn zeros_like(&self) -> Self {
+        let mut zeros = self.clone();
+        zeros.values.fill(0.0);
+        zeros
+    }
+
     /// Zeros for several numbers a token: a response's row is `[n_channels, n_tokens]`.
     pub fn zeros_of_channels(batch: &PackedBatch, n_channels: usize) -> Self {
         let mut end = 0;

@@ -1,19 +1,18 @@
-//! The seam between the paper and a transformer: the [`Engine`] trait.
+//! The traits of the seam: what an engine may be asked.
 //!
-//! Whatever the objective, its gradient is a weighted log-likelihood gradient,
-//! `dL/dtheta = sum_t w_t * d lp_t / dtheta` with `w_t = dL/dlp_t`. So an engine gives
-//! log-probabilities, takes weights, and never learns what they mean. Nothing here could not be
-//! offered by a remote training service: no shared memory, no tensors, and within a pass no
-//! callback beyond log-probabilities out and weights in.
+//! Nothing here could not be offered by a remote service: no shared memory, no tensors, and within a
+//! pass no callback beyond log-probabilities out and weights in. Each call takes many batches, so
+//! that an engine may loop over them, stream them or have all of them in flight.
 
-use std::path::Path;
+use std::path::PathBuf;
 
 use crate::batch::{PackedBatch, TokenValues};
-use crate::error::Result;
+use crate::error::{Error, Result, Stop};
+use crate::sampling::{Sample, SampleRequest, SamplingSettings};
 
-/// What an engine says of the model it runs.
+/// The model that an engine runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct EngineDescription {
+pub struct ModelDescription {
     /// Architecture as named by Hugging Face, for example `LlamaForCausalLM`.
     pub architecture: String,
     /// Number of parameters, those of an adapter included.
@@ -22,6 +21,10 @@ pub struct EngineDescription {
     pub vocab_size: usize,
     /// Longest sequence the model accepts, in tokens.
     pub context_length: usize,
+    /// Tokens per batch at which the engine scores best.
+    pub preferred_batch_tokens: usize,
+    /// Batches per call that the engine works on at once; 1 if it takes them one after the other.
+    pub n_concurrent_batches: usize,
 }
 
 /// One AdamW update; the hyper-parameters travel with the step, as a schedule changes them.
@@ -50,99 +53,128 @@ pub struct StepReport {
     pub n_steps: u64,
 }
 
-/// How tokens are drawn.
-#[derive(Debug, Clone, PartialEq)]
-pub struct SamplingSettings {
-    /// Divides the logits; 0 takes the most probable token.
-    pub temperature: f32,
-    /// Keeps the smallest set of most probable tokens whose mass reaches this; 1 keeps all.
-    pub top_p: f32,
-    /// Keeps this many most probable tokens; 0 keeps all.
-    pub top_k: usize,
-    /// Longest sample, in tokens; the context length is a further bound.
-    pub max_new_tokens: usize,
-    /// A sample ends with the first of these.
-    pub stop_tokens: Vec<u32>,
-    /// Seed of the run. A sample's own stream depends on this, its request's key and its number
-    /// only, so that neither order nor batch size changes it.
-    pub seed: u64,
-}
-
-/// A prompt and how many samples to draw for it.
+/// The name of a training state to save: an engine on this machine takes the folder, a remote one
+/// the name.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SampleRequest {
-    /// The prompt, not empty. Its keys and values are computed once for all samples.
-    pub prompt: Vec<u32>,
-    /// Names the problem in the seed of each sample.
-    pub key: u64,
-    /// Number of the first sample: a resumed run draws samples `first_sample..`.
-    pub first_sample: u64,
-    /// How many samples.
-    pub n_samples: usize,
+pub struct StateName {
+    /// Folder to write into.
+    pub folder: PathBuf,
+    /// Name of the state among those of its run, for example `step-000200`.
+    pub name: String,
 }
 
-/// Why a sample ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FinishReason {
-    /// A stop token was drawn; it is the sample's last token.
-    Stop,
-    /// The token budget or the context was exhausted.
-    Length,
+/// Where a saved training state is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StateRef {
+    /// In a folder on this machine.
+    Folder(PathBuf),
+    /// With a remote engine, under this URI.
+    Uri(String),
 }
 
-/// A drawn continuation.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Sample {
-    /// The tokens, the stop token included.
-    pub tokens: Vec<u32>,
-    /// Log-probability of each token under the model at temperature 1 without truncation.
-    pub log_probs: Vec<f32>,
-    /// Why it ended.
-    pub finish: FinishReason,
+/// Scores responses: what ranking needs.
+pub trait Score: Send + Sync {
+    /// The model.
+    fn describe(&self) -> &ModelDescription;
+
+    /// `log pi(y_t | y_<t)` of every response token: one [`TokenValues`] per batch, in order.
+    fn log_probs(&self, batches: &[PackedBatch]) -> Result<Vec<TokenValues>>;
+
+    /// `(1/vocab) sum_v log pi(v | y_<t)` at every response token: the more certain the model, the
+    /// lower; `-log vocab` where it is uniform.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] unless the engine offers it.
+    fn mean_log_probs(&self, batches: &[PackedBatch]) -> Result<Vec<TokenValues>> {
+        let _ = batches;
+        Err(Error::Unsupported { engine: "chosen", what: "average over the vocabulary" })
+    }
 }
 
-/// A language model that can be scored, trained and sampled.
-pub trait Engine {
-    /// What model this is.
-    fn describe(&self) -> EngineDescription;
+/// Samples continuations of prompts.
+pub trait Generate: Send + Sync {
+    /// Draws samples. `done` is called once per request, with its index and its samples in the
+    /// order of their numbers; requests may be done in any order. On an error, what `done` was
+    /// given is valid.
+    fn sample(
+        &self,
+        requests: &[SampleRequest],
+        settings: &SamplingSettings,
+        done: &mut dyn FnMut(usize, Vec<Sample>),
+    ) -> Result<()>;
 
-    /// `log pi(y_t | y_<t)` of every response token of `batch`.
-    fn log_probs(&mut self, batch: &PackedBatch) -> Result<TokenValues>;
+    /// As [`Self::sample`], all samples at once: one list per request, in their order.
+    ///
+    /// # Errors
+    /// As [`Self::sample`].
+    fn sample_all(
+        &self,
+        requests: &[SampleRequest],
+        settings: &SamplingSettings,
+    ) -> Result<Vec<Vec<Sample>>> {
+        let mut all = vec![Vec::new(); requests.len()];
+        self.sample(requests, settings, &mut |request, samples| all[request] = samples)?;
+        Ok(all)
+    }
+}
 
-    /// Forward, then `weigh` is given the log-probabilities and answers with `w_t = dL/dlp_t`,
-    /// then backward: `sum_t w_t * d lp_t / dtheta` is *added* to the accumulated gradient.
-    /// `None` abandons the backward pass and leaves the gradient as it was.
-    fn forward_backward(
-        &mut self,
-        batch: &PackedBatch,
-        weigh: &mut dyn FnMut(&TokenValues) -> Option<TokenValues>,
-    ) -> Result<TokenValues>;
+/// Gives the weights `w_t = dL/dlp_t` of a batch, numbered in its call, from its log-probabilities.
+pub type Weigh<'a> = dyn FnMut(usize, &TokenValues) -> Result<TokenValues, Stop> + 'a;
+
+/// Trains a model by weighted log-likelihood gradients.
+pub trait Train: Score {
+    /// The batches of one optimizer step: for each, a forward pass, then `weigh`, then a backward
+    /// pass that adds `sum_t w_t * d lp_t / dtheta` to the accumulated gradient.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`] if `weigh` stops: the gradient then holds what the batches before it
+    /// added, which [`Self::discard_gradient`] forgets.
+    fn forward_backward(&mut self, batches: &[PackedBatch], weigh: &mut Weigh<'_>) -> Result<()>;
 
     /// One AdamW step on the accumulated gradient, which is then zero again.
     ///
     /// # Errors
-    /// [`crate::Error::NonFiniteGradient`] if the norm is NaN or infinite: the parameters stay as
-    /// they were and the gradient is discarded.
+    /// [`Error::NonFiniteGradient`] if the norm is NaN or infinite: the parameters stay as they
+    /// were and the gradient is discarded.
     fn optimizer_step(&mut self, step: &OptimizerStep) -> Result<StepReport>;
 
     /// Forgets the accumulated gradient.
-    fn discard_gradient(&mut self);
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] for an engine that cannot.
+    fn discard_gradient(&mut self) -> Result<()>;
 
-    /// Draws samples; the result is in the order of `requests`, one list a request.
-    fn sample(
-        &mut self,
-        requests: &[SampleRequest],
-        settings: &SamplingSettings,
-    ) -> Result<Vec<Vec<Sample>>>;
-
-    /// Writes the weights as a Hugging Face folder (`config.json`, `model.safetensors`), never
-    /// half-written.
-    fn save_weights(&self, folder: &Path) -> Result<()>;
-
-    /// Writes everything needed to go on training with the same bits: weights, both moments and the
+    /// Saves everything needed to go on training with the same bits: weights, both moments and the
     /// step count.
-    fn save_state(&self, folder: &Path) -> Result<()>;
+    fn save_state(&self, to: &StateName) -> Result<StateRef>;
 
-    /// Restores what [`Engine::save_state`] wrote.
-    fn load_state(&mut self, folder: &Path) -> Result<()>;
+    /// Restores what [`Self::save_state`] saved and forgets the accumulated gradient.
+    fn load_state(&mut self, from: &StateRef) -> Result<()>;
+
+    /// Writes the trained weights into a folder, whole or not at all: a Hugging Face folder
+    /// (`config.json`, `model.safetensors`), or an adapter in the layout of peft.
+    fn save_weights(&self, folder: &std::path::Path) -> Result<()>;
+}
+
+/// A model with a scalar head: numbers per response token in place of its log-probability. It is a
+/// seam of the same shape as the log-probabilities': values out, `dL/dvalue` in.
+pub trait Values: Score {
+    /// Numbers that the head gives for each token.
+    fn n_channels(&self) -> usize;
+
+    /// The head's numbers for every response token: a row of `[n_channels, n_tokens]` per response.
+    ///
+    /// # Errors
+    /// [`Error::NoValueHead`] if the model has none.
+    fn values(&self, batches: &[PackedBatch]) -> Result<Vec<TokenValues>>;
+}
+
+/// Trains a model with a scalar head.
+pub trait TrainValues: Values + Train {
+    /// As [`Train::forward_backward`] with values: `weigh` answers with `dL/dvalue` in the same
+    /// shape.
+    ///
+    /// # Errors
+    /// As [`Train::forward_backward`] and [`Values::values`].
+    fn values_backward(&mut self, batches: &[PackedBatch], weigh: &mut Weigh<'_>) -> Result<()>;
 }

@@ -1,152 +1,41 @@
-//! The errors of the engine.
+//! The errors of the seam, and whether it helps to try again.
 
-use std::path::PathBuf;
+use std::error::Error as StdError;
 
-/// The engine's result type.
+/// The result type of the crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// What can go wrong between a checkpoint folder and a log-probability.
+/// What a caller can do about an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ErrorKind {
+    /// The request itself is at fault: the same request fails again.
+    Input,
+    /// The engine could not answer this time: the same request may succeed later. What the call
+    /// had already handed over is valid and need not be asked for again.
+    TryAgain,
+    /// The engine or its model is broken: no request will succeed.
+    Broken,
+}
+
+/// Why a caller of [`Train::forward_backward`](crate::Train::forward_backward) stopped it: any error
+/// of its own, which comes back as [`Error::Stopped`].
+#[derive(Debug)]
+pub struct Stop(pub Box<dyn StdError + Send + Sync>);
+
+impl Stop {
+    /// Stops because of `error`.
+    pub fn because(error: impl StdError + Send + Sync + 'static) -> Self {
+        Self(Box::new(error))
+    }
+}
+
+/// What can go wrong between a batch and its log-probabilities.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// A file could not be read or written.
-    #[error("cannot {action} `{path}`")]
-    Io {
-        /// What was attempted: `read`, `write`, `create`.
-        action: &'static str,
-        /// The file or folder.
-        path: PathBuf,
-        /// The operating system's reason.
-        #[source]
-        source: std::io::Error,
-    },
     /// A value was asked of a model that gives log-probabilities only.
     #[error("the model is a language model without a scalar head")]
     NoValueHead,
-    /// A file that should be there is not.
-    #[error("`{path}` is absent: {hint}")]
-    MissingFile {
-        /// The absent file or folder.
-        path: PathBuf,
-        /// Why it is needed, or how to come by it.
-        hint: String,
-    },
-    /// A file that is not what its name says: truncated, not JSON, not safetensors.
-    #[error("`{path}` is malformed: {reason}")]
-    MalformedFile {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// A field of `config.json` is absent or holds something impossible.
-    #[error("`{path}`: field `{field}` must be {expected}, got {got}")]
-    InvalidConfig {
-        /// The configuration file.
-        path: PathBuf,
-        /// Name of the field.
-        field: String,
-        /// What it has to be.
-        expected: String,
-        /// What stands there.
-        got: String,
-    },
-    /// A field of `config.json` asks for other mathematics than this engine has.
-    #[error("`{path}`: `{field}` = {got} is not supported; supported: {supported}")]
-    UnsupportedConfig {
-        /// The configuration file.
-        path: PathBuf,
-        /// Name of the field.
-        field: String,
-        /// The value that is not supported.
-        got: String,
-        /// The values that are.
-        supported: String,
-    },
-    /// A parameter of the model is in none of the checkpoint's files.
-    #[error("`{path}` has no tensor `{tensor}`, which the model needs")]
-    MissingTensor {
-        /// The file or index that was searched.
-        path: PathBuf,
-        /// Hugging Face name of the parameter.
-        tensor: String,
-    },
-    /// A checkpoint holds a tensor that the model of its `config.json` does not have.
-    #[error("`{path}` holds the tensor `{tensor}`, which a {architecture} of this shape lacks")]
-    UnexpectedTensor {
-        /// The file that holds it.
-        path: PathBuf,
-        /// Its name.
-        tensor: String,
-        /// The architecture of the configuration.
-        architecture: &'static str,
-    },
-    /// A tensor's shape is not the one that `config.json` implies.
-    #[error("`{path}`: tensor `{tensor}` must have shape {expected:?}, got {got:?}")]
-    WrongShape {
-        /// The file that holds it.
-        path: PathBuf,
-        /// Its name.
-        tensor: String,
-        /// Shape by the configuration.
-        expected: Vec<usize>,
-        /// Shape in the file.
-        got: Vec<usize>,
-    },
-    /// A tensor is stored in a type that is not read.
-    #[error("`{path}`: tensor `{tensor}` has type {got}; supported: F32, BF16, F16")]
-    UnsupportedDtype {
-        /// The file that holds it.
-        path: PathBuf,
-        /// Its name.
-        tensor: String,
-        /// Type in the file.
-        got: String,
-    },
-    /// A weight is NaN or infinite.
-    #[error("`{path}`: tensor `{tensor}` holds {value} at flat index {index}")]
-    NonFiniteWeight {
-        /// The file that holds it.
-        path: PathBuf,
-        /// Name of the tensor.
-        tensor: String,
-        /// First offending index, row-major.
-        index: usize,
-        /// NaN or an infinity.
-        value: f32,
-    },
-    /// A tokenizer could not be built, or a text could not be encoded by it.
-    #[error("{what}: {reason}")]
-    Tokenizer {
-        /// What was attempted, and on what.
-        what: String,
-        /// The reason, by the tokenizer.
-        reason: String,
-    },
-    /// A text has to end with a token that the tokenizer does not have.
-    #[error("the tokenizer names no `{which}`: add it to `tokenizer_config.json`")]
-    MissingSpecialToken {
-        /// Name of the field, such as `eos_token`.
-        which: &'static str,
-    },
-    /// The tokenizer makes tokens that the model has no embedding for.
-    #[error("the tokenizer has token {largest} and the model {vocab_size} embeddings")]
-    VocabularyMismatch {
-        /// Largest token of the tokenizer.
-        largest: u32,
-        /// Rows of the embedding.
-        vocab_size: usize,
-    },
-    /// A setting that makes no adapter.
-    #[error("LoRA `{field}` must be {expected}, got {got}")]
-    InvalidLora {
-        /// Name of the setting.
-        field: &'static str,
-        /// What it has to be.
-        expected: String,
-        /// What was given.
-        got: String,
-    },
     /// A batch that no engine can run.
     #[error("invalid batch: {reason}")]
     InvalidBatch {
@@ -185,23 +74,6 @@ pub enum Error {
         /// The offending norm.
         norm: f64,
     },
-    /// The parameters given are not as many as the model has.
-    #[error("the model has {expected} parameters, got {got}")]
-    ParameterCount {
-        /// Number by the configuration.
-        expected: usize,
-        /// Number given.
-        got: usize,
-    },
-    /// The threads of an engine could not be started.
-    #[error("cannot start {n_threads} threads")]
-    Threads {
-        /// How many were asked for.
-        n_threads: usize,
-        /// The reason.
-        #[source]
-        source: rayon::ThreadPoolBuildError,
-    },
     /// This engine does not offer what was asked.
     #[error("the {engine} engine cannot {what}")]
     Unsupported {
@@ -210,144 +82,37 @@ pub enum Error {
         /// What was asked.
         what: &'static str,
     },
-    /// A chat template that is not valid Jinja, or no template at all.
-    #[error("invalid chat template in `{origin}`{}: {reason}", at_line(*.line))]
-    InvalidTemplate {
-        /// The file it came from.
-        origin: String,
-        /// Line of the template.
-        line: Option<usize>,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// A chat template refused its input by `raise_exception`.
-    #[error("the chat template in `{origin}` refuses this conversation: {message}")]
-    TemplateRaised {
-        /// The file it came from.
-        origin: String,
-        /// The template's own words.
-        message: String,
-    },
-    /// A chat template could not be run on these messages.
-    #[error("cannot render the chat template in `{origin}`{}: {reason}", at_line(*.line))]
-    TemplateFailed {
-        /// The file it came from.
-        origin: String,
-        /// Line of the template.
-        line: Option<usize>,
-        /// What went wrong.
-        reason: String,
-    },
-    /// The last answer cannot be told from what surrounds it.
-    #[error("cannot find the response in the text of the chat template in `{origin}`: {reason}")]
-    ResponseNotFound {
-        /// The file the template came from.
-        origin: String,
-        /// Why not.
-        reason: String,
-    },
-    /// What should name a model on a hub does not.
-    #[error("`{name}` is neither a file or folder here nor a name such as `org/name@revision`")]
-    HubName {
-        /// What was given.
-        name: String,
-    },
-    /// A model that is not in the cache, and the network is not to be used.
-    #[error("`{name}` is not in the cache `{cache}`, and the hub is not to be asked")]
-    HubOffline {
-        /// Name on the hub.
-        name: String,
-        /// Where it was looked for.
-        cache: PathBuf,
-    },
-    /// The hub does not know a model, a revision or a file.
-    #[error("the hub has no `{name}`, or it lacks {what}")]
-    HubNotFound {
-        /// Name on the hub.
-        name: String,
-        /// What was asked for.
-        what: String,
-    },
-    /// The hub does not give a model to whoever asks.
-    #[error("the hub refuses {what} of `{name}`")]
-    HubRefused {
-        /// Name on the hub.
-        name: String,
-        /// What was asked for.
-        what: String,
-    },
-    /// A file could not be fetched.
-    #[error("cannot fetch {what} of `{name}` from the hub")]
-    HubFailed {
-        /// Name on the hub.
-        name: String,
-        /// What was asked for.
-        what: String,
-        /// What went wrong.
-        #[source]
-        source: Box<dyn std::error::Error + Send + Sync>,
-    },
-    /// Neither a day of the calendar nor a known way to print one.
-    #[error("`{text}` is not a date such as `2024-07-26`, nor a format of one")]
-    InvalidDate {
-        /// What was given.
-        text: String,
+    /// The caller's `weigh` asked to stop; nothing was added to the gradient since.
+    #[error("stopped by the caller: {0}")]
+    Stopped(#[source] Box<dyn StdError + Send + Sync>),
+    /// An error of the engine behind the seam.
+    #[error("{source}")]
+    Engine {
+        /// What the caller can do about it.
+        kind: ErrorKind,
+        /// The engine's own error.
+        source: Box<dyn StdError + Send + Sync>,
     },
 }
 
 impl Error {
-    /// What the user can do about it, where that does not follow from the message.
-    pub fn hint(&self) -> Option<&'static str> {
+    /// An error of the engine behind the seam.
+    pub fn engine(kind: ErrorKind, source: impl StdError + Send + Sync + 'static) -> Self {
+        Self::Engine { kind, source: Box::new(source) }
+    }
+
+    /// What the caller can do about it.
+    pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::HubOffline { .. } => Some(
-                "unset `HF_HUB_OFFLINE` to download it, set `HF_HOME` to the cache that has it, or \
-                 give a folder",
-            ),
-            Self::HubNotFound { .. } => Some(
-                "look for a slip in the name and the revision; a private model is hidden from \
-                 whoever has no token (`HF_TOKEN`)",
-            ),
-            Self::HubRefused { .. } => Some(
-                "set `HF_TOKEN` to a token that may read it; some models ask for their terms to be \
-                 accepted on their page first",
-            ),
-            Self::HubFailed { .. } => Some(
-                "is there a network? `HF_ENDPOINT` names another hub; run the same command again \
-                 to go on with the download",
-            ),
-            Self::VocabularyMismatch { .. } => {
-                Some("the folder mixes files of two models: take all of them from one")
-            }
-            Self::MissingTensor { tensor, .. } if tensor.contains("score.") => Some(
-                "the weights are those of a language model without a scalar head: train one \
-                 (`gratis train --kind orm` or `prm-head`), or take the folder as it was written",
-            ),
-            Self::MalformedFile { .. } => Some(
-                "the file is cut off or not what its name says: fetch it, or save it, once more",
-            ),
-            Self::MissingTensor { .. }
-            | Self::UnexpectedTensor { .. }
-            | Self::WrongShape { .. } => Some(
-                "`config.json` and the weights seem to be of two models: take all files of the \
-                 folder from one",
-            ),
-            Self::UnsupportedDtype { .. } => {
-                Some("save the weights as F32, BF16 or F16 first; quantised ones are not read")
-            }
-            Self::NonFiniteWeight { .. } => Some(
-                "the model had diverged when it was saved, or the file is damaged: take an earlier \
-                 checkpoint, or fetch it once more",
-            ),
-            Self::InvalidTemplate { .. }
-            | Self::TemplateRaised { .. }
-            | Self::TemplateFailed { .. } => {
-                Some("give the form of a prompt as text instead: `--template 'Question: {prompt}'`")
-            }
-            _ => None,
+            Self::Engine { kind, .. } => *kind,
+            Self::NonFiniteLogits { .. } => ErrorKind::Broken,
+            _ => ErrorKind::Input,
         }
     }
 }
 
-fn at_line(line: Option<usize>) -> String {
-    line.map_or_else(String::new, |line| format!(", line {line}"))
+impl From<Stop> for Error {
+    fn from(Stop(source): Stop) -> Self {
+        Self::Stopped(source)
+    }
 }

@@ -1,48 +1,42 @@
-//! Causal language models on the CPU: what gratis needs of a transformer and nothing else.
+//! The seam between the paper and a transformer.
 //!
-//! Every objective of the paper sees a language model only through the log-probabilities of
-//! response tokens, so the whole interface is [`Engine`]: log-probabilities out, per-token
-//! weights in, an optimizer step, and samples. This crate knows no reward and no objective.
+//! Whatever the objective, its gradient is a weighted log-likelihood gradient,
+//! `dL/dtheta = sum_t w_t * d lp_t / dtheta` with `lp_t = log pi(y_t | y_<t)` and `w_t = dL/dlp_t`.
+//! So an engine gives log-probabilities, takes weights, and never learns what they mean. What it
+//! may be asked is split by what engines can do:
+//!
+//! - [`Score`] gives log-probabilities of response tokens: enough to rank.
+//! - [`Generate`] draws samples.
+//! - [`Train`] makes a weighted backward pass and an optimizer step.
+//! - [`Values`] and [`TrainValues`] do the same with the numbers of a scalar head in place of log-probabilities.
+//!
+//! A batch is a forest ([`PackedBatch`]): a prompt is stored once and its responses are its
+//! children. This crate has no model and no I/O; `gratis-cpu` is the engine that runs here.
+//!
+//! ```
+//! use gratis_engine::PackedBatch;
+//!
+//! // Two responses of one prompt: the prompt's two tokens are stored once.
+//! let prompt = [1, 5];
+//! let responses = [&[7, 8, 2][..], &[9, 2]];
+//! let batch = PackedBatch::from_groups([(&prompt[..], responses)])?;
+//! assert_eq!((batch.n_tokens(), batch.n_response_tokens()), (7, 5));
+//! # Ok::<(), gratis_engine::Error>(())
+//! ```
 
 #![deny(missing_docs)]
 
-pub mod atomic;
 pub mod batch;
-pub mod chat_template;
-pub mod checkpoint;
-pub mod config;
 pub mod engine;
 pub mod error;
-pub mod gguf;
-#[cfg(feature = "hub")]
-pub mod hub;
-mod kernels;
-pub mod layout;
-pub mod lora;
-pub mod memory;
-mod model;
-pub mod native;
-mod optimizer;
-mod sampling;
+pub mod sampling;
 pub mod schedule;
-mod shard;
-pub mod tokenizer;
-pub mod value;
-mod weights;
 
 pub use batch::{PackedBatch, PackedBatchBuilder, Role, Segment, SegmentIdx, TokenValues};
-pub use chat_template::{ChatTemplate, Message, RenderOptions};
-pub use checkpoint::WeightType;
-pub use config::ModelConfig;
 pub use engine::{
-    Engine, EngineDescription, FinishReason, OptimizerStep, Sample, SampleRequest,
-    SamplingSettings, StepReport,
+    Generate, ModelDescription, OptimizerStep, Score, StateName, StateRef, StepReport, Train,
+    TrainValues, Values, Weigh,
 };
-pub use error::{Error, Result};
-pub use layout::Layout;
-pub use lora::{BaseName, LoraScaling, LoraSettings, LoraTarget};
-pub use model::Initialisation;
-pub use native::{NativeEngine, NativeOptions, Recompute, WeightStorage};
+pub use error::{Error, ErrorKind, Result, Stop};
+pub use sampling::{FinishReason, Sample, SampleRequest, SamplingSettings};
 pub use schedule::{Decay, Schedule};
-pub use tokenizer::{Encoding, End, SpecialTokens, Tokenizer};
-pub use value::{StateValue, ValueEngine, ValueHead};

@@ -166,16 +166,35 @@ pub enum Error {
         /// The first difference.
         what: String,
     },
+    /// A fault of a model's files, its tokenizer or its prompt template.
+    #[error(transparent)]
+    Model(#[from] gratis_model::Error),
     /// The engine failed.
     #[error(transparent)]
-    Engine(#[from] gratis_engine::Error),
+    Engine(gratis_engine::Error),
+    /// The engine of this machine could not be made ready.
+    #[error(transparent)]
+    Cpu(#[from] gratis_cpu::Error),
+}
+
+/// An error that stopped the engine on our own behalf comes back as what it was.
+impl From<gratis_engine::Error> for Error {
+    fn from(error: gratis_engine::Error) -> Self {
+        match error {
+            gratis_engine::Error::Stopped(source) => match source.downcast::<Self>() {
+                Ok(own) => *own,
+                Err(source) => Self::Engine(gratis_engine::Error::Stopped(source)),
+            },
+            error => Self::Engine(error),
+        }
+    }
 }
 
 impl Error {
     /// What the user can do about it, where that can be said.
     pub fn hint(&self) -> Option<&'static str> {
         match self {
-            Self::Engine(error) => error.hint(),
+            Self::Model(error) => error.hint(),
             Self::InvalidRecord { .. } => {
                 Some("mend the line, or skip and count invalid lines (`--skip-invalid`)")
             }

@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-use gratis_engine::Engine;
+use gratis_engine::Score as ScoreEngine;
 
 use crate::cost::Work;
 use crate::data::steps::{StepSplit, StepSplitter, ends_in_chars, locate};
@@ -79,8 +79,8 @@ pub(crate) fn completion_work(
 pub(crate) fn pass_over(corpus: &Corpus, batch_tokens: usize) -> Result<Work> {
     let units: Vec<Item> = (0..corpus.responses().len()).map(Item::Response).collect();
     let mut work = Work::default();
-    for batch in micro_batches(corpus, &units, batch_tokens)? {
-        work += Work::of_batch(&batch.packed);
+    for batch in &micro_batches(corpus, &units, batch_tokens)?.packed {
+        work += Work::of_batch(batch);
     }
     Ok(work)
 }
@@ -88,9 +88,9 @@ pub(crate) fn pass_over(corpus: &Corpus, batch_tokens: usize) -> Result<Work> {
 /// Scores completions with a policy and, unless it is left out, a reference.
 pub struct Scorer<'a> {
     /// The trained model.
-    pub policy: &'a mut dyn Engine,
+    pub policy: &'a dyn ScoreEngine,
     /// The model in the denominator; `None` scores by log-probabilities alone.
-    pub reference: Option<&'a mut dyn Engine>,
+    pub reference: Option<&'a dyn ScoreEngine>,
     /// Text to tokens.
     pub encoder: Encoder<'a>,
     /// The settings.
@@ -103,8 +103,8 @@ impl RewardModel for Scorer<'_> {
         let solutions = solutions(rollouts, &self.encoder, &self.settings.step_split, &mut corpus)?;
         let budget = self.settings.batch_tokens;
         let policy = log_probs(self.policy, &corpus, budget, observer)?;
-        let reference = match &mut self.reference {
-            Some(engine) => Some(log_probs(*engine, &corpus, budget, observer)?),
+        let reference = match self.reference {
+            Some(engine) => Some(log_probs(engine, &corpus, budget, observer)?),
             None => None,
         };
         let log_ratios = |solution: &Solution| -> Vec<f64> {

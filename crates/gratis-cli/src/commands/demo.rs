@@ -52,7 +52,7 @@ pub(crate) fn run(args: &DemoArgs, common: &Common) -> Result<()> {
     };
     result.stages = progress.stages().iter().map(seconds).collect();
     let report = args.output.join("report.html");
-    gratis_engine::atomic::write(&report, demo::page(&result).render().as_bytes())?;
+    gratis_model::atomic::write(&report, demo::page(&result).render().as_bytes())?;
     if args.json {
         output::print_json(&json!(result))?;
     } else {

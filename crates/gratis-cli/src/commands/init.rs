@@ -7,10 +7,10 @@ use clap::{Args, ValueEnum};
 use gratis::Error;
 use gratis::data::OnInvalid;
 use gratis::training::LanguageExample;
-use gratis_engine::config::{Head, ModelConfig};
-use gratis_engine::{
-    Engine, Initialisation, NativeEngine, NativeOptions, SpecialTokens, Tokenizer, atomic,
-};
+use gratis_cpu::{Initialisation, NativeEngine, NativeOptions};
+use gratis_engine::{Score as _, Train as _};
+use gratis_model::config::{Head, ModelConfig};
+use gratis_model::{SpecialTokens, Tokenizer, atomic};
 use tracing::info;
 
 use super::read_records;
@@ -110,9 +110,9 @@ pub(crate) fn run(args: &InitArgs) -> Result<()> {
     };
     let options = NativeOptions::default();
     let engine = NativeEngine::initialise(config, Initialisation::default(), args.seed, options)?;
-    atomic::write_folder(&args.output, |folder| -> Result<(), gratis_engine::Error> {
+    atomic::write_folder(&args.output, |folder| -> Result<(), gratis::Error> {
         engine.save_weights(folder)?;
-        tokenizer.save(folder)
+        Ok(tokenizer.save(folder)?)
     })?;
     let n_parameters = engine.describe().n_parameters;
     info!(

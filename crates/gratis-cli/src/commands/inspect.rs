@@ -7,13 +7,12 @@ use anyhow::{Context, Result};
 use clap::Args;
 use gratis::manifest::Manifest;
 use gratis::training::OptimizationSettings;
-use gratis_engine::checkpoint::{self, WeightFiles};
-use gratis_engine::config::ModelConfig;
-use gratis_engine::gguf::GgufFile;
-use gratis_engine::lora::peft::AdapterConfig;
-use gratis_engine::{
-    Layout, LoraScaling, LoraSettings, LoraTarget, Recompute, Tokenizer, WeightStorage, memory,
-};
+use gratis_cpu::{Recompute, WeightStorage, memory};
+use gratis_model::checkpoint::{self, WeightFiles};
+use gratis_model::config::ModelConfig;
+use gratis_model::gguf::GgufFile;
+use gratis_model::lora::peft::AdapterConfig;
+use gratis_model::{Layout, LoraScaling, LoraSettings, LoraTarget, Tokenizer};
 use serde_json::{Value, json};
 
 use crate::model::{declared_stop_tokens, tokenizer_at};

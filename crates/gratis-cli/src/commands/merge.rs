@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::{Args, ValueEnum};
-use gratis_engine::{WeightType, atomic};
+use gratis_model::{WeightType, atomic};
 use tracing::info;
 
 use crate::Common;
@@ -63,7 +63,7 @@ pub(crate) fn run(args: &MergeArgs, common: &Common) -> Result<()> {
         Dtype::Bf16 => WeightType::Bf16,
     };
     let companions = model.companions()?;
-    atomic::write_folder(&args.output, |folder| -> Result<(), gratis_engine::Error> {
+    atomic::write_folder(&args.output, |folder| -> Result<(), gratis::Error> {
         merged.save_weights_as(folder, weights)?;
         for companion in &companions {
             atomic::write(&folder.join(&companion.name), &companion.bytes)?;

@@ -6,7 +6,7 @@ use anyhow::Result;
 use clap::{ArgMatches, Args};
 use gratis::encoding::OnOverlong;
 use gratis::training::{
-    CheckpointSettings, LanguageExample, LanguageModelling, LossOn, OnExisting,
+    CheckpointSettings, LanguageExample, LanguageModelling, Learner, LossOn, OnExisting,
     OptimizationSettings, RunFolder, Task, fit, language_data,
 };
 use serde::{Deserialize, Serialize};
@@ -113,7 +113,7 @@ pub(crate) fn run(args: PretrainArgs, given: &ArgMatches, common: &Common) -> Re
     let mut progress = Progress::new(common);
     let has_validation = !validation.items().is_empty();
     let summary = fit(
-        &mut model.engine,
+        &mut Learner::LogProbs(&mut model.engine),
         &mut task,
         has_validation.then_some(&mut validation as &mut dyn Task),
         &settings.optimization,

@@ -10,7 +10,8 @@ use gratis::cost::Architecture;
 use gratis::encoding::{Encoder, OnOverlong};
 use gratis::numeric::check_positive;
 use gratis::scoring::{RewardModel, Scorer, ScoringSettings};
-use gratis_engine::{Engine, Tokenizer};
+use gratis_engine::Score as _;
+use gratis_model::Tokenizer;
 use tracing::warn;
 
 use crate::Common;
@@ -130,7 +131,7 @@ impl Judge {
         by: By,
     ) -> Result<Box<dyn RewardModel + '_>> {
         let description = self.model.engine.describe();
-        let encoder = Encoder::new(&self.tokenizer, &self.template, &description, on_overlong)?;
+        let encoder = Encoder::new(&self.tokenizer, &self.template, description, on_overlong)?;
         reward_model(&mut self.model, self.reference.as_mut(), encoder, settings, by)
     }
 }
@@ -143,7 +144,7 @@ pub(super) fn reward_model<'a>(
     settings: ScoringSettings,
     by: By,
 ) -> Result<Box<dyn RewardModel + 'a>> {
-    let engine = &mut model.engine;
+    let engine = &model.engine;
     let form = model.manifest.as_ref().and_then(|manifest| manifest.baseline.clone());
     if form.is_some() && reference.is_some() {
         return Err(CliError::Mismatch {
@@ -155,7 +156,7 @@ pub(super) fn reward_model<'a>(
     Ok(match (by, form) {
         (By::SelfCertainty, _) => Box::new(SelfCertainty { engine, encoder, settings }),
         (By::Reward, None) => {
-            let reference = reference.map(|model| &mut model.engine as &mut dyn Engine);
+            let reference = reference.map(|model| &model.engine as _);
             Box::new(Scorer { policy: engine, reference, encoder, settings })
         }
         (By::Reward, Some(BaselineForm::Head { pooling, .. })) => {

@@ -6,7 +6,7 @@ use gratis::Observer;
 use gratis::cost::{Architecture, Work};
 use gratis::data::{ResumableWriter, Rollout};
 use gratis::encoding::Encoder;
-use gratis_engine::End;
+use gratis_model::End;
 
 use super::cost::write_cost;
 use super::sampling::SamplingArgs;

@@ -7,7 +7,8 @@ use clap::Args;
 use gratis::Error;
 use gratis::encoding::{Encoder, OnOverlong};
 use gratis::rollout::{Problem, Sampler};
-use gratis_engine::{Engine, SamplingSettings, Tokenizer};
+use gratis_engine::{SamplingSettings, Score as _};
+use gratis_model::Tokenizer;
 use serde_json::{Value, json};
 
 use super::{InvalidArgs, read_records};
@@ -106,11 +107,10 @@ impl Generator {
     /// What draws `n_samples` of each problem.
     pub(super) fn sampler(&mut self, n_samples: usize) -> Result<Sampler<'_>> {
         let description = self.model.engine.describe();
-        let encoder =
-            Encoder::new(&self.tokenizer, &self.template, &description, OnOverlong::Stop)?;
+        let encoder = Encoder::new(&self.tokenizer, &self.template, description, OnOverlong::Stop)?;
         Ok(Sampler {
             settings: self.settings.clone(),
-            engine: &mut self.model.engine,
+            engine: &self.model.engine,
             encoder,
             n_samples,
             provenance: self.provenance.clone(),

@@ -12,7 +12,8 @@ use gratis::theory::{
     limits,
 };
 use gratis::{Error, Observer};
-use gratis_engine::{Engine, FinishReason, NativeEngine, SampleRequest};
+use gratis_cpu::NativeEngine;
+use gratis_engine::{FinishReason, Generate as _, SampleRequest, Score as _};
 use gratis_paper::world::{self, corpus::N_DERIVED};
 use serde::Serialize;
 use serde_json::json;
@@ -185,7 +186,7 @@ struct Drawn {
 
 fn draw(model: &Path, args: &TheoryArgs, common: &Common) -> Result<Drawn> {
     let rollouts = problems(args)?;
-    let mut policy = Model::load(model, common.threads)?;
+    let policy = Model::load(model, common.threads)?;
     let missing = CliError::Missing {
         field: "reference",
         hint: "the propositions are about two models: give `--reference FOLDER`".to_owned(),
@@ -196,7 +197,7 @@ fn draw(model: &Path, args: &TheoryArgs, common: &Common) -> Result<Drawn> {
     let template = args.prompt.template(&policy)?;
     let tokenizer = policy.tokenizer.clone();
     let description = policy.engine.describe();
-    let encoder = Encoder::new(&tokenizer, &template, &description, OnOverlong::Stop)?;
+    let encoder = Encoder::new(&tokenizer, &template, description, OnOverlong::Stop)?;
     let settings = MonteCarloSettings {
         beta,
         n_continuations: args.continuations,
@@ -218,7 +219,7 @@ fn draw(model: &Path, args: &TheoryArgs, common: &Common) -> Result<Drawn> {
     let mut progress = Progress::new(common);
     progress.stage("continuations", Some(prefixes.len() as u64));
     let estimates =
-        estimate(&mut policy.engine, &mut reference.engine, &prefixes, &settings, &mut progress)?;
+        estimate(&policy.engine, &reference.engine, &prefixes, &settings, &mut progress)?;
     progress.finish();
     let summary = MonteCarloSummary::of(&estimates);
     let named = names.into_iter().zip(estimates).map(|(name, e)| (name, e, e.z())).collect();
@@ -260,7 +261,7 @@ fn response_of(
             n_samples: 1,
         };
         let sample =
-            reference.sample(&[request], &settings.sampling())?.into_iter().flatten().next();
+            reference.sample_all(&[request], &settings.sampling())?.into_iter().flatten().next();
         let (tokens, finish) =
             sample.map_or((Vec::new(), FinishReason::Stop), |s| (s.tokens, s.finish));
         if finish == FinishReason::Length {

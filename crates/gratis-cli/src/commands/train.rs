@@ -234,7 +234,7 @@ pub(crate) fn run(args: TrainArgs, given: &ArgMatches, common: &Common) -> Resul
         let of_run = args.run.join("stdin");
         let beside = if file == Path::new("-") { &of_run } else { file };
         let budget = optimization.micro_batch_tokens;
-        Ok(Box::new(reference.apply(task, &mut model, beside, budget, &mut progress)?))
+        Ok(Box::new(reference.apply(task, &model, beside, budget, &mut progress)?))
     };
     let mut task = task_on(train_data, &first_data)?;
     let validation_file = settings.validation.as_ref().unwrap_or(&first_data);
@@ -244,17 +244,15 @@ pub(crate) fn run(args: TrainArgs, given: &ArgMatches, common: &Common) -> Resul
         Some(task_on(validation_data, validation_file)?)
     };
 
-    let summary = kind.on_engine(&mut model.engine, |engine| {
-        fit(
-            engine,
-            task.as_mut(),
-            validation.as_mut().map(|task| &mut **task as &mut dyn Task),
-            &settings.optimization,
-            &settings.checkpoints,
-            Some(&mut run),
-            &mut progress,
-        )
-    })?;
+    let summary = fit(
+        &mut kind.learner(&mut model.engine),
+        task.as_mut(),
+        validation.as_mut().map(|task| &mut **task as &mut dyn Task),
+        &settings.optimization,
+        &settings.checkpoints,
+        Some(&mut run),
+        &mut progress,
+    )?;
     progress.finish();
     let has_reference = !matches!(reference, Reference::None);
     write_cost(&args.run, &model, task.as_ref(), optimization, (kind, has_reference))?;

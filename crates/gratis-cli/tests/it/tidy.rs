@@ -1,7 +1,7 @@
 //! Keeps the house in order: which module may use which, that every file says what it is, and that
 //! none grows past reading.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -11,42 +11,35 @@ const MAX_LINES: usize = 700;
 /// Crate edges: each crate and the workspace crates it may depend on.
 const CRATES: &[(&str, &[&str])] = &[
     ("gratis-grading", &[]),
+    ("gratis-model", &[]),
     ("gratis-engine", &[]),
-    ("gratis", &["gratis-engine", "gratis-grading"]),
-    ("gratis-paper", &["gratis", "gratis-engine", "gratis-grading"]),
-    ("gratis-cli", &["gratis", "gratis-engine", "gratis-grading", "gratis-paper"]),
+    ("gratis-cpu", &["gratis-engine", "gratis-model"]),
+    ("gratis", &["gratis-cpu", "gratis-engine", "gratis-grading", "gratis-model"]),
+    ("gratis-paper", &["gratis", "gratis-cpu", "gratis-engine", "gratis-grading", "gratis-model"]),
+    (
+        "gratis-cli",
+        &[
+            "gratis",
+            "gratis-cpu",
+            "gratis-engine",
+            "gratis-grading",
+            "gratis-model",
+            "gratis-paper",
+        ],
+    ),
 ];
 
-/// Modules of `gratis` and what each may use of its siblings and of the other crates. `error`,
-/// `numeric`, `observer`, `visible` and `atomic` hold no subject of the paper and are open to all.
-const MODULES: &[(&str, &[&str])] = &[
-    ("data", &["gratis_engine::atomic"]),
-    ("objective", &[]),
-    ("selection", &[]),
-    ("cost", &["gratis_engine"]),
-    ("reward", &["data"]),
-    ("encoding", &["data", "objective", "gratis_engine"]),
-    ("manifest", &["baseline", "data", "encoding", "objective", "selection"]),
-    ("rollout", &["data", "encoding", "gratis_engine", "gratis_grading"]),
-    ("training", &["cost", "data", "encoding", "objective", "reward", "gratis_engine"]),
-    ("scoring", &["cost", "data", "encoding", "reward", "training", "gratis_engine"]),
-    (
-        "annotate",
-        &["cost", "data", "encoding", "reward", "scoring", "gratis_engine", "gratis_grading"],
-    ),
-    (
-        "baseline",
-        &["cost", "data", "encoding", "objective", "scoring", "training", "gratis_engine"],
-    ),
-    ("evaluation", &["data", "reward", "selection", "gratis_grading"]),
-    ("theory", &["encoding", "reward", "gratis_engine"]),
-];
-
-/// Modules every other may use.
-const OPEN: &[&str] = &["error", "numeric", "observer", "visible"];
+/// Modules of `gratis` that are arithmetic: they know no model, no text and no sibling but these.
+const PURE: &[(&str, &[&str])] =
+    &[("objective", &["error", "numeric"]), ("selection", &["error", "numeric"])];
 
 #[test]
 fn crates_depend_one_way() {
+    let known: BTreeSet<&str> = CRATES.iter().map(|(name, _)| *name).collect();
+    for entry in fs::read_dir(root().join("crates")).expect("the crates").flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        assert!(known.contains(name.as_str()), "`{name}` is not in the table of crates");
+    }
     for (name, allowed) in CRATES {
         let manifest = read(&root().join("crates").join(name).join("Cargo.toml"));
         let dependencies = manifest.split("[dev-dependencies]").next().expect("a first part");
@@ -58,28 +51,70 @@ fn crates_depend_one_way() {
 }
 
 #[test]
-fn modules_of_gratis_use_only_what_the_table_allows() {
-    let source = root().join("crates/gratis/src");
-    let mut violations = Vec::new();
-    for path in rust_files(&source) {
-        let module = module_of(&source, &path);
-        if module == "lib" || OPEN.contains(&module.as_str()) {
-            continue;
+fn modules_of_every_crate_form_no_cycle() {
+    let found: Vec<String> = CRATES
+        .iter()
+        .filter(|(name, _)| *name != "gratis-grading")
+        .filter_map(|(name, _)| Some(format!("{name}: {}", cycle(&edges_of(name))?.join(" -> "))))
+        .collect();
+    assert!(found.is_empty(), "modules in a cycle: {found:#?}");
+}
+
+#[test]
+fn objectives_and_selection_are_arithmetic() {
+    let edges = edges_of("gratis");
+    for (module, allowed) in PURE {
+        for used in &edges[*module] {
+            assert!(allowed.contains(&used.as_str()), "`{module}` must not use `{used}`");
         }
-        let Some((_, allowed)) = MODULES.iter().find(|(name, _)| *name == module) else {
-            violations.push(format!("`{module}` is not in the table of modules"));
-            continue;
-        };
-        for used in uses(&read(&path)) {
-            let known = used == module
-                || OPEN.contains(&used.as_str())
-                || allowed.iter().any(|edge| *edge == "*" || used.starts_with(edge));
-            if !known {
-                violations.push(format!("{}: `{module}` must not use `{used}`", show(&path)));
-            }
+        let source = root().join("crates/gratis/src");
+        for path in rust_files(&source).iter().filter(|path| module_of(&source, path) == *module) {
+            let code = read(path);
+            assert!(!code.contains("gratis_"), "{} must not use another crate", show(path));
         }
     }
-    assert!(violations.is_empty(), "forbidden edges:\n{}", violations.join("\n"));
+}
+
+/// The modules of a crate, each with the siblings that it uses.
+fn edges_of(name: &str) -> BTreeMap<String, BTreeSet<String>> {
+    let source = root().join("crates").join(name).join("src");
+    let files = rust_files(&source);
+    let modules: BTreeSet<String> = files.iter().map(|path| module_of(&source, path)).collect();
+    let mut edges: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for path in &files {
+        let module = module_of(&source, path);
+        if module == "lib" || module == "main" {
+            continue;
+        }
+        let used = uses(&read(path)).into_iter().filter(|used| modules.contains(used));
+        edges.entry(module.clone()).or_default().extend(used.filter(|used| *used != module));
+    }
+    edges
+}
+
+/// A cycle of the graph, its first module at both ends.
+fn cycle(edges: &BTreeMap<String, BTreeSet<String>>) -> Option<Vec<String>> {
+    fn visit<'a>(
+        module: &'a str,
+        edges: &'a BTreeMap<String, BTreeSet<String>>,
+        path: &mut Vec<&'a str>,
+        done: &mut BTreeSet<&'a str>,
+    ) -> Option<Vec<String>> {
+        if let Some(at) = path.iter().position(|known| *known == module) {
+            let cycle = path[at..].iter().chain([&module]);
+            return Some(cycle.map(ToString::to_string).collect());
+        }
+        if !done.insert(module) {
+            return None;
+        }
+        path.push(module);
+        let mut used = edges.get(module).into_iter().flatten();
+        let found = used.find_map(|used| visit(used, edges, path, done));
+        path.pop();
+        found
+    }
+    let mut done = BTreeSet::new();
+    edges.keys().find_map(|module| visit(module, edges, &mut Vec::new(), &mut done))
 }
 
 #[test]
@@ -99,26 +134,31 @@ fn no_file_grows_past_reading() {
     assert!(long.is_empty(), "files past {MAX_LINES} lines: {long:#?}");
 }
 
-/// What a file of `gratis` uses: sibling modules by name, other workspace crates by path.
+/// The sibling modules that a file uses.
 fn uses(text: &str) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     // Unit tests stand at the end of a file and may look anywhere.
     let code = text.split("#[cfg(test)]").next().unwrap_or_default();
-    for line in code.lines().filter(|line| !line.trim_start().starts_with("//")) {
-        for (at, _) in line.match_indices("crate::") {
-            let rest = &line[at + "crate::".len()..];
-            if let Some(group) = rest.strip_prefix('{') {
-                found.extend(group.split(',').filter_map(identifier));
-            } else {
-                found.extend(identifier(rest));
+    let is_code = |line: &&str| !line.trim_start().starts_with("//");
+    let code = code.lines().filter(is_code).collect::<Vec<_>>().join("\n");
+    for (at, _) in code.match_indices("crate::") {
+        let rest = &code[at + "crate::".len()..];
+        let Some(group) = rest.strip_prefix('{') else {
+            found.extend(identifier(rest));
+            continue;
+        };
+        let mut depth = 0;
+        let items = group.split_inclusive(['{', '}', ',']).take_while(|part| {
+            let is_within = depth >= 0;
+            depth += i32::from(part.ends_with('{')) - i32::from(part.ends_with('}'));
+            is_within
+        });
+        let mut depth = 0;
+        for item in items {
+            if depth == 0 {
+                found.extend(identifier(item));
             }
-        }
-        for name in ["gratis_engine", "gratis_grading"] {
-            for (at, _) in line.match_indices(name) {
-                let path = &line[at..];
-                let is_atomic = path.starts_with("gratis_engine::atomic");
-                found.insert(if is_atomic { "gratis_engine::atomic" } else { name }.to_owned());
-            }
+            depth += i32::from(item.ends_with('{')) - i32::from(item.ends_with('}'));
         }
     }
     found
@@ -176,9 +216,22 @@ fn show(path: &Path) -> String {
 
 #[test]
 fn the_reader_of_uses_sees_what_is_used() {
-    let text = "use crate::data::Rollout;\nuse crate::{reward, Error};\n// crate::world\n\
-                fn f() { gratis_engine::atomic::write(); gratis_grading::grade(); }\n\
-                #[cfg(test)]\nuse crate::training;\n";
-    let expected = ["data", "gratis_engine::atomic", "gratis_grading", "reward"];
+    let text = "use crate::data::Rollout;\nuse crate::{\n    reward::{Rewards, q},\n    training, Error,\n};\n\
+                // crate::world\nfn f() { crate::numeric::sum(); }\n#[cfg(test)]\nuse crate::cost;\n";
+    let expected = ["data", "numeric", "reward", "training"];
     assert_eq!(uses(text).into_iter().collect::<Vec<_>>(), expected);
+}
+
+#[test]
+fn a_cycle_is_found() {
+    let edges = |pairs: &[(&str, &str)]| {
+        let mut edges: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        for (module, used) in pairs {
+            edges.entry((*module).to_owned()).or_default().insert((*used).to_owned());
+        }
+        edges
+    };
+    assert_eq!(cycle(&edges(&[("a", "b"), ("a", "c"), ("b", "c"), ("c", "d")])), None);
+    let found = cycle(&edges(&[("a", "b"), ("b", "c"), ("c", "b")])).expect("a cycle");
+    assert_eq!(found, ["b", "c", "b"]);
 }

@@ -6,7 +6,7 @@
 //! the action-value read-out with log-sum-exp pooling, which suits this world, with a state value
 //! where the labels are values; *classic head* is the linear head of a token classifier.
 
-use gratis_engine::{StateValue, ValueHead};
+use gratis_model::{StateValue, ValueHead};
 use serde::{Deserialize, Serialize};
 
 use gratis::baseline::{Pooling, ValueObjective};

@@ -16,7 +16,7 @@ mod page;
 
 use std::path::Path;
 
-use gratis_engine::{NativeEngine, NativeOptions};
+use gratis_cpu::{NativeEngine, NativeOptions};
 use serde::{Deserialize, Serialize};
 
 use crate::world::{Author, Split, Strength};
@@ -294,7 +294,7 @@ pub fn run(
     observer.stage("scores", None);
     let encoder = workshop::encoder(&tokenizer, &policy)?;
     let mut scorer =
-        Scorer { policy: &mut policy, reference: Some(&mut reference), encoder, settings: scoring };
+        Scorer { policy: &mut policy, reference: Some(&reference), encoder, settings: scoring };
     let validation_scores = scorer.score(&validation, observer)?;
     write_scores(&data("scores-validation"), &validation_scores)?;
     let mut scored = Vec::new();

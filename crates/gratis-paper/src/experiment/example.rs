@@ -1,7 +1,6 @@
 //! Solutions to look at: candidates with the process reward of each step beside the truth, picked by
 //! rules that leave no room for taking pretty ones.
 
-use gratis_engine::Engine;
 use serde::{Deserialize, Serialize};
 
 use super::lab::{InferenceReference, Lab, Recipe};
@@ -183,7 +182,7 @@ pub fn examples(lab: &mut Lab<'_>, recipe: &Recipe) -> Result<Examples> {
     let model = lab.reward_model(seed, recipe)?;
     let generator = lab.generator(seed, Strength::Medium)?;
     let beta = recipe.objective.beta();
-    let (mut policy, mut reference) = (lab.load(&model)?, lab.load(&generator)?);
+    let (policy, reference) = (lab.load(&model)?, lab.load(&generator)?);
     let encoder = workshop::encoder(lab.tokenizer(), &policy)?;
     let settings = ScoringSettings {
         beta,
@@ -191,8 +190,7 @@ pub fn examples(lab: &mut Lab<'_>, recipe: &Recipe) -> Result<Examples> {
         batch_tokens: BATCH_TOKENS,
         tokens: TokenRewards::Omit,
     };
-    let reference: Option<&mut dyn Engine> = Some(&mut reference);
-    let mut scorer = Scorer { policy: &mut policy, reference, encoder, settings };
+    let mut scorer = Scorer { policy: &policy, reference: Some(&reference), encoder, settings };
     let scores = scorer.score(rollouts, &mut Silent)?;
 
     let splitter = StepSplitter::new(&workshop::STEP_SPLIT)?;

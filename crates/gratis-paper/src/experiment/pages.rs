@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use gratis_engine::atomic;
+use gratis_model::atomic;
 
 use super::lab::store::write_json;
 use super::outcome::{Chosen, Claim, ComparedRow, Comparison, Outcome, PlainTable, Verdict};

@@ -1,7 +1,7 @@
 //! Section 3: the log-ratio of an outcome model is a Q value, and lies between the soft and the
 //! hard estimate (Propositions 3.1 and 3.2).
 
-use gratis_engine::{Engine, FinishReason, SampleRequest, SamplingSettings};
+use gratis_engine::{FinishReason, Generate as _, SampleRequest, SamplingSettings};
 
 use super::lab::Lab;
 use super::measured::conditions;
@@ -127,8 +127,8 @@ fn on_trained(lab: &mut Lab<'_>, seed: u64) -> Result<Vec<PrefixEstimate>> {
     let recipe = tuning::chosen(Objective::Ce(Ce::default())).recipe();
     let model = lab.reward_model(seed, &recipe)?;
     let start = lab.generator(seed, Strength::Medium)?;
-    let mut policy = lab.load(&model)?;
-    let mut reference = lab.load(&start)?;
+    let policy = lab.load(&model)?;
+    let reference = lab.load(&start)?;
     let encoder = workshop::encoder(lab.tokenizer(), &reference)?;
     let end_token = encoder.end_token()?;
     let problems = Split::Test.draw(N_PROBLEMS, N_DERIVED, seed);
@@ -145,7 +145,7 @@ fn on_trained(lab: &mut Lab<'_>, seed: u64) -> Result<Vec<PrefixEstimate>> {
         stop_tokens: vec![end_token],
         seed,
     };
-    let samples = reference.sample(&requests, &sampling)?;
+    let samples = reference.sample_all(&requests, &sampling)?;
     let mut prefixes = Vec::new();
     for (request, samples) in requests.iter().zip(&samples) {
         for sample in samples.iter().filter(|sample| sample.finish == FinishReason::Stop) {
@@ -161,5 +161,5 @@ fn on_trained(lab: &mut Lab<'_>, seed: u64) -> Result<Vec<PrefixEstimate>> {
         batch_tokens: 8192,
     };
     lab.observer().stage("continuations", None);
-    estimate(&mut policy, &mut reference, &prefixes, &settings, &mut gratis::observer::Silent)
+    estimate(&policy, &reference, &prefixes, &settings, &mut gratis::observer::Silent)
 }

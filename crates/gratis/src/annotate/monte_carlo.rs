@@ -10,8 +10,9 @@
 
 use std::collections::HashMap;
 
-use gratis_engine::{End, Engine, FinishReason, Sample, SampleRequest, SamplingSettings};
+use gratis_engine::{FinishReason, Generate, Sample, SampleRequest, SamplingSettings};
 use gratis_grading::Options;
+use gratis_model::End;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -99,7 +100,7 @@ impl AnnotationCounts {
 /// Labels steps by continuing their prefixes.
 pub struct MonteCarlo<'a> {
     /// The generator.
-    pub engine: &'a mut dyn Engine,
+    pub engine: &'a dyn Generate,
     /// Text to tokens and back.
     pub encoder: Encoder<'a>,
     /// How tokens are drawn.
@@ -169,7 +170,7 @@ impl MonteCarlo<'_> {
             }
             plans.push(plan);
         }
-        let samples = self.engine.sample(&requests, &self.sampling)?;
+        let samples = self.engine.sample_all(&requests, &self.sampling)?;
 
         let mut all = AnnotationCounts::default();
         let mut drawn = requests.iter().zip(samples);

@@ -1,6 +1,6 @@
 //! What `gratis.json` says of a baseline, so that whoever holds the model can score with it.
 
-use gratis_engine::ValueHead;
+use gratis_model::ValueHead;
 use serde::{Deserialize, Serialize};
 
 use super::loss::ValueObjective;

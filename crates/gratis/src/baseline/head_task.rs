@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::objective::Pair;
 use crate::training::{RewardData, RewardExample, Tally, Task, UnitKind, Units};
 
-/// Learns the values of prefixes; to be trained on [`OnValues`](super::OnValues).
+/// Learns the values of prefixes; to be trained as [`Learner::Values`](crate::training::Learner).
 #[derive(Debug, Clone)]
 pub struct HeadTask {
     objective: ValueObjective,
@@ -56,8 +56,7 @@ impl Task for HeadTask {
     ) -> Result<TokenValues> {
         let row_of = batch.row_of();
         let n_units = units.len() as f64;
-        let mut weights = values.clone();
-        weights.values_mut().fill(0.0);
+        let mut weights = values.zeros_like();
         let n_channels = |response: usize| {
             let n_tokens = self.units.corpus.responses()[response].tokens.len();
             values.row(row_of[&response]).len() / n_tokens

@@ -7,8 +7,9 @@
 //! - *Tokens*: after each step the language model is asked for a good or a bad token
 //!   ([`LabelTokens`]).
 //!
-//! The training loop moves one array of numbers between engine and task; [`OnValues`] puts a head's
-//! values where log-probabilities usually are, and everything else stays the same.
+//! The training loop moves one array of numbers between engine and task: a head's values stand where
+//! log-probabilities usually are ([`Learner::Values`](crate::training::Learner)), and everything else
+//! stays the same.
 
 mod form;
 mod head_task;
@@ -17,7 +18,6 @@ mod pooling;
 mod scoring;
 mod self_certainty;
 mod token_task;
-mod values;
 
 pub use form::BaselineForm;
 pub use head_task::HeadTask;
@@ -26,4 +26,3 @@ pub use pooling::Pooling;
 pub use scoring::{HeadScorer, TokenScorer};
 pub use self_certainty::SelfCertainty;
 pub use token_task::{LabelTexts, LabelTokens, TokenTask};
-pub use values::OnValues;

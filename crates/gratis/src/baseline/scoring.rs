@@ -5,14 +5,13 @@
 //! one. What is usually called the reward of a process reward model is its value: aggregate it by
 //! `q_min`, and an outcome reward model's by `outcome`.
 
-use gratis_engine::{Engine, ValueEngine};
+use gratis_engine::{Score as ScoreEngine, Values};
 
 use super::pooling::Pooling;
 use super::token_task::LabelTokens;
-use super::values::OnValues;
 use crate::cost::Work;
 use crate::data::{Rollout, Score};
-use crate::encoding::{Corpus, Encoder, log_probs};
+use crate::encoding::{Corpus, Encoder, head_values, log_probs};
 use crate::error::Result;
 use crate::observer::{Observer, Silent};
 use crate::scoring::{
@@ -22,7 +21,7 @@ use crate::scoring::{
 /// Scores completions by a scalar head.
 pub struct HeadScorer<'a> {
     /// The model.
-    pub engine: &'a mut dyn ValueEngine,
+    pub engine: &'a dyn Values,
     /// How the tokens' numbers become values.
     pub pooling: Pooling,
     /// Text to tokens.
@@ -36,9 +35,9 @@ impl RewardModel for HeadScorer<'_> {
         let mut corpus = Corpus::default();
         let step_split = &self.settings.step_split;
         let solutions = solutions(rollouts, &self.encoder, step_split, &mut corpus)?;
-        let n_channels = self.engine.value_head()?.n_channels();
+        let n_channels = self.engine.n_channels();
         let budget = self.settings.batch_tokens;
-        let rows = log_probs(&mut OnValues(self.engine), &corpus, budget, observer)?;
+        let rows = head_values(self.engine, &corpus, budget, observer)?;
         let gains = |solution: &Solution| {
             differences(&self.pooling.prefix_values(&rows[solution.response], n_channels))
         };
@@ -53,7 +52,7 @@ impl RewardModel for HeadScorer<'_> {
 /// Scores completions by label tokens. Between two step ends the value does not move.
 pub struct TokenScorer<'a> {
     /// The model.
-    pub engine: &'a mut dyn Engine,
+    pub engine: &'a dyn ScoreEngine,
     /// Tag and labels.
     pub labels: LabelTokens,
     /// Text to tokens.

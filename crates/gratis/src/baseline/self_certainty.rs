@@ -4,11 +4,11 @@
 //! `KL(U || pi) = -log V - (1/V) sum_v log pi(v | y_<t)` with `V` the size of the vocabulary;
 //! the reward of a response is the mean over its tokens, that of a step its part of the mean.
 
-use gratis_engine::{Engine, NativeEngine};
+use gratis_engine::Score as ScoreEngine;
 
 use crate::cost::Work;
 use crate::data::{Rollout, Score};
-use crate::encoding::{Corpus, Encoder, Item, micro_batches};
+use crate::encoding::{Corpus, Encoder, mean_log_probs};
 use crate::error::Result;
 use crate::observer::Observer;
 use crate::scoring::{
@@ -18,7 +18,7 @@ use crate::scoring::{
 /// Scores completions by the self-certainty of the model that wrote them, or of another.
 pub struct SelfCertainty<'a> {
     /// The model.
-    pub engine: &'a mut NativeEngine,
+    pub engine: &'a dyn ScoreEngine,
     /// Text to tokens.
     pub encoder: Encoder<'a>,
     /// The settings; beta has no part in it.
@@ -31,18 +31,11 @@ impl RewardModel for SelfCertainty<'_> {
         let mut corpus = Corpus::default();
         let solutions = solutions(rollouts, &self.encoder, step_split, &mut corpus)?;
         let log_vocab = (self.engine.describe().vocab_size as f64).ln();
-        let units: Vec<Item> = (0..corpus.responses().len()).map(Item::Response).collect();
-        let mut divergences = vec![Vec::new(); units.len()];
-        for batch in micro_batches(&corpus, &units, *batch_tokens)? {
-            let means = self.engine.mean_log_probs(&batch.packed)?;
-            for (&idx, row) in batch.responses.iter().zip(means.rows()) {
-                divergences[idx] = row.iter().map(|&mean| -f64::from(mean) - log_vocab).collect();
-            }
-            observer.advance(batch.responses.len() as u64, &[]);
-        }
+        let means = mean_log_probs(self.engine, &corpus, *batch_tokens, observer)?;
         let gains = |solution: &Solution| {
-            let of_tokens = &divergences[solution.response];
-            of_tokens.iter().map(|divergence| divergence / of_tokens.len() as f64).collect()
+            let of_tokens = &means[solution.response];
+            let divergence = |&mean: &f32| -f64::from(mean) - log_vocab;
+            of_tokens.iter().map(|mean| divergence(mean) / of_tokens.len() as f64).collect()
         };
         scores_of(rollouts, &solutions, 1.0, *tokens, gains)
     }

@@ -11,7 +11,8 @@
 //! steps of a response, then over responses. The value of a step is `log p(good) - log p(bad)`, so
 //! that its sigmoid is `p(good) / (p(good) + p(bad))`.
 
-use gratis_engine::{TokenValues, Tokenizer};
+use gratis_engine::TokenValues;
+use gratis_model::Tokenizer;
 use serde::{Deserialize, Serialize};
 
 use crate::encoding::{Corpus, Item, MicroBatch};
@@ -188,7 +189,7 @@ impl Task for TokenTask {
         tally: &mut Tally,
     ) -> Result<TokenValues> {
         let row_of = batch.row_of();
-        let mut weights = TokenValues::zeros(&batch.packed);
+        let mut weights = log_probs.zeros_like();
         for &unit in &batch.units {
             let example = &self.examples[units[unit]];
             let share = 1.0 / (units.len() * example.steps.len()) as f64;

@@ -1,7 +1,7 @@
 //! Floating-point operations of a decoder of the Llama family. A multiplication and an addition
 //! are two operations; norms, rotations and the softmax are left out, as is usual.
 
-use gratis_engine::ModelConfig;
+use gratis_model::ModelConfig;
 use serde::{Deserialize, Serialize};
 
 use super::work::Work;

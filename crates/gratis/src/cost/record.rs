@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use gratis_engine::atomic;
+use gratis_model::atomic;
 use serde::{Deserialize, Serialize};
 
 use super::flops::{Architecture, Flops, Pass};

@@ -4,7 +4,7 @@
 use std::io::{self, BufWriter, Stdout, Write};
 use std::path::Path;
 
-use gratis_engine::atomic::Draft;
+use gratis_model::atomic::Draft;
 
 use super::format::STANDARD_STREAM;
 use crate::error::{Error, Result};

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-use gratis_engine::atomic;
+use gratis_model::atomic;
 use serde::Serialize;
 
 use super::format::STANDARD_STREAM;

@@ -4,7 +4,7 @@ use std::cell::OnceCell;
 use std::io::{Cursor, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
-use gratis_engine::atomic;
+use gratis_model::atomic;
 
 use crate::error::{Error, Result};
 

@@ -6,7 +6,9 @@ mod prompt;
 pub mod text;
 
 pub use corpus::{Corpus, Item, Response};
-pub use packing::{MicroBatch, log_probs, micro_batches};
+pub use packing::{
+    MicroBatch, MicroBatches, head_values, log_probs, mean_log_probs, micro_batches,
+};
 pub use prompt::chat_prompt;
 pub use text::{
     EncodedCompletion, EncodedText, Encoder, OnOverlong, encode_rollouts, problem_name,

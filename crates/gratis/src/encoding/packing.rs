@@ -5,17 +5,24 @@
 
 use std::collections::HashMap;
 
-use gratis_engine::{Engine, PackedBatch, PackedBatchBuilder};
+use gratis_engine::{PackedBatch, PackedBatchBuilder, Score, TokenValues, Values};
 
 use super::corpus::{Corpus, Item};
 use crate::error::Result;
 use crate::observer::{Figure, Observer};
 
-/// What goes through the engine at once.
+/// Units cut into batches for the engine.
+#[derive(Debug, Clone, Default)]
+pub struct MicroBatches {
+    /// The forests of prompts and responses.
+    pub packed: Vec<PackedBatch>,
+    /// What stands in each of them.
+    pub members: Vec<MicroBatch>,
+}
+
+/// What stands in one packed batch.
 #[derive(Debug, Clone)]
 pub struct MicroBatch {
-    /// The forest of prompts and responses.
-    pub packed: PackedBatch,
     /// Index in the corpus of each packed response, in the order of the batch.
     pub responses: Vec<usize>,
     /// Which of the given units are in it, by position.
@@ -35,26 +42,22 @@ impl MicroBatch {
 ///
 /// # Errors
 /// [`gratis_engine::Error::InvalidBatch`] if a prompt is empty.
-pub fn micro_batches(
-    corpus: &Corpus,
-    units: &[Item],
-    max_tokens: usize,
-) -> Result<Vec<MicroBatch>> {
+pub fn micro_batches(corpus: &Corpus, units: &[Item], max_tokens: usize) -> Result<MicroBatches> {
     let prompt_of = |idx: usize| corpus.responses()[idx].prompt_idx;
     let mut order: Vec<usize> = (0..units.len()).collect();
     order.sort_by_key(|&unit| units[unit].responses().map(prompt_of).next());
 
-    let mut batches = Vec::new();
+    let mut batches = MicroBatches::default();
     let mut draft = Draft::default();
     for unit in order {
         let responses: Vec<usize> = units[unit].responses().collect();
         if !draft.units.is_empty() && draft.n_tokens_with(corpus, &responses) > max_tokens {
-            batches.push(std::mem::take(&mut draft).finish(corpus)?);
+            std::mem::take(&mut draft).finish(corpus, &mut batches)?;
         }
         draft.add(corpus, unit, &responses);
     }
     if !draft.units.is_empty() {
-        batches.push(draft.finish(corpus)?);
+        draft.finish(corpus, &mut batches)?;
     }
     Ok(batches)
 }
@@ -64,20 +67,63 @@ pub fn micro_batches(
 /// # Errors
 /// Those of the engine.
 pub fn log_probs(
-    engine: &mut dyn Engine,
+    engine: &dyn Score,
+    corpus: &Corpus,
+    max_tokens: usize,
+    observer: &mut dyn Observer,
+) -> Result<Vec<Vec<f32>>> {
+    rows(engine, |batches| engine.log_probs(batches), corpus, max_tokens, observer)
+}
+
+/// The mean over the vocabulary of the log-probabilities at every response token:
+/// `[n_responses][n_tokens]`.
+///
+/// # Errors
+/// Those of the engine.
+pub fn mean_log_probs(
+    engine: &dyn Score,
+    corpus: &Corpus,
+    max_tokens: usize,
+    observer: &mut dyn Observer,
+) -> Result<Vec<Vec<f32>>> {
+    rows(engine, |batches| engine.mean_log_probs(batches), corpus, max_tokens, observer)
+}
+
+/// The numbers of a scalar head for every response of `corpus`: `[n_responses]`, each a row of
+/// `[n_channels, n_tokens]`.
+///
+/// # Errors
+/// Those of the engine.
+pub fn head_values(
+    engine: &dyn Values,
+    corpus: &Corpus,
+    max_tokens: usize,
+    observer: &mut dyn Observer,
+) -> Result<Vec<Vec<f32>>> {
+    rows(engine, |batches| engine.values(batches), corpus, max_tokens, observer)
+}
+
+/// A row per response of `corpus`. As many batches go through a call as the engine works on at once.
+fn rows(
+    engine: &dyn Score,
+    pass: impl Fn(&[PackedBatch]) -> gratis_engine::Result<Vec<TokenValues>>,
     corpus: &Corpus,
     max_tokens: usize,
     observer: &mut dyn Observer,
 ) -> Result<Vec<Vec<f32>>> {
     let units: Vec<Item> = (0..corpus.responses().len()).map(Item::Response).collect();
     let mut all = vec![Vec::new(); units.len()];
-    for batch in micro_batches(corpus, &units, max_tokens)? {
-        let values = engine.log_probs(&batch.packed)?;
-        for (&idx, row) in batch.responses.iter().zip(values.rows()) {
-            all[idx] = row.to_vec();
+    let MicroBatches { packed, members } = micro_batches(corpus, &units, max_tokens)?;
+    let n_at_once = engine.describe().n_concurrent_batches.max(1);
+    for (packed, members) in packed.chunks(n_at_once).zip(members.chunks(n_at_once)) {
+        for (values, members) in pass(packed)?.iter().zip(members) {
+            for (&idx, row) in members.responses.iter().zip(values.rows()) {
+                all[idx] = row.to_vec();
+            }
         }
-        let figures = [Figure::Amount("tokens", batch.packed.n_tokens() as u64)];
-        observer.advance(batch.responses.len() as u64, &figures);
+        let n_tokens = packed.iter().map(PackedBatch::n_tokens).sum::<usize>() as u64;
+        let n_responses = members.iter().map(|members| members.responses.len()).sum::<usize>();
+        observer.advance(n_responses as u64, &[Figure::Amount("tokens", n_tokens)]);
     }
     Ok(all)
 }
@@ -146,7 +192,7 @@ impl Draft {
         self.groups.len() - 1
     }
 
-    fn finish(self, corpus: &Corpus) -> Result<MicroBatch> {
+    fn finish(self, corpus: &Corpus, batches: &mut MicroBatches) -> Result<()> {
         let mut builder = PackedBatchBuilder::default();
         let mut places = HashMap::new();
         for (prompt_idx, responses) in &self.groups {
@@ -158,7 +204,9 @@ impl Draft {
             }
         }
         let responses = self.groups.iter().flat_map(|(_, responses)| responses).copied().collect();
-        Ok(MicroBatch { packed: builder.finish(), responses, units: self.units })
+        batches.packed.push(builder.finish());
+        batches.members.push(MicroBatch { responses, units: self.units });
+        Ok(())
     }
 }
 
@@ -187,10 +235,10 @@ mod tests {
     fn a_prompt_is_packed_once_with_all_its_responses() {
         let units: Vec<_> = [0, 1, 2, 3, 0].map(Item::Response).to_vec();
         let batches = micro_batches(&corpus(), &units, 100).expect("valid");
-        assert_eq!(batches.len(), 1);
-        assert_eq!(batches[0].packed.tokens(), [1, 1, 1, 3, 4, 6, 2, 2, 5, 7, 7]);
-        assert_eq!(batches[0].responses, [0, 2, 1, 3]);
-        assert_eq!(batches[0].units, [0, 2, 4, 1, 3]);
+        assert_eq!(batches.members.len(), 1);
+        assert_eq!(batches.packed[0].tokens(), [1, 1, 1, 3, 4, 6, 2, 2, 5, 7, 7]);
+        assert_eq!(batches.members[0].responses, [0, 2, 1, 3]);
+        assert_eq!(batches.members[0].units, [0, 2, 4, 1, 3]);
     }
 
     #[test]
@@ -198,11 +246,12 @@ mod tests {
         let units: Vec<_> = [0, 1, 2, 3].map(Item::Response).to_vec();
         for max_tokens in 1..14 {
             let batches = micro_batches(&corpus(), &units, max_tokens).expect("valid");
-            let mut seen: Vec<_> = batches.iter().flat_map(|batch| batch.units.clone()).collect();
+            let members = batches.members.iter();
+            let mut seen: Vec<_> = members.flat_map(|batch| batch.units.clone()).collect();
             seen.sort_unstable();
             assert_eq!(seen, [0, 1, 2, 3]);
-            for batch in batches {
-                assert!(batch.packed.n_tokens() <= max_tokens || batch.units.len() == 1);
+            for (packed, batch) in batches.packed.iter().zip(&batches.members) {
+                assert!(packed.n_tokens() <= max_tokens || batch.units.len() == 1);
             }
         }
     }
@@ -213,7 +262,7 @@ mod tests {
             .map(|(chosen, rejected)| Item::Pair(Pair { chosen, rejected }))
             .to_vec();
         let batches = micro_batches(&corpus(), &units, 1).expect("valid");
-        let responses: Vec<_> = batches.into_iter().map(|batch| batch.responses).collect();
+        let responses: Vec<_> = batches.members.into_iter().map(|batch| batch.responses).collect();
         assert_eq!(responses, [[0, 2], [1, 3]]);
     }
 
@@ -228,12 +277,12 @@ mod tests {
         corpus.response(far, &[8]);
         let units = [Item::Run { first, n: 3 }];
         let batches = micro_batches(&corpus, &units, 100).expect("valid");
-        assert_eq!(batches[0].packed.tokens(), [1, 2, 3, 6, 7, 4, 5, 8]);
-        let last = batches[0].packed.responses()[2];
-        assert_eq!(batches[0].packed.segment(last).position, 5);
+        assert_eq!(batches.packed[0].tokens(), [1, 2, 3, 6, 7, 4, 5, 8]);
+        let last = batches.packed[0].responses()[2];
+        assert_eq!(batches.packed[0].segment(last).position, 5);
         // 8 tokens fit the budget exactly with another unit of none of its own.
         let twice = [units[0], units[0]];
-        assert_eq!(micro_batches(&corpus, &twice, 8).expect("valid").len(), 1);
+        assert_eq!(micro_batches(&corpus, &twice, 8).expect("valid").members.len(), 1);
         assert_eq!(corpus.path_len(2), 6);
     }
 }

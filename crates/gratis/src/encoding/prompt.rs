@@ -4,7 +4,7 @@
 //! `gratis.json`, so a model is scored with the prompt that it was trained with, whatever day a
 //! template would print and whatever a later version of it says.
 
-use gratis_engine::chat_template::{ChatTemplate, GenerationPrompt, Message, RenderOptions};
+use gratis_model::chat_template::{ChatTemplate, GenerationPrompt, Message, RenderOptions};
 
 use crate::error::{Error, Result};
 
@@ -62,7 +62,7 @@ impl PromptTemplate {
 /// # Examples
 /// ```
 /// use gratis::encoding::chat_prompt;
-/// use gratis_engine::chat_template::{ChatTemplate, RenderOptions};
+/// use gratis_model::chat_template::{ChatTemplate, RenderOptions};
 ///
 /// let template = ChatTemplate::new(
 ///     "{% for m in messages %}[{{ m.role }}] {{ m.content | trim }}\n{% endfor %}\

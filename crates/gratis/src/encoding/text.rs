@@ -1,6 +1,7 @@
 //! Rollouts as tokens: prompt template, end of turn, the context's length.
 
-use gratis_engine::{End, EngineDescription, Tokenizer};
+use gratis_engine::ModelDescription;
+use gratis_model::{End, Tokenizer};
 use serde::{Deserialize, Serialize};
 
 use super::corpus::Corpus;
@@ -49,7 +50,7 @@ impl<'a> Encoder<'a> {
     pub fn new(
         tokenizer: &'a Tokenizer,
         template: &str,
-        description: &EngineDescription,
+        description: &ModelDescription,
         on_overlong: OnOverlong,
     ) -> Result<Self> {
         Ok(Self {
@@ -73,9 +74,9 @@ impl<'a> Encoder<'a> {
     /// The token that ends a response.
     ///
     /// # Errors
-    /// [`gratis_engine::Error::MissingSpecialToken`].
+    /// [`gratis_model::Error::MissingSpecialToken`].
     pub fn end_token(&self) -> Result<u32> {
-        let missing = gratis_engine::Error::MissingSpecialToken { which: "eos_token" };
+        let missing = gratis_model::Error::MissingSpecialToken { which: "eos_token" };
         Ok(self.tokenizer.eos().ok_or(missing)?)
     }
 

@@ -1,6 +1,6 @@
 //! Drawing K solutions of each problem.
 
-use gratis_engine::{Engine, FinishReason, SampleRequest, SamplingSettings};
+use gratis_engine::{FinishReason, Generate, SampleRequest, SamplingSettings};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -59,7 +59,7 @@ pub const SAMPLING: &str = "sampling";
 /// Draws solutions from a model.
 pub struct Sampler<'a> {
     /// The model.
-    pub engine: &'a mut dyn Engine,
+    pub engine: &'a dyn Generate,
     /// Text to tokens and back.
     pub encoder: Encoder<'a>,
     /// How tokens are drawn.
@@ -95,7 +95,7 @@ impl Sampler<'_> {
                 n_samples: self.n_samples,
             });
         }
-        let samples = self.engine.sample(&requests, &self.settings)?;
+        let samples = self.engine.sample_all(&requests, &self.settings)?;
         let mut rollouts = Vec::with_capacity(problems.len());
         for (problem, samples) in problems.iter().zip(samples) {
             let mut completions = Vec::with_capacity(samples.len());

@@ -13,7 +13,7 @@
 //! logarithm of the mean and `sd(S) / sqrt(n)` for the soft estimate. They say little where few
 //! continuations carry most of the mean: [`PrefixEstimate::n_effective`] tells.
 
-use gratis_engine::{Engine, FinishReason, SampleRequest, SamplingSettings};
+use gratis_engine::{FinishReason, Generate, SampleRequest, SamplingSettings, Score};
 use serde::{Deserialize, Serialize};
 
 use crate::encoding::{Corpus, log_probs};
@@ -148,8 +148,8 @@ fn mean_and_error(values: &[f64]) -> (f64, f64) {
 /// [`Error::InvalidSetting`] if beta is not above 0 or there are fewer than two continuations; those
 /// of the engines.
 pub fn estimate(
-    policy: &mut dyn Engine,
-    reference: &mut dyn Engine,
+    policy: &dyn Score,
+    reference: &(impl Score + Generate),
     prefixes: &[Prefix],
     settings: &MonteCarloSettings,
     observer: &mut dyn Observer,
@@ -168,7 +168,7 @@ pub fn estimate(
             first_sample: 0,
             n_samples: settings.n_continuations,
         };
-        let samples = reference.sample(&[request], &sampling)?.into_iter().flatten();
+        let samples = reference.sample_all(&[request], &sampling)?.into_iter().flatten();
         let mut corpus = Corpus::default();
         let (prompt_idx, context_idx) = (corpus.prompt(&prefix.prompt), corpus.prompt(&context));
         let own =
@@ -192,8 +192,8 @@ pub fn estimate(
 
 /// The summed log-ratio of each response of a corpus: `[n_responses]`.
 fn log_ratios(
-    policy: &mut dyn Engine,
-    reference: &mut dyn Engine,
+    policy: &dyn Score,
+    reference: &dyn Score,
     corpus: &Corpus,
     batch_tokens: usize,
 ) -> Result<Vec<f64>> {

@@ -1,7 +1,6 @@
 //! A run from its first step, or its last checkpoint, to its end.
 
-use gratis_engine::Engine;
-
+use super::learner::Learner;
 use super::metrics::{Evaluation, StepMetrics};
 use super::run_folder::{Best, Record, RunFolder, TrainerState};
 use super::settings::{CheckpointSettings, OptimizationSettings};
@@ -33,7 +32,7 @@ pub struct Summary {
 /// Those of [`Trainer::step`] and of the run folder. On [`crate::Error::NonFiniteLoss`] the
 /// checkpoints stay as they are.
 pub fn fit(
-    engine: &mut dyn Engine,
+    learner: &mut Learner,
     task: &mut dyn Task,
     mut validation: Option<&mut dyn Task>,
     optimization: &OptimizationSettings,
@@ -45,7 +44,7 @@ pub fn fit(
     // Before anything is restored, so that settings are checked first.
     Trainer::new(optimization, task.items().len(), 0)?;
     let state = match &mut run {
-        Some(run) => run.resume(engine, checkpoints.keep_last)?,
+        Some(run) => run.resume(learner.train(), checkpoints.keep_last)?,
         None => TrainerState::default(),
     };
     let mut trainer = Trainer::new(optimization, task.items().len(), state.n_taken)?;
@@ -63,7 +62,7 @@ pub fn fit(
     let seconds = |observer: &dyn Observer| Some(observer.wall_seconds()? - began?);
 
     while trainer.n_taken() < n_steps {
-        let metrics = trainer.step(engine, task)?;
+        let metrics = trainer.step(learner, task)?;
         let is_last = metrics.step == n_steps;
         let is_due = |every: u64| is_last || every > 0 && metrics.step % every == 0;
 
@@ -74,7 +73,7 @@ pub fn fit(
         if let Some(validation) = &mut validation
             && is_due(checkpoints.validate_every)
         {
-            let measured = evaluate(engine, *validation, optimization.micro_batch_tokens)?;
+            let measured = evaluate(learner, *validation, optimization.micro_batch_tokens)?;
             let is_best = summary.best.is_none_or(|best| measured.loss < best.loss);
             if is_best {
                 summary.best = Some(Best { step: metrics.step, loss: measured.loss });
@@ -85,19 +84,24 @@ pub fn fit(
                 let record = Record::Validation { step: metrics.step, evaluation: measured };
                 run.record(record, seconds(observer))?;
                 if is_best {
-                    run.publish(engine, "best")?;
+                    run.publish(learner.train(), "best")?;
                 }
             }
         }
         if let Some(run) = &run
             && is_due(checkpoints.checkpoint_every)
         {
-            run.save_checkpoint(engine, metrics.step, summary.best, checkpoints.keep_last)?;
+            run.save_checkpoint(
+                learner.train(),
+                metrics.step,
+                summary.best,
+                checkpoints.keep_last,
+            )?;
         }
         summary.last_step = Some(metrics);
     }
     if let Some(run) = &run {
-        run.publish(engine, "model")?;
+        run.publish(learner.train(), "model")?;
     }
     Ok(summary)
 }

@@ -1,6 +1,6 @@
 //! Implicit process reward models: an objective of the paper on log-ratios (section 3).
 
-use gratis_engine::{Engine, TokenValues};
+use gratis_engine::{Score, TokenValues};
 
 use super::metrics::Tally;
 use super::settings::OptimizationSettings;
@@ -93,7 +93,7 @@ impl ImplicitReward {
     }
 
     /// Mean over the batch of the log-ratio of responses under another problem's prompt.
-    fn estimate_mismatch(&self, engine: &mut dyn Engine, units: &[usize]) -> Result<f64> {
+    fn estimate_mismatch(&self, engine: &dyn Score, units: &[usize]) -> Result<f64> {
         let responses = &self.mismatched[units];
         if responses.is_empty() {
             return Ok(0.0);
@@ -141,7 +141,7 @@ impl Task for ImplicitReward {
         &self.units
     }
 
-    fn prepare(&mut self, engine: &mut dyn Engine, units: &[usize]) -> Result<()> {
+    fn prepare(&mut self, engine: &dyn Score, units: &[usize]) -> Result<()> {
         if self.objective.couples_batch() {
             self.mismatched_log_ratio = self.estimate_mismatch(engine, units)?;
         }
@@ -195,7 +195,7 @@ impl Task for ImplicitReward {
             let reward = |idx: usize| output.outcome_rewards[idx];
             tally.add_pair(reward(pair.chosen), reward(pair.rejected));
         }
-        let mut weights = TokenValues::zeros(&batch.packed);
+        let mut weights = log_probs.zeros_like();
         for (&row, of_row) in rows.iter().zip(&output.weights) {
             for (sum, weight) in weights.row_mut(row).iter_mut().zip(of_row) {
                 *sum += *weight as f32;

@@ -1,6 +1,6 @@
 //! Plain language modelling: the mean negative log-likelihood of the response tokens.
 
-use gratis_engine::{Engine, TokenValues};
+use gratis_engine::{Score, TokenValues};
 
 use super::metrics::Tally;
 use super::task::Task;
@@ -35,7 +35,7 @@ impl Task for LanguageModelling {
         &self.units
     }
 
-    fn prepare(&mut self, _: &mut dyn Engine, units: &[usize]) -> Result<()> {
+    fn prepare(&mut self, _: &dyn Score, units: &[usize]) -> Result<()> {
         let Units { corpus, items, .. } = &self.units;
         let responses = units.iter().flat_map(|&unit| items[unit].responses());
         self.n_batch_tokens = responses.map(|idx| corpus.responses()[idx].tokens.len()).sum();
@@ -50,7 +50,7 @@ impl Task for LanguageModelling {
         tally: &mut Tally,
     ) -> Result<TokenValues> {
         let rows = batch.row_of();
-        let mut weights = TokenValues::zeros(&batch.packed);
+        let mut weights = log_probs.zeros_like();
         let n_tokens = self.n_batch_tokens as f64;
         for &unit in &batch.units {
             for idx in self.units.items[units[unit]].responses() {

@@ -10,6 +10,7 @@ mod dataset;
 mod fit;
 mod implicit_reward;
 mod language_modelling;
+mod learner;
 mod metrics;
 mod reference;
 mod run_folder;
@@ -23,6 +24,7 @@ pub use dataset::{HeldOut, LanguageExample, LossOn, RewardData, language_data, r
 pub use fit::{Summary, fit};
 pub use implicit_reward::ImplicitReward;
 pub use language_modelling::LanguageModelling;
+pub use learner::Learner;
 pub use metrics::{Evaluation, StepMetrics, Tally};
 pub use reference::reference_log_probs;
 pub use run_folder::{Best, Companion, OnExisting, RunFolder};

@@ -7,7 +7,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use gratis_engine::{Engine, atomic};
+use gratis_engine::Score;
+use gratis_model::atomic;
 use serde::{Deserialize, Serialize};
 
 use crate::encoding::{Corpus, log_probs};
@@ -33,7 +34,7 @@ struct Header {
 /// # Errors
 /// Those of the engine, and [`crate::Error::Io`] if the cache cannot be written.
 pub fn reference_log_probs(
-    reference: &mut dyn Engine,
+    reference: &dyn Score,
     model_hash: &str,
     corpus: &Corpus,
     beside: &Path,

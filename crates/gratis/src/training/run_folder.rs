@@ -12,7 +12,8 @@ use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 
-use gratis_engine::{Engine, atomic};
+use gratis_engine::{StateName, StateRef, Train};
+use gratis_model::atomic;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -66,6 +67,9 @@ pub(super) struct TrainerState {
     pub(super) n_taken: u64,
     /// The best validation so far.
     pub(super) best: Option<Best>,
+    /// Where a remote engine keeps its state; `None` if it stands in the checkpoint's folder.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    uri: Option<String>,
 }
 
 /// A line of `metrics.jsonl`.
@@ -165,7 +169,7 @@ impl RunFolder {
     /// were removed.
     pub(super) fn resume(
         &mut self,
-        engine: &mut dyn Engine,
+        engine: &mut dyn Train,
         keep_last: usize,
     ) -> Result<TrainerState> {
         self.prune(keep_last)?;
@@ -173,7 +177,11 @@ impl RunFolder {
             None => TrainerState::default(),
             Some(folder) => {
                 let state = self.read_state(&folder)?;
-                engine.load_state(&folder)?;
+                let saved = match &state.uri {
+                    Some(uri) => StateRef::Uri(uri.clone()),
+                    None => StateRef::Folder(folder),
+                };
+                engine.load_state(&saved)?;
                 state
             }
         };
@@ -202,17 +210,21 @@ impl RunFolder {
     /// Writes a checkpoint and removes all but the `keep_last` newest.
     pub(super) fn save_checkpoint(
         &self,
-        engine: &dyn Engine,
+        engine: &dyn Train,
         n_taken: u64,
         best: Option<Best>,
         keep_last: usize,
     ) -> Result<()> {
-        let state =
-            TrainerState { version: VERSION, run_hash: self.run_hash.clone(), n_taken, best };
         let name = format!("step-{n_taken:08}");
-        let text = serde_json::json!(state).to_string();
-        atomic::write_folder(&self.path.join(CHECKPOINTS).join(name), |folder| {
-            engine.save_state(folder)?;
+        atomic::write_folder(&self.path.join(CHECKPOINTS).join(&name), |folder| {
+            let saved = engine.save_state(&StateName { folder: folder.to_owned(), name })?;
+            let uri = match saved {
+                StateRef::Folder(_) => None,
+                StateRef::Uri(uri) => Some(uri),
+            };
+            let run_hash = self.run_hash.clone();
+            let state = TrainerState { version: VERSION, run_hash, n_taken, best, uri };
+            let text = serde_json::json!(state).to_string();
             Ok::<_, Error>(atomic::write(&folder.join(STATE), text.as_bytes())?)
         })?;
         self.prune(keep_last)
@@ -235,7 +247,7 @@ impl RunFolder {
     }
 
     /// Writes the weights with their companions as the model folder `name`.
-    pub(super) fn publish(&self, engine: &dyn Engine, name: &str) -> Result<()> {
+    pub(super) fn publish(&self, engine: &dyn Train, name: &str) -> Result<()> {
         atomic::write_folder(&self.path.join(name), |folder| {
             engine.save_weights(folder)?;
             for companion in &self.companions {

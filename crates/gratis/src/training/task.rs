@@ -1,6 +1,6 @@
 //! What the training loop is told to learn.
 
-use gratis_engine::{Engine, TokenValues};
+use gratis_engine::{Score, TokenValues};
 
 use super::metrics::Tally;
 use super::units::Units;
@@ -24,7 +24,7 @@ pub trait Task {
 
     /// Called with the units of an optimizer batch before its first micro-batch, for what depends
     /// on the whole batch and is more than their number: KTO's divergence, a count of tokens.
-    fn prepare(&mut self, engine: &mut dyn Engine, units: &[usize]) -> Result<()> {
+    fn prepare(&mut self, engine: &dyn Score, units: &[usize]) -> Result<()> {
         let _ = (engine, units);
         Ok(())
     }

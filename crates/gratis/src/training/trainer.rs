@@ -1,14 +1,15 @@
 //! The training loop: one optimizer step at a time.
 
-use gratis_engine::Engine;
+use gratis_engine::{PackedBatch, Stop};
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 
+use super::learner::Learner;
 use super::metrics::{Evaluation, StepMetrics, Tally};
 use super::settings::OptimizationSettings;
 use super::task::Task;
-use crate::encoding::{Item, micro_batches};
+use crate::encoding::{Item, MicroBatches, micro_batches};
 use crate::error::{Error, Result};
 
 /// How many problems an error about a batch names.
@@ -53,7 +54,7 @@ impl Trainer {
     /// # Errors
     /// [`Error::NonFiniteLoss`] if the loss or the gradient is NaN or infinite: the parameters are
     /// then what they were before the step. Otherwise those of the engine and the task.
-    pub fn step(&mut self, engine: &mut dyn Engine, task: &mut dyn Task) -> Result<StepMetrics> {
+    pub fn step(&mut self, learner: &mut Learner, task: &mut dyn Task) -> Result<StepMetrics> {
         let learning_rate = self.settings.learning_rate_at(self.n_taken, self.n_steps());
         let (epoch, units) = self.next_batch();
         let non_finite = |task: &dyn Task, what, value| Error::NonFiniteLoss {
@@ -64,38 +65,33 @@ impl Trainer {
         };
 
         // Accumulate the gradient of the batch, micro-batch by micro-batch.
-        task.prepare(engine, &units)?;
+        task.prepare(learner.score(), &units)?;
         let items: Vec<Item> = units.iter().map(|&unit| task.items()[unit]).collect();
+        let MicroBatches { packed, members } =
+            micro_batches(task.corpus(), &items, self.settings.micro_batch_tokens)?;
         let mut tally = Tally::default();
-        let mut n_tokens = 0;
-        for batch in micro_batches(task.corpus(), &items, self.settings.micro_batch_tokens)? {
-            let mut failure = None;
-            let mut weigh = |log_probs: &_| {
-                let weights = task.weigh(&units, &batch, log_probs, &mut tally);
-                weights
-                    .map_err(|error| failure = Some(error))
-                    .ok()
-                    .filter(|_| tally.loss().is_finite())
-            };
-            let passed = engine.forward_backward(&batch.packed, &mut weigh);
-            if let (Err(error), _) | (_, Some(error)) = (passed.map_err(Error::from), failure) {
-                engine.discard_gradient();
-                return Err(error);
+        let passed = learner.forward_backward(&packed, &mut |nth, values| {
+            let weights = task.weigh(&units, &members[nth], values, &mut tally);
+            let weights = weights.map_err(Stop::because)?;
+            if tally.loss().is_finite() {
+                Ok(weights)
+            } else {
+                Err(Stop::because(non_finite(task, "loss", tally.loss())))
             }
-            if !tally.loss().is_finite() {
-                engine.discard_gradient();
-                return Err(non_finite(task, "loss", tally.loss()));
-            }
-            n_tokens += batch.packed.n_tokens() as u64;
+        });
+        if let Err(error) = passed {
+            learner.train().discard_gradient()?;
+            return Err(error.into());
         }
 
         // Clip and step.
-        let report = match engine.optimizer_step(&self.settings.optimizer_step(learning_rate)) {
-            Err(gratis_engine::Error::NonFiniteGradient { norm }) => {
-                return Err(non_finite(task, "gradient norm", norm));
-            }
-            report => report?,
-        };
+        let report =
+            match learner.train().optimizer_step(&self.settings.optimizer_step(learning_rate)) {
+                Err(gratis_engine::Error::NonFiniteGradient { norm }) => {
+                    return Err(non_finite(task, "gradient norm", norm));
+                }
+                report => report?,
+            };
         self.n_taken += 1;
         Ok(StepMetrics {
             step: self.n_taken,
@@ -103,7 +99,7 @@ impl Trainer {
             evaluation: tally.evaluation(),
             gradient_norm: report.gradient_norm,
             learning_rate,
-            n_tokens,
+            n_tokens: packed.iter().map(PackedBatch::n_tokens).sum::<usize>() as u64,
         })
     }
 
@@ -139,16 +135,20 @@ pub(super) fn all_batches(
 /// # Errors
 /// Those of the engine and the task.
 pub fn evaluate(
-    engine: &mut dyn Engine,
+    learner: &Learner,
     task: &mut dyn Task,
     micro_batch_tokens: usize,
 ) -> Result<Evaluation> {
     let units: Vec<usize> = (0..task.items().len()).collect();
-    task.prepare(engine, &units)?;
+    task.prepare(learner.score(), &units)?;
     let mut tally = Tally::default();
-    for batch in micro_batches(task.corpus(), task.items(), micro_batch_tokens)? {
-        let log_probs = engine.log_probs(&batch.packed)?;
-        task.weigh(&units, &batch, &log_probs, &mut tally)?;
+    let batches = micro_batches(task.corpus(), task.items(), micro_batch_tokens)?;
+    let n_at_once = learner.score().describe().n_concurrent_batches.max(1);
+    let at_once = batches.packed.chunks(n_at_once).zip(batches.members.chunks(n_at_once));
+    for (packed, members) in at_once {
+        for (values, batch) in learner.values(packed)?.iter().zip(members) {
+            task.weigh(&units, batch, values, &mut tally)?;
+        }
     }
     Ok(tally.evaluation())
 }

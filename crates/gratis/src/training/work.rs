@@ -16,8 +16,9 @@ pub fn training_work(task: &dyn Task, settings: &OptimizationSettings) -> Result
     let (mut as_run, mut as_counted) = (Work::default(), Work::default());
     for units in all_batches(settings, task.items().len()) {
         let items: Vec<Item> = units.iter().map(|&unit| task.items()[unit]).collect();
-        for batch in micro_batches(task.corpus(), &items, settings.micro_batch_tokens)? {
-            as_run += Work::of_batch(&batch.packed);
+        let batches = micro_batches(task.corpus(), &items, settings.micro_batch_tokens)?;
+        for batch in &batches.packed {
+            as_run += Work::of_batch(batch);
         }
         as_counted += counted(task, &items);
     }
@@ -31,8 +32,8 @@ pub fn training_work(task: &dyn Task, settings: &OptimizationSettings) -> Result
 /// As [`training_work`].
 pub fn scoring_work(task: &dyn Task, micro_batch_tokens: usize) -> Result<(Work, Work)> {
     let mut as_run = Work::default();
-    for batch in micro_batches(task.corpus(), task.items(), micro_batch_tokens)? {
-        as_run += Work::of_batch(&batch.packed);
+    for batch in &micro_batches(task.corpus(), task.items(), micro_batch_tokens)?.packed {
+        as_run += Work::of_batch(batch);
     }
     Ok((as_run, counted(task, task.items())))
 }

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use gratis::annotate::{LabelKind, MonteCarlo};
 use gratis::baseline::{
-    HeadScorer, HeadTask, LabelTexts, LabelTokens, OnValues, Pooling, SelfCertainty, TokenScorer,
-    TokenTask, ValueObjective,
+    HeadScorer, HeadTask, LabelTexts, LabelTokens, Pooling, SelfCertainty, TokenScorer, TokenTask,
+    ValueObjective,
 };
 use gratis::data::published::Published;
 use gratis::data::{OnInvalid, Rollout, StepLabels, StepSplit};
@@ -15,15 +15,15 @@ use gratis::encoding::{Corpus, Encoder, Item, OnOverlong, micro_batches};
 use gratis::objective::{Pair, StepLabel};
 use gratis::scoring::{RewardModel, ScoringSettings, TokenRewards};
 use gratis::training::{
-    OptimizationSettings, RewardData, RewardExample, Tally, Task, Trainer, evaluate, reward_data,
+    Learner, OptimizationSettings, RewardData, RewardExample, Tally, Task, Trainer, evaluate,
+    reward_data,
 };
 use gratis::{Error, Silent};
-use gratis_engine::config::ModelConfig;
-use gratis_engine::tokenizer::SpecialTokens;
-use gratis_engine::{
-    Engine, Initialisation, NativeEngine, NativeOptions, SamplingSettings, StateValue, Tokenizer,
-    ValueHead,
-};
+use gratis_cpu::{Initialisation, NativeEngine, NativeOptions};
+use gratis_engine::{SamplingSettings, Score as _, Stop, Train as _};
+use gratis_model::config::ModelConfig;
+use gratis_model::tokenizer::SpecialTokens;
+use gratis_model::{StateValue, Tokenizer, ValueHead};
 use safetensors::SafeTensors;
 use serde::Deserialize;
 
@@ -78,16 +78,20 @@ impl Golden {
 
 /// Loss of the whole task as one optimizer batch in micro-batches of `max_tokens`; the gradient is
 /// left in the engine.
-fn pass(engine: &mut dyn Engine, task: &mut dyn Task, max_tokens: usize) -> f64 {
+fn pass(learner: &mut Learner, task: &mut dyn Task, max_tokens: usize) -> f64 {
     let units: Vec<usize> = (0..task.items().len()).collect();
-    task.prepare(engine, &units).expect("prepared");
+    task.prepare(learner.score(), &units).expect("prepared");
     let items: Vec<Item> = units.iter().map(|&unit| task.items()[unit]).collect();
     let mut tally = Tally::default();
-    for batch in micro_batches(task.corpus(), &items, max_tokens).expect("valid") {
-        let mut weigh =
-            |values: &_| Some(task.weigh(&units, &batch, values, &mut tally).expect("weights"));
-        engine.forward_backward(&batch.packed, &mut weigh).expect("a gradient");
+    let batches = micro_batches(task.corpus(), &items, max_tokens).expect("valid");
+    let weigh = &mut |nth: usize, values: &_| {
+        task.weigh(&units, &batches.members[nth], values, &mut tally).map_err(Stop::because)
+    };
+    match learner {
+        Learner::LogProbs(engine) => engine.forward_backward(&batches.packed, weigh),
+        Learner::Values(engine) => engine.values_backward(&batches.packed, weigh),
     }
+    .expect("a gradient");
     tally.loss()
 }
 
@@ -124,7 +128,7 @@ fn losses_and_gradients_agree_with_transformers() {
         let mut engine =
             NativeEngine::load(&fixtures("models/llama-untied"), options).expect("a model");
         let mut task = TokenTask::new(&tokens, &golden.data()).expect("labels");
-        let loss = pass(&mut engine, &mut task, max_tokens);
+        let loss = pass(&mut Learner::LogProbs(&mut engine), &mut task, max_tokens);
         // Observed: 1.7e-7, and at most 1.4e-7 for the heads.
         assert!((loss - golden.token_loss).abs() < 2e-6, "{loss} for {}", golden.token_loss);
         let error = worst(&engine, "tokens", &tensors);
@@ -142,7 +146,7 @@ fn losses_and_gradients_agree_with_transformers() {
                 NativeEngine::load_with_value_head(&folder, ValueHead::Linear, options)
                     .expect("a model");
             let mut task = HeadTask::new(objective, Pooling::Own, golden.data()).expect("labels");
-            let loss = pass(&mut OnValues(&mut engine), &mut task, max_tokens);
+            let loss = pass(&mut Learner::Values(&mut engine), &mut task, max_tokens);
             let expected = golden.head_losses[name];
             assert!((loss - expected).abs() < 2e-6, "{name}: {loss} for {expected}");
             let error = worst(&engine, name, &tensors);
@@ -151,16 +155,15 @@ fn losses_and_gradients_agree_with_transformers() {
     }
 }
 
-/// Runs a job on an engine as a task sees it.
-type OnEngine = fn(&mut NativeEngine, &mut dyn FnMut(&mut dyn Engine));
+/// The engine as a task sees it.
+type AsLearner = fn(&mut NativeEngine) -> Learner<'_>;
 
 /// Checks that the loss of a task moves along its gradient by the gradient's squared norm.
-fn assert_slope(case: &str, engine: &mut NativeEngine, task: &mut dyn Task, on: OnEngine) {
-    let mut loss = f64::NAN;
-    on(engine, &mut |engine| loss = pass(engine, task, 4096));
+fn assert_slope(case: &str, engine: &mut NativeEngine, task: &mut dyn Task, on: AsLearner) {
+    let loss = pass(&mut on(engine), task, 4096);
     assert!(loss.is_finite());
     let gradient = engine.gradient().to_vec();
-    engine.discard_gradient();
+    engine.discard_gradient().expect("discarded");
     let start = engine.trained_parameters().to_vec();
     let square = norm(&gradient).powi(2);
     assert!(square > 1e-6, "{case}: {square:e}");
@@ -169,9 +172,7 @@ fn assert_slope(case: &str, engine: &mut NativeEngine, task: &mut dyn Task, on: 
         let step = |(parameter, slope): (&f32, &f32)| parameter + (by * f64::from(*slope)) as f32;
         let parameters: Vec<f32> = start.iter().zip(&gradient).map(step).collect();
         engine.set_trained_parameters(&parameters).expect("as many");
-        let mut loss = f64::NAN;
-        on(engine, &mut |engine| loss = evaluate(engine, task, 4096).expect("evaluated").loss);
-        loss
+        evaluate(&on(engine), task, 4096).expect("evaluated").loss
     };
     let slope = (moved(size) - moved(-size)) / (2.0 * size);
     let error = (slope / square - 1.0).abs();
@@ -187,7 +188,7 @@ fn losses_of_heads_and_label_tokens_have_the_slopes_of_their_gradients() {
     let steps = rollouts[0].steps.clone().expect("steps");
     let labels = [[Some(0.25), Some(1.0)], [None, Some(0.0)], [Some(0.5); 2], [Some(1.0); 2]];
     StepLabels(labels.map(|labels| labels.to_vec()).to_vec()).write(&mut rollouts[0], steps);
-    let on_values: OnEngine = |engine, job| job(&mut OnValues(engine));
+    let on_values: AsLearner = |engine| Learner::Values(engine);
     for head in [ValueHead::Linear, ACTION] {
         for (pooling, objective) in [
             (Pooling::Own, ValueObjective::Outcome),
@@ -204,7 +205,7 @@ fn losses_of_heads_and_label_tokens_have_the_slopes_of_their_gradients() {
             // A fresh linear head is flat for the trunk: a few steps away from there.
             let mut trainer = Trainer::new(&settings(), task.items().len(), 0).expect("a trainer");
             for _ in 0..3 {
-                trainer.step(&mut OnValues(&mut engine), &mut task).expect("a step");
+                trainer.step(&mut Learner::Values(&mut engine), &mut task).expect("a step");
             }
             let case = format!("{head:?} {pooling:?} {objective:?}");
             assert_slope(&case, &mut engine, &mut task, on_values);
@@ -214,7 +215,7 @@ fn losses_of_heads_and_label_tokens_have_the_slopes_of_their_gradients() {
         let mut engine = model(&tokenizer, None);
         let data = reward_data(&rollouts, &encoder(&tokenizer, &engine)).expect("data");
         let mut task = TokenTask::new(&label_tokens(&tokenizer, neutral), &data).expect("a task");
-        let on_tokens: OnEngine = |engine, job| job(engine);
+        let on_tokens: AsLearner = |engine| Learner::LogProbs(engine);
         assert_slope(&format!("neutral {neutral:?}"), &mut engine, &mut task, on_tokens);
     }
 }
@@ -284,7 +285,7 @@ fn rollouts() -> Vec<Rollout> {
 }
 
 fn encoder<'a>(tokenizer: &'a Tokenizer, engine: &NativeEngine) -> Encoder<'a> {
-    Encoder::new(tokenizer, "{prompt}", &engine.describe(), OnOverlong::Stop).expect("valid")
+    Encoder::new(tokenizer, "{prompt}", engine.describe(), OnOverlong::Stop).expect("valid")
 }
 
 fn label_tokens(tokenizer: &Tokenizer, neutral: Option<&str>) -> LabelTokens {
@@ -307,13 +308,13 @@ fn settings() -> OptimizationSettings {
 }
 
 /// Trains to the end; loss before and after.
-fn learn(engine: &mut dyn Engine, task: &mut dyn Task) -> (f64, f64) {
-    let before = evaluate(engine, task, 4096).expect("evaluated").loss;
+fn learn(learner: &mut Learner, task: &mut dyn Task) -> (f64, f64) {
+    let before = evaluate(learner, task, 4096).expect("evaluated").loss;
     let mut trainer = Trainer::new(&settings(), task.items().len(), 0).expect("a trainer");
     while trainer.n_taken() < trainer.n_steps() {
-        trainer.step(engine, task).expect("a step");
+        trainer.step(learner, task).expect("a step");
     }
-    (before, evaluate(engine, task, 4096).expect("evaluated").loss)
+    (before, evaluate(learner, task, 4096).expect("evaluated").loss)
 }
 
 fn scoring() -> ScoringSettings {
@@ -342,12 +343,12 @@ fn every_head_learns_every_objective_and_scores_what_it_learnt() {
                 let encoder = encoder(&tokenizer, &engine);
                 let data = reward_data(&rollouts, &encoder).expect("data");
                 let mut task = HeadTask::new(objective, pooling, data).expect("a task");
-                let (before, after) = learn(&mut OnValues(&mut engine), &mut task);
+                let (before, after) = learn(&mut Learner::Values(&mut engine), &mut task);
                 // Two solutions begin alike: their first lines' tokens cannot tell the outcome.
                 assert!(after < 0.6 * before, "{case}: {before} to {after}");
 
                 let mut scorer =
-                    HeadScorer { engine: &mut engine, pooling, encoder, settings: scoring() };
+                    HeadScorer { engine: &engine, pooling, encoder, settings: scoring() };
                 let scores = scorer.score(&rollouts, &mut Silent).expect("scores");
                 let of = &scores[0].scores;
                 assert!(of[0].outcome > of[2].outcome, "{case}: {of:?}");
@@ -376,9 +377,9 @@ fn label_tokens_are_learnt_and_scored_without_being_read() {
         let labels = label_tokens(&tokenizer, neutral);
         let data = reward_data(&rollouts, &encoder).expect("data");
         let mut task = TokenTask::new(&labels, &data).expect("a task");
-        let (before, after) = learn(&mut engine, &mut task);
+        let (before, after) = learn(&mut Learner::LogProbs(&mut engine), &mut task);
         assert!(after < 0.2 * before, "{before} to {after}");
-        let mut scorer = TokenScorer { engine: &mut engine, labels, encoder, settings: scoring() };
+        let mut scorer = TokenScorer { engine: &engine, labels, encoder, settings: scoring() };
         let scores = scorer.score(&rollouts, &mut Silent).expect("scores");
         let [right, wrong] = [&scores[1].scores[0], &scores[1].scores[1]];
         assert!(right.q_values.iter().all(|&value| value > 0.0), "{right:?}");
@@ -423,13 +424,13 @@ fn steps_without_labels_are_an_error() {
 fn monte_carlo_labels_are_the_same_however_they_are_cut_and_hard_ones_are_above_soft_ones() {
     let tokenizer = tokenizer();
     let rollouts = rollouts();
-    let mut engine = model(&tokenizer, None);
+    let engine = model(&tokenizer, None);
     let encoder = encoder(&tokenizer, &engine);
-    let mut annotate = |labels, n_continuations, chunk: usize| {
+    let annotate = |labels, n_continuations, chunk: usize| {
         let mut all = Vec::new();
         for (rollouts, first) in rollouts.chunks(chunk).zip((0..).step_by(chunk)) {
             let mut monte_carlo = MonteCarlo {
-                engine: &mut engine,
+                engine: &engine,
                 encoder: encoder.clone(),
                 sampling: SamplingSettings {
                     temperature: 1.0,
@@ -480,10 +481,10 @@ fn monte_carlo_labels_are_the_same_however_they_are_cut_and_hard_ones_are_above_
 fn self_certainty_is_the_divergence_from_uniform() {
     let tokenizer = tokenizer();
     let rollouts = rollouts();
-    let mut engine = model(&tokenizer, None);
+    let engine = model(&tokenizer, None);
     let encoder = encoder(&tokenizer, &engine);
     let mut scorer =
-        SelfCertainty { engine: &mut engine, encoder: encoder.clone(), settings: scoring() };
+        SelfCertainty { engine: &engine, encoder: encoder.clone(), settings: scoring() };
     let scores = scorer.score(&rollouts, &mut Silent).expect("scores");
     // By hand, for the first token: all tokens as responses after the prompt.
     let prompt = encoder.prompt(&rollouts[0].prompt).expect("tokens");
@@ -493,7 +494,7 @@ fn self_certainty_is_the_divergence_from_uniform() {
     for token in 0..n_vocab {
         corpus.response(place, &[token]);
     }
-    let log_probs = gratis::encoding::log_probs(&mut engine, &corpus, 1000, &mut Silent);
+    let log_probs = gratis::encoding::log_probs(&engine, &corpus, 1000, &mut Silent);
     let sum: f64 = log_probs.expect("scored").iter().map(|row| f64::from(row[0])).sum();
     let expected = -sum / f64::from(n_vocab) - f64::from(n_vocab).ln();
     let of_first = &scores[0].scores[0];
@@ -515,7 +516,7 @@ fn pairs_count_by_their_own_responses() {
     let examples = data.examples.clone();
     assert!(first.iter().all(|pair| examples[pair.chosen].is_correct));
     let mut task = HeadTask::new(ValueObjective::BradleyTerry, Pooling::Own, data).expect("a task");
-    let loss = evaluate(&mut OnValues(&mut engine), &mut task, 100).expect("evaluated");
+    let loss = evaluate(&Learner::Values(&mut engine), &mut task, 100).expect("evaluated");
     assert!((loss.loss - std::f64::consts::LN_2).abs() < 1e-9, "a fresh head says nothing");
     assert_eq!(loss.pair_accuracy, Some(0.0));
 }

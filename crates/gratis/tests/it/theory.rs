@@ -3,7 +3,7 @@
 use gratis::encoding::{Corpus, log_probs};
 use gratis::theory::{MonteCarloSettings, MonteCarloSummary, Prefix, PrefixEstimate, estimate};
 use gratis::{Error, Silent};
-use gratis_engine::{Engine, SampleRequest};
+use gratis_engine::{Generate as _, SampleRequest};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -36,11 +36,11 @@ fn settings(n_continuations: usize) -> MonteCarloSettings {
 
 #[test]
 fn q_values_are_exponential_averages_within_their_standard_errors() {
-    let (mut policy, mut reference) = models();
+    let (policy, reference) = models();
     let prefixes = Prefix::of(&[1, 3], &[2, 4, 1, 1, 3, 2], 6);
     assert_eq!(prefixes.len(), 6);
-    let estimates = estimate(&mut policy, &mut reference, &prefixes, &settings(4000), &mut Silent)
-        .expect("estimates");
+    let estimates =
+        estimate(&policy, &reference, &prefixes, &settings(4000), &mut Silent).expect("estimates");
     for estimate in &estimates {
         // Six independent normal numbers are this small with a probability of 0.9996.
         assert!(estimate.z().abs() < 4.0, "{estimate:?}");
@@ -57,21 +57,22 @@ fn q_values_are_exponential_averages_within_their_standard_errors() {
 
 #[test]
 fn continuations_of_the_policy_instead_of_the_reference_break_the_equality() {
-    let (mut policy, mut reference) = models();
+    let (policy, reference) = models();
     let request = SampleRequest { prompt: vec![1, 3], key: 0, first_sample: 0, n_samples: 4000 };
     let sampling = settings(4000).sampling();
-    let mut z = |is_policy: bool| {
-        let sampler = if is_policy { &mut policy } else { &mut reference };
-        let samples = sampler.sample(std::slice::from_ref(&request), &sampling).expect("samples");
+    let z = |is_policy: bool| {
+        let sampler = if is_policy { &policy } else { &reference };
+        let samples =
+            sampler.sample_all(std::slice::from_ref(&request), &sampling).expect("samples");
         let mut corpus = Corpus::default();
         let prompt = corpus.prompt(&request.prompt);
         let drawn: Vec<usize> =
             samples[0].iter().map(|sample| corpus.response(prompt, &sample.tokens)).collect();
-        let sums = |engine: &mut TabularEngine| {
+        let sums = |engine: &TabularEngine| {
             let rows = log_probs(engine, &corpus, 4096, &mut Silent).expect("log-probabilities");
             rows.iter().map(|row| row.iter().copied().map(f64::from).sum()).collect::<Vec<f64>>()
         };
-        let (ours, theirs) = (sums(&mut policy), sums(&mut reference));
+        let (ours, theirs) = (sums(&policy), sums(&reference));
         let log_ratios: Vec<f64> = drawn.iter().map(|&idx| ours[idx] - theirs[idx]).collect();
         PrefixEstimate::new(0, 0.0, &log_ratios, 0.5).z()
     };
@@ -101,9 +102,9 @@ fn estimates_by_hand() {
 
 #[test]
 fn settings_outside_their_domain_are_named() {
-    let (mut policy, mut reference) = models();
-    let mut error = |settings: MonteCarloSettings| {
-        let found = estimate(&mut policy, &mut reference, &[], &settings, &mut Silent);
+    let (policy, reference) = models();
+    let error = |settings: MonteCarloSettings| {
+        let found = estimate(&policy, &reference, &[], &settings, &mut Silent);
         found.expect_err("invalid")
     };
     let beta = error(MonteCarloSettings { beta: -1.0, ..settings(8) });

@@ -6,12 +6,12 @@ use std::path::Path;
 use gratis::encoding::{Corpus, MicroBatch};
 use gratis::objective::{Objective, Pair};
 use gratis::training::{
-    CheckpointSettings, Companion, Decay, ImplicitReward, LanguageModelling, OnExisting,
+    CheckpointSettings, Companion, Decay, ImplicitReward, LanguageModelling, Learner, OnExisting,
     OptimizationSettings, RewardExample, RunFolder, Summary, Tally, Task, Trainer, Units, evaluate,
     fit, reference_log_probs,
 };
 use gratis::{Error, Figure, Observer, Silent};
-use gratis_engine::{Engine, TokenValues};
+use gratis_engine::{Score, TokenValues};
 
 use crate::tabular::{TabularEngine, read};
 
@@ -55,7 +55,7 @@ fn reward_task(objective: Objective, settings: &OptimizationSettings) -> Implici
     let task = ImplicitReward::new(objective, corpus, examples, &pairs, settings);
     let folder = tempfile::tempdir().expect("a folder");
     let reference = reference_log_probs(
-        &mut TabularEngine::uniform(N_VOCAB),
+        &TabularEngine::uniform(N_VOCAB),
         "uniform",
         task.corpus(),
         &folder.path().join("rollouts.jsonl"),
@@ -75,11 +75,21 @@ fn every_objective_learns_to_tell_correct_from_incorrect() {
         let objective = objective.with_beta(0.5);
         let mut engine = TabularEngine::uniform(N_VOCAB);
         let mut task = reward_task(objective, &settings());
-        let before = evaluate(&mut engine, &mut task, 64).expect("a measurement");
+        let before =
+            evaluate(&Learner::LogProbs(&mut engine), &mut task, 64).expect("a measurement");
         let checkpoints = CheckpointSettings::default();
-        fit(&mut engine, &mut task, None, &settings(), &checkpoints, None, &mut Silent)
-            .expect("trained");
-        let after = evaluate(&mut engine, &mut task, 64).expect("a measurement");
+        fit(
+            &mut Learner::LogProbs(&mut engine),
+            &mut task,
+            None,
+            &settings(),
+            &checkpoints,
+            None,
+            &mut Silent,
+        )
+        .expect("trained");
+        let after =
+            evaluate(&Learner::LogProbs(&mut engine), &mut task, 64).expect("a measurement");
         let name = objective.name();
         assert!(after.loss < before.loss, "{name}: {} then {}", before.loss, after.loss);
         let margin = after.reward_correct.expect("one") - after.reward_incorrect.expect("one");
@@ -99,8 +109,11 @@ fn cutting_a_batch_into_micro_batches_changes_nothing() {
             let mut engine = TabularEngine::uniform(N_VOCAB);
             let mut task = reward_task(objective, &settings);
             let mut trainer = Trainer::new(&settings, task.items().len(), 0).expect("valid");
-            let metrics: Vec<_> =
-                (0..6).map(|_| trainer.step(&mut engine, &mut task).expect("a step")).collect();
+            let metrics: Vec<_> = (0..6)
+                .map(|_| {
+                    trainer.step(&mut Learner::LogProbs(&mut engine), &mut task).expect("a step")
+                })
+                .collect();
             (engine.theta, metrics)
         };
         let (whole, whole_metrics) = train(1000);
@@ -126,7 +139,16 @@ fn a_language_model_learns_the_frequencies_of_its_corpus() {
     let mut engine = TabularEngine::uniform(4);
     let settings = OptimizationSettings { epochs: 400, ..settings() };
     let checkpoints = CheckpointSettings::default();
-    fit(&mut engine, &mut task, None, &settings, &checkpoints, None, &mut Silent).expect("trained");
+    fit(
+        &mut Learner::LogProbs(&mut engine),
+        &mut task,
+        None,
+        &settings,
+        &checkpoints,
+        None,
+        &mut Silent,
+    )
+    .expect("trained");
     let odds = (engine.theta[4 + 2] - engine.theta[4 + 3]).exp();
     assert!((odds - 3.0).abs() < 0.1, "three to one, got {odds}");
 }
@@ -153,8 +175,16 @@ fn run_in(folder: &Path, on_existing: OnExisting, observer: &mut dyn Observer) -
     let mut validation = reward_task(Objective::default(), &settings());
     let checkpoints = CheckpointSettings { checkpoint_every: 7, keep_last: 2, validate_every: 5 };
     let validation: Option<&mut dyn Task> = Some(&mut validation);
-    fit(&mut engine, &mut task, validation, &settings(), &checkpoints, Some(&mut run), observer)
-        .expect("trained")
+    fit(
+        &mut Learner::LogProbs(&mut engine),
+        &mut task,
+        validation,
+        &settings(),
+        &checkpoints,
+        Some(&mut run),
+        observer,
+    )
+    .expect("trained")
 }
 
 #[test]
@@ -225,7 +255,7 @@ impl Task for Spoiled {
         self.0.units()
     }
 
-    fn prepare(&mut self, engine: &mut dyn Engine, units: &[usize]) -> gratis::Result<()> {
+    fn prepare(&mut self, engine: &dyn Score, units: &[usize]) -> gratis::Result<()> {
         self.1 += 1;
         self.0.prepare(engine, units)
     }
@@ -253,10 +283,11 @@ fn a_loss_that_is_not_finite_names_step_and_problems_and_changes_nothing() {
     let mut trainer = Trainer::new(&settings, 10, 0).expect("valid");
     let mut engine = TabularEngine::uniform(N_VOCAB);
     for _ in 0..2 {
-        trainer.step(&mut engine, &mut task).expect("finite");
+        trainer.step(&mut Learner::LogProbs(&mut engine), &mut task).expect("finite");
     }
     let before = engine.clone();
-    let error = trainer.step(&mut engine, &mut task).expect_err("not finite");
+    let error =
+        trainer.step(&mut Learner::LogProbs(&mut engine), &mut task).expect_err("not finite");
     assert!(
         error.to_string().starts_with("step 3: the loss is NaN, in a batch of the problems `p")
     );
@@ -276,10 +307,10 @@ fn the_reference_is_computed_once_and_a_changed_model_is_seen() {
     let folder = tempfile::tempdir().expect("a folder");
     let beside = folder.path().join("rollouts.jsonl");
     let (corpus, ..) = corpus();
-    let ask = |engine: &mut TabularEngine, hash: &str| {
+    let ask = |engine: &TabularEngine, hash: &str| {
         reference_log_probs(engine, hash, &corpus, &beside, 64, &mut Silent).expect("values")
     };
-    let first = ask(&mut TabularEngine::uniform(N_VOCAB), "a");
+    let first = ask(&TabularEngine::uniform(N_VOCAB), "a");
     let mut other = TabularEngine::uniform(N_VOCAB);
     other.theta[5] = 1.0;
     other.theta[5 * N_VOCAB + 3] = 1.0;

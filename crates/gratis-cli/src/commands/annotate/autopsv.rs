@@ -11,7 +11,7 @@ use gratis::cost::Architecture;
 use gratis::data::RolloutWriter;
 use gratis::encoding::{Encoder, OnOverlong};
 use gratis::scoring::{ScoringSettings, TokenRewards};
-use gratis_engine::Engine;
+use gratis_engine::Score as _;
 
 use super::FileArgs;
 use crate::Common;
@@ -64,7 +64,7 @@ pub(super) fn run(args: &AutopsvArgs, common: &Common) -> Result<()> {
     };
     let (template, tokenizer) = (manifest.template.clone(), model.tokenizer.clone());
     let description = model.engine.describe();
-    let encoder = Encoder::new(&tokenizer, &template, &description, OnOverlong::Stop)?;
+    let encoder = Encoder::new(&tokenizer, &template, description, OnOverlong::Stop)?;
     let architecture = Architecture::from(model.engine.config()).with_scalar_head();
     let mut progress = Progress::new(common);
     let n_completions: usize = rollouts.iter().map(|rollout| rollout.completions.len()).sum();

@@ -66,12 +66,12 @@ pub(crate) struct MathShepherdArgs {
 
 pub(super) fn run(args: &MathShepherdArgs, common: &Common) -> Result<()> {
     let rollouts = args.file.rollouts()?;
-    let mut model = Model::load(&args.model, common.threads)?;
+    let model = Model::load(&args.model, common.threads)?;
     let template = args.prompt.template(&model)?;
     let tokenizer = model.tokenizer.clone();
-    let description = gratis_engine::Engine::describe(&model.engine);
+    let description = gratis_engine::Score::describe(&model.engine);
     let encoder =
-        gratis::encoding::Encoder::new(&tokenizer, &template, &description, OnOverlong::Stop)?;
+        gratis::encoding::Encoder::new(&tokenizer, &template, description, OnOverlong::Stop)?;
     let architecture = Architecture::from(model.engine.config());
     let mut monte_carlo = MonteCarlo {
         sampling: SamplingSettings {
@@ -82,7 +82,7 @@ pub(super) fn run(args: &MathShepherdArgs, common: &Common) -> Result<()> {
             stop_tokens: model.stop_tokens()?,
             seed: args.seed,
         },
-        engine: &mut model.engine,
+        engine: &model.engine,
         encoder,
         n_continuations: args.continuations,
         labels: args.labels,

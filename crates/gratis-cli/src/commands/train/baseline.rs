@@ -4,12 +4,13 @@ use anyhow::Result;
 use clap::{Args, ValueEnum};
 use gratis::Error;
 use gratis::baseline::{
-    BaselineForm, HeadTask, LabelTexts, LabelTokens, OnValues, Pooling, TokenTask, ValueObjective,
+    BaselineForm, HeadTask, LabelTexts, LabelTokens, Pooling, TokenTask, ValueObjective,
 };
 use gratis::objective::{Dpo, Objective};
 use gratis::selection::Aggregation;
-use gratis::training::{RewardData, Task};
-use gratis_engine::{Engine, NativeEngine, StateValue, Tokenizer, ValueEngine, ValueHead};
+use gratis::training::{Learner, RewardData, Task};
+use gratis_cpu::NativeEngine;
+use gratis_model::{StateValue, Tokenizer, ValueHead};
 use serde::{Deserialize, Serialize};
 
 use crate::failure::CliError;
@@ -51,13 +52,9 @@ impl Kind {
         }
     }
 
-    /// Runs `job` on the engine as a task of this kind sees it.
-    pub(super) fn on_engine<T>(
-        self,
-        engine: &mut NativeEngine,
-        job: impl FnOnce(&mut dyn Engine) -> T,
-    ) -> T {
-        if self.has_head() { job(&mut OnValues(engine)) } else { job(engine) }
+    /// The model as a task of this kind sees it.
+    pub(super) fn learner(self, engine: &mut NativeEngine) -> Learner<'_> {
+        if self.has_head() { Learner::Values(engine) } else { Learner::LogProbs(engine) }
     }
 }
 
@@ -198,7 +195,7 @@ impl BaselineSettings {
             .into());
         }
         let head = ValueHead::from(self.head);
-        if model.engine.value_head().ok() != Some(head) {
+        if model.engine.value_head() != Some(head) {
             model.engine = model.engine.with_value_head(head);
         }
         model.engine.set_head_learning_rate_factor(self.head_rate);

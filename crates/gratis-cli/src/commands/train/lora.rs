@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use clap::Args;
-use gratis_engine::{LoraScaling, LoraSettings, LoraTarget};
+use gratis_model::{LoraScaling, LoraSettings, LoraTarget};
 use serde::{Deserialize, Serialize};
 use tracing::info;
 

@@ -54,17 +54,17 @@ impl Reference {
     pub(super) fn apply(
         &mut self,
         task: ImplicitReward,
-        start: &mut Model,
+        start: &Model,
         beside: &Path,
         micro_batch_tokens: usize,
         progress: &mut Progress,
     ) -> Result<ImplicitReward> {
         let (engine, hash) = match self {
             Self::None => return Ok(task),
-            Self::Start { model } => (&mut start.engine, model.hash.clone()),
+            Self::Start { model } => (&start.engine, model.hash.clone()),
             Self::Other(model) => {
                 let hash = model.hash()?;
-                (&mut model.engine, hash)
+                (&model.engine, hash)
             }
         };
         let log_probs = reference_log_probs(

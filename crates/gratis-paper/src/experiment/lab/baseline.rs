@@ -3,7 +3,8 @@
 
 use std::path::{Path, PathBuf};
 
-use gratis_engine::{NativeEngine, NativeOptions, Tokenizer};
+use gratis_cpu::{NativeEngine, NativeOptions};
+use gratis_model::Tokenizer;
 use serde_json::{Value, json};
 
 use super::judgement::{Choices, ScoreCandidates};
@@ -14,15 +15,15 @@ use crate::experiment::workshop::{self, LearningSettings, Workshop};
 use crate::world::Strength;
 use gratis::annotate::autopsv;
 use gratis::baseline::{
-    BaselineForm, HeadScorer, HeadTask, LabelTexts, LabelTokens, OnValues, SelfCertainty,
-    TokenScorer, TokenTask, ValueObjective,
+    BaselineForm, HeadScorer, HeadTask, LabelTexts, LabelTokens, SelfCertainty, TokenScorer,
+    TokenTask, ValueObjective,
 };
 use gratis::data::{DataOperation, MakePairs, Score, apply};
 use gratis::error::{Error, Result};
 use gratis::manifest::Manifest;
 use gratis::observer::Silent;
 use gratis::scoring::{RewardModel, ScoringSettings, TokenRewards};
-use gratis::training::{Task, reward_data};
+use gratis::training::{Learner, Task, reward_data};
 
 /// A head learns at this many times the rate of its trunk.
 const HEAD_LEARNING_RATE_FACTOR: f64 = 2.0;
@@ -113,14 +114,15 @@ impl Lab<'_> {
                 Form::Head(_, pooling, objective) => {
                     let mut task = HeadTask::new(objective, pooling, data)?;
                     let n_units = task.items().len();
-                    let engine = &mut OnValues(&mut engine);
-                    (workshop.train_task(engine, &mut task, &learning, observer)?, n_units)
+                    let learner = &mut Learner::Values(&mut engine);
+                    (workshop.train_task(learner, &mut task, &learning, observer)?, n_units)
                 }
                 Form::LabelTokens => {
                     let labels = LabelTokens::new(&label_texts(), tokenizer)?;
                     let mut task = TokenTask::new(&labels, &data)?;
                     let n_units = task.items().len();
-                    (workshop.train_task(&mut engine, &mut task, &learning, observer)?, n_units)
+                    let learner = &mut Learner::LogProbs(&mut engine);
+                    (workshop.train_task(learner, &mut task, &learning, observer)?, n_units)
                 }
                 Form::Likelihood | Form::SelfCertainty => {
                     return Err(Error::setting("form", "one that is trained", "none"));

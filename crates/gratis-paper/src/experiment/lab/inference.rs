@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use gratis_engine::NativeEngine;
+use gratis_cpu::NativeEngine;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 

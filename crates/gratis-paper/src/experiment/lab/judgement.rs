@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::rc::Rc;
 
-use gratis_engine::NativeEngine;
+use gratis_cpu::NativeEngine;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 

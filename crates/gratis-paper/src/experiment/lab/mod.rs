@@ -18,7 +18,8 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use gratis_engine::{NativeEngine, NativeOptions, Tokenizer};
+use gratis_cpu::{NativeEngine, NativeOptions};
+use gratis_model::Tokenizer;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::rc::Rc;
 
-use gratis_engine::NativeEngine;
+use gratis_cpu::NativeEngine;
 
 use super::{InferenceReference, Lab, store};
 use crate::experiment::{truth, workshop};
@@ -100,11 +100,11 @@ impl Lab<'_> {
         }
         let rollouts = self.rollouts(samples)?;
         let medium = self.generator(seed, Strength::Medium)?;
-        let mut engine = self.load(&medium)?;
+        let engine = self.load(&medium)?;
         let encoder = workshop::encoder(&self.tokenizer, &engine)?;
         let mut corpus = Corpus::default();
         let solutions = solutions(&rollouts, &encoder, &workshop::STEP_SPLIT, &mut corpus)?;
-        let reference = log_probs(&mut engine, &corpus, BATCH_TOKENS, &mut Silent)?;
+        let reference = log_probs(&engine, &corpus, BATCH_TOKENS, &mut Silent)?;
         let nothing = truth::no_scores(&rollouts);
         let problems = rollouts.iter().zip(&nothing);
         let prepared = Rc::new(Prepared {

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use gratis_engine::NativeEngine;
+use gratis_cpu::NativeEngine;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 

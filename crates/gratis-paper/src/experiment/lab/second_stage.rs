@@ -1,6 +1,6 @@
 //! The second stage of appendix C.2: an implicit model trained further on step labels.
 
-use gratis_engine::NativeEngine;
+use gratis_cpu::NativeEngine;
 use serde_json::json;
 
 use super::{InferenceReference, Judgement, Lab, RECORD, Recipe, record, store};

@@ -3,7 +3,9 @@
 
 use std::path::{Path, PathBuf};
 
-use gratis_engine::{NativeEngine, SamplingSettings, Tokenizer};
+use gratis_cpu::NativeEngine;
+use gratis_engine::SamplingSettings;
+use gratis_model::Tokenizer;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 

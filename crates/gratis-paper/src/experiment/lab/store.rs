@@ -6,7 +6,7 @@
 
 use std::path::{Path, PathBuf};
 
-use gratis_engine::atomic;
+use gratis_model::atomic;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};

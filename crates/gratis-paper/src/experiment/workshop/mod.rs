@@ -6,9 +6,11 @@
 mod output;
 mod settings;
 
-use gratis_engine::config::ModelConfig;
-use gratis_engine::tokenizer::SpecialTokens;
-use gratis_engine::{Engine, Initialisation, NativeEngine, Tokenizer};
+use gratis_cpu::{Initialisation, NativeEngine};
+use gratis_engine::Score;
+use gratis_model::Tokenizer;
+use gratis_model::config::ModelConfig;
+use gratis_model::tokenizer::SpecialTokens;
 
 use crate::experiment::baselines::Trunk;
 use crate::world::corpus::N_DERIVED;
@@ -19,7 +21,7 @@ use gratis::error::{Error, Result};
 use gratis::objective::Objective;
 use gratis::observer::{Figure, Observer, Silent};
 use gratis::training::{
-    ImplicitReward, LanguageModelling, OptimizationSettings, RewardData, Task, Trainer,
+    ImplicitReward, LanguageModelling, Learner, OptimizationSettings, RewardData, Task, Trainer,
 };
 
 pub(super) use output::{MAX_NEW_TOKENS, draw, write_rollouts, write_scores};
@@ -77,7 +79,7 @@ pub(super) fn shape(tokenizer: &Tokenizer, trunk: Trunk) -> ModelConfig {
 
 /// Problem and solution as tokens of a model.
 pub(super) fn encoder<'a>(tokenizer: &'a Tokenizer, engine: &NativeEngine) -> Result<Encoder<'a>> {
-    Encoder::new(tokenizer, TEMPLATE, &engine.describe(), OnOverlong::Stop)
+    Encoder::new(tokenizer, TEMPLATE, engine.describe(), OnOverlong::Stop)
 }
 
 /// What all trainings share.
@@ -103,19 +105,25 @@ impl Workshop<'_> {
 
         observer.stage("base", Some(settings.ascent.n_steps));
         let mut solves = 0.0;
-        let mut training =
-            self.train(engine, &mut task, &settings.ascent, observer, |engine, step| {
+        let mut training = self.train(
+            &mut Learner::LogProbs(engine),
+            &mut task,
+            &settings.ascent,
+            observer,
+            |engine, step| {
                 if step % CHECK_EVERY == 0 {
                     solves = mean_probability(engine, &unseen)?;
                 }
                 Ok((Some(Figure::Value("solves", solves)), solves >= settings.turn))
-            })?;
+            },
+        )?;
 
         observer.stage("base, falling rate", Some(settings.descent.n_steps));
         // The descent sees the problems in an order of its own.
         let descent = Workshop { seed: self.seed.wrapping_add(1), ..*self };
-        let look = |_: &mut dyn Engine, _| Ok((None, false));
-        training.append(descent.train(engine, &mut task, &settings.descent, observer, look)?);
+        let look = |_: &dyn Score, _| Ok((None, false));
+        let learner = &mut Learner::LogProbs(engine);
+        training.append(descent.train(learner, &mut task, &settings.descent, observer, look)?);
         let solves = mean_probability(engine, &unseen)?;
         if solves < settings.target {
             return Err(Error::TargetNotReached {
@@ -142,7 +150,9 @@ impl Workshop<'_> {
         let problems = Split::Generators.draw(n_problems, N_DERIVED, self.seed);
         let written = Split::Generators.written_by(author, &problems, self.seed);
         let mut task = self.language_task(engine, &written)?;
-        self.train(engine, &mut task, settings, observer, |_, _| Ok((None, false)))
+        self.train(&mut Learner::LogProbs(engine), &mut task, settings, observer, |_, _| {
+            Ok((None, false))
+        })
     }
 
     /// Teaches `r(y) = beta * log pi(y)/pi_ref(y)` from labels, in at most `n_epochs` passes of the settings;
@@ -168,20 +178,22 @@ impl Workshop<'_> {
                 log_probs(reference, task.corpus(), MICRO_BATCH_TOKENS, &mut Silent)?;
             task = task.with_reference(of_reference);
         }
-        self.train(policy, &mut task, &settings, observer, |_, _| Ok((None, false)))
+        self.train(&mut Learner::LogProbs(policy), &mut task, &settings, observer, |_, _| {
+            Ok((None, false))
+        })
     }
 
     /// Takes the steps of `settings` on a baseline's task, in at most their `n_epochs` passes.
     pub(super) fn train_task(
         &self,
-        engine: &mut dyn Engine,
+        learner: &mut Learner,
         task: &mut dyn Task,
         settings: &LearningSettings,
         observer: &mut dyn Observer,
     ) -> Result<Training> {
         let settings = settings.for_units(task.items().len());
         observer.stage("baseline", Some(settings.n_steps));
-        self.train(engine, task, &settings, observer, |_, _| Ok((None, false)))
+        self.train(learner, task, &settings, observer, |_, _| Ok((None, false)))
     }
 
     fn language_task(
@@ -221,17 +233,17 @@ impl Workshop<'_> {
     /// Takes the steps of `settings`, or until `look` says that it is enough.
     fn train(
         &self,
-        engine: &mut dyn Engine,
+        learner: &mut Learner,
         task: &mut dyn Task,
         settings: &LearningSettings,
         observer: &mut dyn Observer,
-        mut look: impl FnMut(&mut dyn Engine, u64) -> Result<(Option<Figure>, bool)>,
+        mut look: impl FnMut(&dyn Score, u64) -> Result<(Option<Figure>, bool)>,
     ) -> Result<Training> {
         let mut trainer = Trainer::new(&self.optimization(settings), task.items().len(), 0)?;
         let mut training = Training { n_steps: 0, n_tokens: 0, curve: Vec::new() };
         let (mut loss, mut accuracy, mut n_averaged) = (0.0, None, 0.0);
         while training.n_steps < settings.n_steps {
-            let metrics = trainer.step(engine, task)?;
+            let metrics = trainer.step(learner, task)?;
             training.n_steps = metrics.step;
             training.n_tokens += metrics.n_tokens;
             loss += metrics.evaluation.loss;
@@ -240,7 +252,7 @@ impl Workshop<'_> {
                 (sum, None) => sum,
             };
             n_averaged += 1.0;
-            let (figure, enough) = look(engine, metrics.step)?;
+            let (figure, enough) = look(learner.score(), metrics.step)?;
             let last = enough || metrics.step == settings.n_steps;
             if last || metrics.step % CURVE_EVERY == 0 {
                 training.curve.push(CurvePoint {
@@ -266,7 +278,7 @@ impl Workshop<'_> {
 
 /// Mean over the responses of `exp(sum_t log pi(y_t|y_<t))`. With one correct solution a problem
 /// this is the exact rate at which samples at temperature 1 are right in every step.
-fn mean_probability(engine: &mut dyn Engine, corpus: &Corpus) -> Result<f64> {
+fn mean_probability(engine: &dyn Score, corpus: &Corpus) -> Result<f64> {
     let log_probs = log_probs(engine, corpus, MICRO_BATCH_TOKENS, &mut Silent)?;
     let probability = |tokens: &Vec<f32>| tokens.iter().map(|&lp| f64::from(lp)).sum::<f64>().exp();
     Ok(log_probs.iter().map(probability).sum::<f64>() / log_probs.len().max(1) as f64)

@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
-use gratis_engine::{Engine, NativeEngine, SamplingSettings, Tokenizer, atomic};
+use gratis_cpu::NativeEngine;
+use gratis_engine::{SamplingSettings, Train as _};
+use gratis_model::{Tokenizer, atomic};
 
 use super::{DrawSettings, STEP_SPLIT, TEMPLATE, Workshop, encoder};
 use crate::world::Split;

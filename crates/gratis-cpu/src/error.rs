@@ -1,0 +1,46 @@
+//! The errors of the CPU engine.
+
+use gratis_engine::ErrorKind;
+
+/// The result type of the crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What can go wrong when a model is made ready to compute.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A fault of the model's files or settings.
+    #[error("{0}")]
+    Model(#[from] gratis_model::Error),
+    /// A fault of a request to the engine.
+    #[error("{0}")]
+    Engine(#[from] gratis_engine::Error),
+    /// The parameters given are not as many as the model has.
+    #[error("the model has {expected} parameters, got {got}")]
+    ParameterCount {
+        /// Number by the configuration.
+        expected: usize,
+        /// Number given.
+        got: usize,
+    },
+    /// The threads of an engine could not be started.
+    #[error("cannot start {n_threads} threads")]
+    Threads {
+        /// How many were asked for.
+        n_threads: usize,
+        /// The reason.
+        #[source]
+        source: rayon::ThreadPoolBuildError,
+    },
+}
+
+/// The seam's error: a request's own fault as it is, everything else as the engine's.
+impl From<Error> for gratis_engine::Error {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Engine(error) => error,
+            Error::Model(error) => Self::engine(ErrorKind::Broken, error),
+            error => Self::engine(ErrorKind::Input, error),
+        }
+    }
+}

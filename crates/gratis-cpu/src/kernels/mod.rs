@@ -1,0 +1,17 @@
+//! The arithmetic of a decoder, each piece with its backward pass beside it.
+//!
+//! Matrices are row-major `f32`. Loops over elements are written so that the compiler vectorises
+//! them; `simd::vectorised!` picks the widest instructions of the processor at run time.
+
+#![expect(
+    clippy::inline_always,
+    reason = "what is called in a vectorised loop must be compiled with its instructions"
+)]
+
+pub(crate) mod attention;
+pub(crate) mod matmul;
+pub(crate) mod norm;
+pub(crate) mod query_tiles;
+pub(crate) mod rope;
+pub(crate) mod simd;
+pub(crate) mod swiglu;

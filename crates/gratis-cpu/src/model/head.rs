@@ -1,0 +1,336 @@
+//! The language-model head fused with log-softmax and gather.
+//!
+//! Only rows that predict a response token are computed, in tiles of [`ROWS`] rows and
+//! [`VOCABULARY`] tokens; a tile of logits is the largest thing that is ever stored. The forward
+//! pass keeps one log-sum-exp a row; the backward pass recomputes the logits tile by tile.
+
+use std::ops::Range;
+
+use crate::kernels::matmul::{Mat, MatMut, Onto, linear, matmul_shared};
+use crate::kernels::norm::{rms_norm_row, rms_norm_row_backward};
+use crate::kernels::simd::{add, exp, max, sum_exp, vectorised};
+use crate::weights::{Base, Gradient};
+use gratis_engine::batch::PackedBatch;
+
+/// Predicting rows of a tile.
+const ROWS: usize = 256;
+/// Tokens of a tile.
+const VOCABULARY: usize = 1024;
+
+/// A token to predict and the place of its log-probability.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Target {
+    token: usize,
+    /// Index among the batch's response tokens.
+    slot: usize,
+}
+
+/// Which rows predict which response tokens. A prompt's last row predicts the first token of each
+/// of its responses: one row, several targets.
+#[derive(Debug, Default)]
+pub(crate) struct Predictions {
+    /// Predicting rows, ascending.
+    rows: Vec<usize>,
+    /// Targets of all rows, row after row.
+    targets: Vec<Target>,
+    /// Where each row's targets end.
+    ends: Vec<usize>,
+}
+
+impl Predictions {
+    pub(crate) fn new(batch: &PackedBatch) -> Self {
+        let mut found = Vec::with_capacity(batch.n_response_tokens());
+        for &idx in batch.responses() {
+            let segment = batch.segment(idx);
+            let predicting = batch.predicting_row(idx).into_iter().chain(segment.rows());
+            for (row, token_row) in predicting.zip(segment.rows()) {
+                let token = batch.tokens()[token_row] as usize;
+                found.push((row, Target { token, slot: found.len() }));
+            }
+        }
+        found.sort_by_key(|&(row, target)| (row, target.slot));
+        let mut predictions = Self::default();
+        for (row, target) in found {
+            if predictions.rows.last() == Some(&row) {
+                predictions.ends.pop();
+            } else {
+                predictions.rows.push(row);
+            }
+            predictions.targets.push(target);
+            predictions.ends.push(predictions.targets.len());
+        }
+        predictions
+    }
+
+    /// Number of predicting rows.
+    pub(crate) fn n_rows(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// The targets of the `i`-th predicting row.
+    fn targets(&self, i: usize) -> &[Target] {
+        let start = if i == 0 { 0 } else { self.ends[i - 1] };
+        &self.targets[start..self.ends[i]]
+    }
+
+    /// Tiles of predicting rows.
+    fn tiles(&self) -> impl Iterator<Item = Range<usize>> {
+        (0..self.n_rows()).step_by(ROWS).map(|start| start..self.n_rows().min(start + ROWS))
+    }
+}
+
+/// The weights between the last layer and the logits.
+pub(crate) struct HeadWeights<'a> {
+    /// Last RMSNorm: `[d]`.
+    pub(crate) norm: &'a [f32],
+    /// Added to the mean square.
+    pub(crate) epsilon: f32,
+    /// Where the head is.
+    pub(crate) base: Base<'a>,
+    /// Its place there: `[vocab, d]`.
+    pub(crate) head: Range<usize>,
+}
+
+impl HeadWeights<'_> {
+    /// Tiles of tokens and the places of their rows of the head.
+    fn tiles(&self) -> impl Iterator<Item = (Range<usize>, Range<usize>)> {
+        let d = self.norm.len();
+        self.head.clone().step_by(VOCABULARY * d).map(move |start| {
+            let place = start..self.head.end.min(start + VOCABULARY * d);
+            let first = (start - self.head.start) / d;
+            (first..first + place.len() / d, place)
+        })
+    }
+}
+
+/// Tiles, reused from call to call.
+#[derive(Debug, Default)]
+pub(crate) struct HeadScratch {
+    /// Threads that a product is shared out among; 0 and 1 are the thread itself.
+    pub(crate) n_threads: usize,
+    normed: Vec<f32>,
+    gradient: Vec<f32>,
+    logits: Vec<f32>,
+    /// Rows of the head, where they have to be widened.
+    rows: Vec<f32>,
+}
+
+impl HeadScratch {
+    fn prepare(&mut self, d: usize) {
+        self.normed.resize(ROWS * d, 0.0);
+        self.logits.resize(ROWS * VOCABULARY, 0.0);
+    }
+}
+
+/// Log-probabilities of all targets: `log_probs[slot] = logit[token] - log_sum_exp[row]`.
+///
+/// `hidden` is `[n, d]`, `log_sum_exp` `[n_predicting_rows]`.
+pub(crate) fn log_probs(
+    log_probs: &mut [f32],
+    log_sum_exp: &mut [f32],
+    hidden: &[f32],
+    weights: &HeadWeights<'_>,
+    predictions: &Predictions,
+    scratch: &mut HeadScratch,
+) {
+    let d = weights.norm.len();
+    scratch.prepare(d);
+    for tile in predictions.tiles() {
+        let normed = &mut scratch.normed[..tile.len() * d];
+        norm_rows(normed, hidden, weights.norm, weights.epsilon, &predictions.rows[tile.clone()]);
+        let mut running = [(f32::NEG_INFINITY, 0.0f32); ROWS];
+        for (vocabulary, place) in weights.tiles() {
+            let head = weights.base.rows(place, &mut scratch.rows);
+            let logits = &mut scratch.logits[..tile.len() * vocabulary.len()];
+            logits_of(logits, normed, head, d, scratch.n_threads);
+            let tile = tile.clone();
+            take_in(&mut running, log_probs, logits, tile, vocabulary, predictions);
+        }
+        for (i, (largest, sum)) in tile.zip(running) {
+            log_sum_exp[i] = largest + sum.ln();
+            for target in predictions.targets(i) {
+                log_probs[target.slot] -= log_sum_exp[i];
+            }
+        }
+    }
+}
+
+/// A tile of logits (`[tile, vocabulary]`) from normed rows (`[tile, d]`) and rows of the head.
+fn logits_of(logits: &mut [f32], normed: &[f32], head: &[f32], d: usize, n_threads: usize) {
+    let (normed, head) = (Mat::new(normed, d), Mat::new(head, d));
+    let logits = MatMut::new(logits, head.n_rows());
+    matmul_shared(n_threads, logits, Onto::Fresh, normed, head.t(), 1.0);
+}
+
+/// `(1/vocab) sum_v log p(v)` where each target is predicted, after [`log_probs`] on the same batch
+/// gave `log_sum_exp`. The mean of the logits is the product with the mean row of the head.
+pub(crate) fn mean_log_probs(
+    out: &mut [f32],
+    log_sum_exp: &[f32],
+    hidden: &[f32],
+    weights: &HeadWeights<'_>,
+    predictions: &Predictions,
+    scratch: &mut HeadScratch,
+) {
+    let d = weights.norm.len();
+    scratch.prepare(d);
+    let (mut mean_row, mut n_vocab) = (vec![0.0; d], 0);
+    for (vocabulary, place) in weights.tiles() {
+        n_vocab += vocabulary.len();
+        for row in weights.base.rows(place, &mut scratch.rows).chunks_exact(d) {
+            add(&mut mean_row, row);
+        }
+    }
+    for sum in &mut mean_row {
+        *sum /= n_vocab as f32;
+    }
+    for tile in predictions.tiles() {
+        let normed = &mut scratch.normed[..tile.len() * d];
+        norm_rows(normed, hidden, weights.norm, weights.epsilon, &predictions.rows[tile.clone()]);
+        let means = &mut scratch.logits[..tile.len()];
+        linear(means, Onto::Fresh, normed, &mean_row, d);
+        for (i, mean) in tile.zip(means) {
+            for target in predictions.targets(i) {
+                out[target.slot] = *mean - log_sum_exp[i];
+            }
+        }
+    }
+}
+
+vectorised! {
+    /// Takes a tile of logits (`[tile, vocabulary]`) into each row's largest logit and sum of
+    /// exponentials, and puts the logits of targets in their slots.
+    fn take_in(
+        running: &mut [(f32, f32)],
+        slots: &mut [f32],
+        logits: &[f32],
+        tile: Range<usize>,
+        vocabulary: Range<usize>,
+        predictions: &Predictions,
+    ) {
+        let rows = logits.chunks_exact(vocabulary.len());
+        for ((i, row), (largest, sum)) in tile.zip(rows).zip(running) {
+            let new_largest = max(row).max(*largest);
+            let rescaled = if *sum == 0.0 { 0.0 } else { *sum * exp(*largest - new_largest) };
+            *sum = rescaled + sum_exp(row, new_largest);
+            *largest = new_largest;
+            for target in predictions.targets(i) {
+                if vocabulary.contains(&target.token) {
+                    slots[target.slot] = row[target.token - vocabulary.start];
+                }
+            }
+        }
+    }
+}
+
+/// Where [`log_probs_backward`] adds its gradients.
+pub(crate) struct HeadGradients<'a, 'g> {
+    /// `[n, d]`.
+    pub(crate) hidden: &'a mut [f32],
+    /// Of the parameters; the head may be the embedding.
+    pub(crate) parameters: &'a mut Gradient<'g>,
+    /// Place of the norm.
+    pub(crate) norm: &'a Range<usize>,
+}
+
+/// Backward pass: with `w = slot_weights`, `dlogit[v] = sum_slots w (1[v = token] - p_v)`.
+pub(crate) fn log_probs_backward(
+    gradients: HeadGradients<'_, '_>,
+    slot_weights: &[f32],
+    log_sum_exp: &[f32],
+    hidden: &[f32],
+    weights: &HeadWeights<'_>,
+    predictions: &Predictions,
+    scratch: &mut HeadScratch,
+) {
+    let d = weights.norm.len();
+    scratch.prepare(d);
+    scratch.gradient.resize(ROWS * d, 0.0);
+    for tile in predictions.tiles() {
+        let normed = &mut scratch.normed[..tile.len() * d];
+        norm_rows(normed, hidden, weights.norm, weights.epsilon, &predictions.rows[tile.clone()]);
+        let dnormed = &mut scratch.gradient[..tile.len() * d];
+        for (vocabulary, place) in weights.tiles() {
+            let head = weights.base.rows(place.clone(), &mut scratch.rows);
+            let width = vocabulary.len();
+            let logits = &mut scratch.logits[..tile.len() * width];
+            logits_of(logits, normed, head, d, scratch.n_threads);
+            let range = (tile.clone(), vocabulary.clone());
+            logit_gradients(logits, range, predictions, slot_weights, log_sum_exp);
+            if let Some(gradient) = gradients.parameters.full() {
+                let dhead = MatMut::new(&mut gradient[place], d);
+                let (dlogits, normed) = (Mat::new(logits, width).t(), Mat::new(normed, d));
+                matmul_shared(scratch.n_threads, dhead, Onto::Sum, dlogits, normed, 1.0);
+            }
+            let onto = if vocabulary.start == 0 { Onto::Fresh } else { Onto::Sum };
+            let (dnormed, dlogits) = (MatMut::new(dnormed, d), Mat::new(logits, width));
+            matmul_shared(scratch.n_threads, dnormed, onto, dlogits, Mat::new(head, d), 1.0);
+        }
+        let dnorm = gradients.parameters.vector(gradients.norm);
+        let rows = &predictions.rows[tile];
+        let (norm, epsilon) = (weights.norm, weights.epsilon);
+        norm_rows_backward(gradients.hidden, dnorm, hidden, dnormed, norm, epsilon, rows);
+    }
+}
+
+vectorised! {
+    /// Replaces a tile of logits (`[tile, vocabulary]`) by their gradients.
+    fn logit_gradients(
+        logits: &mut [f32],
+        range: (Range<usize>, Range<usize>),
+        predictions: &Predictions,
+        slot_weights: &[f32],
+        log_sum_exp: &[f32],
+    ) {
+        let (tile, vocabulary) = range;
+        for (i, row) in tile.zip(logits.chunks_exact_mut(vocabulary.len())) {
+            let targets = predictions.targets(i);
+            let total: f32 = targets.iter().map(|target| slot_weights[target.slot]).sum();
+            for logit in row.iter_mut() {
+                *logit = -total * exp(*logit - log_sum_exp[i]);
+            }
+            for target in targets {
+                if vocabulary.contains(&target.token) {
+                    row[target.token - vocabulary.start] += slot_weights[target.slot];
+                }
+            }
+        }
+    }
+}
+
+vectorised! {
+    /// The last norm of the given rows of `hidden`.
+    pub(super) fn norm_rows(
+        normed: &mut [f32],
+        hidden: &[f32],
+        norm: &[f32],
+        epsilon: f32,
+        rows: &[usize],
+    ) {
+        let d = norm.len();
+        for (y, &row) in normed.chunks_exact_mut(d).zip(rows) {
+            rms_norm_row(y, &hidden[row * d..(row + 1) * d], norm, epsilon);
+        }
+    }
+}
+
+vectorised! {
+    /// Backward pass of [`norm_rows`]: adds to the rows of `dhidden` and to `dnorm`.
+    pub(super) fn norm_rows_backward(
+        dhidden: &mut [f32],
+        dnorm: &mut [f32],
+        hidden: &[f32],
+        dnormed: &[f32],
+        norm: &[f32],
+        epsilon: f32,
+        rows: &[usize],
+    ) {
+        let d = norm.len();
+        for (&row, dy) in rows.iter().zip(dnormed.chunks_exact(d)) {
+            let place = row * d..(row + 1) * d;
+            let x = &hidden[place.clone()];
+            let dx = &mut dhidden[place];
+            rms_norm_row_backward(dx, dnorm, x, norm, dy, epsilon);
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! One decoder for the Llama family: `x += attention(norm(x)); x += swiglu(norm(x))`, layer after
+//! layer, with an explicit backward pass.
+//!
+//! All arrays are packed rows: `[n_tokens, width]` without padding.
+
+mod activations;
+mod backward;
+mod forward;
+mod head;
+mod initialise;
+mod value;
+mod value_head;
+
+pub(crate) use activations::{Keep, Workspace};
+pub use initialise::Initialisation;
+pub(crate) use initialise::initialise;
+
+use std::sync::{Arc, PoisonError, RwLock};
+
+use crate::kernels::attention::AttentionShape;
+use crate::kernels::rope::Rope;
+use crate::matrix::Matrix;
+use crate::model::head::HeadWeights;
+use crate::weights::Base;
+use gratis_model::config::ModelConfig;
+use gratis_model::head::ValueHead;
+use gratis_model::layout::{LayerLayout, Layout};
+
+/// The shape of a model and what follows from it; the parameters stand beside.
+#[derive(Debug)]
+pub(crate) struct Decoder {
+    pub(crate) config: ModelConfig,
+    pub(crate) layout: Layout,
+    rope: RwLock<Arc<Rope>>,
+}
+
+impl Decoder {
+    pub(crate) fn new(config: ModelConfig) -> Self {
+        Self {
+            layout: Layout::new(&config),
+            rope: RwLock::new(Arc::new(Rope::new(&config))),
+            config,
+        }
+    }
+
+    /// The same decoder with room for a scalar head.
+    pub(crate) fn with_value_head(self, head: ValueHead) -> Self {
+        Self { layout: self.layout.with_value_head(head), ..self }
+    }
+
+    /// Makes sure that the rotary angles of positions `0..n_positions` are known.
+    pub(crate) fn know_positions(&self, n_positions: usize) {
+        if !self.rope().knows(n_positions) {
+            let mut rope = self.rope.write().unwrap_or_else(PoisonError::into_inner);
+            Arc::make_mut(&mut rope).extend_to(n_positions);
+        }
+    }
+
+    /// The rotary angles known so far.
+    fn rope(&self) -> Arc<Rope> {
+        Arc::clone(&self.rope.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(crate) fn attention_shape(&self) -> AttentionShape {
+        AttentionShape::new(&self.config)
+    }
+
+    /// Query, key and value projections as one matrix `[qkv_size, hidden]`.
+    pub(crate) fn qkv(&self, layer: &LayerLayout) -> Matrix {
+        Matrix { place: layer.query.start..layer.value.end, n_in: self.config.hidden_size }
+    }
+
+    /// Output projection of attention: `[hidden, query_size]`.
+    pub(crate) fn output(&self, layer: &LayerLayout) -> Matrix {
+        Matrix { place: layer.output.clone(), n_in: self.config.query_size() }
+    }
+
+    /// Gate and up projections as one matrix `[2 * intermediate, hidden]`.
+    pub(crate) fn gate_up(&self, layer: &LayerLayout) -> Matrix {
+        Matrix { place: layer.gate.start..layer.up.end, n_in: self.config.hidden_size }
+    }
+
+    /// Down projection: `[hidden, intermediate]`.
+    pub(crate) fn down(&self, layer: &LayerLayout) -> Matrix {
+        Matrix { place: layer.down.clone(), n_in: self.config.intermediate_size }
+    }
+
+    fn head_weights<'a>(&self, base: Base<'a>) -> HeadWeights<'a> {
+        HeadWeights {
+            norm: base.vector(&self.layout.final_norm),
+            epsilon: self.config.rms_norm_epsilon,
+            base,
+            head: self.layout.head.clone(),
+        }
+    }
+}
+
+/// A small Llama for unit tests.
+#[cfg(test)]
+pub(crate) fn test_config() -> ModelConfig {
+    ModelConfig {
+        vocab_size: 31,
+        hidden_size: 16,
+        intermediate_size: 24,
+        n_layers: 2,
+        n_heads: 4,
+        n_kv_heads: 2,
+        head_dim: 4,
+        context_length: 256,
+        ..ModelConfig::LLAMA
+    }
+}

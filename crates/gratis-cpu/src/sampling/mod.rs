@@ -1,0 +1,114 @@
+//! Sampling: many sequences decoded at once, each as if it were alone.
+//!
+//! A prompt's keys and values are computed once for all its samples. Each thread decodes up to
+//! [`LANES`] samples at a time; a finished one leaves and the next of the queue takes its place. A
+//! sample depends on the model, its prompt, the settings, its request's key and its number, and on
+//! nothing else: not on its neighbours, the batch, the order or the number of threads. Two things
+//! see to that: its random numbers are a stream of its own, and every product is taken over exactly
+//! `LANES` rows, in which a row's arithmetic is that of its own vector lane.
+
+mod cache;
+mod draw;
+#[cfg(test)]
+mod tests;
+mod tile;
+mod worker;
+
+use std::sync::Mutex;
+
+use rayon::prelude::*;
+
+use crate::model::Decoder;
+use crate::weights::Weights;
+use cache::KeyValues;
+use gratis_engine::{Error, Result};
+use gratis_engine::{Sample, SampleRequest, SamplingSettings};
+use gratis_model::config::ModelConfig;
+use tile::LANES;
+use worker::{Finished, Job, Queue, Worker};
+
+/// Keys and values that all threads together may hold.
+const CACHE_BYTES: usize = 2 << 30;
+
+/// How the work is shared out; the samples do not depend on it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Crew {
+    /// Threads that decode.
+    pub(crate) n_workers: usize,
+    /// Samples that each decodes at a time, at most [`LANES`].
+    pub(crate) n_rows: usize,
+}
+
+/// Checks requests and settings; returns the positions that the longest sample needs.
+pub(crate) fn longest(
+    requests: &[SampleRequest],
+    settings: &SamplingSettings,
+    config: &ModelConfig,
+) -> Result<usize> {
+    let SamplingSettings { temperature, top_p, .. } = *settings;
+    let refuse = |field, expected, got| Err(Error::InvalidSampling { field, expected, got });
+    if !(temperature.is_finite() && temperature >= 0.0) {
+        return refuse("temperature", "finite and not negative", temperature);
+    }
+    if !(top_p > 0.0 && top_p <= 1.0) {
+        return refuse("top_p", "above 0 and at most 1", top_p);
+    }
+    let mut longest = 0;
+    for SampleRequest { prompt, .. } in requests {
+        let (n_tokens, context_length) = (prompt.len(), config.context_length);
+        if prompt.is_empty() {
+            let reason = "a prompt without tokens".to_owned();
+            return Err(Error::InvalidBatch { reason });
+        }
+        if n_tokens >= context_length {
+            return Err(Error::ContextOverflow { n_tokens: n_tokens + 1, context_length });
+        }
+        let vocab_size = config.vocab_size;
+        if let Some(token) = prompt.iter().find(|&&token| token as usize >= vocab_size) {
+            let reason = format!("token {token} is outside the vocabulary of {vocab_size}");
+            return Err(Error::InvalidBatch { reason });
+        }
+        longest = longest.max(n_tokens + budget(prompt, settings, config));
+    }
+    Ok(longest)
+}
+
+/// Tokens that may be drawn after `prompt`.
+fn budget(prompt: &[u32], settings: &SamplingSettings, config: &ModelConfig) -> usize {
+    settings.max_new_tokens.min(config.context_length - prompt.len())
+}
+
+/// Samples that each of `n_workers` may decode at a time within [`CACHE_BYTES`].
+pub(crate) fn rows_within_memory(longest: usize, n_workers: usize, config: &ModelConfig) -> usize {
+    let n_bytes = longest * KeyValues::bytes_per_token(config);
+    (CACHE_BYTES / (n_workers * n_bytes).max(1)).clamp(1, LANES)
+}
+
+/// Draws the samples of all requests, one list a request. The requests have passed [`longest`] and
+/// the decoder knows the angles of that many positions.
+pub(crate) fn sample(
+    decoder: &Decoder,
+    weights: Weights<'_>,
+    requests: &[SampleRequest],
+    settings: &SamplingSettings,
+    crew: Crew,
+) -> Result<Vec<Vec<Sample>>> {
+    let job = Job { decoder, weights, requests, settings };
+    let queue = Mutex::new(Queue::default());
+    let finished: Vec<Vec<Finished>> = (0..crew.n_workers)
+        .into_par_iter()
+        .map(|_| Worker::new(job, crew.n_rows.min(LANES)).run(&queue))
+        .collect::<Result<_>>()?;
+    let mut drawn: Vec<Vec<(usize, Sample)>> = vec![Vec::new(); requests.len()];
+    for Finished { request, number, sample } in finished.into_iter().flatten() {
+        drawn[request].push((number, sample));
+    }
+    let in_order = |(request, mut samples): (&SampleRequest, Vec<(usize, Sample)>)| {
+        samples.sort_by_key(|(number, _)| *number);
+        let samples = samples.into_iter().map(|(_, sample)| sample);
+        // Without chance one sample stands for all.
+        let n_copies = if settings.temperature == 0.0 { request.n_samples } else { 1 };
+        samples.flat_map(|sample| std::iter::repeat_n(sample, n_copies)).collect()
+    };
+    Ok(requests.iter().zip(drawn).map(in_order).collect())
+}

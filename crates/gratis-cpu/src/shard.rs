@@ -1,0 +1,167 @@
+//! Cuts a batch into parts that can be computed apart from each other.
+//!
+//! Each part owns some of the responses and holds the segments that they continue. The order of the
+//! responses is that of the trees, so that at most one tree is shared between a part and the next:
+//! its shared prefix is then computed in both.
+
+use gratis_engine::Result;
+use gratis_engine::batch::{PackedBatch, PackedBatchBuilder, Role, SegmentIdx};
+
+/// A part of a batch.
+#[derive(Debug)]
+pub(crate) struct Shard {
+    pub(crate) batch: PackedBatch,
+    /// Which responses of the whole batch the responses of the part are, in their order.
+    pub(crate) responses: Vec<usize>,
+}
+
+/// Cuts `batch` into at most `n_shards` parts of about equal numbers of tokens.
+///
+/// Segments that no response continues are in no part. The cut depends on the batch and `n_shards`
+/// only.
+pub(crate) fn shards(batch: &PackedBatch, n_shards: usize) -> Result<Vec<Shard>> {
+    let mut roots: Vec<usize> = Vec::with_capacity(batch.segments().len());
+    for (idx, segment) in batch.segments().iter().enumerate() {
+        roots.push(segment.parent.map_or(idx, |parent| roots[parent.0]));
+    }
+    let mut order: Vec<usize> = (0..batch.responses().len()).collect();
+    order.sort_by_key(|&response| {
+        let idx = batch.responses()[response].0;
+        (roots[idx], idx)
+    });
+
+    let mut shards = Vec::new();
+    let mut n_left = n_needed_tokens(batch, &order);
+    let mut rest = &order[..];
+    for n_open in (1..=n_shards).rev() {
+        if rest.is_empty() {
+            break;
+        }
+        let n_wanted = n_left / n_open;
+        let mut part = Part::new(batch);
+        let mut n_taken = 0;
+        for &response in rest {
+            let missing = part.missing(response);
+            let n_more: usize = missing.iter().map(|&idx| batch.segment(idx).n_tokens).sum();
+            if n_open > 1 && n_taken > 0 && part.n_tokens + n_more / 2 > n_wanted {
+                break;
+            }
+            part.include(response);
+            n_taken += 1;
+        }
+        let (owned, later) = rest.split_at(n_taken);
+        shards.push(part.into_shard(owned)?);
+        rest = later;
+        n_left = n_needed_tokens(batch, rest);
+    }
+    Ok(shards)
+}
+
+fn n_needed_tokens(batch: &PackedBatch, responses: &[usize]) -> usize {
+    let mut part = Part::new(batch);
+    for &response in responses {
+        part.include(response);
+    }
+    part.n_tokens
+}
+
+/// Segments gathered for a part.
+struct Part<'a> {
+    whole: &'a PackedBatch,
+    included: Vec<bool>,
+    n_tokens: usize,
+}
+
+impl<'a> Part<'a> {
+    fn new(whole: &'a PackedBatch) -> Self {
+        Self { whole, included: vec![false; whole.segments().len()], n_tokens: 0 }
+    }
+
+    /// The response's segments that are not yet here, its own first.
+    fn missing(&self, response: usize) -> Vec<SegmentIdx> {
+        let mut next = Some(self.whole.responses()[response]);
+        let mut missing = Vec::new();
+        while let Some(idx) = next.filter(|idx| !self.included[idx.0]) {
+            missing.push(idx);
+            next = self.whole.segment(idx).parent;
+        }
+        missing
+    }
+
+    fn include(&mut self, response: usize) {
+        for idx in self.missing(response) {
+            self.included[idx.0] = true;
+            self.n_tokens += self.whole.segment(idx).n_tokens;
+        }
+    }
+
+    fn into_shard(self, owned: &[usize]) -> Result<Shard> {
+        let segments = self.whole.segments();
+        let mut owner = vec![None; segments.len()];
+        for &response in owned {
+            owner[self.whole.responses()[response].0] = Some(response);
+        }
+        let mut builder = PackedBatchBuilder::default();
+        let mut places = vec![None; segments.len()];
+        let mut responses = Vec::with_capacity(owned.len());
+        for (idx, segment) in segments.iter().enumerate().filter(|&(idx, _)| self.included[idx]) {
+            let tokens = &self.whole.tokens()[segment.rows()];
+            let parent = segment.parent.and_then(|parent| places[parent.0]);
+            // A response that only another part owns is mere context here.
+            places[idx] = Some(match (owner[idx], parent) {
+                (Some(response), Some(parent)) => {
+                    responses.push(response);
+                    builder.response(parent, tokens)?
+                }
+                _ => builder.context(parent, tokens)?,
+            });
+        }
+        debug_assert!(segments.iter().all(|s| s.role == Role::Context || s.parent.is_some()));
+        Ok(Shard { batch: builder.finish(), responses })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn owned(shards: &[Shard]) -> Vec<Vec<usize>> {
+        shards.iter().map(|shard| shard.responses.clone()).collect()
+    }
+
+    #[test]
+    fn trees_are_kept_whole_where_it_is_even() {
+        let response = &[0u32; 10][..];
+        let batch = PackedBatch::from_groups([
+            (&[0; 5][..], [response, response]),
+            (&[0; 5][..], [response, response]),
+        ])
+        .expect("valid");
+        let parts = shards(&batch, 2).expect("valid");
+        assert_eq!(owned(&parts), [[0, 1], [2, 3]]);
+        assert_eq!(parts[0].batch.n_tokens(), 25);
+    }
+
+    #[test]
+    fn one_tree_is_cut_between_its_responses() {
+        let response = &[0u32; 10][..];
+        let batch = PackedBatch::from_groups([(&[0; 5][..], [response; 4])]).expect("valid");
+        let parts = shards(&batch, 2).expect("valid");
+        assert_eq!(owned(&parts), [[0, 1], [2, 3]]);
+        assert_eq!(parts[1].batch.n_tokens(), 25);
+        assert_eq!(owned(&shards(&batch, 9).expect("valid")).concat(), [0, 1, 2, 3]);
+    }
+
+    #[test]
+    fn a_response_with_children_is_owned_once() {
+        let mut builder = PackedBatchBuilder::default();
+        let root = builder.context(None, &[1]).expect("valid");
+        let first = builder.response(root, &[2; 8]).expect("valid");
+        builder.response(first, &[3; 8]).expect("valid");
+        builder.context(Some(root), &[4; 100]).expect("valid");
+        let parts = shards(&builder.finish(), 2).expect("valid");
+        assert_eq!(owned(&parts), [[0], [1]]);
+        assert_eq!(parts[1].batch.n_tokens(), 17);
+        assert_eq!(parts[1].batch.n_response_tokens(), 8);
+    }
+}

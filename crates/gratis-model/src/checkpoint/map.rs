@@ -1,0 +1,48 @@
+//! A checkpoint's files mapped into memory instead of read.
+
+use std::path::Path;
+
+use memmap2::Mmap;
+
+use super::mapped::{MappedWeights, StoredTensor};
+use super::open_fitting;
+use crate::config::ModelConfig;
+use crate::error::{Error, Result};
+use crate::layout::Layout;
+
+/// Maps the weights of a folder; as [`super::read_weights`], which reads them.
+///
+/// # Errors
+/// As [`super::read_weights`]. A matrix that holds a NaN is found when a result is not finite.
+pub fn map_weights(folder: &Path, config: &ModelConfig, layout: &Layout) -> Result<MappedWeights> {
+    let checkpoint = open_fitting(folder, config, layout)?;
+    let mut tensors = Vec::with_capacity(layout.tensors.len());
+    for spec in &layout.tensors {
+        let missing =
+            || Error::MissingTensor { path: checkpoint.path.clone(), tensor: spec.name.clone() };
+        let file = checkpoint.file_of(&spec.name).ok_or_else(missing)?;
+        let of_file = &checkpoint.files[file];
+        let info = of_file.header.info(&spec.name).ok_or_else(missing)?;
+        tensors.push(StoredTensor {
+            name: spec.name.clone(),
+            place: spec.range.clone(),
+            n_axes: spec.shape.len(),
+            file,
+            start: of_file.data_start as usize + info.data_offsets.0,
+            dtype: info.dtype,
+        });
+    }
+    let files = checkpoint.files.into_iter().map(|file| {
+        // SAFETY: the mapping is read-only and private to this process, and its bytes are only ever
+        // read as plain numbers, of which every pattern is valid. Another process that shortens the
+        // file while it is mapped would end this one by a signal; files of a checkpoint are
+        // replaced by renaming (`crate::atomic`), which leaves a mapping whole.
+        #[expect(unsafe_code, reason = "the compiler cannot know who else writes the file")]
+        let map = unsafe { Mmap::map(&file.file) };
+        match map {
+            Ok(map) => Ok((file.path, map)),
+            Err(source) => Err(Error::Io { action: "map", path: file.path, source }),
+        }
+    });
+    MappedWeights::new(files.collect::<Result<_>>()?, tensors)
+}

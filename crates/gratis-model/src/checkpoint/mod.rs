@@ -1,0 +1,312 @@
+//! Checkpoints: Hugging Face folders of `config.json` and safetensors, in and out.
+//!
+//! Weights are streamed from the files straight into one flat `f32` array in the order of
+//! [`Layout`], and back, or stay in the files and are mapped. Every fault names the file and the
+//! tensor.
+
+mod files;
+mod map;
+mod mapped;
+
+use std::collections::{BTreeMap, HashMap};
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+use half::bf16;
+use safetensors::Dtype;
+use safetensors::tensor::TensorInfo;
+
+use crate::atomic;
+use crate::config::{Head, ModelConfig};
+use crate::dtype::{WeightType, first_non_finite, size_of_dtype, widen};
+use crate::error::{Error, Result};
+use crate::layout::{Layout, TensorSpec};
+use files::{CheckpointFiles, SINGLE_FILE, TensorFile};
+pub use map::map_weights;
+pub use mapped::MappedWeights;
+
+/// Bytes converted at a time.
+const CHUNK: usize = 1 << 20;
+
+/// Reads the parameters of a model of shape `config` from `model.safetensors`, or from the shards
+/// of `model.safetensors.index.json`, in the order of `layout`: `[n_parameters]`.
+///
+/// Rotary frequency buffers of old checkpoints are passed over, as is the copy of the embedding
+/// that some files carry as `lm_head.weight` although the head is tied.
+///
+/// # Errors
+/// A fault of a file ([`Error::MissingFile`], [`Error::Io`], [`Error::MalformedFile`]) or of a
+/// tensor ([`Error::MissingTensor`], [`Error::UnexpectedTensor`], [`Error::WrongShape`],
+/// [`Error::UnsupportedDtype`], [`Error::NonFiniteWeight`]). Memory for the parameters is taken
+/// only after the headers have been found to fit `layout`.
+pub fn read_weights(folder: &Path, config: &ModelConfig, layout: &Layout) -> Result<Vec<f32>> {
+    let mut checkpoint = open_fitting(folder, config, layout)?;
+    let mut parameters = vec![0.0; layout.n_parameters()];
+    for spec in &layout.tensors {
+        if let Some(file) = checkpoint.file_of(&spec.name) {
+            let into = &mut parameters[spec.range.clone()];
+            read_tensor(&mut checkpoint.files[file], &spec.name, into)?;
+        }
+    }
+    Ok(parameters)
+}
+
+/// What the weights of a folder are stored in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WeightFiles {
+    /// The safetensors files, in the order of their names.
+    pub paths: Vec<PathBuf>,
+    /// Bytes of all files together.
+    pub n_bytes: u64,
+    /// Number of parameters of each type that occurs, such as `BF16`, most first.
+    pub types: Vec<(String, usize)>,
+}
+
+/// Describes the safetensors files of a folder from their headers.
+///
+/// # Errors
+/// A fault of a file, as [`read_weights`].
+pub fn weight_files(folder: &Path) -> Result<WeightFiles> {
+    let checkpoint = files::open(folder)?;
+    let mut types: HashMap<String, usize> = HashMap::new();
+    let mut n_bytes = 0;
+    for file in &checkpoint.files {
+        n_bytes += file.data_start + file.header.data_len() as u64;
+        for info in file.header.tensors().into_values() {
+            *types.entry(info.dtype.to_string()).or_default() +=
+                info.shape.iter().product::<usize>();
+        }
+    }
+    let mut types: Vec<_> = types.into_iter().collect();
+    types.sort_by(|a, b| (b.1, &a.0).cmp(&(a.1, &b.0)));
+    let paths = checkpoint.files.into_iter().map(|file| file.path).collect();
+    Ok(WeightFiles { paths, n_bytes, types })
+}
+
+/// Opens the files of a folder and checks by their headers that they hold the model.
+fn open_fitting(folder: &Path, config: &ModelConfig, layout: &Layout) -> Result<CheckpointFiles> {
+    let checkpoint = files::open(folder)?;
+    let expected: HashMap<&str, &TensorSpec> =
+        layout.tensors.iter().map(|spec| (spec.name.as_str(), spec)).collect();
+    let mut n_found = 0;
+    for file in &checkpoint.files {
+        for (name, info) in file.header.tensors() {
+            match expected.get(name.as_str()) {
+                Some(spec) => {
+                    check(file, spec, info)?;
+                    n_found += 1;
+                }
+                None if ignored(&name, config) => {}
+                None => {
+                    return Err(Error::UnexpectedTensor {
+                        path: file.path.clone(),
+                        tensor: name,
+                        architecture: config.architecture.name(),
+                    });
+                }
+            }
+        }
+    }
+    if n_found < layout.tensors.len()
+        && let Some(spec) =
+            layout.tensors.iter().find(|spec| checkpoint.file_of(&spec.name).is_none())
+    {
+        return Err(Error::MissingTensor { path: checkpoint.path, tensor: spec.name.clone() });
+    }
+    Ok(checkpoint)
+}
+
+/// Writes `config.json` and `model.safetensors` into `folder`, whole or not at all: see
+/// [`atomic::write_folder`].
+///
+/// # Errors
+/// [`Error::Io`]; [`Error::UnsupportedConfig`] as [`ModelConfig::to_json`];
+/// [`Error::NonFiniteWeight`] if a parameter is NaN or infinite: such a model is not written.
+pub fn write(
+    folder: &Path,
+    config: &ModelConfig,
+    layout: &Layout,
+    parameters: &[f32],
+    weights: WeightType,
+) -> Result<()> {
+    let path = folder.join(SINGLE_FILE);
+    let text = config.to_json(weights, &folder.join("config.json"))?;
+    // `transformers` refuses a file that does not say which library's layout it has.
+    let origin = BTreeMap::from([("format".to_owned(), "pt".to_owned())]);
+    atomic::write_folder(folder, |folder| {
+        let draft = folder.join(SINGLE_FILE);
+        write_tensors(&draft, &path, &layout.tensors, &[parameters], weights, &origin)?;
+        atomic::write(&folder.join("config.json"), text.as_bytes())
+    })
+}
+
+/// Writes a safetensors file of `tensors`, whose values are those of `parts` one after the other.
+/// `path` stands for the file in errors.
+///
+/// # Errors
+/// [`Error::Io`]; [`Error::NonFiniteWeight`] if a value is NaN or infinite.
+pub fn write_tensors(
+    file: &Path,
+    path: &Path,
+    tensors: &[TensorSpec],
+    parts: &[&[f32]],
+    weights: WeightType,
+    annotations: &BTreeMap<String, String>,
+) -> Result<()> {
+    let mut start = 0;
+    for part in parts {
+        let of_part = |spec: &&TensorSpec| (start..start + part.len()).contains(&spec.range.start);
+        for spec in tensors.iter().filter(of_part) {
+            let values = &part[spec.range.start - start..spec.range.end - start];
+            check_finite(path, &spec.name, 0, values)?;
+        }
+        start += part.len();
+    }
+    let header = header(tensors, weights, annotations);
+    atomic::write_with(file, |file| {
+        file.write_all(&(header.len() as u64).to_le_bytes())?;
+        file.write_all(&header)?;
+        let mut chunks = parts.iter().flat_map(|part| part.chunks(CHUNK / 4));
+        chunks.try_for_each(|chunk| match weights {
+            WeightType::F32 => file.write_all(&to_bytes(chunk, f32::to_le_bytes)),
+            WeightType::Bf16 => {
+                file.write_all(&to_bytes(chunk, |x| bf16::from_f32(x).to_le_bytes()))
+            }
+        })
+    })
+}
+
+/// Reads exactly `tensors` from a safetensors file; `of` says what for. `into` are the parts that
+/// their places count through, one after the other, as in [`write_tensors`].
+///
+/// # Errors
+/// A fault of the file or of a tensor, as [`read_weights`].
+pub fn read_tensors(
+    path: PathBuf,
+    tensors: &[TensorSpec],
+    of: &'static str,
+    into: &mut [&mut [f32]],
+) -> Result<()> {
+    let mut file = files::open_file(path, "the tensors are there")?;
+    let expected: HashMap<&str, &TensorSpec> =
+        tensors.iter().map(|spec| (spec.name.as_str(), spec)).collect();
+    if let Some(tensor) =
+        file.header.tensors().into_keys().find(|name| !expected.contains_key(name.as_str()))
+    {
+        return Err(Error::UnexpectedTensor { path: file.path, tensor, architecture: of });
+    }
+    check_all(&file, tensors)?;
+    let mut start = 0;
+    for part in into {
+        let places = start..start + part.len();
+        for spec in tensors.iter().filter(|spec| places.contains(&spec.range.start)) {
+            let values = &mut part[spec.range.start - start..spec.range.end - start];
+            read_tensor(&mut file, &spec.name, values)?;
+        }
+        start += part.len();
+    }
+    Ok(())
+}
+
+/// The annotations in the header of a safetensors file; `hint` says why it should be there.
+///
+/// # Errors
+/// A fault of the file.
+pub fn read_annotations(path: PathBuf, hint: &str) -> Result<BTreeMap<String, String>> {
+    let file = files::open_file(path, hint)?;
+    Ok(file.header.metadata().clone().unwrap_or_default().into_iter().collect())
+}
+
+/// Whether a file holds each of `tensors` in its shape.
+fn check_all(file: &TensorFile, tensors: &[TensorSpec]) -> Result<()> {
+    tensors.iter().try_for_each(|spec| {
+        let info = file.header.info(&spec.name).ok_or_else(|| Error::MissingTensor {
+            path: file.path.clone(),
+            tensor: spec.name.clone(),
+        })?;
+        check(file, spec, info)
+    })
+}
+
+/// The JSON header of a safetensors file with `tensors` one after the other. Everything in it is in
+/// a fixed order, so that the same checkpoint is the same bytes.
+fn header(
+    tensors: &[TensorSpec],
+    weights: WeightType,
+    annotations: &BTreeMap<String, String>,
+) -> Vec<u8> {
+    let n_bytes = size_of_dtype(weights.dtype());
+    let mut entries = serde_json::Map::new();
+    entries.insert("__metadata__".to_owned(), serde_json::json!(annotations));
+    for spec in tensors {
+        let info = serde_json::json!({
+            "dtype": weights.dtype().to_string(),
+            "shape": spec.shape,
+            "data_offsets": [spec.range.start * n_bytes, spec.range.end * n_bytes],
+        });
+        entries.insert(spec.name.clone(), info);
+    }
+    let mut bytes = serde_json::Value::Object(entries).to_string().into_bytes();
+    bytes.resize(bytes.len().next_multiple_of(8), b' ');
+    bytes
+}
+
+fn to_bytes<const N: usize>(values: &[f32], convert: impl Fn(f32) -> [u8; N]) -> Vec<u8> {
+    values.iter().flat_map(|&value| convert(value)).collect()
+}
+
+/// Whether a tensor that the model lacks may stand in its checkpoint all the same.
+fn ignored(name: &str, config: &ModelConfig) -> bool {
+    name.ends_with("rotary_emb.inv_freq") || (name == "lm_head.weight" && config.head == Head::Tied)
+}
+
+fn check(file: &TensorFile, spec: &TensorSpec, info: &TensorInfo) -> Result<()> {
+    if info.shape != spec.shape {
+        return Err(Error::WrongShape {
+            path: file.path.clone(),
+            tensor: spec.name.clone(),
+            expected: spec.shape.clone(),
+            got: info.shape.clone(),
+        });
+    }
+    match info.dtype {
+        Dtype::F32 | Dtype::BF16 | Dtype::F16 => Ok(()),
+        other => Err(Error::UnsupportedDtype {
+            path: file.path.clone(),
+            tensor: spec.name.clone(),
+            got: other.to_string(),
+        }),
+    }
+}
+
+/// Streams one tensor into `into`, widened to `f32`. Its header entry has been checked.
+fn read_tensor(file: &mut TensorFile, name: &str, into: &mut [f32]) -> Result<()> {
+    let Some(info) = file.header.info(name) else {
+        return Err(Error::MissingTensor { path: file.path.clone(), tensor: name.to_owned() });
+    };
+    let dtype = info.dtype;
+    let start = file.data_start + info.data_offsets.0 as u64;
+    let io = |source| Error::Io { action: "read", path: file.path.clone(), source };
+    file.file.seek(SeekFrom::Start(start)).map_err(io)?;
+    let n_bytes = size_of_dtype(dtype);
+    let mut bytes = vec![0; CHUNK.min(into.len() * n_bytes)];
+    for (idx, values) in into.chunks_mut(CHUNK / n_bytes).enumerate() {
+        let bytes = &mut bytes[..values.len() * n_bytes];
+        file.file.read_exact(bytes).map_err(io)?;
+        widen(dtype, bytes, values);
+        check_finite(&file.path, name, idx * (CHUNK / n_bytes), values)?;
+    }
+    Ok(())
+}
+
+fn check_finite(path: &Path, tensor: &str, first: usize, values: &[f32]) -> Result<()> {
+    match first_non_finite(values) {
+        None => Ok(()),
+        Some(idx) => Err(Error::NonFiniteWeight {
+            path: path.to_owned(),
+            tensor: tensor.to_owned(),
+            index: first + idx,
+            value: values[idx],
+        }),
+    }
+}

@@ -1,0 +1,179 @@
+//! Where each parameter stands in one flat array.
+//!
+//! Weights, gradients and both AdamW moments are flat `Vec<f32>` of the same layout, so that the
+//! optimizer, the global norm and a saved state are each one loop. Names and shapes are those of a
+//! Hugging Face checkpoint.
+
+use std::ops::Range;
+
+use crate::config::{Head, ModelConfig, ProjectionExtras};
+use crate::head::{StateValue, ValueHead};
+
+/// A parameter's name, shape and place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TensorSpec {
+    /// Hugging Face name, for example `model.layers.0.self_attn.q_proj.weight`.
+    pub name: String,
+    /// Shape, row-major; linear weights are `[n_out, n_in]`.
+    pub shape: Vec<usize>,
+    /// Place in the flat array.
+    pub range: Range<usize>,
+}
+
+/// Places of one layer's parameters.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LayerLayout {
+    /// RMSNorm before attention: `[hidden]`.
+    pub input_norm: Range<usize>,
+    /// Query projection: `[query_size, hidden]`.
+    pub query: Range<usize>,
+    /// Key projection: `[key_value_size, hidden]`.
+    pub key: Range<usize>,
+    /// Value projection: `[key_value_size, hidden]`.
+    pub value: Range<usize>,
+    /// Biases of query, key and value, for [`ProjectionExtras::QkvBias`].
+    pub qkv_bias: Option<[Range<usize>; 3]>,
+    /// Norms of query and key, `[head_dim]` each, for [`ProjectionExtras::QkNorm`].
+    pub qk_norm: Option<[Range<usize>; 2]>,
+    /// Output projection: `[hidden, query_size]`.
+    pub output: Range<usize>,
+    /// RMSNorm before the SwiGLU: `[hidden]`.
+    pub post_attention_norm: Range<usize>,
+    /// Gate projection: `[intermediate, hidden]`.
+    pub gate: Range<usize>,
+    /// Up projection: `[intermediate, hidden]`; follows the gate directly.
+    pub up: Range<usize>,
+    /// Down projection: `[hidden, intermediate]`.
+    pub down: Range<usize>,
+}
+
+/// Places of the parameters of a [`ValueHead`]: the last ones of the flat array.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ValueHeadLayout {
+    /// What is computed with them.
+    pub head: ValueHead,
+    /// `P` of [`ValueHead::ActionValue`]: `[hidden, hidden]`.
+    pub projection: Option<Range<usize>>,
+    /// `w`: `[1, hidden]`.
+    pub weight: Range<usize>,
+    /// `b`: `[1]`.
+    pub bias: Range<usize>,
+    /// Weights of the state value: `[1, hidden]`.
+    pub state: Option<Range<usize>>,
+}
+
+/// Places of all parameters of a model.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Layout {
+    /// Every tensor in flat order, as a checkpoint names it.
+    pub tensors: Vec<TensorSpec>,
+    /// Token embedding: `[vocab, hidden]`.
+    pub embedding: Range<usize>,
+    /// The decoder layers.
+    pub layers: Vec<LayerLayout>,
+    /// Last RMSNorm: `[hidden]`.
+    pub final_norm: Range<usize>,
+    /// Head: `[vocab, hidden]`; the embedding's place when tied.
+    pub head: Range<usize>,
+    /// Scalar head, where the model has one.
+    pub value_head: Option<ValueHeadLayout>,
+}
+
+impl Layout {
+    /// The layout of a model of this shape. Query, key and value projections are adjacent, and so
+    /// are gate and up, so that each group is one matrix product.
+    pub fn new(config: &ModelConfig) -> Self {
+        let (hidden, inter) = (config.hidden_size, config.intermediate_size);
+        let (q, kv) = (config.query_size(), config.key_value_size());
+        let mut flat = Flat::default();
+        let embedding = flat.place("model.embed_tokens.weight", &[config.vocab_size, hidden]);
+        let layers = (0..config.n_layers)
+            .map(|layer| {
+                let mut place = |suffix: &str, shape: &[usize]| {
+                    flat.place(&format!("model.layers.{layer}.{suffix}"), shape)
+                };
+                LayerLayout {
+                    input_norm: place("input_layernorm.weight", &[hidden]),
+                    query: place("self_attn.q_proj.weight", &[q, hidden]),
+                    key: place("self_attn.k_proj.weight", &[kv, hidden]),
+                    value: place("self_attn.v_proj.weight", &[kv, hidden]),
+                    qkv_bias: (config.projection_extras == ProjectionExtras::QkvBias).then(|| {
+                        [("q", q), ("k", kv), ("v", kv)]
+                            .map(|(which, n)| place(&format!("self_attn.{which}_proj.bias"), &[n]))
+                    }),
+                    qk_norm: (config.projection_extras == ProjectionExtras::QkNorm).then(|| {
+                        ["q", "k"].map(|which| {
+                            place(&format!("self_attn.{which}_norm.weight"), &[config.head_dim])
+                        })
+                    }),
+                    output: place("self_attn.o_proj.weight", &[hidden, q]),
+                    post_attention_norm: place("post_attention_layernorm.weight", &[hidden]),
+                    gate: place("mlp.gate_proj.weight", &[inter, hidden]),
+                    up: place("mlp.up_proj.weight", &[inter, hidden]),
+                    down: place("mlp.down_proj.weight", &[hidden, inter]),
+                }
+            })
+            .collect();
+        let final_norm = flat.place("model.norm.weight", &[hidden]);
+        let head = match config.head {
+            Head::Tied => embedding.clone(),
+            Head::Untied => flat.place("lm_head.weight", &[config.vocab_size, hidden]),
+        };
+        Self { tensors: flat.tensors, embedding, layers, final_norm, head, value_head: None }
+    }
+
+    /// The same layout with the parameters of a scalar head behind it. The names of a linear head
+    /// are those of `transformers`' models for token classification.
+    #[must_use]
+    pub fn with_value_head(self, head: ValueHead) -> Self {
+        let hidden = self.final_norm.len();
+        let mut flat = Flat { tensors: self.tensors };
+        let (projection, weight, bias, state) = match head {
+            ValueHead::Linear => (
+                None,
+                flat.place("score.weight", &[1, hidden]),
+                flat.place("score.bias", &[1]),
+                None,
+            ),
+            ValueHead::ActionValue { state_value } => (
+                Some(flat.place("action_score.projection.weight", &[hidden, hidden])),
+                flat.place("action_score.weight", &[1, hidden]),
+                flat.place("action_score.bias", &[1]),
+                (state_value == StateValue::Linear)
+                    .then(|| flat.place("state_score.weight", &[1, hidden])),
+            ),
+        };
+        let value_head = ValueHeadLayout { head, projection, weight, bias, state };
+        Self { tensors: flat.tensors, value_head: Some(value_head), ..self }
+    }
+
+    /// Number of parameters without those of a scalar head.
+    pub fn n_trunk_parameters(&self) -> usize {
+        self.value_head.as_ref().map_or(self.n_parameters(), |head| {
+            head.projection.as_ref().unwrap_or(&head.weight).start
+        })
+    }
+
+    /// Number of parameters.
+    pub fn n_parameters(&self) -> usize {
+        self.tensors.last().map_or(0, |tensor| tensor.range.end)
+    }
+}
+
+#[derive(Default)]
+struct Flat {
+    tensors: Vec<TensorSpec>,
+}
+
+impl Flat {
+    fn place(&mut self, name: &str, shape: &[usize]) -> Range<usize> {
+        let start = self.tensors.last().map_or(0, |tensor| tensor.range.end);
+        let range = start..start + shape.iter().product::<usize>();
+        self.tensors.push(TensorSpec {
+            name: name.to_owned(),
+            shape: shape.to_vec(),
+            range: range.clone(),
+        });
+        range
+    }
+}

@@ -1,0 +1,42 @@
+//! A language model at rest: everything between a folder, a file or a name on a hub and numbers in
+//! memory.
+//!
+//! Hugging Face checkpoints ([`checkpoint`], [`config`]), GGUF files ([`gguf`]), low-rank adapters
+//! in the layout of peft ([`lora`]), tokenizers ([`tokenizer`]) and chat templates
+//! ([`chat_template`]). Nothing here computes an activation or a gradient; `gratis-cpu` does.
+//!
+//! ```
+//! use gratis_model::{Layout, ModelConfig};
+//!
+//! // Where each parameter of a small Llama stands in one flat array.
+//! let config = ModelConfig { vocab_size: 32, n_layers: 2, ..ModelConfig::LLAMA };
+//! let layout = Layout::new(&config);
+//! assert_eq!(layout.tensors[0].name, "model.embed_tokens.weight");
+//! assert_eq!(layout.tensors[0].shape, [32, config.hidden_size]);
+//! ```
+
+#![deny(missing_docs)]
+
+pub mod atomic;
+pub mod chat_template;
+pub mod checkpoint;
+pub mod config;
+pub mod dtype;
+pub mod error;
+pub mod gguf;
+pub mod head;
+#[cfg(feature = "hub")]
+pub mod hub;
+pub mod layout;
+pub mod lora;
+pub mod simd;
+pub mod tokenizer;
+
+pub use chat_template::{ChatTemplate, Message, RenderOptions};
+pub use config::ModelConfig;
+pub use dtype::WeightType;
+pub use error::{Error, Result};
+pub use head::{ACTION_WEIGHT, StateValue, ValueHead};
+pub use layout::Layout;
+pub use lora::{BaseName, LoraScaling, LoraSettings, LoraTarget};
+pub use tokenizer::{Encoding, End, SpecialTokens, Tokenizer};

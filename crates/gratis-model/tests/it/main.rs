@@ -1,0 +1,5 @@
+//! Integration tests of models at rest: tokenizers and chat templates.
+
+mod chat_template;
+mod data;
+mod tokenizer;
