@@ -11,6 +11,7 @@ use serde_json::json;
 use tracing::info;
 
 use crate::Common;
+use crate::interrupt::{Continue, on_interrupt};
 use crate::output;
 use crate::progress::Progress;
 
@@ -86,6 +87,8 @@ impl What {
 
 pub(crate) fn run(args: &ReproduceArgs, common: &Common) -> Result<()> {
     let settings = Settings::new(args.scale, args.seeds, common.threads);
+    // Artefacts are kept as soon as they are made.
+    on_interrupt(Continue::SameCommand);
     let mut progress = Progress::new(common);
     if args.what.contains(&What::Tuning) {
         let tuning = gratis_paper::tune(settings, &args.cache, &mut progress)?;
