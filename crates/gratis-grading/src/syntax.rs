@@ -86,6 +86,8 @@ pub(crate) enum Binder {
     Product,
     /// `\int_a^b`
     Integral,
+    /// `\lim_{x \to a}`: the bound is the point; it has no value here.
+    Limit,
 }
 
 /// How two sides of a relation compare.
@@ -176,7 +178,8 @@ pub(crate) enum Expr {
         binder: Binder,
         /// The variable it binds.
         index: String,
-        /// The body, then the lower and the upper bound; the body alone when there are none.
+        /// The body, then the lower and the upper bound, or the point of a limit; the body alone
+        /// when there are none.
         parts: Vec<Expr>,
     },
     /// `\begin{cases} .. \end{cases}`: each value with its condition.

@@ -52,6 +52,9 @@ impl Comparer<'_> {
                 self.same_totals(gold, pred)
             }
             (_, Expr::List { .. }) if total(pred).is_some() => self.same_totals(gold, pred),
+            // The value of `x \equiv 11 \pmod 7` is a quantity again.
+            (Expr::Quantity { .. }, Expr::Relation { .. })
+            | (Expr::Relation { .. }, Expr::Quantity { .. }) => None,
             (Expr::Quantity { value, unit }, other) | (other, Expr::Quantity { value, unit }) => {
                 Some(self.same_left_out(value, unit, other))
             }

@@ -11,7 +11,7 @@ use crate::options::Decimals;
 use crate::syntax::{Binder, Constant, Expr, Function, Number};
 
 /// Relative agreement that counts as equal in double precision.
-const TOLERANCE: f64 = 1e-9;
+const TOLERANCE: f64 = 1e-13;
 /// How many times their bounds on rounding two values may be apart.
 const N_ERRORS: f64 = 8.0;
 /// Values known no better than this are compared by their relative distance alone.
@@ -34,7 +34,9 @@ impl Comparer<'_> {
         if let (Some(a), Some(b)) = &forms {
             match context.are_equal(a, b) {
                 Some(true) => return true,
-                Some(false) if a.is_conclusive && b.is_conclusive => {
+                Some(false)
+                    if (a.is_conclusive && b.is_conclusive) || context.is_surd_apart(a, b) =>
+                {
                     return self.is_rounded(gold, pred, &forms) || self.agree_rounded(gold, pred);
                 }
                 _ => {}
@@ -103,7 +105,7 @@ impl Comparer<'_> {
         let either = |test: &dyn Fn(&Expr) -> bool| gold.any(test) || pred.any(test);
         let has_variables = either(&is_variable);
         let has_imaginary = either(&|part| matches!(part, Expr::Constant(Constant::I)));
-        let is_whole = has_variables && either(&has_variable_bounds);
+        let is_whole = has_variables && either(&counts_with_variable);
         let n_points = match (has_variables, is_whole) {
             (false, _) => 1,
             (true, false) => N_POINTS,
@@ -182,10 +184,14 @@ fn is_variable(expr: &Expr) -> bool {
     matches!(expr, Expr::Symbol(_) | Expr::Apply(Function::Named(_), _))
 }
 
-/// Whether an expression is a sum or product up to a variable.
-fn has_variable_bounds(expr: &Expr) -> bool {
-    matches!(expr, Expr::Bound { binder: Binder::Sum | Binder::Product, parts, .. }
-        if parts.iter().skip(1).any(|bound| bound.any(&is_variable)))
+/// Whether an expression counts with a variable: a sum or product up to it, or a factorial of it.
+fn counts_with_variable(expr: &Expr) -> bool {
+    let counted = match expr {
+        Expr::Bound { binder: Binder::Sum | Binder::Product, parts, .. } => &parts[1..],
+        Expr::Apply(Function::Factorial | Function::Binomial, arguments) => arguments.as_slice(),
+        _ => return false,
+    };
+    counted.iter().any(|part| part.any(&is_variable))
 }
 
 fn is_decimal_literal(expr: &Expr) -> bool {

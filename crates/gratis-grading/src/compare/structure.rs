@@ -3,11 +3,11 @@
 use num_traits::ToPrimitive;
 
 use super::Comparer;
-use super::matrix::multiplied_out;
+use super::matrix::{components, multiplied_out};
 use super::relation::{assigned, in_order_of_names, names_agree};
 use crate::options::{Form, ListOrder, Percent, Units};
 use crate::parse::words::plain_words;
-use crate::syntax::{Bracket, Expr, SetOperation};
+use crate::syntax::{Bracket, Expr, Function, SetOperation};
 
 /// Longer collections are not compared item by item.
 const MAX_ITEMS: usize = 200;
@@ -63,14 +63,14 @@ impl Comparer<'_> {
                 (Expr::Relation { .. }, Expr::Relation { .. }) => {}
                 (Expr::Relation { .. }, other) => {
                     if let Some((_, value)) = assigned(gold)
-                        && self.same(value, other)
+                        && (self.same(value, other) || self.counts(gold, other))
                     {
                         return true;
                     }
                 }
                 (other, Expr::Relation { .. }) => {
                     if let Some((_, value)) = assigned(pred)
-                        && self.same(other, value)
+                        && (self.same(other, value) || self.counts(pred, other))
                     {
                         return true;
                     }
@@ -113,6 +113,18 @@ impl Comparer<'_> {
             }
             _ => self.same_scalar(gold, pred),
         }
+    }
+
+    /// Whether `C(10, 3)`, which reads as a point, is the number of choices `other`.
+    fn counts(&self, point: &Expr, other: &Expr) -> bool {
+        let Some((Expr::Symbol(name), Expr::Tuple { items, .. })) = assigned(point) else {
+            return false;
+        };
+        let choices = Expr::Apply(Function::Binomial, items.clone());
+        name == "C"
+            && items.len() == 2
+            && !is_structural(other)
+            && self.same_scalar(&choices, other)
     }
 
     /// Compares two expressions of which at least one is a collection.
@@ -164,6 +176,12 @@ impl Comparer<'_> {
             {
                 self.same(&items[0], other)
             }
+            (Expr::Matrix(_) | Expr::Tuple { .. }, Expr::Sum(_)) => {
+                return self.same_vector(gold, pred);
+            }
+            (Expr::Sum(_), Expr::Matrix(_) | Expr::Tuple { .. }) => {
+                return self.same_vector(pred, gold);
+            }
             (Expr::List { items, .. }, other) | (other, Expr::List { items, .. })
                 if !is_structural(other) =>
             {
@@ -171,6 +189,17 @@ impl Comparer<'_> {
             }
             _ => return None,
         })
+    }
+
+    /// Whether a vector is `sum`, written in the unit vectors i, j and k.
+    fn same_vector(&self, vector: &Expr, sum: &Expr) -> Option<bool> {
+        let entries: Vec<Expr> = match vector {
+            Expr::Matrix(rows) => rows.iter().flatten().cloned().collect(),
+            Expr::Tuple { items, .. } => items.clone(),
+            _ => return None,
+        };
+        let components = components(sum, entries.len(), self.budget)?;
+        Some(self.same_ordered(&entries, &components))
     }
 
     /// Whether two definitions by cases give the same value under the same conditions;

@@ -78,6 +78,22 @@ impl<'a> Context<'a> {
         Some(left == right)
     }
 
+    /// Whether one of two normal forms is rational and the other the irrational root of a number too
+    /// large to factor.
+    pub(crate) fn is_surd_apart(&self, a: &Normal, b: &Normal) -> bool {
+        let is_surd = |form: &Normal| {
+            let mut terms = form.numerator.terms();
+            let (Some((monomial, _)), None) = (terms.next(), terms.next()) else {
+                return false;
+            };
+            let is_root = |atom: u32| matches!(self.squares.get(atom as usize), Some(Square::Number(square)) if square.is_positive());
+            form.denominator.as_constant().is_some()
+                && !monomial.is_empty()
+                && monomial.iter().all(|(atom, power)| *power == 1 && is_root(*atom))
+        };
+        (a.as_rational().is_some() && is_surd(b)) || (b.as_rational().is_some() && is_surd(a))
+    }
+
     /// Whether the first of two normal forms is a constant multiple of the second; `None` when they
     /// grow too large to tell.
     pub(crate) fn ratio(&self, a: &Normal, b: &Normal) -> Option<Multiple> {
@@ -278,7 +294,7 @@ fn bound(
         .filter_map(|bound| bound.as_rational().filter(BigRational::is_integer)?.to_i64())
         .collect();
     if let [low, high] = whole.as_slice()
-        && binder != Binder::Integral
+        && matches!(binder, Binder::Sum | Binder::Product)
         && (0..=MAX_TERMS).contains(&high.saturating_sub(*low).saturating_add(1))
         && !body.hides(index)
     {

@@ -168,6 +168,9 @@ impl Parser {
             }
             if self.is_at('^') {
                 self.skip();
+                if matches!(base, Expr::Number(_)) && self.eat_ordinal() {
+                    continue;
+                }
                 if let Some(Kind::Text(above)) = self.peek_through_brace() {
                     let is_braced = self.eat('{');
                     self.skip();
@@ -201,6 +204,22 @@ impl Parser {
                 return Some(base);
             }
         }
+    }
+
+    /// The `{th}` of `6^{th}`.
+    fn eat_ordinal(&mut self) -> bool {
+        let letter = |ahead: usize, letter: &str| matches!(self.peek_at(ahead), Some(Kind::Name(name)) if name == letter);
+        let is_ordinal = self.is_at('{')
+            && self.peek_at(3) == Some(&Kind::Mark('}'))
+            && ["st", "nd", "rd", "th"]
+                .iter()
+                .any(|ending| letter(1, &ending[..1]) && letter(2, &ending[1..]));
+        if is_ordinal {
+            for _ in 0..4 {
+                self.skip();
+            }
+        }
+        is_ordinal
     }
 
     fn peek_through_brace(&self) -> Option<Kind> {

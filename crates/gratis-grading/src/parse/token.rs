@@ -3,12 +3,12 @@
 use std::borrow::Cow;
 
 use super::alphabet::{
-    AND, CLOSE_SET, NEW_ROW, OPEN_SET, OR, greek_name, greek_or_name, is_cjk, is_ornament,
-    is_style_command, is_text_command, is_two_argument, lowered, mark_of_command, plain_mark,
-    raised,
+    AND, CLOSE_SET, NEW_ROW, OPEN_SET, OR, greek_name, greek_or_name, is_cjk, is_style_command,
+    is_text_command, is_two_argument, lowered, mark_of_command, plain_mark, raised,
 };
 use super::number::{Exponents, read_number};
 use super::words::{MATH_WORDS, is_filler, number_word};
+use crate::markup::{closing_brace, is_ornament};
 use crate::syntax::Number;
 use crate::units::known_unit;
 
@@ -63,11 +63,21 @@ pub(crate) fn tokenize(text: &str, exponents: Exponents) -> Option<Vec<Token>> {
 
 /// Undoes doubled backslashes (`\\frac` for `\frac`) where no matrix needs them.
 fn repair(text: &str) -> Cow<'_, str> {
-    if text.contains("\\\\") && !text.contains("\\begin") {
-        text.replace("\\\\", "\\").into()
-    } else {
-        text.into()
+    if !text.contains("\\begin") {
+        return if text.contains("\\\\") { text.replace("\\\\", "\\").into() } else { text.into() };
     }
+    with_cases(text).map_or(text.into(), Cow::from)
+}
+
+/// `\left\{ \begin{array}{l} .. \end{array} \right.`, a brace at the left alone, as cases.
+fn with_cases(text: &str) -> Option<String> {
+    let (before, rest) = text.split_once("\\left\\{")?;
+    let rest = rest.trim_start().strip_prefix("\\begin{array}")?.trim_start();
+    let columns = closing_brace(rest)?;
+    let (body, after) = rest[columns + 1..].split_once("\\end{array}")?;
+    let after = after.trim_start().strip_prefix("\\right")?;
+    let after = after.strip_prefix('.').unwrap_or(after);
+    Some(format!("{before}\\begin{{cases}}{body}\\end{{cases}}{after}"))
 }
 
 struct Lexer {
@@ -120,9 +130,15 @@ impl Lexer {
 
     /// One character that is neither letter, digit nor backslash.
     fn symbol(&mut self, rest: &str, c: char) -> Option<usize> {
-        for (written, mark) in
-            [("<=", '≤'), (">=", '≥'), ("!=", '≠'), ("==", '='), ("**", '^'), ("+/-", '±')]
-        {
+        for (written, mark) in [
+            ("=>", '→'),
+            ("<=", '≤'),
+            (">=", '≥'),
+            ("!=", '≠'),
+            ("==", '='),
+            ("**", '^'),
+            ("+/-", '±'),
+        ] {
             if rest.starts_with(written) {
                 self.mark(mark);
                 return Some(written.len());
@@ -203,6 +219,23 @@ impl Lexer {
             }
         }
         match lower.as_str() {
+            "min" if self.follows_number() && !rest[end..].trim_start().starts_with('(') => {
+                self.push(Kind::Text(lower));
+            }
+            // `3.2 x 10^{-4}`
+            "x" if self.follows_number()
+                && self.is_spaced
+                && rest[end..].starts_with(' ')
+                && rest[end..].trim_start().starts_with(|c: char| c.is_ascii_digit()) =>
+            {
+                self.mark('*');
+            }
+            // `1 h 20 min`
+            "h" if self.follows_number()
+                && rest[end..].trim_start().starts_with(|c: char| c.is_ascii_digit()) =>
+            {
+                self.push(Kind::Text(lower));
+            }
             "per" if after_value => self.push(Kind::Text(lower)),
             "mod" if after_value || self.follows_bracket() => {
                 self.push(Kind::Command("bmod".to_owned()));
@@ -324,6 +357,10 @@ impl Lexer {
                     return Some(end + gap + 1);
                 }
             }
+            // `0.2727\ldots` goes on.
+            "ldots" | "dots" | "cdots" if self.follows_number() => {
+                self.push(Kind::Text("...".to_owned()));
+            }
             _ => match mark_of_command(name) {
                 Some('°') => self.push(Kind::Text("°".to_owned())),
                 Some(mark) => self.mark(mark),
@@ -391,6 +428,7 @@ impl Lexer {
             "and" | "&" | "和" | "et" | "und" | "y" if command != "mathrm" => self.mark(AND),
             "or" | "或" => self.mark(OR),
             "percent" | "%" => self.mark('%'),
+            "infinity" => self.mark('∞'),
             "degree" | "degrees" => self.push(Kind::Text("°".to_owned())),
             _ if words.chars().count() == 1
                 || words.starts_with(|c: char| c.is_ascii_digit() || c == '\\' || c == '(') =>
@@ -448,7 +486,7 @@ pub(super) fn argument(tail: &str) -> Option<(&str, usize)> {
     let gap = tail.len() - tail.trim_start().len();
     let body = &tail[gap..];
     if body.starts_with('{') {
-        let close = crate::markup::closing_brace(body)?;
+        let close = closing_brace(body)?;
         return Some((&body[1..close], gap + close + 1));
     }
     let length = body.chars().next()?.len_utf8();
