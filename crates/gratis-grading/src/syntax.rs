@@ -320,6 +320,22 @@ impl Expr {
         }
     }
 
+    /// Whether it is no scalar.
+    pub(crate) fn is_structural(&self) -> bool {
+        matches!(
+            self,
+            Self::List { .. }
+                | Self::Tuple { .. }
+                | Self::Set(_)
+                | Self::SetOperation(..)
+                | Self::Matrix(_)
+                | Self::Relation { .. }
+                | Self::Ratio(_)
+                | Self::Cases(_)
+                | Self::Text(_)
+        )
+    }
+
     /// Whether `self` is the integer `value` as written.
     pub(crate) fn is_integer(&self, value: i32) -> bool {
         matches!(self, Self::Number(number) if number.value.is_integer() && number.value.to_i32() == Some(value))

@@ -120,7 +120,7 @@ fn shape(expr: &Expr) -> Option<Shape> {
 
 /// A scalar is an expression without matrices.
 fn scalar(expr: &Expr) -> Option<Shape> {
-    let is_other = |part: &Expr| super::structure::is_structural(part);
+    let is_other = |part: &Expr| part.is_structural();
     (!expr.any(&is_other)).then(|| Shape::Scalar(expr.clone()))
 }
 

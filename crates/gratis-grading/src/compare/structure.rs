@@ -108,7 +108,7 @@ impl Comparer<'_> {
                 };
                 !is_clock(terms) && is_fraction && self.same_scalar(&quotient, other)
             }
-            _ if is_structural(gold) || is_structural(pred) => {
+            _ if gold.is_structural() || pred.is_structural() => {
                 is_loose && self.same_region(gold, pred)
             }
             _ => self.same_scalar(gold, pred),
@@ -123,7 +123,7 @@ impl Comparer<'_> {
         let choices = Expr::Apply(Function::Binomial, items.clone());
         name == "C"
             && items.len() == 2
-            && !is_structural(other)
+            && !other.is_structural()
             && self.same_scalar(&choices, other)
     }
 
@@ -172,7 +172,7 @@ impl Comparer<'_> {
                 is_vector && self.same_ordered(&entries, items)
             }
             (Expr::Set(items), other) | (other, Expr::Set(items))
-                if items.len() == 1 && !is_structural(other) =>
+                if items.len() == 1 && !other.is_structural() =>
             {
                 self.same(&items[0], other)
             }
@@ -183,7 +183,7 @@ impl Comparer<'_> {
                 return self.same_vector(pred, gold);
             }
             (Expr::List { items, .. }, other) | (other, Expr::List { items, .. })
-                if !is_structural(other) =>
+                if !other.is_structural() =>
             {
                 self.same_repeated(items, other)
             }
@@ -276,7 +276,7 @@ fn spread(items: &[Expr]) -> Vec<Expr> {
 fn expand_signs(expr: &Expr) -> Option<Vec<Expr>> {
     let expr = assigned(expr).map_or(expr, |(_, value)| value);
     let has_sign = |part: &Expr| matches!(part, Expr::PlusMinus { .. });
-    if is_structural(expr) || !expr.any(&has_sign) {
+    if expr.is_structural() || !expr.any(&has_sign) {
         return None;
     }
     Some(vec![with_sign(expr, true), with_sign(expr, false)])
@@ -290,22 +290,6 @@ fn with_sign(expr: &Expr, is_upper: bool) -> Expr {
         }
         other => other.map_children(&|child| with_sign(child, is_upper)),
     }
-}
-
-/// Whether an expression is no scalar.
-pub(super) fn is_structural(expr: &Expr) -> bool {
-    matches!(
-        expr,
-        Expr::List { .. }
-            | Expr::Tuple { .. }
-            | Expr::Set(_)
-            | Expr::SetOperation(..)
-            | Expr::Matrix(_)
-            | Expr::Relation { .. }
-            | Expr::Ratio(_)
-            | Expr::Cases(_)
-            | Expr::Text(_)
-    )
 }
 
 /// Whether a ratio may be a time of day.
