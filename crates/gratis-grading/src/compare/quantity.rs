@@ -76,6 +76,10 @@ impl Comparer<'_> {
         if let (Some(modulus), Some(other)) = (u.strip_prefix("mod "), v.strip_prefix("mod ")) {
             return modulus == other && (self.same(a, b) || self.are_congruent(a, b, modulus));
         }
+        let is_own = |unit: &str| unit.starts_with("mod ") || unit == "a.m." || unit == "p.m.";
+        if u != v && (is_own(u) || is_own(v)) {
+            return false;
+        }
         match (u, v) {
             ("deg", "rad") => return self.same(&radians(a), b),
             ("rad", "deg") => return self.same(a, &radians(b)),

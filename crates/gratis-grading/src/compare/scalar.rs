@@ -11,11 +11,13 @@ use crate::options::Decimals;
 use crate::syntax::{Binder, Constant, Expr, Function, Number};
 
 /// Relative agreement that counts as equal in double precision.
-const TOLERANCE: f64 = 1e-13;
+const TOLERANCE: f64 = 4e-15;
 /// How many times their bounds on rounding two values may be apart.
 const N_ERRORS: f64 = 8.0;
 /// Values known no better than this are compared by their relative distance alone.
 const MAX_ERROR: f64 = 1e-9;
+/// Values of which rounding has left fewer digits than this are compared with zero alone.
+const MAX_RELATIVE_ERROR: f64 = 1e-6;
 /// Points at which expressions with variables are compared.
 const N_POINTS: u64 = 9;
 /// Points when a bound of a sum is a variable: polynomials of a lower degree that agree there are
@@ -171,13 +173,20 @@ impl Comparer<'_> {
 }
 
 /// Whether two values are one up to rounding: within a relative tolerance, or within the bounds on
-/// their errors where cancellation has left nothing else.
+/// their errors where cancellation has left fewer digits.
+///
+/// A value of which rounding has left no digit equals an exact zero and nothing else: it says
+/// nothing about `3^{-120}`.
 fn is_close(a: Value, b: Value, slack: f64) -> bool {
     let distance = (a.number - b.number).abs();
     let error = a.error + b.error;
+    let is_zero = |value: Value| value.number.is_zero() && value.error == 0.0;
+    let has_digits = error <= MAX_RELATIVE_ERROR * a.abs().max(b.abs());
     distance <= slack
         || distance <= TOLERANCE * a.abs().max(b.abs())
-        || (error <= MAX_ERROR && distance <= N_ERRORS * error)
+        || (error <= MAX_ERROR
+            && distance <= N_ERRORS * error
+            && (has_digits || is_zero(a) || is_zero(b)))
 }
 
 fn is_variable(expr: &Expr) -> bool {

@@ -22,6 +22,12 @@ impl Comparer<'_> {
         if gold == pred {
             return true;
         }
+        // A percentage and a unit are two different things, though both may be left out.
+        if let (Expr::Percent(_), Expr::Quantity { .. })
+        | (Expr::Quantity { .. }, Expr::Percent(_)) = (gold, pred)
+        {
+            return false;
+        }
         if let Some(is_same) = self.same_quantities(gold, pred) {
             return is_same;
         }
@@ -169,7 +175,8 @@ impl Comparer<'_> {
             | (Expr::Tuple { items, .. } | Expr::List { items, .. }, Expr::Matrix(rows)) => {
                 let is_vector = rows.len() == 1 || rows.iter().all(|row| row.len() == 1);
                 let entries: Vec<Expr> = rows.iter().flatten().cloned().collect();
-                is_vector && self.same_ordered(&entries, items)
+                let named = in_order_of_names(items);
+                is_vector && self.same_ordered(&entries, named.as_deref().unwrap_or(items))
             }
             (Expr::Set(items), other) | (other, Expr::Set(items))
                 if items.len() == 1 && !other.is_structural() =>

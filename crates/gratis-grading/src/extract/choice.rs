@@ -129,7 +129,9 @@ fn mentions(text: &str) -> Vec<Mention> {
             && after.starts_with(' ')
             && after.trim_start().starts_with(|c: char| c.is_lowercase())
             && !rules_out(after);
-        let Some(name) = letter.as_str().chars().next().filter(|_| !is_word) else {
+        // `\mathrm{C}_{10}^3` is no choice.
+        let is_symbol = after.trim_start_matches('}').starts_with(['_', '^']);
+        let Some(name) = letter.as_str().chars().next().filter(|_| !is_word && !is_symbol) else {
             continue;
         };
         let joined = found.last().is_some_and(|previous| {

@@ -295,6 +295,8 @@ fn named_combinations() {
     right("25", &["x^2+y^2=25", r"\boxed{x^2+y^2=25}", "xy=25"]);
     wrong("0", &["a^2+b=0", "a+b=0", "x+y=0"]);
     wrong("7", &["2x+3=7", "x^2=7", "m+n=8", "7=11a+c"]);
+    wrong("3", &["y - 2x = 3", "2x+3y=3"]);
+    right("113", &["10m+n=113", "100a + 10b + c = 113"]);
     wrong("x^2+y^2=25", &["25"]);
     wrong("x+2y=5", &["5"]);
     right("x+2y=5", &["2x+4y=10"]);
@@ -588,4 +590,40 @@ fn points_ratios_words_and_others() {
     right("2.5 million", &["2500000", "2,500,000"]);
     right("3 dozen", &["36", "3"]);
     right(r"\frac{\pi}{4}", &[r"\arctan 1", r"45^\circ"]);
+}
+
+#[test]
+fn what_rounding_hides_is_not_compared() {
+    let zero = r"\sqrt{2}+\sqrt{3}-\sqrt{5+2\sqrt{6}}";
+    right("0", &[zero]);
+    wrong(r"3^{-120}", &[zero]);
+    wrong(zero, &[r"3^{-120}", r"2^{-100}"]);
+    wrong(r"\ln(10^{12})", &[r"\ln(10^{12}+1)"]);
+}
+
+#[test]
+fn units_that_may_be_left_out_still_differ() {
+    wrong("30%", &[r"30^\circ"]);
+    wrong(r"10\text{ p.m.}", &[r"10\text{ ft}", r"10 \pmod{11}"]);
+    wrong("no", &["no solution"]);
+    wrong(r"\begin{pmatrix}4\\3\end{pmatrix}", &["y=4, x=3"]);
+    right(r"\begin{pmatrix}3\\4\end{pmatrix}", &["y=4, x=3"]);
+    wrong("C", &[r"\mathrm{C}_{10}^{3}"]);
+    wrong("4", &[r"\boxed{5} or maybe \boxed{4}"]);
+}
+
+#[test]
+fn notation_does_not_matter() {
+    right(r"\lim_{n\to 2} f(n)", &[r"\lim_{m \to 2} f(m)", r"\lim\limits_{n\to 2} f(n)"]);
+    wrong(r"\lim_{n\to 2} f(n)", &[r"\lim_{n\to 3} f(n)", "f(2)", r"\lim_{n\to 2} g(n)"]);
+    right(
+        r"\begin{pmatrix}1\\2\end{pmatrix}",
+        &[r"\vec{v}=\langle 1,2\rangle", r"\hat{i}+2\hat{j}", r"\mathbf{i}+2\mathbf{j}"],
+    );
+    wrong(r"\begin{pmatrix}1\\2\end{pmatrix}", &[r"2\mathbf{i}+\mathbf{j}"]);
+    right(r"\frac{3}{11}", &[r"0.\overline{27}", "0.(27)", r"0.\dot{2}\dot{7}", r"0.272727\ldots"]);
+    right("0.00032", &["3.2*10^-4", "3.2 x 10^{-4}", "3.2E-4"]);
+    right(r"\infty", &[r"\text{infinity}", "infinity", "∞"]);
+    right("5", &["*5*", "__5__", "=> 5", "### Answer\n5", "Answer: 5 ✅"]);
+    right("C", &["Answer: [[C]]", "故选：C", "选C", "Final answer: C) 14", "\"C\""]);
 }
