@@ -21,6 +21,7 @@ use crate::commands::read_records;
 use crate::commands::reward_model::{By, Judge, RewardModelArgs};
 use crate::commands::select::check_match;
 use crate::failure::CliError;
+use crate::interrupt::{Continue, on_interrupt};
 use crate::progress::Progress;
 
 /// What gives the scores.
@@ -133,10 +134,11 @@ impl JudgingArgs {
             }
             None => (None, 0),
         };
-        if n_done > 0 {
-            progress.note(&format!("{n_done} solutions were scored before"));
+        if self.save_scores.is_some() {
+            on_interrupt(Continue::SameCommand);
         }
-        progress.stage(stage, Some((solutions.len() - n_done) as u64));
+        progress.stage(stage, Some(solutions.len() as u64));
+        progress.resumed(n_done as u64);
         let mut scores = Vec::new();
         let left: Vec<usize> = (n_done..solutions.len()).collect();
         for chunk in left.chunks(CHUNK) {
@@ -201,8 +203,9 @@ impl fmt::Display for Room {
 
 /// The score of a solution that the model has no room for.
 fn nothing(rollout: &Rollout) -> gratis::Result<Score> {
-    let steps = rollout.steps.iter().flatten().next().map_or(&[][..], Vec::as_slice);
-    let text = rollout.completions.first().map_or("", String::as_str);
+    let completion = rollout.completions.first();
+    let steps = completion.and_then(|completion| completion.steps.as_deref()).unwrap_or_default();
+    let text = completion.map_or("", |completion| completion.text.as_str());
     let score = CompletionScore {
         steps: vec![0.0; steps.len()],
         q_values: vec![0.0; steps.len()],

@@ -11,6 +11,7 @@ use serde_json::json;
 use super::percent;
 use crate::Common;
 use crate::commands::sampling::SamplingArgs;
+use crate::commands::select::interval_note;
 use crate::output;
 use crate::progress::Progress;
 
@@ -49,7 +50,7 @@ pub(super) fn run(args: &PolicyArgs, common: &Common) -> Result<()> {
     for (chunk, first) in problems.chunks(CHUNK).zip((0..).step_by(CHUNK)) {
         for mut rollout in sampler.sample(chunk, first, &mut progress)? {
             grade(&mut rollout, &gratis_grading::Options::default(), &mut counts);
-            accuracies.push(mean_pass_at_1(rollout.labels("pass@1")?));
+            accuracies.push(mean_pass_at_1(&rollout.labels("pass@1")?));
         }
     }
     progress.finish();
@@ -61,14 +62,13 @@ pub(super) fn run(args: &PolicyArgs, common: &Common) -> Result<()> {
             "verdicts": counts, "sampling": sampling, "bootstrap": bootstrap,
         }));
     }
-    output::print(&format!(
-        "pass@1 {} %: {} problems x {} solutions; sampling {sampling}; ± half of a {:.0} % \
-         bootstrap interval over problems ({} resamples, seed {}).\n",
-        percent(&pass_at_1),
-        problems.len(),
-        args.samples,
-        100.0 * bootstrap.confidence,
-        bootstrap.n_resamples,
-        bootstrap.seed,
-    ))
+    let (n_problems, n_samples) = (problems.len(), args.samples);
+    output::print(&output::notes([
+        format!(
+            "pass@1 {} %: {n_problems} problems, {n_samples} solutions each.",
+            percent(&pass_at_1)
+        ),
+        format!("Sampling: {sampling}"),
+        interval_note(&bootstrap, "problems"),
+    ]))
 }
