@@ -21,6 +21,7 @@ pub mod atomic;
 pub mod chat_template;
 pub mod checkpoint;
 pub mod config;
+pub mod destination;
 pub mod dtype;
 pub mod error;
 pub mod gguf;
@@ -28,6 +29,7 @@ pub mod head;
 #[cfg(feature = "hub")]
 pub mod hub;
 pub mod layout;
+pub mod lock;
 pub mod lora;
 pub mod simd;
 pub mod tokenizer;
