@@ -13,6 +13,7 @@ use serde_json::json;
 use tracing::info;
 
 use crate::Common;
+use crate::interrupt::{Continue, on_interrupt};
 use crate::output;
 use crate::progress::Progress;
 
@@ -88,6 +89,8 @@ impl What {
 
 pub(crate) fn run(args: &ReproduceArgs, common: &Common) -> Result<()> {
     let settings = LabSettings::new(args.scale, args.seeds, common.threads);
+    // Artefacts are kept as soon as they are made.
+    on_interrupt(Continue::SameCommand);
     let mut progress = Progress::new(common);
     let mut lab = Lab::new(settings, &args.cache, &mut progress)?;
     if args.what.contains(&What::Tuning) {

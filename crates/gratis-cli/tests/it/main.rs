@@ -9,6 +9,7 @@ mod faults;
 mod hub;
 mod kill;
 mod models;
+mod process;
 mod theory;
 mod tidy;
 mod workspace;

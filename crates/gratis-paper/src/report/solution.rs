@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::html::{Page, escape};
 use gratis::evaluation::first_error::predicted_first_error;
+use gratis::visible::visible;
 
 /// A step with its reward.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -130,11 +131,6 @@ fn ansi(tone: f64) -> String {
     format!("\x1b[1;38;2;{r:.0};{g:.0};{b:.0}m")
 }
 
-/// Line breaks stay, other control characters become `�`.
-fn visible(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() && c != '\n' { '\u{fffd}' } else { c }).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -159,7 +155,7 @@ mod tests {
         insta::assert_snapshot!(text, @r"
         What is 1 < 2?
              +0.50 ▌ a
-             -3.00 ▌ �[2Jb                             ✗ first error, found
+             -3.00 ▌ \u{1b}[2Jb                        ✗ first error, found
              -4.00 ▌ <c>
           outcome reward -6.50
         ");

@@ -114,14 +114,14 @@ impl Workshop<'_> {
                 if step % CHECK_EVERY == 0 {
                     solves = mean_probability(engine, &unseen)?;
                 }
-                Ok((Figure::Value("solves", solves), solves >= settings.turn))
+                Ok((Some(Figure::Value("solves", solves)), solves >= settings.turn))
             },
         )?;
 
         observer.stage("base, falling rate", Some(settings.descent.n_steps));
         // The descent sees the problems in an order of its own.
         let descent = Workshop { seed: self.seed.wrapping_add(1), ..*self };
-        let look = |_: &dyn Score, _| Ok((NOTHING, false));
+        let look = |_: &dyn Score, _| Ok((None, false));
         let learner = &mut Learner::LogProbs(engine);
         training.append(descent.train(learner, &mut task, &settings.descent, observer, look)?);
         let solves = mean_probability(engine, &unseen)?;
@@ -151,7 +151,7 @@ impl Workshop<'_> {
         let written = Split::Generators.written_by(author, &problems, self.seed);
         let mut task = self.language_task(engine, &written)?;
         self.train(&mut Learner::LogProbs(engine), &mut task, settings, observer, |_, _| {
-            Ok((NOTHING, false))
+            Ok((None, false))
         })
     }
 
@@ -179,7 +179,7 @@ impl Workshop<'_> {
             task = task.with_reference(of_reference);
         }
         self.train(&mut Learner::LogProbs(policy), &mut task, &settings, observer, |_, _| {
-            Ok((NOTHING, false))
+            Ok((None, false))
         })
     }
 
@@ -193,7 +193,7 @@ impl Workshop<'_> {
     ) -> Result<Training> {
         let settings = settings.for_units(task.items().len());
         observer.stage("baseline", Some(settings.n_steps));
-        self.train(learner, task, &settings, observer, |_, _| Ok((NOTHING, false)))
+        self.train(learner, task, &settings, observer, |_, _| Ok((None, false)))
     }
 
     fn language_task(
@@ -237,7 +237,7 @@ impl Workshop<'_> {
         task: &mut dyn Task,
         settings: &LearningSettings,
         observer: &mut dyn Observer,
-        mut look: impl FnMut(&dyn Score, u64) -> Result<(Figure, bool)>,
+        mut look: impl FnMut(&dyn Score, u64) -> Result<(Option<Figure>, bool)>,
     ) -> Result<Training> {
         let mut trainer = Trainer::new(&self.optimization(settings), task.items().len(), 0)?;
         let mut training = Training { n_steps: 0, n_tokens: 0, curve: Vec::new() };
@@ -262,8 +262,12 @@ impl Workshop<'_> {
                 });
                 (loss, accuracy, n_averaged) = (0.0, None, 0.0);
             }
-            let tokens = Figure::Amount("tokens", metrics.n_tokens);
-            observer.advance(1, &[tokens, Figure::Value("loss", metrics.evaluation.loss), figure]);
+            let mut figures = vec![
+                Figure::Amount("tokens", metrics.n_tokens),
+                Figure::Value("loss", metrics.evaluation.loss),
+            ];
+            figures.extend(figure);
+            observer.advance(1, &figures);
             if enough {
                 break;
             }
@@ -271,9 +275,6 @@ impl Workshop<'_> {
         Ok(training)
     }
 }
-
-/// No further figure.
-const NOTHING: Figure = Figure::Amount("", 0);
 
 /// Mean over the responses of `exp(sum_t log pi(y_t|y_<t))`. With one correct solution a problem
 /// this is the exact rate at which samples at temperature 1 are right in every step.
