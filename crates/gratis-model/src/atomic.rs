@@ -109,7 +109,7 @@ impl Write for Draft {
 pub fn replace(draft: &Path, path: &Path) -> Result<()> {
     let attempt = || {
         let file = File::open(draft)?;
-        set_mode(&file, mode_of(path))?;
+        keep_permissions(&file, path)?;
         file.sync_all()?;
         fs::rename(draft, path)?;
         sync_folder(parent_of(path))
@@ -164,6 +164,22 @@ pub fn write_new_folder<E: From<Error>>(
     Ok(Published::WasThere)
 }
 
+/// Removes a folder as a whole: it goes into a draft first, so that a process that is killed leaves
+/// that and no half of the folder.
+///
+/// # Errors
+/// [`Error::Io`] with the path.
+pub fn remove_folder(folder: &Path) -> Result<()> {
+    let draft = FolderDraft::create(folder)?;
+    // Within a draft, which is removed by whoever comes next.
+    let name = draft.path().join("removed");
+    let remove = || {
+        fs::rename(folder, &name)?;
+        fs::remove_dir_all(&name)
+    };
+    remove().map_err(at("remove", folder))
+}
+
 /// What [`write_new_folder`] did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Published {
@@ -191,9 +207,10 @@ fn same_bytes(first: &Path, second: &Path) -> io::Result<bool> {
     }
 }
 
-/// A flat folder under construction beside its destination.
+/// A flat folder under construction beside its destination, or a place for temporary files that is
+/// never published; dropped, it is removed with all that is in it.
 #[derive(Debug)]
-struct FolderDraft {
+pub struct FolderDraft {
     destination: PathBuf,
     folder: tempfile::TempDir,
     entry: Temporary,
@@ -202,7 +219,11 @@ struct FolderDraft {
 }
 
 impl FolderDraft {
-    fn create(destination: &Path) -> Result<Self> {
+    /// Begins the folder that will be at `destination`; its parents are created.
+    ///
+    /// # Errors
+    /// [`Error::Io`] with the path, if its parent cannot be written.
+    pub fn create(destination: &Path) -> Result<Self> {
         let parent = parent_of(destination);
         fs::create_dir_all(parent).map_err(at("create", parent))?;
         remove_stale_drafts(parent, |name| name == shortened(destination));
@@ -222,7 +243,8 @@ impl FolderDraft {
         Ok(Self { destination: destination.to_owned(), folder, entry, _lock: lock })
     }
 
-    fn path(&self) -> &Path {
+    /// Where it is now.
+    pub fn path(&self) -> &Path {
         self.folder.path()
     }
 
@@ -416,6 +438,14 @@ fn mode_of(path: &Path) -> Option<u32> {
     return Some(std::os::unix::fs::PermissionsExt::mode(&found.permissions()) & 0o777);
     #[cfg(not(unix))]
     return found.permissions().readonly().then_some(0o444);
+}
+
+/// Gives a file the permissions of the one at `path`, which it is to replace, if there is one.
+///
+/// # Errors
+/// The operating system's.
+pub fn keep_permissions(file: &File, path: &Path) -> io::Result<()> {
+    set_mode(file, mode_of(path))
 }
 
 fn set_mode(file: &File, mode: Option<u32>) -> io::Result<()> {

@@ -166,6 +166,32 @@ pub enum Error {
         /// The first difference.
         what: String,
     },
+    /// The state of an engine is not that of the training that it is resumed with.
+    #[error(
+        "the weights of the checkpoint have taken {engine} steps, but its `trainer.json` says {trainer}"
+    )]
+    StateDiffers {
+        /// Steps that the engine's optimizer has taken.
+        engine: u64,
+        /// Steps by the trainer's state.
+        trainer: u64,
+    },
+    /// The lines that a stopped job left are not those of the job that would continue them.
+    #[error("`{path}` was left by another job: {what}")]
+    PartialDiffers {
+        /// The file of the lines so far.
+        path: PathBuf,
+        /// The first difference.
+        what: String,
+    },
+    /// What is to be written is what is read.
+    #[error("the output `{output}` is its input `{input}`")]
+    OutputIsInput {
+        /// The output as it was given.
+        output: PathBuf,
+        /// The input as it was given.
+        input: PathBuf,
+    },
     /// A fault of a model's files, its tokenizer or its prompt template.
     #[error(transparent)]
     Model(#[from] gratis_model::Error),
@@ -238,6 +264,15 @@ impl Error {
                 Some("allow more steps, or try another seed or learning rate")
             }
             Self::RunExists { .. } => Some("go on with it (`--resume`), or name another folder"),
+            Self::StateDiffers { .. } => Some(
+                "the files of the checkpoint are of two moments: remove its folder to resume from \
+                 the one before",
+            ),
+            Self::PartialDiffers { .. } => Some(
+                "run the command that began it, name another output, or discard its lines and begin \
+                 anew (`--restart`)",
+            ),
+            Self::OutputIsInput { .. } => Some("name another file: the input would be replaced"),
             Self::RunDiffers { .. } => {
                 Some("give what the run was started with, or name another folder")
             }
