@@ -29,6 +29,7 @@ pub mod head;
 #[cfg(feature = "hub")]
 pub mod hub;
 pub mod layout;
+pub mod links;
 pub mod lock;
 pub mod lora;
 pub mod simd;
