@@ -5,6 +5,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use clap::ValueEnum;
 use gratis::baseline::BaselineForm;
+use gratis::data::Fingerprint;
 use gratis::encoding::{Encoder, OnOverlong};
 use gratis::manifest::{self, Manifest};
 use gratis::training::Companion;
@@ -112,6 +113,13 @@ impl Model {
         Ok(manifest::hash_files(&self.place.weight_paths()?)?)
     }
 
+    /// Adds what names this model to a fingerprint: the hashes of its weights and of the small files
+    /// beside them. `role` is what it is called in messages.
+    pub(crate) fn add_to(&self, fingerprint: Fingerprint, role: &str) -> Result<Fingerprint> {
+        let fingerprint = fingerprint.with(&format!("weights of the {role}"), self.hash()?);
+        add_files(fingerprint, role, &self.place)
+    }
+
     /// The encoder of this model.
     pub(crate) fn encoder(&self, template: &str, on_overlong: OnOverlong) -> Result<Encoder<'_>> {
         let description = self.engine.describe();
@@ -153,6 +161,29 @@ impl Model {
         }
         files.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(files)
+    }
+}
+
+/// Adds the hashes of the small files at a place, and at the one that it adapts.
+fn add_files(mut fingerprint: Fingerprint, role: &str, place: &Place) -> Result<Fingerprint> {
+    let names = [
+        "config.json",
+        "tokenizer.json",
+        "tokenizer_config.json",
+        "special_tokens_map.json",
+        "adapter_config.json",
+        manifest::FILE_NAME,
+    ];
+    for name in names.iter().chain(CARRIED_FILES) {
+        let path = place.path.join(name);
+        if path.is_file() {
+            let hash = manifest::hash_file(&path)?;
+            fingerprint = fingerprint.with(&format!("`{name}` of the {role}"), hash);
+        }
+    }
+    match &place.kind {
+        Kind::Adapter(base) => add_files(fingerprint, &format!("base of the {role}"), base),
+        Kind::Folder | Kind::Gguf => Ok(fingerprint),
     }
 }
 

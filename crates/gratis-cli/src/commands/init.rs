@@ -10,7 +10,7 @@ use gratis::training::LanguageExample;
 use gratis_cpu::{Initialisation, NativeEngine, NativeOptions};
 use gratis_engine::{Score as _, Train as _};
 use gratis_model::config::{Head, ModelConfig};
-use gratis_model::{SpecialTokens, Tokenizer, atomic};
+use gratis_model::{SpecialTokens, Tokenizer, atomic, atomic::Published};
 use tracing::info;
 
 use super::read_records;
@@ -78,13 +78,6 @@ impl Preset {
 }
 
 pub(crate) fn run(args: &InitArgs) -> Result<()> {
-    if args.output.join("config.json").exists() {
-        return Err(CliError::Mismatch {
-            what: format!("`{}` holds a model already", args.output.display()),
-            hint: "name another folder",
-        }
-        .into());
-    }
     let tokenizer = match (&args.tokenizer, &args.train_tokenizer) {
         (Some(folder), _) => {
             gratis_model::links::check(folder)?;
@@ -113,10 +106,14 @@ pub(crate) fn run(args: &InitArgs) -> Result<()> {
     };
     let options = NativeOptions::default();
     let engine = NativeEngine::initialise(config, Initialisation::default(), args.seed, options)?;
-    atomic::write_folder(&args.output, |folder| -> Result<(), gratis::Error> {
-        engine.save_weights(folder)?;
-        Ok(tokenizer.save(folder)?)
-    })?;
+    let published =
+        atomic::write_new_folder(&args.output, |folder| -> Result<(), gratis::Error> {
+            engine.save_weights(folder)?;
+            Ok(tokenizer.save(folder)?)
+        })?;
+    if published == Published::WasThere {
+        info!("`{}` held this very model already", args.output.display());
+    }
     let n_parameters = engine.describe().n_parameters;
     info!(
         "`{}`: {n_parameters} parameters, {} tokens",

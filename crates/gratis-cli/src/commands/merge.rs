@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::{Args, ValueEnum};
-use gratis_model::{WeightType, atomic};
+use gratis_model::WeightType;
+use gratis_model::atomic::{self, Published};
+use gratis_model::destination::is_same_file;
 use tracing::info;
 
 use crate::Common;
@@ -42,14 +44,14 @@ enum Dtype {
 }
 
 pub(crate) fn run(args: &MergeArgs, common: &Common) -> Result<()> {
-    if args.output.join("config.json").exists() {
+    let model = Model::load(&args.adapter, common.threads)?;
+    if is_same_file(&args.output, &model.place.path) {
         return Err(CliError::Mismatch {
-            what: format!("`{}` holds a model already", args.output.display()),
-            hint: "name another folder",
+            what: format!("`{}` is the adapter's own folder", args.output.display()),
+            hint: "name another folder: the model would be written over the adapter",
         }
         .into());
     }
-    let model = Model::load(&args.adapter, common.threads)?;
     if !matches!(model.place.kind, Kind::Adapter(_)) {
         return Err(CliError::Mismatch {
             what: format!("`{}` is a model without an adapter", model.place.path.display()),
@@ -63,16 +65,20 @@ pub(crate) fn run(args: &MergeArgs, common: &Common) -> Result<()> {
         Dtype::Bf16 => WeightType::Bf16,
     };
     let companions = model.companions()?;
-    atomic::write_folder(&args.output, |folder| -> Result<(), gratis::Error> {
-        merged.save_weights_as(folder, weights)?;
-        for companion in &companions {
-            atomic::write(&folder.join(&companion.name), &companion.bytes)?;
-        }
-        if let Some(manifest) = &model.manifest {
-            atomic::write(&folder.join(gratis::manifest::FILE_NAME), &manifest.to_bytes())?;
-        }
-        Ok(())
-    })?;
+    let published =
+        atomic::write_new_folder(&args.output, |folder| -> Result<(), gratis::Error> {
+            merged.save_weights_as(folder, weights)?;
+            for companion in &companions {
+                atomic::write(&folder.join(&companion.name), &companion.bytes)?;
+            }
+            if let Some(manifest) = &model.manifest {
+                atomic::write(&folder.join(gratis::manifest::FILE_NAME), &manifest.to_bytes())?;
+            }
+            Ok(())
+        })?;
+    if published == Published::WasThere {
+        info!("`{}` held this very model already", args.output.display());
+    }
     info!("`{}`: {} parameters", args.output.display(), merged.layout().n_parameters());
     Ok(())
 }

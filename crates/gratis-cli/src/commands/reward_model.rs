@@ -7,6 +7,7 @@ use anyhow::Result;
 use clap::{Args, ValueEnum};
 use gratis::baseline::{BaselineForm, HeadScorer, LabelTokens, SelfCertainty, TokenScorer};
 use gratis::cost::Architecture;
+use gratis::data::Fingerprint;
 use gratis::encoding::{Encoder, OnOverlong};
 use gratis::numeric::check_positive;
 use gratis::scoring::{RewardModel, Scorer, ScoringSettings};
@@ -102,6 +103,16 @@ impl Judge {
             Some(path) => format!("against `{}`", path.display()),
             None => "without a reference".to_owned(),
         }
+    }
+
+    /// Adds to a fingerprint what the scores depend on.
+    pub(crate) fn add_to(&self, fingerprint: Fingerprint) -> Result<Fingerprint> {
+        let fingerprint = self.model.add_to(fingerprint, "model")?;
+        let fingerprint = match &self.reference {
+            Some(reference) => reference.add_to(fingerprint, "reference")?,
+            None => fingerprint.with("reference", "none"),
+        };
+        Ok(fingerprint.with("beta", self.beta).with("template", &self.template))
     }
 
     /// The encoder of this model.

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, anyhow};
 use clap::{ArgMatches, Args};
-use gratis::cost::{Architecture, COST_FILE, CostRecord, Pass, Phase};
+use gratis::cost::{Architecture, COST_FILE, CostRecord, Pass, Phase, Work};
 use gratis::data::{DataOperation, StepSplit};
 use gratis::encoding::OnOverlong;
 use gratis::manifest::{FILE_NAME, Manifest};
@@ -17,7 +17,7 @@ use gratis::objective::Objective;
 use gratis::selection::Aggregation;
 use gratis::training::{
     CheckpointSettings, Companion, ImplicitReward, OnExisting, OptimizationSettings, RewardData,
-    RunFolder, Task, fit, scoring_work, training_work,
+    RunFolder, Task, fit, training_work,
 };
 use serde::{Deserialize, Serialize};
 use tracing::info;
@@ -28,6 +28,7 @@ use self::lora::LoraArgs;
 use self::reference::Reference;
 use super::training;
 use crate::Common;
+use crate::cache;
 use crate::config;
 use crate::failure::CliError;
 use crate::interrupt::{Continue, on_interrupt};
@@ -61,6 +62,10 @@ pub(crate) struct TrainArgs {
     /// Go on with the run in the folder, if there is one, to the same bits.
     #[arg(long)]
     resume: bool,
+    /// Folder for the reference's log-probabilities, which later runs on the same data read [default:
+    /// `GRATIS_CACHE`, or `gratis` in the platform's cache folder].
+    #[arg(long, value_name = "FOLDER")]
+    cache: Option<PathBuf>,
     /// Factor of the log-ratio [default: the objective's].
     #[arg(long)]
     beta: Option<f64>,
@@ -173,7 +178,9 @@ pub(crate) fn run(args: TrainArgs, given: &ArgMatches, common: &Common) -> Resul
         hint: format!("give `--{field}`, or set `{field}` in the file of `--config`"),
     };
     let model_path = settings.model.clone().ok_or(missing("model"))?;
-    let first_data = settings.data.first().cloned().ok_or(missing("data"))?;
+    if settings.data.is_empty() {
+        return Err(missing("data").into());
+    }
 
     let on_existing = if args.resume { OnExisting::Resume } else { OnExisting::Fail };
     RunFolder::check(&args.run, on_existing)?;
@@ -181,7 +188,7 @@ pub(crate) fn run(args: TrainArgs, given: &ArgMatches, common: &Common) -> Resul
     // Tokens.
     let model = Model::load_as(&model_path, common.threads, settings.lora.weights)?;
     let (kind, model_hash) = (settings.kind, model.hash()?);
-    let mut reference = match kind {
+    let reference = match kind {
         Kind::Implicit => Reference::load(settings.reference.as_deref(), &model, common)?,
         _ => Reference::None,
     };
@@ -220,28 +227,43 @@ pub(crate) fn run(args: TrainArgs, given: &ArgMatches, common: &Common) -> Resul
     companions.push(Companion { name: FILE_NAME.to_owned(), bytes: manifest.to_bytes() });
     let run_hash = format!("{} {} {}", train_data.digest(), validation_data.digest(), model_hash);
     let config = config::resolved(&settings)?;
-    let mut run = RunFolder::open(&args.run, &config, &run_hash, companions, on_existing)?;
+    let run = RunFolder::open(&args.run, &config, &run_hash, companions, on_existing)?;
+    let mut run = run.with_threads(common.threads);
     on_interrupt(Continue::WithResume);
 
     let optimization = &settings.optimization;
-    let mut task_on = |data: RewardData, file: &Path| -> Result<Box<dyn Task>> {
+    let cache = match reference {
+        Reference::None => None,
+        _ => cache::folder(args.cache.as_deref(), "reference"),
+    };
+    let mut reference_work = Work::default();
+    let mut task_on = |data: RewardData, purpose: Purpose| -> Result<Box<dyn Task>> {
         if kind != Kind::Implicit {
             return settings.baseline.task(kind, data, &model.tokenizer);
         }
         let RewardData { corpus, examples, pairs, .. } = data;
         let task = ImplicitReward::new(settings.objective, corpus, examples, &pairs, optimization);
-        // The cache stands beside the data; standard input has no place.
-        let of_run = args.run.join("stdin");
-        let beside = if file == Path::new("-") { &of_run } else { file };
-        let budget = optimization.micro_batch_tokens;
-        Ok(Box::new(reference.apply(task, &model, beside, budget, &mut progress)?))
+        let is_used = match purpose {
+            Purpose::Training => task.used_in_training(optimization),
+            Purpose::Validation => task.used_in_evaluation(),
+        };
+        let (cache, budget) = (cache.as_deref(), optimization.micro_batch_tokens);
+        let values = reference.log_probs(&task, &is_used, &model, cache, budget, &mut progress)?;
+        Ok(match values {
+            None => Box::new(task),
+            Some(values) => {
+                if purpose == Purpose::Training {
+                    reference_work = values.work;
+                }
+                Box::new(task.with_reference(values.log_probs))
+            }
+        })
     };
-    let mut task = task_on(train_data, &first_data)?;
-    let validation_file = settings.validation.as_ref().unwrap_or(&first_data);
+    let mut task = task_on(train_data, Purpose::Training)?;
     let mut validation = if validation_data.examples.is_empty() {
         None
     } else {
-        Some(task_on(validation_data, validation_file)?)
+        Some(task_on(validation_data, Purpose::Validation)?)
     };
 
     let summary = fit(
@@ -254,12 +276,20 @@ pub(crate) fn run(args: TrainArgs, given: &ArgMatches, common: &Common) -> Resul
         &mut progress,
     )?;
     progress.finish();
-    let has_reference = !matches!(reference, Reference::None);
-    write_cost(&args.run, &model, task.as_ref(), optimization, (kind, has_reference))?;
+    let reference_work = (!matches!(reference, Reference::None)).then_some(reference_work);
+    let before = summary.processor_seconds_before;
+    write_cost(&args.run, &model, task.as_ref(), optimization, kind, reference_work, before)?;
     training::report(&summary, &args.run);
     let folder = args.run.to_string_lossy();
     output::next(&["gratis", "score", "--model", &folder, "ROLLOUTS", "-o", "scores.jsonl"]);
     Ok(())
+}
+
+/// What responses are for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    Training,
+    Validation,
 }
 
 /// Writes what the training cost into its folder.
@@ -268,7 +298,9 @@ fn write_cost(
     model: &Model,
     task: &dyn Task,
     optimization: &OptimizationSettings,
-    (kind, has_reference): (Kind, bool),
+    kind: Kind,
+    reference_work: Option<Work>,
+    cpu_seconds_before: f64,
 ) -> Result<()> {
     let mut architecture = Architecture::from(model.engine.config());
     if kind.has_head() {
@@ -277,11 +309,11 @@ fn write_cost(
     let (as_run, as_counted) = training_work(task, optimization)?;
     let pass = Pass::ForwardBackward;
     let mut phases = vec![Phase::new("training", pass, architecture, as_run, as_counted)];
-    if has_reference {
+    if let Some(as_run) = reference_work {
         // Counted with every trained response; run once for each distinct one.
-        let (as_run, _) = scoring_work(task, optimization.micro_batch_tokens)?;
         let pass = Pass::Forward;
         phases.push(Phase::new("reference", pass, architecture, as_run, as_counted));
     }
-    Ok(CostRecord::new(phases, usage::cpu_seconds()).write(&run.join(COST_FILE))?)
+    let cpu_seconds = usage::cpu_seconds().map(|seconds| cpu_seconds_before + seconds);
+    Ok(CostRecord::new(phases, cpu_seconds).write(&run.join(COST_FILE))?)
 }

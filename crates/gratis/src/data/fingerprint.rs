@@ -2,6 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
+
+use crate::encoding::corpus::hex;
+use crate::error::{Error, Result};
 
 /// Version of the files that hold a fingerprint, and of the lines that it stands for.
 const VERSION: u32 = 1;
@@ -31,6 +35,20 @@ impl Fingerprint {
         self
     }
 
+    /// The same with the hash of records that are in memory.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if a record cannot be written as JSON.
+    pub fn with_records(self, name: &str, records: &[impl Serialize]) -> Result<Self> {
+        let mut hasher = Sha256::new();
+        for record in records {
+            let line = serde_json::to_vec(record);
+            hasher.update(line.map_err(|error| Error::io("hash", name)(error.into()))?);
+            hasher.update(b"\n");
+        }
+        Ok(self.with(name, hex(&hasher.finalize())))
+    }
+
     /// Number of threads.
     pub fn n_threads(&self) -> usize {
         self.n_threads
@@ -44,6 +62,7 @@ impl Fingerprint {
         let shown = |value: Option<&Value>| match value {
             None => "not set".to_owned(),
             Some(Value::Null) => "none".to_owned(),
+            Some(Value::String(text)) if is_hash(text) => format!("`{}...`", &text[..12]),
             Some(Value::String(text)) => format!("`{text}`"),
             Some(value) => format!("`{value}`"),
         };
@@ -54,6 +73,11 @@ impl Fingerprint {
             format!("{name} was {} and is now {}", shown(then), shown(now))
         })
     }
+}
+
+/// Whether a text is a SHA-256 in hexadecimal, of which the beginning is enough.
+fn is_hash(text: &str) -> bool {
+    text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 #[cfg(test)]

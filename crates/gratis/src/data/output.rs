@@ -9,6 +9,7 @@ use gratis_model::atomic::Draft;
 use gratis_model::destination::Destination;
 use gratis_model::lock::Lock;
 
+use super::format::STANDARD_STREAM;
 use crate::error::{Error, Result};
 
 /// A file under construction, or an open stream.
@@ -32,6 +33,10 @@ impl Output {
             Destination::File(target) => {
                 let lock = Lock::beside(&target)?;
                 Sink::File(Draft::create(&target)?, Some(lock))
+            }
+            Destination::Standard => {
+                let sink = Sink::Through(BufWriter::new(open_through(&Destination::Standard)?));
+                return Ok(Self { path: PathBuf::from(STANDARD_STREAM), sink });
             }
             through => Sink::Through(BufWriter::new(open_through(&through)?)),
         };

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::fingerprint::Fingerprint;
-use super::format::{Compression, Format};
+use super::format::{Compression, Format, STANDARD_STREAM};
 use super::output::{Output, open_through};
 use super::parquet::ParquetWriter;
 use super::record;
@@ -88,6 +88,8 @@ impl ReservedOutput {
     ) -> Result<(ResumableWriter, Resumed)> {
         let Self { path, lines, format, destination, lock } = self;
         let (Destination::File(target), Some(lock)) = (&destination, lock) else {
+            let is_standard = destination == Destination::Standard;
+            let path = if is_standard { PathBuf::from(STANDARD_STREAM) } else { path };
             let out = Out::Stream(open_through(&destination)?);
             return Ok((ResumableWriter { path, out }, Resumed::default()));
         };

@@ -16,6 +16,7 @@ use gratis_engine::Score as _;
 use super::FileArgs;
 use crate::Common;
 use crate::commands::cost::write_cost;
+use crate::commands::resumable::Spent;
 use crate::commands::reward_model::{By, reward_model};
 use crate::failure::CliError;
 use crate::model::Model;
@@ -46,7 +47,9 @@ pub(crate) struct AutopsvArgs {
 }
 
 pub(super) fn run(args: &AutopsvArgs, common: &Common) -> Result<()> {
+    args.file.output.check(&[&args.file.input])?;
     let rollouts = args.file.rollouts()?;
+    let mut writer = RolloutWriter::create(&args.file.output.output)?;
     let mut model = Model::load(&args.model, common.threads)?;
     let manifest = model.manifest.clone();
     let manifest = manifest
@@ -71,11 +74,11 @@ pub(super) fn run(args: &AutopsvArgs, common: &Common) -> Result<()> {
     progress.stage("confidence", Some(n_completions as u64));
     let mut scorer = reward_model(&mut model, None, encoder, settings, By::Reward)?;
     let scores = scorer.score(&rollouts, &mut progress)?;
-    let work = scorer.work(&rollouts)?;
+    let mut spent = Spent::default();
+    spent.add(scorer.work(&rollouts)?);
     progress.finish();
     let labelled = autopsv::annotate(&rollouts, &scores, &manifest.step_split, args.threshold)?;
-    let mut writer = RolloutWriter::create(&args.file.output.output)?;
     labelled.iter().try_for_each(|rollout| writer.write(rollout))?;
     writer.finish()?;
-    write_cost(&args.file.output.output, "confidence", architecture, work)
+    write_cost(&args.file.output.output, "confidence", architecture, &spent)
 }

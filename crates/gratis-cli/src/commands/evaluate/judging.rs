@@ -9,7 +9,7 @@ use anyhow::Result;
 use clap::Args;
 use gratis::Observer;
 use gratis::data::steps::{ends_in_chars, locate};
-use gratis::data::{CompletionScore, OnInvalid, ResumableWriter, Rollout, Score, StepSplit};
+use gratis::data::{CompletionScore, Lines, OnInvalid, ReservedOutput, Rollout, Score, StepSplit};
 use gratis::encoding::{OnOverlong, problem_name};
 use gratis::evaluation::{Bootstrap, StepSignal};
 use gratis::scoring::{ScoringSettings, TokenRewards};
@@ -18,6 +18,7 @@ use tracing::{info, warn};
 
 use crate::Common;
 use crate::commands::read_records;
+use crate::commands::resumable::{RestartArgs, fingerprint};
 use crate::commands::reward_model::{By, Judge, RewardModelArgs};
 use crate::commands::select::check_match;
 use crate::failure::CliError;
@@ -35,6 +36,8 @@ pub(super) struct JudgingArgs {
     /// Keep the scores in this file; a run that was stopped goes on with it.
     #[arg(long, value_name = "FILE")]
     save_scores: Option<PathBuf>,
+    #[command(flatten)]
+    restart: RestartArgs,
     /// Take the scores from this file, one line a solution, instead of a model.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["model", "save_scores"])]
     scores: Option<PathBuf>,
@@ -73,6 +76,7 @@ impl JudgingArgs {
         &self,
         stage: &str,
         solutions: &[Rollout],
+        inputs: &[PathBuf],
         common: &Common,
     ) -> Result<Judged> {
         self.reward_model.check()?;
@@ -83,7 +87,11 @@ impl JudgingArgs {
             field: "model",
             hint: "give `--model`, or `--scores FILE`".to_owned(),
         };
-        self.by_model(self.model.as_deref().ok_or_else(missing)?, stage, solutions, common)
+        let inputs: Vec<&Path> = inputs.iter().map(PathBuf::as_path).collect();
+        let reserve = |path: &PathBuf| ReservedOutput::new(path, Lines::Records, &inputs);
+        let output = self.save_scores.as_ref().map(reserve).transpose()?;
+        let model = self.model.as_deref().ok_or_else(missing)?;
+        self.by_model(model, stage, solutions, output, common)
     }
 
     fn by_file(&self, path: &Path, solutions: &[Rollout]) -> Result<Judged> {
@@ -102,6 +110,7 @@ impl JudgingArgs {
         path: &Path,
         stage: &str,
         solutions: &[Rollout],
+        output: Option<ReservedOutput>,
         common: &Common,
     ) -> Result<Judged> {
         let mut judge = self.reward_model.load(path, By::Reward, common)?;
@@ -125,15 +134,21 @@ impl JudgingArgs {
         };
         let origin = json!({ "model": path, "reference": judge.reference_path, "beta": beta,
                              "n_cut": room.n_cut, "n_without_room": room.without.len() });
-        let mut scorer = judge.scorer(OnOverlong::Truncate, settings, By::Reward)?;
-        let mut progress = Progress::new(common);
-        let (mut writer, n_done) = match &self.save_scores {
-            Some(path) => {
-                let (writer, n_done) = ResumableWriter::resume(path)?;
-                (Some(writer), n_done.min(solutions.len()))
+        let (mut writer, n_done) = match output {
+            Some(output) => {
+                let mut lines_of = fingerprint(&format!("evaluate {stage}"), common);
+                if output.is_resumable() {
+                    lines_of = judge
+                        .add_to(lines_of.with_records("input", solutions)?)?
+                        .with("`--batch-tokens`", settings.batch_tokens);
+                }
+                let (writer, resumed) = self.restart.begin(output, &lines_of)?;
+                (Some(writer), resumed.n_lines.min(solutions.len()))
             }
             None => (None, 0),
         };
+        let mut scorer = judge.scorer(OnOverlong::Truncate, settings, By::Reward)?;
+        let mut progress = Progress::new(common);
         if self.save_scores.is_some() {
             on_interrupt(Continue::SameCommand);
         }
@@ -153,6 +168,9 @@ impl JudgingArgs {
                     Some(writer) => writer.write(&score)?,
                     None => scores.push(score),
                 }
+            }
+            if let Some(writer) = &mut writer {
+                writer.end_chunk(&())?;
             }
             progress.advance(chunk.len() as u64, &[]);
         }

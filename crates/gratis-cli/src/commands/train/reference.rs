@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::Result;
 use gratis::manifest::ReferenceModel;
-use gratis::training::{ImplicitReward, Task, reference_log_probs};
+use gratis::training::{ImplicitReward, ReferenceValues, Task, reference_log_probs};
 
 use crate::Common;
 use crate::model::{Model, Weights};
@@ -50,31 +50,24 @@ impl Reference {
         })
     }
 
-    /// Gives the task the reference's log-probabilities; their cache stands beside `beside`.
-    pub(super) fn apply(
-        &mut self,
-        task: ImplicitReward,
+    /// The reference's log-probabilities of the responses of a task that are used; `None` without a
+    /// reference.
+    pub(super) fn log_probs(
+        &self,
+        task: &ImplicitReward,
+        is_used: &[bool],
         start: &Model,
-        beside: &Path,
+        cache: Option<&Path>,
         micro_batch_tokens: usize,
         progress: &mut Progress,
-    ) -> Result<ImplicitReward> {
+    ) -> Result<Option<ReferenceValues>> {
         let (engine, hash) = match self {
-            Self::None => return Ok(task),
+            Self::None => return Ok(None),
             Self::Start { model } => (&start.engine, model.hash.clone()),
-            Self::Other(model) => {
-                let hash = model.hash()?;
-                (&model.engine, hash)
-            }
+            Self::Other(model) => (&model.engine, model.hash()?),
         };
-        let log_probs = reference_log_probs(
-            engine,
-            &hash,
-            task.corpus(),
-            beside,
-            micro_batch_tokens,
-            progress,
-        )?;
-        Ok(task.with_reference(log_probs))
+        let corpus = task.corpus();
+        let budget = micro_batch_tokens;
+        Ok(Some(reference_log_probs(engine, &hash, corpus, is_used, cache, budget, progress)?))
     }
 }
