@@ -11,6 +11,7 @@ use crate::encoding::{Corpus, Item, MicroBatch, log_probs};
 use crate::error::{Error, Result};
 use crate::objective::{Objective, ObjectiveBatch, Pair};
 use crate::observer::Silent;
+use crate::reward;
 
 /// Learns `r(y) = beta * log pi(y)/pi_ref(y)` from outcome labels.
 #[derive(Debug, Clone)]
@@ -106,16 +107,14 @@ impl ImplicitReward {
     }
 
     fn log_ratios(&self, response: usize, log_probs: &[f32]) -> Result<Vec<f64>> {
-        let Some(reference) = &self.reference else {
-            return Ok(log_probs.iter().map(|&lp| f64::from(lp)).collect());
-        };
-        let row = &reference[response];
-        if row.len() != log_probs.len() {
+        let reference = self.reference.as_ref().map(|reference| &reference[response][..]);
+        if let Some(row) = reference
+            && row.len() != log_probs.len()
+        {
             let expected = format!("{} log-probabilities of a used response", log_probs.len());
             return Err(Error::setting("reference", expected, row.len()));
         }
-        let pairs = log_probs.iter().zip(row);
-        Ok(pairs.map(|(&lp, &lp_ref)| f64::from(lp) - f64::from(lp_ref)).collect())
+        Ok(reward::log_ratios(log_probs, reference))
     }
 
     /// Mean over the batch of the log-ratio of responses under another problem's prompt.
