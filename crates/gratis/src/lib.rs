@@ -26,5 +26,7 @@ pub mod theory;
 pub mod training;
 pub mod visible;
 
+mod digest;
+
 pub use error::{Error, Result};
 pub use observer::{Figure, Observer, Silent};

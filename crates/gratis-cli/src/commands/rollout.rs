@@ -18,8 +18,8 @@ use crate::progress::Progress;
 
 /// Draw solutions of problems from a model.
 ///
-/// A sample depends on the seed, its problem's number and its own number only. A file that was not
-/// finished is taken up where it stopped.
+/// A sample depends on the seed, its problem's number and its own number only. After an interruption,
+/// the same command continues where it stopped.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Problems are lines of JSON with `prompt` (or `question`, `problem`) and `reference` (or `answer`);

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
-use crate::encoding::corpus::hex;
+use crate::digest::hex;
 use crate::error::{Error, Result};
 
 /// Version of the files that hold a fingerprint, and of the lines that it stands for.

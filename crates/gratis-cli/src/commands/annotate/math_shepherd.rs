@@ -28,7 +28,7 @@ use crate::prompt::PromptSettings;
 ///
 /// Prefixes that solutions of a problem share are continued once. The label is the share of right
 /// continuations, or with `--labels hard` 1 if any is right; that of the last step is the solution's
-/// outcome label. A file that was not finished is taken up where it stopped.
+/// outcome label. After an interruption, the same command continues where it stopped.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:

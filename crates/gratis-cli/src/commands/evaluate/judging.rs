@@ -33,7 +33,7 @@ pub(super) struct JudgingArgs {
     model: Option<PathBuf>,
     #[command(flatten)]
     reward_model: RewardModelArgs,
-    /// Keep the scores in this file; a run that was stopped goes on with it.
+    /// Write the scores to this file; after an interruption, the same command continues it.
     #[arg(long, value_name = "FILE")]
     save_scores: Option<PathBuf>,
     #[command(flatten)]
