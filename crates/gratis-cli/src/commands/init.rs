@@ -6,11 +6,11 @@ use anyhow::Result;
 use clap::{Args, ValueEnum};
 use gratis::Error;
 use gratis::data::OnInvalid;
+use gratis::reward_model::initialise;
 use gratis::training::LanguageExample;
-use gratis_cpu::{Initialisation, NativeEngine, NativeOptions};
-use gratis_engine::{Score as _, Train as _};
+use gratis_model::atomic::Published;
 use gratis_model::config::{Head, ModelConfig};
-use gratis_model::{SpecialTokens, Tokenizer, atomic, atomic::Published};
+use gratis_model::{SpecialTokens, Tokenizer};
 use tracing::info;
 
 use super::read_records;
@@ -104,17 +104,10 @@ pub(crate) fn run(args: &InitArgs) -> Result<()> {
         eos_tokens: tokenizer.eos().into_iter().collect(),
         ..ModelConfig::LLAMA
     };
-    let options = NativeOptions::default();
-    let engine = NativeEngine::initialise(config, Initialisation::default(), args.seed, options)?;
-    let published =
-        atomic::write_new_folder(&args.output, |folder| -> Result<(), gratis::Error> {
-            engine.save_weights(folder)?;
-            Ok(tokenizer.save(folder)?)
-        })?;
+    let (n_parameters, published) = initialise(&args.output, config, &tokenizer, args.seed, 1)?;
     if published == Published::WasThere {
         info!("`{}` held this very model already", args.output.display());
     }
-    let n_parameters = engine.describe().n_parameters;
     info!(
         "`{}`: {n_parameters} parameters, {} tokens",
         args.output.display(),

@@ -4,15 +4,13 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::{Args, ValueEnum};
+use gratis::reward_model::Weights;
 use gratis_model::WeightType;
-use gratis_model::atomic::{self, Published};
-use gratis_model::destination::is_same_file;
+use gratis_model::atomic::Published;
 use tracing::info;
 
 use crate::Common;
-use crate::failure::CliError;
-use crate::model::Model;
-use crate::place::Kind;
+use crate::model;
 
 /// Write the model that an adapter and its base make together.
 ///
@@ -44,41 +42,15 @@ enum Dtype {
 }
 
 pub(crate) fn run(args: &MergeArgs, common: &Common) -> Result<()> {
-    let model = Model::load(&args.adapter, common.threads)?;
-    if is_same_file(&args.output, &model.place.path) {
-        return Err(CliError::Mismatch {
-            what: format!("`{}` is the adapter's own folder", args.output.display()),
-            hint: "name another folder: the model would be written over the adapter",
-        }
-        .into());
-    }
-    if !matches!(model.place.kind, Kind::Adapter(_)) {
-        return Err(CliError::Mismatch {
-            what: format!("`{}` is a model without an adapter", model.place.path.display()),
-            hint: "an adapter's folder has an `adapter_config.json`",
-        }
-        .into());
-    }
-    let merged = model.engine.merged()?;
+    let model = model::load(&args.adapter, Weights::Loaded, common)?;
     let weights = match args.dtype {
         Dtype::F32 => WeightType::F32,
         Dtype::Bf16 => WeightType::Bf16,
     };
-    let companions = model.companions()?;
-    let published =
-        atomic::write_new_folder(&args.output, |folder| -> Result<(), gratis::Error> {
-            merged.save_weights_as(folder, weights)?;
-            for companion in &companions {
-                atomic::write(&folder.join(&companion.name), &companion.bytes)?;
-            }
-            if let Some(manifest) = &model.manifest {
-                atomic::write(&folder.join(gratis::manifest::FILE_NAME), &manifest.to_bytes())?;
-            }
-            Ok(())
-        })?;
+    let (n_parameters, published) = model.write_merged(&args.output, weights)?;
     if published == Published::WasThere {
         info!("`{}` held this very model already", args.output.display());
     }
-    info!("`{}`: {} parameters", args.output.display(), merged.layout().n_parameters());
+    info!("`{}`: {n_parameters} parameters", args.output.display());
     Ok(())
 }

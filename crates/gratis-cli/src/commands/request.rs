@@ -48,15 +48,18 @@ impl RequestArgs {
     /// [`CliError::TooLarge`] for a request that cannot fit, unless it is let through.
     pub(crate) fn check(self, request: &Request) -> Result<()> {
         let Request { of, n_prompts, n_at_once, n_samples, max_tokens, flag } = *request;
-        let times = |a: usize, b: usize, c: usize| a as u128 * b as u128 * c as u128;
+        // Two numbers of 64 bits make one of 128; a third or a factor may be too much.
+        let times =
+            |a: usize, b: usize, c: usize| (a as u128 * b as u128).saturating_mul(c as u128);
         let n_tokens = times(n_prompts, n_samples, max_tokens);
         let amount = format!(
             "{n_prompts} {of} x {n_samples} samples of up to {max_tokens} tokens: at most {} tokens, \
              {} of text",
             grouped(n_tokens),
-            bytes(n_tokens * TEXT_BYTES_PER_TOKEN),
+            bytes(n_tokens.saturating_mul(TEXT_BYTES_PER_TOKEN)),
         );
-        let memory = times(n_at_once.min(n_prompts), n_samples, max_tokens) * BYTES_PER_TOKEN;
+        let memory =
+            times(n_at_once.min(n_prompts), n_samples, max_tokens).saturating_mul(BYTES_PER_TOKEN);
         let free = usage::free_memory_bytes().map_or(ASSUMED_MEMORY, u128::from);
         let too_large = if memory > free {
             Some(format!(

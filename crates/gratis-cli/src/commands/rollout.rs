@@ -38,7 +38,7 @@ pub(crate) struct RolloutArgs {
     /// Solutions of each problem.
     #[arg(short = 'k', long, default_value_t = 8, value_name = "K")]
     samples: usize,
-    /// Divides the logits; 0 takes the most probable token.
+    /// Sampling temperature; 0 means greedy.
     #[arg(long, default_value_t = 1.0)]
     temperature: f32,
     /// Problems drawn together.
@@ -50,10 +50,10 @@ pub(crate) fn run(args: &RolloutArgs, common: &Common) -> Result<()> {
     let output = args.output.reserve(Lines::Rollouts, &[&args.sampling.input])?;
     let input = Input::prepare(&args.sampling.input, &output)?;
     let problems = args.sampling.problems(&input.path)?;
-    let mut generator = args.sampling.load(args.temperature, common)?;
+    let generator = args.sampling.load(args.temperature, common)?;
     let chunk_size = args.chunk.max(1);
     args.request.check(&generator.request(problems.len(), chunk_size, args.samples))?;
-    let architecture = Architecture::from(generator.model.engine.config());
+    let architecture = Architecture::from(generator.model.config());
     let mut lines_of = fingerprint("rollout", common);
     if let Some(hash) = &input.hash {
         // A sample does not depend on its chunk.

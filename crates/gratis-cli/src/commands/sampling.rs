@@ -6,17 +6,16 @@ use anyhow::Result;
 use clap::Args;
 use gratis::Error;
 use gratis::data::Fingerprint;
-use gratis::encoding::{Encoder, OnOverlong};
+use gratis::encoding::OnOverlong;
+use gratis::reward_model::{Model, PromptSettings, Weights};
 use gratis::rollout::{Problem, Sampler};
-use gratis_engine::{SamplingSettings, Score as _};
-use gratis_model::Tokenizer;
+use gratis_engine::SamplingSettings;
 use serde_json::{Value, json};
 
 use super::request::Request;
 use super::{InvalidArgs, read_records};
 use crate::Common;
-use crate::model::{Model, Weights};
-use crate::prompt::PromptSettings;
+use crate::model::{self, Remarks};
 
 /// What is sampled from, and how.
 #[derive(Debug, Args)]
@@ -27,13 +26,13 @@ pub(crate) struct SamplingArgs {
     /// Model: a folder, a run, a GGUF file, or `org/name` on a hub.
     #[arg(short, long)]
     model: PathBuf,
-    /// Where the weights are; every token reads all of them.
+    /// How weights are held in memory; `mapped` uses less memory and is slower per token.
     #[arg(long, value_enum, default_value_t)]
     weights: Weights,
-    /// Keep the most probable tokens up to this mass.
+    /// Nucleus (top-p) sampling threshold.
     #[arg(long, default_value_t = 1.0)]
     top_p: f32,
-    /// Keep this many most probable tokens; 0 keeps all.
+    /// Keep this many of the most probable tokens (top-k); 0 keeps all.
     #[arg(long, default_value_t = 0)]
     top_k: usize,
     /// Longest solution in tokens.
@@ -54,7 +53,6 @@ pub(super) struct Generator {
     pub(super) model: Model,
     /// What its samples depend on.
     pub(super) provenance: Value,
-    tokenizer: Tokenizer,
     template: String,
     settings: SamplingSettings,
 }
@@ -74,7 +72,7 @@ impl SamplingArgs {
 
     /// Loads the model to sample from at a temperature.
     pub(super) fn load(&self, temperature: f32, common: &Common) -> Result<Generator> {
-        let model = Model::load_as(&self.model, common.threads, self.weights)?;
+        let model = model::load(&self.model, self.weights, common)?;
         let provenance = json!({
             "model": self.model,
             "temperature": as_written(temperature),
@@ -92,8 +90,7 @@ impl SamplingArgs {
                 stop_tokens: model.stop_tokens()?,
                 seed: self.seed,
             },
-            template: self.prompt.template(&model)?,
-            tokenizer: model.tokenizer.clone(),
+            template: self.prompt.template(&model, &mut Remarks)?,
             provenance,
             model,
         })
@@ -108,24 +105,22 @@ fn as_written(value: f32) -> f64 {
 impl Generator {
     /// What sampling from `n_prompts` problems amounts to.
     pub(super) fn request(&self, n_prompts: usize, n_at_once: usize, n_samples: usize) -> Request {
-        let context_length = self.model.engine.describe().context_length;
-        let max_tokens = self.settings.max_new_tokens.min(context_length);
+        let max_tokens = self.settings.max_new_tokens.min(self.model.config().context_length);
         Request { of: "problems", n_prompts, n_at_once, n_samples, max_tokens, flag: "--samples" }
     }
 
     /// Adds to a fingerprint what the samples depend on.
     pub(super) fn add_to(&self, fingerprint: Fingerprint) -> Result<Fingerprint> {
-        let Self { model, provenance: _, tokenizer: _, template, settings } = self;
-        Ok(add_sampling(model.add_to(fingerprint, "model")?, settings).with("template", template))
+        let fingerprint = self.model.add_to(fingerprint, "model")?;
+        Ok(add_sampling(fingerprint, &self.settings).with("template", &self.template))
     }
 
     /// What draws `n_samples` of each problem.
-    pub(super) fn sampler(&mut self, n_samples: usize) -> Result<Sampler<'_>> {
-        let description = self.model.engine.describe();
-        let encoder = Encoder::new(&self.tokenizer, &self.template, description, OnOverlong::Stop)?;
+    pub(super) fn sampler(&self, n_samples: usize) -> Result<Sampler<'_>> {
+        let encoder = self.model.encoder(&self.template, OnOverlong::Stop)?;
         Ok(Sampler {
             settings: self.settings.clone(),
-            engine: &self.model.engine,
+            engine: self.model.generate(),
             encoder,
             n_samples,
             provenance: self.provenance.clone(),

@@ -1,41 +1,20 @@
 //! `gratis train`: an implicit process reward model from outcome labels, or one of the usual kinds.
 
-mod baseline;
-mod data;
-mod lora;
-mod reference;
-
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, anyhow};
+use anyhow::Result;
 use clap::{ArgMatches, Args};
-use gratis::cost::{Architecture, COST_FILE, CostRecord, Pass, Phase, Work};
-use gratis::data::{DataOperation, StepSplit};
-use gratis::encoding::OnOverlong;
-use gratis::manifest::{FILE_NAME, Manifest};
-use gratis::objective::Objective;
-use gratis::selection::Aggregation;
-use gratis::training::{
-    CheckpointSettings, Companion, ImplicitReward, OnExisting, OptimizationSettings, RewardData,
-    RunFolder, Task, fit, training_work,
-};
-use serde::{Deserialize, Serialize};
-use tracing::info;
+use gratis::run::{RewardKind, TrainPlace, TrainSettings, train};
+use gratis::training::OnExisting;
 
-use self::baseline::{BaselineSettings, Kind};
-use self::data::TrainData;
-use self::lora::LoraArgs;
-use self::reference::Reference;
 use super::training;
 use crate::Common;
 use crate::cache;
 use crate::config;
-use crate::failure::CliError;
-use crate::interrupt::{Continue, on_interrupt};
-use crate::model::Model;
+use crate::model::HUB;
+use crate::output;
 use crate::progress::Progress;
-use crate::prompt::PromptSettings;
-use crate::{output, usage};
+use crate::temporary::TemporaryFolder;
 
 /// Train an implicit process reward model from outcome labels only, or a baseline.
 ///
@@ -73,247 +52,30 @@ pub(crate) struct TrainArgs {
     settings: TrainSettings,
 }
 
-/// What a run depends on; `config.toml` of its folder.
-#[derive(Debug, Clone, Args, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct TrainSettings {
-    /// Model to start from.
-    #[arg(short, long)]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    model: Option<PathBuf>,
-    /// Reference model, or `none` [default: the model to start from].
-    #[arg(short, long)]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    reference: Option<PathBuf>,
-    /// Graded rollout files.
-    #[arg(short, long, value_name = "FILE", num_args = 1..)]
-    data: Vec<PathBuf>,
-    /// Graded rollouts to validate on.
-    #[arg(long, value_name = "FILE")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    validation: Option<PathBuf>,
-    /// Share of the problems to hold out for validation, where no file is given.
-    #[arg(long, default_value_t = Self::default().validation_share)]
-    validation_share: f64,
-    /// How solutions without `steps` are to be split when scoring.
-    #[arg(long, default_value_t = Self::default().step_split)]
-    step_split: StepSplit,
-    /// How step rewards are to become a solution's score; where it is left at `min`, outcome models
-    /// take `outcome` and explicit process models `q_min`.
-    #[arg(long, default_value_t = Self::default().aggregation)]
-    aggregation: Aggregation,
-    /// What to do with completions longer than the context.
-    #[arg(long, value_enum, default_value_t = Self::default().on_overlong)]
-    on_overlong: OnOverlong,
-    /// Leave out and count malformed lines and empty completions.
-    #[arg(long)]
-    skip_invalid: bool,
-    /// What to do with the training data first, with settings after commas (`deduplicate`,
-    /// `balance_instructions,seed=1`); may be repeated, see `gratis data apply --help`.
-    #[arg(long = "operation", value_name = "OPERATION")]
-    operations: Vec<DataOperation>,
-    /// What kind of reward model is trained.
-    #[arg(long, value_enum, default_value_t)]
-    #[serde(skip_serializing_if = "Kind::is_default")]
-    kind: Kind,
-    /// Objective of an implicit model, with settings after commas: `ce`, `kto,beta=0.5`.
-    #[arg(long, value_parser = parse_objective, default_value = "ce")]
-    objective: Objective,
-    #[command(flatten)]
-    #[serde(skip_serializing_if = "PromptSettings::is_default")]
-    prompt: PromptSettings,
-    #[command(flatten)]
-    optimization: OptimizationSettings,
-    #[command(flatten)]
-    checkpoints: CheckpointSettings,
-    #[command(flatten)]
-    lora: LoraArgs,
-    #[command(flatten)]
-    #[serde(skip_serializing_if = "BaselineSettings::is_default")]
-    baseline: BaselineSettings,
-}
-
-impl Default for TrainSettings {
-    fn default() -> Self {
-        Self {
-            model: None,
-            reference: None,
-            data: Vec::new(),
-            validation: None,
-            validation_share: 0.0,
-            step_split: StepSplit::default(),
-            aggregation: Aggregation::default(),
-            on_overlong: OnOverlong::default(),
-            skip_invalid: false,
-            operations: Vec::new(),
-            kind: Kind::default(),
-            objective: Objective::default(),
-            prompt: PromptSettings::default(),
-            optimization: OptimizationSettings::default(),
-            checkpoints: CheckpointSettings::default(),
-            lora: LoraArgs::default(),
-            baseline: BaselineSettings::default(),
-        }
-    }
-}
-
-/// `name` or `name,setting=value,...`.
-fn parse_objective(text: &str) -> Result<Objective> {
-    let (name, settings) = text.split_once(',').unwrap_or((text, ""));
-    Objective::from_name(name)?;
-    let table = format!("name = \"{name}\"\n{}", settings.replace(',', "\n"));
-    toml::from_str(&table).map_err(|error| anyhow!("{}", error.message()))
-}
-
 pub(crate) fn run(args: TrainArgs, given: &ArgMatches, common: &Common) -> Result<()> {
     let mut settings = config::layered(args.settings, given, args.config.as_deref())?;
     if let Some(beta) = args.beta {
         settings.objective = settings.objective.with_beta(beta);
     }
-    settings.objective.validate()?;
-    settings.optimization.validate()?;
-    settings.baseline.validate(settings.kind)?;
-    let missing = |field| CliError::Missing {
-        field,
-        hint: format!("give `--{field}`, or set `{field}` in the file of `--config`"),
+    let scratch = TemporaryFolder::new()?;
+    let cache = match (settings.kind, &settings.reference) {
+        (RewardKind::Implicit, Some(reference)) if reference == Path::new("none") => None,
+        (RewardKind::Implicit, _) => cache::folder(args.cache.as_deref(), "reference"),
+        _ => None,
     };
-    let model_path = settings.model.clone().ok_or(missing("model"))?;
-    if settings.data.is_empty() {
-        return Err(missing("data").into());
-    }
-
-    let on_existing = if args.resume { OnExisting::Resume } else { OnExisting::Fail };
-    RunFolder::check(&args.run, on_existing)?;
-
-    // Tokens.
-    let model = Model::load_as(&model_path, common.threads, settings.lora.weights)?;
-    let (kind, model_hash) = (settings.kind, model.hash()?);
-    let reference = match kind {
-        Kind::Implicit => Reference::load(settings.reference.as_deref(), &model, common)?,
-        _ => Reference::None,
+    let at = TrainPlace {
+        run: &args.run,
+        on_existing: if args.resume { OnExisting::Resume } else { OnExisting::Fail },
+        n_threads: common.threads,
+        hub: HUB,
+        scratch: scratch.path(),
+        cache: cache.as_deref(),
     };
-    let model = settings.lora.apply(model, settings.optimization.seed)?;
-    let mut model = settings.baseline.fit_head(kind, model)?;
-    let template = settings.prompt.template(&model)?;
     let mut progress = Progress::new(common);
-    let encoder = model.encoder(&template, settings.on_overlong)?;
-    let TrainData { train: mut train_data, validation: mut validation_data } =
-        data::read(&settings, &encoder, &mut progress)?;
-    settings.baseline.relabel(&mut train_data);
-    settings.baseline.relabel(&mut validation_data);
-    let n_correct = train_data.n_correct();
-    info!(
-        "{} problems, {} completions ({n_correct} correct, {} distinct); {} held out",
-        train_data.n_problems,
-        train_data.examples.len(),
-        train_data.corpus.responses().len(),
-        validation_data.examples.len(),
-    );
-    settings.baseline.check(kind, &settings.objective, &train_data, &model.tokenizer)?;
-
-    // The run, opened before the reference takes its time.
-    let manifest = Manifest {
-        version: Manifest::VERSION,
-        objective: (kind == Kind::Implicit).then_some(settings.objective),
-        baseline: settings.baseline.form(kind),
-        beta: if kind == Kind::Implicit { settings.objective.beta() } else { 1.0 },
-        reference: reference.named()?,
-        step_split: settings.step_split.clone(),
-        aggregation: kind.aggregation(settings.aggregation),
-        template,
-        data_hash: train_data.corpus.digest(),
-    };
-    let mut companions = model.companions()?;
-    companions.push(Companion { name: FILE_NAME.to_owned(), bytes: manifest.to_bytes() });
-    let run_hash = format!("{} {} {}", train_data.digest(), validation_data.digest(), model_hash);
-    let config = config::resolved(&settings)?;
-    let run = RunFolder::open(&args.run, &config, &run_hash, companions, on_existing)?;
-    let mut run = run.with_threads(common.threads);
-    on_interrupt(Continue::WithResume);
-
-    let optimization = &settings.optimization;
-    let cache = match reference {
-        Reference::None => None,
-        _ => cache::folder(args.cache.as_deref(), "reference"),
-    };
-    let mut reference_work = Work::default();
-    let mut task_on = |data: RewardData, purpose: Purpose| -> Result<Box<dyn Task>> {
-        if kind != Kind::Implicit {
-            return settings.baseline.task(kind, data, &model.tokenizer);
-        }
-        let RewardData { corpus, examples, pairs, .. } = data;
-        let task = ImplicitReward::new(settings.objective, corpus, examples, &pairs, optimization);
-        let is_used = match purpose {
-            Purpose::Training => task.used_in_training(optimization),
-            Purpose::Validation => task.used_in_evaluation(),
-        };
-        let (cache, budget) = (cache.as_deref(), optimization.micro_batch_tokens);
-        let values = reference.log_probs(&task, &is_used, &model, cache, budget, &mut progress)?;
-        Ok(match values {
-            None => Box::new(task),
-            Some(values) => {
-                if purpose == Purpose::Training {
-                    reference_work = values.work;
-                }
-                Box::new(task.with_reference(values.log_probs))
-            }
-        })
-    };
-    let mut task = task_on(train_data, Purpose::Training)?;
-    let mut validation = if validation_data.examples.is_empty() {
-        None
-    } else {
-        Some(task_on(validation_data, Purpose::Validation)?)
-    };
-
-    let summary = fit(
-        &mut kind.learner(&mut model.engine),
-        task.as_mut(),
-        validation.as_mut().map(|task| &mut **task as &mut dyn Task),
-        &settings.optimization,
-        &settings.checkpoints,
-        Some(&mut run),
-        &mut progress,
-    )?;
+    let summary = train(&settings, &config::resolved(&settings)?, at, &mut progress)?;
     progress.finish();
-    let reference_work = (!matches!(reference, Reference::None)).then_some(reference_work);
-    let before = summary.processor_seconds_before;
-    write_cost(&args.run, &model, task.as_ref(), optimization, kind, reference_work, before)?;
     training::report(&summary, &args.run);
     let folder = args.run.to_string_lossy();
     output::next(&["gratis", "score", "--model", &folder, "ROLLOUTS", "-o", "scores.jsonl"]);
     Ok(())
-}
-
-/// What responses are for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Purpose {
-    Training,
-    Validation,
-}
-
-/// Writes what the training cost into its folder.
-fn write_cost(
-    run: &Path,
-    model: &Model,
-    task: &dyn Task,
-    optimization: &OptimizationSettings,
-    kind: Kind,
-    reference_work: Option<Work>,
-    cpu_seconds_before: f64,
-) -> Result<()> {
-    let mut architecture = Architecture::from(model.engine.config());
-    if kind.has_head() {
-        architecture = architecture.with_scalar_head();
-    }
-    let (as_run, as_counted) = training_work(task, optimization)?;
-    let pass = Pass::ForwardBackward;
-    let mut phases = vec![Phase::new("training", pass, architecture, as_run, as_counted)];
-    if let Some(as_run) = reference_work {
-        // Counted with every trained response; run once for each distinct one.
-        let pass = Pass::Forward;
-        phases.push(Phase::new("reference", pass, architecture, as_run, as_counted));
-    }
-    let cpu_seconds = usage::cpu_seconds().map(|seconds| cpu_seconds_before + seconds);
-    Ok(CostRecord::new(phases, cpu_seconds).write(&run.join(COST_FILE))?)
 }

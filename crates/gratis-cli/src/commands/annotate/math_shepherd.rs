@@ -9,7 +9,8 @@ use gratis::annotate::{AnnotationCounts, LabelKind, MonteCarlo};
 use gratis::cost::Architecture;
 use gratis::data::{Completion, Lines, Rollout, StepSplit, StepSplitter};
 use gratis::encoding::OnOverlong;
-use gratis_engine::{SamplingSettings, Score as _};
+use gratis::reward_model::{PromptSettings, Weights};
+use gratis_engine::SamplingSettings;
 use serde::{Deserialize, Serialize};
 use tracing::info;
 
@@ -20,9 +21,8 @@ use crate::commands::cost::write_cost;
 use crate::commands::request::{Request, RequestArgs};
 use crate::commands::resumable::{Input, ResumableArgs, Spent, fingerprint};
 use crate::commands::sampling::add_sampling;
-use crate::model::Model;
+use crate::model::{self, Remarks};
 use crate::progress::Progress;
-use crate::prompt::PromptSettings;
 
 /// Label steps by Monte Carlo: continue each step prefix, grade the answers.
 ///
@@ -57,10 +57,10 @@ pub(crate) struct MathShepherdArgs {
     /// How completions without `steps` are split.
     #[arg(long, default_value_t)]
     step_split: StepSplit,
-    /// Divides the logits; 0 takes the most probable token.
+    /// Sampling temperature; 0 means greedy.
     #[arg(long, default_value_t = 1.0)]
     temperature: f32,
-    /// Keep the most probable tokens up to this mass.
+    /// Nucleus (top-p) sampling threshold.
     #[arg(long, default_value_t = 1.0)]
     top_p: f32,
     /// Longest continuation in tokens.
@@ -80,13 +80,10 @@ pub(super) fn run(args: &MathShepherdArgs, common: &Common) -> Result<()> {
     let output = args.output.reserve(Lines::Rollouts, &[&args.input])?;
     let input = Input::prepare(&args.input, &output)?;
     let rollouts = rollouts(&input.path, args.invalid)?;
-    let model = Model::load(&args.model, common.threads)?;
-    let template = args.prompt.template(&model)?;
-    let tokenizer = model.tokenizer.clone();
-    let description = model.engine.describe();
-    let encoder =
-        gratis::encoding::Encoder::new(&tokenizer, &template, description, OnOverlong::Stop)?;
-    let architecture = Architecture::from(model.engine.config());
+    let model = model::load(&args.model, Weights::Loaded, common)?;
+    let template = args.prompt.template(&model, &mut Remarks)?;
+    let encoder = model.encoder(&template, OnOverlong::Stop)?;
+    let architecture = Architecture::from(model.config());
     let mut monte_carlo = MonteCarlo {
         sampling: SamplingSettings {
             temperature: args.temperature,
@@ -96,7 +93,7 @@ pub(super) fn run(args: &MathShepherdArgs, common: &Common) -> Result<()> {
             stop_tokens: model.stop_tokens()?,
             seed: args.seed,
         },
-        engine: &model.engine,
+        engine: model.generate(),
         encoder,
         n_continuations: args.continuations,
         labels: args.labels,
@@ -106,7 +103,7 @@ pub(super) fn run(args: &MathShepherdArgs, common: &Common) -> Result<()> {
     // Settings are checked before a file is begun.
     monte_carlo.annotate(&[], 0, &mut gratis::Silent)?;
     let size = args.chunk.max(1);
-    args.request.check(&request(args, &rollouts, size, model.engine.describe().context_length)?)?;
+    args.request.check(&request(args, &rollouts, size, model.config().context_length)?)?;
     let mut lines_of = fingerprint("annotate math-shepherd", common);
     if let Some(hash) = &input.hash {
         let of_model = model.add_to(lines_of.with("input", hash), "model")?;
