@@ -103,7 +103,7 @@ fn lines_of_another_job_are_refused_by_every_command_that_resumes() {
             "-o",
             4,
             &["--labels", "hard"],
-            "`--labels` was `\"soft\"`",
+            "`--labels` was `soft` and is now `hard`",
         ),
         (&bench, "--save-scores", 24, &["--beta", "3"], "beta was `1.0` and is now `3.0`"),
     ];
@@ -432,7 +432,8 @@ fn the_reference_stands_in_the_cache_folder() {
     let workspace = Workspace::new();
     let train = |run: &str, more: &[&str]| {
         let train = ["train", "--model", "model", "--data", "graded.jsonl", "--run", run];
-        let output = workspace.run(&[&train[..], &["--batch-size", "4"], more].concat());
+        let small = ["--batch-size", "4", "--micro-batch-tokens", "64"];
+        let output = workspace.run(&[&train[..], &small, more].concat());
         assert!(output.status.success(), "{}", stderr(&output));
         stderr(&output)
     };
