@@ -48,6 +48,11 @@ fn write_bench(workspace: &Workspace) {
     workspace.write("bench/gsm8k.json", &Value::Array(solutions).to_string());
 }
 
+/// A job, the flag of its output, the half KiB after which it is killed, what another job has
+/// otherwise, and the difference that is named.
+#[cfg(unix)]
+type Refused<'a> = (&'a [&'a str], &'a str, usize, &'a [&'a str], &'a str);
+
 #[cfg(unix)]
 #[test]
 fn lines_of_another_job_are_refused_by_every_command_that_resumes() {
@@ -55,7 +60,7 @@ fn lines_of_another_job_are_refused_by_every_command_that_resumes() {
     write_bench(&workspace);
     let bench = ["evaluate", "processbench", "bench", "--model", "model", "--reference", "none"];
     let sample = ["--model", "model", "graded.jsonl", "--max-tokens", "24"];
-    let jobs: [(&[&str], &str, usize, &[&str], &str); 8] = [
+    let jobs: [Refused; 8] = [
         (
             &[&SCORE[..], &["--chunk", "1"]].concat(),
             "-o",

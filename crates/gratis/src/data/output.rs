@@ -38,7 +38,9 @@ impl Output {
                 let sink = Sink::Through(BufWriter::new(open_through(&Destination::Standard)?));
                 return Ok(Self { path: PathBuf::from(STANDARD_STREAM), sink });
             }
-            through => Sink::Through(BufWriter::new(open_through(&through)?)),
+            through @ Destination::Through(_) => {
+                Sink::Through(BufWriter::new(open_through(&through)?))
+            }
         };
         Ok(Self { path: path.to_owned(), sink })
     }

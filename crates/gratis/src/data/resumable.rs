@@ -425,7 +425,7 @@ mod tests {
         }
         writer.end_chunk(&6).expect("written");
         writer.finish().expect("in place");
-        let lines: String = (0..6).map(|line| format!("{{\"line\":{line}}}\n")).collect();
+        let lines = [0, 1, 2, 3, 4, 5].map(|line| format!("{{\"line\":{line}}}\n")).concat();
         assert_eq!(fs::read_to_string(&path).expect("there"), lines);
         assert_eq!(names(folder.path()), ["out.jsonl"]);
     }
