@@ -60,6 +60,16 @@ pub enum Error {
         /// The values that are.
         supported: String,
     },
+    /// A field that nobody has considered: it may or may not change the mathematics.
+    #[error("`{path}`: unknown field `{field}` = {got}")]
+    UnknownField {
+        /// The configuration file.
+        path: PathBuf,
+        /// Name of the field.
+        field: String,
+        /// Its value.
+        got: String,
+    },
     /// A parameter of the model is in none of the checkpoint's files.
     #[error("`{path}` has no tensor `{tensor}`, which the model needs")]
     MissingTensor {
@@ -91,7 +101,7 @@ pub enum Error {
         got: Vec<usize>,
     },
     /// A tensor is stored in a type that is not read.
-    #[error("`{path}`: tensor `{tensor}` has type {got}; supported: F32, BF16, F16")]
+    #[error("`{path}`: tensor `{tensor}` has type {got}; supported: F64, F32, BF16, F16")]
     UnsupportedDtype {
         /// The file that holds it.
         path: PathBuf,
@@ -248,6 +258,10 @@ impl Error {
             Self::HubFailed { .. } => Some(
                 "is there a network? `HF_ENDPOINT` names another hub; run the same command again \
                  to go on with the download",
+            ),
+            Self::UnknownField { .. } => Some(
+                "it may change what the model computes; if you know that it does not, delete it \
+                 from the file",
             ),
             Self::VocabularyMismatch { .. } => {
                 Some("the folder mixes files of two models: take all of them from one")
