@@ -75,15 +75,20 @@ impl SpecialTokens {
     fn post_processor(&self) -> Value {
         let Some(bos) = &self.bos else { return Value::Null };
         let id = self.names().iter().position(|name| *name == bos);
-        let special = json!({"SpecialToken": {"id": bos, "type_id": 0}});
-        let sequence = |id: &str| json!({"Sequence": {"id": id, "type_id": 0}});
-        json!({
-            "type": "TemplateProcessing",
-            "single": [special, sequence("A")],
-            "pair": [special, sequence("A"), sequence("B")],
-            "special_tokens": {bos: {"id": bos, "ids": [id], "tokens": [bos]}},
-        })
+        begin_with(bos, id.unwrap_or_default())
     }
+}
+
+/// The post-processor that puts one token before a text.
+pub(crate) fn begin_with(token: &str, id: usize) -> Value {
+    let special = json!({"SpecialToken": {"id": token, "type_id": 0}});
+    let sequence = |id: &str| json!({"Sequence": {"id": id, "type_id": 0}});
+    json!({
+        "type": "TemplateProcessing",
+        "single": [special, sequence("A")],
+        "pair": [special, sequence("A"), sequence("B")],
+        "special_tokens": {token: {"id": token, "ids": [id], "tokens": [token]}},
+    })
 }
 
 impl Tokenizer {
