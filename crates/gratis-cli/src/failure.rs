@@ -1,16 +1,49 @@
-//! Errors as the user sees them: the chain, a hint, and the exit code.
+//! Errors as the user sees them: the chain, a hint, and the exit code; panics as one line.
 
+use std::backtrace::{Backtrace, BacktraceStatus};
 use std::io::{ErrorKind, Write};
+use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind, set_hook};
 use std::process::ExitCode;
 
-/// Exit code of what the user can mend.
+use gratis::visible::{is_unsafe, visible};
+
+use crate::terminal;
+
+/// Exit code of a user error.
 const USER: u8 = 1;
-/// Exit code of what only we can.
+/// Exit code of an internal error.
 const OURS: u8 = 2;
 
 /// An error of the command line itself.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CliError {
+    /// Standard output cannot be written.
+    #[error("cannot write to standard output")]
+    Stdout {
+        /// The reason.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The threads that compute cannot be started.
+    #[error("cannot start {n_threads} threads")]
+    Threads {
+        /// How many were asked for.
+        n_threads: usize,
+        /// The reason.
+        #[source]
+        source: rayon::ThreadPoolBuildError,
+    },
+    /// There is no place for temporary files.
+    #[error("cannot create a temporary folder in `{place}`{}", if *.is_set { ", the value of `TMPDIR`" } else { "" })]
+    Temporary {
+        /// The folder for temporary files.
+        place: String,
+        /// Whether `TMPDIR` names it.
+        is_set: bool,
+        /// The reason.
+        #[source]
+        source: std::io::Error,
+    },
     /// Something that must be given was not.
     #[error("`{field}` is missing")]
     Missing {
@@ -54,15 +87,19 @@ pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
     if let Some(hint) = hint(error) {
         text.extend(["hint: ", &hint, "\n"]);
     }
-    // Nothing is left to do if stderr is closed.
-    let _ = std::io::stderr().write_all(text.as_bytes());
+    terminal::say(&text);
     ExitCode::from(if is_ours(error) { OURS } else { USER })
 }
 
 /// Prints what `clap` has to say: help, the version, or what is wrong with the flags.
 pub(crate) fn usage(error: &clap::Error) -> ExitCode {
+    let text = error.render().to_string();
     // Nothing is left to do if the stream is closed.
-    let _ = error.print();
+    let _ = if text.contains(is_unsafe) {
+        std::io::stderr().write_all(visible(&text).as_bytes())
+    } else {
+        error.print()
+    };
     ExitCode::from(if error.use_stderr() { USER } else { 0 })
 }
 
@@ -102,9 +139,21 @@ fn own_hint(error: &anyhow::Error) -> Option<String> {
         if let Some(error) = cause.downcast_ref::<gratis_model::Error>() {
             return error.hint().map(str::to_owned);
         }
+        if let Some(error) = cause.downcast_ref::<gratis_paper::Error>() {
+            return error.hint().map(str::to_owned);
+        }
         match cause.downcast_ref::<CliError>()? {
             CliError::Missing { hint, .. } => Some(hint.clone()),
             CliError::Mismatch { hint, .. } => Some((*hint).to_owned()),
+            CliError::Stdout { source } => io_hint(source.kind()).map(str::to_owned),
+            CliError::Threads { .. } => Some(
+                "use fewer threads (`--threads`), or raise the limit on processes or memory \
+                 (`ulimit -u`, `ulimit -v`)"
+                    .to_owned(),
+            ),
+            CliError::Temporary { .. } => {
+                Some("set `TMPDIR` to a folder that exists and can be written".to_owned())
+            }
             CliError::Config { .. } => {
                 Some("`config.toml` of a run folder shows every setting with its value".to_owned())
             }
@@ -119,14 +168,84 @@ fn is_ours(error: &anyhow::Error) -> bool {
             || cause.is::<gratis_model::Error>()
             || cause.is::<gratis_engine::Error>()
             || cause.is::<gratis_cpu::Error>()
+            || cause.is::<gratis_paper::Error>()
             || cause.is::<CliError>()
             || cause.is::<std::io::Error>()
     })
 }
 
+/// Whether the reader of standard output has closed it. A connection that breaks is an error.
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    error.chain().any(|cause| {
-        let io = cause.downcast_ref::<std::io::Error>();
-        io.is_some_and(|io| io.kind() == ErrorKind::BrokenPipe)
-    })
+    let is_stdout = |cause: &(dyn std::error::Error + 'static)| {
+        matches!(cause.downcast_ref(), Some(CliError::Stdout { .. }))
+            || matches!(
+                cause.downcast_ref(),
+                Some(gratis::Error::Io { action: "write", path, .. }) if path.as_os_str() == "-"
+            )
+    };
+    error.chain().any(is_stdout)
+        && error.chain().any(|cause| {
+            let io = cause.downcast_ref::<std::io::Error>();
+            io.is_some_and(|io| io.kind() == ErrorKind::BrokenPipe)
+        })
+}
+
+/// Runs the program. A panic prints one line and ends with the exit code of an internal error.
+pub(crate) fn catch_panics(run: impl FnOnce() -> ExitCode) -> ExitCode {
+    set_hook(Box::new(|panic| {
+        let mut text = panic_line(panic);
+        let backtrace = Backtrace::capture();
+        if backtrace.status() == BacktraceStatus::Captured {
+            text += &backtrace.to_string();
+        }
+        terminal::say(&text);
+    }));
+    // What the panic left half-done is not looked at again.
+    catch_unwind(AssertUnwindSafe(run)).unwrap_or(ExitCode::from(OURS))
+}
+
+/// What, where, in which version, and what to do about it.
+fn panic_line(panic: &PanicHookInfo<'_>) -> String {
+    let payload = panic.payload();
+    let text = payload.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+    let what = text.unwrap_or("unknown reason").replace('\n', " ");
+    let place = panic.location().map(|location| format!(" at {location}")).unwrap_or_default();
+    format!(
+        "internal error: {what}{place} (gratis {} on {}-{}); this is a bug in gratis: please report \
+         this line with the command that led to it\n",
+        env!("CARGO_PKG_VERSION"),
+        std::env::consts::ARCH,
+        std::env::consts::OS,
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_is_one_line_and_an_internal_error() {
+        let code = catch_panics(|| panic!("two\nlines"));
+        assert_eq!(format!("{code:?}"), format!("{:?}", ExitCode::from(OURS)));
+        let (sender, receiver) = std::sync::mpsc::channel();
+        set_hook(Box::new(move |panic| {
+            let _ = sender.send(panic_line(panic));
+        }));
+        let caught = catch_unwind(|| panic!("two\nlines"));
+        let _ = std::panic::take_hook();
+        assert!(caught.is_err());
+        let line = receiver.recv().expect("a line");
+        let start = "internal error: two lines at crates/gratis-cli/src/failure.rs:";
+        assert!(line.starts_with(start), "{line}");
+        assert!(line.contains(env!("CARGO_PKG_VERSION")) && line.contains("is a bug"), "{line}");
+        assert_eq!(line.lines().count(), 1);
+    }
+
+    #[test]
+    fn only_a_closed_stdout_is_no_error() {
+        let broken = || std::io::Error::from(ErrorKind::BrokenPipe);
+        assert!(is_broken_pipe(&CliError::Stdout { source: broken() }.into()));
+        assert!(!is_broken_pipe(&anyhow::Error::new(broken()).context("cannot download")));
+    }
 }

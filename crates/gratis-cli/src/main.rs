@@ -1,28 +1,32 @@
 //! The command line of gratis: flags, printing, progress and exit codes.
 //!
-//! One file a command under `commands/`. Data goes to stdout, everything else to stderr; the exit
-//! code is 0, 1 where the user can mend it, 2 where only we can.
+//! One file per command under `commands/`. Data goes to stdout, everything else to stderr. The exit
+//! code is 0, 1 for a user error, 2 for an internal error, or 128 plus the number of a signal.
 
 mod commands;
 mod config;
 mod failure;
 mod hub;
+mod interrupt;
+mod log;
 mod model;
 mod output;
 mod place;
 mod progress;
 mod prompt;
+mod temporary;
+mod terminal;
+mod threads;
 mod usage;
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use progress::Verbosity;
-
 /// Train, run and study implicit process reward models.
 #[derive(Debug, Parser)]
-#[command(name = "gratis", version, about, after_help = EXAMPLES, max_term_width = 100)]
+#[command(name = "gratis", version, after_help = EXAMPLES, max_term_width = 100)]
 struct Cli {
     #[command(flatten)]
     common: Common,
@@ -43,27 +47,57 @@ Examples:
 
 /// What every command takes.
 #[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Global options")]
 pub(crate) struct Common {
-    /// Threads that compute; the same number gives the same bits.
+    /// Number of computing threads; the same number gives the same bits.
     #[arg(long, global = true, value_name = "N", default_value_t = default_threads(),
           hide_default_value = true, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..))]
     pub(crate) threads: usize,
-    /// Say more on stderr; twice for everything.
+    /// Increase verbosity: figures of every step (`-vv` for debug: every unit, times, modules).
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     verbose: u8,
-    /// Say nothing on stderr but errors.
+    /// Print only errors on stderr.
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     quiet: bool,
+    /// Seconds between progress lines where stderr is not a terminal.
+    #[arg(long, global = true, value_name = "SECONDS", default_value_t = 30.0, value_parser = positive_seconds)]
+    progress_every: f64,
+}
+
+/// How much is printed on stderr.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verbosity {
+    /// Errors only.
+    Quiet,
+    /// Stages, remarks and progress.
+    Normal,
+    /// Also the figures of every step.
+    Verbose,
+    /// Also every unit of work, with times and modules.
+    Debug,
+}
+
+fn positive_seconds(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(seconds) if (0.001..=1e9).contains(&seconds) => Ok(seconds),
+        _ => Err("expected a number of seconds between 0.001 and 1e9".to_owned()),
+    }
 }
 
 impl Common {
-    /// How much is said on stderr.
+    /// How much is printed on stderr.
     pub(crate) fn verbosity(&self) -> Verbosity {
         match (self.quiet, self.verbose) {
             (true, _) => Verbosity::Quiet,
             (false, 0) => Verbosity::Normal,
-            (false, _) => Verbosity::Verbose,
+            (false, 1) => Verbosity::Verbose,
+            (false, _) => Verbosity::Debug,
         }
+    }
+
+    /// Time between progress lines.
+    pub(crate) fn progress_interval(&self) -> Duration {
+        Duration::from_secs_f64(self.progress_every)
     }
 }
 
@@ -91,7 +125,18 @@ enum Command {
     Cost(commands::cost::CostArgs),
 }
 
+impl Command {
+    /// Whether it computes on threads outside an engine.
+    fn computes(&self) -> bool {
+        !matches!(self, Self::Inspect(_) | Self::Data(_) | Self::Select(_) | Self::Cost(_))
+    }
+}
+
 fn main() -> ExitCode {
+    failure::catch_panics(run_command_line)
+}
+
+fn run_command_line() -> ExitCode {
     let parsed = with_negative_numbers(Cli::command()).try_get_matches().and_then(|matches| {
         let cli = Cli::from_arg_matches(&matches)?;
         Ok((cli, matches))
@@ -100,7 +145,8 @@ fn main() -> ExitCode {
         Ok(parsed) => parsed,
         Err(error) => return failure::usage(&error),
     };
-    progress::start_log(&cli.common);
+    log::start(&cli.common);
+    interrupt::listen();
     match run(cli, &matches) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => failure::report(&error),
@@ -121,6 +167,9 @@ fn run(cli: Cli, matches: &ArgMatches) -> anyhow::Result<()> {
     let common = cli.common;
     // The flags of the command itself, to tell those given from defaults.
     let given = matches.subcommand().map_or(matches, |(_, given)| given);
+    if cli.command.computes() {
+        threads::start(common.threads)?;
+    }
     match cli.command {
         Command::Demo(args) => commands::demo::run(&args, &common),
         Command::Reproduce(args) => commands::reproduce::run(&args, &common),

@@ -131,7 +131,7 @@ impl Model {
     /// The files that stand beside the weights of what is trained from this model: the tokenizer's,
     /// the chat template, the settings of sampling.
     pub(crate) fn companions(&self) -> Result<Vec<Companion>> {
-        let folder = tempfile::tempdir()?;
+        let folder = crate::temporary::TemporaryFolder::new()?;
         self.tokenizer.save(folder.path())?;
         for name in CARRIED_FILES {
             let source = self.place.base().path.join(name);

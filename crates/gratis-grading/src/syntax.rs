@@ -2,6 +2,7 @@
 
 use num_bigint::BigInt;
 use num_rational::BigRational;
+use num_traits::ToPrimitive;
 
 /// A number as it was written.
 #[derive(Debug, Clone, PartialEq)]
@@ -74,6 +75,17 @@ pub(crate) enum Function {
     Min,
     /// A function known only by its name: `f(x)`.
     Named(String),
+}
+
+/// The operations that bind a variable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Binder {
+    /// `\sum_{k=1}^{n}`
+    Sum,
+    /// `\prod_{k=1}^{n}`
+    Product,
+    /// `\int_a^b`
+    Integral,
 }
 
 /// How two sides of a relation compare.
@@ -158,6 +170,17 @@ pub(crate) enum Expr {
     },
     /// `\sin x`
     Apply(Function, Vec<Expr>),
+    /// `\sum_{k=1}^{n} k`, `\int_0^1 x \, dx`
+    Bound {
+        /// What is done over the range.
+        binder: Binder,
+        /// The variable it binds.
+        index: String,
+        /// The body, then the lower and the upper bound; the body alone when there are none.
+        parts: Vec<Expr>,
+    },
+    /// `\begin{cases} .. \end{cases}`: each value with its condition.
+    Cases(Vec<(Expr, Expr)>),
     /// `10\%`
     Percent(Box<Expr>),
     /// `10 \text{ cm}`
@@ -236,7 +259,9 @@ impl Expr {
             | Self::Tuple { items, .. }
             | Self::Set(items)
             | Self::SetOperation(_, items)
+            | Self::Bound { parts: items, .. }
             | Self::Relation { terms: items, .. } => items.iter().collect(),
+            Self::Cases(rows) => rows.iter().flat_map(|(a, b)| [a, b]).collect(),
             Self::Quotient(a, b) | Self::Power(a, b) => vec![a, b],
             Self::Negative(a) | Self::Percent(a) => vec![a],
             Self::PlusMinus { value, .. } | Self::Quantity { value, .. } => vec![value],
@@ -269,6 +294,10 @@ impl Expr {
             }
             Self::Apply(function, items) => Self::Apply(function.clone(), all(items)),
             Self::Percent(a) => Self::Percent(boxed(a)),
+            Self::Bound { binder, index, parts } => {
+                Self::Bound { binder: *binder, index: index.clone(), parts: all(parts) }
+            }
+            Self::Cases(rows) => Self::Cases(rows.iter().map(|(a, b)| (map(a), map(b))).collect()),
             Self::Quantity { value, unit } => {
                 Self::Quantity { value: boxed(value), unit: unit.clone() }
             }
@@ -287,4 +316,45 @@ impl Expr {
             }
         }
     }
+
+    /// Whether `self` is the integer `value` as written.
+    pub(crate) fn is_integer(&self, value: i32) -> bool {
+        matches!(self, Self::Number(number) if number.value.is_integer() && number.value.to_i32() == Some(value))
+    }
+
+    /// Whether replacing the variable `name` would miss a subscript that holds it or change what
+    /// an inner operation binds.
+    pub(crate) fn hides(&self, name: &str) -> bool {
+        self.any(&|part| match part {
+            Self::Symbol(symbol) => has_subscript(symbol, name),
+            Self::Bound { index, .. } => index == name,
+            _ => false,
+        })
+    }
+
+    /// The same expression with the variable `name` replaced by `value`; see [`Self::hides`].
+    pub(crate) fn substituted(&self, name: &str, value: &Expr) -> Self {
+        self.replaced(name, value, name)
+    }
+
+    /// The same expression with the variable `name` renamed, in subscripts too.
+    pub(crate) fn renamed(&self, name: &str, new: &str) -> Self {
+        self.replaced(name, &Self::Symbol(new.to_owned()), new)
+    }
+
+    fn replaced(&self, name: &str, value: &Expr, subscript: &str) -> Self {
+        match self {
+            Self::Symbol(symbol) if symbol == name => value.clone(),
+            Self::Symbol(symbol) if has_subscript(symbol, name) => {
+                let (head, tail) = symbol.split_once('_').unwrap_or((symbol, ""));
+                Self::Symbol(format!("{head}_{}", tail.replace(name, subscript)))
+            }
+            other => other.map_children(&|child| child.replaced(name, value, subscript)),
+        }
+    }
+}
+
+/// Whether the subscript of `symbol` holds the variable `name`: `a_{n-k}` holds `k`.
+fn has_subscript(symbol: &str, name: &str) -> bool {
+    symbol.split_once('_').is_some_and(|(_, subscript)| subscript.contains(name))
 }

@@ -1,8 +1,10 @@
 //! Files and folders that are never half-written: a temporary in the same folder, fsync, rename.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::error::{Error, Result};
 
@@ -34,6 +36,7 @@ pub struct Draft {
     path: PathBuf,
     writer: BufWriter<File>,
     temporary: tempfile::TempPath,
+    temporary_entry: Temporary,
 }
 
 impl Draft {
@@ -42,10 +45,15 @@ impl Draft {
     /// # Errors
     /// [`Error::Io`] with the path, if its folder cannot be written.
     pub fn create(path: &Path) -> Result<Self> {
-        let file = temporary(&prefix_for(path), FILE_MODE).tempfile_in(parent_of(path));
-        let (file, temporary) = file.map_err(at("write", path))?.into_parts();
+        let create = || {
+            let file = temporary(&prefix_for(path), FILE_MODE).tempfile_in(parent_of(path))?;
+            let path = file.path().to_owned();
+            Ok((path, file))
+        };
+        let (temporary_entry, file) = Temporary::create(create).map_err(at("write", path))?;
+        let (file, temporary) = file.into_parts();
         let writer = BufWriter::with_capacity(1 << 20, file);
-        Ok(Self { path: path.to_owned(), writer, temporary })
+        Ok(Self { path: path.to_owned(), writer, temporary, temporary_entry })
     }
 
     /// Where the file will be.
@@ -58,10 +66,10 @@ impl Draft {
     /// # Errors
     /// [`Error::Io`] with the path; what was there before is then still there.
     pub fn publish(self) -> Result<()> {
-        let Self { path, writer, temporary } = self;
+        let Self { path, writer, temporary, temporary_entry } = self;
         let publish = || {
             writer.into_inner()?.sync_all()?;
-            temporary.persist(&path)?;
+            temporary_entry.publish(|| Ok(temporary.persist(&path)?))?;
             sync_folder(parent_of(&path))
         };
         publish().map_err(at("write", &path))
@@ -106,9 +114,11 @@ pub fn write_folder<E: From<Error>>(
 ) -> Result<(), E> {
     let parent = parent_of(folder);
     fs::create_dir_all(parent).map_err(at("create", parent))?;
-    let temporary = temporary(&prefix_for(folder), FOLDER_MODE)
-        .tempdir_in(parent)
-        .map_err(at("create", folder))?;
+    let create = || {
+        let made = temporary(&prefix_for(folder), FOLDER_MODE).tempdir_in(parent)?;
+        Ok((made.path().to_owned(), made))
+    };
+    let (entry, temporary) = Temporary::create(create).map_err(at("create", folder))?;
     fill(temporary.path())?;
     let publish = || {
         let mut files: Vec<PathBuf> = fs::read_dir(temporary.path())?
@@ -120,7 +130,7 @@ pub fn write_folder<E: From<Error>>(
         }
         sync_folder(temporary.path())?;
         if !folder.exists() {
-            fs::rename(temporary.path(), folder)?;
+            entry.publish(|| fs::rename(temporary.path(), folder))?;
             return sync_folder(parent);
         }
         for file in &files {
@@ -131,6 +141,72 @@ pub fn write_folder<E: From<Error>>(
         sync_folder(folder)
     };
     Ok(publish().map_err(at("write", folder))?)
+}
+
+/// The temporaries of this process that still exist.
+static TEMPORARIES: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
+
+fn temporaries() -> MutexGuard<'static, BTreeSet<PathBuf>> {
+    // A panic elsewhere leaves the set as it was.
+    TEMPORARIES.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The entry of a temporary file or folder in the list that [`remove_temporaries`] works through.
+/// Dropping it takes the temporary off the list; removing the temporary itself is its owner's duty.
+#[derive(Debug)]
+pub struct Temporary(PathBuf);
+
+impl Temporary {
+    /// Lists what `create` makes and answers with its path, so that none escapes a removal that
+    /// happens at the same time.
+    ///
+    /// # Errors
+    /// Those of `create`.
+    pub fn create<T>(create: impl FnOnce() -> io::Result<(PathBuf, T)>) -> io::Result<(Self, T)> {
+        let mut all = temporaries();
+        let (path, made) = create()?;
+        // The signal may come after a change of the working folder.
+        let path = std::path::absolute(&path)?;
+        all.insert(path.clone());
+        Ok((Self(path), made))
+    }
+
+    /// Renames the temporary to its final name: afterwards nothing is left to remove.
+    fn publish<T>(self, rename: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+        let mut all = temporaries();
+        let renamed = rename()?;
+        all.remove(&self.0);
+        drop(all);
+        Ok(renamed)
+    }
+}
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        temporaries().remove(&self.0);
+    }
+}
+
+/// Removes every temporary file and folder of this process, for a process that is about to end
+/// without unwinding, such as on a signal. Threads that create or publish a temporary afterwards
+/// block for good.
+///
+/// Answers with the number removed.
+pub fn remove_temporaries() -> usize {
+    /// A thread that is writing into a folder may add a file while it is being removed.
+    const ATTEMPTS: usize = 5;
+    let all = temporaries();
+    let remove = |path: &PathBuf| {
+        (0..ATTEMPTS).any(|_| {
+            let removed =
+                if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
+            removed.is_ok()
+        })
+    };
+    let n_removed = all.iter().filter(|path| remove(path)).count();
+    // Never unlocked again: see above.
+    std::mem::forget(all);
+    n_removed
 }
 
 const FILE_MODE: u32 = 0o666;

@@ -24,6 +24,7 @@ pub mod scoring;
 pub mod selection;
 pub mod theory;
 pub mod training;
+pub mod visible;
 
 pub use error::{Error, Result};
 pub use observer::{Figure, Observer, Silent};

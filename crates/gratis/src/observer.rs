@@ -1,9 +1,9 @@
-//! How a long job tells of its progress: stages, units done, and figures.
+//! How a long job reports its progress: stages, units done, and figures.
 //!
 //! The library reads no clock and prints nothing. Whoever runs a job passes an [`Observer`]: the
-//! command line draws a bar, takes the time and derives rates from the units it is told of.
+//! command line shows a bar, measures the time and computes rates from the units that are reported.
 
-/// Told how far a job has come. Every method may be left out.
+/// Receives the progress of a job. Every method has a default that does nothing.
 pub trait Observer {
     /// What the stages to come are part of: `3 of 11, table2`.
     fn part(&mut self, name: &str) {
@@ -16,6 +16,12 @@ pub trait Observer {
         let _ = (name, total);
     }
 
+    /// `n` units of the stage were done by an earlier run that this one resumes. They count as done,
+    /// but not towards the rate of this run.
+    fn resumed(&mut self, n: u64) {
+        let _ = n;
+    }
+
     /// `n` more units of the stage are done; `figures` are the latest values to show.
     fn advance(&mut self, n: u64, figures: &[Figure]) {
         let _ = (n, figures);
@@ -24,6 +30,11 @@ pub trait Observer {
     /// Processor seconds used so far, of all threads, where the observer can tell: the library
     /// reads no clock.
     fn processor_seconds(&self) -> Option<f64> {
+        None
+    }
+
+    /// Seconds since the job began, where the observer can tell.
+    fn wall_seconds(&self) -> Option<f64> {
         None
     }
 
@@ -38,11 +49,13 @@ pub trait Observer {
 pub enum Figure {
     /// The value now: `loss`, `accuracy`.
     Value(&'static str, f64),
-    /// An amount to add up, of which a rate can be shown: `tokens`.
+    /// An amount to add up, of which a rate per second means something: `tokens`.
     Amount(&'static str, u64),
+    /// A number to add up and to show as it is: `cut short`.
+    Count(&'static str, u64),
 }
 
-/// An observer that does not look.
+/// A no-op observer.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Silent;
 

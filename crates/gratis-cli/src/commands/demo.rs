@@ -1,4 +1,4 @@
-//! `gratis demo`: the whole story in the tiny world, in a few minutes.
+//! `gratis demo`: the paper in the tiny world, in a few minutes.
 
 use std::fmt::Write as _;
 use std::io::IsTerminal;
@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Args;
-use gratis_paper::experiment::demo::{self, DemoResult, DemoSettings, StageTime};
+use gratis_paper::demo::{self, DemoResult, DemoSettings, StageTime};
 use gratis_paper::report::Colours;
 use serde_json::json;
 use tracing::info;
@@ -16,11 +16,11 @@ use crate::output;
 use crate::progress::Progress;
 use crate::usage;
 
-/// Train a world of small models and let an implicit process reward model judge it.
+/// Train small models, and an implicit process reward model that scores their solutions.
 ///
-/// A base model and three generators learn to solve small problems; the reward model learns from
-/// nothing but whether the final answers of rollouts were right, and then picks the best of N and
-/// points at wrong steps. Models, data and `report.html` are written into the output folder.
+/// A base model and three generators learn to solve small problems. The reward model is trained only
+/// on whether the final answers of rollouts were right; it then picks the best of N and points at
+/// wrong steps. Models, data and `report.html` are written into the output folder.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -56,38 +56,41 @@ pub(crate) fn run(args: &DemoArgs, common: &Common) -> Result<()> {
     if args.json {
         output::print_json(&json!(result))?;
     } else {
-        output::print(&story(&result))?;
+        output::print_visible(&story(&result))?;
     }
     info!("the report is in `{}`", report.display());
+    let model = args.output.join("models").join("reward");
+    if model.is_dir() {
+        output::next(&["gratis", "inspect", &model.to_string_lossy()]);
+    }
     Ok(())
 }
 
 fn story(result: &DemoResult) -> String {
     let settings = &result.settings;
-    let mut text = format!(
-        "Base model: {} parameters, {} steps; it gives the right solution of a new problem a \
-         probability of {:.3}.\n",
+    let mut notes = vec![format!(
+        "Base model: {} parameters, {} steps; mean probability of the correct solution of a new \
+         problem {:.3}.",
         result.n_parameters, result.base.n_steps, result.base_solves
-    );
-    for generator in &result.generators {
-        let _ = writeln!(
-            text,
+    )];
+    notes.extend(result.generators.iter().map(|generator| {
+        format!(
             "Generator {}: pass@1 {:.1} % over {} candidates.",
             generator.strength.name(),
             100.0 * generator.pass_at_1,
             generator.n_candidates
-        );
-    }
+        )
+    }));
     let verdicts = &result.rollouts.verdicts;
-    let _ = writeln!(
-        text,
+    notes.push(format!(
         "Reward model: {} steps of cross-entropy (beta {}) on {} graded rollouts of the medium \
-         generator, {} of them correct.\n",
+         generator, {} of them correct.",
         result.reward_model.n_steps,
         settings.beta,
         verdicts.n(),
         verdicts.correct
-    );
+    ));
+    let mut text = output::notes(notes) + "\n";
     text += &best_of_n(result);
     text += &first_errors(result);
     for example in &result.examples {
@@ -119,31 +122,34 @@ fn best_of_n(result: &DemoResult) -> String {
             cells
         })
         .collect();
-    let header: Vec<&str> = header.iter().map(String::as_str).collect();
-    format!(
-        "{}{} problems; the first N of {} candidates, drawn at temperature {}; a candidate's score \
-         is its lowest step reward unless said otherwise; ties to the first; no threshold; seed \
-         {}; ± half of a {:.0} % bootstrap interval over problems.\n",
-        output::table(&header, &rows),
-        table.n_problems,
-        settings.test.n_samples,
-        settings.test.temperature,
-        settings.seed,
-        100.0 * table.settings.bootstrap.confidence,
-    )
+    let notes = [
+        format!(
+            "{} problems; the first N of {} candidates, sampled at temperature {}; seed {}.",
+            table.n_problems, settings.test.n_samples, settings.test.temperature, settings.seed
+        ),
+        "Score of a candidate: its lowest step reward, unless the row says otherwise; ties to the \
+         first; no threshold."
+            .to_owned(),
+        format!(
+            "±: half of a {:.0} % bootstrap interval over problems.",
+            100.0 * table.settings.bootstrap.confidence
+        ),
+    ];
+    output::table(&header, &rows) + &output::notes(notes)
 }
 
 fn first_errors(result: &DemoResult) -> String {
     let scores = result.generators.iter().map(|generator| {
         format!("{} {:.1}", generator.strength.name(), 100.0 * generator.first_error.f1)
     });
-    format!(
-        "\nFirst wrong step, F1: {}. A step is called wrong below a reward of {:.3}, tuned on {} \
-         problems of their own.\n",
-        scores.collect::<Vec<_>>().join(", "),
-        result.first_error_validation.threshold,
-        result.settings.validation.n_problems,
-    )
+    let notes = [
+        format!("First wrong step, F1: {}.", scores.collect::<Vec<_>>().join(", ")),
+        format!(
+            "A step is predicted wrong below a reward of {:.3}, tuned on {} separate problems.",
+            result.first_error_validation.threshold, result.settings.validation.n_problems,
+        ),
+    ];
+    "\n".to_owned() + &output::notes(notes)
 }
 
 fn stages(result: &DemoResult) -> String {
@@ -158,26 +164,25 @@ fn stages(result: &DemoResult) -> String {
         .collect();
     let wall: f64 = result.stages.iter().map(|stage| stage.wall_seconds).sum();
     let memory = usage::peak_memory_mib().map_or(String::new(), |mib| format!(", {mib:.0} MiB"));
-    format!(
-        "{}{wall:.0} s in all on {} threads{memory} at most.\n",
-        output::table(&["stage", "seconds", "of processors"], &rows),
-        result.settings.n_threads
-    )
+    let n_threads = result.settings.n_threads;
+    let note = format!("{wall:.0} s in all on {n_threads} threads{memory} at most.");
+    output::table(&["stage", "seconds", "processor seconds"], &rows) + &output::notes([note])
 }
 
 #[cfg(test)]
 mod tests {
     use gratis::Silent;
-    use gratis_paper::experiment::demo::{BaseSettings, DrawSettings, LearningSettings};
+    use gratis_paper::{BaseSettings, LearningSettings, SampleSettings};
 
     use super::*;
 
     /// A demo that learns nothing but passes through every stage.
     fn small() -> DemoSettings {
         let defaults = DemoSettings::default();
-        let learning = |settings: LearningSettings| LearningSettings { n_steps: 2, ..settings };
+        let learning =
+            |settings: LearningSettings| LearningSettings { n_steps: Some(2), ..settings };
         let draw =
-            |settings: DrawSettings| DrawSettings { n_problems: 4, n_samples: 4, ..settings };
+            |settings: SampleSettings| SampleSettings { n_problems: 4, n_samples: 4, ..settings };
         DemoSettings {
             base: BaseSettings {
                 ascent: learning(defaults.base.ascent),

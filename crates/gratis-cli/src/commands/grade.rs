@@ -10,7 +10,7 @@ use gratis::{Error, Observer};
 use gratis_grading::Options;
 use tracing::info;
 
-use super::{InvalidArgs, OutputArgs, warn_skipped};
+use super::{InvalidArgs, OUTPUT, OutputArgs, warn_skipped};
 use crate::Common;
 use crate::progress::Progress;
 
@@ -56,6 +56,10 @@ pub(crate) fn run(args: &GradeArgs, common: &Common) -> Result<()> {
     progress.finish();
     warn_skipped(n_skipped, "malformed lines");
     graded.report();
+    if args.cases.is_none() {
+        let train = ["train", "--model", "MODEL", "--data", OUTPUT, "--run", "runs/prm"];
+        args.output.next(&train);
+    }
     Ok(())
 }
 

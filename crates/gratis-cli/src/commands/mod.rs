@@ -1,4 +1,4 @@
-//! One file a command.
+//! One file per command.
 
 pub(crate) mod annotate;
 pub(crate) mod cost;
@@ -18,6 +18,7 @@ pub(crate) mod score;
 pub(crate) mod select;
 pub(crate) mod theory;
 pub(crate) mod train;
+mod training;
 
 use std::path::{Path, PathBuf};
 
@@ -26,6 +27,9 @@ use clap::Args;
 use gratis::data::record::Record;
 use gratis::data::{OnInvalid, RecordReader};
 use tracing::warn;
+
+use crate::interrupt::{Continue, on_interrupt};
+use crate::output;
 
 /// What to do with malformed lines.
 #[derive(Debug, Clone, Copy, Args)]
@@ -68,4 +72,25 @@ pub(crate) struct OutputArgs {
     /// Output file; `-` is standard output.
     #[arg(short, long, default_value = "-", value_name = "FILE")]
     pub(crate) output: PathBuf,
+}
+
+/// Stands for the output file in [`OutputArgs::next`].
+pub(crate) const OUTPUT: &str = "\0";
+
+impl OutputArgs {
+    /// Says from now on that an interrupted run continues where the output file stops.
+    pub(crate) fn on_interrupt(&self) {
+        if self.output != Path::new("-") {
+            on_interrupt(Continue::SameCommand);
+        }
+    }
+
+    /// Says in the log which command usually comes next, where the output is a file.
+    pub(crate) fn next(&self, words: &[&str]) {
+        if self.output != Path::new("-") {
+            let output = self.output.to_string_lossy();
+            let words = words.iter().map(|&word| if word == OUTPUT { &*output } else { word });
+            output::next(&std::iter::once("gratis").chain(words).collect::<Vec<_>>());
+        }
+    }
 }

@@ -12,11 +12,14 @@ use gratis::training::{
 use serde::{Deserialize, Serialize};
 use tracing::info;
 
+use super::training;
 use super::{on_invalid, read_records};
 use crate::Common;
 use crate::config;
 use crate::failure::CliError;
+use crate::interrupt::{Continue, on_interrupt};
 use crate::model::Model;
+use crate::output;
 use crate::progress::Progress;
 use crate::prompt::PromptSettings;
 
@@ -106,6 +109,7 @@ pub(crate) fn run(args: PretrainArgs, given: &ArgMatches, common: &Common) -> Re
         return Err(gratis::Error::NoExamples { purpose: "train on" }.into());
     }
     let mut run = RunFolder::open(&args.run, &config, &run_hash, companions, on_existing)?;
+    on_interrupt(Continue::WithResume);
     let mut progress = Progress::new(common);
     let has_validation = !validation.items().is_empty();
     let summary = fit(
@@ -118,10 +122,9 @@ pub(crate) fn run(args: PretrainArgs, given: &ArgMatches, common: &Common) -> Re
         &mut progress,
     )?;
     progress.finish();
-    if let Some(step) = &summary.last_step {
-        info!("last loss {:.4} nats a token", step.evaluation.loss);
-    }
-    info!("{} steps; the model is in `{}`", summary.n_steps, args.run.join("model").display());
+    training::report(&summary, &args.run);
+    let folder = args.run.to_string_lossy();
+    output::next(&["gratis", "rollout", "--model", &folder, "PROBLEMS", "-o", "rollouts.jsonl"]);
     Ok(())
 }
 

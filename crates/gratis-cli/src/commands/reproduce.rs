@@ -5,35 +5,34 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueEnum};
-use gratis_paper::experiment::lab::{Lab, LabSettings, Scale};
-use gratis_paper::experiment::pages::{self, Finished};
-use gratis_paper::experiment::reproduce::Experiment;
-use gratis_paper::experiment::tuning;
+use gratis_paper::experiments::Experiment;
+use gratis_paper::{Folders, Scale, Settings, pages};
 use serde_json::json;
 use tracing::info;
 
 use crate::Common;
+use crate::interrupt::{Continue, on_interrupt};
 use crate::output;
 use crate::progress::Progress;
 
-/// Re-run the paper's tables and figures in the tiny world, and judge its claims.
+/// Rerun the paper's tables and figures in the tiny world and report which of its claims hold.
 ///
-/// Models, samples, labels and judgements are made once and kept in the cache, named by what they
-/// were made from: a run that was stopped goes on where it was, and an experiment finds what another
-/// has made. The report folder holds `index.html` with everything, a page and a JSON file for each
+/// Models, samples, labels and evaluations are made once and kept in the cache, named by what they
+/// were made from: a run that was stopped continues where it was, and an experiment finds what another
+/// has made. The report folder holds `index.html` with everything, a page and a JSON file per
 /// experiment, and `report.md`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   gratis reproduce all
   gratis reproduce table1 figure6 --scale full --seeds 3
-  gratis reproduce table4 --json | jq '.[0][1].claims'
+  gratis reproduce table4 --json | jq '.[0].claims'
   gratis reproduce tuning --scale full    # beta and learning rate of every row, on validation problems")]
 pub(crate) struct ReproduceArgs {
     /// What to reproduce.
     #[arg(required = true, num_args = 1.., value_parser = What::parser())]
     what: Vec<What>,
-    /// How large everything is.
+    /// Size of the reproduction.
     #[arg(long, value_enum, default_value_t)]
     scale: Scale,
     /// Number of seeds [default: 1 if quick, 3 if full].
@@ -42,7 +41,7 @@ pub(crate) struct ReproduceArgs {
     /// Folder of the report.
     #[arg(short, long, default_value = "report", value_name = "FOLDER")]
     output: PathBuf,
-    /// Folder for what is made once.
+    /// Folder of the cache.
     #[arg(long, default_value = "gratis-cache", value_name = "FOLDER")]
     cache: PathBuf,
     /// Print the results as JSON.
@@ -87,39 +86,22 @@ impl What {
 }
 
 pub(crate) fn run(args: &ReproduceArgs, common: &Common) -> Result<()> {
-    let settings = LabSettings::new(args.scale, args.seeds, common.threads);
+    let settings = Settings::new(args.scale, args.seeds, common.threads);
+    // Artefacts are kept as soon as they are made.
+    on_interrupt(Continue::SameCommand);
     let mut progress = Progress::new(common);
-    let mut lab = Lab::new(settings, &args.cache, &mut progress)?;
     if args.what.contains(&What::Tuning) {
-        let tuning = tuning::run(&mut lab, 0)?;
+        let tuning = gratis_paper::tune(settings, &args.cache, &mut progress)?;
+        progress.finish();
         let (objectives, baselines) = (tuning.best(), tuning.best_baselines());
         return output::print_json(
             &json!({ "tuning": tuning, "objectives": objectives, "baselines": baselines }),
         );
     }
-    let mut experiments: Vec<Experiment> = Vec::new();
-    for experiment in args.what.iter().flat_map(|what| what.experiments()) {
-        if !experiments.contains(&experiment) {
-            experiments.push(experiment);
-        }
-    }
-    let n_experiments = experiments.len();
-    let mut finished: Vec<Finished> = Vec::new();
-    for (idx, experiment) in experiments.into_iter().enumerate() {
-        let (found, made) = (lab.store().n_found, lab.store().n_made);
-        lab.observer().part(&format!("{} of {n_experiments}, {}", idx + 1, experiment.name()));
-        let outcome = experiment.run(&mut lab)?;
-        let (found, made) = (lab.store().n_found - found, lab.store().n_made - made);
-        lab.observer().note(&format!(
-            "{} of {n_experiments}: {} done, {made} artefacts made, {found} found in the cache",
-            idx + 1,
-            experiment.name(),
-        ));
-        finished.push((experiment, outcome));
-        // Whatever is done is there to be read while the rest runs.
-        pages::write(&args.output, &finished)?;
-    }
-    drop(lab);
+    let experiments: Vec<Experiment> =
+        args.what.iter().flat_map(|what| what.experiments()).collect();
+    let folders = Folders { cache: &args.cache, report: &args.output };
+    let finished = gratis_paper::reproduce(settings, &experiments, folders, &mut progress)?;
     progress.finish();
     if args.json {
         output::print_json(&json!(finished))?;

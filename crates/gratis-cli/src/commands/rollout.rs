@@ -8,9 +8,9 @@ use gratis::data::{ResumableWriter, Rollout};
 use gratis::encoding::Encoder;
 use gratis_model::End;
 
-use super::OutputArgs;
 use super::cost::write_cost;
 use super::sampling::SamplingArgs;
+use super::{OUTPUT, OutputArgs};
 use crate::Common;
 use crate::progress::Progress;
 
@@ -49,11 +49,11 @@ pub(crate) fn run(args: &RolloutArgs, common: &Common) -> Result<()> {
     let architecture = Architecture::from(generator.model.engine.config());
     let mut sampler = generator.sampler(args.samples)?;
     let mut progress = Progress::new(common);
-    let left = &problems[n_done.min(problems.len())..];
-    if n_done > 0 {
-        progress.note(&format!("{n_done} problems were solved before"));
-    }
-    progress.stage("rollout", Some(left.len() as u64));
+    args.output.on_interrupt();
+    let n_done = n_done.min(problems.len());
+    let left = &problems[n_done..];
+    progress.stage("rollout", Some(problems.len() as u64));
+    progress.resumed(n_done as u64);
     let mut work = (Work::default(), Work::default());
     for (chunk, first) in left.chunks(args.chunk.max(1)).zip((n_done..).step_by(args.chunk.max(1)))
     {
@@ -64,6 +64,7 @@ pub(crate) fn run(args: &RolloutArgs, common: &Common) -> Result<()> {
     }
     writer.finish()?;
     progress.finish();
+    args.output.next(&["grade", OUTPUT, "-o", "graded.jsonl"]);
     write_cost(&args.output.output, "sampling", architecture, work)
 }
 

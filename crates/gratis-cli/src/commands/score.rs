@@ -13,7 +13,7 @@ use tracing::info;
 
 use super::cost::write_costs;
 use super::reward_model::{By, RewardModelArgs};
-use super::{InvalidArgs, OutputArgs, warn_skipped};
+use super::{InvalidArgs, OUTPUT, OutputArgs, warn_skipped};
 use crate::Common;
 use crate::progress::Progress;
 
@@ -90,8 +90,12 @@ pub(crate) fn run(args: &ScoreArgs, common: &Common) -> Result<()> {
     let mut scorer = judge.scorer(args.on_overlong, settings, args.by)?;
 
     let mut progress = Progress::new(common);
-    let n_left = n_completions.map(|counts| counts.iter().skip(n_done).sum::<u64>());
-    progress.stage("score", n_left.map(|n| n * n_passes));
+    args.output.on_interrupt();
+    let n_all = n_completions.as_ref().map(|counts| counts.iter().sum::<u64>());
+    progress.stage("score", n_all.map(|n| n * n_passes));
+    let n_scored = n_completions.map(|counts| counts.iter().take(n_done).sum::<u64>());
+    let mut n_scored = n_scored.unwrap_or(0) * n_passes;
+    progress.resumed(n_scored);
     let mut left = rollouts.skip(n_done);
     let mut work = (Work::default(), Work::default());
     loop {
@@ -102,12 +106,17 @@ pub(crate) fn run(args: &ScoreArgs, common: &Common) -> Result<()> {
         for scores in scorer.score(&chunk, &mut progress)? {
             writer.write(&scores)?;
         }
+        let n_completions = chunk.iter().map(|rollout| rollout.completions.len() as u64);
+        n_scored += n_completions.sum::<u64>() * n_passes;
+        progress.reach(n_scored);
         let (as_run, as_counted) = scorer.work(&chunk)?;
         work.0 += as_run;
         work.1 += as_counted;
     }
     writer.finish()?;
     progress.finish();
+    let input = args.input.to_string_lossy();
+    args.output.next(&["select", "--rollouts", &input, "--scores", OUTPUT]);
     warn_skipped(files.n_skipped(), "malformed lines");
     let phases = ["scoring", "reference"]
         .into_iter()

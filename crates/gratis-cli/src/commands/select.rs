@@ -269,22 +269,27 @@ fn print_table(args: &SelectArgs, problems: Vec<ScoredProblem>, sampling: &Value
             cells
         })
         .collect();
-    let header: Vec<&str> = header.iter().map(String::as_str).collect();
     let rule = match subsets {
         Subsets::First => "the first N candidates".to_owned(),
         Subsets::Unbiased { n_samples, seed } => {
             format!("all subsets of N candidates (votes: {n_samples} sampled, seed {seed})")
         }
     };
-    output::print(&format!(
-        "{}{} problems; {rule}; ties to the first; no threshold; sampling: {sampling}; ± half of a \
-         {:.0} % bootstrap interval over problems ({} resamples, seed {}).\n",
-        output::table(&header, &rows),
-        table.n_problems,
-        100.0 * table.settings.bootstrap.confidence,
-        table.settings.bootstrap.n_resamples,
-        table.settings.bootstrap.seed,
-    ))
+    let notes = [
+        format!("{} problems; {rule}; ties to the first; no threshold.", table.n_problems),
+        format!("Sampling: {sampling}"),
+        interval_note(&table.settings.bootstrap, "problems"),
+    ];
+    output::print(&(output::table(&header, &rows) + &output::notes(notes)))
+}
+
+/// What `±` stands for.
+pub(super) fn interval_note(bootstrap: &Bootstrap, over: &str) -> String {
+    let Bootstrap { confidence, n_resamples, seed, .. } = bootstrap;
+    format!(
+        "±: half of a {:.0} % bootstrap interval over {over} ({n_resamples} resamples, seed {seed}).",
+        100.0 * confidence
+    )
 }
 
 pub(super) fn name_of(selector: Selector) -> String {

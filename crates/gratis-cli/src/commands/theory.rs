@@ -14,7 +14,7 @@ use gratis::theory::{
 use gratis::{Error, Observer};
 use gratis_cpu::NativeEngine;
 use gratis_engine::{FinishReason, Generate as _, SampleRequest, Score as _};
-use gratis_paper::world::{self, corpus::N_DERIVED};
+use gratis_paper::world::{N_DERIVED, Split};
 use serde::Serialize;
 use serde_json::json;
 use tracing::info;
@@ -161,13 +161,16 @@ impl Exact {
         let header = ["beta", "most from soft", "most from hard"];
         let limits = output::table(&header, &self.limits.iter().map(row).collect::<Vec<_>>());
         let Self { vocab, length, .. } = self;
-        format!(
+        let of_checks = output::notes([format!(
             "All sequences of {length} tokens out of {vocab}, random policies and references: q \
-             against the exponential\naverage at every prefix (3.1), violations of soft <= q <= \
-             hard (3.2), and where between them q lies\non average (0 soft, 1 hard).\n{checks}\n\
-             A fixed reward and the policy that beta makes of it: as beta grows q approaches the \
-             soft estimate,\nas it falls the hard one (3.2).\n{limits}"
-        )
+             compared with the exponential average at every prefix (3.1), violations of soft <= q \
+             <= hard (3.2), and the mean position of q between them (0 soft, 1 hard)."
+        )]);
+        let of_limits = output::notes([
+            "A fixed reward and the policy that beta makes of it: as beta grows q approaches the \
+             soft estimate, as it falls the hard one (3.2).",
+        ]);
+        format!("{of_checks}{checks}\n{of_limits}{limits}")
     }
 }
 
@@ -230,7 +233,7 @@ fn problems(args: &TheoryArgs) -> Result<Vec<Rollout>> {
         reader.take(args.problems).collect::<gratis::Result<Vec<_>>>()?
     } else {
         info!("problems of the tiny world (`--prompts` gives others)");
-        let split = world::Split::Validation;
+        let split = Split::Validation;
         split.unsolved(&split.draw(args.problems, N_DERIVED, args.seed))
     };
     if rollouts.is_empty() {
@@ -301,14 +304,21 @@ impl Drawn {
             n_below_hard,
             n_within_bounds,
         } = self.summary;
+        let notes = output::notes([
+            format!(
+                "Proposition 3.1: |q - average| is {mean_difference:.4} on average; at most two \
+                 standard errors at {n_within_two_errors} of {n_prefixes} prefixes, {max_z:.1} at \
+                 worst."
+            ),
+            format!(
+                "Proposition 3.2: soft <= q at {n_above_soft}, q <= hard at {n_below_hard}, both \
+                 at {n_within_bounds} of {n_prefixes} prefixes."
+            ),
+        ]);
+        let (beta, n_continuations) = (self.beta, self.n_continuations);
         format!(
-            "beta {}, {} continuations of each prefix by the reference\n{table}\
-             Proposition 3.1: |q - average| is {mean_difference:.4} on average; at most two \
-             standard errors at {n_within_two_errors} of {n_prefixes} prefixes, {max_z:.1} at \
-             worst.\n\
-             Proposition 3.2: soft <= q at {n_above_soft}, q <= hard at {n_below_hard}, both at \
-             {n_within_bounds} of {n_prefixes} prefixes.\n",
-            self.beta, self.n_continuations
+            "beta {beta}, {n_continuations} continuations of each prefix by the reference\n\
+             {table}{notes}"
         )
     }
 }

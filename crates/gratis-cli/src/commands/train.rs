@@ -26,13 +26,15 @@ use self::baseline::{BaselineSettings, Kind};
 use self::data::TrainData;
 use self::lora::LoraArgs;
 use self::reference::Reference;
+use super::training;
 use crate::Common;
 use crate::config;
 use crate::failure::CliError;
+use crate::interrupt::{Continue, on_interrupt};
 use crate::model::Model;
 use crate::progress::Progress;
 use crate::prompt::PromptSettings;
-use crate::usage;
+use crate::{output, usage};
 
 /// Train an implicit process reward model from outcome labels only, or a baseline.
 ///
@@ -219,6 +221,7 @@ pub(crate) fn run(args: TrainArgs, given: &ArgMatches, common: &Common) -> Resul
     let run_hash = format!("{} {} {}", train_data.digest(), validation_data.digest(), model_hash);
     let config = config::resolved(&settings)?;
     let mut run = RunFolder::open(&args.run, &config, &run_hash, companions, on_existing)?;
+    on_interrupt(Continue::WithResume);
 
     let optimization = &settings.optimization;
     let mut task_on = |data: RewardData, file: &Path| -> Result<Box<dyn Task>> {
@@ -253,11 +256,9 @@ pub(crate) fn run(args: TrainArgs, given: &ArgMatches, common: &Common) -> Resul
     progress.finish();
     let has_reference = !matches!(reference, Reference::None);
     write_cost(&args.run, &model, task.as_ref(), optimization, (kind, has_reference))?;
-    if let Some(measured) = &summary.validation {
-        let accuracy = measured.accuracy.unwrap_or(f64::NAN);
-        info!("validation: loss {:.4}, accuracy {:.1} %", measured.loss, 100.0 * accuracy);
-    }
-    info!("{} steps; the model is in `{}`", summary.n_steps, args.run.join("model").display());
+    training::report(&summary, &args.run);
+    let folder = args.run.to_string_lossy();
+    output::next(&["gratis", "score", "--model", &folder, "ROLLOUTS", "-o", "scores.jsonl"]);
     Ok(())
 }
 

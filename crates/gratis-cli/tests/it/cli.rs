@@ -122,7 +122,7 @@ fn flags_overrule_the_configuration_and_a_run_repeats_from_its_own() {
     ]);
     train(&["--config", "a/config.toml", "--run", "b"]);
     assert_eq!(workspace.read("a/config.toml"), workspace.read("b/config.toml"));
-    assert_eq!(workspace.read("a/metrics.jsonl"), workspace.read("b/metrics.jsonl"));
+    assert_eq!(workspace.metrics("a"), workspace.metrics("b"));
     train(&["--config", "a/config.toml", "--run", "c", "--seed", "8"]);
     let config = String::from_utf8(workspace.read("c/config.toml")).expect("text");
     assert!(config.contains("seed = 8") && config.contains("beta = 0.3"), "{config}");

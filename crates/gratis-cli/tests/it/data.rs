@@ -188,13 +188,13 @@ fn a_training_applies_operations_and_knows_them_again() {
 
     // From its own configuration, and on a file that the same operations were applied to.
     train(&["--config", "a/config.toml", "--run", "b"]);
-    assert_eq!(workspace.read("a/metrics.jsonl"), workspace.read("b/metrics.jsonl"));
+    assert_eq!(workspace.metrics("a"), workspace.metrics("b"));
     let apply =
         [&["data", "apply", "graded.jsonl", "-o", "applied.jsonl"], &operations[..]].concat();
     assert!(workspace.run(&apply).status.success());
     let applied = ["train", "--model", "model", "--data", "applied.jsonl", "--batch-size", "8"];
     assert!(workspace.run(&[&applied[..], &["--run", "c"]].concat()).status.success());
-    assert_eq!(workspace.read("a/metrics.jsonl"), workspace.read("c/metrics.jsonl"));
+    assert_eq!(workspace.metrics("a"), workspace.metrics("c"));
 
     // They are part of the run.
     let resume = [&["--quiet"], &data[..], &["--run", "a", "--resume"]].concat();
@@ -237,12 +237,12 @@ fn a_training_reads_standard_input_as_it_reads_a_file() {
     assert!(filed.status.success(), "{}", stderr(&filed));
     // 9 problems of 12 are learnt from, a pair of each: 3 steps of at most 4.
     assert!(stderr(&filed).contains("9 problems, 18 completions (9 correct"), "{}", stderr(&filed));
-    assert!(stderr(&filed).contains("3 steps"), "{}", stderr(&filed));
+    assert!(stderr(&filed).contains("step 3 of 3: "), "{}", stderr(&filed));
     let input = String::from_utf8(workspace.read("graded.jsonl")).expect("text");
     let piped =
         workspace.run_with_input(&[&train[..], &["--data", "-", "--run", "b"]].concat(), &input);
     assert!(piped.status.success(), "{}", stderr(&piped));
-    assert_eq!(workspace.read("a/metrics.jsonl"), workspace.read("b/metrics.jsonl"));
+    assert_eq!(workspace.metrics("a"), workspace.metrics("b"));
     assert_eq!(
         workspace.read("a/model/model.safetensors"),
         workspace.read("b/model/model.safetensors")

@@ -49,7 +49,7 @@ fn process_bench_follows_its_protocol_with_any_model() {
     workspace.write("again.jsonl.partial", &(first + "{\"torn"));
     let again =
         workspace.run(&[&arguments[..], &["--json", "--save-scores", "again.jsonl"]].concat());
-    assert!(stderr(&again).contains("5 solutions were scored before"), "{}", stderr(&again));
+    assert!(stderr(&again).contains("5 of them by an earlier run"), "{}", stderr(&again));
     assert_eq!(stdout(&again), stdout(&output));
     let scores = ["evaluate", "processbench", "bench", "--scores", "kept.jsonl", "--json"];
     let from_file: Value = serde_json::from_str(&stdout(&workspace.run(&scores))).expect("JSON");
@@ -62,7 +62,7 @@ fn process_bench_follows_its_protocol_with_any_model() {
     let output = workspace.run(&arguments);
     let text = stdout(&output);
     for part in
-        ["tuned on gsm8k only", "by chance", "without a reference", "Not there: olympiadbench"]
+        ["(tuned on gsm8k", "by chance", "without a reference", "Missing subsets: olympiadbench"]
     {
         assert!(text.contains(part), "`{part}` is missing in\n{text}");
     }
@@ -124,7 +124,9 @@ fn prm_bench_counts_steps_by_kind_of_error() {
     // F1 of right steps: 8 of 12 and all; of wrong ones: none. The second has no wrong steps.
     assert_eq!(scores, [Some(0.4), Some(1.0)]);
     let text = stdout(&workspace.run(&kept));
-    for part in ["MS multi_solutions", "below a process reward of -1000000000", "Not there: NR"] {
+    for part in
+        ["MS multi_solutions", "below a process reward of -1000000000", "Missing categories: NR"]
+    {
         assert!(text.contains(part), "`{part}` is missing in\n{text}");
     }
 

@@ -39,9 +39,9 @@ fn a_run_killed_at_random_moments_ends_with_the_same_bits() {
     let last = workspace.run(&arguments("killed"));
     assert!(last.status.success(), "killed after {moments:?}: {}", stderr(&last));
 
-    for file in
-        ["model/model.safetensors", "best/model.safetensors", "metrics.jsonl", "config.toml"]
-    {
+    let metrics = ["whole", "killed"].map(|run| workspace.metrics(run));
+    assert!(metrics[0] == metrics[1], "the metrics differ after kills at {moments:?} of {takes:?}");
+    for file in ["model/model.safetensors", "best/model.safetensors", "config.toml"] {
         let same =
             workspace.read(&format!("whole/{file}")) == workspace.read(&format!("killed/{file}"));
         assert!(same, "{file} differs after kills at {moments:?} of {takes:?}");

@@ -60,6 +60,18 @@ impl Workspace {
         fs::read(&path).unwrap_or_else(|error| panic!("cannot read {}: {error}", path.display()))
     }
 
+    /// The metrics of a run without the time they carry, which no two runs share.
+    pub(crate) fn metrics(&self, run: &str) -> String {
+        let text = String::from_utf8(self.read(&format!("{run}/metrics.jsonl"))).expect("text");
+        let without_time = |line: &str| {
+            let mut line: serde_json::Value = serde_json::from_str(line).expect("JSON");
+            let time = line.as_object_mut().expect("an object").remove("wall_seconds");
+            assert!(time.is_some_and(|seconds| seconds.is_f64()), "{line}");
+            line.to_string() + "\n"
+        };
+        text.lines().map(without_time).collect()
+    }
+
     /// The binary with these arguments, to run in the folder.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = gratis();

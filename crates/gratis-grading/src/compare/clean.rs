@@ -1,8 +1,16 @@
 //! Answers without what surrounds them, and the keys by which texts are compared.
 
+use crate::markup::BracePairs;
+
 /// The answer without dollar signs, boxes, markdown and closing punctuation around it.
+///
+/// Linear in the length of the answer: every pass takes something off, except the last, and what
+/// a pass does beyond the ends of the text is done once for the whole text (the pairs of braces)
+/// or stops at the first sign of a nested pair.
 pub(super) fn clean(answer: &str) -> &str {
     let mut text = answer.trim();
+    let whole = text;
+    let mut pairs: Option<BracePairs> = None;
     loop {
         let before = text;
         text = text.trim().trim_matches(['`', '\u{200b}', '\u{feff}']);
@@ -22,19 +30,23 @@ pub(super) fn clean(answer: &str) -> &str {
         }
         for command in ["\\boxed{", "\\fbox{"] {
             if let Some(body) = text.strip_prefix(command) {
-                let open = &text[command.len() - 1..];
-                if crate::extract::closing_brace(open) == Some(open.len() - 1) {
+                // Where `text` stands in `whole`, of which it is always a part.
+                let start = text.as_ptr().addr() - whole.as_ptr().addr();
+                let pairs = pairs.get_or_insert_with(|| BracePairs::of(whole));
+                if pairs.closing(start + command.len() - 1) == Some(start + text.len() - 1) {
                     text = &body[..body.len() - 1];
                 }
             }
         }
+        for suffix in ["\\\\", "\\,", "\\;", "\\:", "\\!", "\\ ", "\\quad", "\\qquad", "~"] {
+            text = text.strip_suffix(suffix).unwrap_or(text);
+        }
         // `5!` and `0.\overline{3}` keep their marks; a sentence's stop goes.
-        text = text.trim_end_matches([',', ';', ':', '。', '，', '\u{3000}']);
+        if !text.ends_with("\\,") && !text.ends_with("\\;") {
+            text = text.trim_end_matches([',', ';', ':', '。', '，', '\u{3000}']);
+        }
         if text.ends_with('.') && !text.ends_with("..") {
             text = &text[..text.len() - 1];
-        }
-        for suffix in ["\\\\", "\\,", "\\;", "\\!", "\\ ", "\\quad"] {
-            text = text.strip_suffix(suffix).unwrap_or(text);
         }
         if text == before {
             return text;
@@ -98,34 +110,6 @@ fn is_command(text: &str, command: &str) -> bool {
     })
 }
 
-/// The letter of a multiple-choice answer and the text after it: `(D) Alina`, `D. 5`, `D`.
-pub(crate) fn choice_label(answer: &str) -> Option<(char, String)> {
-    let mut text = answer.trim();
-    for dressing in ["\\textbf{", "\\text{", "\\mathrm{", "\\mathbf{"] {
-        if let Some(rest) = text.strip_prefix(dressing) {
-            text = rest.trim_start();
-        }
-    }
-    let has_open = text.starts_with('(');
-    let body = text.strip_prefix('(').unwrap_or(text).trim_start();
-    let letter = body.chars().next().filter(char::is_ascii_uppercase)?;
-    let rest = &body[1..];
-    let after = rest.trim_start();
-    let closed = after.strip_prefix([')', '）', '.', ':', '}']);
-    let is_apart = |tail: &str| {
-        after.starts_with([')', '）'])
-            || !tail.starts_with(|c: char| c.is_alphanumeric() || "*+-/^=_".contains(c))
-    };
-    match closed {
-        Some(tail) if is_apart(tail) && (!has_open || after.starts_with([')', '）'])) => {
-            let tail = tail.trim_matches(|c: char| c.is_whitespace() || "})~\\.".contains(c));
-            Some((letter, tail.to_owned()))
-        }
-        None if after.is_empty() && !has_open => Some((letter, String::new())),
-        _ => None,
-    }
-}
-
 /// `1,22` with a decimal point, when nothing but a unit or a sign surrounds it.
 pub(super) fn decimal_point(answer: &str) -> Option<String> {
     let (before, after) = answer.split_once(',')?;
@@ -133,5 +117,7 @@ pub(super) fn decimal_point(answer: &str) -> Option<String> {
     let whole = before.trim_start_matches(['-', '+', '$', '€', '£', ' ']);
     let places = after.trim_end_matches(|c: char| !c.is_ascii_digit());
     let is_grouped = places.len() == 3 && whole.len() <= 3;
-    (is_number(whole) && is_number(places) && !is_grouped).then(|| format!("{before}.{after}"))
+    // `1,2` lists two digits more often than it is 1.2.
+    (is_number(whole) && is_number(places) && places.len() >= 2 && !is_grouped)
+        .then(|| format!("{before}.{after}"))
 }

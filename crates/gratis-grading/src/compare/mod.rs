@@ -4,21 +4,29 @@
 //! exact normal form, and by numerical agreement only where the normal form cannot decide.
 
 mod clean;
+mod leading;
+mod matrix;
+mod quantity;
 mod region;
 mod relation;
 mod scalar;
 mod structure;
 
+use std::sync::LazyLock;
+
+use regex::Regex;
+
 use crate::budget::Budget;
 use crate::exact::{Context, normal};
 use crate::extract::gold_answer;
+use crate::markup::{choice_label, with_ascii_forms};
 use crate::options::{Form, Fractions, Options};
-use crate::parse::parse;
 use crate::parse::words::{number_word, plain_words};
-use crate::syntax::Expr;
+use crate::parse::{parse, parse_euler};
+use crate::syntax::{Constant, Expr};
 
-pub(crate) use clean::choice_label;
 use clean::{clean, decimal_point, text_key};
+use leading::leading_value;
 
 /// Longer answers, in bytes, are equal only when they are written alike.
 const MAX_ANSWER: usize = 20_000;
@@ -35,7 +43,8 @@ pub(crate) struct Comparer<'a> {
 /// Symmetric and reflexive for bare answers, except that nothing equals an empty answer.
 pub fn equivalent(gold: &str, pred: &str, options: &Options) -> bool {
     let gold = gold_answer(gold);
-    let (gold, pred) = (clean(&gold), clean(pred));
+    let (gold, pred) = (with_ascii_forms(&gold), with_ascii_forms(pred));
+    let (gold, pred) = (clean(&gold), clean(&pred));
     if gold.is_empty() || pred.is_empty() {
         return false;
     }
@@ -59,12 +68,38 @@ pub fn equivalent(gold: &str, pred: &str, options: &Options) -> bool {
     if options.form == Form::Same {
         return false;
     }
+    if let Some((gold, pred)) = without_label(gold, pred) {
+        return comparer.same_texts(&gold, &pred);
+    }
     // `1,22` is a list or a decimal; the other side tells which.
     match (decimal_point(gold), decimal_point(pred)) {
         (Some(gold), None) if pred.contains('.') => comparer.same_texts(&gold, pred),
         (None, Some(pred)) if gold.contains('.') => comparer.same_texts(gold, &pred),
         _ => false,
     }
+}
+
+/// Whether `pred` answers a question whose answer is `gold`: it is equivalent, or it names a
+/// combination whose value is the gold number, `m + n = 113` for 113.
+///
+/// Not symmetric: the number 25 does not answer a question for the circle `x^2 + y^2 = 25`.
+pub(crate) fn answers(gold: &str, pred: &str, options: &Options) -> bool {
+    equivalent(gold, pred, options)
+        || (options.form == Form::Loose && pred.contains('=') && is_combined(gold, pred, options))
+}
+
+fn is_combined(gold: &str, pred: &str, options: &Options) -> bool {
+    let (gold, pred) = (gold_answer(gold), clean(pred));
+    let gold = clean(&gold);
+    if gold.contains('=') || gold.len().max(pred.len()) > MAX_ANSWER {
+        return false;
+    }
+    let (Some(gold), Some(pred)) = (parse(gold), parse(pred)) else {
+        return false;
+    };
+    let budget = Budget::new(options.budget);
+    let comparer = Comparer { options, budget: &budget };
+    relation::combined(&pred).is_some_and(|value| comparer.same(&gold, value))
 }
 
 impl Comparer<'_> {
@@ -78,12 +113,71 @@ impl Comparer<'_> {
         }
         let value = |text: &str, words: &str| match number_word(words) {
             Some(value) => Some(Expr::integer(value)),
-            None => parse(text),
+            None => parse(without_qualifier(text)),
         };
-        match (value(gold, &words.0), value(pred, &words.1)) {
+        let exprs = (value(gold, &words.0), value(pred, &words.1));
+        if let (Some(gold), Some(pred)) = &exprs
+            && self.same(gold, pred)
+        {
+            return true;
+        }
+        self.same_otherwise((gold, exprs.0), (pred, exprs.1))
+    }
+
+    /// Compares answers that can be read in a second way: a number with words after it, and `3e-2`
+    /// beside an answer that holds the constant e.
+    fn same_otherwise(
+        &self,
+        (gold_text, gold): (&str, Option<Expr>),
+        (pred_text, pred): (&str, Option<Expr>),
+    ) -> bool {
+        let has_e = |expr: &Option<Expr>| {
+            let is_e = |part: &Expr| matches!(part, Expr::Constant(Constant::E));
+            expr.as_ref().is_some_and(|expr| expr.any(&is_e))
+        };
+        let euler = |text: &str, other: &Option<Expr>| {
+            if has_e(other) { parse_euler(text) } else { None }
+        };
+        let other_gold = leading_value(gold_text).or_else(|| euler(gold_text, &pred));
+        let other_pred = leading_value(pred_text).or_else(|| euler(pred_text, &gold));
+        if other_gold.is_none() && other_pred.is_none() {
+            return false;
+        }
+        match (other_gold.or(gold), other_pred.or(pred)) {
             (Some(gold), Some(pred)) => self.same(&gold, &pred),
             _ => false,
         }
+    }
+}
+
+/// What a phrase at the end of an answer declares about its letters and does not change.
+static QUALIFIER: LazyLock<Option<Regex>> = LazyLock::new(|| {
+    Regex::new(
+        r"(?i)[,;]?\s*(?:\\quad|\\,|\\ )*\s*(?:\\(?:text|mbox|textrm)\{)?\s*\b(?:for (?:any|all|some|every|each|arbitrary)|where)\b[^0-9=<>+^]*$",
+    )
+    .ok()
+});
+
+/// `c + 2x \text{ for any constant } c` without its qualifier.
+fn without_qualifier(text: &str) -> &str {
+    if !text.contains("for ") && !text.contains("where") {
+        return text;
+    }
+    match QUALIFIER.as_ref().and_then(|regex| regex.find(text)) {
+        Some(found) if found.start() > 0 => &text[..found.start()],
+        _ => text,
+    }
+}
+
+/// `(B) 14` without its label, when the other answer has none.
+fn without_label(gold: &str, pred: &str) -> Option<(String, String)> {
+    let value = |answer: &str| {
+        choice_label(answer).filter(|(letter, rest)| *letter <= 'J' && !rest.is_empty())
+    };
+    match (value(gold), value(pred)) {
+        (None, Some((_, pred))) => Some((gold.to_owned(), pred)),
+        (Some((_, gold)), None) => Some((gold, pred.to_owned())),
+        _ => None,
     }
 }
 

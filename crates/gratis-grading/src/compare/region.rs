@@ -3,12 +3,16 @@
 //! Two of them are the same when they agree at every end point that either names, between
 //! those, beyond them, and on a grid for the end points that neither names.
 
+use std::borrow::Cow;
+
 use super::Comparer;
 use crate::numeric::{Assignment, evaluate, real};
-use crate::syntax::{Bracket, Expr, Relation, Separator, SetOperation};
+use crate::syntax::{Bracket, Expr, Function, Relation, Separator, SetOperation};
 
-/// How close two numbers are at an end point.
-const TOLERANCE: f64 = 1e-9;
+/// How close two end points are that are one, relative to them.
+const TOLERANCE: f64 = 1e-12;
+/// What rounding leaves of an end point that is zero.
+const ZERO_TOLERANCE: f64 = 1e-15;
 /// Points of the grid, and its reach on either side of zero.
 const N_GRID: i32 = 160;
 const GRID_REACH: f64 = 23.17;
@@ -18,12 +22,17 @@ const MAX_ENDS: usize = 64;
 impl Comparer<'_> {
     /// Whether both are sets of reals, and the same one.
     pub(super) fn same_region(&self, gold: &Expr, pred: &Expr) -> bool {
+        let (gold, pred) = (with_named_values(gold), with_named_values(pred));
+        let (gold, pred) = (gold.as_ref(), pred.as_ref());
         let name = match (variable(gold), variable(pred)) {
             (Err(()), _) | (_, Err(())) => return false,
-            (Ok(Some(a)), Ok(Some(b))) if a != b => return false,
-            (Ok(a), Ok(b)) => a.or(b).unwrap_or("x"),
+            (Ok(Some(a)), Ok(Some(b))) if a != b && !are_both_values(a, b) => return false,
+            (Ok(a), Ok(b)) => (a.or(b).unwrap_or("x"), b.or(a).unwrap_or("x")),
         };
-        if !is_region(gold) || !is_region(pred) {
+        let (gold_name, pred_name) = name;
+        // Two intervals are their brackets and ends, which have been compared.
+        let are_intervals = matches!((gold, pred), (Expr::Tuple { .. }, Expr::Tuple { .. }));
+        if are_intervals || !is_region(gold) || !is_region(pred) {
             return false;
         }
         let mut ends = Vec::new();
@@ -34,7 +43,7 @@ impl Comparer<'_> {
         }
         ends.extend(ends.clone().into_iter().map(|end| -end));
         ends.sort_by(f64::total_cmp);
-        ends.dedup_by(|a, b| (*a - *b).abs() <= TOLERANCE);
+        ends.dedup_by(|a, b| is_one_end(*a, *b));
         let mut points = ends.clone();
         points.extend(ends.windows(2).map(|pair| f64::midpoint(pair[0], pair[1])));
         points.extend(ends.first().map(|end| end - 1.0));
@@ -44,7 +53,8 @@ impl Comparer<'_> {
         );
         let mut n_inside = 0;
         for point in points {
-            let inside = (self.contains(gold, name, point), self.contains(pred, name, point));
+            let inside =
+                (self.contains(gold, gold_name, point), self.contains(pred, pred_name, point));
             match inside {
                 (Some(a), Some(b)) if a == b => n_inside += usize::from(a),
                 _ => return false,
@@ -132,9 +142,9 @@ impl Comparer<'_> {
                     let inside = if *relation == Relation::In {
                         matches!(&sides[0], Expr::Symbol(_)) && self.contains(&sides[1], name, x)?
                     } else {
-                        let point = Assignment { seed: 0, fixed: Some((name, x)) };
-                        let left = evaluate(&sides[0], &point, self.budget)?;
-                        let right = evaluate(&sides[1], &point, self.budget)?;
+                        let point = Assignment::fixing(name, x);
+                        let left = evaluate(&sides[0], &point, self.budget)?.number;
+                        let right = evaluate(&sides[1], &point, self.budget)?.number;
                         left.is_real() && right.is_real() && holds(left.re, *relation, right.re)
                     };
                     if !inside {
@@ -148,13 +158,37 @@ impl Comparer<'_> {
     }
 }
 
+/// The same with `f(x)` as a name of its own: `0 < f(x) < 1` is the interval of its values.
+fn with_named_values(expr: &Expr) -> Cow<'_, Expr> {
+    let is_value = |part: &Expr| {
+        matches!(part, Expr::Apply(Function::Named(_), arguments)
+            if arguments.iter().all(|argument| matches!(argument, Expr::Symbol(_))))
+    };
+    if expr.any(&is_value) { Cow::Owned(named_values(expr)) } else { Cow::Borrowed(expr) }
+}
+
+fn named_values(expr: &Expr) -> Expr {
+    match expr {
+        Expr::Apply(Function::Named(name), arguments)
+            if arguments.iter().all(|argument| matches!(argument, Expr::Symbol(_))) =>
+        {
+            Expr::Symbol(format!("{name}()"))
+        }
+        other => other.map_children(&named_values),
+    }
+}
+
+/// Whether one name is the value of a function and the other is `y`.
+fn are_both_values(a: &str, b: &str) -> bool {
+    (a == "y" && b.ends_with("()")) || (b == "y" && a.ends_with("()"))
+}
+
 /// Whether a comparison of two numbers holds, with end points that agree to rounding.
 fn holds(left: f64, relation: Relation, right: f64) -> bool {
     if left.is_nan() || right.is_nan() {
         return false;
     }
-    let are_equal =
-        left == right || (left - right).abs() <= TOLERANCE * (1.0 + left.abs().min(right.abs()));
+    let are_equal = is_one_end(left, right);
     match relation {
         Relation::Equal | Relation::Approx => are_equal,
         Relation::NotEqual => !are_equal,
@@ -164,6 +198,11 @@ fn holds(left: f64, relation: Relation, right: f64) -> bool {
         Relation::GreaterEqual => are_equal || left > right,
         Relation::In => false,
     }
+}
+
+/// Whether two numbers agree to rounding.
+fn is_one_end(a: f64, b: f64) -> bool {
+    a == b || (a - b).abs() <= ZERO_TOLERANCE.max(TOLERANCE * a.abs().min(b.abs()))
 }
 
 /// Whether an expression can be read as a set of reals and says so by its form.

@@ -1,6 +1,9 @@
 //! Equations, inequalities and assignments.
 
+use num_traits::ToPrimitive;
+
 use super::Comparer;
+use crate::exact::{Context, Multiple, normal};
 use crate::numeric::{Assignment, evaluate};
 use crate::syntax::{Expr, Function, Relation};
 
@@ -45,6 +48,74 @@ pub(super) fn assigned(expr: &Expr) -> Option<(&Expr, &Expr)> {
         return Some((value, value));
     }
     None
+}
+
+/// The values of `y = 4, x = 3` in the order of their names, when these are neighbours in the
+/// alphabet: then they stand for coordinates.
+pub(super) fn in_order_of_names(items: &[Expr]) -> Option<Vec<Expr>> {
+    let mut named: Vec<(u8, Expr)> = Vec::with_capacity(items.len());
+    for item in items {
+        let (Expr::Symbol(name), value) = assigned(item)? else {
+            return None;
+        };
+        let &[letter] = name.as_bytes() else {
+            return None;
+        };
+        named.push((letter, value.clone()));
+    }
+    named.sort_by_key(|(letter, _)| *letter);
+    let are_neighbours = named.windows(2).all(|pair| pair[0].0 + 1 == pair[1].0);
+    are_neighbours.then(|| named.into_iter().map(|(_, value)| value).collect())
+}
+
+/// The value of a combination that was asked for by name: 113 of `m + n = 113`.
+///
+/// The left side is a polynomial in at least two variables without a term of its own that is a
+/// number, and the right side a number that is not zero: `x^2 + y^2 = 25` gives 25, but
+/// `a^2 + b = 0` states a relation, and so does `2x + 3 = 7`. A chain gives its last value:
+/// `p + q = 113 + 58 = 171`.
+pub(super) fn combined(expr: &Expr) -> Option<&Expr> {
+    let Expr::Relation { terms, relations } = expr else {
+        return None;
+    };
+    if relations.iter().any(|relation| *relation != Relation::Equal) {
+        return None;
+    }
+    let (first, values) = terms.split_first()?;
+    let value = values.last()?;
+    let is_letter = |part: &Expr| matches!(part, Expr::Symbol(_));
+    let is_plain = !first.any(&|part| {
+        !matches!(
+            part,
+            Expr::Symbol(_)
+                | Expr::Number(_)
+                | Expr::Sum(_)
+                | Expr::Product(_)
+                | Expr::Negative(_)
+                | Expr::Power(..)
+        )
+    });
+    let has_number_term = match first {
+        Expr::Sum(parts) => parts.iter().any(|part| !part.any(&is_letter)),
+        _ => false,
+    };
+    let mut names = Vec::new();
+    collect_names(first, &mut names);
+    names.sort_unstable();
+    names.dedup();
+    let is_number = |part: &Expr| !part.any(&is_letter) && !matches!(part, Expr::Text(_));
+    let is_zero = value.is_integer(0);
+    (is_plain && !has_number_term && names.len() >= 2 && values.iter().all(is_number) && !is_zero)
+        .then_some(value)
+}
+
+fn collect_names<'a>(expr: &'a Expr, names: &mut Vec<&'a str>) {
+    if let Expr::Symbol(name) = expr {
+        names.push(name);
+    }
+    for child in expr.children() {
+        collect_names(child, names);
+    }
 }
 
 /// Whether an expression only names something.
@@ -141,6 +212,11 @@ impl Comparer<'_> {
 
     /// The constant ratio of `left - right` of two comparisons, if it is constant.
     fn ratio_of(&self, a: &Atom<'_>, b: &Atom<'_>) -> Option<f64> {
+        match self.exact_ratio_of(a, b) {
+            Some(Multiple::By(ratio)) => return ratio.to_f64(),
+            Some(Multiple::No) => return None,
+            None => {}
+        }
         let mut constant: Option<f64> = None;
         let mut n_agreeing = 0;
         let mut n_values = 0;
@@ -155,7 +231,7 @@ impl Comparer<'_> {
             if !x.is_finite() || !y.is_finite() || x.abs() < 1e-9 || y.abs() < 1e-9 {
                 continue;
             }
-            let ratio = x / y;
+            let (x, ratio) = (x.number, x.number / y.number);
             if !ratio.is_real() {
                 return None;
             }
@@ -172,5 +248,23 @@ impl Comparer<'_> {
             n_agreeing += 1;
         }
         constant.filter(|_| n_agreeing >= 3 && n_values > 0)
+    }
+
+    /// The same by exact arithmetic; `None` where the normal forms do not decide.
+    fn exact_ratio_of(&self, a: &Atom<'_>, b: &Atom<'_>) -> Option<Multiple> {
+        let mut context = Context::new(self.budget);
+        let difference = |atom: &Atom<'_>| {
+            Expr::Sum(vec![atom.left.clone(), Expr::Negative(Box::new(atom.right.clone()))])
+        };
+        let x = normal(&difference(a), &mut context)?;
+        let y = normal(&difference(b), &mut context)?;
+        if !x.is_conclusive || !y.is_conclusive {
+            return None;
+        }
+        // A difference that never changes is no equation in anything.
+        if x.as_rational().is_some() || y.as_rational().is_some() {
+            return Some(Multiple::No);
+        }
+        context.ratio(&x, &y)
     }
 }

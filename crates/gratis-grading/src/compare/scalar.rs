@@ -5,19 +5,26 @@ use num_rational::BigRational;
 use num_traits::{Signed, ToPrimitive, Zero};
 
 use super::Comparer;
-use crate::exact::{Context, Normal, normal};
-use crate::numeric::{Assignment, Complex, evaluate};
+use crate::exact::{Context, Normal, normal, powers};
+use crate::numeric::{Assignment, Value, evaluate};
 use crate::options::Decimals;
-use crate::syntax::{Constant, Expr, Function, Number};
+use crate::syntax::{Binder, Constant, Expr, Function, Number};
 
 /// Relative agreement that counts as equal in double precision.
 const TOLERANCE: f64 = 1e-9;
-/// Absolute agreement near zero, where cancellation leaves only rounding.
-const ZERO_TOLERANCE: f64 = 1e-12;
+/// How many times their bounds on rounding two values may be apart.
+const N_ERRORS: f64 = 8.0;
+/// Values known no better than this are compared by their relative distance alone.
+const MAX_ERROR: f64 = 1e-9;
 /// Points at which expressions with variables are compared.
 const N_POINTS: u64 = 9;
+/// Points when a bound of a sum is a variable: polynomials of a lower degree that agree there are
+/// the same.
+const N_WHOLE_POINTS: u64 = 12;
 /// Points at which they must both be defined.
 const MIN_AGREEING: usize = 3;
+/// The same for points in whole numbers.
+const MIN_WHOLE_AGREEING: usize = 6;
 
 impl Comparer<'_> {
     /// Whether two scalars are the same value.
@@ -32,10 +39,18 @@ impl Comparer<'_> {
                 }
                 _ => {}
             }
+        } else if let Some(are_same) = self.same_powers(gold, pred) {
+            return are_same || self.is_rounded(gold, pred, &forms);
         }
         self.is_rounded(gold, pred, &forms)
             || self.agree(gold, pred, &|_| 0.0)
             || self.agree_rounded(gold, pred)
+    }
+
+    /// Compares two products of powers too large to multiply out, by the exponents of their
+    /// primes; `None` when one of them is no such product.
+    fn same_powers(&self, gold: &Expr, pred: &Expr) -> Option<bool> {
+        Some(powers(gold, self.budget)? == powers(pred, self.budget)?)
     }
 
     /// Whether one side is a plain decimal that rounds the other, which has none.
@@ -79,28 +94,31 @@ impl Comparer<'_> {
             return false;
         };
         value.is_real()
-            && BigRational::from_float(value.re).is_some_and(|value| is_rounding(&decimal, &value))
+            && BigRational::from_float(value.number.re)
+                .is_some_and(|value| is_rounding(&decimal, &value))
     }
 
     /// Whether the two agree at enough points, each within its own `slack`.
     fn agree(&self, gold: &Expr, pred: &Expr, slack: &dyn Fn(u64) -> f64) -> bool {
-        let is_variable =
-            |part: &Expr| matches!(part, Expr::Symbol(_) | Expr::Apply(Function::Named(_), _));
-        let is_imaginary = |part: &Expr| matches!(part, Expr::Constant(Constant::I));
-        let has_variables = gold.any(&is_variable) || pred.any(&is_variable);
-        let has_imaginary = gold.any(&is_imaginary) || pred.any(&is_imaginary);
+        let either = |test: &dyn Fn(&Expr) -> bool| gold.any(test) || pred.any(test);
+        let has_variables = either(&is_variable);
+        let has_imaginary = either(&|part| matches!(part, Expr::Constant(Constant::I)));
+        let is_whole = has_variables && either(&has_variable_bounds);
+        let n_points = match (has_variables, is_whole) {
+            (false, _) => 1,
+            (true, false) => N_POINTS,
+            (true, true) => N_WHOLE_POINTS,
+        };
         let mut n_agreeing = 0;
-        for seed in 0..if has_variables { N_POINTS } else { 1 } {
-            let point = Assignment::of(seed);
+        for seed in 0..n_points {
+            let point = if is_whole { Assignment::whole(seed) } else { Assignment::of(seed) };
             let (Some(a), Some(b)) =
                 (evaluate(gold, &point, self.budget), evaluate(pred, &point, self.budget))
             else {
                 return false;
             };
-            let are_infinite = a.re.is_infinite() && a.re == b.re && a.im == b.im;
-            if are_infinite {
-                n_agreeing += 1;
-            } else if a.is_finite() && b.is_finite() {
+            // What overflows, underflows or is infinite is not compared here.
+            if a.is_finite() && b.is_finite() {
                 // A root or logarithm outside its real domain settles nothing.
                 let are_real = a.is_real() && b.is_real();
                 if !are_real && !has_imaginary && has_variables {
@@ -114,7 +132,12 @@ impl Comparer<'_> {
                 return false;
             }
         }
-        n_agreeing >= if has_variables { MIN_AGREEING } else { 1 }
+        let n_needed = match (has_variables, is_whole) {
+            (false, _) => 1,
+            (true, false) => MIN_AGREEING,
+            (true, true) => MIN_WHOLE_AGREEING,
+        };
+        n_agreeing >= n_needed
     }
 
     /// Agreement within what the decimals inside the expressions leave open: `1.414 i x`.
@@ -145,9 +168,24 @@ impl Comparer<'_> {
     }
 }
 
-fn is_close(a: Complex, b: Complex, slack: f64) -> bool {
-    let distance = (a - b).abs();
-    distance <= slack || distance <= ZERO_TOLERANCE || distance <= TOLERANCE * a.abs().max(b.abs())
+/// Whether two values are one up to rounding: within a relative tolerance, or within the bounds on
+/// their errors where cancellation has left nothing else.
+fn is_close(a: Value, b: Value, slack: f64) -> bool {
+    let distance = (a.number - b.number).abs();
+    let error = a.error + b.error;
+    distance <= slack
+        || distance <= TOLERANCE * a.abs().max(b.abs())
+        || (error <= MAX_ERROR && distance <= N_ERRORS * error)
+}
+
+fn is_variable(expr: &Expr) -> bool {
+    matches!(expr, Expr::Symbol(_) | Expr::Apply(Function::Named(_), _))
+}
+
+/// Whether an expression is a sum or product up to a variable.
+fn has_variable_bounds(expr: &Expr) -> bool {
+    matches!(expr, Expr::Bound { binder: Binder::Sum | Binder::Product, parts, .. }
+        if parts.iter().skip(1).any(|bound| bound.any(&is_variable)))
 }
 
 fn is_decimal_literal(expr: &Expr) -> bool {

@@ -3,9 +3,10 @@
 use num_traits::ToPrimitive;
 
 use super::Comparer;
-use super::relation::{assigned, names_agree};
+use super::matrix::multiplied_out;
+use super::relation::{assigned, in_order_of_names, names_agree};
 use crate::options::{Form, ListOrder, Percent, Units};
-use crate::parse::words::{plain_words, units_conflict};
+use crate::parse::words::plain_words;
 use crate::syntax::{Bracket, Expr, SetOperation};
 
 /// Longer collections are not compared item by item.
@@ -18,18 +19,13 @@ impl Comparer<'_> {
             return false;
         }
         let is_loose = self.options.form == Form::Loose;
+        if gold == pred {
+            return true;
+        }
+        if let Some(is_same) = self.same_quantities(gold, pred) {
+            return is_same;
+        }
         match (gold, pred) {
-            (Expr::Quantity { value: a, unit: u }, Expr::Quantity { value: b, unit: v }) => {
-                return !units_conflict(u, v)
-                    && (u == v || self.options.units == Units::Optional)
-                    && self.same(a, b);
-            }
-            (Expr::Quantity { value, .. }, other) => {
-                return self.options.units == Units::Optional && self.same(value, other);
-            }
-            (other, Expr::Quantity { value, .. }) => {
-                return self.options.units == Units::Optional && self.same(other, value);
-            }
             (Expr::Percent(a), Expr::Percent(b)) => return self.same(a, b),
             (Expr::Percent(value), other) | (other, Expr::Percent(value))
                 if self.options.percent == Percent::Either && self.same(value, other) =>
@@ -82,7 +78,7 @@ impl Comparer<'_> {
                 _ => {}
             }
         }
-        let (gold, pred) = (&distributed(gold), &distributed(pred));
+        let (gold, pred) = (&multiplied_out(gold), &multiplied_out(pred));
         if let Some(is_same) = self.same_collections(gold, pred) {
             return is_same || self.same_region(gold, pred);
         }
@@ -105,9 +101,12 @@ impl Comparer<'_> {
                     return false;
                 };
                 let quotient = Expr::Quotient(Box::new(a.clone()), Box::new(b.clone()));
-                !is_clock(terms)
-                    && matches!(other, Expr::Number(_) | Expr::Quotient(..))
-                    && self.same_scalar(&quotient, other)
+                // `5:1` compares two things, 5 counts one.
+                let is_fraction = match other {
+                    Expr::Number(number) => !number.value.is_integer(),
+                    other => matches!(other, Expr::Quotient(..)),
+                };
+                !is_clock(terms) && is_fraction && self.same_scalar(&quotient, other)
             }
             _ if is_structural(gold) || is_structural(pred) => {
                 is_loose && self.same_region(gold, pred)
@@ -137,6 +136,7 @@ impl Comparer<'_> {
                     ListOrder::Kept => self.same_ordered(&a, &b),
                 }
             }
+            (Expr::Cases(a), Expr::Cases(b)) => self.same_cases(a, b),
             (Expr::Set(a), Expr::Set(b)) => self.same_unordered(&spread(a), &spread(b), true),
             (Expr::Matrix(a), Expr::Matrix(b)) => {
                 a.len() == b.len() && a.iter().zip(b).all(|(a, b)| self.same_ordered(a, b))
@@ -147,8 +147,11 @@ impl Comparer<'_> {
                 self.same_unordered(&spread(a), &spread(b), true)
             }
             (Expr::Tuple { items: a, .. }, Expr::List { items: b, .. })
-            | (Expr::List { items: a, .. }, Expr::Tuple { items: b, .. }) => {
-                self.same_ordered(a, b)
+            | (Expr::List { items: b, .. }, Expr::Tuple { items: a, .. }) => {
+                match in_order_of_names(b) {
+                    Some(values) => self.same_ordered(a, &values),
+                    None => self.same_ordered(a, b),
+                }
             }
             (Expr::Matrix(rows), Expr::Tuple { items, .. } | Expr::List { items, .. })
             | (Expr::Tuple { items, .. } | Expr::List { items, .. }, Expr::Matrix(rows)) => {
@@ -161,8 +164,31 @@ impl Comparer<'_> {
             {
                 self.same(&items[0], other)
             }
+            (Expr::List { items, .. }, other) | (other, Expr::List { items, .. })
+                if !is_structural(other) =>
+            {
+                self.same_repeated(items, other)
+            }
             _ => return None,
         })
+    }
+
+    /// Whether two definitions by cases give the same value under the same conditions;
+    /// `otherwise` is whatever condition is left.
+    fn same_cases(&self, a: &[(Expr, Expr)], b: &[(Expr, Expr)]) -> bool {
+        let is_rest = |condition: &Expr| matches!(condition, Expr::Text(_));
+        let mut left: Vec<&(Expr, Expr)> = b.iter().collect();
+        a.len() == b.len()
+            && a.len() <= 20
+            && a.iter().all(|(value, condition)| {
+                let found = left.iter().position(|(other, other_condition)| {
+                    (is_rest(condition)
+                        || is_rest(other_condition)
+                        || self.same(condition, other_condition))
+                        && self.same(value, other)
+                });
+                found.map(|idx| left.swap_remove(idx)).is_some()
+            })
     }
 
     pub(super) fn same_ordered(&self, a: &[Expr], b: &[Expr]) -> bool {
@@ -193,7 +219,8 @@ impl Comparer<'_> {
         if self.same_ordered(a, b) {
             return true;
         }
-        if a.len() != b.len() || self.options.form == Form::Same || (is_clock(a) && is_clock(b)) {
+        let is_time = (is_clock(a) && is_clock(b)) || is_time_of_day(a) || is_time_of_day(b);
+        if a.len() != b.len() || self.options.form == Form::Same || is_time {
             return false;
         }
         let over = |items: &[Expr], idx: usize| {
@@ -247,6 +274,7 @@ pub(super) fn is_structural(expr: &Expr) -> bool {
             | Expr::Matrix(_)
             | Expr::Relation { .. }
             | Expr::Ratio(_)
+            | Expr::Cases(_)
             | Expr::Text(_)
     )
 }
@@ -261,33 +289,17 @@ fn is_clock(terms: &[Expr]) -> bool {
     (0.0..=24.0).contains(&hours) && (minutes == 0.0 || (10.0..60.0).contains(&minutes))
 }
 
-/// A scalar times a matrix or tuple, as the matrix of products.
-fn distributed(expr: &Expr) -> Expr {
-    let is_vector = |part: &Expr| matches!(part, Expr::Matrix(_) | Expr::Tuple { .. });
-    let scaled = |vector: &Expr, scale: &dyn Fn(Expr) -> Expr| {
-        vector.map_children(&|entry| scale(entry.clone()))
+/// Whether a ratio is surely a time of day: minutes of two digits, and not in lowest terms, as a
+/// ratio would be given.
+fn is_time_of_day(terms: &[Expr]) -> bool {
+    let [Expr::Number(hours), Expr::Number(minutes)] = terms else {
+        return false;
     };
-    match expr {
-        Expr::Product(factors)
-            if factors.iter().filter(|factor| is_vector(factor)).count() == 1 =>
-        {
-            let idx = factors.iter().position(is_vector).unwrap_or(0);
-            // `2[0, 1)` is no interval.
-            if !matches!(factors[idx], Expr::Matrix(_)) {
-                return expr.clone();
-            }
-            scaled(&factors[idx], &|entry| {
-                let mut product = factors.clone();
-                product[idx] = entry;
-                Expr::Product(product)
-            })
-        }
-        Expr::Quotient(a, b) if matches!(**a, Expr::Matrix(_)) => {
-            scaled(a, &|entry| Expr::Quotient(Box::new(entry), b.clone()))
-        }
-        Expr::Negative(a) if matches!(**a, Expr::Matrix(_)) => {
-            scaled(a, &|entry| Expr::Negative(Box::new(entry)))
-        }
-        other => other.clone(),
+    let (Some(mut a), Some(mut b)) = (hours.value.to_u32(), minutes.value.to_u32()) else {
+        return false;
+    };
+    while b != 0 {
+        (a, b) = (b, a % b);
     }
+    is_clock(terms) && a > 1
 }

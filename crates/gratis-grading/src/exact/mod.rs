@@ -1,6 +1,9 @@
-//! Exact arithmetic: the normal form of rational expressions over named atoms.
+//! Exact arithmetic: the normal form of rational expressions over named atoms, and products of
+//! powers too large to multiply out.
 
 mod normal;
 mod poly;
+mod power;
 
-pub(crate) use normal::{Context, Normal, normal};
+pub(crate) use normal::{Context, Multiple, Normal, normal};
+pub(crate) use power::powers;

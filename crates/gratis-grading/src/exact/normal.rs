@@ -9,7 +9,7 @@ use num_traits::{One, Signed, ToPrimitive, Zero};
 
 use super::poly::{Poly, Square};
 use crate::budget::Budget;
-use crate::syntax::{Constant, Expr, Function};
+use crate::syntax::{Binder, Constant, Expr, Function};
 
 /// The largest power that is multiplied out for a polynomial.
 const MAX_POWER: u32 = 40;
@@ -19,6 +19,8 @@ const MAX_NUMBER_POWER: u32 = 20_000;
 const MAX_POWER_BITS: u64 = 40_000;
 /// Factors are looked for up to here.
 const MAX_TRIAL_DIVISOR: u64 = 2_000;
+/// More terms than this of a sum are not added up exactly.
+const MAX_TERMS: i64 = 1_000;
 /// The largest argument of an exact factorial or binomial.
 const MAX_FACTORIAL: u32 = 3_000;
 
@@ -28,6 +30,15 @@ pub(crate) struct Context<'a> {
     squares: Vec<Square>,
     budget: &'a Budget,
     is_opaque: bool,
+}
+
+/// Whether one value is a constant multiple of another.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Multiple {
+    /// By this constant.
+    By(BigRational),
+    /// It is not.
+    No,
 }
 
 /// A normal form, and whether two of them that differ are surely different values.
@@ -65,6 +76,19 @@ impl<'a> Context<'a> {
         let left = a.numerator.multiply(&b.denominator, &self.squares, self.budget)?;
         let right = b.numerator.multiply(&a.denominator, &self.squares, self.budget)?;
         Some(left == right)
+    }
+
+    /// Whether the first of two normal forms is a constant multiple of the second; `None` when they
+    /// grow too large to tell.
+    pub(crate) fn ratio(&self, a: &Normal, b: &Normal) -> Option<Multiple> {
+        let left = a.numerator.multiply(&b.denominator, &self.squares, self.budget)?;
+        let right = b.numerator.multiply(&a.denominator, &self.squares, self.budget)?;
+        let (Some(x), Some(y)) = (left.leading(), right.leading()) else {
+            return Some(Multiple::No);
+        };
+        let ratio = x / y;
+        let scaled = right.multiply(&Poly::constant(ratio.clone()), &self.squares, self.budget)?;
+        Some(if left == scaled { Multiple::By(ratio) } else { Multiple::No })
     }
 
     /// A key of a normal form that depends on its value alone where no division is left.
@@ -216,6 +240,7 @@ fn reduce(expr: &Expr, context: &mut Context<'_>) -> Option<Quotient> {
         Expr::Negative(a) => Some(reduce(a, context)?.negated()),
         Expr::Power(base, exponent) => power(base, exponent, context),
         Expr::Apply(function, arguments) => apply(function, arguments, context),
+        Expr::Bound { binder, index, parts } => bound(*binder, index, parts, context),
         Expr::Based { digits, base } => based(digits, *base).map(Quotient::number),
         Expr::Quantity { value, .. } => reduce(value, context),
         Expr::Percent(value) => {
@@ -235,6 +260,42 @@ pub(super) fn based(digits: &BigInt, base: u32) -> Option<BigRational> {
         value = value * base + digit;
     }
     Some(BigRational::from_integer(value))
+}
+
+/// A sum or product term by term where its bounds are whole numbers, otherwise an atom named by
+/// its parts with the index renamed, so that `\sum_k a_k` is `\sum_j a_j`.
+fn bound(
+    binder: Binder,
+    index: &str,
+    parts: &[Expr],
+    context: &mut Context<'_>,
+) -> Option<Quotient> {
+    let bounds: Vec<Quotient> =
+        parts.iter().skip(1).map(|part| reduce(part, context)).collect::<Option<_>>()?;
+    let body = parts.first()?;
+    let whole: Vec<i64> = bounds
+        .iter()
+        .filter_map(|bound| bound.as_rational().filter(BigRational::is_integer)?.to_i64())
+        .collect();
+    if let [low, high] = whole.as_slice()
+        && binder != Binder::Integral
+        && (0..=MAX_TERMS).contains(&high.saturating_sub(*low).saturating_add(1))
+        && !body.hides(index)
+    {
+        let is_sum = binder == Binder::Sum;
+        let mut total =
+            Quotient::number(if is_sum { BigRational::zero() } else { BigRational::one() });
+        for value in *low..=*high {
+            let term = reduce(&body.substituted(index, &Expr::integer(value)), context)?;
+            total =
+                if is_sum { total.add(&term, context)? } else { total.multiply(&term, context)? };
+        }
+        return Some(total);
+    }
+    let body = reduce(&body.renamed(index, "\u{1}"), context)?;
+    let keys: Vec<String> =
+        std::iter::once(&body).chain(&bounds).map(|part| quotient_key(part, context)).collect();
+    Some(context.opaque(format!("{binder:?}({})", keys.join(","))))
 }
 
 fn power(base: &Expr, exponent: &Expr, context: &mut Context<'_>) -> Option<Quotient> {
@@ -279,6 +340,13 @@ fn integer_power(base: Quotient, exponent: i32, context: &mut Context<'_>) -> Op
         }
         context.budget.spend(1 + bits * u64::from(magnitude) / 64)?;
         return Some(Quotient::number(value.pow(magnitude as i32)));
+    }
+    let single = |poly: &Poly| poly.term_power(magnitude, &context.squares);
+    if magnitude > 1
+        && let (Some(numerator), Some(denominator)) =
+            (single(&base.numerator), single(&base.denominator))
+    {
+        return Some(Quotient { numerator, denominator });
     }
     if magnitude > MAX_POWER {
         return None;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use num_rational::BigRational;
-use num_traits::{One, Zero};
+use num_traits::{One, Signed, Zero};
 
 use crate::budget::Budget;
 
@@ -12,7 +12,7 @@ const MAX_TERMS: usize = 400;
 /// Coefficients of more bits than this as well.
 const MAX_BITS: u64 = 40_000;
 /// And larger degrees.
-const MAX_DEGREE: u32 = 400;
+const MAX_DEGREE: u32 = 1_000_000_000;
 
 /// The rule by which the square of an atom reduces.
 #[derive(Debug, Clone, PartialEq)]
@@ -109,6 +109,21 @@ impl Poly {
         product.checked()
     }
 
+    /// A power of a single term, at once; `None` for a sum, or when it grows too large.
+    pub(crate) fn term_power(&self, power: u32, squares: &[Square]) -> Option<Self> {
+        let mut terms = self.terms.iter();
+        let ((monomial, coefficient), None) = (terms.next()?, terms.next()) else {
+            return None;
+        };
+        let mut coefficient = small_power(coefficient, power)?;
+        let raised: Option<Monomial> = monomial
+            .iter()
+            .map(|(atom, exponent)| Some((*atom, exponent.checked_mul(power)?)))
+            .collect();
+        let monomial = merge(&raised?, &Monomial::new(), squares, &mut coefficient)?;
+        Self { terms: BTreeMap::from([(monomial, coefficient)]) }.checked()
+    }
+
     /// The polynomial as it is, unless it has grown too large.
     fn checked(self) -> Option<Self> {
         let is_small = self.terms.len() <= MAX_TERMS
@@ -139,13 +154,14 @@ fn merge(
 ) -> Option<Monomial> {
     let mut powers: BTreeMap<u32, u32> = a.iter().copied().collect();
     for &(atom, power) in b {
-        *powers.entry(atom).or_default() += power;
+        let sum = powers.entry(atom).or_default();
+        *sum = sum.checked_add(power)?;
     }
     let mut merged = Monomial::with_capacity(powers.len());
     for (atom, mut power) in powers {
         if let Some(Square::Number(square)) = squares.get(atom as usize) {
-            for _ in 0..power / 2 {
-                *coefficient *= square;
+            if power > 1 {
+                *coefficient *= small_power(square, power / 2)?;
             }
             power %= 2;
         }
@@ -157,4 +173,13 @@ fn merge(
         }
     }
     Some(merged)
+}
+
+/// A power of a number, unless it has more bits than a coefficient may have.
+fn small_power(base: &BigRational, power: u32) -> Option<BigRational> {
+    if base.abs().is_one() {
+        return Some(if power.is_multiple_of(2) { base.abs() } else { base.clone() });
+    }
+    let bits = base.numer().bits().max(base.denom().bits());
+    (bits * u64::from(power) <= MAX_BITS).then(|| base.pow(power as i32))
 }

@@ -1,5 +1,9 @@
 //! Answers in a box: `\boxed{}`, `\fbox{}` and what models make of them.
 
+use std::collections::HashSet;
+
+use crate::markup::closing_brace;
+
 /// What the boxes of a text hold.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Boxed {
@@ -37,12 +41,12 @@ pub(super) fn last_boxed(text: &str) -> Boxed {
     while first_idx > 0 && is_list_gap(&text[spans[first_idx - 1].end..spans[first_idx].start]) {
         first_idx -= 1;
     }
-    let mut items: Vec<&str> = Vec::new();
-    for span in &spans[first_idx..] {
-        if !items.contains(&span.content) {
-            items.push(span.content);
-        }
-    }
+    let mut seen = HashSet::new();
+    let items: Vec<&str> = spans[first_idx..]
+        .iter()
+        .map(|span| span.content)
+        .filter(|content| seen.insert(*content))
+        .collect();
     match items.as_slice() {
         [] => Boxed::Found(last.content.to_owned()),
         [one] => Boxed::Found((*one).to_owned()),
@@ -107,27 +111,6 @@ fn next_box(text: &str, from: usize) -> Option<(usize, usize)> {
 /// Whether a box without braces is followed by something that may be its argument.
 fn is_bare_argument(rest: &str) -> bool {
     rest.starts_with(|c: char| c.is_ascii_digit() || c == '-' || c == '\\')
-}
-
-/// The byte of the brace that closes the one `body` starts with; `\{` and `\}` do not count.
-pub(crate) fn closing_brace(body: &str) -> Option<usize> {
-    let mut depth = 0_usize;
-    let mut is_escaped = false;
-    for (idx, byte) in body.bytes().enumerate() {
-        match byte {
-            _ if is_escaped => is_escaped = false,
-            b'\\' => is_escaped = true,
-            b'{' => depth += 1,
-            b'}' => {
-                depth = depth.checked_sub(1)?;
-                if depth == 0 {
-                    return Some(idx);
-                }
-            }
-            _ => {}
-        }
-    }
-    None
 }
 
 /// Whether the text between two boxes only lists them: `,`, `and`, `$`, `y_2 =`.

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use regex::Regex;
 
 use super::{last, phrase, prose};
-use crate::compare::choice_label;
+use crate::markup::choice_label;
 use crate::verdict::Extraction;
 
 /// A letter by itself, perhaps in brackets or bold.

@@ -11,10 +11,9 @@ mod prose;
 
 use std::borrow::Cow;
 
-use crate::compare::choice_label;
+use crate::markup::choice_label;
 use crate::verdict::{Extracted, Extraction};
 use boxed::Boxed;
-pub(crate) use boxed::closing_brace;
 
 /// Marks after which a reasoning model gives its answer.
 const REASONING_ENDS: [&str; 4] = ["</think>", "</thinking>", "</reasoning>", "</REASONING_END>"];
@@ -33,7 +32,7 @@ pub fn extract(solution: &str) -> Extracted {
 ///
 /// The gold answer only says what kind of answer to look for: a choice letter, words, or
 /// anything else. It never decides between candidates.
-pub fn extract_for(gold: &str, solution: &str) -> Extracted {
+pub(crate) fn extract_for(gold: &str, solution: &str) -> Extracted {
     let text = response(solution);
     let found = |answer: &str, how| Extracted { answer: Some(answer.to_owned()), how };
     let missing = |how| Extracted { answer: None, how };

@@ -1,6 +1,7 @@
 //! Telling an answer from a sentence.
 
-use crate::parse::words::{MATH_WORDS, is_filler, known_unit, number_word};
+use crate::parse::words::{MATH_WORDS, is_filler, number_word};
+use crate::units::known_unit;
 
 /// Words that join the parts of an answer.
 const CONNECTORS: &[&str] = &[

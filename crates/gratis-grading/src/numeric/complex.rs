@@ -28,6 +28,11 @@ impl Complex {
         self.re.is_finite() && self.im.is_finite()
     }
 
+    /// Whether both parts are zero.
+    pub(crate) fn is_zero(self) -> bool {
+        self.re == 0.0 && self.im == 0.0
+    }
+
     /// Whether the imaginary part is nothing but rounding.
     pub(crate) fn is_real(self) -> bool {
         self.im.abs() <= 1e-12 * self.re.abs().max(1e-3)

@@ -1,8 +1,10 @@
 //! The value of an expression at a point.
 
-use num_traits::ToPrimitive;
+use num_traits::{ToPrimitive, Zero};
 
+use super::bound::bound;
 use super::complex::Complex;
+use super::value::Value;
 use crate::budget::Budget;
 use crate::syntax::{Constant, Expr, Function};
 
@@ -10,17 +12,37 @@ use crate::syntax::{Constant, Expr, Function};
 const MAX_FACTORIAL: f64 = 170.0;
 
 /// The values of variables at one point, drawn from their names, or given.
+#[derive(Clone, Copy)]
 pub(crate) struct Assignment<'a> {
     /// Which point of the sequence this is.
     pub(crate) seed: u64,
     /// One variable with a value of its own.
     pub(crate) fixed: Option<(&'a str, f64)>,
+    /// What gives the other variables their values, where an operation binds several.
+    pub(crate) outer: Option<&'a Assignment<'a>>,
+    /// Whether variables are whole numbers, as the bounds of sums need.
+    pub(crate) is_whole: bool,
 }
 
-impl Assignment<'_> {
+impl<'a> Assignment<'a> {
     /// The point of this seed: three of four values are positive.
     pub(crate) fn of(seed: u64) -> Self {
-        Self { seed, fixed: None }
+        Self { seed, fixed: None, outer: None, is_whole: false }
+    }
+
+    /// The point of this seed in whole numbers.
+    pub(crate) fn whole(seed: u64) -> Self {
+        Self { is_whole: true, ..Self::of(seed) }
+    }
+
+    /// The first point, with one variable given.
+    pub(crate) fn fixing(name: &'a str, value: f64) -> Self {
+        Self { fixed: Some((name, value)), ..Self::of(0) }
+    }
+
+    /// This point with one more variable given.
+    pub(super) fn with(&'a self, name: &'a str, value: f64) -> Self {
+        Self { fixed: Some((name, value)), outer: Some(self), ..*self }
     }
 
     fn value(&self, name: &str) -> f64 {
@@ -29,7 +51,13 @@ impl Assignment<'_> {
         {
             return value;
         }
+        if let Some(outer) = self.outer {
+            return outer.value(name);
+        }
         let hash = scramble(name, self.seed);
+        if self.is_whole {
+            return (2 + self.seed + hash % 3) as f64;
+        }
         let unit = (hash >> 11) as f64 / (1_u64 << 53) as f64;
         let magnitude = 0.3 + 2.4 * unit;
         // The first points are positive, where roots and logarithms are real.
@@ -55,31 +83,38 @@ pub(crate) fn real(expr: &Expr, budget: &Budget) -> Option<f64> {
     if expr.any(&|part| matches!(part, Expr::Symbol(_) | Expr::Apply(Function::Named(_), _))) {
         return None;
     }
-    let value = evaluate(expr, &Assignment::of(0), budget)?;
+    let value = evaluate(expr, &Assignment::of(0), budget)?.number;
     (!value.re.is_nan() && value.is_real()).then_some(value.re)
 }
 
 /// The value of `expr`; `None` when it is no number at all or the budget is spent.
-/// An undefined operation gives [`Complex::UNDEFINED`].
-pub(crate) fn evaluate(expr: &Expr, point: &Assignment<'_>, budget: &Budget) -> Option<Complex> {
+/// An undefined operation, an overflow and an underflow give [`Value::UNDEFINED`].
+pub(crate) fn evaluate(expr: &Expr, point: &Assignment<'_>, budget: &Budget) -> Option<Value> {
     budget.spend(1)?;
     let value = |expr: &Expr| evaluate(expr, point, budget);
     Some(match expr {
-        Expr::Number(number) => Complex::real(number.value.to_f64()?),
-        Expr::Symbol(name) => Complex::real(point.value(name)),
-        Expr::Constant(Constant::Pi) => Complex::real(std::f64::consts::PI),
-        Expr::Constant(Constant::E) => Complex::real(std::f64::consts::E),
-        Expr::Constant(Constant::I) => Complex::new(0.0, 1.0),
-        Expr::Constant(Constant::Infinity) => Complex::real(f64::INFINITY),
+        Expr::Number(number) => {
+            let approximate = number.value.to_f64()?;
+            if !approximate.is_finite() || (approximate == 0.0 && !number.value.is_zero()) {
+                return Some(Value::UNDEFINED);
+            }
+            let is_exact = number.value.is_integer() && approximate.abs() < 9e15;
+            if is_exact { Value::exact(approximate) } else { Value::rounded(approximate) }
+        }
+        Expr::Symbol(name) => Value::exact(point.value(name)),
+        Expr::Constant(Constant::Pi) => Value::rounded(std::f64::consts::PI),
+        Expr::Constant(Constant::E) => Value::rounded(std::f64::consts::E),
+        Expr::Constant(Constant::I) => Value { number: Complex::new(0.0, 1.0), error: 0.0 },
+        Expr::Constant(Constant::Infinity) => Value::exact(f64::INFINITY),
         Expr::Sum(terms) => {
-            let mut sum = Complex::real(0.0);
+            let mut sum = Value::exact(0.0);
             for term in terms {
                 sum = sum + value(term)?;
             }
             sum
         }
         Expr::Product(factors) => {
-            let mut product = Complex::real(1.0);
+            let mut product = Value::exact(1.0);
             for factor in factors {
                 product = product * value(factor)?;
             }
@@ -87,7 +122,7 @@ pub(crate) fn evaluate(expr: &Expr, point: &Assignment<'_>, budget: &Budget) -> 
         }
         Expr::Quotient(a, b) => value(a)? / value(b)?,
         Expr::Negative(a) => -value(a)?,
-        Expr::Percent(a) => value(a)? * Complex::real(0.01),
+        Expr::Percent(a) => value(a)? / Value::exact(100.0),
         Expr::Quantity { value: inner, .. } => value(inner)?,
         Expr::Power(base, exponent) => power(value(base)?, exponent, point, budget)?,
         Expr::Apply(function, arguments) => {
@@ -97,47 +132,29 @@ pub(crate) fn evaluate(expr: &Expr, point: &Assignment<'_>, budget: &Budget) -> 
             }
             apply(function, &values, point)
         }
+        Expr::Bound { binder, index, parts } => bound(*binder, index, parts, point, budget)?,
         _ => return None,
     })
 }
 
 /// A power; the odd root of a negative number is negative, as in school.
-fn power(
-    base: Complex,
-    exponent: &Expr,
-    point: &Assignment<'_>,
-    budget: &Budget,
-) -> Option<Complex> {
-    if let Expr::Number(number) = exponent {
-        let (numerator, denominator) =
-            (number.value.numer().to_i32(), number.value.denom().to_i32());
-        if let (Some(numerator), Some(denominator)) = (numerator, denominator) {
-            return Some(rational_power(base, numerator, denominator));
-        }
-    }
-    if let Expr::Quotient(a, b) = exponent
-        && let (Expr::Number(a), Expr::Number(b)) = (&**a, &**b)
-        && let Some(exponent) = (&a.value / nonzero(&b.value)?).to_reduced()
-    {
-        return Some(rational_power(base, exponent.0, exponent.1));
+fn power(base: Value, exponent: &Expr, point: &Assignment<'_>, budget: &Budget) -> Option<Value> {
+    let rational = match exponent {
+        Expr::Number(number) => Some(number.value.clone()),
+        Expr::Quotient(a, b) => match (&**a, &**b) {
+            (Expr::Number(a), Expr::Number(b)) if !b.value.is_zero() => Some(&a.value / &b.value),
+            _ => None,
+        },
+        _ => None,
+    };
+    let small = rational
+        .and_then(|exponent| Some((exponent.numer().to_i32()?, exponent.denom().to_i32()?)));
+    if let Some((numerator, denominator)) = small {
+        let value = Value::exact(f64::from(numerator) / f64::from(denominator));
+        return Some(base.power(rational_power(base.number, numerator, denominator), value));
     }
     let exponent = evaluate(exponent, point, budget)?;
-    Some(base.pow(exponent))
-}
-
-fn nonzero(value: &num_rational::BigRational) -> Option<&num_rational::BigRational> {
-    (value.to_f64()? != 0.0).then_some(value)
-}
-
-/// A fraction of two small integers.
-trait Reduced {
-    fn to_reduced(&self) -> Option<(i32, i32)>;
-}
-
-impl Reduced for num_rational::BigRational {
-    fn to_reduced(&self) -> Option<(i32, i32)> {
-        Some((self.numer().to_i32()?, self.denom().to_i32()?))
-    }
+    Some(base.power(base.number.pow(exponent.number), exponent))
 }
 
 fn rational_power(base: Complex, numerator: i32, denominator: i32) -> Complex {
@@ -155,46 +172,69 @@ fn rational_power(base: Complex, numerator: i32, denominator: i32) -> Complex {
     base.pow(Complex::real(exponent))
 }
 
-fn apply(function: &Function, values: &[Complex], point: &Assignment<'_>) -> Complex {
-    let one = Complex::real(1.0);
-    let on_reals = |map: fn(f64) -> f64, x: Complex| {
-        if x.is_real() { Complex::real(map(x.re)) } else { Complex::UNDEFINED }
+fn apply(function: &Function, values: &[Value], point: &Assignment<'_>) -> Value {
+    let one = Value::exact(1.0);
+    let on_reals = |map: fn(f64) -> f64, x: Value| {
+        let map = |x: Complex| {
+            if x.is_real() { Complex::real(map(x.re)) } else { Complex::UNDEFINED }
+        };
+        x.map(map)
+    };
+    // Steps jump at their edges, where an error bound by difference means nothing.
+    let stepped = |map: fn(f64) -> f64, x: Value| {
+        if x.is_real() { Value::exact(map(x.number.re)) } else { Value::UNDEFINED }
+    };
+    let pair = |map: fn(f64, f64) -> f64, a: Value, b: Value| {
+        Value::of(Complex::real(map(a.number.re, b.number.re)), a.error + b.error)
     };
     match (function, values) {
-        (Function::Sin, [x]) => x.sin(),
-        (Function::Cos, [x]) => x.cos(),
-        (Function::Tan, [x]) => x.sin() / x.cos(),
-        (Function::Cot, [x]) => x.cos() / x.sin(),
-        (Function::Sec, [x]) => one / x.cos(),
-        (Function::Csc, [x]) => one / x.sin(),
+        (Function::Sin, [x]) => x.map(Complex::sin),
+        (Function::Cos, [x]) => x.map(Complex::cos),
+        (Function::Tan, [x]) => x.map(Complex::sin) / x.map(Complex::cos),
+        (Function::Cot, [x]) => x.map(Complex::cos) / x.map(Complex::sin),
+        (Function::Sec, [x]) => one / x.map(Complex::cos),
+        (Function::Csc, [x]) => one / x.map(Complex::sin),
         (Function::Asin, [x]) => on_reals(f64::asin, *x),
         (Function::Acos, [x]) => on_reals(f64::acos, *x),
         (Function::Atan, [x]) => on_reals(f64::atan, *x),
         (Function::Sinh, [x]) => on_reals(f64::sinh, *x),
         (Function::Cosh, [x]) => on_reals(f64::cosh, *x),
         (Function::Tanh, [x]) => on_reals(f64::tanh, *x),
-        (Function::Ln, [x]) => x.ln(),
-        (Function::LogBase, [base, x]) => x.ln() / base.ln(),
-        (Function::Abs, [x]) => Complex::real(x.abs()),
-        (Function::Floor, [x]) => on_reals(f64::floor, *x),
-        (Function::Ceil, [x]) => on_reals(f64::ceil, *x),
-        (Function::Max, [a, b]) => Complex::real(a.re.max(b.re)),
-        (Function::Min, [a, b]) => Complex::real(a.re.min(b.re)),
+        (Function::Ln, [x]) => logarithm(*x),
+        (Function::LogBase, [base, x]) => logarithm(*x) / logarithm(*base),
+        (Function::Abs, [x]) => Value::of(Complex::real(x.abs()), x.error),
+        (Function::Floor, [x]) => stepped(f64::floor, *x),
+        (Function::Ceil, [x]) => stepped(f64::ceil, *x),
+        (Function::Max, [a, b]) => pair(f64::max, *a, *b),
+        (Function::Min, [a, b]) => pair(f64::min, *a, *b),
         (Function::Factorial, [x]) => on_reals(factorial, *x),
         (Function::Binomial, [n, k]) => {
-            Complex::real(factorial(n.re)) / Complex::real(factorial(k.re) * factorial(n.re - k.re))
+            let (n, k) = (n.number.re, k.number.re);
+            Value::rounded(factorial(n)) / Value::rounded(factorial(k) * factorial(n - k))
         }
-        (Function::Gcd | Function::Lcm, [a, b]) => gcd_or_lcm(function, a.re, b.re),
+        (Function::Gcd | Function::Lcm, [a, b]) => {
+            let number = gcd_or_lcm(function, a.number.re, b.number.re);
+            Value { number, error: 0.0 }
+        }
         (Function::Named(name), values) => {
             // An unknown function takes equal arguments to equal values.
             let mut sum = 0.0;
+            let mut error = 0.0;
             for (idx, x) in values.iter().enumerate() {
-                sum += (point.value(name) * (x.re + 0.7 * x.im) + idx as f64).sin();
+                let number = x.number;
+                sum += (point.value(name) * (number.re + 0.7 * number.im) + idx as f64).sin();
+                error += x.error * point.value(name).abs();
             }
-            Complex::real(point.value(name) + sum)
+            Value::of(Complex::real(point.value(name) + sum), error)
         }
-        _ => Complex::UNDEFINED,
+        _ => Value::UNDEFINED,
     }
+}
+
+/// The natural logarithm: it is zero at one, without having underflowed.
+fn logarithm(x: Value) -> Value {
+    let number = x.number.ln();
+    Value::of(number, x.error / x.abs().max(f64::MIN_POSITIVE))
 }
 
 fn gcd_or_lcm(function: &Function, a: f64, b: f64) -> Complex {

@@ -1,7 +1,9 @@
 //! Numerical evaluation, for what has no exact normal form.
 
+mod bound;
 mod complex;
 mod evaluate;
+mod value;
 
-pub(crate) use complex::Complex;
 pub(crate) use evaluate::{Assignment, evaluate, real};
+pub(crate) use value::Value;

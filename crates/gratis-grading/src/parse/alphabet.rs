@@ -78,6 +78,11 @@ pub(super) fn is_style_command(name: &str) -> bool {
             | "mathbb"
             | "mathfrak"
             | "mathscr"
+            | "therefore"
+            | "because"
+            | "checkmark"
+            | "blacksquare"
+            | "qed"
             | "large"
             | "Large"
             | "small"
@@ -171,7 +176,7 @@ pub(super) fn mark_of_command(name: &str) -> Option<char> {
         "lt" => '<',
         "gt" => '>',
         "ne" | "neq" => '≠',
-        "approx" | "simeq" | "thickapprox" => '≈',
+        "approx" | "simeq" | "thickapprox" | "cong" => '≈',
         "in" => '∈',
         "cup" | "bigcup" => '∪',
         "cap" | "bigcap" => '∩',
@@ -197,9 +202,47 @@ pub(super) fn mark_of_command(name: &str) -> Option<char> {
         "cr" => NEW_ROW,
         "emptyset" | "varnothing" => '∅',
         "to" | "rightarrow" | "Rightarrow" | "implies" | "Longrightarrow" | "mapsto" => '→',
-        "equiv" | "cong" => '≡',
+        "equiv" => '≡',
         _ => return None,
     })
+}
+
+/// What a raised character stands for.
+pub(super) fn raised(c: char) -> Option<char> {
+    Some(match c {
+        '⁰' => '0',
+        '¹' => '1',
+        '²' => '2',
+        '³' => '3',
+        '⁴'..='⁹' => char::from_digit(u32::from(c) - u32::from('⁰'), 10)?,
+        '⁺' => '+',
+        '⁻' => '-',
+        'ⁿ' => 'n',
+        'ˣ' => 'x',
+        '⁽' => '(',
+        '⁾' => ')',
+        _ => return None,
+    })
+}
+
+/// What a lowered character stands for.
+pub(super) fn lowered(c: char) -> Option<char> {
+    match c {
+        '₀'..='₉' => char::from_digit(u32::from(c) - u32::from('₀'), 10),
+        'ₙ' => Some('n'),
+        'ₖ' => Some('k'),
+        _ => None,
+    }
+}
+
+/// Whether a character only decorates: check marks, arrows to look at, emoji.
+pub(super) fn is_ornament(c: char) -> bool {
+    matches!(u32::from(c), 0x2600..=0x27bf | 0x2b00..=0x2bff | 0xfe0e | 0xfe0f | 0x1f000..=0x1faff)
+}
+
+/// Whether a character is Chinese, Japanese or Korean script.
+pub(super) fn is_cjk(c: char) -> bool {
+    matches!(u32::from(c), 0x3040..=0x30ff | 0x3400..=0x9fff | 0xac00..=0xd7af)
 }
 
 /// The mark of a character that is typed as itself.
@@ -207,7 +250,7 @@ pub(super) fn plain_mark(c: char) -> Option<char> {
     Some(match c {
         '−' | '–' | '—' | '－' | '‐' | '‑' => '-',
         '×' | '·' | '⋅' | '∙' | '＊' | '∗' => '*',
-        '÷' | '／' => '/',
+        '÷' | '／' | '⁄' | '∕' => '/',
         '（' => '(',
         '）' => ')',
         '［' | '【' => '[',

@@ -3,10 +3,10 @@
 use num_traits::{Signed, ToPrimitive};
 
 use super::alphabet::is_two_argument;
-use super::operand::{fraction, is_integer};
+use super::operand::fraction;
 use super::structure::Parser;
 use super::token::Kind;
-use crate::syntax::{Constant, Expr, Function};
+use crate::syntax::{Binder, Constant, Expr, Function};
 
 impl Parser {
     /// A command with its arguments.
@@ -33,6 +33,9 @@ impl Parser {
                 Some(root(radicand, degree))
             }
             "cbrt" => Some(root(self.command_argument()?, Expr::integer(3))),
+            "sum" => self.bound_sum(Binder::Sum),
+            "prod" => self.bound_sum(Binder::Product),
+            "int" => self.integral(),
             "pi" => Some(Expr::Constant(Constant::Pi)),
             "ldots" | "dots" | "cdots" => Some(Expr::Text("...".to_owned())),
             "exp" => {
@@ -59,11 +62,12 @@ impl Parser {
                 let power = self.function_power()?;
                 let argument = self.function_argument()?;
                 let (function, power) = match inverse(&function) {
-                    Some(inverse) if is_integer(&power, -1) => (inverse, Expr::integer(1)),
+                    Some(inverse) if power.is_integer(-1) => (inverse, Expr::integer(1)),
                     _ => (function, power),
                 };
                 let arguments = match argument {
                     Expr::Tuple { items, .. } => items,
+                    single if is_trigonometric(&function) => vec![in_radians(&single)],
                     single => vec![single],
                 };
                 Some(raised(Expr::Apply(function, arguments), power))
@@ -97,6 +101,12 @@ impl Parser {
         }
         let mut factors = vec![self.factor()?];
         loop {
+            if self.eat_degree()
+                && let Some(value) = factors.pop()
+            {
+                factors.push(Expr::Quantity { value: Box::new(value), unit: "deg".to_owned() });
+                break;
+            }
             let is_part = match self.peek() {
                 Some(Kind::Name(_)) => true,
                 Some(Kind::Command(name)) => {
@@ -119,6 +129,18 @@ impl Parser {
     }
 }
 
+impl Parser {
+    /// `°` or the word after an angle.
+    fn eat_degree(&mut self) -> bool {
+        let is_degree = matches!(self.peek(), Some(Kind::Text(text))
+            if matches!(text.as_str(), "°" | "degree" | "degrees" | "deg"));
+        if is_degree {
+            self.skip();
+        }
+        is_degree
+    }
+}
+
 fn root(radicand: Expr, degree: Expr) -> Expr {
     let exponent = match &degree {
         Expr::Number(n) if n.value.is_positive() && n.value.is_integer() => {
@@ -133,7 +155,7 @@ fn root(radicand: Expr, degree: Expr) -> Expr {
 }
 
 fn raised(base: Expr, power: Expr) -> Expr {
-    if is_integer(&power, 1) {
+    if power.is_integer(1) {
         return base;
     }
     Expr::Power(Box::new(base), Box::new(power))
@@ -163,6 +185,33 @@ fn function_of(name: &str) -> Option<Function> {
         "min" => Function::Min,
         _ => return None,
     })
+}
+
+/// Whether a function takes an angle.
+fn is_trigonometric(function: &Function) -> bool {
+    matches!(
+        function,
+        Function::Sin
+            | Function::Cos
+            | Function::Tan
+            | Function::Cot
+            | Function::Sec
+            | Function::Csc
+    )
+}
+
+/// An angle with its degrees turned into radians: `\tan 15^\circ` is not `\tan 15`.
+fn in_radians(angle: &Expr) -> Expr {
+    match angle {
+        Expr::Quantity { value, unit } if unit == "deg" => {
+            let half_turn = Expr::Quotient(
+                Box::new(Expr::Constant(Constant::Pi)),
+                Box::new(Expr::integer(180)),
+            );
+            Expr::Product(vec![(**value).clone(), half_turn])
+        }
+        other => other.map_children(&in_radians),
+    }
 }
 
 /// The inverse that `^{-1}` means.

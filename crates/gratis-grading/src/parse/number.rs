@@ -11,11 +11,24 @@ const MAX_DIGITS: usize = 2_000;
 /// The largest power of ten of scientific notation.
 const MAX_EXPONENT: i32 = 2_000;
 
+/// What the letter in `3e-2` is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Exponents {
+    /// It begins a power of ten: 0.03.
+    Scientific,
+    /// It is the base of the natural logarithm: `3e - 2`.
+    Euler,
+}
+
 /// Reads the number at the start of `text`; gives it and the bytes it covers.
 ///
 /// `in_brackets` says that a comma separates items rather than thousands, unless it is
 /// written `{,}` or `,\!`.
-pub(crate) fn read_number(text: &str, in_brackets: bool) -> Option<(Number, usize)> {
+pub(crate) fn read_number(
+    text: &str,
+    in_brackets: bool,
+    exponents: Exponents,
+) -> Option<(Number, usize)> {
     let (mut whole, mut at) = grouped_digits(text, in_brackets)?;
     let mut places = String::new();
     let mut repetend = String::new();
@@ -52,7 +65,10 @@ pub(crate) fn read_number(text: &str, in_brackets: bool) -> Option<(Number, usiz
     if whole.len() + places.len() + repetend.len() > MAX_DIGITS {
         return None;
     }
-    let (exponent, exponent_len) = read_exponent(&text[at..]);
+    let (exponent, exponent_len) = match exponents {
+        Exponents::Scientific => read_exponent(&text[at..]),
+        Exponents::Euler => (0, 0),
+    };
     at += exponent_len;
     if exponent.abs() > MAX_EXPONENT {
         return None;

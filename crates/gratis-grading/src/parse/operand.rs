@@ -3,10 +3,11 @@
 use num_traits::{Signed, ToPrimitive};
 
 use super::alphabet::{MID, OPEN_SET, is_two_argument};
-use super::structure::{Parser, negate};
-use super::token::{Kind, unit_of};
+use super::structure::{Parser, list, negate};
+use super::token::Kind;
 use super::words::number_word;
-use crate::syntax::{Constant, Expr, Function, Number};
+use crate::syntax::{Bracket, Constant, Expr, Function, Number, Relation, Separator};
+use crate::units::canonical_unit;
 
 /// Names that are functions when a bracket follows at once.
 const FUNCTION_NAMES: [&str; 6] = ["f", "g", "h", "F", "G", "P"];
@@ -30,7 +31,10 @@ impl Parser {
                 }
                 let unit = self.unit()?;
                 let value = Box::new(fraction(numerator, denominator));
-                return Some(Expr::Quantity { value, unit });
+                return self.compound(Expr::Quantity { value, unit });
+            } else if let Some(modulus) = self.modulus() {
+                let value = Box::new(fraction(numerator, denominator));
+                return Some(Expr::Quantity { value, unit: format!("mod {modulus}") });
             } else if self.starts_factor() {
                 self.adjacent(&mut numerator, denominator.is_empty())?;
             } else {
@@ -38,6 +42,40 @@ impl Parser {
             }
         }
         Some(fraction(numerator, denominator))
+    }
+
+    /// `1 hour 20 minutes`: quantities side by side, as a list of them.
+    fn compound(&mut self, first: Expr) -> Option<Expr> {
+        let mut items = vec![first];
+        while items.len() < 4 && matches!(self.peek(), Some(Kind::Number(_))) {
+            let next = self.nested(Self::term)?;
+            match next {
+                Expr::Quantity { .. } => items.push(next),
+                Expr::List { items: more, .. } => items.extend(more),
+                _ => return None,
+            }
+        }
+        Some(list(items, Separator::And))
+    }
+
+    /// `\pmod{7}`, `\bmod 7`, `(mod 7)`: the modulus.
+    fn modulus(&mut self) -> Option<String> {
+        let before = self.position();
+        let is_mod = |kind: Option<&Kind>| matches!(kind, Some(Kind::Command(name)) if matches!(name.as_str(), "pmod" | "bmod" | "mod" | "pod"));
+        let has_bracket = self.is_at('(') && is_mod(self.peek_at(1));
+        if !has_bracket && !is_mod(self.peek()) {
+            return None;
+        }
+        if has_bracket {
+            self.skip();
+        }
+        self.skip();
+        let modulus = self.subscript();
+        if has_bracket && modulus.is_some() && !self.eat(')') {
+            self.rewind(before);
+            return None;
+        }
+        modulus
     }
 
     /// A factor that follows without a sign: a product, or the fraction of a mixed number.
@@ -100,7 +138,8 @@ impl Parser {
     /// Whether a factor may follow without a sign between.
     fn starts_factor(&self) -> bool {
         match self.peek() {
-            Some(Kind::Number(_) | Kind::Name(_) | Kind::Command(_) | Kind::Begin(_)) => true,
+            Some(Kind::Command(name)) => name != "choose",
+            Some(Kind::Number(_) | Kind::Name(_) | Kind::Begin(_)) => true,
             Some(Kind::Mark('|')) => self.n_bars == 0 && !self.in_set,
             Some(Kind::Mark(mark)) => matches!(mark, '(' | '{' | '⌊' | '⌈' | '∞'),
             _ => false,
@@ -129,14 +168,18 @@ impl Parser {
             }
             if self.is_at('^') {
                 self.skip();
-                if let Some(Kind::Text(degree)) = self.peek_through_brace() {
-                    if degree != "°" {
-                        return None;
-                    }
+                if let Some(Kind::Text(above)) = self.peek_through_brace() {
                     let is_braced = self.eat('{');
                     self.skip();
                     if is_braced {
                         self.expect('}')?;
+                    }
+                    // `6^{\text{th}}` is 6.
+                    if matches!(above.as_str(), "st" | "nd" | "rd" | "th") {
+                        continue;
+                    }
+                    if above != "°" {
+                        return None;
                     }
                     base = Expr::Quantity { value: Box::new(base), unit: "deg".to_owned() };
                     continue;
@@ -193,7 +236,7 @@ impl Parser {
             Kind::Name(name) => self.name(name),
             Kind::Command(name) => self.call(&name),
             Kind::Text(text) => self.text(text),
-            Kind::Begin(environment) => self.matrix(&environment),
+            Kind::Begin(environment) => self.environment(&environment),
             Kind::Mark('(') => self.brackets('('),
             Kind::Mark('[') => self.brackets('['),
             Kind::Mark(']') => self.brackets(']'),
@@ -239,6 +282,9 @@ impl Parser {
         if self.eat('_') {
             name.push('_');
             name.push_str(&self.subscript()?);
+            if let Some(count) = self.selections(&name) {
+                return Some(count);
+            }
         }
         let mut n_primes = 0;
         while self.is_at('\'') && FUNCTION_NAMES.contains(&name.as_str()) && n_primes < 4 {
@@ -254,6 +300,10 @@ impl Parser {
         }
         name.extend(std::iter::repeat_n('\'', n_primes));
         let plain = name.split(['_', '\'', '^']).next().unwrap_or("");
+        let is_letter = name.len() == 1 && name.starts_with(|c: char| c.is_ascii_uppercase());
+        if is_letter && self.is_at('(') && self.opens_tuple() {
+            return self.lettered(name);
+        }
         if FUNCTION_NAMES.contains(&plain) && self.is_at('(') && !self.is_spaced() {
             self.skip();
             let arguments = match self.brackets('(')? {
@@ -263,6 +313,62 @@ impl Parser {
             return Some(Expr::Apply(Function::Named(name), arguments));
         }
         Some(Expr::Symbol(name))
+    }
+
+    /// `C_{10}^{3}` counts choices and `A_5^2`, `P_5^2` count arrangements.
+    fn selections(&mut self, name: &str) -> Option<Expr> {
+        let (letter, n) = name.split_once('_')?;
+        let n: i64 = n.parse().ok().filter(|n| (1..=3_000).contains(n))?;
+        if !matches!(letter, "C" | "A" | "P") || !self.is_at('^') {
+            return None;
+        }
+        let is_braced = self.peek_at(1) == Some(&Kind::Mark('{'));
+        let Some(Kind::Number(k)) = self.peek_at(1 + usize::from(is_braced)) else {
+            return None;
+        };
+        let k = k.value.to_integer().to_i64().filter(|_| k.value.is_integer())?;
+        let is_closed = !is_braced || self.peek_at(3) == Some(&Kind::Mark('}'));
+        if !is_closed || !(0..=n).contains(&k) {
+            return None;
+        }
+        for _ in 0..if is_braced { 4 } else { 2 } {
+            self.skip();
+        }
+        let count = Expr::Apply(Function::Binomial, vec![Expr::integer(n), Expr::integer(k)]);
+        if letter == "C" {
+            return Some(count);
+        }
+        let orders = Expr::Apply(Function::Factorial, vec![Expr::integer(k)]);
+        Some(Expr::Product(vec![count, orders]))
+    }
+
+    /// Whether the bracket that opens here holds a comma of its own.
+    fn opens_tuple(&self) -> bool {
+        let mut depth = 0_usize;
+        for token in self.rest() {
+            match token.kind {
+                Kind::Mark('(' | '[' | '{') => depth += 1,
+                Kind::Mark(')' | ']' | '}') if depth <= 1 => return false,
+                Kind::Mark(')' | ']' | '}') => depth -= 1,
+                Kind::Mark(',') if depth == 1 => return true,
+                _ => {}
+            }
+        }
+        false
+    }
+
+    /// `P(1, 2)`, a point with its letter, is the relation `P = (1, 2)`.
+    fn lettered(&mut self, name: String) -> Option<Expr> {
+        self.skip();
+        let content = self.brackets('(')?;
+        match content {
+            Expr::Tuple { close: Bracket::Round, .. } if !self.is_at('=') => Some(Expr::Relation {
+                terms: vec![Expr::Symbol(name), content],
+                relations: vec![Relation::Equal],
+            }),
+            Expr::Tuple { items, .. } => Some(Expr::Apply(Function::Named(name), items)),
+            other => Some(Expr::Product(vec![Expr::Symbol(name), other])),
+        }
     }
 
     /// Whether `^{-1}(` comes next.
@@ -302,7 +408,7 @@ impl Parser {
                 Expr::Quantity { value, .. } => *value,
                 other => other,
             };
-            return Some(Expr::Quantity { value: Box::new(value), unit: unit_of(&text) });
+            return Some(Expr::Quantity { value: Box::new(value), unit: canonical_unit(&text) });
         }
         if text == "°" {
             return None;
@@ -344,7 +450,7 @@ impl Parser {
                 _ => break,
             }
         }
-        Some(unit_of(&unit))
+        Some(canonical_unit(&unit))
     }
 }
 
@@ -355,11 +461,6 @@ fn push_token(text: &mut String, kind: &Kind) {
         Kind::Mark(mark) if *mark != MID => text.push(*mark),
         _ => {}
     }
-}
-
-/// Whether `expr` is the integer `value` as written.
-pub(super) fn is_integer(expr: &Expr, value: i32) -> bool {
-    matches!(expr, Expr::Number(number) if number.value.is_integer() && number.value.to_i32() == Some(value))
 }
 
 /// The quotient of two products.

@@ -1,18 +1,36 @@
 //! The upper half of the grammar: lists, relations, unions, sums.
 
-use super::alphabet::{AND, CLOSE_SET, MID, NEW_ROW, OR};
+use super::alphabet::{AND, CLOSE_SET, MID, OR};
+use super::number::Exponents;
 use super::token::{Kind, Token, tokenize};
-use crate::syntax::{Bracket, Constant, Expr, Relation, Separator, SetOperation};
+use crate::syntax::{Bracket, Constant, Expr, Function, Relation, Separator, SetOperation};
 
 /// Expressions nested deeper than this are compared as text only.
 const MAX_DEPTH: usize = 40;
 
 /// Reads an answer; `None` when it is not mathematics that is known here.
 pub(crate) fn parse(text: &str) -> Option<Expr> {
-    let tokens = tokenize(text)?;
-    let mut parser = Parser::new(tokens);
-    parser.eat('=');
+    parse_as(text, Exponents::Scientific)
+}
+
+/// Reads an answer in which `3e-2` is `3e - 2`; `None` when it holds nothing of that form.
+pub(crate) fn parse_euler(text: &str) -> Option<Expr> {
+    let bytes = text.as_bytes();
+    let is_ambiguous = bytes.windows(3).any(|window| {
+        window[0].is_ascii_digit() && window[1] == b'e' && matches!(window[2], b'+' | b'-')
+    });
+    if is_ambiguous { parse_as(text, Exponents::Euler) } else { None }
+}
+
+fn parse_as(text: &str, exponents: Exponents) -> Option<Expr> {
+    let tokens = tokenize(text, exponents)?;
+    let mut parser = Parser::new(tokens, 0);
+    // `= 5`, `\approx 5` and `\to 5` leave out what the value is of.
+    while let Some(Kind::Mark('=' | '≈' | '→')) = parser.peek() {
+        parser.skip();
+    }
     let answer = parser.sequence()?;
+    let answer = parser.chosen(answer)?;
     parser.is_done().then(|| imaginary(answer))
 }
 
@@ -44,8 +62,23 @@ pub(super) struct Parser {
 }
 
 impl Parser {
-    fn new(tokens: Vec<Token>) -> Self {
-        Self { tokens, at: 0, depth: 0, n_bars: 0, in_set: false }
+    fn new(tokens: Vec<Token>, depth: usize) -> Self {
+        Self { tokens, at: 0, depth, n_bars: 0, in_set: false }
+    }
+
+    /// Reads `tokens`, taken from this text, as an expression of their own, one level deeper.
+    pub(super) fn inner(&self, tokens: Vec<Token>) -> Option<Expr> {
+        if self.depth >= MAX_DEPTH {
+            return None;
+        }
+        let mut parser = Self::new(tokens, self.depth + 1);
+        let content = parser.sequence()?;
+        parser.is_done().then_some(content)
+    }
+
+    /// The tokens from here on.
+    pub(super) fn rest(&self) -> &[Token] {
+        self.tokens.get(self.at..).unwrap_or_default()
     }
 
     fn is_done(&self) -> bool {
@@ -168,7 +201,7 @@ impl Parser {
         let mut relations = Vec::new();
         while let Some(Kind::Mark(mark)) = self.peek() {
             let relation = match mark {
-                '=' => Relation::Equal,
+                '=' | '≡' => Relation::Equal,
                 '≈' => Relation::Approx,
                 '≠' => Relation::NotEqual,
                 '<' => Relation::Less,
@@ -317,47 +350,27 @@ impl Parser {
 
     /// Plain braces: a group, or a list in braces.
     pub(super) fn braces(&mut self) -> Option<Expr> {
-        let content = self.bracketed(Self::sequence)?;
+        let content = self.bracketed(|parser| {
+            let content = parser.sequence()?;
+            parser.chosen(content)
+        })?;
         self.expect('}')?;
         Some(content)
     }
 
-    /// The rows of a matrix after its `\begin`.
-    pub(super) fn matrix(&mut self, environment: &str) -> Option<Expr> {
-        let name = environment.trim_end_matches('*');
-        if !matches!(name, "matrix" | "pmatrix" | "bmatrix" | "Bmatrix" | "smallmatrix" | "array") {
-            return None;
+    /// `n \choose k` after its `n`; what was read as it is when no `\choose` follows.
+    fn chosen(&mut self, upper: Expr) -> Option<Expr> {
+        if self.peek() != Some(&Kind::Command("choose".to_owned())) {
+            return Some(upper);
         }
-        if name == "array" && self.eat('{') {
-            while !self.eat('}') {
-                self.next()?;
-            }
-        }
-        let rows = self.bracketed(|parser| {
-            let mut rows = vec![Vec::new()];
-            loop {
-                while parser.eat(NEW_ROW) {
-                    rows.push(Vec::new());
-                }
-                if parser.peek() == Some(&Kind::End) {
-                    break;
-                }
-                let cell = parser.relation()?;
-                rows.last_mut()?.push(cell);
-                if !parser.eat('&') && !parser.is_at(NEW_ROW) && parser.peek() != Some(&Kind::End) {
-                    return None;
-                }
-            }
-            rows.retain(|row| !row.is_empty());
-            Some(rows)
-        })?;
         self.skip();
-        (!rows.is_empty()).then_some(Expr::Matrix(rows))
+        let lower = self.nested(Self::sum)?;
+        Some(Expr::Apply(Function::Binomial, vec![upper, lower]))
     }
 }
 
 /// A list, unless it has one item.
-fn list(mut items: Vec<Expr>, separator: Separator) -> Expr {
+pub(super) fn list(mut items: Vec<Expr>, separator: Separator) -> Expr {
     if items.len() == 1 { items.remove(0) } else { Expr::List { items, separator } }
 }
 

@@ -1,12 +1,16 @@
 //! From characters to tokens: LaTeX, plain text and Unicode in one alphabet.
 
+use std::borrow::Cow;
+
 use super::alphabet::{
-    AND, CLOSE_SET, NEW_ROW, OPEN_SET, OR, greek_name, greek_or_name, is_style_command,
-    is_text_command, is_two_argument, mark_of_command, plain_mark,
+    AND, CLOSE_SET, NEW_ROW, OPEN_SET, OR, greek_name, greek_or_name, is_cjk, is_ornament,
+    is_style_command, is_text_command, is_two_argument, lowered, mark_of_command, plain_mark,
+    raised,
 };
-use super::number::read_number;
-use super::words::{MATH_WORDS, canonical_unit, is_filler, known_unit, number_word};
+use super::number::{Exponents, read_number};
+use super::words::{MATH_WORDS, is_filler, number_word};
 use crate::syntax::Number;
+use crate::units::known_unit;
 
 /// Longer answers than this are compared as text only.
 const MAX_CHARS: usize = 6_000;
@@ -40,7 +44,7 @@ pub(crate) struct Token {
 }
 
 /// Splits an answer into tokens; `None` when it is too long or cannot be mathematics.
-pub(crate) fn tokenize(text: &str) -> Option<Vec<Token>> {
+pub(crate) fn tokenize(text: &str, exponents: Exponents) -> Option<Vec<Token>> {
     if text.len() > MAX_CHARS || text.contains('\0') {
         return None;
     }
@@ -51,17 +55,18 @@ pub(crate) fn tokenize(text: &str) -> Option<Vec<Token>> {
         n_environments: 0,
         has_dollars: text.replace("\\$", "").matches('$').count() % 2 == 1,
         is_spaced: false,
+        exponents,
     };
     lexer.run(&text, 0)?;
     Some(lexer.tokens)
 }
 
 /// Undoes doubled backslashes (`\\frac` for `\frac`) where no matrix needs them.
-fn repair(text: &str) -> String {
+fn repair(text: &str) -> Cow<'_, str> {
     if text.contains("\\\\") && !text.contains("\\begin") {
-        text.replace("\\\\", "\\")
+        text.replace("\\\\", "\\").into()
     } else {
-        text.to_owned()
+        text.into()
     }
 }
 
@@ -73,6 +78,7 @@ struct Lexer {
     /// Whether an unpaired dollar sign is left: then each is money.
     has_dollars: bool,
     is_spaced: bool,
+    exponents: Exponents,
 }
 
 impl Lexer {
@@ -98,7 +104,7 @@ impl Lexer {
                 self.is_spaced = true;
                 at += c.len_utf8();
             } else if c.is_ascii_digit() || (c == '.' && starts_decimal(rest)) {
-                let (number, length) = read_number(rest, self.depth > 0)?;
+                let (number, length) = read_number(rest, self.depth > 0, self.exponents)?;
                 self.push(Kind::Number(number));
                 at += length;
             } else if c == '\\' {
@@ -135,10 +141,8 @@ impl Lexer {
             // A point here is a full stop that ends the answer.
             '~' | '\u{200b}' | '#' | '.' => self.is_spaced = true,
             '"' | '\u{201c}' | '\u{201d}' | '`' | '?' => {}
-            '²' | '³' => {
-                self.mark('^');
-                self.push(Kind::Number(Number::integer(if c == '²' { 2 } else { 3 })));
-            }
+            _ if raised(c).is_some() => return self.script('^', rest, raised),
+            _ if lowered(c).is_some() => return self.script('_', rest, lowered),
             '√' => self.push(Kind::Command("sqrt".to_owned())),
             '°' => self.push(Kind::Text("°".to_owned())),
             '½' | '¼' | '¾' | '⅓' | '⅔' => {
@@ -153,9 +157,28 @@ impl Lexer {
                 self.push(Kind::Number(Number::integer(numerator)));
                 self.push(Kind::Number(Number::integer(denominator)));
             }
+            _ if is_ornament(c) => self.is_spaced = true,
             _ => self.mark(plain_mark(c)?),
         }
         Some(c.len_utf8())
+    }
+
+    /// A run of raised or lowered characters: `x¹⁰`, `a₁`.
+    fn script(&mut self, mark: char, rest: &str, plain: fn(char) -> Option<char>) -> Option<usize> {
+        let mut content = String::new();
+        let mut length = 0;
+        for c in rest.chars() {
+            let Some(written) = plain(c) else {
+                break;
+            };
+            content.push(written);
+            length += c.len_utf8();
+        }
+        self.mark(mark);
+        self.mark('{');
+        self.run(&content, MAX_TEXT_DEPTH)?;
+        self.mark('}');
+        Some(length)
     }
 
     /// A run of letters: a function, a unit, a connector, variables, or words.
@@ -164,7 +187,26 @@ impl Lexer {
         let run = &rest[..end];
         let lower = run.to_lowercase();
         let after_value = self.follows_value();
+        if self.follows_number() {
+            let is_ordinal = !self.is_spaced && matches!(lower.as_str(), "st" | "nd" | "rd" | "th");
+            if is_ordinal {
+                return end;
+            }
+            if let Some(scale) = scale_word(&lower) {
+                self.mark('*');
+                self.push(Kind::Number(Number::integer(scale)));
+                return end;
+            }
+            if let Some((meridiem, length)) = meridiem(rest) {
+                self.push(Kind::Text(meridiem.to_owned()));
+                return length;
+            }
+        }
         match lower.as_str() {
+            "per" if after_value => self.push(Kind::Text(lower)),
+            "mod" if after_value || self.follows_bracket() => {
+                self.push(Kind::Command("bmod".to_owned()));
+            }
             "and" => self.mark(AND),
             "or" => self.mark(OR),
             "percent" | "pct" | "per cent" | "percentage" => self.mark('%'),
@@ -173,6 +215,7 @@ impl Lexer {
             "union" | "cup" => self.mark('∪'),
             "infinity" | "infty" | "inf" | "oo" | "∞" => self.mark('∞'),
             _ if is_filler(run) && run.len() > 1 => self.is_spaced = true,
+            _ if after_value && run.chars().all(is_cjk) => self.push(Kind::Text(run.to_owned())),
             _ if run.chars().count() == 1 => self.push(Kind::Name(greek_name(run))),
             _ if MATH_WORDS.contains(&lower.as_str()) => self.push(Kind::Command(lower)),
             _ if after_value && known_unit(run).is_some() => {
@@ -227,6 +270,16 @@ impl Lexer {
         )
     }
 
+    /// Whether a number has just ended.
+    fn follows_number(&self) -> bool {
+        matches!(self.tokens.last().map(|token| &token.kind), Some(Kind::Number(_)))
+    }
+
+    /// Whether a bracket has just been opened: `(mod 7)`.
+    fn follows_bracket(&self) -> bool {
+        matches!(self.tokens.last().map(|token| &token.kind), Some(Kind::Mark('(')))
+    }
+
     /// A backslash and what it commands; gives the bytes read.
     fn command(&mut self, rest: &str, text_depth: usize) -> Option<usize> {
         let body = &rest[1..];
@@ -258,7 +311,8 @@ impl Lexer {
                 }
                 return Some(end + length);
             }
-            "hspace" | "vspace" | "phantom" | "hphantom" | "label" | "tag" => {
+            "hspace" | "vspace" | "phantom" | "hphantom" | "label" | "tag" | "textcolor"
+            | "color" | "colorbox" => {
                 let (_, length) = argument(tail)?;
                 return Some(end + length);
             }
@@ -358,6 +412,20 @@ impl Lexer {
                 }
             }
             _ if MATH_WORDS.contains(&words) => self.push(Kind::Command(words.to_owned())),
+            _ if self.follows_number()
+                && meridiem(content).is_some_and(|found| found.1 == content.len()) =>
+            {
+                self.push(Kind::Text(meridiem(content).map_or("", |found| found.0).to_owned()));
+            }
+            _ if self.follows_number() && scale_word(words).is_some() => {
+                self.mark('*');
+                self.push(Kind::Number(Number::integer(scale_word(words).unwrap_or(1))));
+            }
+            // `5 \text{ hours and } 20 \text{ minutes}`
+            _ if self.follows_value() && words.ends_with(" and") => {
+                self.push(Kind::Text(words[..words.len() - 4].trim().to_owned()));
+                self.mark(AND);
+            }
             _ if command == "mathbf" || command == "boldsymbol" => {
                 self.run(content, text_depth + 1)?;
             }
@@ -380,14 +448,38 @@ pub(super) fn argument(tail: &str) -> Option<(&str, usize)> {
     let gap = tail.len() - tail.trim_start().len();
     let body = &tail[gap..];
     if body.starts_with('{') {
-        let close = crate::extract::closing_brace(body)?;
+        let close = crate::markup::closing_brace(body)?;
         return Some((&body[1..close], gap + close + 1));
     }
     let length = body.chars().next()?.len_utf8();
     Some((&body[..length], gap + length))
 }
 
-/// Whether words follow a number as its unit; used for text in answers.
-pub(crate) fn unit_of(text: &str) -> String {
-    canonical_unit(text)
+/// What a word after a number multiplies it by: `2.5 million`.
+fn scale_word(word: &str) -> Option<i64> {
+    Some(match word {
+        "hundred" => 100,
+        "thousand" => 1_000,
+        "万" | "万元" => 10_000,
+        "million" => 1_000_000,
+        "亿" | "亿元" => 100_000_000,
+        "billion" => 1_000_000_000,
+        "trillion" => 1_000_000_000_000,
+        _ => return None,
+    })
+}
+
+/// `a.m.` or `p.m.` at the start of a text, with the bytes it covers.
+fn meridiem(text: &str) -> Option<(&'static str, usize)> {
+    let head: String = text.chars().take(4).filter(char::is_ascii).collect();
+    let head = head.to_ascii_lowercase();
+    for (name, forms) in [("a.m.", ["a.m.", "a.m", "am"]), ("p.m.", ["p.m.", "p.m", "pm"])] {
+        for form in forms {
+            let is_whole = |rest: &str| !rest.starts_with(|c: char| c.is_alphanumeric());
+            if head.starts_with(form) && text.get(form.len()..).is_some_and(is_whole) {
+                return Some((name, form.len()));
+            }
+        }
+    }
+    None
 }

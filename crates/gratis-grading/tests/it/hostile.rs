@@ -64,6 +64,23 @@ fn hostile_answers_are_graded_in_bounded_time() {
     }
 }
 
+/// A million braces deep: time quadratic in the depth would take days.
+#[test]
+fn nested_boxes_take_linear_time() {
+    let n_deep = 1_000_000;
+    for command in ["\\boxed{", "\\fbox{"] {
+        let nested = format!("{}5{}", command.repeat(n_deep), "}".repeat(n_deep));
+        let options = Options::default();
+        assert_eq!(grade("5", &nested, &options).verdict, Verdict::Correct);
+        assert_eq!(grade(&nested, "5", &options).verdict, Verdict::Correct);
+        assert!(!equivalent("6", &nested, &options));
+        assert_eq!(canonical(&nested), "5");
+    }
+    let many =
+        (0..200_000).fold(String::new(), |text, idx| text + "\\boxed{" + &idx.to_string() + "}");
+    assert_eq!(grade("5", &many, &Options::default()).verdict, Verdict::Incorrect);
+}
+
 /// Strings made of what answers are made of.
 fn mathematics() -> impl Strategy<Value = String> {
     let pieces = prop::sample::select(vec![

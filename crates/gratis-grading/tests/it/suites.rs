@@ -117,3 +117,31 @@ fn extraction_suites_agree() {
     eprintln!("extraction: {n_agreed}/{n_cases}");
     assert!(n_agreed >= 28, "{n_agreed}/{n_cases}");
 }
+
+/// Cases after wrong gradings that were reported in public: no wrong answer is accepted, and of
+/// 177 cases this many are graded as mathematics says.
+#[test]
+fn field_cases_agree() {
+    let Some(cases) = shared_lines("grading/field_cases.jsonl") else {
+        return;
+    };
+    let options = Options::default();
+    let (mut n_agreed, mut accepted) = (0, Vec::new());
+    for case in &cases {
+        let gold = case["gold"].as_str().expect("a gold answer");
+        let pred = case["pred"].as_str().expect("a prediction");
+        let is_right = case["expected"].as_i64() == Some(1);
+        let grade = grade(gold, pred, &options);
+        let is_accepted = grade.verdict == Verdict::Correct;
+        n_agreed += usize::from(is_accepted == is_right);
+        if is_accepted && !is_right {
+            accepted.push(case["id"].to_string());
+        }
+        if is_accepted != is_right {
+            eprintln!("{} {is_right} | {gold:?} | {grade:?}", case["id"]);
+        }
+    }
+    eprintln!("field cases: {n_agreed}/{}", cases.len());
+    assert!(accepted.is_empty(), "wrong answers accepted: {accepted:?}");
+    assert!(n_agreed >= 169, "{n_agreed}/{}", cases.len());
+}

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::html::{Page, escape};
 use gratis::evaluation::first_error::predicted_first_error;
+use gratis::visible::visible;
 
 /// A step with its reward.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -40,9 +41,8 @@ pub struct SolutionView {
     pub threshold: f64,
     /// Distance from the threshold at which a colour is strong.
     pub scale: f64,
-    /// Index of the first step that is really wrong, where that is known: `Some(None)` says that
-    /// none is.
-    pub first_error: Option<Option<usize>>,
+    /// Index of the first step that is really wrong; `None` if none is.
+    pub first_error: Option<usize>,
     /// A last line: the outcome reward, the answer, a verdict.
     pub summary: String,
 }
@@ -61,15 +61,11 @@ impl SolutionView {
 
     fn remark(&self, step_idx: usize) -> &'static str {
         let predicted = self.predicted() == Some(step_idx);
-        match self.first_error {
-            Some(truth) => match (predicted, truth == Some(step_idx)) {
-                (true, true) => "✗ first error, found",
-                (true, false) => "✗ predicted first error",
-                (false, true) => "✗ true first error, missed",
-                (false, false) => "",
-            },
-            None if predicted => "✗ predicted first error",
-            None => "",
+        match (predicted, self.first_error == Some(step_idx)) {
+            (true, true) => "✗ first error, found",
+            (true, false) => "✗ predicted first error",
+            (false, true) => "✗ true first error, missed",
+            (false, false) => "",
         }
     }
 
@@ -130,11 +126,6 @@ fn ansi(tone: f64) -> String {
     format!("\x1b[1;38;2;{r:.0};{g:.0};{b:.0}m")
 }
 
-/// Line breaks stay, other control characters become `�`.
-fn visible(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() && c != '\n' { '\u{fffd}' } else { c }).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -148,7 +139,7 @@ mod tests {
             steps: vec![step("a\n", 0.5), step("\x1b[2Jb\n", -3.0), step("<c>", -4.0)],
             threshold: -1.0,
             scale: 1.0,
-            first_error: Some(Some(1)),
+            first_error: Some(1),
             summary: "outcome reward -6.50".to_owned(),
         }
     }
@@ -159,7 +150,7 @@ mod tests {
         insta::assert_snapshot!(text, @r"
         What is 1 < 2?
              +0.50 ▌ a
-             -3.00 ▌ �[2Jb                             ✗ first error, found
+             -3.00 ▌ \u{1b}[2Jb                        ✗ first error, found
              -4.00 ▌ <c>
           outcome reward -6.50
         ");
@@ -168,7 +159,7 @@ mod tests {
 
     #[test]
     fn a_missed_error_is_said_to_be_missed() {
-        let view = SolutionView { first_error: Some(Some(0)), ..view() };
+        let view = SolutionView { first_error: Some(0), ..view() };
         let text = view.to_terminal(Colours::None);
         assert!(
             text.contains("a                                 ✗ true first error, missed"),

@@ -4,13 +4,15 @@ use std::cell::OnceCell;
 use std::io::{Cursor, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
+use gratis_model::atomic;
+
 use crate::error::{Error, Result};
 
 /// A hidden folder in another one, removed with all that is in it when dropped.
 #[derive(Debug)]
 pub(super) struct Scratch {
     beside: PathBuf,
-    folder: OnceCell<tempfile::TempDir>,
+    folder: OnceCell<(atomic::Temporary, tempfile::TempDir)>,
 }
 
 impl Scratch {
@@ -21,12 +23,16 @@ impl Scratch {
 
     /// The folder, now made if it was not there.
     pub(super) fn folder(&self) -> Result<&Path> {
-        if let Some(folder) = self.folder.get() {
+        if let Some((_, folder)) = self.folder.get() {
             return Ok(folder.path());
         }
-        let made = tempfile::Builder::new().prefix(".gratis-").tempdir_in(&self.beside);
-        let made = made.map_err(Error::io("create", &self.beside))?;
-        Ok(self.folder.get_or_init(|| made).path())
+        let create = || {
+            let made = tempfile::Builder::new().prefix(".gratis-").tempdir_in(&self.beside)?;
+            Ok((made.path().to_owned(), made))
+        };
+        let made = atomic::Temporary::create(create);
+        let made = made.map_err(Error::io("create a temporary folder in", &self.beside))?;
+        Ok(self.folder.get_or_init(|| made).1.path())
     }
 }
 

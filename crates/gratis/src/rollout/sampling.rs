@@ -111,7 +111,7 @@ impl Sampler<'_> {
                 };
                 completions.push(self.encoder.tokenizer().decode(text)?);
             }
-            let figures = [Figure::Amount("tokens", n_tokens), Figure::Amount("cut short", n_cut)];
+            let figures = [Figure::Amount("tokens", n_tokens), Figure::Count("cut short", n_cut)];
             observer.advance(1, &figures);
             let mut extra = problem.extra.clone();
             extra.retain(|key, _| !OF_COMPLETIONS.contains(&key.as_str()));

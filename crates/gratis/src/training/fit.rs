@@ -56,7 +56,10 @@ pub fn fit(
         validation: None,
         best: state.best,
     };
-    observer.stage("train", Some(n_steps - trainer.n_taken().min(n_steps)));
+    observer.stage("train", Some(n_steps));
+    observer.resumed(trainer.n_taken().min(n_steps));
+    let began = observer.wall_seconds();
+    let seconds = |observer: &dyn Observer| Some(observer.wall_seconds()? - began?);
 
     while trainer.n_taken() < n_steps {
         let metrics = trainer.step(learner, task)?;
@@ -65,7 +68,7 @@ pub fn fit(
 
         observer.advance(1, &figures(&metrics));
         if let Some(run) = &mut run {
-            run.record(&Record::Step(metrics.clone()))?;
+            run.record(Record::Step(metrics.clone()), seconds(observer))?;
         }
         if let Some(validation) = &mut validation
             && is_due(checkpoints.validate_every)
@@ -78,7 +81,8 @@ pub fn fit(
             observer.note(&format!("step {}: validation loss {:.4}", metrics.step, measured.loss));
             summary.validation = Some(measured.clone());
             if let Some(run) = &mut run {
-                run.record(&Record::Validation { step: metrics.step, evaluation: measured })?;
+                let record = Record::Validation { step: metrics.step, evaluation: measured };
+                run.record(record, seconds(observer))?;
                 if is_best {
                     run.publish(learner.train(), "best")?;
                 }

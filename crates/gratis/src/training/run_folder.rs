@@ -74,6 +74,17 @@ pub(super) struct TrainerState {
 
 /// A line of `metrics.jsonl`.
 #[derive(Debug, Serialize, Deserialize)]
+struct Line {
+    #[serde(flatten)]
+    record: Record,
+    /// Seconds of training so far, summed over the runs that were resumed; absent where the
+    /// observer has no clock. The only figure of a run that is not reproducible.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    wall_seconds: Option<f64>,
+}
+
+/// What a line of `metrics.jsonl` is about.
+#[derive(Debug, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub(super) enum Record {
     /// An optimizer step.
@@ -104,6 +115,8 @@ pub struct RunFolder {
     run_hash: String,
     companions: Vec<Companion>,
     metrics: Option<fs::File>,
+    /// Seconds of training before this run resumed it.
+    seconds_before: f64,
 }
 
 impl RunFolder {
@@ -137,7 +150,7 @@ impl RunFolder {
         hasher.update(config);
         hasher.update(data_hash);
         let run_hash = hex(&hasher.finalize());
-        Ok(Self { path: path.to_owned(), run_hash, companions, metrics: None })
+        Ok(Self { path: path.to_owned(), run_hash, companions, metrics: None, seconds_before: 0.0 })
     }
 
     /// Whether a run may be opened here: to be asked before hours of work.
@@ -176,8 +189,11 @@ impl RunFolder {
         Ok(state)
     }
 
-    /// Appends a line to the metrics.
-    pub(super) fn record(&mut self, record: &Record) -> Result<()> {
+    /// Appends a line to the metrics; `seconds` is the time since this run began to train.
+    pub(super) fn record(&mut self, record: Record, seconds: Option<f64>) -> Result<()> {
+        // Milliseconds are as exact as a clock is here.
+        let rounded = |seconds: f64| (seconds * 1e3).round() / 1e3;
+        let wall_seconds = seconds.map(|seconds| rounded(self.seconds_before + seconds));
         let path = self.path.join(METRICS);
         let file = match &mut self.metrics {
             Some(file) => file,
@@ -187,7 +203,7 @@ impl RunFolder {
             }
         };
         // One write a line: a kill leaves at most the last line torn, and resuming cuts it off.
-        let line = format!("{}\n", serde_json::json!(record));
+        let line = format!("{}\n", serde_json::json!(Line { record, wall_seconds }));
         file.write_all(line.as_bytes()).map_err(Error::io("write", &path))
     }
 
@@ -288,16 +304,18 @@ impl RunFolder {
     /// Keeps the whole lines of the metrics up to step `n_taken`.
     fn cut_metrics(&mut self, n_taken: u64) -> Result<()> {
         self.metrics = None;
+        self.seconds_before = 0.0;
         let path = self.path.join(METRICS);
         let Ok(file) = fs::File::open(&path) else { return Ok(()) };
         let mut kept = String::new();
         for line in BufReader::new(file).lines() {
             let line = line.map_err(Error::io("read", &path))?;
-            match serde_json::from_str::<Record>(&line) {
-                Ok(record) if record.step() <= n_taken => kept.extend([
-                    &line, "
-",
-                ]),
+            match serde_json::from_str::<Line>(&line) {
+                Ok(known) if known.record.step() <= n_taken => {
+                    self.seconds_before = known.wall_seconds.unwrap_or(self.seconds_before);
+                    kept.push_str(&line);
+                    kept.push('\n');
+                }
                 _ => break,
             }
         }

@@ -93,11 +93,11 @@ pub(super) fn run(args: &MathShepherdArgs, common: &Common) -> Result<()> {
     monte_carlo.annotate(&[], 0, &mut gratis::Silent)?;
     let (mut writer, n_done) = ResumableWriter::resume(&args.file.output.output)?;
     let mut progress = Progress::new(common);
-    let left = &rollouts[n_done.min(rollouts.len())..];
-    if n_done > 0 {
-        progress.note(&format!("{n_done} problems were labelled before"));
-    }
-    progress.stage("continuations", Some(left.len() as u64));
+    args.file.output.on_interrupt();
+    let n_done = n_done.min(rollouts.len());
+    let left = &rollouts[n_done..];
+    progress.stage("continuations", Some(rollouts.len() as u64));
+    progress.resumed(n_done as u64);
     let size = args.chunk.max(1);
     let mut counts = AnnotationCounts::default();
     for (chunk, first) in left.chunks(size).zip((n_done..).step_by(size)) {

@@ -10,7 +10,7 @@ use gratis::selection::Subsets;
 use serde_json::json;
 
 use super::percent;
-use crate::commands::select::{Matched, RuleArgs, name_of, sampling_of};
+use crate::commands::select::{Matched, RuleArgs, interval_note, name_of, sampling_of};
 use crate::output;
 
 /// The best-of-N table of several generators: one row a way to select, one column a generator and N.
@@ -79,16 +79,11 @@ pub(super) fn run(args: &BestOfNArgs) -> Result<()> {
             cells
         })
         .collect();
-    let header: Vec<&str> = header.iter().map(String::as_str).collect();
-    let bootstrap = &table.settings.bootstrap;
-    output::print(&format!(
-        "{}{} problems; the first N candidates; ties to the first; no threshold; sampling: \
-         {}; ± half of a {:.0} % bootstrap interval over problems ({} resamples, seed {}).\n",
-        output::table(&header, &rows),
-        table.n_problems,
-        json!(sampling),
-        100.0 * bootstrap.confidence,
-        bootstrap.n_resamples,
-        bootstrap.seed,
-    ))
+    let n_problems = table.n_problems;
+    let mut notes = vec![format!(
+        "{n_problems} problems; the first N candidates; ties to the first; no threshold."
+    )];
+    notes.extend(sampling.iter().map(|(name, how)| format!("Sampling of {name}: {how}")));
+    notes.push(interval_note(&table.settings.bootstrap, "problems"));
+    output::print(&(output::table(&header, &rows) + &output::notes(notes)))
 }

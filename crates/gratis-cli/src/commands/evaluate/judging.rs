@@ -21,6 +21,7 @@ use crate::commands::read_records;
 use crate::commands::reward_model::{By, Judge, RewardModelArgs};
 use crate::commands::select::check_match;
 use crate::failure::CliError;
+use crate::interrupt::{Continue, on_interrupt};
 use crate::progress::Progress;
 
 /// What gives the scores.
@@ -133,10 +134,11 @@ impl JudgingArgs {
             }
             None => (None, 0),
         };
-        if n_done > 0 {
-            progress.note(&format!("{n_done} solutions were scored before"));
+        if self.save_scores.is_some() {
+            on_interrupt(Continue::SameCommand);
         }
-        progress.stage(stage, Some((solutions.len() - n_done) as u64));
+        progress.stage(stage, Some(solutions.len() as u64));
+        progress.resumed(n_done as u64);
         let mut scores = Vec::new();
         let left: Vec<usize> = (n_done..solutions.len()).collect();
         for chunk in left.chunks(CHUNK) {

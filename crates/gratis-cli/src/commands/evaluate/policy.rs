@@ -11,6 +11,7 @@ use serde_json::json;
 use super::percent;
 use crate::Common;
 use crate::commands::sampling::SamplingArgs;
+use crate::commands::select::interval_note;
 use crate::output;
 use crate::progress::Progress;
 
@@ -61,14 +62,13 @@ pub(super) fn run(args: &PolicyArgs, common: &Common) -> Result<()> {
             "verdicts": counts, "sampling": sampling, "bootstrap": bootstrap,
         }));
     }
-    output::print(&format!(
-        "pass@1 {} %: {} problems x {} solutions; sampling {sampling}; ± half of a {:.0} % \
-         bootstrap interval over problems ({} resamples, seed {}).\n",
-        percent(&pass_at_1),
-        problems.len(),
-        args.samples,
-        100.0 * bootstrap.confidence,
-        bootstrap.n_resamples,
-        bootstrap.seed,
-    ))
+    let (n_problems, n_samples) = (problems.len(), args.samples);
+    output::print(&output::notes([
+        format!(
+            "pass@1 {} %: {n_problems} problems, {n_samples} solutions each.",
+            percent(&pass_at_1)
+        ),
+        format!("Sampling: {sampling}"),
+        interval_note(&bootstrap, "problems"),
+    ]))
 }

@@ -12,6 +12,7 @@ use tracing::info;
 use super::judging::JudgingArgs;
 use super::{percent, share};
 use crate::Common;
+use crate::commands::select::interval_note;
 use crate::output;
 
 /// Score every step of PRMBench and tell the right ones from the wrong.
@@ -81,24 +82,23 @@ fn table(result: &PrmBench, signal: StepSignal, by: &str) -> String {
     }
     rows.push(row("overall", &result.overall));
     let header = ["%", "solutions", "wrong steps", "F1 right", "F1 wrong", "PRMScore"];
-    let missing: Vec<String> = result.missing.iter().map(|&category| named(category)).collect();
-    let missing = match &missing[..] {
-        [] => String::new(),
-        missing => format!(" Not there: {}.", missing.join(", ")),
-    };
-    format!(
-        "{}A step is called wrong below a {} of {}. With a threshold of {:.4}, tuned on these very \
-         solutions (!), overall {}. {by}; ± half of a {:.0} % bootstrap interval over the solutions \
-         of each category ({} resamples, seed {}).{missing}\n",
-        output::table(&header, &rows),
-        signal.name(),
-        result.threshold,
-        result.tuned_on_itself.threshold,
-        share(result.tuned_on_itself.score),
-        100.0 * result.bootstrap.confidence,
-        result.bootstrap.n_resamples,
-        result.bootstrap.seed,
-    )
+    let own = &result.tuned_on_itself;
+    let mut notes = vec![
+        format!("A step is predicted wrong below a {} of {}.", signal.name(), result.threshold),
+        format!(
+            "Oracle threshold {:.4}, tuned on the same solutions: overall {}, an optimistic upper \
+             bound.",
+            own.threshold,
+            share(own.score)
+        ),
+        format!("Scored with {by}."),
+        interval_note(&result.bootstrap, "the solutions of each category"),
+    ];
+    if !result.missing.is_empty() {
+        let missing: Vec<_> = result.missing.iter().map(|&category| named(category)).collect();
+        notes.push(format!("Missing categories: {}.", missing.join(", ")));
+    }
+    output::table(&header, &rows) + &output::notes(notes)
 }
 
 fn named(category: Category) -> String {

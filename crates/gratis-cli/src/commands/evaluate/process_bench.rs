@@ -12,15 +12,16 @@ use serde_json::json;
 use super::judging::JudgingArgs;
 use super::{percent, share};
 use crate::Common;
+use crate::commands::select::interval_note;
 use crate::output;
 
 /// Score every step of ProcessBench and find the first wrong one.
 ///
 /// The benchmark's protocol: the threshold below which a step is called wrong is tuned on the GSM8K
 /// subset only; a subset's F1 is the harmonic mean of the accuracies on solutions with an error (the
-/// very step must be named) and without; the result is the mean over the subsets. Beside it stands
-/// the F1 with each subset's own best threshold, which is too good to be true and only there to
-/// compare with numbers that were published that way.
+/// very step must be named) and without; the result is the mean over the subsets. The last
+/// column has the F1 with each subset's own best threshold: an optimistic upper bound, for comparison
+/// with numbers that were published that way.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 The folder holds the benchmark's files as they are: gsm8k.json and any of math.json,
@@ -97,20 +98,20 @@ fn table(result: &ProcessBench, signal: StepSignal, by: &str) -> String {
         empty(),
     ]);
     let header = ["%", "solutions", "error found", "none claimed", "F1", "F1, own threshold (!)"];
-    let missing = match &result.missing[..] {
-        [] => String::new(),
-        missing => format!(" Not there: {}.", missing.join(", ")),
-    };
-    format!(
-        "{}A step is called wrong below a {} of {:.4}, tuned on {} only. (!) tuned on the very \
-         solutions it is measured on. By chance: steps scored at random, 20 draws. {by}; ± half of a {:.0} % bootstrap interval over solutions \
-         ({} resamples, seed {}).{missing}\n",
-        output::table(&header, &rows),
-        signal.name(),
-        result.threshold,
-        process_bench::TUNED_ON,
-        100.0 * result.bootstrap.confidence,
-        result.bootstrap.n_resamples,
-        result.bootstrap.seed,
-    )
+    let mut notes = vec![
+        format!(
+            "A step is predicted wrong below a {} of {:.4} (tuned on {} only).",
+            signal.name(),
+            result.threshold,
+            process_bench::TUNED_ON
+        ),
+        "(!) Oracle threshold, tuned on the same solutions: an optimistic upper bound.".to_owned(),
+        "By chance: steps scored at random, 20 draws.".to_owned(),
+        format!("Scored with {by}."),
+        interval_note(&result.bootstrap, "solutions"),
+    ];
+    if !result.missing.is_empty() {
+        notes.push(format!("Missing subsets: {}.", result.missing.join(", ")));
+    }
+    output::table(&header, &rows) + &output::notes(notes)
 }

@@ -13,6 +13,7 @@ use super::TrainSettings;
 use crate::commands::data::log_operation;
 use crate::commands::{on_invalid, warn_skipped};
 use crate::progress::Progress;
+use crate::temporary::TemporaryFolder;
 
 /// What is learnt from and what it is measured on.
 pub(super) struct TrainData {
@@ -30,7 +31,7 @@ pub(super) fn read(
     progress: &mut Progress,
 ) -> Result<TrainData> {
     let on_invalid = on_invalid(settings.skip_invalid);
-    let scratch = tempfile::tempdir()?;
+    let scratch = TemporaryFolder::new()?;
     let mut n_skipped = 0;
     let mut paths: Vec<PathBuf> = settings.data.clone();
     for path in paths.iter_mut().filter(|path| path.as_path() == Path::new("-")) {

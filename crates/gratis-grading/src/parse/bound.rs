@@ -1,0 +1,78 @@
+//! Operations that bind a variable: sums, products and integrals with their ranges.
+
+use super::structure::Parser;
+use super::token::{Kind, Token};
+use crate::syntax::{Binder, Expr, Relation};
+
+impl Parser {
+    /// `\sum_{k=1}^{n} a_k` after its command.
+    pub(super) fn bound_sum(&mut self, binder: Binder) -> Option<Expr> {
+        let mut range = None;
+        let mut upper = None;
+        for _ in 0..2 {
+            if self.eat('_') {
+                range = Some(if self.eat('{') { self.braces()? } else { return None });
+            } else if self.eat('^') {
+                upper = Some(self.exponent()?);
+            }
+        }
+        let (Some(Expr::Relation { terms, relations }), Some(upper)) = (range, upper) else {
+            return None;
+        };
+        let ([Expr::Symbol(index), lower], [Relation::Equal]) =
+            (terms.as_slice(), relations.as_slice())
+        else {
+            return None;
+        };
+        let body = self.nested(Self::term)?;
+        Some(Expr::Bound { binder, index: index.clone(), parts: vec![body, lower.clone(), upper] })
+    }
+
+    /// `\int_a^b f(x) \, dx` after its command.
+    pub(super) fn integral(&mut self) -> Option<Expr> {
+        let mut lower = None;
+        let mut upper = None;
+        for _ in 0..2 {
+            if self.eat('_') {
+                lower = Some(self.exponent()?);
+            } else if self.eat('^') {
+                upper = Some(self.exponent()?);
+            }
+        }
+        let (length, index) = differential(self.rest())?;
+        let body = self.rest().get(..length)?.to_vec();
+        let body = if body.is_empty() { Expr::integer(1) } else { self.inner(body)? };
+        for _ in 0..length + 2 {
+            self.skip();
+        }
+        let parts = match (lower, upper) {
+            (Some(lower), Some(upper)) => vec![body, lower, upper],
+            (None, None) => vec![body],
+            _ => return None,
+        };
+        Some(Expr::Bound { binder: Binder::Integral, index, parts })
+    }
+}
+
+/// The number of tokens before the `dx` that ends an integral, and the variable.
+fn differential(tokens: &[Token]) -> Option<(usize, String)> {
+    let mut depth = 0_usize;
+    let mut n_inner = 0_usize;
+    for (idx, token) in tokens.iter().enumerate() {
+        match &token.kind {
+            Kind::Mark('(' | '[' | '{') | Kind::Begin(_) => depth += 1,
+            Kind::Mark(')' | ']' | '}') | Kind::End => depth = depth.checked_sub(1)?,
+            Kind::Command(name) if name == "int" && depth == 0 => n_inner += 1,
+            Kind::Name(name) if name == "d" && depth == 0 => {
+                if let Some(Kind::Name(index)) = tokens.get(idx + 1).map(|token| &token.kind) {
+                    if n_inner == 0 {
+                        return Some((idx, index.clone()));
+                    }
+                    n_inner -= 1;
+                }
+            }
+            _ => {}
+        }
+    }
+    None
+}
