@@ -164,6 +164,16 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// A chat template that the model does not have.
+    #[error("`{origin}` has no chat template `{name}`; it has {known}")]
+    UnknownTemplate {
+        /// The file or folder.
+        origin: String,
+        /// The name that was asked for.
+        name: String,
+        /// The names that there are.
+        known: String,
+    },
     /// A chat template refused its input by `raise_exception`.
     #[error("the chat template in `{origin}` refuses this conversation: {message}")]
     TemplateRaised {
@@ -295,6 +305,7 @@ impl Error {
                 "check the path if a folder was meant, or the network and `HF_ENDPOINT`; then run the same command again: a download \
                  continues where it stopped",
             ),
+            Self::UnknownTemplate { .. } => Some("name one of them with `--chat-template NAME`"),
             Self::UnknownField { .. } => Some(
                 "it may change what the model computes; if you know that it does not, delete it \
                  from the file",

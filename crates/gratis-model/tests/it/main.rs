@@ -3,4 +3,5 @@
 mod chat_template;
 mod checkpoint;
 mod data;
+mod hostile_template;
 mod tokenizer;

@@ -233,8 +233,6 @@ impl<'a> Fields<'a> {
         n_layers: usize,
     ) -> Result<Option<usize>> {
         let window = match architecture {
-            // A Llama has no window, whatever stands there.
-            Architecture::Llama => None,
             Architecture::Mistral if self.map.contains_key("sliding_window") => {
                 self.get("sliding_window").map(|_| self.size("sliding_window", None)).transpose()?
             }
@@ -242,7 +240,8 @@ impl<'a> Fields<'a> {
             Architecture::Qwen2 | Architecture::Qwen3 if self.flag("use_sliding_window")? => {
                 Some(self.size("sliding_window", Some(4096))?)
             }
-            Architecture::Qwen2 | Architecture::Qwen3 => None,
+            // A Llama has no window, whatever stands there.
+            Architecture::Llama | Architecture::Qwen2 | Architecture::Qwen3 => None,
         };
         // A Mistral with `layer_types` is another class in `transformers`, which obeys them.
         if let Some(types) = self.get("layer_types") {
