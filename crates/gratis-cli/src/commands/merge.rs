@@ -7,6 +7,7 @@ use clap::{Args, ValueEnum};
 use gratis_model::{WeightType, atomic};
 use tracing::info;
 
+use super::refuse_file_name;
 use crate::Common;
 use crate::failure::CliError;
 use crate::model::Model;
@@ -42,6 +43,7 @@ enum Dtype {
 }
 
 pub(crate) fn run(args: &MergeArgs, common: &Common) -> Result<()> {
+    refuse_file_name(&args.output)?;
     if args.output.join("config.json").exists() {
         return Err(CliError::Mismatch {
             what: format!("`{}` holds a model already", args.output.display()),

@@ -214,6 +214,7 @@ pub(crate) fn run(args: TrainArgs, given: &ArgMatches, common: &Common) -> Resul
         step_split: settings.step_split.clone(),
         aggregation: kind.aggregation(settings.aggregation),
         template,
+        chat: settings.prompt.chat_settings(&model),
         data_hash: train_data.corpus.digest(),
     };
     let mut companions = model.companions()?;

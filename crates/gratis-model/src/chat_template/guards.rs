@@ -1,11 +1,13 @@
 //! The filters that stand around a template's instructions ([`super::rewrite`]), and those of Jinja
 //! whose results may be far larger than what goes in, bounded.
 
-use minijinja::value::{Kwargs, Rest, Tuple, ValueKind};
+use std::borrow::Cow;
+
+use minijinja::value::{Kwargs, Rest, Tuple, ValueKind, ValueOrKwargs, from_args};
 use minijinja::{Environment, Error, ErrorKind, Output, State, Value};
 use minijinja_contrib::pycompat::unknown_method_callback;
 
-use super::limits::{Budget, refused};
+use super::limits::{Budget, Numbers, refused};
 
 // Names that no template can spell.
 pub(super) const ADDED: &str = "\0+";
@@ -43,10 +45,12 @@ pub(super) fn add_to(environment: &mut Environment<'static>) {
     environment.add_filter(STORE, |state: &State, value: Value| {
         Budget::of(state)?.accept_inside("set", value)
     });
-    environment.add_filter(WEIGH, |state: &State, value: Value| {
+    environment.add_filter(WEIGH, |state: &State, value: ValueOrKwargs| {
+        let value = value.into_value();
         Budget::of(state)?.measure("comparison", &value).map(|_| value)
     });
-    environment.add_filter(WEIGH_TOP, |state: &State, value: Value| {
+    environment.add_filter(WEIGH_TOP, |state: &State, value: ValueOrKwargs| {
+        let value = value.into_value();
         Budget::of(state)?.weigh_top(&value).map(|()| value)
     });
     environment.add_filter(APPLY, apply);
@@ -77,8 +81,9 @@ fn emit(out: &mut Output, state: &mut State, value: &Value) -> Result<(), Error>
 }
 
 /// Applies a filter, whose name is the last argument, to the others.
-fn apply(state: &mut State, arguments: Rest<Value>) -> Result<Value, Error> {
+fn apply(state: &mut State, arguments: Rest<ValueOrKwargs>) -> Result<Value, Error> {
     let budget = Budget::of(state)?;
+    let arguments = arguments.into_values();
     let Some((name, arguments)) = arguments.split_last() else {
         return Err(refused("no filter is named".to_owned()));
     };
@@ -187,9 +192,14 @@ fn check_replace(budget: &Budget, text: &str, from: &str, to: &str) -> Result<()
     budget.check_size("replace", text.len().saturating_add(n_places.saturating_mul(to.len())))
 }
 
-fn replace(state: &State, text: &str, from: &str, to: &str) -> Result<String, Error> {
-    check_replace(&*Budget::of(state)?, text, from, to)?;
-    Ok(text.replace(from, to))
+fn replace(
+    state: &State,
+    text: Cow<'_, str>,
+    from: Cow<'_, str>,
+    to: Cow<'_, str>,
+) -> Result<String, Error> {
+    check_replace(&*Budget::of(state)?, &text, &from, &to)?;
+    Ok(text.replace(&*from, &to))
 }
 
 /// Size of `values`, printed, with `between` between any two.
@@ -245,11 +255,12 @@ fn attribute_of(value: &Value, path: &str) -> Value {
 /// break.
 fn indent(
     state: &State,
-    text: &str,
-    width: Option<Value>,
-    flags: Rest<Value>,
-    kwargs: Kwargs,
+    text: Cow<'_, str>,
+    arguments: Rest<ValueOrKwargs>,
 ) -> Result<String, Error> {
+    let arguments = arguments.into_values();
+    let (width, first, blank, kwargs): (Option<Value>, Option<bool>, Option<bool>, Kwargs) =
+        from_args(&arguments)?;
     let width = match kwargs.get::<Option<Value>>("width")?.or(width) {
         None => " ".repeat(4),
         Some(width) => match width.as_str() {
@@ -257,9 +268,8 @@ fn indent(
             None => " ".repeat(count("indent", &width)?),
         },
     };
-    let flag = |idx: usize| flags.get(idx).is_some_and(Value::is_true);
-    let is_first_indented = kwargs.get::<Option<bool>>("first")?.unwrap_or_else(|| flag(0));
-    let are_blanks_indented = kwargs.get::<Option<bool>>("blank")?.unwrap_or_else(|| flag(1));
+    let is_first_indented = kwargs.get::<Option<bool>>("first")?.or(first).unwrap_or(false);
+    let are_blanks_indented = kwargs.get::<Option<bool>>("blank")?.or(blank).unwrap_or(false);
     kwargs.assert_all_used()?;
     let n_lines = text.split('\n').count();
     let budget = Budget::of(state)?;
@@ -330,7 +340,7 @@ fn slices(state: &State, values: Value, n: Value, filler: Option<Value>) -> Resu
 }
 
 /// The function `range(start, stop, step)`.
-fn range(first: i64, stop: Option<i64>, step: Option<i64>) -> Result<Vec<i64>, Error> {
+fn range(first: i64, stop: Option<i64>, step: Option<i64>) -> Result<Value, Error> {
     let (start, stop) = stop.map_or((0, first), |stop| (first, stop));
     let step = step.unwrap_or(1);
     if step == 0 {
@@ -344,7 +354,7 @@ fn range(first: i64, stop: Option<i64>, step: Option<i64>) -> Result<Vec<i64>, E
     let step_size = i128::from(step).abs();
     let n = (distance + step_size - 1).div_euclid(step_size).max(0);
     let n = count("range", &Value::from(n))?;
-    Ok((0..n as i64).map(|idx| start + idx * step).collect())
+    Ok(Value::from_object(Numbers { start, step, n }))
 }
 
 /// Python's methods.

@@ -9,7 +9,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use minijinja::value::{Object, Tuple, ValueKind};
+use minijinja::value::{Enumerator, Object, ObjectRepr, Tuple, ValueKind};
 use minijinja::{Error, ErrorKind, State, Value};
 
 /// Name of the variable that holds the budget of a rendering; no template can spell it.
@@ -144,6 +144,11 @@ impl Budget {
                 Ok(value)
             }
             ValueKind::Seq | ValueKind::Iterable => {
+                if let Some(Numbers { n, .. }) = value.downcast_object_ref() {
+                    self.check_size(what, n * ENTRY_BYTES)?;
+                    self.take_work(n * BYTES_PER_UNIT)?;
+                    return Ok(value);
+                }
                 let is_whole = value.downcast_object_ref::<Vec<Value>>().is_some()
                     || value.downcast_object_ref::<Tuple>().is_some();
                 let value = if is_whole { value } else { self.collect(what, &value)? };
@@ -178,6 +183,29 @@ impl Budget {
             self.check_size(what, items.len() * ENTRY_BYTES)?;
         }
         Ok(Value::from(items))
+    }
+}
+
+/// The numbers of a `range`, which take no memory.
+#[derive(Debug)]
+pub(super) struct Numbers {
+    pub(super) start: i64,
+    pub(super) step: i64,
+    pub(super) n: usize,
+}
+
+impl Object for Numbers {
+    fn repr(self: &Arc<Self>) -> ObjectRepr {
+        ObjectRepr::Seq
+    }
+
+    fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
+        let idx = key.as_usize().filter(|&idx| idx < self.n)?;
+        Some(Value::from(self.start + idx as i64 * self.step))
+    }
+
+    fn enumerate(self: &Arc<Self>) -> Enumerator {
+        Enumerator::Seq(self.n)
     }
 }
 

@@ -24,7 +24,8 @@ pub(super) fn guarded<'source>(
     let mut place = 0;
     while let Some(instruction) = instructions.get(place) {
         starts.push(rewritten.len() as u32);
-        rewritten.extend(around(instruction)?.into_iter().map(|new| (place, new)));
+        let previous = place.checked_sub(1).and_then(|place| instructions.get(place));
+        rewritten.extend(around(previous, instruction)?.into_iter().map(|new| (place, new)));
         place += 1;
     }
     starts.push(rewritten.len() as u32);
@@ -53,8 +54,11 @@ pub(super) fn guarded<'source>(
     Ok(out)
 }
 
-/// An instruction with what goes before and after it.
-fn around<'source>(instruction: &Instruction<'source>) -> Result<Vec<Instruction<'source>>, Error> {
+/// An instruction, after `previous`, with what goes before and after it.
+fn around<'source>(
+    previous: Option<&Instruction<'source>>,
+    instruction: &Instruction<'source>,
+) -> Result<Vec<Instruction<'source>>, Error> {
     let call = |name, n_arguments| Instruction::ApplyFilter(name, Some(n_arguments), NO_CACHE);
     let itself = instruction.clone();
     let followed_by = |name| vec![instruction.clone(), call(name, 1)];
@@ -82,6 +86,11 @@ fn around<'source>(instruction: &Instruction<'source>) -> Result<Vec<Instruction
         Instruction::BuildMap(_) => followed_by(guards::MAPPED),
         Instruction::EndCapture => followed_by(guards::CAPTURED),
         Instruction::CallFunction(..) | Instruction::CallObject(_) => followed_by(guards::CALLED),
+        // The library divides by the number of values.
+        Instruction::CallMethod("cycle", Some(1)) => {
+            let reason = "`cycle` needs at least one value";
+            return Err(Error::new(ErrorKind::MissingArgument, reason));
+        }
         Instruction::CallMethod(_, Some(2)) => {
             vec![call(guards::WEIGH, 1), itself, call(guards::CALLED, 1)]
         }
@@ -98,6 +107,8 @@ fn around<'source>(instruction: &Instruction<'source>) -> Result<Vec<Instruction
             Instruction::Add,
             Instruction::ApplyFilter(guards::APPLY, None, NO_CACHE),
         ],
+        // A constant key is short, and the names in messages are found by it.
+        Instruction::GetItem if matches!(previous, Some(Instruction::LoadConst(_))) => vec![itself],
         Instruction::PerformTest(_, Some(1), _) | Instruction::GetItem => {
             preceded(vec![call(guards::WEIGH_TOP, 1)])
         }

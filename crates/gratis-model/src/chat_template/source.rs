@@ -222,5 +222,5 @@ fn constant(expression: &Expr<'_>) -> Result<Option<usize>, Error> {
 }
 
 fn size(value: &Value) -> usize {
-    32 + value.as_str().map_or(0, str::len)
+    value.as_str().map_or(16, str::len)
 }

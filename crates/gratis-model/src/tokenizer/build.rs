@@ -15,6 +15,8 @@ use crate::error::{Error, Result};
 
 /// Bytes, each of which is a token of a byte-level tokenizer.
 const N_BYTES: usize = 256;
+/// Most tokens of a new vocabulary; memory for them is taken at once.
+const MAX_VOCAB: usize = 1 << 20;
 
 /// The special tokens of a new tokenizer. They take the first ids, in this order.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -98,7 +100,8 @@ impl Tokenizer {
     /// give fewer tokens.
     ///
     /// # Errors
-    /// [`Error::Tokenizer`] if `vocab_size` leaves no room for the bytes and the special tokens.
+    /// [`Error::Tokenizer`] if `vocab_size` leaves no room for the bytes and the special tokens, or
+    /// exceeds 2^20.
     pub fn train_bpe<S: AsRef<str> + Send>(
         texts: impl Iterator<Item = S> + Send,
         vocab_size: usize,
@@ -112,6 +115,9 @@ impl Tokenizer {
         if vocab_size < N_BYTES + names.len() {
             let reason = format!("{N_BYTES} bytes and {} special tokens need a place", names.len());
             return Err(failed(reason));
+        }
+        if vocab_size > MAX_VOCAB {
+            return Err(failed(format!("at most {MAX_VOCAB} tokens are supported")));
         }
         let mut trainer = BpeTrainer::builder()
             .show_progress(false)
@@ -265,6 +271,11 @@ mod tests {
         assert_eq!(tokenizer.encode("2023").expect("encoded").ids.len(), 4);
         assert_eq!(tokenizer.encode_prompt("").expect("encoded"), [0]);
         Tokenizer::train_bpe(CORPUS.iter(), 257, &special()).expect_err("too small");
+        for n in [1_000_000_000, usize::MAX] {
+            let message =
+                Tokenizer::train_bpe(CORPUS.iter(), n, &special()).expect_err("too large");
+            assert!(message.to_string().contains("at most 1048576 tokens"), "{message}");
+        }
     }
 
     #[test]
