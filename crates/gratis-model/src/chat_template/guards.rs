@@ -111,13 +111,12 @@ fn multiply(state: &State, left: Value, right: Value) -> Result<Value, Error> {
         let times = usize::try_from(times).unwrap_or(usize::MAX);
         let size = budget.measure("*", many)?;
         budget.check_size("*", size.saturating_mul(times))?;
-        let made = match many.as_str() {
-            Some(text) => Value::from(text.repeat(times)),
-            None => {
-                let items: Vec<Value> = many.try_iter()?.collect();
-                let made = vec![items; times].concat();
-                if many.is_tuple() { Value::from(Tuple::from(made)) } else { Value::from(made) }
-            }
+        let made = if let Some(text) = many.as_str() {
+            Value::from(text.repeat(times))
+        } else {
+            let items: Vec<Value> = many.try_iter()?.collect();
+            let made = vec![items; times].concat();
+            if many.is_tuple() { Value::from(Tuple::from(made)) } else { Value::from(made) }
         };
         return budget.accept("*", made);
     }

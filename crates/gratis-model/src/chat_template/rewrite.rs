@@ -85,7 +85,6 @@ fn around<'source>(
         Instruction::BuildList(_) | Instruction::BuildTuple(_) => followed_by(guards::LISTED),
         Instruction::BuildMap(_) => followed_by(guards::MAPPED),
         Instruction::EndCapture => followed_by(guards::CAPTURED),
-        Instruction::CallFunction(..) | Instruction::CallObject(_) => followed_by(guards::CALLED),
         // The library divides by the number of values.
         Instruction::CallMethod("cycle", Some(1)) => {
             let reason = "`cycle` needs at least one value";
@@ -94,7 +93,9 @@ fn around<'source>(
         Instruction::CallMethod(_, Some(2)) => {
             vec![call(guards::WEIGH, 1), itself, call(guards::CALLED, 1)]
         }
-        Instruction::CallMethod(..) => followed_by(guards::CALLED),
+        Instruction::CallMethod(..)
+        | Instruction::CallFunction(..)
+        | Instruction::CallObject(_) => followed_by(guards::CALLED),
         // The filter's name becomes the last argument of one that weighs, applies and measures.
         Instruction::ApplyFilter(name, Some(n_arguments), _) => {
             let name = Instruction::LoadConst(Value::from(*name));

@@ -154,7 +154,10 @@ fn a_template_that_grows_without_end_is_refused_by_name() {
             "{% for i in [1] %}{{ loop.cycle() }}{% endfor %}".to_owned(),
             "`cycle` needs at least one",
         ),
-        ("{% for i in [1] %}{{ loop.cycle(*[]) }}{% endfor %}".to_owned(), "puts a namespace or a loop"),
+        (
+            "{% for i in [1] %}{{ loop.cycle(*[]) }}{% endfor %}".to_owned(),
+            "puts a namespace or a loop",
+        ),
         // Other templates.
         ("{% include 'chat_template' %}".to_owned(), "cannot `include`"),
         ("{% extends 'chat_template' %}".to_owned(), "cannot `include`"),

@@ -154,15 +154,16 @@ fn settings_that_would_change_a_text_are_set_aside() {
 
 #[test]
 fn pipelines_on_which_the_library_fails_are_refused() {
+    type Edit = fn(&mut Value);
     let settings = r#"{"eos_token": "</s>"}"#;
-    let message = |edit: fn(&mut Value)| {
+    let message = |edit: Edit| {
         let outcome = edited(bpe(), settings, edit).and_then(|tokenizer| {
             let ids = tokenizer.encode("a b\u{301} \u{1f34e} <step>")?.ids;
             tokenizer.decode(&ids)
         });
         outcome.expect_err("a fault").to_string()
     };
-    let cases: [(fn(&mut Value), &str); 6] = [
+    let cases: [(Edit, &str); 6] = [
         (
             |j| {
                 j["normalizer"] =
