@@ -1,69 +1,70 @@
-//! How a problem becomes the prompt: a text, or the chat template of the model.
+//! How a problem becomes the prompt of a model: a text, or the model's chat template.
 
 use std::fmt;
 use std::str::FromStr;
 
-use anyhow::{Context, Result};
-use clap::Args;
-use gratis::encoding::chat_prompt_for;
-use gratis::manifest::ChatSettings;
 use gratis_model::Tokenizer;
 use gratis_model::chat_template::{ChatTemplates, Date, RenderOptions};
 use gratis_model::gguf::GgufFile;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use tracing::{info, warn};
 
-use crate::failure::CliError;
-use crate::model::Model;
-use crate::place::{Kind, Place};
+use super::model::Model;
+use super::place::{Place, PlaceKind};
+use crate::encoding::chat_prompt_for;
+use crate::error::{Error, Result};
+use crate::manifest::ChatSettings;
+use crate::observer::Observer;
 
-/// The prompt of a model that was not told another.
+/// The prompt of a model for which none was given.
 const PROBLEM_ALONE: &str = "{prompt}";
 
-/// The value of `--template` that stands for the model's own chat template.
+/// The value of `template` that stands for the model's own chat template.
 const CHAT: &str = "chat";
 
 /// The prompt that problems are put into.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Args, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "clap", derive(clap::Args))]
 #[serde(deny_unknown_fields, default)]
-pub(crate) struct PromptSettings {
-    /// The prompt: a text in which `{prompt}` stands for the problem, or `chat` for the model's chat
+pub struct PromptSettings {
+    /// Prompt: a text in which `{prompt}` stands for the problem, or `chat` for the model's chat
     /// template [default: that of `gratis.json`, or else the problem alone].
-    #[arg(long, value_name = "TEXT|chat")]
+    #[cfg_attr(feature = "clap", arg(long, value_name = "TEXT|chat"))]
     #[serde(skip_serializing_if = "Option::is_none")]
-    template: Option<String>,
+    pub template: Option<String>,
     /// Which of the model's chat templates, where it has several [default: `default`].
-    #[arg(long, value_name = "NAME")]
+    #[cfg_attr(feature = "clap", arg(long, value_name = "NAME"))]
     #[serde(skip_serializing_if = "Option::is_none")]
-    chat_template: Option<String>,
-    /// Variable of the chat template, as `enable_thinking=false`; repeatable.
-    #[arg(long = "template-arg", value_name = "NAME=JSON")]
+    pub chat_template: Option<String>,
+    /// Variable of the chat template, such as `enable_thinking=false`; repeatable.
+    #[cfg_attr(feature = "clap", arg(long = "template-arg", value_name = "NAME=JSON"))]
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    template_args: Vec<TemplateArgument>,
+    pub template_args: Vec<TemplateArgument>,
     /// System message of the chat template [default: the template's own].
-    #[arg(long, value_name = "TEXT")]
+    #[cfg_attr(feature = "clap", arg(long, value_name = "TEXT"))]
     #[serde(skip_serializing_if = "Option::is_none")]
-    chat_system: Option<String>,
-    /// What the chat template takes for today, as `2024-07-26`; the clock is never asked [default:
-    /// none, so that a template prints the date it holds, if any].
-    #[arg(long, value_name = "DATE")]
+    pub chat_system: Option<String>,
+    /// Date that the chat template prints as today's, such as `2024-07-26`; the clock is never read
+    /// [default: none, so that a template prints the date it holds, if any].
+    #[cfg_attr(feature = "clap", arg(long, value_name = "DATE"))]
     #[serde(skip_serializing_if = "Option::is_none")]
-    chat_date: Option<Date>,
+    pub chat_date: Option<Date>,
 }
 
 /// A variable of a chat template and its value.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-struct TemplateArgument {
-    name: String,
-    value: Value,
+pub struct TemplateArgument {
+    /// Name of the variable.
+    pub name: String,
+    /// Its value.
+    pub value: Value,
 }
 
 impl FromStr for TemplateArgument {
     type Err = String;
 
-    fn from_str(text: &str) -> Result<Self, String> {
+    fn from_str(text: &str) -> std::result::Result<Self, String> {
         let (name, value) = text.split_once('=').ok_or("expected `NAME=JSON`")?;
         let is_of_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
         if name.is_empty() || !name.chars().all(is_of_name) || name.starts_with(char::is_numeric) {
@@ -90,7 +91,7 @@ impl fmt::Display for TemplateArgument {
 impl TryFrom<String> for TemplateArgument {
     type Error = String;
 
-    fn try_from(text: String) -> Result<Self, String> {
+    fn try_from(text: String) -> std::result::Result<Self, String> {
         text.parse()
     }
 }
@@ -103,27 +104,27 @@ impl From<TemplateArgument> for String {
 
 impl PromptSettings {
     /// Whether nothing was asked for.
-    pub(crate) fn is_default(&self) -> bool {
+    pub fn is_default(&self) -> bool {
         *self == Self::default()
     }
 
     /// The text that `{prompt}` is replaced in: what was asked for, or else the model's own.
     ///
     /// # Errors
-    /// [`CliError::Mismatch`] for a chat template that the model has not, or settings of one that
-    /// is not asked for; those of the template.
-    pub(crate) fn template(&self, model: &Model) -> Result<String> {
+    /// [`Error::Mismatch`] for a chat template that the model does not have, or for settings of one
+    /// that is not asked for; those of the template.
+    pub fn template(&self, model: &Model, observer: &mut dyn Observer) -> Result<String> {
         if self.template.as_deref() == Some(CHAT) {
-            let path = model.place.path.display();
-            let templates = chat_templates(&model.place)?.ok_or_else(|| CliError::Mismatch {
+            let path = model.place().path.display();
+            let templates = chat_templates(model.place())?.ok_or_else(|| Error::Mismatch {
                 what: format!("`{path}` has no chat template"),
                 hint: "give the prompt as a text (`--template 'Question: {prompt}\nAnswer:'`), or \
                        put a `chat_template.jinja` beside the model",
             })?;
-            let text = self
-                .chat(&templates, &model.tokenizer)
-                .with_context(|| format!("cannot use the chat template of `{path}`"))?;
-            info!("prompt {text:?}");
+            let text = self.chat(&templates, model.tokenizer()).map_err(|source| {
+                Error::ChatTemplate { path: model.place().path.clone(), source: Box::new(source) }
+            })?;
+            observer.note(&format!("prompt {text:?}"));
             return Ok(text);
         }
         let unused = [
@@ -133,26 +134,27 @@ impl PromptSettings {
             ("template-arg", !self.template_args.is_empty()),
         ];
         if let Some((flag, _)) = unused.iter().find(|(_, given)| *given) {
-            return Err(CliError::Mismatch {
+            return Err(Error::Mismatch {
                 what: format!("`--{flag}` is for chat templates, and none is used"),
                 hint: "ask for the model's with `--template chat`",
-            }
-            .into());
+            });
         }
         if let Some(text) = &self.template {
             return Ok(text.clone());
         }
-        if let Some(manifest) = &model.manifest {
+        if let Some(manifest) = model.manifest() {
             return Ok(manifest.template.clone());
         }
-        if chat_templates(&model.place)?.is_some() {
-            warn!("the prompt is the problem alone; `--template chat` takes the chat template");
+        if chat_templates(model.place())?.is_some() {
+            observer.note(
+                "the prompt is the problem alone; `--template chat` uses the model's chat template",
+            );
         }
         Ok(PROBLEM_ALONE.to_owned())
     }
 
     /// The record of the prompt for `gratis.json`: `None` where it is a text.
-    pub(crate) fn chat_settings(&self, model: &Model) -> Option<ChatSettings> {
+    pub fn chat_settings(&self, model: &Model) -> Option<ChatSettings> {
         if self.template.as_deref() == Some(CHAT) {
             return Some(ChatSettings {
                 name: self.chat_template.clone(),
@@ -161,7 +163,7 @@ impl PromptSettings {
                 arguments: self.arguments(),
             });
         }
-        let own = model.manifest.as_ref().filter(|_| self.template.is_none());
+        let own = model.manifest().filter(|_| self.template.is_none());
         own.and_then(|manifest| manifest.chat.clone())
     }
 
@@ -173,7 +175,7 @@ impl PromptSettings {
     ///
     /// # Errors
     /// Those of the template, or that there is none of this name.
-    pub(crate) fn chat(&self, templates: &ChatTemplates, tokenizer: &Tokenizer) -> Result<String> {
+    pub fn chat(&self, templates: &ChatTemplates, tokenizer: &Tokenizer) -> Result<String> {
         let options = RenderOptions {
             system: self.chat_system.clone(),
             date: self.chat_date,
@@ -181,16 +183,19 @@ impl PromptSettings {
             ..RenderOptions::default()
         };
         let template = templates.select(self.chat_template.as_deref())?;
-        Ok(chat_prompt_for(tokenizer, &template, &options)?)
+        chat_prompt_for(tokenizer, &template, &options)
     }
 }
 
 /// The chat templates beside the weights; an adapter may have its base's.
-pub(crate) fn chat_templates(place: &Place) -> Result<Option<ChatTemplates>> {
+///
+/// # Errors
+/// A fault of a template's file.
+pub fn chat_templates(place: &Place) -> Result<Option<ChatTemplates>> {
     Ok(match &place.kind {
-        Kind::Gguf => GgufFile::open(&place.path)?.chat_templates(),
-        Kind::Folder => ChatTemplates::from_folder(&place.path)?,
-        Kind::Adapter(base) => match ChatTemplates::from_folder(&place.path)? {
+        PlaceKind::Gguf => GgufFile::open(&place.path)?.chat_templates(),
+        PlaceKind::Folder => ChatTemplates::from_folder(&place.path)?,
+        PlaceKind::Adapter(base) => match ChatTemplates::from_folder(&place.path)? {
             Some(own) => Some(own),
             None => chat_templates(base)?,
         },
