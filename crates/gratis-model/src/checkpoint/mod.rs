@@ -98,11 +98,12 @@ fn open_fitting(folder: &Path, config: &ModelConfig, layout: &Layout) -> Result<
     let mut checkpoint = files::open(folder)?;
     // Each tensor of the files that holds a parameter, by its name there.
     let mut expected: HashMap<String, &TensorSpec> = HashMap::new();
+    let mut missing = None;
     for spec in &layout.tensors {
-        let (_, name) = checkpoint.place_of(&spec.name, config.head).ok_or_else(|| {
-            Error::MissingTensor { path: checkpoint.path.clone(), tensor: spec.name.clone() }
-        })?;
-        expected.insert(name, spec);
+        match checkpoint.place_of(&spec.name, config.head) {
+            Some((_, name)) => drop(expected.insert(name, spec)),
+            None => missing = missing.or(Some(spec)),
+        }
     }
     for file in &checkpoint.files {
         for (name, info) in file.header.tensors() {
@@ -118,6 +119,9 @@ fn open_fitting(folder: &Path, config: &ModelConfig, layout: &Layout) -> Result<
                 }
             }
         }
+    }
+    if let Some(spec) = missing {
+        return Err(Error::MissingTensor { path: checkpoint.path, tensor: spec.name.clone() });
     }
     if config.head == Head::Tied && !expected.contains_key(HEAD) {
         check_tied(folder, &mut checkpoint)?;
