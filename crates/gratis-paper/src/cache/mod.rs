@@ -343,3 +343,6 @@ fn sampled_tokens(rollouts: &[Rollout], encoder: &Encoder) -> Result<u64> {
     }
     Ok(n_tokens as u64)
 }
+
+#[cfg(test)]
+mod tests;
