@@ -51,7 +51,7 @@ impl Example {
         splitter: &StepSplitter,
         caption: String,
     ) -> Result<Self> {
-        let text = &rollout.completions[idx];
+        let text = &rollout.completions[idx].text;
         let rewards = &score.scores[idx];
         let steps = splitter.split(text).into_iter().zip(&rewards.steps);
         let judged = steps.map(|(range, &process_reward)| JudgedStep {

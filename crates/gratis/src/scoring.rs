@@ -9,7 +9,7 @@ use gratis_engine::Score as ScoreEngine;
 
 use crate::cost::Work;
 use crate::data::steps::{StepSplit, StepSplitter, ends_in_chars, locate};
-use crate::data::{CompletionScore, Rollout, Score};
+use crate::data::{Completion, CompletionScore, Rollout, Score};
 use crate::encoding::{
     Corpus, EncodedCompletion, Encoder, Item, encode_rollouts, log_probs, micro_batches,
     problem_name,
@@ -178,7 +178,7 @@ pub fn scores_of(
         rollouts.iter().map(|rollout| Score::new(problem_name(rollout), Vec::new())).collect();
     for solution in solutions {
         let rewards = Rewards::new(&gains(solution), beta, &solution.step_ends)?;
-        let text = &rollouts[solution.rollout_idx].completions[solution.completion_idx];
+        let text = &rollouts[solution.rollout_idx].completions[solution.completion_idx].text;
         all[solution.rollout_idx].scores.push(CompletionScore {
             outcome: rewards.outcome,
             steps: rewards.steps,
@@ -204,8 +204,8 @@ pub(crate) fn steps_of(
     idx: usize,
     splitter: &StepSplitter,
 ) -> Result<Vec<Range<usize>>> {
-    let text = &rollout.completions[idx];
-    let given = rollout.steps.as_ref().map(|steps| steps[idx].as_slice()).unwrap_or_default();
+    let Completion { text, steps: given, .. } = &rollout.completions[idx];
+    let given = given.as_deref().unwrap_or_default();
     let mut steps = if given.is_empty() { splitter.split(text) } else { locate(text, given)? };
     if steps.is_empty() {
         steps.push(0..text.len());

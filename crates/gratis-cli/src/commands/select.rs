@@ -118,7 +118,7 @@ pub(crate) fn run(args: &SelectArgs) -> Result<()> {
         {
             writer.write(&line)?;
         }
-        if selected.is_some() && rollout.correctness.is_none() {
+        if selected.is_some() && rollout.completions.iter().any(|c| c.label.is_none()) {
             problems = None;
         }
         if let Some(problems) = &mut problems {
@@ -229,10 +229,10 @@ fn selected_line(rollout: &Rollout, scores: &Score, aggregation: Aggregation) ->
         "id": scores.id,
         "prompt": rollout.prompt,
         "reference": rollout.reference,
-        "completion": rollout.completions[idx],
+        "completion": rollout.completions[idx].text,
         "completion_idx": idx,
         "score": by[idx],
-        "correct": rollout.correctness.as_ref().map(|labels| labels[idx]),
+        "correct": rollout.completions[idx].label,
     }))
 }
 

@@ -61,7 +61,7 @@ pub fn annotate(
         let before = firsts().sum::<f64>() / firsts().count().max(1) as f64;
         let mut steps = Vec::with_capacity(rollout.completions.len());
         let mut labels = Vec::with_capacity(rollout.completions.len());
-        for (idx, text) in rollout.completions.iter().enumerate() {
+        for (idx, text) in rollout.texts().enumerate() {
             let ranges = steps_of(rollout, idx, &splitter)?;
             let of_steps = confidences.get(idx).filter(|steps| steps.len() == ranges.len());
             let of_steps = of_steps.ok_or_else(|| {
@@ -93,7 +93,7 @@ mod tests {
 
     #[test]
     fn the_first_step_is_held_against_its_siblings() {
-        let completions = vec!["a\nb".to_owned(), "c".to_owned()];
+        let completions = vec!["a\nb".into(), "c".into()];
         let rollout = Rollout { completions, ..Rollout::default() };
         let score = |q_values: &[f64]| CompletionScore {
             q_values: q_values.to_vec(),
@@ -105,7 +105,7 @@ mod tests {
         let annotated = annotate(&rollouts, &scores, &StepSplit::Lines, THRESHOLD).expect("valid");
         let labels = StepLabels::of(&annotated[0]).expect("valid").expect("labels");
         assert_eq!(labels.0, [vec![Some(1.0), Some(1.0)], vec![Some(0.0)]]);
-        assert_eq!(annotated[0].steps.as_ref().expect("steps")[0], ["a\n", "b"]);
+        assert_eq!(annotated[0].completions[0].steps.as_ref().expect("steps"), &["a\n", "b"]);
         let wrong = annotate(&rollouts, &scores, &StepSplit::Whole, THRESHOLD);
         assert!(wrong.expect_err("other steps").to_string().contains("of 1 steps for `x`"));
     }

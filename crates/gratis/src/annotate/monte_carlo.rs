@@ -193,7 +193,7 @@ impl MonteCarlo<'_> {
                 }
             }
             let outcomes = rollout.labels("the label of a last step")?;
-            let labels = plan.sources.iter().zip(outcomes).map(|(sources, &is_correct)| {
+            let labels = plan.sources.iter().zip(outcomes).map(|(sources, is_correct)| {
                 let label = |source: &Source| match *source {
                     Source::Continuations(idx) => Some(labels_of_prefix[idx]),
                     Source::Outcome => Some(f64::from(u8::from(is_correct))),
@@ -214,7 +214,7 @@ impl MonteCarlo<'_> {
     fn plan(&self, rollout: &Rollout, n_prompt: usize, splitter: &StepSplitter) -> Result<Plan> {
         let mut plan = Plan::default();
         let mut known: HashMap<Vec<u32>, usize> = HashMap::new();
-        for (idx, text) in rollout.completions.iter().enumerate() {
+        for (idx, text) in rollout.texts().enumerate() {
             let steps = steps_of(rollout, idx, splitter)?;
             let encoding = self.encoder.tokenizer().encode_completion(text, End::Eos)?;
             let starts: Vec<usize> = encoding.offsets.iter().map(|range| range.start).collect();

@@ -77,9 +77,9 @@ impl Operation for Deduplication {
         }
         let mut kept = Vec::new();
         for (idx, completion) in rollout.completions.iter().enumerate() {
-            let class = rollout.correctness.as_ref().map_or(2, |labels| usize::from(labels[idx]));
+            let class = completion.label.map_or(2, usize::from);
             let seen = &mut self.seen[class];
-            let grams = sampled(n_grams(completion, self.settings.n), self.settings.sample);
+            let grams = sampled(n_grams(&completion.text, self.settings.n), self.settings.sample);
             let n_seen = grams.intersection(seen).count();
             if (n_seen as f64) < self.settings.threshold * grams.len() as f64 {
                 seen.extend(grams);

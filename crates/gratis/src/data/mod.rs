@@ -1,6 +1,7 @@
 //! Problems, rollouts and the operations on them (paper section 4.1 and appendix C).
 
 pub mod case;
+pub mod completion;
 pub mod operation;
 pub mod published;
 pub mod reader;
@@ -33,6 +34,7 @@ pub use apply::{
 };
 pub use balance::{BalanceDataset, BalanceInstructions};
 pub use case::Case;
+pub use completion::{Completion, Mask};
 pub use dedup::{DedupScope, Deduplicate};
 pub use mix::{Mix, MixRule};
 pub use operation::{Counts, DataOperation, OperationReport};

@@ -49,6 +49,8 @@ fn version() -> u32 {
 }
 
 impl Record for Score {
+    type Columns = Self;
+
     const FIELDS: &'static [Field] = &[
         Field::optional("version", &Shape::Number),
         Field::required("id", &Shape::Text),
@@ -64,6 +66,12 @@ impl Record for Score {
         ),
     ];
 
+    fn from_columns(columns: Self) -> Result<Self, Fault> {
+        columns.fault().map_or(Ok(columns), Err)
+    }
+}
+
+impl Score {
     fn fault(&self) -> Option<Fault> {
         if self.version > SCORES_VERSION {
             let expected = format!("at most {SCORES_VERSION}");

@@ -34,8 +34,7 @@ impl ScoredProblem {
             return Err(Error::setting("scores", expected, n_scores));
         }
         let answers: Vec<String> = rollout
-            .completions
-            .iter()
+            .texts()
             .enumerate()
             .map(|(idx, text)| {
                 gratis_grading::extract(text).answer.unwrap_or(format!("none {idx}"))
@@ -49,7 +48,7 @@ impl ScoredProblem {
         };
         Ok(Self {
             answers: gratis_grading::classes(&answers),
-            correct: rollout.labels("best-of-N")?.to_vec(),
+            correct: rollout.labels("best-of-N")?,
             rewards: score.scores.iter().map(rewards).collect(),
         })
     }
@@ -207,6 +206,7 @@ pub fn accuracies(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::Completion;
 
     const BEST: Selector = Selector { method: Method::BestOfN, aggregation: Aggregation::Min };
 
@@ -259,10 +259,14 @@ mod tests {
     #[test]
     fn a_problem_is_made_of_its_rollout_and_scores() {
         let rollout = Rollout {
-            completions: ["Answer: 4", "no idea", "the answer is 4.0", "never mind"]
-                .map(str::to_owned)
-                .to_vec(),
-            correctness: Some(vec![true, false, true, false]),
+            completions: [
+                ("Answer: 4", true),
+                ("no idea", false),
+                ("the answer is 4.0", true),
+                ("never mind", false),
+            ]
+            .map(|(text, is_correct)| Completion::graded(text, is_correct))
+            .to_vec(),
             ..Rollout::default()
         };
         let score =
@@ -275,7 +279,8 @@ mod tests {
             error.to_string(),
             "`scores` should be one for each of 4 completions of `a`, got `3`"
         );
-        let ungraded = Rollout { correctness: None, ..rollout };
+        let mut ungraded = rollout;
+        ungraded.completions[3].label = None;
         assert!(ScoredProblem::new(&ungraded, &score(4)).is_err());
     }
 

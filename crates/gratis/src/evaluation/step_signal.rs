@@ -47,7 +47,9 @@ impl StepSignal {
             return Err(Error::setting("scores", expected, scores.len()));
         }
         let of = |(rollout, score): (&Rollout, &Score)| {
-            let n_steps = rollout.steps.iter().flatten().map(Vec::len).sum::<usize>();
+            let steps =
+                rollout.completions.iter().filter_map(|completion| completion.steps.as_ref());
+            let n_steps = steps.map(Vec::len).sum::<usize>();
             let signal = score.scores.first().map_or(&[][..], |score| self.of(score));
             if signal.len() != n_steps {
                 let id = rollout.id.as_deref().unwrap_or_default();

@@ -203,8 +203,9 @@ impl fmt::Display for Room {
 
 /// The score of a solution that the model has no room for.
 fn nothing(rollout: &Rollout) -> gratis::Result<Score> {
-    let steps = rollout.steps.iter().flatten().next().map_or(&[][..], Vec::as_slice);
-    let text = rollout.completions.first().map_or("", String::as_str);
+    let completion = rollout.completions.first();
+    let steps = completion.and_then(|completion| completion.steps.as_deref()).unwrap_or_default();
+    let text = completion.map_or("", |completion| completion.text.as_str());
     let score = CompletionScore {
         steps: vec![0.0; steps.len()],
         q_values: vec![0.0; steps.len()],
