@@ -221,7 +221,8 @@ impl<'a> Cache<'a> {
         if let Some(samples) = self.find("samples", &key)? {
             return Ok(samples);
         }
-        self.observer.stage("samples", Some(settings.n_problems as u64));
+        let stage = format!("samples, {}", split.name());
+        self.observer.stage(&stage, Some(settings.n_problems as u64));
         let mut engine = self.load(model)?;
         let before = self.observer.processor_seconds();
         let (rollouts, _) =

@@ -439,7 +439,7 @@ mod tests {
         }
         let index = read("index.html");
         for part in
-            ["claims hold", "✓&nbsp;holds", "href=\"#table1\"", "href=\"table1.html\"", PAPER]
+            ["claims hold", "✓&nbsp;holds", "href=\"#table1\"", "href=\"table1.html\"", "2412.01981\""]
         {
             assert!(index.contains(part), "`{part}` is missing");
         }
