@@ -2,12 +2,12 @@
 //! choose them, so that none is picked because it looks good.
 
 use gratis::data::steps::StepSplitter;
-use gratis::data::{Rollout, Score};
+use gratis::data::{ProblemScores, Rollout};
 use gratis::evaluation::ScoredProblem;
 use gratis::evaluation::first_error::predicted_first_error;
 use gratis::observer::Silent;
 use gratis::reward::Rewards;
-use gratis::scoring::{RewardModel as _, Scorer, ScoringSettings, TokenRewards};
+use gratis::scoring::{ScoreRollouts as _, Scorer, ScoringSettings, TokenRewards};
 use gratis::selection::{self, Aggregation};
 use serde::{Deserialize, Serialize};
 
@@ -46,7 +46,7 @@ impl Example {
     /// # Errors
     /// [`gratis::Error::NoCorrectness`] for rollouts that are not graded.
     pub(crate) fn new(
-        (rollout, score): (&Rollout, &Score),
+        (rollout, score): (&Rollout, &ProblemScores),
         idx: usize,
         splitter: &StepSplitter,
         caption: String,
@@ -92,7 +92,7 @@ impl Example {
     /// Those of grading answers.
     pub(crate) fn against_majority(
         rollout: &Rollout,
-        score: &Score,
+        score: &ProblemScores,
         splitter: &StepSplitter,
     ) -> Result<Option<[Self; 2]>> {
         let problem = ScoredProblem::new(rollout, score)?;
@@ -185,7 +185,7 @@ pub(crate) fn examples(cache: &mut Cache<'_>, recipe: &Recipe) -> Result<Example
         batch_tokens: BATCH_TOKENS,
         tokens: TokenRewards::Omit,
     };
-    let mut scorer = Scorer { policy: &policy, reference: Some(&reference), encoder, settings };
+    let scorer = Scorer { policy: &policy, reference: Some(&reference), encoder, settings };
     let scores = scorer.score(rollouts, &mut Silent)?;
 
     let splitter = StepSplitter::new(&trainer::STEP_SPLIT)?;

@@ -1,7 +1,7 @@
 //! What the demo measures on scored candidates.
 
 use gratis::data::steps::StepSplitter;
-use gratis::data::{Rollout, Score};
+use gratis::data::{ProblemScores, Rollout};
 use gratis::evaluation::{
     BestOfNSettings, BestOfNTable, FirstErrorScore, GeneratorCandidates, ScoredProblem, Selector,
     first_error_score, tune_threshold,
@@ -80,14 +80,14 @@ pub(super) fn wrong_step_despite_right_answer(rollouts: &[Rollout]) -> Result<f6
 }
 
 /// The threshold with the best first-error score.
-pub(super) fn tune(rollouts: &[Rollout], scores: &[Score]) -> Result<FirstErrorScore> {
+pub(super) fn tune(rollouts: &[Rollout], scores: &[ProblemScores]) -> Result<FirstErrorScore> {
     tune_threshold(&judged(rollouts, scores).concat()).ok_or(Error::NoThreshold)
 }
 
 /// The first-error score at a threshold.
 pub(super) fn first_error(
     rollouts: &[Rollout],
-    scores: &[Score],
+    scores: &[ProblemScores],
     threshold: f64,
 ) -> FirstErrorScore {
     first_error_score(&judged(rollouts, scores).concat(), threshold)

@@ -17,12 +17,12 @@ mod page;
 
 use std::path::Path;
 
-use gratis::data::{Rollout, Score};
+use gratis::data::{ProblemScores, Rollout};
 use gratis::evaluation::{BestOfNTable, Bootstrap, FirstErrorScore};
 use gratis::objective::{Ce, Objective};
 use gratis::observer::{Observer, Silent};
 use gratis::rollout::GradeCounts;
-use gratis::scoring::{RewardModel, Scorer, ScoringSettings, TokenRewards};
+use gratis::scoring::{ScoreRollouts as _, Scorer, ScoringSettings, TokenRewards};
 use gratis::training::reward_data;
 use gratis_cpu::{NativeEngine, NativeOptions};
 use serde::{Deserialize, Serialize};
@@ -149,7 +149,7 @@ pub struct StageTime {
 struct Candidates {
     strength: Strength,
     rollouts: Vec<Rollout>,
-    scores: Vec<Score>,
+    scores: Vec<ProblemScores>,
 }
 
 /// Runs the demo; models and data are written into `folder`:
@@ -273,7 +273,7 @@ pub fn run(
     };
     observer.stage("scores", None);
     let encoder = trainer::encoder(&tokenizer, &policy)?;
-    let mut scorer =
+    let scorer =
         Scorer { policy: &policy, reference: Some(&reference), encoder, settings: scoring };
     let validation_scores = scorer.score(&validation, observer)?;
     trainer::write_scores(&data("scores-validation"), &validation_scores)?;

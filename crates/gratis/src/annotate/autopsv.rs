@@ -8,7 +8,7 @@
 //! confident the verifier is in the problem itself.
 
 use crate::data::steps::{StepSplit, StepSplitter};
-use crate::data::{Rollout, Score, StepLabels};
+use crate::data::{ProblemScores, Rollout, StepLabels};
 use crate::error::{Error, Result};
 use crate::numeric::sigmoid;
 use crate::scoring::steps_of;
@@ -42,7 +42,7 @@ pub fn label_steps(confidences: &[f64], before: f64, threshold: f64) -> Vec<f64>
 /// not in `-1..0`.
 pub fn annotate(
     rollouts: &[Rollout],
-    scores: &[Score],
+    scores: &[ProblemScores],
     step_split: &StepSplit,
     threshold: f64,
 ) -> Result<Vec<Rollout>> {
@@ -81,7 +81,7 @@ pub fn annotate(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::CompletionScore;
+    use crate::data::Scored;
 
     #[test]
     fn a_halved_confidence_is_an_error_and_what_follows_is_bad() {
@@ -95,12 +95,9 @@ mod tests {
     fn the_first_step_is_held_against_its_siblings() {
         let completions = vec!["a\nb".into(), "c".into()];
         let rollout = Rollout { completions, ..Rollout::default() };
-        let score = |q_values: &[f64]| CompletionScore {
-            q_values: q_values.to_vec(),
-            ..CompletionScore::default()
-        };
+        let score = |q_values: &[f64]| Scored { q_values: q_values.to_vec(), ..Scored::default() };
         // Confidences .5 and .99 after one, .01 after the other: .255 before both.
-        let scores = [Score::new("x", vec![score(&[0.0, 5.0]), score(&[-4.6])])];
+        let scores = [ProblemScores::new("x", vec![score(&[0.0, 5.0]), score(&[-4.6])])];
         let rollouts = [rollout];
         let annotated = annotate(&rollouts, &scores, &StepSplit::Lines, THRESHOLD).expect("valid");
         let labels = StepLabels::of(&annotated[0]).expect("valid").expect("labels");

@@ -218,8 +218,7 @@ impl MonteCarlo<'_> {
             let steps = steps_of(rollout, idx, splitter)?;
             let encoding = self.encoder.tokenizer().encode_completion(text, End::Eos)?;
             let starts: Vec<usize> = encoding.offsets.iter().map(|range| range.start).collect();
-            let text_ends: Vec<usize> = steps.iter().map(|step| step.end).collect();
-            let ends = step_ends_in_tokens(&starts, &text_ends);
+            let ends = step_ends_in_tokens(&starts, &steps);
             let n_steps = ends.len();
             let mut sources = Vec::with_capacity(n_steps);
             for (nth, end) in ends.into_iter().enumerate() {

@@ -44,7 +44,7 @@ pub use record::OnInvalid;
 pub use replace::ReplaceResponses;
 pub use resumable::ResumableWriter;
 pub use rollout::Rollout;
-pub use score::{CompletionScore, Score};
+pub use score::{ProblemScores, Scored};
 pub use segment::{SegmentSteps, StepText};
 pub use split::{KeepSide, Side, Split};
 pub use step_labels::StepLabels;
@@ -56,9 +56,9 @@ pub use writer::{LineWriter, RolloutWriter};
 /// Reads rollouts.
 pub type RolloutReader = RecordReader<Rollout>;
 /// Reads scores.
-pub type ScoreReader = RecordReader<Score>;
+pub type ScoreReader = RecordReader<ProblemScores>;
 /// Writes scores.
-pub type ScoreWriter = LineWriter<Score>;
+pub type ScoreWriter = LineWriter<ProblemScores>;
 /// Reads grading cases.
 pub type CaseReader = RecordReader<Case>;
 /// Writes grading cases.

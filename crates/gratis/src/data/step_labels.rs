@@ -63,19 +63,6 @@ impl StepLabels {
             completion.step_labels = Some(labels);
         }
     }
-
-    /// Forgets the labels after the first bad step (below 1/2) of each completion: what follows an
-    /// error is neither good nor bad in itself.
-    #[must_use]
-    pub fn up_to_first_error(mut self) -> Self {
-        for labels in &mut self.0 {
-            let is_bad = |label: &Option<f64>| label.is_some_and(|label| label < 0.5);
-            if let Some(first) = labels.iter().position(is_bad) {
-                labels[first + 1..].fill(None);
-            }
-        }
-        self
-    }
 }
 
 #[cfg(test)]
@@ -110,12 +97,5 @@ mod tests {
             let error = StepLabels::of(&rollout(labels)).expect_err("unfit").to_string();
             assert!(error.contains(reason) && error.contains("problem `a`"), "{error}");
         }
-    }
-
-    #[test]
-    fn nothing_is_said_of_what_follows_an_error() {
-        let labels = StepLabels(vec![vec![Some(1.0), Some(0.4), Some(1.0), None], vec![Some(0.5)]]);
-        let kept = labels.up_to_first_error();
-        assert_eq!(kept.0, [vec![Some(1.0), Some(0.4), None, None], vec![Some(0.5)]]);
     }
 }

@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::bootstrap::{Bootstrap, Interval};
-use crate::data::{CompletionScore, Rollout, Score};
+use crate::data::{ProblemScores, Rollout, Scored};
 use crate::error::{Error, Result};
 use crate::reward::Rewards;
 use crate::selection::{self, Aggregation, Candidates, Method, Subsets};
@@ -27,7 +27,7 @@ impl ScoredProblem {
     /// # Errors
     /// [`Error::NoCorrectness`] if the rollout was not graded; [`Error::InvalidSetting`] if there is
     /// not one score a completion.
-    pub fn new(rollout: &Rollout, score: &Score) -> Result<Self> {
+    pub fn new(rollout: &Rollout, score: &ProblemScores) -> Result<Self> {
         let (n_scores, n_completions) = (score.scores.len(), rollout.completions.len());
         if n_scores != n_completions {
             let expected = format!("one for each of {n_completions} completions of `{}`", score.id);
@@ -40,7 +40,7 @@ impl ScoredProblem {
                 gratis_grading::extract(text).answer.unwrap_or(format!("none {idx}"))
             })
             .collect();
-        let rewards = |score: &CompletionScore| Rewards {
+        let rewards = |score: &Scored| Rewards {
             tokens: Vec::new(),
             steps: score.steps.clone(),
             q_values: score.q_values.clone(),
@@ -270,7 +270,7 @@ mod tests {
             ..Rollout::default()
         };
         let score =
-            |n| Score::new("a", vec![CompletionScore { outcome: 1.5, ..Default::default() }; n]);
+            |n| ProblemScores::new("a", vec![Scored { outcome: 1.5, ..Default::default() }; n]);
         let problem = ScoredProblem::new(&rollout, &score(4)).expect("valid");
         assert_eq!(problem.answers, [0, 1, 0, 2]);
         assert_eq!(problem.rewards[3].outcome, 1.5);

@@ -17,7 +17,7 @@ use super::first_error::{
     tune_threshold,
 };
 use super::step_signal::StepSignal;
-use crate::data::{Completion, Rollout, Score};
+use crate::data::{Completion, ProblemScores, Rollout};
 use crate::error::{Error, Result};
 
 /// The subsets, in the benchmark's order.
@@ -109,7 +109,11 @@ impl Subset {
     ///
     /// # Errors
     /// Those of [`StepSignal::of_single`].
-    pub fn judged(&self, scores: &[Score], signal: StepSignal) -> Result<Vec<JudgedSolution>> {
+    pub fn judged(
+        &self,
+        scores: &[ProblemScores],
+        signal: StepSignal,
+    ) -> Result<Vec<JudgedSolution>> {
         let signals = signal.of_single(&self.rollouts, scores)?;
         let judge =
             |(&first_error, process_rewards)| JudgedSolution { process_rewards, first_error };

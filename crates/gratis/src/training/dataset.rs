@@ -148,8 +148,7 @@ fn labelled_steps(
     let EncodedCompletion { completion_idx, starts, .. } = completion;
     let Completion { text, steps: given, .. } = &rollout.completions[*completion_idx];
     let ranges = locate(text, given.as_deref().unwrap_or_default())?;
-    let text_ends: Vec<usize> = ranges.iter().map(|range| range.end).collect();
-    let ends = step_ends_in_tokens(starts, &text_ends);
+    let ends = step_ends_in_tokens(starts, &ranges);
     let mut start = 0;
     let mut steps = Vec::new();
     for (end, label) in ends.into_iter().zip(&labels.0[*completion_idx]) {

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use gratis::Error;
 use gratis::data::{
-    Completion, CompletionScore, Mask, OnInvalid, RecordReader, Rollout, RolloutReader,
-    RolloutWriter, Score, ScoreReader, ScoreWriter,
+    Completion, Mask, OnInvalid, ProblemScores, RecordReader, Rollout, RolloutReader,
+    RolloutWriter, ScoreReader, ScoreWriter, Scored,
 };
 use gratis::rollout::Problem;
 use gratis_engine::FinishReason;
@@ -176,14 +176,14 @@ fn an_unfinished_file_does_not_appear() {
 #[test]
 fn scores_read_back_and_newer_versions_are_errors() {
     let (_folder, path) = file_of("");
-    let completion = CompletionScore {
+    let completion = Scored {
         outcome: -0.1,
         steps: vec![0.2, -0.3],
         q_values: vec![0.2, 0.2 - 0.3],
         step_ends: vec![3, 9],
         tokens: None,
     };
-    let score = Score::new("a", vec![completion.clone(), completion]);
+    let score = ProblemScores::new("a", vec![completion.clone(), completion]);
     let mut writer = ScoreWriter::create(&path).expect("opens");
     writer.write(&score).expect("written");
     writer.finish().expect("finished");

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::JudgedSteps;
 use crate::data::record::{Fault, Field, Record, Shape};
-use crate::data::{Completion, OnInvalid, RecordReader, Rollout, Score};
+use crate::data::{Completion, OnInvalid, ProblemScores, RecordReader, Rollout};
 use crate::error::{Error, Result};
 use crate::evaluation::step_signal::StepSignal;
 
@@ -243,7 +243,7 @@ impl Solutions {
     ///
     /// # Errors
     /// Those of [`StepSignal::of_single`].
-    pub fn judged(&self, scores: &[Score], signal: StepSignal) -> Result<Vec<JudgedSteps>> {
+    pub fn judged(&self, scores: &[ProblemScores], signal: StepSignal) -> Result<Vec<JudgedSteps>> {
         let signals = signal.of_single(&self.rollouts, scores)?;
         let judge = |(labels, signal): (&SolutionLabels, Vec<f64>)| JudgedSteps {
             category: labels.category,
@@ -276,12 +276,12 @@ mod tests {
         assert_eq!(solutions.labels[0], labels);
 
         let score = |n| {
-            let score = crate::data::CompletionScore {
+            let score = crate::data::Scored {
                 steps: vec![1.0; n],
                 q_values: vec![2.0; n],
-                ..crate::data::CompletionScore::default()
+                ..crate::data::Scored::default()
             };
-            Score::new("s", vec![score])
+            ProblemScores::new("s", vec![score])
         };
         let judged = solutions.judged(&[score(2), score(2)], StepSignal::QValue).expect("judged");
         assert_eq!(judged[0].steps, [(2.0, false), (2.0, true)]);
