@@ -438,9 +438,13 @@ mod tests {
             assert!(markdown.contains(part), "`{part}` is missing in\n{markdown}");
         }
         let index = read("index.html");
-        for part in
-            ["claims hold", "✓&nbsp;holds", "href=\"#table1\"", "href=\"table1.html\"", "2412.01981\""]
-        {
+        for part in [
+            "claims hold",
+            "✓&nbsp;holds",
+            "href=\"#table1\"",
+            "href=\"table1.html\"",
+            "2412.01981\"",
+        ] {
             assert!(index.contains(part), "`{part}` is missing");
         }
         let page = read("table1.html");
