@@ -20,6 +20,30 @@ pub enum Error {
         #[source]
         source: std::io::Error,
     },
+    /// Another process is writing a file or a folder.
+    #[error("`{path}` is being written by {}{}", holder(*.pid), since_when(.since.as_deref()))]
+    Locked {
+        /// The file or folder.
+        path: PathBuf,
+        /// The process that holds its lock, where the system tells.
+        pid: Option<u32>,
+        /// Since when, in UTC.
+        since: Option<String>,
+    },
+    /// A file is to be written where a folder is.
+    #[error("`{path}` is a folder: a file was expected")]
+    IsFolder {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A new model is to be written where another is.
+    #[error("`{path}` already holds another model: its `{file}` differs")]
+    FolderDiffers {
+        /// The folder.
+        path: PathBuf,
+        /// The first file that is absent there or has other bytes.
+        file: String,
+    },
     /// A file that should be there is not.
     #[error("`{path}` is absent: {hint}")]
     MissingFile {
@@ -261,6 +285,11 @@ impl Error {
     /// What the user can do about it, where that does not follow from the message.
     pub fn hint(&self) -> Option<&'static str> {
         match self {
+            Self::Locked { .. } => Some(
+                "wait until that process has ended, or write somewhere else; its lock ends with it",
+            ),
+            Self::IsFolder { .. } => Some("name a file in that folder"),
+            Self::FolderDiffers { .. } => Some("name another folder, or remove this one first"),
             Self::HubOffline { .. } => Some(
                 "unset `HF_HUB_OFFLINE` to download it, set `HF_HOME` to the cache that has it, or \
                  give a folder",
@@ -322,6 +351,14 @@ impl Error {
             _ => None,
         }
     }
+}
+
+fn holder(pid: Option<u32>) -> String {
+    pid.map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"))
+}
+
+fn since_when(since: Option<&str>) -> String {
+    since.map_or_else(String::new, |since| format!(" since {since}"))
 }
 
 fn at_line(line: Option<usize>) -> String {

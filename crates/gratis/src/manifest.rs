@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 
 use crate::baseline::{LabelTexts, Pooling, ValueObjective};
 use crate::data::steps::StepSplit;
-use crate::encoding::corpus::hex;
+use crate::digest::hex;
 use crate::error::{Error, Result};
 use crate::objective::Objective;
 use crate::selection::Aggregation;

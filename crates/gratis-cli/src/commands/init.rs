@@ -8,6 +8,7 @@ use gratis::Error;
 use gratis::data::OnInvalid;
 use gratis::reward_model::initialise;
 use gratis::training::LanguageExample;
+use gratis_model::atomic::Published;
 use gratis_model::config::{Head, ModelConfig};
 use gratis_model::{SpecialTokens, Tokenizer};
 use tracing::info;
@@ -77,13 +78,6 @@ impl Preset {
 }
 
 pub(crate) fn run(args: &InitArgs) -> Result<()> {
-    if args.output.join("config.json").exists() {
-        return Err(CliError::Mismatch {
-            what: format!("`{}` holds a model already", args.output.display()),
-            hint: "name another folder",
-        }
-        .into());
-    }
     let tokenizer = match (&args.tokenizer, &args.train_tokenizer) {
         (Some(folder), _) => {
             gratis_model::links::check(folder)?;
@@ -110,7 +104,10 @@ pub(crate) fn run(args: &InitArgs) -> Result<()> {
         eos_tokens: tokenizer.eos().into_iter().collect(),
         ..ModelConfig::LLAMA
     };
-    let n_parameters = initialise(&args.output, config, &tokenizer, args.seed, 1)?;
+    let (n_parameters, published) = initialise(&args.output, config, &tokenizer, args.seed, 1)?;
+    if published == Published::WasThere {
+        info!("`{}` held this very model already", args.output.display());
+    }
     info!(
         "`{}`: {n_parameters} parameters, {} tokens",
         args.output.display(),

@@ -11,6 +11,8 @@ pub(crate) mod inspect;
 pub(crate) mod merge;
 pub(crate) mod pretrain;
 pub(crate) mod reproduce;
+pub(crate) mod request;
+pub(crate) mod resumable;
 pub(crate) mod reward_model;
 pub(crate) mod rollout;
 pub(crate) mod sampling;
@@ -26,13 +28,14 @@ use anyhow::Result;
 use clap::Args;
 use gratis::data::record::Record;
 use gratis::data::{OnInvalid, RecordReader};
+use serde::Serialize;
 use tracing::warn;
 
 use crate::interrupt::{Continue, on_interrupt};
 use crate::output;
 
 /// What to do with malformed lines.
-#[derive(Debug, Clone, Copy, Args)]
+#[derive(Debug, Clone, Copy, Args, Serialize)]
 pub(crate) struct InvalidArgs {
     /// Leave out and count malformed lines and empty completions instead of stopping at the first.
     #[arg(long)]
@@ -69,7 +72,8 @@ pub(crate) fn warn_skipped(n: u64, what: &str) {
 /// Where data goes.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct OutputArgs {
-    /// Output file; `-` is standard output.
+    /// Output file, in the format of its name: `.jsonl`, `.jsonl.zst` or `.parquet`; `-` is standard
+    /// output.
     #[arg(short, long, default_value = "-", value_name = "FILE")]
     pub(crate) output: PathBuf,
 }
@@ -80,14 +84,14 @@ pub(crate) const OUTPUT: &str = "\0";
 impl OutputArgs {
     /// Says from now on that an interrupted run continues where the output file stops.
     pub(crate) fn on_interrupt(&self) {
-        if self.output != Path::new("-") {
+        if self.is_file() {
             on_interrupt(Continue::SameCommand);
         }
     }
 
     /// Says in the log which command usually comes next, where the output is a file.
     pub(crate) fn next(&self, words: &[&str]) {
-        if self.output != Path::new("-") {
+        if self.is_file() {
             let output = self.output.to_string_lossy();
             let words = words.iter().map(|&word| if word == OUTPUT { &*output } else { word });
             output::next(&std::iter::once("gratis").chain(words).collect::<Vec<_>>());

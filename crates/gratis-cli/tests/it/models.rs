@@ -1,6 +1,6 @@
 //! Models as users have them: adapters, mapped weights, single files; and what is said of them.
 
-use crate::workspace::{Workspace, ok};
+use crate::workspace::{Workspace, ok, stderr};
 
 /// The outcome reward of every completion.
 fn outcomes(scores: &str) -> Vec<f64> {
@@ -52,8 +52,25 @@ fn an_adapter_is_trained_scored_and_merged() {
     }
     let error = workspace.error_of(&["merge", "model", "-o", "other"]);
     assert!(error.contains("`model` is a model without an adapter"), "{error}");
-    let error = workspace.error_of(&["merge", "prm", "-o", "merged"]);
-    assert!(error.contains("`merged` holds a model already"), "{error}");
+    // As after a kill at the very end: the same command finds its own result.
+    let again = workspace.run(&["merge", "prm", "-o", "merged"]);
+    assert!(again.status.success(), "{}", stderr(&again));
+    assert!(stderr(&again).contains("`merged` held this very model already"), "{}", stderr(&again));
+    let error = workspace.error_of(&["merge", "prm", "-o", "merged", "--dtype", "bf16"]);
+    assert!(error.contains("`merged` already holds another model: its `"), "{error}");
+    let error = workspace.error_of(&["merge", "prm", "-o", "prm/model"]);
+    assert!(error.contains("`prm/model` is the adapter's own folder"), "{error}");
+    let error = workspace.error_of(&[
+        "init",
+        "model",
+        "--preset",
+        "nano",
+        "--tokenizer",
+        "model",
+        "--context-length",
+        "32",
+    ]);
+    assert!(error.contains("`model` already holds another model: its `config.json`"), "{error}");
 }
 
 #[test]
