@@ -84,6 +84,16 @@ pub enum Error {
         /// The values that are.
         supported: String,
     },
+    /// A field that nobody has considered: it may or may not change the mathematics.
+    #[error("`{path}`: unknown field `{field}` = {got}")]
+    UnknownField {
+        /// The configuration file.
+        path: PathBuf,
+        /// Name of the field.
+        field: String,
+        /// Its value.
+        got: String,
+    },
     /// A parameter of the model is in none of the checkpoint's files.
     #[error("`{path}` has no tensor `{tensor}`, which the model needs")]
     MissingTensor {
@@ -115,7 +125,7 @@ pub enum Error {
         got: Vec<usize>,
     },
     /// A tensor is stored in a type that is not read.
-    #[error("`{path}`: tensor `{tensor}` has type {got}; supported: F32, BF16, F16")]
+    #[error("`{path}`: tensor `{tensor}` has type {got}; supported: F64, F32, BF16, F16")]
     UnsupportedDtype {
         /// The file that holds it.
         path: PathBuf,
@@ -177,6 +187,16 @@ pub enum Error {
         line: Option<usize>,
         /// What is wrong with it.
         reason: String,
+    },
+    /// A chat template that the model does not have.
+    #[error("`{origin}` has no chat template `{name}`; it has {known}")]
+    UnknownTemplate {
+        /// The file or folder.
+        origin: String,
+        /// The name that was asked for.
+        name: String,
+        /// The names that there are.
+        known: String,
     },
     /// A chat template refused its input by `raise_exception`.
     #[error("the chat template in `{origin}` refuses this conversation: {message}")]
@@ -305,6 +325,11 @@ impl Error {
             Self::HubFailed { .. } => Some(
                 "check the path if a folder was meant, or the network and `HF_ENDPOINT`; then run the same command again: a download \
                  continues where it stopped",
+            ),
+            Self::UnknownTemplate { .. } => Some("name one of them with `--chat-template NAME`"),
+            Self::UnknownField { .. } => Some(
+                "it may change what the model computes; if you know that it does not, delete it \
+                 from the file",
             ),
             Self::HubUntrusted { .. } => Some(
                 "nothing of it was kept: the hub, or a proxy on the way to it, is faulty; run the \

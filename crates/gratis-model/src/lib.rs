@@ -35,7 +35,7 @@ pub mod lora;
 pub mod simd;
 pub mod tokenizer;
 
-pub use chat_template::{ChatTemplate, Message, RenderOptions};
+pub use chat_template::{ChatTemplate, ChatTemplates, Message, RenderOptions};
 pub use config::ModelConfig;
 pub use dtype::WeightType;
 pub use error::{Error, Result};

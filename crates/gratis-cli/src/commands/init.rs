@@ -13,7 +13,7 @@ use gratis_model::config::{Head, ModelConfig};
 use gratis_model::{SpecialTokens, Tokenizer};
 use tracing::info;
 
-use super::read_records;
+use super::{read_records, refuse_file_name};
 use crate::failure::CliError;
 
 /// Make a fresh model with random weights.
@@ -77,7 +77,18 @@ impl Preset {
     }
 }
 
+/// Longest context of a new model; a `config.json` with a larger one is not read.
+const MAX_CONTEXT: usize = 1 << 24;
+
 pub(crate) fn run(args: &InitArgs) -> Result<()> {
+    if !(1..=MAX_CONTEXT).contains(&args.context_length) {
+        return Err(CliError::Mismatch {
+            what: format!("`--context-length` is {}", args.context_length),
+            hint: "it must be between 1 and 16777216 tokens",
+        }
+        .into());
+    }
+    refuse_file_name(&args.output)?;
     let tokenizer = match (&args.tokenizer, &args.train_tokenizer) {
         (Some(folder), _) => {
             gratis_model::links::check(folder)?;

@@ -9,6 +9,7 @@ use gratis_model::WeightType;
 use gratis_model::atomic::Published;
 use tracing::info;
 
+use super::refuse_file_name;
 use crate::Common;
 use crate::model;
 
@@ -42,6 +43,7 @@ enum Dtype {
 }
 
 pub(crate) fn run(args: &MergeArgs, common: &Common) -> Result<()> {
+    refuse_file_name(&args.output)?;
     let model = model::load(&args.adapter, Weights::Loaded, common)?;
     let weights = match args.dtype {
         Dtype::F32 => WeightType::F32,

@@ -31,6 +31,7 @@ use gratis::data::{OnInvalid, RecordReader};
 use serde::Serialize;
 use tracing::warn;
 
+use crate::failure::CliError;
 use crate::interrupt::{Continue, on_interrupt};
 use crate::output;
 
@@ -52,6 +53,24 @@ impl InvalidArgs {
 /// The choice that a flag stands for.
 pub(crate) fn on_invalid(skip: bool) -> OnInvalid {
     if skip { OnInvalid::Skip } else { OnInvalid::Stop }
+}
+
+/// Refuses the name of a single file as the folder of a model: only folders are written.
+pub(crate) fn refuse_file_name(folder: &Path) -> Result<()> {
+    let extension = folder.extension().and_then(|extension| extension.to_str());
+    let extension = extension.map(str::to_ascii_lowercase);
+    match extension.as_deref() {
+        Some("gguf" | "safetensors" | "bin" | "pt" | "pth" | "onnx") => Err(CliError::Mismatch {
+            what: format!(
+                "`{}` names a file, and a model is written as a folder",
+                folder.display()
+            ),
+            hint: "give the name of a folder; for GGUF, convert that folder with the tools of \
+                   llama.cpp",
+        }
+        .into()),
+        _ => Ok(()),
+    }
 }
 
 /// All records of a file, where they must be in memory together.

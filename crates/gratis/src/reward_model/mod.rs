@@ -29,7 +29,7 @@ use std::path::{Path, PathBuf};
 
 pub use model::{LoadOptions, Model, Weights, declared_stop_tokens, initialise, tokenizer_at};
 pub use place::{Hub, NoHub, Place, PlaceKind};
-pub use prompt::{PromptSettings, chat_template};
+pub use prompt::{PromptSettings, TemplateArgument, chat_templates};
 
 use serde::Serialize;
 

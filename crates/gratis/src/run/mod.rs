@@ -230,6 +230,7 @@ pub fn train(
         step_split: settings.step_split.clone(),
         aggregation: kind.aggregation(settings.aggregation),
         template,
+        chat: settings.prompt.chat_settings(&model),
         data_hash: train_data.corpus.digest(),
     };
     let mut companions = model.companions(at.scratch)?;
