@@ -21,10 +21,10 @@ use serde_json::{Value, json};
 
 use crate::{Common, model, output};
 
-/// Rank for which the memory of an adapter is told, where the model has none.
+/// Rank for which the memory of an adapter is estimated if the model has none.
 const EXAMPLE_RANK: usize = 16;
 
-/// Say what a model is: its shape, its memory, its tokenizer and what kind of reward model it is.
+/// Print what a model is: its shape, its memory, its tokenizer and what kind of reward model it is.
 ///
 /// Only headers are read, so that it takes no time whatever the size.
 #[derive(Debug, Args)]

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::data::{ProblemScores, Rollout, Scored};
 use crate::error::{Error, Result};
 
-/// What is held against a threshold.
+/// Signal of a step that is compared with a threshold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
 #[serde(rename_all = "snake_case")]

@@ -54,7 +54,7 @@ Examples:
 pub(crate) struct BalanceArgs {
     #[command(flatten)]
     file: FileArgs,
-    /// Over what classes are equal.
+    /// Scope within which classes are balanced.
     #[arg(long, value_enum)]
     by: Over,
     /// Seed of the choice.

@@ -42,7 +42,7 @@ pub(super) struct JudgingArgs {
     /// Take the scores from this file, one line a solution, instead of a model.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["model", "save_scores"])]
     scores: Option<PathBuf>,
-    /// What is held against the threshold [default: the Q value of models with a head or label
+    /// Signal compared with the threshold [default: the Q value of models with a head or label
     /// tokens, else the process reward].
     #[arg(long, value_enum)]
     signal: Option<StepSignal>,
@@ -55,7 +55,7 @@ pub(super) struct JudgingArgs {
 pub(super) struct Judged {
     /// One for each solution.
     pub(super) scores: Vec<ProblemScores>,
-    /// What is held against the threshold.
+    /// Signal compared with the threshold.
     pub(super) signal: StepSignal,
     /// Where the scores come from.
     pub(super) origin: Value,
