@@ -5,7 +5,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 repetitions=${1:-3} seconds=${2:-4} workloads=${3:-"small tiny"}
-cargo build --release -q -p gratis-engine --example throughput
+cargo build --release -q -p gratis-cpu --example throughput
 target=$(cargo metadata --no-deps --format-version 1 | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')
 lines=$(mktemp); trap 'rm -f "$lines"' EXIT
 for ((repetition = 0; repetition < repetitions; repetition++)); do
