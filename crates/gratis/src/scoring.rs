@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use gratis_engine::Score;
 
-use crate::cost::Work;
+use crate::cost::{JobWork, Work};
 use crate::data::steps::{StepSplit, StepSplitter, ends_in_chars, locate};
 use crate::data::{Completion, ProblemScores, Rollout, Scored};
 use crate::encoding::{
@@ -59,7 +59,7 @@ pub trait ScoreRollouts {
     ///
     /// # Errors
     /// Those of the encoder.
-    fn work(&self, rollouts: &[Rollout]) -> Result<(Work, Work)>;
+    fn work(&self, rollouts: &[Rollout]) -> Result<JobWork>;
 }
 
 /// [`ScoreRollouts::work`] where a completion is one response under its prompt.
@@ -67,7 +67,7 @@ pub(crate) fn completion_work(
     rollouts: &[Rollout],
     encoder: &Encoder,
     batch_tokens: usize,
-) -> Result<(Work, Work)> {
+) -> Result<JobWork> {
     let mut corpus = Corpus::default();
     let completions = encode_rollouts(rollouts, encoder, &mut corpus)?;
     let mut as_counted = Work::default();
@@ -76,7 +76,7 @@ pub(crate) fn completion_work(
         let n_prompt = corpus.path_len(completion.response) - n_response;
         as_counted += Work::of_response(n_prompt, n_response);
     }
-    Ok((pass_over(&corpus, batch_tokens)?, as_counted))
+    Ok(JobWork { as_run: pass_over(&corpus, batch_tokens)?, as_counted })
 }
 
 /// One pass over every response of a corpus in batches.
@@ -122,7 +122,7 @@ impl ScoreRollouts for Scorer<'_> {
         scores_of(rollouts, &solutions, self.settings.beta, self.settings.tokens, gains)
     }
 
-    fn work(&self, rollouts: &[Rollout]) -> Result<(Work, Work)> {
+    fn work(&self, rollouts: &[Rollout]) -> Result<JobWork> {
         completion_work(rollouts, &self.encoder, self.settings.batch_tokens)
     }
 }

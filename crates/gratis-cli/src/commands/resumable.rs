@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use clap::Args;
-use gratis::cost::Work;
+use gratis::cost::{JobWork, Work};
 use gratis::data::{
     Fingerprint, Lines, OnPartial, ReservedOutput, ResumableWriter, Resumed, check_output,
 };
@@ -101,9 +101,9 @@ pub(crate) struct Spent {
 
 impl Spent {
     /// Adds passes.
-    pub(crate) fn add(&mut self, (as_run, as_counted): (Work, Work)) {
-        self.as_run += as_run;
-        self.as_counted += as_counted;
+    pub(crate) fn add(&mut self, work: JobWork) {
+        self.as_run += work.as_run;
+        self.as_counted += work.as_counted;
     }
 
     /// The same for the run that continues this one.

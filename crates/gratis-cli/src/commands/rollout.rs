@@ -3,7 +3,7 @@
 use anyhow::Result;
 use clap::Args;
 use gratis::Observer;
-use gratis::cost::{Architecture, Work};
+use gratis::cost::{Architecture, JobWork, Work};
 use gratis::data::{Lines, Rollout};
 use gratis::encoding::Encoder;
 use gratis_model::End;
@@ -85,7 +85,7 @@ pub(crate) fn run(args: &RolloutArgs, common: &Common) -> Result<()> {
 }
 
 /// What a rollout took, as run and as counted: its completions' tokens and the one that ended each.
-fn work(encoder: &Encoder, rollout: &Rollout) -> Result<(Work, Work)> {
+fn work(encoder: &Encoder, rollout: &Rollout) -> Result<JobWork> {
     let n_prompt = encoder.prompt(&rollout.prompt)?.len();
     let mut lengths = Vec::with_capacity(rollout.completions.len());
     let mut as_counted = Work::default();
@@ -94,5 +94,5 @@ fn work(encoder: &Encoder, rollout: &Rollout) -> Result<(Work, Work)> {
         as_counted += Work::of_samples(n_prompt, &[n_tokens]);
         lengths.push(n_tokens);
     }
-    Ok((Work::of_samples(n_prompt, &lengths), as_counted))
+    Ok(JobWork { as_run: Work::of_samples(n_prompt, &lengths), as_counted })
 }

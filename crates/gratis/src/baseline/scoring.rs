@@ -9,7 +9,7 @@ use gratis_engine::{Score, Values};
 
 use super::pooling::Pooling;
 use super::token_task::LabelTokens;
-use crate::cost::Work;
+use crate::cost::{JobWork, Work};
 use crate::data::{ProblemScores, Rollout};
 use crate::encoding::{Corpus, Encoder, head_values, log_probs};
 use crate::error::Result;
@@ -48,7 +48,7 @@ impl ScoreRollouts for HeadScorer<'_> {
         scores_of(rollouts, &solutions, self.settings.beta, self.settings.tokens, gains)
     }
 
-    fn work(&self, rollouts: &[Rollout]) -> Result<(Work, Work)> {
+    fn work(&self, rollouts: &[Rollout]) -> Result<JobWork> {
         completion_work(rollouts, &self.encoder, self.settings.batch_tokens)
     }
 }
@@ -122,7 +122,7 @@ impl ScoreRollouts for TokenScorer<'_> {
         scores_of(rollouts, &solutions, self.settings.beta, self.settings.tokens, gains)
     }
 
-    fn work(&self, rollouts: &[Rollout]) -> Result<(Work, Work)> {
+    fn work(&self, rollouts: &[Rollout]) -> Result<JobWork> {
         let Chains { solutions, plain, corpus, .. } = self.chains(rollouts)?;
         let mut as_counted = Work::default();
         for Solution { response, step_ends, .. } in &solutions {
@@ -132,7 +132,7 @@ impl ScoreRollouts for TokenScorer<'_> {
             let n_predicted = (n_steps * self.labels.n_labels()) as u64;
             as_counted += Work { n_predicted, ..Work::of_response(n_tokens, 0) };
         }
-        Ok((pass_over(&corpus, self.settings.batch_tokens)?, as_counted))
+        Ok(JobWork { as_run: pass_over(&corpus, self.settings.batch_tokens)?, as_counted })
     }
 }
 

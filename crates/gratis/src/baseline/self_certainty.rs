@@ -6,7 +6,7 @@
 
 use gratis_engine::Score;
 
-use crate::cost::Work;
+use crate::cost::JobWork;
 use crate::data::{ProblemScores, Rollout};
 use crate::encoding::{Corpus, Encoder, mean_log_probs};
 use crate::error::Result;
@@ -44,7 +44,7 @@ impl ScoreRollouts for SelfCertainty<'_> {
         scores_of(rollouts, &solutions, 1.0, *tokens, gains)
     }
 
-    fn work(&self, rollouts: &[Rollout]) -> Result<(Work, Work)> {
+    fn work(&self, rollouts: &[Rollout]) -> Result<JobWork> {
         completion_work(rollouts, &self.encoder, self.settings.batch_tokens)
     }
 }

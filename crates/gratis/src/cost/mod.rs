@@ -12,4 +12,4 @@ mod work;
 
 pub use flops::{Architecture, Flops, Pass};
 pub use record::{COST_FILE, CostRecord, Phase};
-pub use work::Work;
+pub use work::{JobWork, Work};

@@ -16,6 +16,15 @@ pub struct Work {
     pub n_predicted: u64,
 }
 
+/// The forward passes of a job, counted twice.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobWork {
+    /// As they are run: with shared prompts, copies and caches.
+    pub as_run: Work,
+    /// As the paper counts: every sequence on its own.
+    pub as_counted: Work,
+}
+
 impl Work {
     /// `n_new` tokens after `n_before` that are in the cache.
     fn tokens(n_before: usize, n_new: usize) -> Self {

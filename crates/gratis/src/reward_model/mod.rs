@@ -34,7 +34,7 @@ pub use prompt::{PromptSettings, TemplateArgument, chat_templates};
 use serde::Serialize;
 
 use crate::baseline::{HeadScorer, LabelTokens, SelfCertainty, TokenScorer};
-use crate::cost::{Architecture, Work};
+use crate::cost::{Architecture, JobWork};
 use crate::data::{Fingerprint, ProblemScores, Rollout, StepSplit};
 use crate::encoding::{Encoder, OnOverlong};
 use crate::error::{Error, Result};
@@ -383,7 +383,7 @@ impl RewardModel {
     ///
     /// # Errors
     /// Those of the encoder.
-    pub fn work(&self, rollouts: &[Rollout]) -> Result<(Work, Work)> {
+    pub fn work(&self, rollouts: &[Rollout]) -> Result<JobWork> {
         self.scorer()?.work(rollouts)
     }
 

@@ -18,7 +18,7 @@ pub use lora::AdapterSettings;
 
 use self::data::TrainData;
 use self::reference::Reference;
-use crate::cost::{Architecture, COST_FILE, CostRecord, Pass, Phase, Work};
+use crate::cost::{Architecture, COST_FILE, CostRecord, JobWork, Pass, Phase, Work};
 use crate::data::{DataOperation, StepSplit};
 use crate::encoding::OnOverlong;
 use crate::error::{Error, Result};
@@ -304,7 +304,7 @@ fn phases(
     optimization: &OptimizationSettings,
     reference_work: Option<Work>,
 ) -> Result<Vec<Phase>> {
-    let (as_run, as_counted) = training_work(task, optimization)?;
+    let JobWork { as_run, as_counted } = training_work(task, optimization)?;
     let pass = Pass::ForwardBackward;
     let mut phases = vec![Phase::new("training", pass, architecture, as_run, as_counted)];
     if let Some(as_run) = reference_work {

@@ -3,7 +3,7 @@
 use super::settings::OptimizationSettings;
 use super::task::Task;
 use super::trainer::all_batches;
-use crate::cost::Work;
+use crate::cost::{JobWork, Work};
 use crate::encoding::{Item, micro_batches};
 use crate::error::Result;
 
@@ -12,7 +12,7 @@ use crate::error::Result;
 ///
 /// # Errors
 /// [`gratis_engine::Error::InvalidBatch`] if a prompt is empty.
-pub fn training_work(task: &dyn Task, settings: &OptimizationSettings) -> Result<(Work, Work)> {
+pub fn training_work(task: &dyn Task, settings: &OptimizationSettings) -> Result<JobWork> {
     let (mut as_run, mut as_counted) = (Work::default(), Work::default());
     for units in all_batches(settings, task.items().len()) {
         let items: Vec<Item> = units.iter().map(|&unit| task.items()[unit]).collect();
@@ -22,7 +22,7 @@ pub fn training_work(task: &dyn Task, settings: &OptimizationSettings) -> Result
         }
         as_counted += counted(task, &items);
     }
-    Ok((as_run, as_counted))
+    Ok(JobWork { as_run, as_counted })
 }
 
 /// One forward pass over the units of a task: every distinct response once, and every unit's
@@ -30,12 +30,12 @@ pub fn training_work(task: &dyn Task, settings: &OptimizationSettings) -> Result
 ///
 /// # Errors
 /// As [`training_work`].
-pub fn scoring_work(task: &dyn Task, micro_batch_tokens: usize) -> Result<(Work, Work)> {
+pub fn scoring_work(task: &dyn Task, micro_batch_tokens: usize) -> Result<JobWork> {
     let mut as_run = Work::default();
     for batch in &micro_batches(task.corpus(), task.items(), micro_batch_tokens)?.packed {
         as_run += Work::of_batch(batch);
     }
-    Ok((as_run, counted(task, task.items())))
+    Ok(JobWork { as_run, as_counted: counted(task, task.items()) })
 }
 
 fn counted(task: &dyn Task, items: &[Item]) -> Work {

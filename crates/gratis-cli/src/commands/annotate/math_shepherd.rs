@@ -6,7 +6,7 @@ use anyhow::Result;
 use clap::Args;
 use gratis::Observer;
 use gratis::annotate::{AnnotationCounts, LabelKind, MonteCarlo};
-use gratis::cost::Architecture;
+use gratis::cost::{Architecture, JobWork};
 use gratis::data::{Completion, Lines, Rollout, StepSplit, StepSplitter};
 use gratis::encoding::OnOverlong;
 use gratis::reward_model::{PromptSettings, Weights};
@@ -129,7 +129,7 @@ pub(super) fn run(args: &MathShepherdArgs, common: &Common) -> Result<()> {
         for rollout in labelled {
             writer.write(&rollout)?;
         }
-        spent.add((of_chunk.as_run, of_chunk.as_counted));
+        spent.add(JobWork { as_run: of_chunk.as_run, as_counted: of_chunk.as_counted });
         writer.end_chunk(&Progressed { counts, spent: spent.so_far() })?;
     }
     progress.finish();
