@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::baseline::BaselineForm;
+use crate::data::hex;
 use crate::data::steps::StepSplit;
-use crate::encoding::corpus::hex;
 use crate::error::{Error, Result};
 use crate::objective::Objective;
 use crate::selection::Aggregation;

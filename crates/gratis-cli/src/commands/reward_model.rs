@@ -7,6 +7,7 @@ use anyhow::Result;
 use clap::{Args, ValueEnum};
 use gratis::baseline::{BaselineForm, HeadScorer, LabelTokens, SelfCertainty, TokenScorer};
 use gratis::cost::Architecture;
+use gratis::data::{ScoreKind, ScoreOrigin, StepSplit};
 use gratis::encoding::{Encoder, OnOverlong};
 use gratis::numeric::check_positive;
 use gratis::scoring::{RewardModel, Scorer, ScoringSettings};
@@ -96,6 +97,27 @@ impl RewardModelArgs {
 }
 
 impl Judge {
+    /// What the scores of this model record. `path` is how the model was given.
+    pub(crate) fn origin(&self, path: &Path, by: By, step_split: &StepSplit) -> ScoreOrigin {
+        let manifest = self.model.manifest.as_ref();
+        let kind = match (by, manifest.and_then(|manifest| manifest.baseline.as_ref())) {
+            (By::SelfCertainty, _) => ScoreKind::SelfCertainty,
+            (By::Reward, None) => ScoreKind::Implicit,
+            (By::Reward, Some(BaselineForm::Head { .. })) => ScoreKind::Head,
+            (By::Reward, Some(BaselineForm::Tokens { .. })) => ScoreKind::LabelTokens,
+        };
+        let aggregation = manifest.map(|manifest| manifest.aggregation);
+        let reference = self.reference_path.as_ref();
+        ScoreOrigin {
+            model: path.display().to_string(),
+            kind,
+            aggregation: aggregation.filter(|_| by == By::Reward),
+            beta: self.beta,
+            reference: reference.map(|path| path.display().to_string()),
+            step_split: step_split.clone(),
+        }
+    }
+
     /// The reference in words.
     pub(crate) fn against(&self) -> String {
         match &self.reference_path {

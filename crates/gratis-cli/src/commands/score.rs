@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use clap::Args;
 use gratis::cost::{Pass, Phase, Work};
-use gratis::data::{ResumableWriter, RolloutFiles, StepSplit};
+use gratis::data::{ProblemScores, ResumableWriter, RolloutFiles, StepSplit};
 use gratis::encoding::OnOverlong;
 use gratis::scoring::{ScoringSettings, TokenRewards};
 use gratis::{Error, Observer};
@@ -87,6 +87,7 @@ pub(crate) fn run(args: &ScoreArgs, common: &Common) -> Result<()> {
     info!("beta {}, steps by {}, {}", settings.beta, settings.step_split, judge.against());
     let n_passes = 1 + u64::from(judge.reference_path.is_some());
     let architectures = judge.architectures(args.by);
+    let origin = judge.origin(&args.model, args.by, &settings.step_split);
     let mut scorer = judge.scorer(args.on_overlong, settings, args.by)?;
 
     let mut progress = Progress::new(common);
@@ -104,7 +105,7 @@ pub(crate) fn run(args: &ScoreArgs, common: &Common) -> Result<()> {
             break;
         }
         for scores in scorer.score(&chunk, &mut progress)? {
-            writer.write(&scores)?;
+            writer.write(&ProblemScores { origin: Some(origin.clone()), ..scores })?;
         }
         let n_completions = chunk.iter().map(|rollout| rollout.completions.len() as u64);
         n_scored += n_completions.sum::<u64>() * n_passes;

@@ -16,7 +16,7 @@ pub(super) fn rank_of(seed: u64, parts: &[&str]) -> u64 {
     bytes.iter().take(8).fold(0, |rank, &byte| rank << 8 | u64::from(byte))
 }
 
-fn digest(seed: u64, parts: &[&str]) -> [u8; 32] {
+pub(super) fn digest(seed: u64, parts: &[&str]) -> [u8; 32] {
     let mut hasher = Sha256::new();
     hasher.update(seed.to_le_bytes());
     for part in parts {
@@ -24,6 +24,12 @@ fn digest(seed: u64, parts: &[&str]) -> [u8; 32] {
         hasher.update(part);
     }
     hasher.finalize().into()
+}
+
+/// Bytes in lower-case hexadecimal.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    let digit = |value: u8| char::from_digit(value.into(), 16).unwrap_or('?');
+    bytes.iter().flat_map(|&byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }
 
 /// The `n`-th smallest of `ranks`, so that `rank <= threshold` keeps `n` of them; `None` for none.

@@ -8,6 +8,7 @@ use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher, Hash};
 
 use sha2::{Digest, Sha256};
 
+use crate::data::hex;
 use crate::objective::Pair;
 
 /// Prompts and responses as tokens.
@@ -137,12 +138,6 @@ impl Item {
         };
         run.chain(second)
     }
-}
-
-/// Bytes in lower-case hexadecimal.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    let digit = |value: u8| char::from_digit(value.into(), 16).unwrap_or('?');
-    bytes.iter().flat_map(|&byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::metrics::{Evaluation, StepMetrics};
-use crate::encoding::corpus::hex;
+use crate::data::hex;
 use crate::error::{Error, Result};
 
 /// Version of the trainer's state in a checkpoint.

@@ -177,6 +177,7 @@ fn an_unfinished_file_does_not_appear() {
 fn scores_read_back_and_newer_versions_are_errors() {
     let (_folder, path) = file_of("");
     let completion = Scored {
+        hash: Some("00".to_owned()),
         outcome: -0.1,
         steps: vec![0.2, -0.3],
         q_values: vec![0.2, 0.2 - 0.3],
@@ -194,9 +195,9 @@ fn scores_read_back_and_newer_versions_are_errors() {
     assert_eq!(read(&path).expect("valid"), [score]);
 
     let line = fs::read_to_string(&path).expect("read");
-    fs::write(&path, line.replace("\"version\":1", "\"version\":2")).expect("written");
+    fs::write(&path, line.replace("\"version\":2", "\"version\":3")).expect("written");
     let error = read(&path).expect_err("too new").to_string();
-    assert!(error.contains("`version` should be at most 1, got 2"), "{error}");
+    assert!(error.contains("`version` should be at most 2, got 3"), "{error}");
     fs::write(&path, line.replace("\"outcome\":-0.1", "\"outcome\":\"-\"")).expect("written");
     let error = read(&path).expect_err("no number").to_string();
     assert!(error.contains("`scores[0].outcome` should be a number"), "{error}");

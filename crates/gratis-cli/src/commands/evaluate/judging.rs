@@ -123,6 +123,7 @@ impl JudgingArgs {
             // The benchmark gives the steps.
             step_split: StepSplit::default(),
         };
+        let recorded = judge.origin(path, By::Reward, &settings.step_split);
         let origin = json!({ "model": path, "reference": judge.reference_path, "beta": beta,
                              "n_cut": room.n_cut, "n_without_room": room.without.len() });
         let mut scorer = judge.scorer(OnOverlong::Truncate, settings, By::Reward)?;
@@ -149,6 +150,7 @@ impl JudgingArgs {
             for idx in chunk {
                 let score = if fits(idx) { own.next() } else { None };
                 let score = score.map_or_else(|| nothing(&solutions[*idx]), Ok)?;
+                let score = ProblemScores { origin: Some(recorded.clone()), ..score };
                 match &mut writer {
                     Some(writer) => writer.write(&score)?,
                     None => scores.push(score),
