@@ -5,8 +5,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueEnum};
-use gratis_paper::experiments::Experiment;
-use gratis_paper::{Folders, Scale, Settings, pages};
+use gratis_paper::{Experiment, Folders, Scale, Settings};
 use serde_json::json;
 use tracing::info;
 
@@ -106,7 +105,7 @@ pub(crate) fn run(args: &ReproduceArgs, common: &Common) -> Result<()> {
     if args.json {
         output::print_json(&json!(finished))?;
     } else {
-        output::print(&pages::markdown(&finished))?;
+        output::print(&gratis_paper::markdown(&finished))?;
     }
     info!("the report is in `{}`", args.output.join("index.html").display());
     Ok(())

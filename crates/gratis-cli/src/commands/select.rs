@@ -7,7 +7,7 @@ use clap::Args;
 use gratis::Error;
 use gratis::data::{
     LineWriter, OnInvalid, ProblemScores, RecordReader, Rollout, RolloutReader, ScoreOrigin,
-    ScoreReader, Scored,
+    ScoreReader, Scored, check_output,
 };
 use gratis::encoding::problem_name;
 use gratis::evaluation::{
@@ -95,7 +95,7 @@ impl RuleArgs {
 
     /// How step rewards become a score, before any score was seen.
     pub(super) fn aggregation(&self) -> AggregationRule<'_> {
-        AggregationRule { asked: &self.aggregation, recorded: None }
+        AggregationRule { asked: &self.aggregation, first: None }
     }
 
     /// The settings of a table.
@@ -118,13 +118,16 @@ impl RuleArgs {
 pub(super) struct AggregationRule<'a> {
     asked: &'a [Aggregation],
     /// What the first scores record.
-    recorded: Option<Option<ScoreOrigin>>,
+    first: Option<Recorded>,
 }
+
+/// What scores record; nothing in files of version 1.
+struct Recorded(Option<ScoreOrigin>);
 
 impl AggregationRule<'_> {
     /// Takes note of what scores record, which must be the same for all unless it is asked for.
     pub(super) fn see(&mut self, scores: &ProblemScores) -> Result<()> {
-        let recorded = self.recorded.get_or_insert_with(|| scores.origin.clone());
+        let Recorded(recorded) = self.first.get_or_insert_with(|| Recorded(scores.origin.clone()));
         let of = |origin: &Option<ScoreOrigin>| origin.as_ref().and_then(|o| o.aggregation);
         let (first, own) = (of(recorded), of(&scores.origin));
         if self.asked.is_empty() && first != own {
@@ -144,7 +147,7 @@ impl AggregationRule<'_> {
     }
 
     fn recorded(&self) -> Option<(&ScoreOrigin, Aggregation)> {
-        let origin = self.recorded.as_ref()?.as_ref()?;
+        let origin = self.first.as_ref()?.0.as_ref()?;
         Some((origin, origin.aggregation?))
     }
 
@@ -174,6 +177,9 @@ impl AggregationRule<'_> {
 const N_SUBSETS: usize = 100;
 
 pub(crate) fn run(args: &SelectArgs) -> Result<()> {
+    if let Some(output) = &args.output {
+        check_output(output, &[&args.rollouts, &args.scores])?;
+    }
     let mut selected = args.output.as_deref().map(LineWriter::create).transpose()?;
     // No table once a rollout is not graded.
     let mut problems = Some(Vec::new());
@@ -201,13 +207,11 @@ pub(crate) fn run(args: &SelectArgs) -> Result<()> {
     if let Some(writer) = selected {
         writer.finish()?;
     }
-    match problems {
-        Some(problems) => print_table(args, problems, &sampling, &rule),
-        None => {
-            info!("{}", rule.note());
-            Ok(())
-        }
+    if let Some(problems) = problems {
+        return print_table(args, problems, &sampling, &rule);
     }
+    info!("{}", rule.note());
+    Ok(())
 }
 
 /// How the completions of a rollout were drawn, as far as it says.

@@ -6,8 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use super::record::{Fault, Field, Record, Shape};
 use super::rollout::Rollout;
-use super::seeding::{digest, hex};
+use super::seeding::digest;
 use super::steps::StepSplit;
+use crate::digest::hex;
 use crate::error::{Error, Result};
 use crate::selection::Aggregation;
 

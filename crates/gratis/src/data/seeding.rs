@@ -26,12 +26,6 @@ pub(super) fn digest(seed: u64, parts: &[&str]) -> [u8; 32] {
     hasher.finalize().into()
 }
 
-/// Bytes in lower-case hexadecimal.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    let digit = |value: u8| char::from_digit(value.into(), 16).unwrap_or('?');
-    bytes.iter().flat_map(|&byte| [digit(byte >> 4), digit(byte & 15)]).collect()
-}
-
 /// The `n`-th smallest of `ranks`, so that `rank <= threshold` keeps `n` of them; `None` for none.
 pub(super) fn threshold_of(mut ranks: Vec<u64>, n: usize) -> Option<u64> {
     ranks.sort_unstable();

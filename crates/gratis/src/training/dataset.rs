@@ -11,10 +11,10 @@ use sha2::{Digest, Sha256};
 
 use super::language_modelling::LanguageModelling;
 use super::units::RewardExample;
-use crate::data::hex;
 use crate::data::record::{Fault, Field, Record, Shape};
 use crate::data::steps::locate;
 use crate::data::{Completion, Rollout, StepLabels};
+use crate::digest::hex;
 use crate::encoding::{Corpus, EncodedCompletion, Encoder, encode_rollouts, problem_name};
 use crate::error::{Error, Result};
 use crate::objective::{Objective, Pair, StepLabel};
