@@ -238,7 +238,7 @@ impl Observer for Progress {
         self.bar.reset();
         let template = if let Some(total) = total {
             self.bar.set_length(total);
-            "{prefix} {bar:20} {human_pos}/{human_len}{wide_msg}"
+            "{prefix} {bar:10} {human_pos}/{human_len}{wide_msg}"
         } else {
             self.bar.unset_length();
             "{prefix} {spinner} {human_pos} in {elapsed}{wide_msg}"

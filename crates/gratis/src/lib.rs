@@ -15,6 +15,7 @@ pub mod encoding;
 pub mod error;
 pub mod evaluation;
 pub mod manifest;
+pub mod named_settings;
 pub mod numeric;
 pub mod objective;
 pub mod observer;

@@ -1,4 +1,4 @@
-//! `gratis demo`: the whole story in the tiny world, in a few minutes.
+//! `gratis demo`: the whole method in the tiny world.
 
 use std::fmt::Write as _;
 use std::io::IsTerminal;

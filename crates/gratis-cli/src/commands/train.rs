@@ -7,7 +7,7 @@ mod reference;
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, anyhow};
+use anyhow::Result;
 use clap::{ArgMatches, Args};
 use gratis::cost::{Architecture, COST_FILE, CostRecord, Pass, Phase};
 use gratis::data::{DataOperation, StepSplit};
@@ -112,7 +112,7 @@ struct TrainSettings {
     #[serde(skip_serializing_if = "Kind::is_default")]
     kind: Kind,
     /// Objective of an implicit model, with settings after commas: `ce`, `kto,beta=0.5`.
-    #[arg(long, value_parser = parse_objective, default_value = "ce")]
+    #[arg(long, default_value = "ce")]
     objective: Objective,
     #[command(flatten)]
     #[serde(skip_serializing_if = "PromptSettings::is_default")]
@@ -150,14 +150,6 @@ impl Default for TrainSettings {
             baseline: BaselineSettings::default(),
         }
     }
-}
-
-/// `name` or `name,setting=value,...`.
-fn parse_objective(text: &str) -> Result<Objective> {
-    let (name, settings) = text.split_once(',').unwrap_or((text, ""));
-    Objective::from_name(name)?;
-    let table = format!("name = \"{name}\"\n{}", settings.replace(',', "\n"));
-    toml::from_str(&table).map_err(|error| anyhow!("{}", error.message()))
 }
 
 pub(crate) fn run(args: TrainArgs, given: &ArgMatches, common: &Common) -> Result<()> {

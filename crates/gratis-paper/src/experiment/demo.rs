@@ -1,4 +1,4 @@
-//! The whole story in a few minutes on a laptop, in the tiny world ([`crate::world`]).
+//! The whole method in the tiny world, on a laptop ([`crate::world`]).
 //!
 //! 1. A base model learns to solve problems from correct solutions.
 //! 2. Three generators, weak, medium and strong, learn the habits of authors who slip.
@@ -35,7 +35,7 @@ use super::workshop::{self, Workshop, draw, write_rollouts, write_scores};
 pub use super::workshop::{BaseSettings, CurvePoint, DrawSettings, LearningSettings, Training};
 pub use page::page;
 
-/// What the demo does. The defaults take a few minutes on two cores.
+/// What the demo does.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct DemoSettings {
