@@ -139,6 +139,9 @@ fn own_hint(error: &anyhow::Error) -> Option<String> {
         if let Some(error) = cause.downcast_ref::<gratis_model::Error>() {
             return error.hint().map(str::to_owned);
         }
+        if let Some(error) = cause.downcast_ref::<gratis_paper::Error>() {
+            return error.hint().map(str::to_owned);
+        }
         match cause.downcast_ref::<CliError>()? {
             CliError::Missing { hint, .. } => Some(hint.clone()),
             CliError::Mismatch { hint, .. } => Some((*hint).to_owned()),
@@ -165,6 +168,7 @@ fn is_ours(error: &anyhow::Error) -> bool {
             || cause.is::<gratis_model::Error>()
             || cause.is::<gratis_engine::Error>()
             || cause.is::<gratis_cpu::Error>()
+            || cause.is::<gratis_paper::Error>()
             || cause.is::<CliError>()
             || cause.is::<std::io::Error>()
     })

@@ -1,35 +1,94 @@
 //! The hub as the environment describes it, and downloads as bars.
 //!
-//! Read are the variables that `huggingface_hub` reads: `HF_HOME`, `HF_HUB_CACHE`, `HF_ENDPOINT`,
-//! `HF_TOKEN`, `HF_HUB_OFFLINE`.
+//! The variables are those of `huggingface_hub`: `HF_HOME`, `HF_HUB_CACHE`, `HF_ENDPOINT`,
+//! `HF_TOKEN`, `HF_HUB_OFFLINE`, `HF_HUB_DOWNLOAD_TIMEOUT`; and those of proxies, `HTTPS_PROXY`,
+//! `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::Result;
-use gratis_model::hub::{self, Access, DownloadObserver, HubName, HubSettings};
+use gratis_model::hub::{self, Access, DownloadObserver, HubName, HubSettings, Proxies, Timeouts};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use tracing::info;
+use tracing::{info, warn};
+
+use crate::failure::CliError;
 
 /// The folder of a model, downloaded if it is not in the cache.
 pub(crate) fn fetch(name: &HubName) -> Result<PathBuf> {
-    Ok(hub::fetch(name, &settings(), &mut Downloads { bar: None })?)
+    Ok(hub::fetch(name, &settings()?, &mut Downloads { bar: None })?)
 }
 
-fn settings() -> HubSettings {
-    let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+fn settings() -> Result<HubSettings> {
     let is_set = |name: &str| {
         let value = variable(name).unwrap_or_default().to_lowercase();
         ["1", "on", "yes", "true"].contains(&value.as_str())
     };
-    HubSettings {
-        cache: variable("HF_HUB_CACHE").map(PathBuf::from),
+    let cache = cache_folder()?;
+    Ok(HubSettings {
+        token: variable("HF_TOKEN").or_else(|| token_beside(&cache)),
         endpoint: variable("HF_ENDPOINT"),
-        token: variable("HF_TOKEN"),
         access: if is_set("HF_HUB_OFFLINE") { Access::Offline } else { Access::Online },
+        proxies: proxies(),
+        timeouts: timeouts()?,
+        ..HubSettings::new(cache)
+    })
+}
+
+/// A variable that is set to something.
+fn variable(name: &str) -> Option<String> {
+    let value = std::env::var(name).ok()?;
+    let value = value.trim();
+    (!value.is_empty()).then(|| value.to_owned())
+}
+
+/// `HF_HUB_CACHE`, or else `hub` in `HF_HOME`, or else in the usual folder.
+fn cache_folder() -> Result<PathBuf> {
+    let home = || {
+        let usual = || Some(std::env::home_dir()?.join(".cache").join("huggingface"));
+        variable("HF_HOME").map(PathBuf::from).or_else(usual)
+    };
+    let cache = variable("HF_HUB_CACHE").map(PathBuf::from);
+    cache.or_else(|| Some(home()?.join("hub"))).ok_or_else(|| {
+        let hint = "set it to the folder for models from a hub".to_owned();
+        CliError::Missing { field: "HF_HOME", hint }.into()
+    })
+}
+
+/// The token that logging in has left beside the cache.
+fn token_beside(cache: &Path) -> Option<String> {
+    let text = std::fs::read_to_string(cache.parent()?.join("token")).ok()?;
+    let token = text.trim();
+    (!token.is_empty()).then(|| token.to_owned())
+}
+
+/// Proxies by their usual variables, in capitals or not.
+fn proxies() -> Proxies {
+    let either = |name: &str| variable(&name.to_lowercase()).or_else(|| variable(name));
+    let all = || either("ALL_PROXY");
+    let bypass = either("NO_PROXY").unwrap_or_default();
+    let bypass = bypass.split(',').map(str::trim).filter(|host| !host.is_empty());
+    Proxies {
+        http: either("HTTP_PROXY").or_else(all),
+        https: either("HTTPS_PROXY").or_else(all),
+        bypass: bypass.map(str::to_owned).collect(),
     }
 }
 
-/// A bar a file, where someone looks; a line otherwise.
+/// How long the hub may be silent: `HF_HUB_DOWNLOAD_TIMEOUT`, in seconds.
+fn timeouts() -> Result<Timeouts> {
+    const NAME: &str = "HF_HUB_DOWNLOAD_TIMEOUT";
+    let Some(given) = variable(NAME) else { return Ok(Timeouts::default()) };
+    let seconds = given.parse::<f64>().ok().filter(|seconds| *seconds > 0.0);
+    let silence = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    let silence = silence.ok_or_else(|| CliError::Mismatch {
+        what: format!("`{NAME}` must be a positive number of seconds, got `{given}`"),
+        hint: "leave it unset for 10 seconds",
+    })?;
+    Ok(Timeouts { silence, ..Timeouts::default() })
+}
+
+/// One progress bar per file on a terminal; one line per file otherwise.
 struct Downloads {
     bar: Option<(String, ProgressBar)>,
 }
@@ -61,17 +120,26 @@ impl DownloadObserver for Downloads {
             bar.inc(n_bytes);
         }
     }
+
+    fn wait(&mut self, name: &str) {
+        info!("another process is downloading `{name}`: waiting for it");
+    }
+
+    fn damaged(&mut self, name: &str, reason: &str) {
+        warn!("`{name}` in the cache is damaged ({reason}): downloading it again");
+    }
 }
 
 impl Downloads {
     fn finish(&mut self) {
         if let Some((name, bar)) = self.bar.take() {
-            bar.finish_and_clear();
+            // A finished bar stands at its end, wherever it was.
             let (position, length) = (bar.position(), bar.length().unwrap_or_default());
+            bar.finish_and_clear();
             if position >= length {
                 info!("fetched `{name}`, {length} bytes");
             } else {
-                info!("`{name}`: {position} of {length} bytes are there");
+                info!("`{name}`: {position} of {length} bytes fetched so far");
             }
         }
     }

@@ -8,8 +8,13 @@ use gratis_model::BaseName;
 use gratis_model::checkpoint;
 use gratis_model::hub::HubName;
 use gratis_model::lora::peft::{self, AdapterConfig};
+use gratis_model::{Error, links};
 
+use crate::failure::CliError;
 use crate::hub;
+
+/// Adapters that may stand on top of each other before they are taken for endless.
+const MAX_ADAPTERS: usize = 8;
 
 /// What stands at a place.
 pub(crate) enum Kind {
@@ -31,27 +36,50 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// Finds a model. What exists here wins over a hub's name.
+    /// Finds a model. What exists here takes precedence over a name on a hub.
     pub(crate) fn find(given: &Path) -> Result<Self> {
         let text = given.to_string_lossy();
-        if given.exists() {
-            return Self::here(given);
+        if !given.exists()
+            && let Ok(name) = text.parse::<HubName>()
+        {
+            let parent = given.parent().filter(|parent| parent.is_dir());
+            if let (Some(parent), None) = (parent, name.revision()) {
+                let parent = parent.display();
+                let hint = format!(
+                    "the folder `{parent}` has nothing of that name; for a model on a hub write \
+                     `{name}@main`"
+                );
+                return Err(Error::MissingFile { path: given.to_owned(), hint }.into());
+            }
+            return Self::on_hub(&name, &[]).with_context(|| {
+                format!("`{text}` is not a file or folder here, so it was looked for on a hub")
+            });
         }
-        let Ok(name) = text.parse::<HubName>() else { return Self::here(given) };
-        let path = hub::fetch(&name)?;
-        let name = BaseName { name: name.repository, revision: name.revision };
-        Ok(Self { kind: kind_of(&path)?, path, name })
+        Self::here(given, &[])
     }
 
-    /// A model on this machine.
-    fn here(given: &Path) -> Result<Self> {
+    /// A model on this machine, the base of the adapters in `above`, if there are any.
+    fn here(given: &Path, above: &[PathBuf]) -> Result<Self> {
         let is_model =
             |path: &Path| path.join("config.json").exists() || AdapterConfig::is_in(path);
         let of_run = given.join("model");
-        let path = if !is_model(given) && is_model(&of_run) { of_run } else { given.to_owned() };
+        let mut path = given.to_owned();
+        if !is_model(given) && is_model(&of_run) {
+            links::check_within(&of_run, given)?;
+            path = of_run;
+        }
+        links::check(&path)?;
         let absolute = std::path::absolute(&path).unwrap_or_else(|_| path.clone());
         let name = BaseName { name: absolute.display().to_string(), revision: None };
-        Ok(Self { kind: kind_of(&path)?, path, name })
+        Ok(Self { kind: kind_of(&path, above)?, path, name })
+    }
+
+    /// A model on a hub, as for [`Self::here`].
+    fn on_hub(name: &HubName, above: &[PathBuf]) -> Result<Self> {
+        let path = hub::fetch(name)?;
+        let revision = name.revision().map(str::to_owned);
+        let name = BaseName { name: name.repository().to_owned(), revision };
+        Ok(Self { kind: kind_of(&path, above)?, path, name })
     }
 
     /// Its name with its revision, as it may be given again.
@@ -90,20 +118,58 @@ impl Place {
     }
 }
 
-fn kind_of(path: &Path) -> Result<Kind> {
+/// What is at a path. `above` are the adapters whose base it is, the topmost first.
+fn kind_of(path: &Path, above: &[PathBuf]) -> Result<Kind> {
     if path.extension().is_some_and(|extension| extension == "gguf") {
         return Ok(Kind::Gguf);
     }
     if !AdapterConfig::is_in(path) {
         return Ok(Kind::Folder);
     }
+    let mut above = above.to_vec();
+    above.push(path.canonicalize().unwrap_or_else(|_| path.to_owned()));
+    check_chain(&above)?;
     let BaseName { name, revision } = AdapterConfig::read(path)?.base;
-    let given = match revision {
-        Some(revision) if !Path::new(&name).exists() => format!("{name}@{revision}"),
-        _ => name,
+    let base = || {
+        let given = Path::new(&name);
+        if given.exists() {
+            return Place::here(given, &above);
+        }
+        if let Some(revision) = revision.as_deref().filter(|text| !HubName::is_revision(text)) {
+            return Err(anyhow::Error::from(Error::InvalidConfig {
+                path: path.join(peft::CONFIG_FILE),
+                field: "revision".to_owned(),
+                expected: "a branch, a tag or a commit".to_owned(),
+                got: format!("{revision:?}"),
+            }));
+        }
+        match HubName::new(&name, revision.as_deref()) {
+            Ok(name) => Place::on_hub(&name, &above),
+            Err(_) => Place::here(given, &above),
+        }
     };
-    let base = Place::find(Path::new(&given)).with_context(|| {
-        format!("cannot find `{given}`, which `{}` is an adapter to", path.display())
+    let base = base().with_context(|| {
+        format!("cannot find `{name}`, the base model of the adapter `{}`", path.display())
     })?;
     Ok(Kind::Adapter(Box::new(base)))
+}
+
+/// Refuses adapters whose bases lead back to one of them, or never end.
+fn check_chain(adapters: &[PathBuf]) -> Result<()> {
+    let Some((last, above)) = adapters.split_last() else { return Ok(()) };
+    let chain = || {
+        let names: Vec<String> =
+            adapters.iter().map(|path| format!("`{}`", path.display())).collect();
+        names.join(" -> ")
+    };
+    let what = if above.contains(last) {
+        format!("an adapter is its own base: {}", chain())
+    } else if above.len() >= MAX_ADAPTERS {
+        format!("more than {MAX_ADAPTERS} adapters on top of each other: {}", chain())
+    } else {
+        return Ok(());
+    };
+    let hint = "`base_model_name_or_path` in `adapter_config.json` must name the model that the \
+                adapter was trained on";
+    Err(CliError::Mismatch { what, hint }.into())
 }

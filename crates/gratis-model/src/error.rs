@@ -180,14 +180,16 @@ pub enum Error {
         /// Why not.
         reason: String,
     },
-    /// What should name a model on a hub does not.
-    #[error("`{name}` is neither a file or folder here nor a name such as `org/name@revision`")]
+    /// A text that does not have the form of a model's name on a hub.
+    #[error(
+        "`{name}` is not the name of a model on a hub, such as `org/name` or `org/name@revision`"
+    )]
     HubName {
         /// What was given.
         name: String,
     },
-    /// A model that is not in the cache, and the network is not to be used.
-    #[error("`{name}` is not in the cache `{cache}`, and the hub is not to be asked")]
+    /// A model is not in the cache, and the network must not be used.
+    #[error("`{name}` is not in the cache `{cache}`, and network access is off")]
     HubOffline {
         /// Name on the hub.
         name: String,
@@ -221,6 +223,40 @@ pub enum Error {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// An answer of a hub, or content, that cannot be what was asked for. Nothing of it is kept.
+    #[error("the hub's answer for {what} of `{name}` is rejected: {reason}")]
+    HubUntrusted {
+        /// Name on the hub.
+        name: String,
+        /// What was asked for.
+        what: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A file in the cache is not what it should be, and the network must not be used.
+    #[error("`{path}` in the cache is damaged: {reason}")]
+    HubDamaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// An address that no hub can be asked with.
+    #[error("the hub's {what} cannot be used: {reason}")]
+    HubSetting {
+        /// Which address.
+        what: &'static str,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A link in a model's folder that leads out of it.
+    #[error("`{path}` is a link out of the model's folder, to `{target}`")]
+    ForeignLink {
+        /// The link.
+        path: PathBuf,
+        /// Where it leads.
+        target: PathBuf,
+    },
     /// Neither a day of the calendar nor a known way to print one.
     #[error("`{text}` is not a date such as `2024-07-26`, nor a format of one")]
     InvalidDate {
@@ -238,17 +274,31 @@ impl Error {
                  give a folder",
             ),
             Self::HubNotFound { .. } => Some(
-                "look for a slip in the name and the revision; a private model is hidden from \
-                 whoever has no token (`HF_TOKEN`)",
+                "check the path if a folder was meant, or the name and the revision; a private model is visible only with a token \
+                 (`HF_TOKEN`)",
             ),
             Self::HubRefused { .. } => Some(
-                "set `HF_TOKEN` to a token that may read it; some models ask for their terms to be \
+                "set `HF_TOKEN` to a token that can read it; some models require their terms to be \
                  accepted on their page first",
             ),
             Self::HubFailed { .. } => Some(
-                "is there a network? `HF_ENDPOINT` names another hub; run the same command again \
-                 to go on with the download",
+                "check the path if a folder was meant, or the network and `HF_ENDPOINT`; then run the same command again: a download \
+                 continues where it stopped",
             ),
+            Self::HubUntrusted { .. } => Some(
+                "nothing of it was kept: the hub, or a proxy on the way to it, is faulty; run the \
+                 same command again, or set `HF_ENDPOINT` to another hub",
+            ),
+            Self::HubDamaged { .. } => {
+                Some("unset `HF_HUB_OFFLINE` to download it again, or delete it")
+            }
+            Self::HubSetting { .. } => Some(
+                "`HF_ENDPOINT` must be an address such as `https://host`; proxies are read from \
+                 `HTTPS_PROXY`, `HTTP_PROXY` and `ALL_PROXY`",
+            ),
+            Self::ForeignLink { .. } => {
+                Some("copy the file into the folder, or name the folder that holds it")
+            }
             Self::VocabularyMismatch { .. } => {
                 Some("the folder mixes files of two models: take all of them from one")
             }

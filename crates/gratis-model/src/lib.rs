@@ -28,6 +28,7 @@ pub mod head;
 #[cfg(feature = "hub")]
 pub mod hub;
 pub mod layout;
+pub mod links;
 pub mod lora;
 pub mod simd;
 pub mod tokenizer;

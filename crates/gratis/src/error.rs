@@ -140,18 +140,6 @@ pub enum Error {
         /// The first problems of the batch.
         problems: String,
     },
-    /// A training that goes on until a measure reaches its target ran out of steps.
-    #[error("{what} is {reached:.3} after {n_steps} steps, short of {target}")]
-    TargetNotReached {
-        /// What is measured.
-        what: &'static str,
-        /// What it should have reached.
-        target: f64,
-        /// What it did reach.
-        reached: f64,
-        /// Optimizer steps taken.
-        n_steps: u64,
-    },
     /// The folder of a new run holds a run already.
     #[error("`{path}` holds a run already")]
     RunExists {
@@ -234,9 +222,6 @@ impl Error {
                 "lower the learning rate, or look at these problems; the checkpoints before this \
                  step are whole",
             ),
-            Self::TargetNotReached { .. } => {
-                Some("allow more steps, or try another seed or learning rate")
-            }
             Self::RunExists { .. } => Some("go on with it (`--resume`), or name another folder"),
             Self::RunDiffers { .. } => {
                 Some("give what the run was started with, or name another folder")
@@ -246,7 +231,7 @@ impl Error {
     }
 
     /// An [`Error::Io`] for `map_err`.
-    pub fn io(
+    pub(crate) fn io(
         action: &'static str,
         path: impl Into<PathBuf>,
     ) -> impl FnOnce(std::io::Error) -> Self {
@@ -255,7 +240,7 @@ impl Error {
     }
 
     /// An [`Error::InvalidSetting`].
-    pub fn setting(
+    pub(crate) fn setting(
         field: &'static str,
         expected: impl Into<String>,
         got: impl std::fmt::Display,

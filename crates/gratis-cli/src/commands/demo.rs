@@ -1,4 +1,4 @@
-//! `gratis demo`: the whole method in the tiny world.
+//! `gratis demo`: the paper in the tiny world.
 
 use std::fmt::Write as _;
 use std::io::IsTerminal;
@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Args;
-use gratis_paper::experiment::demo::{self, DemoResult, DemoSettings, StageTime};
+use gratis_paper::demo::{self, DemoResult, DemoSettings, StageTime};
 use gratis_paper::report::Colours;
 use serde_json::json;
 use tracing::info;
@@ -16,11 +16,11 @@ use crate::output;
 use crate::progress::Progress;
 use crate::usage;
 
-/// Train a world of small models and let an implicit process reward model judge it.
+/// Train small models, and an implicit process reward model that scores their solutions.
 ///
-/// A base model and three generators learn to solve small problems; the reward model learns from
-/// nothing but whether the final answers of rollouts were right, and then picks the best of N and
-/// points at wrong steps. Models, data and `report.html` are written into the output folder.
+/// A base model and three generators learn to solve small problems. The reward model is trained only
+/// on whether the final answers of rollouts were right; it then picks the best of N and points at
+/// wrong steps. Models, data and `report.html` are written into the output folder.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -172,16 +172,17 @@ fn stages(result: &DemoResult) -> String {
 #[cfg(test)]
 mod tests {
     use gratis::Silent;
-    use gratis_paper::experiment::demo::{BaseSettings, DrawSettings, LearningSettings};
+    use gratis_paper::{BaseSettings, LearningSettings, SampleSettings};
 
     use super::*;
 
     /// A demo that learns nothing but passes through every stage.
     fn small() -> DemoSettings {
         let defaults = DemoSettings::default();
-        let learning = |settings: LearningSettings| LearningSettings { n_steps: 2, ..settings };
+        let learning =
+            |settings: LearningSettings| LearningSettings { n_steps: Some(2), ..settings };
         let draw =
-            |settings: DrawSettings| DrawSettings { n_problems: 4, n_samples: 4, ..settings };
+            |settings: SampleSettings| SampleSettings { n_problems: 4, n_samples: 4, ..settings };
         DemoSettings {
             base: BaseSettings {
                 ascent: learning(defaults.base.ascent),

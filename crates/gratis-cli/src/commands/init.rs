@@ -86,7 +86,10 @@ pub(crate) fn run(args: &InitArgs) -> Result<()> {
         .into());
     }
     let tokenizer = match (&args.tokenizer, &args.train_tokenizer) {
-        (Some(folder), _) => Tokenizer::load(folder)?,
+        (Some(folder), _) => {
+            gratis_model::links::check(folder)?;
+            Tokenizer::load(folder)?
+        }
         (None, Some(corpus)) => learn_tokenizer(corpus, args.vocab)?,
         (None, None) => {
             let hint = "give `--tokenizer FOLDER` or `--train-tokenizer FILE`".to_owned();

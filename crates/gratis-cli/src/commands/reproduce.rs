@@ -6,11 +6,10 @@ use anyhow::Result;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueEnum};
 use gratis::evaluation::Interval;
-use gratis_paper::experiment::lab::{Lab, LabSettings, Scale};
-use gratis_paper::experiment::outcome::{Claim, ComparedRow};
-use gratis_paper::experiment::pages::{self, Finished};
-use gratis_paper::experiment::reproduce::Experiment;
-use gratis_paper::experiment::tuning;
+use gratis_paper::experiments::Experiment;
+use gratis_paper::outcome::{Claim, ComparedRow};
+use gratis_paper::pages::Finished;
+use gratis_paper::{Folders, Scale, Settings};
 use serde_json::json;
 use tracing::info;
 
@@ -20,24 +19,24 @@ use crate::interrupt::{Continue, on_interrupt};
 use crate::output;
 use crate::progress::Progress;
 
-/// Re-run the paper's tables and figures in the tiny world, and judge its claims.
+/// Rerun the paper's tables and figures in the tiny world and report which of its claims hold.
 ///
-/// Models, samples, labels and judgements are made once and kept in the cache, named by what they
-/// were made from: a run that was stopped goes on where it was, and an experiment finds what another
-/// has made. The report folder holds `index.html` with everything, a page and a JSON file for each
+/// Models, samples, labels and evaluations are made once and kept in the cache, named by what they
+/// were made from: a run that was stopped continues where it was, and an experiment finds what another
+/// has made. The report folder holds `index.html` with everything, a page and a JSON file per
 /// experiment, and `report.md`; a summary of the tables and claims goes to stdout.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   gratis reproduce all
   gratis reproduce table1 figure6 --scale full --seeds 3
-  gratis reproduce table4 --json | jq '.[0][1].claims'
+  gratis reproduce table4 --json | jq '.[0].claims'
   gratis reproduce tuning --scale full    # beta and learning rate of every row, on validation problems")]
 pub(crate) struct ReproduceArgs {
     /// What to reproduce.
     #[arg(required = true, num_args = 1.., value_parser = What::parser())]
     what: Vec<What>,
-    /// How large everything is.
+    /// Size of the reproduction.
     #[arg(long, value_enum, default_value_t)]
     scale: Scale,
     /// Number of seeds [default: 1 if quick, 3 if full].
@@ -46,7 +45,7 @@ pub(crate) struct ReproduceArgs {
     /// Folder of the report.
     #[arg(short, long, default_value = "report", value_name = "FOLDER")]
     output: PathBuf,
-    /// Folder for what is made once.
+    /// Folder of the cache.
     #[arg(long, default_value = "gratis-cache", value_name = "FOLDER")]
     cache: PathBuf,
     /// Print the results as JSON.
@@ -91,41 +90,22 @@ impl What {
 }
 
 pub(crate) fn run(args: &ReproduceArgs, common: &Common) -> Result<()> {
-    let settings = LabSettings::new(args.scale, args.seeds, common.threads);
+    let settings = Settings::new(args.scale, args.seeds, common.threads);
     // Artefacts are kept as soon as they are made.
     on_interrupt(Continue::SameCommand);
     let mut progress = Progress::new(common);
-    let mut lab = Lab::new(settings, &args.cache, &mut progress)?;
     if args.what.contains(&What::Tuning) {
-        let tuning = tuning::run(&mut lab, 0)?;
+        let tuning = gratis_paper::tune(settings, &args.cache, &mut progress)?;
+        progress.finish();
         let (objectives, baselines) = (tuning.best(), tuning.best_baselines());
         return output::print_json(
             &json!({ "tuning": tuning, "objectives": objectives, "baselines": baselines }),
         );
     }
-    let mut experiments: Vec<Experiment> = Vec::new();
-    for experiment in args.what.iter().flat_map(|what| what.experiments()) {
-        if !experiments.contains(&experiment) {
-            experiments.push(experiment);
-        }
-    }
-    let n_experiments = experiments.len();
-    let mut finished: Vec<Finished> = Vec::new();
-    for (idx, experiment) in experiments.into_iter().enumerate() {
-        let (found, made) = (lab.store().n_found, lab.store().n_made);
-        lab.observer().part(&format!("{} of {n_experiments}, {}", idx + 1, experiment.name()));
-        let outcome = experiment.run(&mut lab)?;
-        let (found, made) = (lab.store().n_found - found, lab.store().n_made - made);
-        lab.observer().note(&format!(
-            "{} of {n_experiments}: {} done, {made} artefacts made, {found} found in the cache",
-            idx + 1,
-            experiment.name(),
-        ));
-        finished.push((experiment, outcome));
-        // Whatever is done is there to be read while the rest runs.
-        pages::write(&args.output, &finished)?;
-    }
-    drop(lab);
+    let experiments: Vec<Experiment> =
+        args.what.iter().flat_map(|what| what.experiments()).collect();
+    let folders = Folders { cache: &args.cache, report: &args.output };
+    let finished = gratis_paper::reproduce(settings, &experiments, folders, &mut progress)?;
     progress.finish();
     if args.json {
         output::print_json(&json!(finished))?;
@@ -140,9 +120,9 @@ pub(crate) fn run(args: &ReproduceArgs, common: &Common) -> Result<()> {
 /// of each generator and N are in the report.
 fn summary(finished: &[Finished]) -> String {
     let mut text = String::new();
-    for (_, outcome) in finished {
-        let title = output::notes([format!("{}. {}", outcome.title, outcome.question)]);
-        text.extend([if text.is_empty() { "" } else { "\n" }, &title]);
+    for Finished { outcome, .. } in finished {
+        let title = format!("{}: {}. {}", outcome.name, outcome.title, outcome.question);
+        text.extend([if text.is_empty() { "" } else { "\n" }, &output::notes([title])]);
         for comparison in &outcome.comparisons {
             text += "\n";
             text += &output::notes([format!("{}:", comparison.caption.trim_end_matches('.'))]);
@@ -180,12 +160,15 @@ fn verdict(claim: &Claim) -> String {
     let (mark, name) = (claim.verdict.mark(), claim.verdict.name());
     let [ours, low, high] = [claim.ours.mean, claim.ours.low, claim.ours.high].map(show);
     let Claim { statement, measure, source, .. } = claim;
-    format!("{mark} {name}: {statement} ({source}). {measure}: {ours}, interval {low} to {high}.")
+    let caveat = claim.caveat.as_ref().map_or(String::new(), |why| format!(" Not counted: {why}"));
+    format!(
+        "{mark} {name}: {statement} ({source}). {measure}: {ours}, interval {low} to {high}.{caveat}"
+    )
 }
 
 #[cfg(test)]
 mod tests {
-    use gratis_paper::experiment::outcome::{ClaimUnit, Comparison, Outcome, Side, Verdict};
+    use gratis_paper::outcome::{ClaimUnit, Comparison, Outcome, Side, Verdict};
 
     use super::*;
 
@@ -204,11 +187,12 @@ mod tests {
             chosen: Vec::new(),
         };
         let outcome = Outcome {
-            title: "Table 1".to_owned(),
+            name: "Table 1".to_owned(),
+            title: "best-of-N".to_owned(),
             question: "Which reward model selects best, and at what cost of labels? ".repeat(3),
             comparisons: vec![Comparison {
                 caption: "Best of N.".to_owned(),
-                columns: vec!["weak @4".to_owned(); 9],
+                columns: Vec::new(),
                 rows: vec![row("majority"), row("Math-Shepherd, hard labels, with a fair head")],
             }],
             claims: vec![Claim {
@@ -219,13 +203,14 @@ mod tests {
                 unit: ClaimUnit::Points,
                 bound: 0.0,
                 side: Side::Above,
-                verdict: Verdict::Shows,
+                verdict: Verdict::Holds,
+                caveat: None,
             }],
             ..Outcome::default()
         };
-        let text = summary(&[(Experiment::ALL[0], outcome)]);
+        let text = summary(&[Finished { experiment: Experiment::ALL[0], outcome }]);
         assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
-        for part in ["68.8 ± 3.0", "49.2", "✓ shows: implicit", "+10.0, interval +8.0 to +14.0"]
+        for part in ["68.8 ± 3.0", "49.2", "✓ holds: implicit", "+10.0, interval +8.0 to +14.0"]
         {
             assert!(text.contains(part), "`{part}` is missing in\n{text}");
         }

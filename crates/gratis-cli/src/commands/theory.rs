@@ -14,7 +14,7 @@ use gratis::theory::{
 use gratis::{Error, Observer};
 use gratis_cpu::NativeEngine;
 use gratis_engine::{FinishReason, Generate as _, SampleRequest, Score as _};
-use gratis_paper::world::{self, corpus::N_DERIVED};
+use gratis_paper::world::{N_DERIVED, Split};
 use serde::Serialize;
 use serde_json::json;
 use tracing::info;
@@ -233,7 +233,7 @@ fn problems(args: &TheoryArgs) -> Result<Vec<Rollout>> {
         reader.take(args.problems).collect::<gratis::Result<Vec<_>>>()?
     } else {
         info!("problems of the tiny world (`--prompts` gives others)");
-        let split = world::Split::Validation;
+        let split = Split::Validation;
         split.unsolved(&split.draw(args.problems, N_DERIVED, args.seed))
     };
     if rollouts.is_empty() {

@@ -83,6 +83,15 @@ pub fn weight_files(folder: &Path) -> Result<WeightFiles> {
     Ok(WeightFiles { paths, n_bytes, types })
 }
 
+/// Checks that a safetensors file is as long as its header says.
+///
+/// # Errors
+/// A fault of the file, as [`read_weights`].
+#[cfg(feature = "hub")]
+pub(crate) fn check_file(path: &Path) -> Result<()> {
+    files::open_file(path.to_owned(), "it was there a moment ago").map(drop)
+}
+
 /// Opens the files of a folder and checks by their headers that they hold the model.
 fn open_fitting(folder: &Path, config: &ModelConfig, layout: &Layout) -> Result<CheckpointFiles> {
     let checkpoint = files::open(folder)?;

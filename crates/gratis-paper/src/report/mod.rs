@@ -12,4 +12,4 @@ mod axis;
 
 pub use html::{Cells, Page, Table};
 pub use solution::{Colours, JudgedStep, SolutionView};
-pub use svg::{Bar, BarPlot, LinePlot, Point, Series, XScale};
+pub use svg::{Bar, BarPlot, LinePlot, Point, Series, Unit, XScale};

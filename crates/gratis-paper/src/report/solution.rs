@@ -41,9 +41,8 @@ pub struct SolutionView {
     pub threshold: f64,
     /// Distance from the threshold at which a colour is strong.
     pub scale: f64,
-    /// Index of the first step that is really wrong, where that is known: `Some(None)` says that
-    /// none is.
-    pub first_error: Option<Option<usize>>,
+    /// Index of the first step that is really wrong; `None` if none is.
+    pub first_error: Option<usize>,
     /// A last line: the outcome reward, the answer, a verdict.
     pub summary: String,
 }
@@ -62,15 +61,11 @@ impl SolutionView {
 
     fn remark(&self, step_idx: usize) -> &'static str {
         let predicted = self.predicted() == Some(step_idx);
-        match self.first_error {
-            Some(truth) => match (predicted, truth == Some(step_idx)) {
-                (true, true) => "✗ first error, found",
-                (true, false) => "✗ predicted first error",
-                (false, true) => "✗ true first error, missed",
-                (false, false) => "",
-            },
-            None if predicted => "✗ predicted first error",
-            None => "",
+        match (predicted, self.first_error == Some(step_idx)) {
+            (true, true) => "✗ first error, found",
+            (true, false) => "✗ predicted first error",
+            (false, true) => "✗ true first error, missed",
+            (false, false) => "",
         }
     }
 
@@ -144,7 +139,7 @@ mod tests {
             steps: vec![step("a\n", 0.5), step("\x1b[2Jb\n", -3.0), step("<c>", -4.0)],
             threshold: -1.0,
             scale: 1.0,
-            first_error: Some(Some(1)),
+            first_error: Some(1),
             summary: "outcome reward -6.50".to_owned(),
         }
     }
@@ -164,7 +159,7 @@ mod tests {
 
     #[test]
     fn a_missed_error_is_said_to_be_missed() {
-        let view = SolutionView { first_error: Some(Some(0)), ..view() };
+        let view = SolutionView { first_error: Some(0), ..view() };
         let text = view.to_terminal(Colours::None);
         assert!(
             text.contains("a                                 ✗ true first error, missed"),

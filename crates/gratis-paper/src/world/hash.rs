@@ -1,5 +1,5 @@
-//! A hash that stays the same on every platform and in every release: splits, habits and seeds of
-//! the tiny world are functions of it.
+//! A hash that stays the same on every platform and in every release: splits, error contexts and seeds
+//! of the tiny world depend on it.
 
 /// SplitMix64's finaliser chained over `words`.
 pub(super) fn mix(words: &[u64]) -> u64 {

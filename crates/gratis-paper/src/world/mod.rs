@@ -1,29 +1,26 @@
-//! The tiny world: a procedural family of reasoning problems in which the claims of the paper can
-//! be measured on a laptop, with models trained on the spot.
+//! The tiny world: procedurally generated reasoning problems in which the paper's claims can be
+//! measured on a laptop, with models trained on the spot.
 //!
-//! A [`Problem`] is a short chain of additions, subtractions and multiplications modulo
-//! [`MODULUS`], told in words. Each step of a solution has exactly one valid string, so
-//! [`check`] knows the true first error of any candidate: labels that no reward model is trained
-//! on, for evaluation only (paper section 5, after ProcessBench). [`Author`]s write solutions with
-//! systematic slips, from which generators of different strength are made (paper section 4.1 uses
-//! three such generators for best-of-N). What leaves this module are ordinary
-//! [`Rollout`](gratis::data::Rollout) records: nothing else needs to know that they are tiny.
+//! A [`Problem`] is a short chain of additions, subtractions and multiplications modulo [`MODULUS`],
+//! told in words. Each step of a solution has exactly one valid string, so [`check`] knows the true
+//! first error of any candidate. These labels are used for evaluation only; no reward model is trained
+//! on them (paper section 5, after ProcessBench). [`SyntheticGenerator`]s write solutions with
+//! systematic errors, on which generator models of different strength are trained (paper section 4.1
+//! uses three such generators for best-of-N). What leaves this module are ordinary
+//! [`Rollout`](gratis::data::Rollout) records.
 
-pub mod author;
-pub mod checker;
-pub mod corpus;
-pub mod phrases;
-pub mod pool;
-pub mod problem;
-pub mod solution;
+pub(crate) mod phrases;
+pub(crate) mod pool;
 
+mod checker;
+mod generator;
 mod hash;
+mod problem;
+mod solution;
+mod split;
 
-pub use author::{Author, Habits, Strength, Written};
 pub use checker::{Verdict, check};
-pub use corpus::Split;
-pub use problem::{MODULUS, Operand, Operator, PEOPLE, Problem};
+pub use generator::{Strength, SyntheticGenerator, Written};
+pub use problem::{Derivation, MODULUS, Operand, Operator, PEOPLE, Problem};
 pub use solution::{Solution, Step};
-
-/// The `dataset` column of this world's rollouts.
-pub const DATASET: &str = "tiny-world";
+pub use split::{DATASET, N_DERIVED, Split};

@@ -4,15 +4,15 @@ use super::problem::{MODULUS, PEOPLE, QUESTION};
 use super::solution::ANSWER;
 
 /// Special token that pads; never read or written, kept for tools that insist on one.
-pub const PAD: &str = "<pad>";
+pub(crate) const PAD: &str = "<pad>";
 /// Special token that begins every prompt.
-pub const BOS: &str = "<s>";
+pub(crate) const BOS: &str = "<s>";
 /// Special token that ends every response.
-pub const EOS: &str = "</s>";
+pub(crate) const EOS: &str = "</s>";
 
 /// All phrases without the special tokens: 66 strings. Where one is the beginning of another
 /// (`1` and `11`), the longest match is meant.
-pub fn phrases() -> Vec<String> {
+pub(crate) fn phrases() -> Vec<String> {
     let numbers = (0..MODULUS).map(|n| n.to_string());
     let people = PEOPLE
         .iter()

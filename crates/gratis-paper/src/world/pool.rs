@@ -1,6 +1,6 @@
-//! A second family of problems, about another task: everybody's coins are put together one after
-//! the other. For the paper's question whether instructions that have nothing to do with the task
-//! help (appendix C.2, table 5); its responses come with the data set, graded, as there.
+//! A second family of problems, about another task: everybody's coins are added up one after the
+//! other. It answers the paper's question whether unrelated instructions help (appendix C.2, table 5);
+//! as there, its graded responses come with the data set.
 
 use std::fmt::Write as _;
 
@@ -13,13 +13,13 @@ use super::solution::{Solution, Step};
 use gratis::data::Rollout;
 
 /// Name of the data set.
-pub const DATASET: &str = "tiny-pool";
+pub(crate) const DATASET: &str = "tiny-pool";
 
 /// How often a step of a response is wrong.
-const SLIP_RATE: f64 = 0.15;
+const ERROR_RATE: f64 = 0.15;
 
 /// `n_problems` problems with `n_responses` graded responses each, a function of the seed.
-pub fn rollouts(n_problems: usize, n_responses: usize, seed: u64) -> Vec<Rollout> {
+pub(crate) fn rollouts(n_problems: usize, n_responses: usize, seed: u64) -> Vec<Rollout> {
     let mut rng = ChaCha8Rng::seed_from_u64(hash::mix(&[seed, 0x9001]));
     (0..n_problems).map(|idx| rollout(idx, n_responses, &mut rng)).collect()
 }
@@ -37,7 +37,7 @@ fn rollout(idx: usize, n_responses: usize, rng: &mut impl Rng) -> Rollout {
     prompt.push('\n');
     let reference = coins.iter().sum::<u32>() % MODULUS;
     let solutions: Vec<Solution> =
-        (0..n_responses).map(|_| solve(&people, &coins, SLIP_RATE, rng)).collect();
+        (0..n_responses).map(|_| solve(&people, &coins, ERROR_RATE, rng)).collect();
     Rollout {
         id: Some(format!("pool-{idx}")),
         prompt,
@@ -49,12 +49,12 @@ fn rollout(idx: usize, n_responses: usize, rng: &mut impl Rng) -> Rollout {
     }
 }
 
-/// Adds up, and slips by 1 to 22 at a step with probability `slip_rate`.
-fn solve(people: &[usize], coins: &[u32], slip_rate: f64, rng: &mut impl Rng) -> Solution {
+/// Adds up; with probability `error_rate` a step's result is off by 1 to 22.
+fn solve(people: &[usize], coins: &[u32], error_rate: f64, rng: &mut impl Rng) -> Solution {
     let mut left = coins[0];
     let steps = people.iter().zip(coins).skip(1).map(|(&person, &right)| {
-        let slip = if rng.random_bool(slip_rate) { rng.random_range(1..MODULUS) } else { 0 };
-        let result = (Operator::Add.apply(left, right) + slip) % MODULUS;
+        let offset = if rng.random_bool(error_rate) { rng.random_range(1..MODULUS) } else { 0 };
+        let result = (Operator::Add.apply(left, right) + offset) % MODULUS;
         let step = Step { person, left, operator: Operator::Add, right, result };
         left = result;
         step

@@ -5,8 +5,6 @@ use std::ops::RangeInclusive;
 
 use rand::{Rng, RngExt};
 
-use super::solution::{Solution, Step};
-
 /// All counting is modulo this prime.
 pub const MODULUS: u32 = 23;
 
@@ -168,27 +166,6 @@ impl Problem {
         (!derivations.is_empty()).then_some(Self { base, start, derivations })
     }
 
-    /// The only correct solution.
-    pub fn solution(&self) -> Solution {
-        let mut left = self.start;
-        let steps = self.derivations.iter().map(|&Derivation { person, operator, operand }| {
-            let right = match operand {
-                Operand::Constant(n) => n,
-                Operand::BasePerson => self.start,
-            };
-            let result = operator.apply(left, right);
-            let step = Step { person, left, operator, right, result };
-            left = result;
-            step
-        });
-        Solution { steps: steps.collect() }
-    }
-
-    /// The final answer.
-    pub fn answer(&self) -> u32 {
-        self.solution().answer().unwrap_or(self.start)
-    }
-
     /// The arithmetic without the names: two problems with the same skeleton are the same problem.
     pub(super) fn skeleton(&self) -> Vec<u64> {
         let derivations = self.derivations.iter().flat_map(|derivation| {
@@ -216,12 +193,6 @@ mod tests {
                     How many does the last one have, counting modulo 23?\n";
         let problem = Problem::parse(text).expect("a problem");
         assert_eq!(problem.prompt(), text);
-        assert_eq!(
-            problem.solution().to_string(),
-            "Cal: 20 * 4 = 11\nDan: 11 + 20 = 8\nFay: 8 + 2 = 10\nBen: 10 - 20 = 13\n\
-             Ann: 13 - 3 = 10\nAnswer: 10"
-        );
-        assert_eq!(problem.answer(), 10);
     }
 
     #[test]

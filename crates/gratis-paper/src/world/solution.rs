@@ -1,8 +1,8 @@
-//! Solutions: one line a step, then the answer. The separator of steps is the line break.
+//! Solutions: one line per step, then the answer. Steps are separated by line breaks.
 
 use std::fmt;
 
-use super::problem::{Operator, PEOPLE};
+use super::problem::{Derivation, Operand, Operator, PEOPLE, Problem};
 
 /// What precedes the final answer.
 pub(super) const ANSWER: &str = "Answer: ";
@@ -33,7 +33,7 @@ impl fmt::Display for Step {
 /// result and counts as a step.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Solution {
-    /// One step a derived person.
+    /// One step per derived person.
     pub steps: Vec<Step>,
 }
 
@@ -53,5 +53,47 @@ impl fmt::Display for Solution {
             Some(answer) => write!(f, "{ANSWER}{answer}"),
             None => Ok(()),
         }
+    }
+}
+
+impl Problem {
+    /// The only correct solution.
+    pub fn solution(&self) -> Solution {
+        let mut left = self.start;
+        let steps = self.derivations.iter().map(|&Derivation { person, operator, operand }| {
+            let right = match operand {
+                Operand::Constant(n) => n,
+                Operand::BasePerson => self.start,
+            };
+            let result = operator.apply(left, right);
+            let step = Step { person, left, operator, right, result };
+            left = result;
+            step
+        });
+        Solution { steps: steps.collect() }
+    }
+
+    /// The final answer.
+    pub fn answer(&self) -> u32 {
+        self.solution().answer().unwrap_or(self.start)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_problem_has_one_solution() {
+        let text = "Eve has 20 coins. Cal has 4 times as many. Dan has that plus Eve's. \
+                    Fay has 2 more. Ben has that minus Eve's. Ann has 3 fewer. \
+                    How many does the last one have, counting modulo 23?\n";
+        let problem = Problem::parse(text).expect("a problem");
+        assert_eq!(
+            problem.solution().to_string(),
+            "Cal: 20 * 4 = 11\nDan: 11 + 20 = 8\nFay: 8 + 2 = 10\nBen: 10 - 20 = 13\n\
+             Ann: 13 - 3 = 10\nAnswer: 10"
+        );
+        assert_eq!(problem.answer(), 10);
     }
 }

@@ -1,3 +1,1 @@
 //! Integration tests of the crate: one binary, one module per subject.
-
-mod store;

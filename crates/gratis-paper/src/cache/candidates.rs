@@ -1,0 +1,136 @@
+//! Candidates ready to be scored again and again: as tokens, with the classes of their answers and the
+//! truth about their steps. Whatever does not depend on the reward model is done once.
+
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use gratis::data::{CompletionScore, Rollout, Score};
+use gratis::encoding::{Corpus, log_probs};
+use gratis::evaluation::{JudgedSolution, ScoredProblem, StepSignal};
+use gratis::observer::Silent;
+use gratis::reward::Rewards;
+use gratis::scoring::{Solution, TokenRewards, scores_of, solutions};
+use gratis_cpu::NativeEngine;
+
+use super::{Cache, store};
+use crate::error::Result;
+use crate::rows::InferenceReference;
+use crate::trainer::{self, BATCH_TOKENS};
+use crate::truth;
+use crate::world::{Split, Strength};
+
+/// Candidates of one generator.
+pub(crate) struct Candidates {
+    /// The candidates.
+    pub(crate) rollouts: Rc<Vec<Rollout>>,
+    corpus: Corpus,
+    solutions: Vec<Solution>,
+    /// Without rewards.
+    problems: Vec<ScoredProblem>,
+    first_errors: Vec<Vec<Option<usize>>>,
+    /// Log-probabilities under the medium generator.
+    reference: Vec<Vec<f32>>,
+}
+
+impl Candidates {
+    /// `log pi` of every token of every distinct candidate.
+    pub(crate) fn log_probs(&self, engine: &mut NativeEngine) -> Result<Vec<Vec<f32>>> {
+        Ok(log_probs(engine, &self.corpus, BATCH_TOKENS, &mut Silent)?)
+    }
+
+    /// Scores by `beta * log pi/pi_ref`.
+    ///
+    /// # Errors
+    /// Those of the engine.
+    pub(super) fn log_ratio_scores(
+        &self,
+        policy: &mut NativeEngine,
+        beta: f64,
+        reference: InferenceReference,
+    ) -> Result<Vec<Score>> {
+        let policy = self.log_probs(policy)?;
+        let log_ratios = |solution: &Solution| -> Vec<f64> {
+            let own = policy[solution.response].iter().map(|&lp| f64::from(lp));
+            match reference {
+                InferenceReference::None => own.collect(),
+                InferenceReference::Start => {
+                    let reference = &self.reference[solution.response];
+                    own.zip(reference).map(|(lp, &lp_ref)| lp - f64::from(lp_ref)).collect()
+                }
+            }
+        };
+        Ok(scores_of(&self.rollouts, &self.solutions, beta, TokenRewards::Omit, log_ratios)?)
+    }
+
+    /// The problems with these scores.
+    pub(super) fn scored(&self, scores: &[Score]) -> Vec<ScoredProblem> {
+        let rewards = |score: &CompletionScore| Rewards {
+            tokens: Vec::new(),
+            steps: score.steps.clone(),
+            q_values: score.q_values.clone(),
+            outcome: score.outcome,
+        };
+        let with = |(problem, score): (&ScoredProblem, &Score)| ScoredProblem {
+            rewards: score.scores.iter().map(rewards).collect(),
+            ..problem.clone()
+        };
+        self.problems.iter().zip(scores).map(with).collect()
+    }
+
+    /// The signal compared with the threshold, beside the truth, per problem.
+    pub(super) fn judged(&self, scores: &[Score], signal: StepSignal) -> Vec<Vec<JudgedSolution>> {
+        let of_problem = |(first_errors, score): (&Vec<Option<usize>>, &Score)| {
+            let solutions = first_errors.iter().zip(&score.scores);
+            let judge = |(&first_error, score): (&Option<usize>, &CompletionScore)| {
+                JudgedSolution { process_rewards: signal.of(score).to_vec(), first_error }
+            };
+            solutions.map(judge).collect()
+        };
+        self.first_errors.iter().zip(scores).map(of_problem).collect()
+    }
+}
+
+impl Cache<'_> {
+    /// The names of the candidates of a split alone, for keys.
+    pub(super) fn candidate_names(&mut self, seed: u64, split: Split) -> Result<Vec<String>> {
+        Ok(self.candidate_samples(seed, split)?.iter().map(|path| store::name(path)).collect())
+    }
+
+    /// The candidates of each generator on a split, weakest first.
+    pub(super) fn split_candidates(
+        &mut self,
+        seed: u64,
+        split: Split,
+    ) -> Result<Vec<Rc<Candidates>>> {
+        let samples: Vec<PathBuf> = self.candidate_samples(seed, split)?;
+        samples.iter().map(|samples| self.candidates(seed, samples)).collect()
+    }
+
+    /// The candidates of an artefact of samples, held in memory.
+    pub(crate) fn candidates(&mut self, seed: u64, samples: &Path) -> Result<Rc<Candidates>> {
+        if let Some(candidates) = self.candidates.get(samples) {
+            return Ok(Rc::clone(candidates));
+        }
+        let rollouts = self.rollouts(samples)?;
+        let medium = self.generator(seed, Strength::Medium)?;
+        let engine = self.load(&medium)?;
+        let encoder = trainer::encoder(&self.tokenizer, &engine)?;
+        let mut corpus = Corpus::default();
+        let solutions = solutions(&rollouts, &encoder, &trainer::STEP_SPLIT, &mut corpus)?;
+        let reference = log_probs(&engine, &corpus, BATCH_TOKENS, &mut Silent)?;
+        let no_scores = truth::no_scores(&rollouts);
+        let problems = rollouts.iter().zip(&no_scores);
+        let candidates = Rc::new(Candidates {
+            problems: problems
+                .map(|(rollout, score)| ScoredProblem::new(rollout, score))
+                .collect::<gratis::Result<_>>()?,
+            first_errors: rollouts.iter().map(|r| truth::first_errors(r).collect()).collect(),
+            rollouts,
+            corpus,
+            solutions,
+            reference,
+        });
+        self.candidates.insert(samples.to_owned(), Rc::clone(&candidates));
+        Ok(candidates)
+    }
+}

@@ -1,0 +1,345 @@
+//! The cache of a reproduction: every model, every set of samples and every evaluation that the
+//! experiments need, each made once.
+//!
+//! Experiments ask the [`Cache`] for what they need; what another experiment, or an earlier run, has
+//! made from the same settings is found in the [`store`].
+
+mod baseline;
+mod candidates;
+mod evaluation;
+mod reward_model;
+mod step_labels;
+pub(crate) mod store;
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use gratis::data::Rollout;
+use gratis::encoding::Encoder;
+use gratis::observer::Observer;
+use gratis_cpu::{NativeEngine, NativeOptions};
+use gratis_model::Tokenizer;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::error::{Error, Result};
+use crate::rows::Trunk;
+use crate::settings::{SampleSettings, Settings};
+use crate::trainer::{self, ModelTrainer, Training};
+use crate::world::{Split, Strength, SyntheticGenerator, pool};
+
+pub(crate) use candidates::Candidates;
+pub(crate) use step_labels::LabelRecord;
+use store::{Lookup, Store};
+
+/// File with an artefact's record.
+const RECORD: &str = "record.json";
+/// File with the rollouts of an artefact of samples.
+const ROLLOUTS: &str = "rollouts.jsonl";
+
+/// What making a model took.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct ModelRecord {
+    /// The course of its training.
+    pub(crate) training: Training,
+    /// Processor time, where the observer measures it.
+    pub(crate) cpu_seconds: Option<f64>,
+    /// Responses, or pairs, it could learn from.
+    pub(crate) n_units: usize,
+}
+
+/// What sampling took.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub(crate) struct SampleRecord {
+    /// Tokens of prompts, each counted once, and of all samples.
+    pub(crate) n_tokens: u64,
+    /// Processor time, where the observer measures it.
+    pub(crate) cpu_seconds: Option<f64>,
+}
+
+/// Makes what experiments need, or finds it.
+pub(crate) struct Cache<'a> {
+    /// How large everything is.
+    pub(crate) settings: Settings,
+    pub(crate) store: Store,
+    tokenizer: Tokenizer,
+    pub(crate) observer: &'a mut dyn Observer,
+    /// What the stages belong to: `2 of 11, table1`.
+    part: String,
+    rollouts: HashMap<PathBuf, Rc<Vec<Rollout>>>,
+    candidates: HashMap<PathBuf, Rc<Candidates>>,
+}
+
+impl<'a> Cache<'a> {
+    /// The cache in `folder`.
+    ///
+    /// # Errors
+    /// Those of the folder and the tokenizer.
+    pub(crate) fn new(
+        settings: Settings,
+        folder: &Path,
+        observer: &'a mut dyn Observer,
+    ) -> Result<Self> {
+        Ok(Self {
+            settings,
+            store: Store::open(folder)?,
+            tokenizer: trainer::tokenizer()?,
+            observer,
+            part: String::new(),
+            rollouts: HashMap::new(),
+            candidates: HashMap::new(),
+        })
+    }
+
+    /// Says what the stages to come belong to.
+    pub(crate) fn begin_part(&mut self, part: String) {
+        self.observer.part(&part);
+        self.part = part;
+    }
+
+    /// Says which row of a table, and which seed, the stages to come belong to.
+    pub(crate) fn begin_row(&mut self, row: &str, seed: u64) {
+        let seed =
+            if self.settings.seeds.len() > 1 { format!(", seed {seed}") } else { String::new() };
+        self.observer.part(&format!("{}, {row}{seed}", self.part));
+    }
+
+    /// The artefact of this key. One that is damaged is removed, with a note.
+    pub(crate) fn find(&mut self, kind: &str, key: &Value) -> Result<Option<PathBuf>> {
+        Ok(match self.store.find(kind, key)? {
+            Lookup::Found(artefact) => Some(artefact),
+            Lookup::Missing => None,
+            Lookup::Damaged { artefact, reason } => {
+                self.observer
+                    .note(&format!("`{artefact}` in the cache: {reason}; making it again"));
+                None
+            }
+        })
+    }
+
+    /// The value of this key, if there is one.
+    pub(crate) fn find_value<T: DeserializeOwned>(
+        &mut self,
+        kind: &str,
+        key: &Value,
+    ) -> Result<Option<T>> {
+        match self.find(kind, key)? {
+            Some(artefact) => self.store.value(&artefact),
+            None => Ok(None),
+        }
+    }
+
+    /// The tokenizer of all models.
+    pub(crate) fn tokenizer(&self) -> &Tokenizer {
+        &self.tokenizer
+    }
+
+    /// How an engine is to use the machine.
+    fn options(&self) -> NativeOptions {
+        NativeOptions { n_threads: self.settings.n_threads, ..NativeOptions::default() }
+    }
+
+    /// The model of an artefact.
+    ///
+    /// # Errors
+    /// Those of the checkpoint.
+    pub(crate) fn load(&self, model: &Path) -> Result<NativeEngine> {
+        Ok(NativeEngine::load(model, self.options())?)
+    }
+
+    /// A base model of a seed.
+    ///
+    /// # Errors
+    /// [`Error::TargetNotReached`] if it does not learn in time; those of training.
+    pub(crate) fn base(&mut self, seed: u64, trunk: Trunk) -> Result<PathBuf> {
+        let settings = self.settings.base;
+        let mut key = json!({ "seed": seed, "settings": settings });
+        if trunk != Trunk::default() {
+            key["trunk"] = json!(trunk);
+        }
+        if let Some(base) = self.find("base", &key)? {
+            return Ok(base);
+        }
+        let shape = trainer::shape(&self.tokenizer, trunk);
+        let mut engine =
+            NativeEngine::initialise(shape, trainer::INITIALISATION, seed, self.options())?;
+        let trainer = ModelTrainer { tokenizer: &self.tokenizer, seed };
+        let before = self.observer.processor_seconds();
+        let (training, _) = trainer.train_base(&mut engine, &settings, self.observer)?;
+        let record = model_record(training, 0, before, self.observer);
+        self.store.make("base", &key, |draft| {
+            trainer.publish(&engine, draft)?;
+            store::write_json(&draft.join(RECORD), &record)
+        })
+    }
+
+    /// A generator of a seed.
+    ///
+    /// # Errors
+    /// Those of training.
+    pub(crate) fn generator(&mut self, seed: u64, strength: Strength) -> Result<PathBuf> {
+        let base = self.base(seed, Trunk::default())?;
+        let settings = self.settings.generators;
+        let key = json!({ "base": store::name(&base), "strength": strength, "seed": seed,
+                          "settings": settings });
+        if let Some(generator) = self.find("generator", &key)? {
+            return Ok(generator);
+        }
+        let mut engine = self.load(&base)?;
+        let trainer = ModelTrainer { tokenizer: &self.tokenizer, seed };
+        let written_by = SyntheticGenerator::new(strength, seed);
+        let before = self.observer.processor_seconds();
+        let training = trainer.train_generator(
+            &mut engine,
+            strength,
+            &written_by,
+            &settings,
+            self.observer,
+        )?;
+        let record = model_record(training, 0, before, self.observer);
+        self.store.make("generator", &key, |draft| {
+            trainer.publish(&engine, draft)?;
+            store::write_json(&draft.join(RECORD), &record)
+        })
+    }
+
+    /// Graded samples of a model on problems of a split, as an artefact.
+    ///
+    /// # Errors
+    /// Those of sampling.
+    pub(crate) fn samples(
+        &mut self,
+        seed: u64,
+        model: &Path,
+        split: Split,
+        settings: SampleSettings,
+    ) -> Result<PathBuf> {
+        let key = json!({ "model": store::name(model), "split": split, "settings": settings,
+                          "seed": seed });
+        if let Some(samples) = self.find("samples", &key)? {
+            return Ok(samples);
+        }
+        self.observer.stage("samples", Some(settings.n_problems as u64));
+        let mut engine = self.load(model)?;
+        let before = self.observer.processor_seconds();
+        let (rollouts, _) =
+            trainer::sample(&mut engine, &self.tokenizer, split, &settings, seed, self.observer)?;
+        let encoder = trainer::encoder(&self.tokenizer, &engine)?;
+        let record = SampleRecord {
+            n_tokens: sampled_tokens(&rollouts, &encoder)?,
+            cpu_seconds: since(before, self.observer),
+        };
+        self.store.make("samples", &key, |draft| {
+            trainer::write_rollouts(&draft.join(ROLLOUTS), &rollouts)?;
+            store::write_json(&draft.join(RECORD), &record)
+        })
+    }
+
+    /// The rollouts of an artefact of samples, held in memory once read.
+    ///
+    /// # Errors
+    /// Those of reading.
+    pub(crate) fn rollouts(&mut self, samples: &Path) -> Result<Rc<Vec<Rollout>>> {
+        if let Some(rollouts) = self.rollouts.get(samples) {
+            return Ok(Rc::clone(rollouts));
+        }
+        // Line by line without the reader's checks: a policy that does not write well-formed solutions
+        // is evaluated as it is.
+        let path = samples.join(ROLLOUTS);
+        let text = std::fs::read_to_string(&path).map_err(Error::io("read", &path))?;
+        let parse = |line: &str| {
+            serde_json::from_str::<Rollout>(line)
+                .map_err(|source| Error::Json { path: path.clone(), source })
+        };
+        let rollouts = Rc::new(text.lines().map(parse).collect::<Result<Vec<_>>>()?);
+        self.rollouts.insert(samples.to_owned(), Rc::clone(&rollouts));
+        Ok(rollouts)
+    }
+
+    /// The samples that reward models of a seed learn from.
+    ///
+    /// # Errors
+    /// Those of sampling.
+    pub(crate) fn train_samples(&mut self, seed: u64) -> Result<PathBuf> {
+        let medium = self.generator(seed, Strength::Medium)?;
+        self.samples(seed, &medium, Split::Train, self.settings.train)
+    }
+
+    /// Graded responses to problems of another kind, half as many as there are to train on.
+    ///
+    /// # Errors
+    /// Those of writing.
+    pub(crate) fn other_samples(&mut self, seed: u64) -> Result<PathBuf> {
+        let SampleSettings { n_problems, n_samples, .. } = self.settings.train;
+        let n_problems = n_problems / 2;
+        let key = json!({ "seed": seed, "n_problems": n_problems, "n_samples": n_samples });
+        if let Some(samples) = self.find("other", &key)? {
+            return Ok(samples);
+        }
+        let rollouts = pool::rollouts(n_problems, n_samples, seed);
+        self.store
+            .make("other", &key, |draft| trainer::write_rollouts(&draft.join(ROLLOUTS), &rollouts))
+    }
+
+    /// The candidates of each generator on a split, weakest first.
+    ///
+    /// # Errors
+    /// Those of sampling.
+    pub(crate) fn candidate_samples(&mut self, seed: u64, split: Split) -> Result<Vec<PathBuf>> {
+        let settings = match split {
+            Split::Validation => self.settings.validation,
+            _ => self.settings.test,
+        };
+        let mut all = Vec::new();
+        for strength in Strength::ALL {
+            let generator = self.generator(seed, strength)?;
+            all.push(self.samples(seed, &generator, split, settings)?);
+        }
+        Ok(all)
+    }
+}
+
+/// Reads the record beside a model.
+///
+/// # Errors
+/// Those of reading.
+pub(crate) fn record_of_model(model: &Path) -> Result<ModelRecord> {
+    store::read_json(&model.join(RECORD))
+}
+
+/// Reads the record beside samples.
+///
+/// # Errors
+/// Those of reading.
+pub(crate) fn record_of_samples(samples: &Path) -> Result<SampleRecord> {
+    store::read_json(&samples.join(RECORD))
+}
+
+fn model_record(
+    training: Training,
+    n_units: usize,
+    before: Option<f64>,
+    observer: &dyn Observer,
+) -> ModelRecord {
+    ModelRecord { training, cpu_seconds: since(before, observer), n_units }
+}
+
+/// Processor time since `before`.
+pub(crate) fn since(before: Option<f64>, observer: &dyn Observer) -> Option<f64> {
+    observer.processor_seconds().zip(before).map(|(now, before)| now - before)
+}
+
+/// Tokens that went through a model to sample: each prompt once, each sample in full.
+fn sampled_tokens(rollouts: &[Rollout], encoder: &Encoder) -> Result<u64> {
+    let mut n_tokens = 0;
+    for rollout in rollouts {
+        let n_prompt = encoder.prompt(&rollout.prompt)?.len();
+        n_tokens += n_prompt;
+        for idx in 0..rollout.completions.len() {
+            n_tokens += encoder.completion(rollout, idx, n_prompt)?.map_or(0, |c| c.tokens.len());
+        }
+    }
+    Ok(n_tokens as u64)
+}

@@ -1,0 +1,126 @@
+//! What figures 4 and 5 share (paper section 5.1): CE and DPO trained on parts of the data.
+
+use gratis::objective::{Ce, Dpo, Objective};
+
+use crate::cache::Cache;
+use crate::error::Result;
+use crate::measured::{By, Measured, RowHeading, comparison};
+use crate::outcome::Comparison;
+use crate::report::{LinePlot, Point, Series, Unit, XScale};
+use crate::rows::{Recipe, tuned};
+use crate::world::Strength;
+
+/// A part of the training data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Part {
+    /// This share of the instructions in percent, with all their responses.
+    Instructions(usize),
+    /// This many responses per instruction.
+    Responses(usize),
+}
+
+impl Part {
+    pub(super) fn amount(self) -> usize {
+        match self {
+            Self::Instructions(amount) | Self::Responses(amount) => amount,
+        }
+    }
+
+    fn name(self) -> String {
+        match self {
+            Self::Instructions(percent) => format!("{percent} % of the instructions"),
+            Self::Responses(n) => format!("{n} responses"),
+        }
+    }
+
+    /// `recipe` on this part.
+    pub(super) fn of(self, cache: &Cache<'_>, recipe: &Recipe) -> Recipe {
+        let all = cache.settings.train;
+        match self {
+            Self::Instructions(percent) => Recipe {
+                n_problems: (percent < 100).then_some(all.n_problems * percent / 100),
+                ..recipe.clone()
+            },
+            Self::Responses(n) => {
+                Recipe { n_responses: (n < all.n_samples).then_some(n), ..recipe.clone() }
+            }
+        }
+    }
+}
+
+/// An objective on parts of the data, from the smallest to all of it.
+pub(super) struct Curve {
+    pub(super) objective: Objective,
+    pub(super) parts: Vec<OnPart>,
+}
+
+/// Best-of-N on a part.
+pub(super) struct OnPart {
+    pub(super) part: Part,
+    pub(super) measured: Measured,
+}
+
+/// A table, one plot per generator and one of the average, and what they show.
+pub(super) struct Scaling {
+    pub(super) table: Comparison,
+    pub(super) plots: Vec<LinePlot>,
+    pub(super) curves: Vec<Curve>,
+}
+
+/// Trains CE and DPO on the parts that `parts` names for an objective.
+pub(super) fn evaluate(
+    cache: &mut Cache<'_>,
+    x_label: &str,
+    x_scale: XScale,
+    parts: impl Fn(Objective) -> Vec<Part>,
+) -> Result<Scaling> {
+    let bootstrap = cache.settings.bootstrap;
+    let mut table = comparison(cache, "Accuracy of the selected candidate in percent");
+    let plot = |title: String| LinePlot {
+        title,
+        x_label: x_label.to_owned(),
+        y_label: "accuracy, %".to_owned(),
+        x_scale,
+        y_unit: Unit::Percent,
+        size: Some((400.0, 300.0)),
+        ..LinePlot::default()
+    };
+    let largest_n = cache.settings.ns.last().copied().unwrap_or_default();
+    let mut plots: Vec<LinePlot> = Strength::ALL
+        .iter()
+        .map(|strength| plot(format!("{} generator, best of {largest_n}", strength.title())))
+        .collect();
+    plots.push(plot("Average over generators and N".to_owned()));
+    let n_ns = cache.settings.ns.len();
+    let mut curves = Vec::new();
+    for (style, objective) in
+        [Objective::Ce(Ce::default()), Objective::Dpo(Dpo::default())].into_iter().enumerate()
+    {
+        let group = objective.name();
+        let mut points = vec![Vec::new(); plots.len()];
+        let mut along = Vec::new();
+        for part in parts(objective) {
+            let recipe = part.of(cache, &tuned(objective).recipe);
+            let name = part.name();
+            let own = Measured::evaluate(cache, &format!("{group}, {name}"), recipe)?;
+            let row = RowHeading { group, name: &name, detail: String::new(), paper: None };
+            table.rows.push(own.row(row, &bootstrap));
+            for (idx, points) in points.iter_mut().enumerate() {
+                // The largest N of each generator, then the average.
+                let interval = if idx < Strength::ALL.len() {
+                    own.cell(By::BestOfN, (idx + 1) * n_ns - 1, &bootstrap)
+                } else {
+                    own.average(By::BestOfN, &bootstrap)
+                };
+                let ends = Some((interval.low, interval.high));
+                points.push(Point { x: part.amount() as f64, y: interval.mean, interval: ends });
+            }
+            along.push(OnPart { part, measured: own });
+        }
+        for (plot, points) in plots.iter_mut().zip(points) {
+            plot.series.push(Series { label: group.to_owned(), points, style });
+        }
+        curves.push(Curve { objective, parts: along });
+    }
+    Ok(Scaling { table, plots, curves })
+}

@@ -1,0 +1,254 @@
+//! A reward model over several seeds: figures with intervals over seeds and problems, and paired
+//! comparisons.
+
+use gratis::evaluation::{Bootstrap, FirstErrorCounts, Interval};
+
+use crate::cache::Cache;
+use crate::error::Result;
+use crate::outcome::{Chosen, Column, ComparedRow, Comparison};
+use crate::rows::RewardModel;
+use crate::world::Strength;
+
+/// What is measured on each problem of each seed.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Measured {
+    /// Best-of-N: `[n_seeds][n_cells][n_problems]`.
+    best_of_n: Vec<Vec<Vec<f64>>>,
+    /// The weighted vote, as best-of-N; empty where there is none.
+    weighted_vote: Vec<Vec<Vec<f64>>>,
+    /// `[n_seeds][n_generators][n_problems]`; empty where there is none.
+    first_error: Vec<Vec<Vec<FirstErrorCounts>>>,
+    /// What was chosen on validation problems; empty where there was nothing to choose.
+    chosen: Vec<Chosen>,
+}
+
+/// How candidates are selected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum By {
+    BestOfN,
+    WeightedVote,
+}
+
+/// Selectors that need no reward model.
+pub(crate) struct MeasuredControls {
+    pub(crate) majority: Measured,
+    pub(crate) random: Measured,
+    pub(crate) oracle: Measured,
+}
+
+impl MeasuredControls {
+    /// On every seed.
+    pub(crate) fn evaluate(cache: &mut Cache<'_>) -> Result<Self> {
+        let [mut majority, mut random, mut oracle] = [(); 3].map(|()| Measured::default());
+        for seed in cache.settings.seeds.clone() {
+            let controls = cache.controls(seed)?;
+            majority.best_of_n.push(controls.majority.cells);
+            random.best_of_n.push(controls.random.cells);
+            oracle.best_of_n.push(controls.oracle.cells);
+        }
+        Ok(Self { majority, random, oracle })
+    }
+}
+
+impl Measured {
+    /// Evaluates a reward model on every seed; `name` is its row's, for progress.
+    pub(crate) fn evaluate(
+        cache: &mut Cache<'_>,
+        name: &str,
+        model: impl Into<RewardModel>,
+    ) -> Result<Self> {
+        Self::evaluate_on(cache, &cache.settings.seeds.clone(), name, model)
+    }
+
+    /// Evaluates a reward model on some seeds.
+    pub(crate) fn evaluate_on(
+        cache: &mut Cache<'_>,
+        seeds: &[u64],
+        name: &str,
+        model: impl Into<RewardModel>,
+    ) -> Result<Self> {
+        let model = model.into();
+        let mut measured = Self::default();
+        for &seed in seeds {
+            cache.begin_row(name, seed);
+            let evaluation = cache.evaluate(seed, &model)?;
+            measured.chosen.push(Chosen {
+                seed,
+                aggregation: evaluation.aggregation,
+                signal: evaluation.signal,
+                threshold: evaluation.threshold,
+                vote_temperature: evaluation.vote_temperature,
+            });
+            measured.best_of_n.push(evaluation.best_of_n.cells);
+            measured.weighted_vote.push(evaluation.weighted_vote.cells);
+            measured.first_error.push(evaluation.first_error_counts);
+        }
+        Ok(measured)
+    }
+
+    fn n_problems(&self) -> Vec<usize> {
+        self.best_of_n.iter().map(|cells| cells.first().map_or(0, Vec::len)).collect()
+    }
+
+    fn cells(&self, by: By) -> &[Vec<Vec<f64>>] {
+        match by {
+            By::BestOfN => &self.best_of_n,
+            By::WeightedVote => &self.weighted_vote,
+        }
+    }
+
+    /// Mean over cells on each problem: `[n_seeds][n_problems]`.
+    fn averages(&self, by: By) -> Vec<Vec<f64>> {
+        let of_seed = |cells: &Vec<Vec<f64>>| {
+            let n_problems = cells.first().map_or(0, Vec::len);
+            let mean = |p: usize| cells.iter().map(|c| c[p]).sum::<f64>() / cells.len() as f64;
+            (0..n_problems).map(mean).collect()
+        };
+        self.cells(by).iter().map(of_seed).collect()
+    }
+
+    /// The mean over generators and N.
+    pub(crate) fn average(&self, by: By, bootstrap: &Bootstrap) -> Interval {
+        interval(bootstrap, &self.averages(by))
+    }
+
+    /// The mean over some cells.
+    pub(crate) fn mean_of_cells(&self, by: By, cells: &[usize], bootstrap: &Bootstrap) -> Interval {
+        let of_seed = |all: &Vec<Vec<f64>>| {
+            let mean = |p: usize| {
+                cells.iter().map(|&idx| all[idx][p]).sum::<f64>() / cells.len().max(1) as f64
+            };
+            (0..all.first().map_or(0, Vec::len)).map(mean).collect()
+        };
+        let values: Vec<Vec<f64>> = self.cells(by).iter().map(of_seed).collect();
+        interval(bootstrap, &values)
+    }
+
+    /// The accuracy of one cell.
+    pub(crate) fn cell(&self, by: By, cell_idx: usize, bootstrap: &Bootstrap) -> Interval {
+        let cells: Vec<Vec<f64>> =
+            self.cells(by).iter().map(|cells| cells[cell_idx].clone()).collect();
+        interval(bootstrap, &cells)
+    }
+
+    /// How much this average is above another's, with seeds and problems resampled together.
+    pub(crate) fn gain(&self, by: By, over: (&Self, By), bootstrap: &Bootstrap) -> Interval {
+        let (own, other) = (self.averages(by), over.0.averages(over.1));
+        let difference = |(a, b): (&Vec<f64>, &Vec<f64>)| {
+            a.iter().zip(b).map(|(a, b)| a - b).collect::<Vec<f64>>()
+        };
+        let differences: Vec<Vec<f64>> = own.iter().zip(&other).map(difference).collect();
+        interval(bootstrap, &differences)
+    }
+
+    /// First-error F1, mean over generators; `None` where no step was judged.
+    pub(crate) fn first_error(&self, bootstrap: &Bootstrap) -> Option<Interval> {
+        (!self.first_error.is_empty())
+            .then(|| bootstrap.nested(&self.n_problems(), |drawn| self.f1(drawn)))
+    }
+
+    /// How much the first-error F1 is above another's.
+    pub(crate) fn first_error_gain(&self, over: &Self, bootstrap: &Bootstrap) -> Interval {
+        bootstrap.nested(&self.n_problems(), |drawn| self.f1(drawn) - over.f1(drawn))
+    }
+
+    fn f1(&self, drawn: &[(usize, Vec<usize>)]) -> f64 {
+        let n_generators = self.first_error.first().map_or(0, Vec::len);
+        let of_generator = |generator: usize| {
+            let mut counts = FirstErrorCounts::default();
+            for (seed, problems) in drawn {
+                for &problem in problems {
+                    counts = counts.plus(self.first_error[*seed][generator][problem]);
+                }
+            }
+            counts.score(0.0).f1
+        };
+        (0..n_generators).map(of_generator).sum::<f64>() / n_generators.max(1) as f64
+    }
+
+    /// The row of a comparison.
+    pub(crate) fn row(&self, row: RowHeading<'_>, bootstrap: &Bootstrap) -> ComparedRow {
+        let n_cells = self.best_of_n.first().map_or(0, Vec::len);
+        ComparedRow {
+            group: row.group.to_owned(),
+            name: row.name.to_owned(),
+            detail: row.detail,
+            cells: (0..n_cells).map(|idx| self.cell(By::BestOfN, idx, bootstrap)).collect(),
+            average: self.average(By::BestOfN, bootstrap),
+            weighted_vote: (!self.weighted_vote.is_empty())
+                .then(|| self.average(By::WeightedVote, bootstrap)),
+            first_error: self.first_error(bootstrap),
+            paper: row.paper,
+            chosen: self.chosen.clone(),
+        }
+    }
+}
+
+/// The heading of a row.
+pub(crate) struct RowHeading<'n> {
+    pub(crate) group: &'n str,
+    pub(crate) name: &'n str,
+    pub(crate) detail: String,
+    /// The paper's average in percent.
+    pub(crate) paper: Option<f64>,
+}
+
+/// Mean over seeds of the mean over problems, with its interval.
+pub(crate) fn interval(bootstrap: &Bootstrap, values: &[Vec<f64>]) -> Interval {
+    let n_problems: Vec<usize> = values.iter().map(Vec::len).collect();
+    bootstrap.nested(&n_problems, |drawn| {
+        let of_seed = |(seed, problems): &(usize, Vec<usize>)| {
+            let sum = problems.iter().map(|&problem| values[*seed][problem]).sum::<f64>();
+            sum / problems.len().max(1) as f64
+        };
+        drawn.iter().map(of_seed).sum::<f64>() / drawn.len().max(1) as f64
+    })
+}
+
+/// An empty comparison with a column per generator and N.
+pub(crate) fn comparison(cache: &Cache<'_>, caption: &str) -> Comparison {
+    let ns = &cache.settings.ns;
+    let columns = Strength::ALL.into_iter().flat_map(|strength| {
+        ns.iter().map(move |&n| Column { generator: strength.name().to_owned(), n })
+    });
+    Comparison { caption: caption.to_owned(), columns: columns.collect(), rows: Vec::new() }
+}
+
+/// What every number of a reproduction depends on.
+pub(crate) fn conditions(cache: &Cache<'_>) -> Vec<String> {
+    let settings = &cache.settings;
+    let (train, test) = (&settings.train, &settings.test);
+    vec![
+        format!(
+            "Reward models start from the medium generator and learn from {} problems x {} of its \
+             responses at temperature {}, in one epoch unless stated otherwise; AdamW, {} warm-up \
+             steps, then linear decay to 0; batches of {} responses or half as many pairs.",
+            train.n_problems,
+            train.n_samples,
+            train.temperature,
+            settings.reward_model.n_warm_up_steps,
+            settings.reward_model.batch_size,
+        ),
+        format!(
+            "Evaluated on {} separate problems with {} candidates per problem from each of three \
+             generators at temperature {}; the first N candidates are used; a candidate's score is \
+             its lowest process reward; ties go to the first.",
+            test.n_problems, test.n_samples, test.temperature,
+        ),
+        format!(
+            "Chosen on {} validation problems with {} candidates of each generator: beta, learning \
+             rate, the threshold below which a step is called wrong, and the temperature of the \
+             vote weighted by exp(score / temperature).",
+            settings.validation.n_problems, settings.validation.n_samples,
+        ),
+        format!(
+            "Seeds {:?}: each is a world of its own, with its problems, error contexts, weights and \
+             samples. Intervals are {:.0} % percentile bootstraps over seeds and problems ({} \
+             resamples, seed {}).",
+            settings.seeds,
+            100.0 * settings.bootstrap.confidence,
+            settings.bootstrap.n_resamples,
+            settings.bootstrap.seed,
+        ),
+    ]
+}
