@@ -1,5 +1,5 @@
-"""Math-Verify on a case file: agreement and throughput, to stand beside
-`cargo run --release -p gratis-grading --example grade_cases`.
+"""Math-Verify on a case file: agreement and processor time, beside the example `grade_cases` of
+gratis-grading. `grading.sh` runs both.
 
     pip install math-verify==0.9.0
     python bench/peers/math_verify_cases.py cases.jsonl [repetitions]
@@ -37,16 +37,21 @@ def main() -> None:
     for _ in range(n_repetitions):
         verdicts = [is_correct(gold, pred) for _, _, gold, pred, _ in cases]
     seconds = (time.process_time() - start) / n_repetitions / len(cases)
-    agreed = 0
+    agreed = accepted = refused = 0
     kinds: dict[str, list[int]] = {}
     for (name, kind, _, _, expected), verdict in zip(cases, verdicts):
         agreed += verdict == expected
+        accepted += verdict and not expected
+        refused += expected and not verdict
         counts = kinds.setdefault(kind, [0, 0, 0, 0])
         counts[0 if expected else 2] += verdict == expected
         counts[1 if expected else 3] += 1
-    for kind, (right, n_true, refused, n_false) in sorted(kinds.items()):
-        print(f"{kind}: true {right}/{n_true}, false {refused}/{n_false}")
-    print(f"math-verify: {agreed}/{len(cases)} agree, {seconds * 1e6:.1f} us of processor time a case")
+    for kind, (right, n_true, rejected, n_false) in sorted(kinds.items()):
+        print(f"{kind}: true {right}/{n_true}, false {rejected}/{n_false}")
+    print(
+        f"math-verify: {agreed}/{len(cases)} agree, {accepted} wrongly accepted, "
+        f"{refused} wrongly refused, {seconds * 1e6:.1f} us of processor time a case"
+    )
 
 
 if __name__ == "__main__":

@@ -93,6 +93,11 @@ pub(crate) fn with_ascii_forms(text: &str) -> Cow<'_, str> {
     converted.collect::<String>().into()
 }
 
+/// Whether a character only decorates: check marks, arrows to look at, emoji.
+pub(crate) fn is_ornament(c: char) -> bool {
+    matches!(u32::from(c), 0x2600..=0x27bf | 0x2b00..=0x2bff | 0xfe0e | 0xfe0f | 0x1f000..=0x1faff)
+}
+
 /// The letter of a multiple-choice answer and the text after it: `(D) Alina`, `D. 5`, `D`.
 pub(crate) fn choice_label(answer: &str) -> Option<(char, String)> {
     let mut text = answer.trim();

@@ -86,6 +86,8 @@ pub(crate) enum Binder {
     Product,
     /// `\int_a^b`
     Integral,
+    /// `\lim_{x \to a}`: the bound is the point; it has no value here.
+    Limit,
 }
 
 /// How two sides of a relation compare.
@@ -176,7 +178,8 @@ pub(crate) enum Expr {
         binder: Binder,
         /// The variable it binds.
         index: String,
-        /// The body, then the lower and the upper bound; the body alone when there are none.
+        /// The body, then the lower and the upper bound, or the point of a limit; the body alone
+        /// when there are none.
         parts: Vec<Expr>,
     },
     /// `\begin{cases} .. \end{cases}`: each value with its condition.
@@ -315,6 +318,22 @@ impl Expr {
                 Self::Relation { terms: all(terms), relations: relations.clone() }
             }
         }
+    }
+
+    /// Whether it is no scalar.
+    pub(crate) fn is_structural(&self) -> bool {
+        matches!(
+            self,
+            Self::List { .. }
+                | Self::Tuple { .. }
+                | Self::Set(_)
+                | Self::SetOperation(..)
+                | Self::Matrix(_)
+                | Self::Relation { .. }
+                | Self::Ratio(_)
+                | Self::Cases(_)
+                | Self::Text(_)
+        )
     }
 
     /// Whether `self` is the integer `value` as written.

@@ -172,14 +172,6 @@ pub enum Error {
         /// What went wrong.
         reason: String,
     },
-    /// The last answer cannot be told from what surrounds it.
-    #[error("cannot find the response in the text of the chat template in `{origin}`: {reason}")]
-    ResponseNotFound {
-        /// The file the template came from.
-        origin: String,
-        /// Why not.
-        reason: String,
-    },
     /// A text that does not have the form of a model's name on a hub.
     #[error(
         "`{name}` is not the name of a model on a hub, such as `org/name` or `org/name@revision`"

@@ -2,7 +2,7 @@
 //! choose them, so that none is picked because it looks good.
 
 use gratis::data::steps::StepSplitter;
-use gratis::data::{Rollout, Score};
+use gratis::data::{ProblemScores, Rollout};
 use gratis::evaluation::ScoredProblem;
 use gratis::evaluation::first_error::predicted_first_error;
 use gratis::observer::Silent;
@@ -46,12 +46,12 @@ impl Example {
     /// # Errors
     /// [`gratis::Error::NoCorrectness`] for rollouts that are not graded.
     pub(crate) fn new(
-        (rollout, score): (&Rollout, &Score),
+        (rollout, score): (&Rollout, &ProblemScores),
         idx: usize,
         splitter: &StepSplitter,
         caption: String,
     ) -> Result<Self> {
-        let text = &rollout.completions[idx];
+        let text = &rollout.completions[idx].text;
         let rewards = &score.scores[idx];
         let steps = splitter.split(text).into_iter().zip(&rewards.steps);
         let judged = steps.map(|(range, &process_reward)| JudgedStep {
@@ -92,7 +92,7 @@ impl Example {
     /// Those of grading answers.
     pub(crate) fn against_majority(
         rollout: &Rollout,
-        score: &Score,
+        score: &ProblemScores,
         splitter: &StepSplitter,
     ) -> Result<Option<[Self; 2]>> {
         let problem = ScoredProblem::new(rollout, score)?;

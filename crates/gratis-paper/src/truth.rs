@@ -1,7 +1,7 @@
 //! What the checker of the tiny world knows: the first wrong step of every solution. It is used for
 //! evaluation, and for the rows with true labels, which are bounds and not methods.
 
-use gratis::data::{CompletionScore, Rollout, Score};
+use gratis::data::{ProblemScores, Rollout, Scored};
 use gratis::encoding::problem_name;
 use gratis::evaluation::JudgedSolution;
 
@@ -11,14 +11,14 @@ use crate::world::{Problem, check};
 pub(crate) fn first_errors(rollout: &Rollout) -> impl Iterator<Item = Option<usize>> {
     let problem = Problem::parse(&rollout.prompt);
     let check = move |text| problem.as_ref().and_then(|problem| check(problem, text).first_error);
-    rollout.completions.iter().map(move |text| check(text))
+    rollout.texts().map(move |text| check(text))
 }
 
 /// Process rewards beside the truth, problem by problem: `[n_problems][n_completions]`.
-pub(crate) fn judged(rollouts: &[Rollout], scores: &[Score]) -> Vec<Vec<JudgedSolution>> {
-    let of_problem = |(rollout, score): (&Rollout, &Score)| {
+pub(crate) fn judged(rollouts: &[Rollout], scores: &[ProblemScores]) -> Vec<Vec<JudgedSolution>> {
+    let of_problem = |(rollout, score): (&Rollout, &ProblemScores)| {
         let solutions = first_errors(rollout).zip(&score.scores);
-        let judge = |(first_error, score): (_, &CompletionScore)| JudgedSolution {
+        let judge = |(first_error, score): (_, &Scored)| JudgedSolution {
             process_rewards: score.steps.clone(),
             first_error,
         };
@@ -28,8 +28,8 @@ pub(crate) fn judged(rollouts: &[Rollout], scores: &[Score]) -> Vec<Vec<JudgedSo
 }
 
 /// Scores of 0, for selectors that read none.
-pub(crate) fn no_scores(rollouts: &[Rollout]) -> Vec<Score> {
-    let nothing = CompletionScore {
+pub(crate) fn no_scores(rollouts: &[Rollout]) -> Vec<ProblemScores> {
+    let nothing = Scored {
         outcome: 0.0,
         steps: vec![0.0],
         q_values: vec![0.0],
@@ -39,7 +39,10 @@ pub(crate) fn no_scores(rollouts: &[Rollout]) -> Vec<Score> {
     rollouts
         .iter()
         .map(|rollout| {
-            Score::new(problem_name(rollout), vec![nothing.clone(); rollout.completions.len()])
+            ProblemScores::new(
+                problem_name(rollout),
+                vec![nothing.clone(); rollout.completions.len()],
+            )
         })
         .collect()
 }

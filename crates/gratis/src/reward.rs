@@ -10,10 +10,23 @@
 //!
 //! The separator after a step belongs to the step it ends, the end-of-turn token to the last step.
 
+use std::ops::Range;
+
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::numeric::check_positive;
+
+/// `log pi - log pi_ref` of each token of a response: `[n_tokens]`; without a reference `log pi`.
+pub fn log_ratios(policy: &[f32], reference: Option<&[f32]>) -> Vec<f64> {
+    match reference {
+        None => policy.iter().map(|&lp| f64::from(lp)).collect(),
+        Some(reference) => {
+            let both = policy.iter().zip(reference);
+            both.map(|(&lp, &lp_ref)| f64::from(lp) - f64::from(lp_ref)).collect()
+        }
+    }
+}
 
 /// All rewards of one response.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -58,15 +71,15 @@ impl Rewards {
     }
 }
 
-/// Ends of the steps in tokens, from their ends in the text.
+/// Ends of the steps in tokens: the one rule by which tokens belong to steps.
 ///
-/// `token_starts` (`[n_tokens]`) is where each token begins in the text and `text_ends`
-/// (`[n_steps]`, rising) where each step ends, in the same unit. A token belongs to the step that
+/// `token_starts` (`[n_tokens]`) is where each token begins in the text and `steps` (`[n_steps]`) the
+/// steps' ranges of it, in the same unit. A token belongs to the step that
 /// holds its beginning, so that one which begins in a separator stays with the step it ends; what
 /// begins at or past the last end, such as an end-of-turn token, belongs to the last step.
-pub fn step_ends_in_tokens(token_starts: &[usize], text_ends: &[usize]) -> Vec<usize> {
-    let mut ends: Vec<usize> =
-        text_ends.iter().map(|end| token_starts.partition_point(|start| start < end)).collect();
+pub fn step_ends_in_tokens(token_starts: &[usize], steps: &[Range<usize>]) -> Vec<usize> {
+    let end = |step: &Range<usize>| token_starts.partition_point(|&start| start < step.end);
+    let mut ends: Vec<usize> = steps.iter().map(end).collect();
     if let Some(last) = ends.last_mut() {
         *last = token_starts.len();
     }
@@ -90,7 +103,7 @@ mod tests {
     #[test]
     fn separators_end_their_step_and_the_end_of_turn_the_last() {
         // "a b\n\nc d" with a token that spans "\n\nc", and an end-of-turn token at the end.
-        assert_eq!(step_ends_in_tokens(&[0, 1, 3, 6, 8], &[5, 8]), [3, 5]);
+        assert_eq!(step_ends_in_tokens(&[0, 1, 3, 6, 8], &[0..5, 5..8]), [3, 5]);
     }
 
     #[test]

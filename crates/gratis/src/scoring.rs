@@ -5,18 +5,18 @@
 
 use std::ops::Range;
 
-use gratis_engine::Score as ScoreEngine;
+use gratis_engine::Score;
 
 use crate::cost::Work;
 use crate::data::steps::{StepSplit, StepSplitter, ends_in_chars, locate};
-use crate::data::{CompletionScore, Rollout, Score};
+use crate::data::{Completion, ProblemScores, Rollout, Scored};
 use crate::encoding::{
     Corpus, EncodedCompletion, Encoder, Item, encode_rollouts, log_probs, micro_batches,
     problem_name,
 };
 use crate::error::{Error, Result};
 use crate::observer::Observer;
-use crate::reward::{Rewards, step_ends_in_tokens};
+use crate::reward::{Rewards, log_ratios, step_ends_in_tokens};
 
 /// Whether a score file holds the reward of every token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,7 +48,11 @@ pub trait RewardModel {
     /// # Errors
     /// Those of the encoder and the engines; [`Error::InvalidSetting`] if the given `steps` are not
     /// parts of their completion, or if the encoder left a completion out.
-    fn score(&mut self, rollouts: &[Rollout], observer: &mut dyn Observer) -> Result<Vec<Score>>;
+    fn score(
+        &mut self,
+        rollouts: &[Rollout],
+        observer: &mut dyn Observer,
+    ) -> Result<Vec<ProblemScores>>;
 
     /// The forward passes of one model that scoring `rollouts` takes: as they are run, and as counted
     /// when every completion goes through on its own.
@@ -88,9 +92,9 @@ pub(crate) fn pass_over(corpus: &Corpus, batch_tokens: usize) -> Result<Work> {
 /// Scores completions with a policy and, unless it is left out, a reference.
 pub struct Scorer<'a> {
     /// The trained model.
-    pub policy: &'a dyn ScoreEngine,
+    pub policy: &'a dyn Score,
     /// The model in the denominator; `None` scores by log-probabilities alone.
-    pub reference: Option<&'a dyn ScoreEngine>,
+    pub reference: Option<&'a dyn Score>,
     /// Text to tokens.
     pub encoder: Encoder<'a>,
     /// The settings.
@@ -98,7 +102,11 @@ pub struct Scorer<'a> {
 }
 
 impl RewardModel for Scorer<'_> {
-    fn score(&mut self, rollouts: &[Rollout], observer: &mut dyn Observer) -> Result<Vec<Score>> {
+    fn score(
+        &mut self,
+        rollouts: &[Rollout],
+        observer: &mut dyn Observer,
+    ) -> Result<Vec<ProblemScores>> {
         let mut corpus = Corpus::default();
         let solutions = solutions(rollouts, &self.encoder, &self.settings.step_split, &mut corpus)?;
         let budget = self.settings.batch_tokens;
@@ -107,18 +115,11 @@ impl RewardModel for Scorer<'_> {
             Some(engine) => Some(log_probs(engine, &corpus, budget, observer)?),
             None => None,
         };
-        let log_ratios = |solution: &Solution| -> Vec<f64> {
-            let policy = &policy[solution.response];
-            match &reference {
-                None => policy.iter().map(|&lp| lp.into()).collect(),
-                Some(reference) => policy
-                    .iter()
-                    .zip(&reference[solution.response])
-                    .map(|(&lp, &lp_ref)| f64::from(lp) - f64::from(lp_ref))
-                    .collect(),
-            }
+        let gains = |&Solution { response, .. }: &Solution| {
+            let reference = reference.as_ref().map(|reference| &reference[response][..]);
+            log_ratios(&policy[response], reference)
         };
-        scores_of(rollouts, &solutions, self.settings.beta, self.settings.tokens, log_ratios)
+        scores_of(rollouts, &solutions, self.settings.beta, self.settings.tokens, gains)
     }
 
     fn work(&self, rollouts: &[Rollout]) -> Result<(Work, Work)> {
@@ -155,8 +156,7 @@ pub fn solutions(
         encode_rollouts(rollouts, encoder, corpus)?
     {
         let steps = steps_of(&rollouts[rollout_idx], completion_idx, &splitter)?;
-        let text_ends: Vec<usize> = steps.iter().map(|step| step.end).collect();
-        let step_ends = step_ends_in_tokens(&starts, &text_ends);
+        let step_ends = step_ends_in_tokens(&starts, &steps);
         solutions.push(Solution { rollout_idx, completion_idx, response, steps, step_ends });
     }
     Ok(solutions)
@@ -173,13 +173,15 @@ pub fn scores_of(
     beta: f64,
     tokens: TokenRewards,
     gains: impl Fn(&Solution) -> Vec<f64>,
-) -> Result<Vec<Score>> {
-    let mut all: Vec<Score> =
-        rollouts.iter().map(|rollout| Score::new(problem_name(rollout), Vec::new())).collect();
+) -> Result<Vec<ProblemScores>> {
+    let mut all: Vec<ProblemScores> = rollouts
+        .iter()
+        .map(|rollout| ProblemScores::new(problem_name(rollout), Vec::new()))
+        .collect();
     for solution in solutions {
         let rewards = Rewards::new(&gains(solution), beta, &solution.step_ends)?;
-        let text = &rollouts[solution.rollout_idx].completions[solution.completion_idx];
-        all[solution.rollout_idx].scores.push(CompletionScore {
+        let text = &rollouts[solution.rollout_idx].completions[solution.completion_idx].text;
+        all[solution.rollout_idx].scores.push(Scored {
             outcome: rewards.outcome,
             steps: rewards.steps,
             q_values: rewards.q_values,
@@ -204,8 +206,8 @@ pub(crate) fn steps_of(
     idx: usize,
     splitter: &StepSplitter,
 ) -> Result<Vec<Range<usize>>> {
-    let text = &rollout.completions[idx];
-    let given = rollout.steps.as_ref().map(|steps| steps[idx].as_slice()).unwrap_or_default();
+    let Completion { text, steps: given, .. } = &rollout.completions[idx];
+    let given = given.as_deref().unwrap_or_default();
     let mut steps = if given.is_empty() { splitter.split(text) } else { locate(text, given)? };
     if steps.is_empty() {
         steps.push(0..text.len());

@@ -37,7 +37,7 @@ pub(crate) struct GradeArgs {
     cases: Option<PathBuf>,
     #[command(flatten)]
     output: OutputArgs,
-    /// Compare answers as they are written: no tolerance, no units, no percent.
+    /// Accept only what is equal as written: no rounding, the same unit, order and form.
     #[arg(long)]
     strict: bool,
     #[command(flatten)]

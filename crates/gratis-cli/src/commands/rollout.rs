@@ -73,7 +73,7 @@ pub(crate) fn run(args: &RolloutArgs, common: &Common) -> Result<()> {
 fn count(encoder: &Encoder, rollout: &Rollout, work: &mut (Work, Work)) -> Result<()> {
     let n_prompt = encoder.prompt(&rollout.prompt)?.len();
     let mut lengths = Vec::with_capacity(rollout.completions.len());
-    for text in &rollout.completions {
+    for text in rollout.texts() {
         let n_tokens = encoder.tokenizer().encode_completion(text, End::Eos)?.ids.len();
         work.1 += Work::of_samples(n_prompt, &[n_tokens]);
         lengths.push(n_tokens);

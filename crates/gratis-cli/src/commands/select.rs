@@ -6,8 +6,7 @@ use anyhow::Result;
 use clap::Args;
 use gratis::Error;
 use gratis::data::{
-    CompletionScore, LineWriter, OnInvalid, RecordReader, Rollout, RolloutReader, Score,
-    ScoreReader,
+    LineWriter, OnInvalid, ProblemScores, RecordReader, Rollout, RolloutReader, ScoreReader, Scored,
 };
 use gratis::encoding::problem_name;
 use gratis::evaluation::{
@@ -37,7 +36,7 @@ pub(crate) struct SelectArgs {
     /// Rollout file; `-` is standard input.
     #[arg(long, value_name = "FILE")]
     rollouts: PathBuf,
-    /// Score file of these rollouts.
+    /// ProblemScores file of these rollouts.
     #[arg(long, value_name = "FILE")]
     scores: PathBuf,
     /// Numbers of candidates [default: those of 4, 16, 64 that there are, and all].
@@ -118,7 +117,7 @@ pub(crate) fn run(args: &SelectArgs) -> Result<()> {
         {
             writer.write(&line)?;
         }
-        if selected.is_some() && rollout.correctness.is_none() {
+        if selected.is_some() && rollout.completions.iter().any(|c| c.label.is_none()) {
             problems = None;
         }
         if let Some(problems) = &mut problems {
@@ -156,7 +155,7 @@ impl Matched {
     }
 
     /// The next problem, if its scores are its own.
-    fn next_pair(&mut self) -> Result<Option<(Rollout, Score)>> {
+    fn next_pair(&mut self) -> Result<Option<(Rollout, ProblemScores)>> {
         let next = (self.rollouts.next().transpose()?, self.scores.next().transpose()?);
         check_pair(next.0.as_ref(), next.1.as_ref())?;
         let (Some(rollout), Some(scores)) = next else {
@@ -169,7 +168,7 @@ impl Matched {
 }
 
 /// Whether the scores are those of the rollouts.
-pub(super) fn check_match(rollouts: &[Rollout], scores: &[Score]) -> Result<()> {
+pub(super) fn check_match(rollouts: &[Rollout], scores: &[ProblemScores]) -> Result<()> {
     if rollouts.len() != scores.len() {
         let what = format!("{} problems, but scores of {}", rollouts.len(), scores.len());
         return Err(mismatch(what));
@@ -179,7 +178,7 @@ pub(super) fn check_match(rollouts: &[Rollout], scores: &[Score]) -> Result<()> 
 }
 
 /// Whether the scores are those of the rollout; both files must come to their ends together.
-fn check_pair(rollout: Option<&Rollout>, scores: Option<&Score>) -> Result<()> {
+fn check_pair(rollout: Option<&Rollout>, scores: Option<&ProblemScores>) -> Result<()> {
     let what = match (rollout, scores) {
         (None, None) => return Ok(()),
         (Some(rollout), None) => {
@@ -208,31 +207,34 @@ fn mismatch(what: String) -> anyhow::Error {
 }
 
 impl Iterator for Matched {
-    type Item = Result<(Rollout, Score)>;
+    type Item = Result<(Rollout, ProblemScores)>;
 
     fn next(&mut self) -> Option<Self::Item> {
         self.next_pair().transpose()
     }
 }
 
-fn scores_by(aggregation: Aggregation, scores: &Score) -> Vec<f64> {
-    let score =
-        |score: &CompletionScore| aggregation.score(&score.steps, &score.q_values, score.outcome);
+fn scores_by(aggregation: Aggregation, scores: &ProblemScores) -> Vec<f64> {
+    let score = |score: &Scored| aggregation.score(&score.steps, &score.q_values, score.outcome);
     scores.scores.iter().map(score).collect()
 }
 
 /// The selected candidate of a problem; none where there are no candidates.
-fn selected_line(rollout: &Rollout, scores: &Score, aggregation: Aggregation) -> Option<Value> {
+fn selected_line(
+    rollout: &Rollout,
+    scores: &ProblemScores,
+    aggregation: Aggregation,
+) -> Option<Value> {
     let by = scores_by(aggregation, scores);
     let idx = best_of_n(&by)?;
     Some(json!({
         "id": scores.id,
         "prompt": rollout.prompt,
         "reference": rollout.reference,
-        "completion": rollout.completions[idx],
+        "completion": rollout.completions[idx].text,
         "completion_idx": idx,
         "score": by[idx],
-        "correct": rollout.correctness.as_ref().map(|labels| labels[idx]),
+        "correct": rollout.completions[idx].label,
     }))
 }
 

@@ -1,6 +1,6 @@
 //! Answers without what surrounds them, and the keys by which texts are compared.
 
-use crate::markup::BracePairs;
+use crate::markup::{BracePairs, is_ornament};
 
 /// The answer without dollar signs, boxes, markdown and closing punctuation around it.
 ///
@@ -13,7 +13,8 @@ pub(super) fn clean(answer: &str) -> &str {
     let mut pairs: Option<BracePairs> = None;
     loop {
         let before = text;
-        text = text.trim().trim_matches(['`', '\u{200b}', '\u{feff}']);
+        text =
+            text.trim_end_matches(is_ornament).trim().trim_matches(['`', '\u{200b}', '\u{feff}']);
         for (open, close) in
             [("$$", "$$"), ("\\[", "\\]"), ("\\(", "\\)"), ("**", "**"), ("__", "__")]
         {
@@ -40,6 +41,10 @@ pub(super) fn clean(answer: &str) -> &str {
         }
         for suffix in ["\\\\", "\\,", "\\;", "\\:", "\\!", "\\ ", "\\quad", "\\qquad", "~"] {
             text = text.strip_suffix(suffix).unwrap_or(text);
+        }
+        // `\boxed{4\ }` loses its space before it comes here.
+        if text.ends_with('\\') && !text.ends_with("\\\\") {
+            text = &text[..text.len() - 1];
         }
         // `5!` and `0.\overline{3}` keep their marks; a sentence's stop goes.
         if !text.ends_with("\\,") && !text.ends_with("\\;") {

@@ -2,6 +2,7 @@
 
 use std::sync::LazyLock;
 
+use num_rational::BigRational;
 use regex::Regex;
 
 use crate::parse::parse;
@@ -76,7 +77,10 @@ pub(super) fn leading_value(answer: &str) -> Option<Expr> {
     };
     // `5 ab` is a product and not a count.
     let has_word = text.split_whitespace().any(is_word);
-    if !has_word || words.any(is_changing) {
+    // `84 (eighty-four)` says it twice.
+    let is_repeated = matches!((&value, number_word(&text)), (Expr::Number(number), Some(word))
+        if number.value == BigRational::from_integer(word.into()));
+    if !is_repeated && (!has_word || words.any(is_changing)) {
         return None;
     }
     let value = match value {

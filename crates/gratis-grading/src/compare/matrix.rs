@@ -1,6 +1,10 @@
 //! Matrices and vectors: sums, products and multiples of them as one matrix of entries.
 
-use crate::syntax::{Bracket, Expr};
+use num_traits::Zero;
+
+use crate::budget::Budget;
+use crate::exact::{Context, normal};
+use crate::syntax::{Bracket, Constant, Expr};
 
 /// The largest number of entries that is multiplied out.
 const MAX_ENTRIES: usize = 100;
@@ -116,7 +120,7 @@ fn shape(expr: &Expr) -> Option<Shape> {
 
 /// A scalar is an expression without matrices.
 fn scalar(expr: &Expr) -> Option<Shape> {
-    let is_other = |part: &Expr| super::structure::is_structural(part);
+    let is_other = |part: &Expr| part.is_structural();
     (!expr.any(&is_other)).then(|| Shape::Scalar(expr.clone()))
 }
 
@@ -170,4 +174,28 @@ fn transposed(rows: &Rows) -> Option<Shape> {
         .map(|column| rows.iter().map(|row| row.get(column).cloned()).collect())
         .collect();
     columns.map(Shape::Matrix)
+}
+
+/// The components of `a\mathbf{i} + b\mathbf{j} + c\mathbf{k}`, at most as many as `n`; `None` when
+/// the expression is no such sum.
+pub(super) fn components(expr: &Expr, n: usize, budget: &Budget) -> Option<Vec<Expr>> {
+    let is_j = |part: &Expr| matches!(part, Expr::Symbol(name) if name == "j" || name == "k");
+    if !matches!(expr, Expr::Sum(_)) || !expr.any(&is_j) || !(2..=3).contains(&n) {
+        return None;
+    }
+    let along = |axis: Option<usize>| {
+        let unit = |idx: usize| Expr::integer(i64::from(axis == Some(idx)));
+        with_units(expr, &[unit(0), unit(1), unit(2)])
+    };
+    let origin = normal(&along(None), &mut Context::new(budget))?.as_rational()?;
+    origin.is_zero().then(|| (0..n).map(|axis| along(Some(axis))).collect())
+}
+
+fn with_units(expr: &Expr, units: &[Expr; 3]) -> Expr {
+    match expr {
+        Expr::Constant(Constant::I) => units[0].clone(),
+        Expr::Symbol(name) if name == "j" => units[1].clone(),
+        Expr::Symbol(name) if name == "k" => units[2].clone(),
+        other => other.map_children(&|child| with_units(child, units)),
+    }
 }

@@ -21,7 +21,7 @@ use crate::exact::{Context, normal};
 use crate::extract::gold_answer;
 use crate::markup::{choice_label, with_ascii_forms};
 use crate::options::{Form, Fractions, Options};
-use crate::parse::words::{number_word, plain_words};
+use crate::parse::words::{is_verdict, number_word, plain_words};
 use crate::parse::{parse, parse_euler};
 use crate::syntax::{Constant, Expr};
 
@@ -110,6 +110,10 @@ impl Comparer<'_> {
             .all(|words| words.chars().filter(|c| c.is_alphabetic()).count() >= 2);
         if are_words && words.0 == words.1 && !has_structure(gold) && !has_structure(pred) {
             return true;
+        }
+        // `no` is no `no solution`, though letters and words after them might be a quantity.
+        if are_words && [&words.0, &words.1].iter().any(|words| is_verdict(words)) {
+            return words.0 == words.1;
         }
         let value = |text: &str, words: &str| match number_word(words) {
             Some(value) => Some(Expr::integer(value)),

@@ -5,7 +5,6 @@ use num_rational::BigRational;
 use num_traits::{ToPrimitive, Zero};
 
 use super::Comparer;
-use super::structure::is_structural;
 use crate::exact::{Context, normal};
 use crate::options::{Form, Units};
 use crate::syntax::{Constant, Expr, Function, Number, Separator};
@@ -52,6 +51,9 @@ impl Comparer<'_> {
                 self.same_totals(gold, pred)
             }
             (_, Expr::List { .. }) if total(pred).is_some() => self.same_totals(gold, pred),
+            // The value of `x \equiv 11 \pmod 7` is a quantity again.
+            (Expr::Quantity { .. }, Expr::Relation { .. })
+            | (Expr::Relation { .. }, Expr::Quantity { .. }) => None,
             (Expr::Quantity { value, unit }, other) | (other, Expr::Quantity { value, unit }) => {
                 Some(self.same_left_out(value, unit, other))
             }
@@ -74,6 +76,10 @@ impl Comparer<'_> {
         if let (Some(modulus), Some(other)) = (u.strip_prefix("mod "), v.strip_prefix("mod ")) {
             return modulus == other && (self.same(a, b) || self.are_congruent(a, b, modulus));
         }
+        let is_own = |unit: &str| unit.starts_with("mod ") || unit == "a.m." || unit == "p.m.";
+        if u != v && (is_own(u) || is_own(v)) {
+            return false;
+        }
         match (u, v) {
             ("deg", "rad") => return self.same(&radians(a), b),
             ("rad", "deg") => return self.same(a, &radians(b)),
@@ -87,7 +93,7 @@ impl Comparer<'_> {
             Conversion::Factor(factor) if factor == BigRational::from_integer(1.into()) => {
                 self.same(a, b)
             }
-            Conversion::Factor(factor) => !is_structural(a) && self.same(&scaled(a, factor), b),
+            Conversion::Factor(factor) => !a.is_structural() && self.same(&scaled(a, factor), b),
             Conversion::Different => false,
         }
     }
@@ -104,8 +110,8 @@ impl Comparer<'_> {
     fn same_totals(&self, gold: &Expr, pred: &Expr) -> Option<bool> {
         match (total(gold), total(pred)) {
             (Some(a), Some(b)) => Some(self.same_measures((&a.value, a.unit), (&b.value, b.unit))),
-            (Some(compound), None) if !is_structural(pred) => Some(self.is_total(&compound, pred)),
-            (None, Some(compound)) if !is_structural(gold) => Some(self.is_total(&compound, gold)),
+            (Some(compound), None) if !pred.is_structural() => Some(self.is_total(&compound, pred)),
+            (None, Some(compound)) if !gold.is_structural() => Some(self.is_total(&compound, gold)),
             _ => None,
         }
     }
@@ -136,7 +142,7 @@ impl Comparer<'_> {
     pub(super) fn same_repeated(&self, items: &[Expr], other: &Expr) -> bool {
         self.options.form == Form::Loose
             && (2..=4).contains(&items.len())
-            && !is_structural(other)
+            && !other.is_structural()
             && items[1..].iter().all(|item| self.same(&items[0], item))
             && items.iter().any(|item| self.same(item, other))
     }

@@ -72,7 +72,7 @@ pub(super) fn in_order_of_names(items: &[Expr]) -> Option<Vec<Expr>> {
 ///
 /// The left side is a polynomial in at least two variables without a term of its own that is a
 /// number, and the right side a number that is not zero: `x^2 + y^2 = 25` gives 25, but
-/// `a^2 + b = 0` states a relation, and so does `2x + 3 = 7`. A chain gives its last value:
+/// `a^2 + b = 0` states a relation, and so do `2x + 3 = 7` and the line `y - 2x = 3`. A chain gives its last value:
 /// `p + q = 113 + 58 = 171`.
 pub(super) fn combined(expr: &Expr) -> Option<&Expr> {
     let Expr::Relation { terms, relations } = expr else {
@@ -105,7 +105,16 @@ pub(super) fn combined(expr: &Expr) -> Option<&Expr> {
     names.dedup();
     let is_number = |part: &Expr| !part.any(&is_letter) && !matches!(part, Expr::Text(_));
     let is_zero = value.is_integer(0);
-    (is_plain && !has_number_term && names.len() >= 2 && values.iter().all(is_number) && !is_zero)
+    // `y - 2x = 3` is a line.
+    let is_line = names.iter().all(|name| matches!(*name, "x" | "y" | "z"))
+        && first.any(&|part| matches!(part, Expr::Number(_)))
+        && !first.any(&|part| matches!(part, Expr::Power(..)));
+    (is_plain
+        && !has_number_term
+        && names.len() >= 2
+        && values.iter().all(is_number)
+        && !is_zero
+        && !is_line)
         .then_some(value)
 }
 

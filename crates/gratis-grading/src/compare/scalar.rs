@@ -11,11 +11,13 @@ use crate::options::Decimals;
 use crate::syntax::{Binder, Constant, Expr, Function, Number};
 
 /// Relative agreement that counts as equal in double precision.
-const TOLERANCE: f64 = 1e-9;
+const TOLERANCE: f64 = 4e-15;
 /// How many times their bounds on rounding two values may be apart.
 const N_ERRORS: f64 = 8.0;
 /// Values known no better than this are compared by their relative distance alone.
 const MAX_ERROR: f64 = 1e-9;
+/// Values of which rounding has left fewer digits than this are compared with zero alone.
+const MAX_RELATIVE_ERROR: f64 = 1e-6;
 /// Points at which expressions with variables are compared.
 const N_POINTS: u64 = 9;
 /// Points when a bound of a sum is a variable: polynomials of a lower degree that agree there are
@@ -34,7 +36,9 @@ impl Comparer<'_> {
         if let (Some(a), Some(b)) = &forms {
             match context.are_equal(a, b) {
                 Some(true) => return true,
-                Some(false) if a.is_conclusive && b.is_conclusive => {
+                Some(false)
+                    if (a.is_conclusive && b.is_conclusive) || context.is_surd_apart(a, b) =>
+                {
                     return self.is_rounded(gold, pred, &forms) || self.agree_rounded(gold, pred);
                 }
                 _ => {}
@@ -103,7 +107,7 @@ impl Comparer<'_> {
         let either = |test: &dyn Fn(&Expr) -> bool| gold.any(test) || pred.any(test);
         let has_variables = either(&is_variable);
         let has_imaginary = either(&|part| matches!(part, Expr::Constant(Constant::I)));
-        let is_whole = has_variables && either(&has_variable_bounds);
+        let is_whole = has_variables && either(&counts_with_variable);
         let n_points = match (has_variables, is_whole) {
             (false, _) => 1,
             (true, false) => N_POINTS,
@@ -169,23 +173,34 @@ impl Comparer<'_> {
 }
 
 /// Whether two values are one up to rounding: within a relative tolerance, or within the bounds on
-/// their errors where cancellation has left nothing else.
+/// their errors where cancellation has left fewer digits.
+///
+/// A value of which rounding has left no digit equals an exact zero and nothing else: it says
+/// nothing about `3^{-120}`.
 fn is_close(a: Value, b: Value, slack: f64) -> bool {
     let distance = (a.number - b.number).abs();
     let error = a.error + b.error;
+    let is_zero = |value: Value| value.number.is_zero() && value.error == 0.0;
+    let has_digits = error <= MAX_RELATIVE_ERROR * a.abs().max(b.abs());
     distance <= slack
         || distance <= TOLERANCE * a.abs().max(b.abs())
-        || (error <= MAX_ERROR && distance <= N_ERRORS * error)
+        || (error <= MAX_ERROR
+            && distance <= N_ERRORS * error
+            && (has_digits || is_zero(a) || is_zero(b)))
 }
 
 fn is_variable(expr: &Expr) -> bool {
     matches!(expr, Expr::Symbol(_) | Expr::Apply(Function::Named(_), _))
 }
 
-/// Whether an expression is a sum or product up to a variable.
-fn has_variable_bounds(expr: &Expr) -> bool {
-    matches!(expr, Expr::Bound { binder: Binder::Sum | Binder::Product, parts, .. }
-        if parts.iter().skip(1).any(|bound| bound.any(&is_variable)))
+/// Whether an expression counts with a variable: a sum or product up to it, or a factorial of it.
+fn counts_with_variable(expr: &Expr) -> bool {
+    let counted = match expr {
+        Expr::Bound { binder: Binder::Sum | Binder::Product, parts, .. } => &parts[1..],
+        Expr::Apply(Function::Factorial | Function::Binomial, arguments) => arguments.as_slice(),
+        _ => return false,
+    };
+    counted.iter().any(|part| part.any(&is_variable))
 }
 
 fn is_decimal_literal(expr: &Expr) -> bool {

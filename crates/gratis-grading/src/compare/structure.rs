@@ -3,11 +3,11 @@
 use num_traits::ToPrimitive;
 
 use super::Comparer;
-use super::matrix::multiplied_out;
+use super::matrix::{components, multiplied_out};
 use super::relation::{assigned, in_order_of_names, names_agree};
 use crate::options::{Form, ListOrder, Percent, Units};
 use crate::parse::words::plain_words;
-use crate::syntax::{Bracket, Expr, SetOperation};
+use crate::syntax::{Bracket, Expr, Function, SetOperation};
 
 /// Longer collections are not compared item by item.
 const MAX_ITEMS: usize = 200;
@@ -21,6 +21,12 @@ impl Comparer<'_> {
         let is_loose = self.options.form == Form::Loose;
         if gold == pred {
             return true;
+        }
+        // A percentage and a unit are two different things, though both may be left out.
+        if let (Expr::Percent(_), Expr::Quantity { .. })
+        | (Expr::Quantity { .. }, Expr::Percent(_)) = (gold, pred)
+        {
+            return false;
         }
         if let Some(is_same) = self.same_quantities(gold, pred) {
             return is_same;
@@ -63,14 +69,14 @@ impl Comparer<'_> {
                 (Expr::Relation { .. }, Expr::Relation { .. }) => {}
                 (Expr::Relation { .. }, other) => {
                     if let Some((_, value)) = assigned(gold)
-                        && self.same(value, other)
+                        && (self.same(value, other) || self.counts(gold, other))
                     {
                         return true;
                     }
                 }
                 (other, Expr::Relation { .. }) => {
                     if let Some((_, value)) = assigned(pred)
-                        && self.same(other, value)
+                        && (self.same(other, value) || self.counts(pred, other))
                     {
                         return true;
                     }
@@ -108,11 +114,23 @@ impl Comparer<'_> {
                 };
                 !is_clock(terms) && is_fraction && self.same_scalar(&quotient, other)
             }
-            _ if is_structural(gold) || is_structural(pred) => {
+            _ if gold.is_structural() || pred.is_structural() => {
                 is_loose && self.same_region(gold, pred)
             }
             _ => self.same_scalar(gold, pred),
         }
+    }
+
+    /// Whether `C(10, 3)`, which reads as a point, is the number of choices `other`.
+    fn counts(&self, point: &Expr, other: &Expr) -> bool {
+        let Some((Expr::Symbol(name), Expr::Tuple { items, .. })) = assigned(point) else {
+            return false;
+        };
+        let choices = Expr::Apply(Function::Binomial, items.clone());
+        name == "C"
+            && items.len() == 2
+            && !other.is_structural()
+            && self.same_scalar(&choices, other)
     }
 
     /// Compares two expressions of which at least one is a collection.
@@ -157,20 +175,38 @@ impl Comparer<'_> {
             | (Expr::Tuple { items, .. } | Expr::List { items, .. }, Expr::Matrix(rows)) => {
                 let is_vector = rows.len() == 1 || rows.iter().all(|row| row.len() == 1);
                 let entries: Vec<Expr> = rows.iter().flatten().cloned().collect();
-                is_vector && self.same_ordered(&entries, items)
+                let named = in_order_of_names(items);
+                is_vector && self.same_ordered(&entries, named.as_deref().unwrap_or(items))
             }
             (Expr::Set(items), other) | (other, Expr::Set(items))
-                if items.len() == 1 && !is_structural(other) =>
+                if items.len() == 1 && !other.is_structural() =>
             {
                 self.same(&items[0], other)
             }
+            (Expr::Matrix(_) | Expr::Tuple { .. }, Expr::Sum(_)) => {
+                return self.same_vector(gold, pred);
+            }
+            (Expr::Sum(_), Expr::Matrix(_) | Expr::Tuple { .. }) => {
+                return self.same_vector(pred, gold);
+            }
             (Expr::List { items, .. }, other) | (other, Expr::List { items, .. })
-                if !is_structural(other) =>
+                if !other.is_structural() =>
             {
                 self.same_repeated(items, other)
             }
             _ => return None,
         })
+    }
+
+    /// Whether a vector is `sum`, written in the unit vectors i, j and k.
+    fn same_vector(&self, vector: &Expr, sum: &Expr) -> Option<bool> {
+        let entries: Vec<Expr> = match vector {
+            Expr::Matrix(rows) => rows.iter().flatten().cloned().collect(),
+            Expr::Tuple { items, .. } => items.clone(),
+            _ => return None,
+        };
+        let components = components(sum, entries.len(), self.budget)?;
+        Some(self.same_ordered(&entries, &components))
     }
 
     /// Whether two definitions by cases give the same value under the same conditions;
@@ -247,7 +283,7 @@ fn spread(items: &[Expr]) -> Vec<Expr> {
 fn expand_signs(expr: &Expr) -> Option<Vec<Expr>> {
     let expr = assigned(expr).map_or(expr, |(_, value)| value);
     let has_sign = |part: &Expr| matches!(part, Expr::PlusMinus { .. });
-    if is_structural(expr) || !expr.any(&has_sign) {
+    if expr.is_structural() || !expr.any(&has_sign) {
         return None;
     }
     Some(vec![with_sign(expr, true), with_sign(expr, false)])
@@ -261,22 +297,6 @@ fn with_sign(expr: &Expr, is_upper: bool) -> Expr {
         }
         other => other.map_children(&|child| with_sign(child, is_upper)),
     }
-}
-
-/// Whether an expression is no scalar.
-pub(super) fn is_structural(expr: &Expr) -> bool {
-    matches!(
-        expr,
-        Expr::List { .. }
-            | Expr::Tuple { .. }
-            | Expr::Set(_)
-            | Expr::SetOperation(..)
-            | Expr::Matrix(_)
-            | Expr::Relation { .. }
-            | Expr::Ratio(_)
-            | Expr::Cases(_)
-            | Expr::Text(_)
-    )
 }
 
 /// Whether a ratio may be a time of day.

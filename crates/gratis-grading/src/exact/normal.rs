@@ -7,6 +7,7 @@ use num_bigint::BigInt;
 use num_rational::BigRational;
 use num_traits::{One, Signed, ToPrimitive, Zero};
 
+use super::function::{exact_root, exact_value};
 use super::poly::{Poly, Square};
 use crate::budget::Budget;
 use crate::syntax::{Binder, Constant, Expr, Function};
@@ -21,9 +22,6 @@ const MAX_POWER_BITS: u64 = 40_000;
 const MAX_TRIAL_DIVISOR: u64 = 2_000;
 /// More terms than this of a sum are not added up exactly.
 const MAX_TERMS: i64 = 1_000;
-/// The largest argument of an exact factorial or binomial.
-const MAX_FACTORIAL: u32 = 3_000;
-
 /// The atoms two expressions share while they are compared.
 pub(crate) struct Context<'a> {
     indices: HashMap<String, u32>,
@@ -76,6 +74,22 @@ impl<'a> Context<'a> {
         let left = a.numerator.multiply(&b.denominator, &self.squares, self.budget)?;
         let right = b.numerator.multiply(&a.denominator, &self.squares, self.budget)?;
         Some(left == right)
+    }
+
+    /// Whether one of two normal forms is rational and the other the irrational root of a number too
+    /// large to factor.
+    pub(crate) fn is_surd_apart(&self, a: &Normal, b: &Normal) -> bool {
+        let is_surd = |form: &Normal| {
+            let mut terms = form.numerator.terms();
+            let (Some((monomial, _)), None) = (terms.next(), terms.next()) else {
+                return false;
+            };
+            let is_root = |atom: u32| matches!(self.squares.get(atom as usize), Some(Square::Number(square)) if square.is_positive());
+            form.denominator.as_constant().is_some()
+                && !monomial.is_empty()
+                && monomial.iter().all(|(atom, power)| *power == 1 && is_root(*atom))
+        };
+        (a.as_rational().is_some() && is_surd(b)) || (b.as_rational().is_some() && is_surd(a))
     }
 
     /// Whether the first of two normal forms is a constant multiple of the second; `None` when they
@@ -278,7 +292,7 @@ fn bound(
         .filter_map(|bound| bound.as_rational().filter(BigRational::is_integer)?.to_i64())
         .collect();
     if let [low, high] = whole.as_slice()
-        && binder != Binder::Integral
+        && matches!(binder, Binder::Sum | Binder::Product)
         && (0..=MAX_TERMS).contains(&high.saturating_sub(*low).saturating_add(1))
         && !body.hides(index)
     {
@@ -410,24 +424,6 @@ fn square_root(value: &BigRational, context: &mut Context<'_>) -> Option<Quotien
     Some(result)
 }
 
-/// `value^(p/q)` when it is rational: `8^(2/3)`.
-fn exact_root(value: &BigRational, exponent: &BigRational) -> Option<BigRational> {
-    let degree = exponent.denom().to_u32().filter(|degree| *degree <= 64)?;
-    let power = exponent.numer().to_i32().filter(|power| power.abs() <= 64)?;
-    if value.is_negative() && degree.is_multiple_of(2)
-        || value.is_zero()
-        || value.numer().bits() > 4_096
-    {
-        return None;
-    }
-    let root = |n: &BigInt| {
-        let root = n.nth_root(degree);
-        (root.pow(degree) == *n).then_some(root)
-    };
-    let root = BigRational::new(root(value.numer())?, root(value.denom())?);
-    Some(root.pow(power))
-}
-
 fn apply(function: &Function, arguments: &[Expr], context: &mut Context<'_>) -> Option<Quotient> {
     let arguments: Vec<Quotient> =
         arguments.iter().map(|argument| reduce(argument, context)).collect::<Option<_>>()?;
@@ -438,40 +434,4 @@ fn apply(function: &Function, arguments: &[Expr], context: &mut Context<'_>) -> 
     let keys: Vec<String> =
         arguments.iter().map(|argument| quotient_key(argument, context)).collect();
     Some(context.opaque(format!("{function:?}({})", keys.join(","))))
-}
-
-/// The functions that take rationals to rationals.
-fn exact_value(
-    function: &Function,
-    values: &[Option<BigRational>],
-    budget: &Budget,
-) -> Option<BigRational> {
-    let whole = |value: &Option<BigRational>| {
-        value.as_ref().filter(|value| value.is_integer()).map(BigRational::to_integer)
-    };
-    match (function, values) {
-        (Function::Abs, [Some(value)]) => Some(value.abs()),
-        (Function::Floor, [Some(value)]) => Some(value.floor()),
-        (Function::Ceil, [Some(value)]) => Some(value.ceil()),
-        (Function::Ln, [Some(value)]) if value.is_one() => Some(BigRational::zero()),
-        (Function::Max, [Some(a), Some(b)]) => Some(a.max(b).clone()),
-        (Function::Min, [Some(a), Some(b)]) => Some(a.min(b).clone()),
-        (Function::Factorial, [value]) => {
-            let n = whole(value)?.to_u32().filter(|n| *n <= MAX_FACTORIAL)?;
-            budget.spend(u64::from(n) * u64::from(n) / 64)?;
-            Some(BigRational::from_integer((1..=n).map(BigInt::from).product()))
-        }
-        (Function::Binomial, [n, k]) => {
-            let n = whole(n)?.to_u32().filter(|n| *n <= MAX_FACTORIAL)?;
-            let k = whole(k)?.to_u32().filter(|k| *k <= n)?;
-            let k = k.min(n - k);
-            budget.spend(u64::from(k) * u64::from(n) / 64)?;
-            let mut value = BigInt::one();
-            for idx in 0..k {
-                value = value * (n - idx) / (idx + 1);
-            }
-            Some(BigRational::from_integer(value))
-        }
-        _ => None,
-    }
 }

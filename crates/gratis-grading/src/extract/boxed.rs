@@ -125,13 +125,33 @@ fn is_list_gap(gap: &str) -> bool {
     let bare = bare.replace(|c: char| c.is_whitespace() || "$,;.{}()[]\\&|".contains(c), " ");
     let label: Vec<&str> =
         bare.split_whitespace().filter(|word| !LIST_WORDS.contains(word)).collect();
+    // `\boxed{2 + 4} = \boxed{6}` goes on with the calculation.
+    if matches!(label.as_slice(), ["=" | "approx" | "≈"]) {
+        return false;
+    }
     // `y_2 =` names the next box.
     label.is_empty()
         || (label.len() <= 2 && bare.trim_end().ends_with('=') && bare.trim().len() <= 16)
 }
 
 /// Words between the boxes of one list.
-const LIST_WORDS: &[&str] = &["and", "or", "et", "und", "y", "及", "和", "或"];
+const LIST_WORDS: &[&str] = &[
+    "and",
+    "or",
+    "et",
+    "und",
+    "y",
+    "及",
+    "和",
+    "或",
+    "maybe",
+    "perhaps",
+    "possibly",
+    "either",
+    "else",
+    "alternatively",
+    "also",
+];
 
 #[cfg(test)]
 mod tests {

@@ -52,6 +52,12 @@ pub(super) fn last_value(text: &str) -> Option<String> {
         return None;
     }
     let mut candidates = candidates(text)?;
+    if candidates.last().is_some_and(|last| is_unfinished(&text[last.end..])) {
+        return None;
+    }
+    if is_circumstance(text, &candidates) {
+        candidates.pop();
+    }
     while let Some(last) = candidates.pop() {
         let before = text[..last.start].trim_end().to_lowercase();
         let before = before.trim_end_matches(['*', '$', '(', '[', '"', '_']).trim_end();
@@ -75,6 +81,57 @@ pub(super) fn last_value(text: &str) -> Option<String> {
         return Some(items.join(", "));
     }
     None
+}
+
+/// What introduces an explanation of the answer before it.
+static EXPLANATION: LazyLock<Option<Regex>> = LazyLock::new(|| {
+    Regex::new(r"(?i)\bhere(?:['’]s| is| are)\s+(?:how|why|(?:the|a|my)\s+(?:breakdown|count|explanation|steps|list|reasoning))\b|(?m:^[\s*#]*(?:explanation|breakdown|justification)\**\s*:)").ok()
+});
+/// The longest text before an explanation that answers by itself.
+const MAX_ANSWER_FIRST: usize = 300;
+
+/// The last value of `text`, or of what stands before an explanation when the answer comes first:
+/// `There are 10 objects. Here is how to count them: ..`
+pub(super) fn first_or_last_value(text: &str) -> Option<String> {
+    let may_explain =
+        ["ere", "xplanation", "reakdown", "ustification"].iter().any(|word| text.contains(word));
+    if may_explain
+        && let Some(found) = EXPLANATION.as_ref()?.find(text)
+        && found.start() <= MAX_ANSWER_FIRST
+        && let Some(value) = last_value(&text[..found.start()])
+    {
+        return Some(value);
+    }
+    last_value(text)
+}
+
+/// What follows the last number of a text that was cut off in a calculation: `10 +`, `12 + x`.
+static UNFINISHED: LazyLock<Option<Regex>> =
+    LazyLock::new(|| Regex::new(r"^\s*(?:[+×÷=]|\*\s|/\s*$)\s*\S{0,12}\s*$").ok());
+
+fn is_unfinished(after: &str) -> bool {
+    after.len() < 40 && UNFINISHED.as_ref().is_some_and(|regex| regex.is_match(after))
+}
+
+/// What stands between the result of a calculation and a number that says when or of what.
+static CIRCUMSTANCE: LazyLock<Option<Regex>> = LazyLock::new(|| {
+    Regex::new(r"^[\sa-z*-]*\b(?:over|in|for|during|within|after|per|of|on|at|every|from|by|each)\s+(?:(?:the|a|an|his|her|their|its|all|these|those|next|last|first|past)\s+)*$").ok()
+});
+
+/// Whether the last number only goes with a result: `= $64,500 in profit over the 2 years.`
+fn is_circumstance(text: &str, candidates: &[Candidate<'_>]) -> bool {
+    let [.., result, last] = candidates else {
+        return false;
+    };
+    let is_result = text[..result.start]
+        .trim_end_matches(|c: char| c.is_whitespace() || "*$".contains(c))
+        .ends_with('=');
+    let after = text[last.end..].trim_end().trim_end_matches(['.', '!', '*']);
+    let is_bare = last.value.bytes().all(|byte| byte.is_ascii_digit());
+    is_result
+        && is_bare
+        && after.chars().all(|c| c.is_lowercase() || c.is_whitespace() || c == '-')
+        && CIRCUMSTANCE.as_ref().is_some_and(|regex| regex.is_match(&text[result.end..last.start]))
 }
 
 /// The last `reach` bytes of `text`, or a few less.

@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 use regex::Regex;
 
 use super::{last, prose};
+use crate::markup::is_ornament;
 
 /// How far from the end a phrase is looked for.
 const MAX_REACH: usize = 100_000;
@@ -32,6 +33,8 @@ static MARKER: LazyLock<Option<Regex>> = LazyLock::new(|| {
         r"(?:最终答案|最終答案|答案)\s*(?:是|为|為|[:：])",
         r"故选\s*[:：]?",
         r"答え\s*(?:は|[:：])",
+        r"(?:^|[\s。])答\s*[:：]",
+        r"答案为",
         r"(?:정답|답)\s*(?:은|는|[:：])",
         r"उत्तर\s*(?:है|[:：])",
         r"(?:الجواب|الإجابة)\s*(?:هو|هي|[:：])",
@@ -42,7 +45,7 @@ static MARKER: LazyLock<Option<Regex>> = LazyLock::new(|| {
 
 /// What follows an announced answer and is no part of it.
 static CLAUSE_END: LazyLock<Option<Regex>> = LazyLock::new(|| {
-    Regex::new(r"(?i)(?:,|;|\s)\s*(?:because|since|but|which|where|it|not|non|so|as|therefore|rather|instead|i\.e)\b|\s+\(since|，|。|\.\s|\.\*|\.$|\*\*\s").ok()
+    Regex::new(r"(?i)(?:,|;|\s)\s*(?:because|since|but|which|where|it|not|non|so|as|therefore|rather|instead|i\.e)\b|\s+\(since|，|。|\.\s|\.\*|\.$|\*\*[\s,.;:!]").ok()
 });
 
 /// Words that turn what they announce around.
@@ -63,25 +66,26 @@ pub(super) fn announced(text: &str) -> Option<String> {
         if !is_mark && is_negated_before(&text[..start]) {
             continue;
         }
-        if let Some(answer) = after(&text[end..]) {
+        if let Some(answer) = after(&text[start..end], &text[end..]) {
             return Some(answer);
         }
     }
     None
 }
 
-/// Every tail that a phrase of `text` announces, the last first.
-pub(super) fn tails(text: &str) -> Vec<&str> {
+/// Where in `text` what its phrases announce begins, and the line it stands on; the last first.
+pub(super) fn tails(text: &str) -> Vec<(usize, &str)> {
     let Some(marker) = MARKER.as_ref() else {
         return Vec::new();
     };
-    let text = last::tail(text, MAX_REACH);
-    let ends: Vec<usize> = marker.find_iter(text).map(|found| found.end()).collect();
+    let reached = last::tail(text, MAX_REACH);
+    let skipped = text.len() - reached.len();
+    let ends: Vec<usize> = marker.find_iter(reached).map(|found| found.end()).collect();
     ends.iter()
         .rev()
         .take(20)
-        .filter_map(|end| first_line(&text[*end..]))
-        .filter(|tail| !is_negation(tail))
+        .filter_map(|end| Some((skipped + end, first_line(&reached[*end..])?)))
+        .filter(|(_, tail)| !is_negation(tail))
         .collect()
 }
 
@@ -118,19 +122,59 @@ fn first_line(tail: &str) -> Option<&str> {
     tail.lines().next().map(str::trim).filter(|line| !line.is_empty())
 }
 
-/// The answer a phrase announces, from the text after it.
-fn after(tail: &str) -> Option<String> {
+/// Titles whose stop ends no sentence.
+const TITLES: [&str; 8] = ["Mr", "Mrs", "Ms", "Dr", "St", "Prof", "approx", "vs"];
+
+/// Where the clause that holds the answer ends.
+fn clause_end(line: &str) -> Option<usize> {
+    let is_title = |start: usize| {
+        TITLES.iter().any(|title| {
+            line[..start]
+                .strip_suffix(title)
+                .is_some_and(|rest| !rest.ends_with(char::is_alphabetic))
+        })
+    };
+    // `0.5.` and `1. e4 e5` are no sentence ends after a single character.
+    CLAUSE_END
+        .as_ref()?
+        .find_iter(line)
+        .map(|found| found.start())
+        .find(|start| *start > 0 && !(line[*start..].starts_with('.') && is_title(*start)))
+}
+
+/// The text after a question that a phrase repeats before it answers: `Final Answer: How old is he?
+/// He is 3.`
+fn after_question<'a>(tail: &'a str, line: &str) -> Option<&'a str> {
+    let end = line.find('?')?;
+    let question = &line[..end];
+    // A question mark of doubt follows a value.
+    let asks = n_question_words(question) > 0 || prose::n_words(question) > 4;
+    let at = tail.find('?').filter(|_| asks)?;
+    Some(&tail[at + 1..])
+}
+
+fn n_question_words(text: &str) -> usize {
+    const WORDS: [&str; 8] = ["how", "what", "which", "who", "when", "where", "why", "find"];
+    text.split_whitespace()
+        .filter(|word| {
+            WORDS.contains(&word.trim_matches(|c: char| !c.is_alphabetic()).to_lowercase().as_str())
+        })
+        .count()
+}
+
+/// The answer a phrase announces, from the phrase and the text after it.
+fn after(marker: &str, tail: &str) -> Option<String> {
     let line = first_line(tail)?;
+    if let Some(rest) = after_question(tail, line) {
+        return last::last_value(rest);
+    }
     if is_negation(line) {
         return None;
     }
     let line = line.trim_start_matches(['*', '=', ' ']);
-    let clause = match CLAUSE_END.as_ref().and_then(|regex| regex.find(line)) {
-        // `0.5.` and `1. e4 e5` are no sentence ends after a single character.
-        Some(found) if found.start() > 0 => &line[..found.start()],
-        _ => line,
-    };
-    let clause = clause.trim().trim_end_matches(['*', '.', ',', ';']).trim();
+    let clause = clause_end(line).map_or(line, |end| &line[..end]);
+    let clause = clause.trim().trim_end_matches(|c: char| "*.,; ".contains(c) || is_ornament(c));
+    let clause = without_exclamation(marker, clause);
     if clause.is_empty() {
         return None;
     }
@@ -143,4 +187,19 @@ fn after(tail: &str) -> Option<String> {
     // `the answer is no real solution`
     let is_short = prose::n_words(clause) <= 6 && !clause.contains(". ");
     is_short.then(|| clause.to_owned())
+}
+
+/// The largest number whose factorial is given as an answer.
+const MAX_FACTORIAL: u32 = 20;
+
+/// `The answer is 84!` exclaims; `Answer: 5!` may be a factorial.
+fn without_exclamation<'a>(marker: &str, clause: &'a str) -> &'a str {
+    let Some(body) = clause.strip_suffix('!') else {
+        return clause;
+    };
+    let is_sentence = marker.trim_end().ends_with(char::is_alphabetic);
+    let digits = body.len() - body.trim_end_matches(|c: char| c.is_ascii_digit()).len();
+    let number = body[body.len() - digits..].parse::<u32>();
+    let is_factorial = matches!(number, Ok(number) if number <= MAX_FACTORIAL) && !is_sentence;
+    if is_factorial { clause } else { body.trim_end_matches(['!', ' ']) }
 }

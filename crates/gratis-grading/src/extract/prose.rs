@@ -61,6 +61,32 @@ pub(super) fn n_words(text: &str) -> usize {
     text.split_whitespace().take(100).count()
 }
 
+/// The verbs between a subject and what it is.
+const COPULAS: [&str; 5] = [" is ", " are ", " was ", " were ", ": "];
+/// Longer texts are sentences and not an answer in words.
+const MAX_WORDS: usize = 12;
+/// The longest answer in words that a sentence ends with.
+const MAX_COMPLEMENT_WORDS: usize = 6;
+
+/// The answer of a text when the gold answer consists of words: what its last sentence says the
+/// subject is (`The fastest is Evelyn.`), or the text itself when it is short.
+pub(super) fn words<'a>(gold: &str, text: &'a str) -> Option<&'a str> {
+    let has_copula = |text: &str| COPULAS.iter().any(|verb| text.contains(verb));
+    let line = text.lines().rev().find(|line| !line.trim().is_empty())?.trim();
+    let line = line.trim_end_matches(['.', '!', ' ']);
+    let sentence = line.rsplit(". ").next().unwrap_or(line);
+    let verb = COPULAS.iter().filter_map(|verb| Some((sentence.rfind(verb)?, verb.len()))).max();
+    if let Some((at, length)) = verb
+        && !has_copula(gold)
+    {
+        let complement = sentence[at + length..].trim().trim_matches(['"', '\'', '*']);
+        if (1..=MAX_COMPLEMENT_WORDS).contains(&n_words(complement)) {
+            return Some(complement);
+        }
+    }
+    (!text.is_empty() && n_words(text) <= MAX_WORDS).then_some(text)
+}
+
 /// Whether an answer consists of words: `Even`, `no solution`, `\text{Evelyn}`.
 pub(super) fn is_words(text: &str) -> bool {
     let has_letters = text.chars().filter(|c| c.is_alphabetic()).count() >= 2;

@@ -44,6 +44,7 @@ pub(super) fn bound(
     let at = |x: f64| evaluate(body, &point.with(index, x), budget);
     match binder {
         Binder::Integral => integral(low.re, high.re, &at),
+        Binder::Limit => None,
         _ if low.re.fract() != 0.0 || !low.re.is_finite() => Some(Value::UNDEFINED),
         Binder::Sum if high.re == f64::INFINITY => endless_sum(low.re, &at),
         _ => {

@@ -235,11 +235,6 @@ pub(super) fn lowered(c: char) -> Option<char> {
     }
 }
 
-/// Whether a character only decorates: check marks, arrows to look at, emoji.
-pub(super) fn is_ornament(c: char) -> bool {
-    matches!(u32::from(c), 0x2600..=0x27bf | 0x2b00..=0x2bff | 0xfe0e | 0xfe0f | 0x1f000..=0x1faff)
-}
-
 /// Whether a character is Chinese, Japanese or Korean script.
 pub(super) fn is_cjk(c: char) -> bool {
     matches!(u32::from(c), 0x3040..=0x30ff | 0x3400..=0x9fff | 0xac00..=0xd7af)

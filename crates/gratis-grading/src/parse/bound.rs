@@ -1,8 +1,8 @@
 //! Operations that bind a variable: sums, products and integrals with their ranges.
 
-use super::structure::Parser;
+use super::structure::{Parser, negate};
 use super::token::{Kind, Token};
-use crate::syntax::{Binder, Expr, Relation};
+use crate::syntax::{Binder, Constant, Expr, Relation};
 
 impl Parser {
     /// `\sum_{k=1}^{n} a_k` after its command.
@@ -13,19 +13,47 @@ impl Parser {
             if self.eat('_') {
                 range = Some(if self.eat('{') { self.braces()? } else { return None });
             } else if self.eat('^') {
-                upper = Some(self.exponent()?);
+                upper = Some(self.limit()?);
             }
         }
         let (Some(Expr::Relation { terms, relations }), Some(upper)) = (range, upper) else {
             return None;
         };
-        let ([Expr::Symbol(index), lower], [Relation::Equal]) =
-            (terms.as_slice(), relations.as_slice())
-        else {
+        let ([index, lower], [Relation::Equal]) = (terms.as_slice(), relations.as_slice()) else {
             return None;
         };
         let body = self.nested(Self::term)?;
+        let (index, body) = match index {
+            Expr::Symbol(index) => (index.clone(), body),
+            // Under a sum `i` counts.
+            Expr::Constant(Constant::I) => ("i".to_owned(), with_counter(&body)),
+            _ => return None,
+        };
         Some(Expr::Bound { binder, index: index.clone(), parts: vec![body, lower.clone(), upper] })
+    }
+
+    /// A bound: a group or one operand, which a power sign does not continue.
+    fn limit(&mut self) -> Option<Expr> {
+        if self.eat('{') {
+            return self.braces();
+        }
+        let is_negative = self.eat('-');
+        let limit = self.nested(Self::primary)?;
+        Some(if is_negative { negate(limit) } else { limit })
+    }
+
+    /// `\lim_{x \to 0} f(x)` after its command.
+    pub(super) fn limit_of(&mut self) -> Option<Expr> {
+        self.expect('_')?;
+        self.expect('{')?;
+        let Kind::Name(index) = self.next()? else {
+            return None;
+        };
+        self.expect('→')?;
+        let at = self.nested(Self::sum)?;
+        self.expect('}')?;
+        let body = self.nested(Self::term)?;
+        Some(Expr::Bound { binder: Binder::Limit, index, parts: vec![body, at] })
     }
 
     /// `\int_a^b f(x) \, dx` after its command.
@@ -34,9 +62,9 @@ impl Parser {
         let mut upper = None;
         for _ in 0..2 {
             if self.eat('_') {
-                lower = Some(self.exponent()?);
+                lower = Some(self.limit()?);
             } else if self.eat('^') {
-                upper = Some(self.exponent()?);
+                upper = Some(self.limit()?);
             }
         }
         let (length, index) = differential(self.rest())?;
@@ -51,6 +79,14 @@ impl Parser {
             _ => return None,
         };
         Some(Expr::Bound { binder: Binder::Integral, index, parts })
+    }
+}
+
+/// The same with the imaginary unit as the variable `i`.
+fn with_counter(expr: &Expr) -> Expr {
+    match expr {
+        Expr::Constant(Constant::I) => Expr::Symbol("i".to_owned()),
+        other => other.map_children(&with_counter),
     }
 }
 

@@ -3,6 +3,7 @@
 use num_traits::{Signed, ToPrimitive};
 
 use super::alphabet::is_two_argument;
+use super::environment::determinant;
 use super::operand::fraction;
 use super::structure::Parser;
 use super::token::Kind;
@@ -36,6 +37,11 @@ impl Parser {
             "sum" => self.bound_sum(Binder::Sum),
             "prod" => self.bound_sum(Binder::Product),
             "int" => self.integral(),
+            "lim" => self.limit_of(),
+            "det" => match self.function_argument()? {
+                Expr::Matrix(rows) => determinant(&rows),
+                _ => None,
+            },
             "pi" => Some(Expr::Constant(Constant::Pi)),
             "ldots" | "dots" | "cdots" => Some(Expr::Text("...".to_owned())),
             "exp" => {

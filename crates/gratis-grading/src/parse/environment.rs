@@ -165,7 +165,7 @@ fn trimmed(mut tokens: Vec<Token>) -> Vec<Token> {
 }
 
 /// A determinant, expanded along its first row.
-fn determinant(rows: &[Vec<Expr>]) -> Option<Expr> {
+pub(super) fn determinant(rows: &[Vec<Expr>]) -> Option<Expr> {
     let n = rows.len();
     if n == 0 || n > MAX_DETERMINANT || rows.iter().any(|row| row.len() != n) {
         return None;

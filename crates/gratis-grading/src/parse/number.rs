@@ -210,6 +210,9 @@ fn read_repetend(text: &str) -> (String, usize) {
         }
         return (String::new(), 0);
     };
+    if let Some(dotted) = between_dots(text) {
+        return dotted;
+    }
     let command_len = text.len() - body.len();
     let open = body.len() - body.trim_start_matches(['{', ' ']).len();
     let digits = leading_digits(&body[open..]);
@@ -220,6 +223,18 @@ fn read_repetend(text: &str) -> (String, usize) {
     let used = if open == 0 { &digits[..1] } else { digits };
     let close = usize::from(body.starts_with('{'));
     (used.to_owned(), command_len + open + used.len() + close)
+}
+
+/// The digits from the first dotted one to the last: `\dot{2}\dot{7}`, `\dot{1}4285\dot{7}`.
+fn between_dots(text: &str) -> Option<(String, usize)> {
+    let digit = |rest: &str| {
+        let digit = leading_digits(rest.strip_prefix("\\dot{")?);
+        (digit.len() == 1 && rest[6..].starts_with('}')).then(|| digit.to_owned())
+    };
+    let first = digit(text)?;
+    let inner = leading_digits(&text[7..]);
+    let last = digit(&text[7 + inner.len()..])?;
+    Some((format!("{first}{inner}{last}"), 14 + inner.len()))
 }
 
 /// The power of ten of `e-5`, and its bytes; zero when there is none.

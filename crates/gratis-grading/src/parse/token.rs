@@ -3,14 +3,12 @@
 use std::borrow::Cow;
 
 use super::alphabet::{
-    AND, CLOSE_SET, NEW_ROW, OPEN_SET, OR, greek_name, greek_or_name, is_cjk, is_ornament,
-    is_style_command, is_text_command, is_two_argument, lowered, mark_of_command, plain_mark,
-    raised,
+    AND, CLOSE_SET, NEW_ROW, OPEN_SET, greek_or_name, is_style_command, is_text_command,
+    is_two_argument, lowered, mark_of_command, plain_mark, raised,
 };
 use super::number::{Exponents, read_number};
-use super::words::{MATH_WORDS, is_filler, number_word};
+use crate::markup::{closing_brace, is_ornament};
 use crate::syntax::Number;
-use crate::units::known_unit;
 
 /// Longer answers than this are compared as text only.
 const MAX_CHARS: usize = 6_000;
@@ -63,31 +61,41 @@ pub(crate) fn tokenize(text: &str, exponents: Exponents) -> Option<Vec<Token>> {
 
 /// Undoes doubled backslashes (`\\frac` for `\frac`) where no matrix needs them.
 fn repair(text: &str) -> Cow<'_, str> {
-    if text.contains("\\\\") && !text.contains("\\begin") {
-        text.replace("\\\\", "\\").into()
-    } else {
-        text.into()
+    if !text.contains("\\begin") {
+        return if text.contains("\\\\") { text.replace("\\\\", "\\").into() } else { text.into() };
     }
+    with_cases(text).map_or(text.into(), Cow::from)
 }
 
-struct Lexer {
-    tokens: Vec<Token>,
+/// `\left\{ \begin{array}{l} .. \end{array} \right.`, a brace at the left alone, as cases.
+fn with_cases(text: &str) -> Option<String> {
+    let (before, rest) = text.split_once("\\left\\{")?;
+    let rest = rest.trim_start().strip_prefix("\\begin{array}")?.trim_start();
+    let columns = closing_brace(rest)?;
+    let (body, after) = rest[columns + 1..].split_once("\\end{array}")?;
+    let after = after.trim_start().strip_prefix("\\right")?;
+    let after = after.strip_prefix('.').unwrap_or(after);
+    Some(format!("{before}\\begin{{cases}}{body}\\end{{cases}}{after}"))
+}
+
+pub(super) struct Lexer {
+    pub(super) tokens: Vec<Token>,
     /// Brackets open at this point.
     depth: usize,
     n_environments: usize,
     /// Whether an unpaired dollar sign is left: then each is money.
     has_dollars: bool,
-    is_spaced: bool,
+    pub(super) is_spaced: bool,
     exponents: Exponents,
 }
 
 impl Lexer {
-    fn push(&mut self, kind: Kind) {
+    pub(super) fn push(&mut self, kind: Kind) {
         self.tokens.push(Token { kind, is_spaced: self.is_spaced });
         self.is_spaced = false;
     }
 
-    fn mark(&mut self, mark: char) {
+    pub(super) fn mark(&mut self, mark: char) {
         match mark {
             '(' | '[' | OPEN_SET | '⟨' | '{' => self.depth += 1,
             ')' | ']' | CLOSE_SET | '⟩' | '}' => self.depth = self.depth.saturating_sub(1),
@@ -96,7 +104,7 @@ impl Lexer {
         self.push(Kind::Mark(mark));
     }
 
-    fn run(&mut self, text: &str, text_depth: usize) -> Option<()> {
+    pub(super) fn run(&mut self, text: &str, text_depth: usize) -> Option<()> {
         let mut at = 0;
         while let Some(c) = text[at..].chars().next() {
             let rest = &text[at..];
@@ -120,9 +128,15 @@ impl Lexer {
 
     /// One character that is neither letter, digit nor backslash.
     fn symbol(&mut self, rest: &str, c: char) -> Option<usize> {
-        for (written, mark) in
-            [("<=", '≤'), (">=", '≥'), ("!=", '≠'), ("==", '='), ("**", '^'), ("+/-", '±')]
-        {
+        for (written, mark) in [
+            ("=>", '→'),
+            ("<=", '≤'),
+            (">=", '≥'),
+            ("!=", '≠'),
+            ("==", '='),
+            ("**", '^'),
+            ("+/-", '±'),
+        ] {
             if rest.starts_with(written) {
                 self.mark(mark);
                 return Some(written.len());
@@ -181,105 +195,6 @@ impl Lexer {
         Some(length)
     }
 
-    /// A run of letters: a function, a unit, a connector, variables, or words.
-    fn word(&mut self, rest: &str) -> usize {
-        let end = rest.find(|c: char| !c.is_alphabetic()).unwrap_or(rest.len());
-        let run = &rest[..end];
-        let lower = run.to_lowercase();
-        let after_value = self.follows_value();
-        if self.follows_number() {
-            let is_ordinal = !self.is_spaced && matches!(lower.as_str(), "st" | "nd" | "rd" | "th");
-            if is_ordinal {
-                return end;
-            }
-            if let Some(scale) = scale_word(&lower) {
-                self.mark('*');
-                self.push(Kind::Number(Number::integer(scale)));
-                return end;
-            }
-            if let Some((meridiem, length)) = meridiem(rest) {
-                self.push(Kind::Text(meridiem.to_owned()));
-                return length;
-            }
-        }
-        match lower.as_str() {
-            "per" if after_value => self.push(Kind::Text(lower)),
-            "mod" if after_value || self.follows_bracket() => {
-                self.push(Kind::Command("bmod".to_owned()));
-            }
-            "and" => self.mark(AND),
-            "or" => self.mark(OR),
-            "percent" | "pct" | "per cent" | "percentage" => self.mark('%'),
-            "in" if !after_value => self.mark('∈'),
-            "undefined" | "none" => self.push(Kind::Text(lower)),
-            "union" | "cup" => self.mark('∪'),
-            "infinity" | "infty" | "inf" | "oo" | "∞" => self.mark('∞'),
-            _ if is_filler(run) && run.len() > 1 => self.is_spaced = true,
-            _ if after_value && run.chars().all(is_cjk) => self.push(Kind::Text(run.to_owned())),
-            _ if run.chars().count() == 1 => self.push(Kind::Name(greek_name(run))),
-            _ if MATH_WORDS.contains(&lower.as_str()) => self.push(Kind::Command(lower)),
-            _ if after_value && known_unit(run).is_some() => {
-                self.push(Kind::Text(run.to_owned()));
-            }
-            _ if number_word(run).is_some() => {
-                let value = number_word(run).unwrap_or_default();
-                self.push(Kind::Number(Number::integer(value)));
-            }
-            _ => self.letters(run),
-        }
-        end
-    }
-
-    /// Letters without a space between them.
-    fn letters(&mut self, run: &str) {
-        let is_upper = run.chars().all(char::is_uppercase);
-        let n_letters = run.chars().count();
-        if is_upper && n_letters <= 6 {
-            // A segment, an angle, an initialism: one name.
-            return self.push(Kind::Name(run.to_owned()));
-        }
-        let mut pieces = Vec::new();
-        let mut at = 0;
-        let mut has_function = false;
-        while at < run.len() {
-            let rest = &run[at..];
-            if let Some(known) = MATH_WORDS.iter().find(|word| rest.starts_with(**word)) {
-                pieces.push(Kind::Command((*known).to_owned()));
-                has_function = true;
-                at += known.len();
-            } else {
-                let letter = rest.chars().next().unwrap_or(' ');
-                pieces.push(Kind::Name(letter.to_string()));
-                at += letter.len_utf8();
-            }
-        }
-        if n_letters <= 3 || (has_function && n_letters <= 6) {
-            for piece in pieces {
-                self.push(piece);
-            }
-        } else {
-            self.push(Kind::Text(run.to_owned()));
-        }
-    }
-
-    /// Whether a value that may carry a unit has just ended.
-    fn follows_value(&self) -> bool {
-        matches!(
-            self.tokens.last().map(|token| &token.kind),
-            Some(Kind::Number(_) | Kind::Name(_) | Kind::Mark(')' | '}' | '%') | Kind::Text(_))
-        )
-    }
-
-    /// Whether a number has just ended.
-    fn follows_number(&self) -> bool {
-        matches!(self.tokens.last().map(|token| &token.kind), Some(Kind::Number(_)))
-    }
-
-    /// Whether a bracket has just been opened: `(mod 7)`.
-    fn follows_bracket(&self) -> bool {
-        matches!(self.tokens.last().map(|token| &token.kind), Some(Kind::Mark('(')))
-    }
-
     /// A backslash and what it commands; gives the bytes read.
     fn command(&mut self, rest: &str, text_depth: usize) -> Option<usize> {
         let body = &rest[1..];
@@ -323,6 +238,10 @@ impl Lexer {
                 if tail[gap..].starts_with('.') {
                     return Some(end + gap + 1);
                 }
+            }
+            // `0.2727\ldots` goes on.
+            "ldots" | "dots" | "cdots" if self.follows_number() => {
+                self.push(Kind::Text("...".to_owned()));
             }
             _ => match mark_of_command(name) {
                 Some('°') => self.push(Kind::Text("°".to_owned())),
@@ -379,60 +298,6 @@ impl Lexer {
         }
         Some(1 + c.len_utf8())
     }
-
-    /// What stands in `\text{}`: connectors, units, names, or mathematics after all.
-    fn text(&mut self, content: &str, command: &str, text_depth: usize) -> Option<()> {
-        let content = content.trim();
-        let lower = content.to_lowercase();
-        let words = lower.trim_matches(|c: char| c.is_whitespace() || ",.;".contains(c));
-        match words {
-            "" if lower.contains([',', ';']) => self.mark(','),
-            "" => self.is_spaced = true,
-            "and" | "&" | "和" | "et" | "und" | "y" if command != "mathrm" => self.mark(AND),
-            "or" | "或" => self.mark(OR),
-            "percent" | "%" => self.mark('%'),
-            "degree" | "degrees" => self.push(Kind::Text("°".to_owned())),
-            _ if words.chars().count() == 1
-                || words.starts_with(|c: char| c.is_ascii_digit() || c == '\\' || c == '(') =>
-            {
-                let before = self.tokens.len();
-                if self.follows_value()
-                    && words.chars().all(char::is_alphabetic)
-                    && command != "mathbf"
-                {
-                    // `5 \text{ m}` is a unit, `5\mathrm{e}` a constant.
-                    if words != "e" && words != "i" && words != "d" {
-                        self.push(Kind::Text(words.to_owned()));
-                        return Some(());
-                    }
-                }
-                self.run(content, text_depth + 1)?;
-                if self.tokens.len() == before {
-                    self.is_spaced = true;
-                }
-            }
-            _ if MATH_WORDS.contains(&words) => self.push(Kind::Command(words.to_owned())),
-            _ if self.follows_number()
-                && meridiem(content).is_some_and(|found| found.1 == content.len()) =>
-            {
-                self.push(Kind::Text(meridiem(content).map_or("", |found| found.0).to_owned()));
-            }
-            _ if self.follows_number() && scale_word(words).is_some() => {
-                self.mark('*');
-                self.push(Kind::Number(Number::integer(scale_word(words).unwrap_or(1))));
-            }
-            // `5 \text{ hours and } 20 \text{ minutes}`
-            _ if self.follows_value() && words.ends_with(" and") => {
-                self.push(Kind::Text(words[..words.len() - 4].trim().to_owned()));
-                self.mark(AND);
-            }
-            _ if command == "mathbf" || command == "boldsymbol" => {
-                self.run(content, text_depth + 1)?;
-            }
-            _ => self.push(Kind::Text(content.to_owned())),
-        }
-        Some(())
-    }
 }
 
 /// Commands that are read up to where a letter was run into them.
@@ -448,38 +313,9 @@ pub(super) fn argument(tail: &str) -> Option<(&str, usize)> {
     let gap = tail.len() - tail.trim_start().len();
     let body = &tail[gap..];
     if body.starts_with('{') {
-        let close = crate::markup::closing_brace(body)?;
+        let close = closing_brace(body)?;
         return Some((&body[1..close], gap + close + 1));
     }
     let length = body.chars().next()?.len_utf8();
     Some((&body[..length], gap + length))
-}
-
-/// What a word after a number multiplies it by: `2.5 million`.
-fn scale_word(word: &str) -> Option<i64> {
-    Some(match word {
-        "hundred" => 100,
-        "thousand" => 1_000,
-        "万" | "万元" => 10_000,
-        "million" => 1_000_000,
-        "亿" | "亿元" => 100_000_000,
-        "billion" => 1_000_000_000,
-        "trillion" => 1_000_000_000_000,
-        _ => return None,
-    })
-}
-
-/// `a.m.` or `p.m.` at the start of a text, with the bytes it covers.
-fn meridiem(text: &str) -> Option<(&'static str, usize)> {
-    let head: String = text.chars().take(4).filter(char::is_ascii).collect();
-    let head = head.to_ascii_lowercase();
-    for (name, forms) in [("a.m.", ["a.m.", "a.m", "am"]), ("p.m.", ["p.m.", "p.m", "pm"])] {
-        for form in forms {
-            let is_whole = |rest: &str| !rest.starts_with(|c: char| c.is_alphanumeric());
-            if head.starts_with(form) && text.get(form.len()..).is_some_and(is_whole) {
-                return Some((name, form.len()));
-            }
-        }
-    }
-    None
 }

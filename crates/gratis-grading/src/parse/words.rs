@@ -137,6 +137,11 @@ fn synonym(text: &str) -> Option<&'static str> {
     }
 }
 
+/// Whether plain words are one of the answers that [`plain_words`] gives one name.
+pub(crate) fn is_verdict(words: &str) -> bool {
+    matches!(words, "no solution" | "yes" | "no")
+}
+
 /// Whether a word says nothing in front of a number.
 pub(crate) fn is_filler(word: &str) -> bool {
     FILLERS.contains(&word.to_lowercase().as_str())

@@ -307,6 +307,32 @@ fn the_strict_profile_accepts_less() {
         &strict,
     );
     assert!(!equivalent("1/2", "2/4", &strict));
+    // Conventions that the default alone has: units that convert or are left out, labels, names.
+    check(
+        &[
+            (r"2.4\text{ cm}", r"24\text{ mm}"),
+            ("84", "84 in total"),
+            ("80 minutes", "1 hour 20 minutes"),
+            (r"60^\circ", r"\frac{\pi}{3}"),
+            (r"17 \pmod{1000}", "17"),
+            ("(B) 14", "14"),
+            ("(1,2)", "P(1,2)"),
+        ],
+        false,
+        &strict,
+    );
+    check(
+        &[
+            ("2^{50000}", "4^{25000}"),
+            (r"\tan 15^\circ", r"2-\sqrt{3}"),
+            (r"\sum_{k=1}^{10} k", "55"),
+            (r"3-\frac{2}{e}", r"\frac{3e-2}{e}"),
+            ("4:30 p.m.", "16:30"),
+        ],
+        true,
+        &strict,
+    );
+    assert_ne!(grade("113", "m+n=113", &strict).verdict, Verdict::Correct);
 }
 
 #[test]

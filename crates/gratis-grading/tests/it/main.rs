@@ -4,5 +4,6 @@
 mod classes;
 mod golds;
 mod hostile;
+mod kinds;
 mod labels;
 mod suites;

@@ -11,7 +11,6 @@ mod environment;
 mod json;
 
 use std::fs;
-use std::ops::Range;
 use std::path::Path;
 
 use minijinja::value::Serde;
@@ -25,9 +24,6 @@ use crate::error::{Error, Result};
 
 /// Where a template's source stands inside the environment.
 const NAME: &str = "chat_template";
-
-/// Stands for an assistant's answer while its place is sought: no template holds it, none trims it.
-const PLACEHOLDER: &str = "\u{e0f0}response\u{e0f1}";
 
 /// One turn of a conversation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -87,25 +83,6 @@ pub struct RenderOptions {
     pub system: Option<String>,
     /// Further variables; they win over all of the above.
     pub variables: Map<String, serde_json::Value>,
-}
-
-/// A rendered conversation and where its last answer stands in it, in bytes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RenderedResponse {
-    /// The whole conversation.
-    pub text: String,
-    /// What a model asked for this answer would have written, its end of turn included; what stands
-    /// before is the prompt.
-    pub response: Range<usize>,
-    /// The answer alone, as the template printed it (some trim it).
-    pub content: Range<usize>,
-}
-
-impl RenderedResponse {
-    /// The text that the response answers.
-    pub fn prompt(&self) -> &str {
-        &self.text[..self.response.start]
-    }
 }
 
 /// A compiled chat template.
@@ -249,72 +226,6 @@ impl ChatTemplate {
             .get_template(NAME)
             .and_then(|template| template.render(Value::from_pairs(context)))
             .map_err(|error| self.failure(&error))
-    }
-
-    /// The text of a conversation whose last message is the assistant's, and where that answer
-    /// stands.
-    ///
-    /// # The rule
-    /// - `content`: the conversation is rendered once more with a placeholder in the place of the
-    ///   answer; what stands before and after the placeholder must stand before and after the
-    ///   answer too, and the answer is what is between.
-    /// - `response` begins where the conversation without its answer, rendered with the generation
-    ///   prompt, ends; a template whose generation prompt is no prefix of the conversation (one
-    ///   that opens a thought, for example) has it begin with the content.
-    /// - `response` ends with the first `eos_token` after the content; without one, at the last
-    ///   character that is not white space.
-    ///
-    /// # Errors
-    /// [`Error::ResponseNotFound`] if the last message is not the assistant's, or if the template
-    /// drops, repeats or rewrites it.
-    pub fn render_response(
-        &self,
-        messages: &[Message],
-        options: &RenderOptions,
-    ) -> Result<RenderedResponse> {
-        let lost = |reason: &str| Error::ResponseNotFound {
-            origin: self.origin.clone(),
-            reason: reason.into(),
-        };
-        let (answer, before) = messages
-            .split_last()
-            .filter(|(last, _)| last.role == "assistant")
-            .ok_or_else(|| lost("the last message is not the assistant's"))?;
-        let closed = RenderOptions { generation_prompt: GenerationPrompt::Omit, ..options.clone() };
-        let text = self.render(messages, &closed)?;
-        let mut probe = messages.to_vec();
-        if let Some(last) = probe.last_mut() {
-            PLACEHOLDER.clone_into(&mut last.content);
-        }
-        let probed = self.render(&probe, &closed)?;
-        let (head, tail) = probed
-            .split_once(PLACEHOLDER)
-            .ok_or_else(|| lost("the template does not print the last message"))?;
-        if tail.contains(PLACEHOLDER) {
-            return Err(lost("the template prints the last message more than once"));
-        }
-        let stands_between = text.starts_with(head) && text[head.len()..].ends_with(tail);
-        if !stands_between {
-            return Err(lost("what surrounds the last message depends on what it says"));
-        }
-        let content = head.len()..text.len() - tail.len();
-        if !answer.content.contains(text[content.clone()].trim()) {
-            return Err(lost("the template rewrites the last message"));
-        }
-        let open = RenderOptions { generation_prompt: GenerationPrompt::Add, ..options.clone() };
-        let start = match self.render(before, &open) {
-            Ok(prompt) if text.starts_with(&prompt) && prompt.len() <= content.start => {
-                prompt.len()
-            }
-            _ => content.start,
-        };
-        let end_of_turn = options
-            .eos_token
-            .as_deref()
-            .filter(|token| !token.is_empty())
-            .and_then(|token| tail.find(token).map(|at| at + token.len()))
-            .unwrap_or(tail.trim_end().len());
-        Ok(RenderedResponse { response: start..content.end + end_of_turn, content, text })
     }
 
     fn failure(&self, error: &minijinja::Error) -> Error {

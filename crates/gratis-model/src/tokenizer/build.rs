@@ -261,17 +261,4 @@ mod tests {
         assert_eq!(tokenizer.encode_prompt("").expect("encoded"), [0]);
         Tokenizer::train_bpe(CORPUS.iter(), 257, &special()).expect_err("too small");
     }
-
-    #[test]
-    fn a_token_across_a_boundary_belongs_to_the_step_in_which_it_starts() {
-        let tokenizer = phrases(&["one", ".\n", "\ntwo", "."]);
-        let encoding = tokenizer.encode_completion("one.\n\ntwo.", End::Eos).expect("known");
-        assert_eq!(encoding.offsets, [0..3, 3..5, 5..9, 9..10, 10..10]);
-        // The separator `\n\n` ends at byte 6, inside `\ntwo`.
-        assert_eq!(encoding.token_index_of_end(6), Some(2));
-        assert_eq!(encoding.token_index_of_end(5), Some(1));
-        assert_eq!(encoding.token_index_of_end(4), Some(1));
-        assert_eq!(encoding.token_index_of_end(10), Some(3));
-        assert_eq!(encoding.token_index_of_end(0), None);
-    }
 }

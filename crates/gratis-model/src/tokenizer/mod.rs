@@ -31,18 +31,6 @@ pub struct Encoding {
     pub offsets: Vec<Range<usize>>,
 }
 
-impl Encoding {
-    /// Index of the last token of a step that ends before byte `end` of the text: the token that
-    /// holds the step's last character. `None` if no token begins before `end`.
-    ///
-    /// A token that straddles the boundary so belongs to the step in which it *starts*: its
-    /// log-probability was paid when that step was written. A following end of sequence is not
-    /// counted; the last step of a response ends with the response's last token.
-    pub fn token_index_of_end(&self, end: usize) -> Option<usize> {
-        self.offsets.iter().rposition(|range| range.start < end)
-    }
-}
-
 /// How an encoded completion ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {

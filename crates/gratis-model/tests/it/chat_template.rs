@@ -9,12 +9,6 @@ use serde_json::{Map, Value, json};
 
 use crate::data::shared;
 
-const CHATML: &str = "\
-    {%- for message in messages %}
-        {{- '<|im_start|>' + message.role + '\\n' + message.content | trim + '<|im_end|>\\n' }}
-    {%- endfor %}
-    {%- if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}";
-
 /// What `fixtures/make_chat_template_fixtures.py` wrote.
 fn fixtures() -> Value {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/chat_templates.json");
@@ -187,86 +181,6 @@ fn the_system_block_and_its_date_are_settable() {
         let text = template.render(&own, &dated).expect("a text");
         assert!(text.contains("Own.<|eot_id|>") && !text.contains("Be brief."), "{name}: {text}");
     }
-}
-
-#[test]
-fn a_response_is_told_from_its_prompt() {
-    let Some(folder) = shared("") else { return };
-    let steps = "Step 1: 2 + 2 = 4.\n\nStep 2: 4.";
-    let messages = [Message::user("2 + 2?"), Message::assistant(format!("  {steps}\n"))];
-    for (path, eos, content, response) in [
-        (
-            "chat_templates_llamacpp/meta-llama-Llama-3.1-8B-Instruct.jinja",
-            "<|eot_id|>",
-            steps,
-            format!("{steps}<|eot_id|>"),
-        ),
-        (
-            "chat_templates_llamacpp/Qwen-Qwen2.5-7B-Instruct.jinja",
-            "<|im_end|>",
-            &*format!("  {steps}\n"),
-            format!("  {steps}\n<|im_end|>"),
-        ),
-        (
-            "chat_templates_mistral_official/v1_spm.jinja",
-            "</s>",
-            &*format!("  {steps}\n"),
-            format!("   {steps}\n</s>"),
-        ),
-    ] {
-        let template = ChatTemplate::new(&read(&folder.join(path))).expect("valid");
-        let options = RenderOptions { eos_token: Some(eos.to_owned()), ..RenderOptions::default() };
-        let rendered = template.render_response(&messages, &options).expect("a response");
-        assert_eq!(&rendered.text[rendered.content.clone()], content, "{path}");
-        assert_eq!(&rendered.text[rendered.response.clone()], response, "{path}");
-        let open = RenderOptions { generation_prompt: GenerationPrompt::Add, ..options };
-        assert_eq!(rendered.prompt(), template.render(&messages[..1], &open).expect("a text"));
-    }
-}
-
-#[test]
-fn a_response_without_eos_ends_at_the_last_mark() {
-    let template = ChatTemplate::new(CHATML).expect("valid");
-    let messages = [Message::user("q"), Message::assistant(" a ")];
-    let rendered =
-        template.render_response(&messages, &RenderOptions::default()).expect("a response");
-    assert_eq!(rendered.prompt(), "<|im_start|>user\nq<|im_end|>\n<|im_start|>assistant\n");
-    assert_eq!(&rendered.text[rendered.response.clone()], "a<|im_end|>");
-    assert_eq!(&rendered.text[rendered.content], "a");
-}
-
-#[test]
-fn a_response_begins_with_its_content_if_the_generation_prompt_says_more() {
-    let source = CHATML.replace("assistant\\n' }}{% endif", "assistant\\n<think>\\n' }}{% endif");
-    let template = ChatTemplate::new(&source).expect("valid");
-    let messages = [Message::user("q"), Message::assistant("a")];
-    let rendered =
-        template.render_response(&messages, &RenderOptions::default()).expect("a response");
-    assert_eq!(rendered.prompt(), "<|im_start|>user\nq<|im_end|>\n<|im_start|>assistant\n");
-    let open = RenderOptions { generation_prompt: GenerationPrompt::Add, ..Default::default() };
-    let prompt = template.render(&messages[..1], &open).expect("a text");
-    assert!(prompt.ends_with("<think>\n"), "{prompt}");
-}
-
-#[test]
-fn a_response_that_the_template_hides_is_an_error() {
-    let messages = [Message::user("q"), Message::assistant("answer")];
-    for (source, reason) in [
-        ("{{ messages[0].content }}", "does not print"),
-        ("{{ messages[1].content * 2 }}", "more than once"),
-        ("{{ messages[1].content }}{{ messages[1].content | length }}", "depends on what it says"),
-        ("{{ messages[1].content | upper }}", "does not print"),
-        ("{{ messages[1].content | replace('ans', 'x') }}", "rewrites"),
-    ] {
-        let error = ChatTemplate::new(source)
-            .expect("valid")
-            .render_response(&messages, &RenderOptions::default())
-            .expect_err("no response");
-        assert!(error.to_string().contains(reason), "{source}: {error}");
-    }
-    let template = ChatTemplate::new(CHATML).expect("valid");
-    let error = template.render_response(&messages[..1], &RenderOptions::default());
-    assert!(matches!(error, Err(Error::ResponseNotFound { .. })), "{error:?}");
 }
 
 #[test]

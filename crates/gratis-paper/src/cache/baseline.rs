@@ -7,7 +7,7 @@ use gratis::baseline::{
     BaselineForm, HeadScorer, HeadTask, LabelTexts, LabelTokens, Pooling, SelfCertainty,
     TokenScorer, TokenTask, ValueObjective,
 };
-use gratis::data::{DataOperation, MakePairs, Rollout, Score, apply};
+use gratis::data::{DataOperation, MakePairs, ProblemScores, Rollout, apply};
 use gratis::manifest::Manifest;
 use gratis::observer::Silent;
 use gratis::scoring::{RewardModel, ScoringSettings, TokenRewards};
@@ -193,7 +193,7 @@ pub(super) fn scores(
     beta: f64,
     tokenizer: &Tokenizer,
     candidates: &Candidates,
-) -> Result<Vec<Score>> {
+) -> Result<Vec<ProblemScores>> {
     let rollouts = &candidates.rollouts;
     match form {
         Form::Trained(TrainedForm::LogRatio(_)) => {
@@ -222,7 +222,7 @@ fn head_scores(
     pooling: Pooling,
     tokenizer: &Tokenizer,
     rollouts: &[Rollout],
-) -> Result<Vec<Score>> {
+) -> Result<Vec<ProblemScores>> {
     let encoder = trainer::encoder(tokenizer, engine)?;
     let mut scorer = HeadScorer { engine, pooling, encoder, settings: SCORING };
     Ok(scorer.score(rollouts, &mut Silent)?)

@@ -4,11 +4,11 @@
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use gratis::data::{CompletionScore, Rollout, Score};
+use gratis::data::{ProblemScores, Rollout, Scored};
 use gratis::encoding::{Corpus, log_probs};
 use gratis::evaluation::{JudgedSolution, ScoredProblem, StepSignal};
 use gratis::observer::Silent;
-use gratis::reward::Rewards;
+use gratis::reward::{Rewards, log_ratios};
 use gratis::scoring::{Solution, TokenRewards, scores_of, solutions};
 use gratis_cpu::NativeEngine;
 
@@ -47,30 +47,27 @@ impl Candidates {
         policy: &mut NativeEngine,
         beta: f64,
         reference: InferenceReference,
-    ) -> Result<Vec<Score>> {
+    ) -> Result<Vec<ProblemScores>> {
         let policy = self.log_probs(policy)?;
-        let log_ratios = |solution: &Solution| -> Vec<f64> {
-            let own = policy[solution.response].iter().map(|&lp| f64::from(lp));
-            match reference {
-                InferenceReference::None => own.collect(),
-                InferenceReference::Start => {
-                    let reference = &self.reference[solution.response];
-                    own.zip(reference).map(|(lp, &lp_ref)| lp - f64::from(lp_ref)).collect()
-                }
-            }
+        let gains = |&Solution { response, .. }: &Solution| {
+            let reference = match reference {
+                InferenceReference::None => None,
+                InferenceReference::Start => Some(&self.reference[response][..]),
+            };
+            log_ratios(&policy[response], reference)
         };
-        Ok(scores_of(&self.rollouts, &self.solutions, beta, TokenRewards::Omit, log_ratios)?)
+        Ok(scores_of(&self.rollouts, &self.solutions, beta, TokenRewards::Omit, gains)?)
     }
 
     /// The problems with these scores.
-    pub(super) fn scored(&self, scores: &[Score]) -> Vec<ScoredProblem> {
-        let rewards = |score: &CompletionScore| Rewards {
+    pub(super) fn scored(&self, scores: &[ProblemScores]) -> Vec<ScoredProblem> {
+        let rewards = |score: &Scored| Rewards {
             tokens: Vec::new(),
             steps: score.steps.clone(),
             q_values: score.q_values.clone(),
             outcome: score.outcome,
         };
-        let with = |(problem, score): (&ScoredProblem, &Score)| ScoredProblem {
+        let with = |(problem, score): (&ScoredProblem, &ProblemScores)| ScoredProblem {
             rewards: score.scores.iter().map(rewards).collect(),
             ..problem.clone()
         };
@@ -78,11 +75,16 @@ impl Candidates {
     }
 
     /// The signal compared with the threshold, beside the truth, per problem.
-    pub(super) fn judged(&self, scores: &[Score], signal: StepSignal) -> Vec<Vec<JudgedSolution>> {
-        let of_problem = |(first_errors, score): (&Vec<Option<usize>>, &Score)| {
+    pub(super) fn judged(
+        &self,
+        scores: &[ProblemScores],
+        signal: StepSignal,
+    ) -> Vec<Vec<JudgedSolution>> {
+        let of_problem = |(first_errors, score): (&Vec<Option<usize>>, &ProblemScores)| {
             let solutions = first_errors.iter().zip(&score.scores);
-            let judge = |(&first_error, score): (&Option<usize>, &CompletionScore)| {
-                JudgedSolution { process_rewards: signal.of(score).to_vec(), first_error }
+            let judge = |(&first_error, score): (&Option<usize>, &Scored)| JudgedSolution {
+                process_rewards: signal.of(score).to_vec(),
+                first_error,
             };
             solutions.map(judge).collect()
         };

@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 use std::rc::Rc;
 
-use gratis::data::Score;
+use gratis::data::ProblemScores;
 use gratis::evaluation::best_of_n::accuracies;
 use gratis::evaluation::{
     FirstErrorCounts, FirstErrorScore, GeneratorCandidates, ScoredProblem, Selector, StepSignal,
@@ -268,7 +268,7 @@ impl CandidateScorer {
 /// The candidates of one generator with their scores.
 struct Scored {
     candidates: Rc<Candidates>,
-    scores: Vec<Score>,
+    scores: Vec<ProblemScores>,
 }
 
 /// Chooses on validation problems, measures on test problems.

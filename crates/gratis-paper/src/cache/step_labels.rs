@@ -173,7 +173,7 @@ fn relabel(
     let before = StepLabels::of(rollout)?.unwrap_or_default();
     let (mut steps, mut labels) = (Vec::new(), Vec::new());
     for (idx, first_error) in truth::first_errors(rollout).enumerate() {
-        let text = &rollout.completions[idx];
+        let text = &rollout.completions[idx].text;
         let texts: Vec<String> =
             splitter.split(text).into_iter().map(|range| text[range].to_owned()).collect();
         let known = |step: usize| before.0.get(idx).and_then(|labels| labels.get(step)).copied();
@@ -224,8 +224,8 @@ mod tests {
                      How many does the last one have, counting modulo 23?\n"
                 .to_owned(),
             completions: vec![
-                "Cal: 20 * 4 = 11\nDan: 11 + 20 = 8\nAnswer: 8".to_owned(),
-                "Cal: 20 * 4 = 11\nDan: 11 + 20 = 9\nAnswer: 9".to_owned(),
+                "Cal: 20 * 4 = 11\nDan: 11 + 20 = 8\nAnswer: 8".into(),
+                "Cal: 20 * 4 = 11\nDan: 11 + 20 = 9\nAnswer: 9".into(),
             ],
             ..Rollout::default()
         };
@@ -250,7 +250,10 @@ mod tests {
         let relabelled = |label: fn(usize, Option<usize>, Option<f64>) -> Option<f64>| {
             let mut rollout = rollout();
             relabel(&mut rollout, label).expect("valid");
-            assert_eq!(rollout.steps.as_ref().expect("steps")[1][1], "Dan: 11 + 20 = 9\n");
+            assert_eq!(
+                rollout.completions[1].steps.as_ref().expect("steps")[1],
+                "Dan: 11 + 20 = 9\n"
+            );
             StepLabels::of(&rollout).expect("valid").expect("labels").0
         };
         let kept = relabelled(|_, _, label| label);

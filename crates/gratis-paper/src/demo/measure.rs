@@ -1,7 +1,7 @@
 //! What the demo measures on scored candidates.
 
 use gratis::data::steps::StepSplitter;
-use gratis::data::{Rollout, Score};
+use gratis::data::{ProblemScores, Rollout};
 use gratis::evaluation::{
     BestOfNSettings, BestOfNTable, FirstErrorScore, GeneratorCandidates, ScoredProblem, Selector,
     first_error_score, tune_threshold,
@@ -61,7 +61,7 @@ pub(super) fn best_of_n(
 pub(super) fn pass_at_1(rollouts: &[Rollout]) -> Result<f64> {
     let mut sum = 0.0;
     for rollout in rollouts {
-        sum += selection::mean_pass_at_1(rollout.labels("pass@1")?);
+        sum += selection::mean_pass_at_1(&rollout.labels("pass@1")?);
     }
     Ok(sum / rollouts.len().max(1) as f64)
 }
@@ -71,7 +71,7 @@ pub(super) fn wrong_step_despite_right_answer(rollouts: &[Rollout]) -> Result<f6
     let (mut n_right, mut n_wrong_step) = (0, 0);
     for rollout in rollouts {
         let labels = rollout.labels("the check of steps")?;
-        for (first_error, _) in first_errors(rollout).zip(labels).filter(|(_, right)| **right) {
+        for (first_error, _) in first_errors(rollout).zip(labels).filter(|(_, right)| *right) {
             n_right += 1;
             n_wrong_step += usize::from(first_error.is_some());
         }
@@ -80,14 +80,14 @@ pub(super) fn wrong_step_despite_right_answer(rollouts: &[Rollout]) -> Result<f6
 }
 
 /// The threshold with the best first-error score.
-pub(super) fn tune(rollouts: &[Rollout], scores: &[Score]) -> Result<FirstErrorScore> {
+pub(super) fn tune(rollouts: &[Rollout], scores: &[ProblemScores]) -> Result<FirstErrorScore> {
     tune_threshold(&judged(rollouts, scores).concat()).ok_or(Error::NoThreshold)
 }
 
 /// The first-error score at a threshold.
 pub(super) fn first_error(
     rollouts: &[Rollout],
-    scores: &[Score],
+    scores: &[ProblemScores],
     threshold: f64,
 ) -> FirstErrorScore {
     first_error_score(&judged(rollouts, scores).concat(), threshold)

@@ -17,7 +17,7 @@ mod page;
 
 use std::path::Path;
 
-use gratis::data::{Rollout, Score};
+use gratis::data::{ProblemScores, Rollout};
 use gratis::evaluation::{BestOfNTable, Bootstrap, FirstErrorScore};
 use gratis::objective::{Ce, Objective};
 use gratis::observer::{Observer, Silent};
@@ -149,7 +149,7 @@ pub struct StageTime {
 struct Candidates {
     strength: Strength,
     rollouts: Vec<Rollout>,
-    scores: Vec<Score>,
+    scores: Vec<ProblemScores>,
 }
 
 /// Runs the demo; models and data are written into `folder`:

@@ -82,7 +82,7 @@ fn pass_at_1(
         let model = cache.model(seed, model)?;
         let samples = cache.samples(seed, &model, Split::Test, draw)?;
         let rollouts = cache.rollouts(&samples)?;
-        let mean = |rollout: &Rollout| Ok(mean_pass_at_1(rollout.labels("pass@1")?));
+        let mean = |rollout: &Rollout| Ok(mean_pass_at_1(&rollout.labels("pass@1")?));
         by_seed.push(rollouts.iter().map(mean).collect::<Result<Vec<f64>>>()?);
     }
     Ok(by_seed)

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use gratis::baseline::BaselineForm;
-use gratis::data::{Rollout, RolloutWriter, Score, ScoreWriter};
+use gratis::data::{ProblemScores, Rollout, RolloutWriter, ScoreWriter};
 use gratis::manifest::{self, Manifest, ReferenceModel};
 use gratis::objective::Objective;
 use gratis::observer::Observer;
@@ -151,7 +151,7 @@ pub(crate) fn write_rollouts(path: &Path, rollouts: &[Rollout]) -> Result<()> {
 }
 
 /// Writes a score file.
-pub(crate) fn write_scores(path: &Path, scores: &[Score]) -> Result<()> {
+pub(crate) fn write_scores(path: &Path, scores: &[ProblemScores]) -> Result<()> {
     let mut writer = ScoreWriter::create(path)?;
     scores.iter().try_for_each(|score| writer.write(score))?;
     Ok(writer.finish()?)

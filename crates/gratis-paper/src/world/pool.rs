@@ -10,7 +10,7 @@ use rand_chacha::ChaCha8Rng;
 use super::hash;
 use super::problem::{MODULUS, Operator, PEOPLE, QUESTION};
 use super::solution::{Solution, Step};
-use gratis::data::Rollout;
+use gratis::data::{Completion, Rollout};
 
 /// Name of the data set.
 pub(crate) const DATASET: &str = "tiny-pool";
@@ -43,8 +43,10 @@ fn rollout(idx: usize, n_responses: usize, rng: &mut impl Rng) -> Rollout {
         prompt,
         reference: reference.to_string(),
         dataset: DATASET.to_owned(),
-        correctness: Some(solutions.iter().map(|s| s.answer() == Some(reference)).collect()),
-        completions: solutions.iter().map(ToString::to_string).collect(),
+        completions: solutions
+            .iter()
+            .map(|s| Completion::graded(s.to_string(), s.answer() == Some(reference)))
+            .collect(),
         ..Rollout::default()
     }
 }
@@ -75,7 +77,7 @@ mod tests {
         for rollout in &rollouts {
             assert_eq!(Problem::parse(&rollout.prompt), None, "another family");
             let labels = rollout.labels("the test").expect("graded");
-            for (completion, &label) in rollout.completions.iter().zip(labels) {
+            for (completion, label) in rollout.texts().zip(labels) {
                 let said = completion.lines().last().and_then(|line| line.strip_prefix("Answer: "));
                 assert_eq!(said == Some(rollout.reference.as_str()), label, "{completion}");
                 n_correct += usize::from(label);

@@ -112,7 +112,7 @@ impl Split {
     ) -> Vec<Rollout> {
         let mut rollouts = self.unsolved(problems);
         for (idx, (rollout, problem)) in rollouts.iter_mut().zip(problems).enumerate() {
-            rollout.completions = vec![completion(idx, problem)];
+            rollout.completions = vec![completion(idx, problem).into()];
         }
         rollouts
     }
@@ -155,7 +155,7 @@ mod tests {
     fn correct_solutions_are_correct_and_generators_repeat_themselves_by_seed() {
         let problems = Split::Generators.draw(100, N_DERIVED, 0);
         for (problem, rollout) in problems.iter().zip(Split::Generators.solved(&problems)) {
-            let verdict = check(problem, &rollout.completions[0]);
+            let verdict = check(problem, &rollout.completions[0].text);
             assert_eq!(verdict.first_error, None);
             assert_eq!(verdict.answer.map(|n| n.to_string()), Some(rollout.reference));
         }

@@ -8,7 +8,7 @@
 //! confident the verifier is in the problem itself.
 
 use crate::data::steps::{StepSplit, StepSplitter};
-use crate::data::{Rollout, Score, StepLabels};
+use crate::data::{ProblemScores, Rollout, StepLabels};
 use crate::error::{Error, Result};
 use crate::numeric::sigmoid;
 use crate::scoring::steps_of;
@@ -42,7 +42,7 @@ pub fn label_steps(confidences: &[f64], before: f64, threshold: f64) -> Vec<f64>
 /// not in `-1..0`.
 pub fn annotate(
     rollouts: &[Rollout],
-    scores: &[Score],
+    scores: &[ProblemScores],
     step_split: &StepSplit,
     threshold: f64,
 ) -> Result<Vec<Rollout>> {
@@ -61,7 +61,7 @@ pub fn annotate(
         let before = firsts().sum::<f64>() / firsts().count().max(1) as f64;
         let mut steps = Vec::with_capacity(rollout.completions.len());
         let mut labels = Vec::with_capacity(rollout.completions.len());
-        for (idx, text) in rollout.completions.iter().enumerate() {
+        for (idx, text) in rollout.texts().enumerate() {
             let ranges = steps_of(rollout, idx, &splitter)?;
             let of_steps = confidences.get(idx).filter(|steps| steps.len() == ranges.len());
             let of_steps = of_steps.ok_or_else(|| {
@@ -81,7 +81,7 @@ pub fn annotate(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::CompletionScore;
+    use crate::data::Scored;
 
     #[test]
     fn a_halved_confidence_is_an_error_and_what_follows_is_bad() {
@@ -93,19 +93,16 @@ mod tests {
 
     #[test]
     fn the_first_step_is_held_against_its_siblings() {
-        let completions = vec!["a\nb".to_owned(), "c".to_owned()];
+        let completions = vec!["a\nb".into(), "c".into()];
         let rollout = Rollout { completions, ..Rollout::default() };
-        let score = |q_values: &[f64]| CompletionScore {
-            q_values: q_values.to_vec(),
-            ..CompletionScore::default()
-        };
+        let score = |q_values: &[f64]| Scored { q_values: q_values.to_vec(), ..Scored::default() };
         // Confidences .5 and .99 after one, .01 after the other: .255 before both.
-        let scores = [Score::new("x", vec![score(&[0.0, 5.0]), score(&[-4.6])])];
+        let scores = [ProblemScores::new("x", vec![score(&[0.0, 5.0]), score(&[-4.6])])];
         let rollouts = [rollout];
         let annotated = annotate(&rollouts, &scores, &StepSplit::Lines, THRESHOLD).expect("valid");
         let labels = StepLabels::of(&annotated[0]).expect("valid").expect("labels");
         assert_eq!(labels.0, [vec![Some(1.0), Some(1.0)], vec![Some(0.0)]]);
-        assert_eq!(annotated[0].steps.as_ref().expect("steps")[0], ["a\n", "b"]);
+        assert_eq!(annotated[0].completions[0].steps.as_ref().expect("steps"), &["a\n", "b"]);
         let wrong = annotate(&rollouts, &scores, &StepSplit::Whole, THRESHOLD);
         assert!(wrong.expect_err("other steps").to_string().contains("of 1 steps for `x`"));
     }

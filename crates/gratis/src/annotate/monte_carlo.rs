@@ -193,7 +193,7 @@ impl MonteCarlo<'_> {
                 }
             }
             let outcomes = rollout.labels("the label of a last step")?;
-            let labels = plan.sources.iter().zip(outcomes).map(|(sources, &is_correct)| {
+            let labels = plan.sources.iter().zip(outcomes).map(|(sources, is_correct)| {
                 let label = |source: &Source| match *source {
                     Source::Continuations(idx) => Some(labels_of_prefix[idx]),
                     Source::Outcome => Some(f64::from(u8::from(is_correct))),
@@ -214,12 +214,11 @@ impl MonteCarlo<'_> {
     fn plan(&self, rollout: &Rollout, n_prompt: usize, splitter: &StepSplitter) -> Result<Plan> {
         let mut plan = Plan::default();
         let mut known: HashMap<Vec<u32>, usize> = HashMap::new();
-        for (idx, text) in rollout.completions.iter().enumerate() {
+        for (idx, text) in rollout.texts().enumerate() {
             let steps = steps_of(rollout, idx, splitter)?;
             let encoding = self.encoder.tokenizer().encode_completion(text, End::Eos)?;
             let starts: Vec<usize> = encoding.offsets.iter().map(|range| range.start).collect();
-            let text_ends: Vec<usize> = steps.iter().map(|step| step.end).collect();
-            let ends = step_ends_in_tokens(&starts, &text_ends);
+            let ends = step_ends_in_tokens(&starts, &steps);
             let n_steps = ends.len();
             let mut sources = Vec::with_capacity(n_steps);
             for (nth, end) in ends.into_iter().enumerate() {

@@ -5,12 +5,12 @@
 //! one. What is usually called the reward of a process reward model is its value: aggregate it by
 //! `q_min`, and an outcome reward model's by `outcome`.
 
-use gratis_engine::{Score as ScoreEngine, Values};
+use gratis_engine::{Score, Values};
 
 use super::pooling::Pooling;
 use super::token_task::LabelTokens;
 use crate::cost::Work;
-use crate::data::{Rollout, Score};
+use crate::data::{ProblemScores, Rollout};
 use crate::encoding::{Corpus, Encoder, head_values, log_probs};
 use crate::error::Result;
 use crate::observer::{Observer, Silent};
@@ -31,7 +31,11 @@ pub struct HeadScorer<'a> {
 }
 
 impl RewardModel for HeadScorer<'_> {
-    fn score(&mut self, rollouts: &[Rollout], observer: &mut dyn Observer) -> Result<Vec<Score>> {
+    fn score(
+        &mut self,
+        rollouts: &[Rollout],
+        observer: &mut dyn Observer,
+    ) -> Result<Vec<ProblemScores>> {
         let mut corpus = Corpus::default();
         let step_split = &self.settings.step_split;
         let solutions = solutions(rollouts, &self.encoder, step_split, &mut corpus)?;
@@ -52,7 +56,7 @@ impl RewardModel for HeadScorer<'_> {
 /// Scores completions by label tokens. Between two step ends the value does not move.
 pub struct TokenScorer<'a> {
     /// The model.
-    pub engine: &'a dyn ScoreEngine,
+    pub engine: &'a dyn Score,
     /// Tag and labels.
     pub labels: LabelTokens,
     /// Text to tokens.
@@ -92,7 +96,11 @@ impl TokenScorer<'_> {
 }
 
 impl RewardModel for TokenScorer<'_> {
-    fn score(&mut self, rollouts: &[Rollout], observer: &mut dyn Observer) -> Result<Vec<Score>> {
+    fn score(
+        &mut self,
+        rollouts: &[Rollout],
+        observer: &mut dyn Observer,
+    ) -> Result<Vec<ProblemScores>> {
         let Chains { solutions, plain, corpus: chains, first_of } = self.chains(rollouts)?;
         let budget = self.settings.batch_tokens;
         let of_labels = log_probs(self.engine, &chains, budget, &mut Silent)?;

@@ -4,10 +4,10 @@
 //! `KL(U || pi) = -log V - (1/V) sum_v log pi(v | y_<t)` with `V` the size of the vocabulary;
 //! the reward of a response is the mean over its tokens, that of a step its part of the mean.
 
-use gratis_engine::Score as ScoreEngine;
+use gratis_engine::Score;
 
 use crate::cost::Work;
-use crate::data::{Rollout, Score};
+use crate::data::{ProblemScores, Rollout};
 use crate::encoding::{Corpus, Encoder, mean_log_probs};
 use crate::error::Result;
 use crate::observer::Observer;
@@ -18,7 +18,7 @@ use crate::scoring::{
 /// Scores completions by the self-certainty of the model that wrote them, or of another.
 pub struct SelfCertainty<'a> {
     /// The model.
-    pub engine: &'a dyn ScoreEngine,
+    pub engine: &'a dyn Score,
     /// Text to tokens.
     pub encoder: Encoder<'a>,
     /// The settings; beta has no part in it.
@@ -26,7 +26,11 @@ pub struct SelfCertainty<'a> {
 }
 
 impl RewardModel for SelfCertainty<'_> {
-    fn score(&mut self, rollouts: &[Rollout], observer: &mut dyn Observer) -> Result<Vec<Score>> {
+    fn score(
+        &mut self,
+        rollouts: &[Rollout],
+        observer: &mut dyn Observer,
+    ) -> Result<Vec<ProblemScores>> {
         let ScoringSettings { step_split, batch_tokens, tokens, .. } = &self.settings;
         let mut corpus = Corpus::default();
         let solutions = solutions(rollouts, &self.encoder, step_split, &mut corpus)?;

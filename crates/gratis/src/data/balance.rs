@@ -51,7 +51,7 @@ impl DatasetBalance {
 
 impl Operation for DatasetBalance {
     fn survey(&mut self, number: u64, rollout: &Rollout) -> Result<()> {
-        for (idx, &correct) in rollout.labels(BALANCE)?.iter().enumerate() {
+        for (idx, correct) in rollout.labels(BALANCE)?.into_iter().enumerate() {
             let rank = self.rank(number, idx);
             self.ranks[usize::from(correct)].push(rank);
         }

@@ -37,9 +37,11 @@ impl Case {
 }
 
 impl Record for Case {
+    type Columns = Self;
+
     const FIELDS: &'static [Field] = &[];
 
-    fn fault(&self) -> Option<Fault> {
-        None
+    fn from_columns(columns: Self) -> Result<Self, Fault> {
+        Ok(columns)
     }
 }

@@ -7,9 +7,10 @@
 //! departs late from a right one is no repetition, it is the lesson.
 
 use std::collections::HashSet;
-use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
+use std::hash::Hasher;
 
 use serde::{Deserialize, Serialize};
+use siphasher::sip::SipHasher13;
 
 use super::balance::keep_some;
 use super::operation::{Operation, Outcome, Start};
@@ -77,9 +78,9 @@ impl Operation for Deduplication {
         }
         let mut kept = Vec::new();
         for (idx, completion) in rollout.completions.iter().enumerate() {
-            let class = rollout.correctness.as_ref().map_or(2, |labels| usize::from(labels[idx]));
+            let class = completion.label.map_or(2, usize::from);
             let seen = &mut self.seen[class];
-            let grams = sampled(n_grams(completion, self.settings.n), self.settings.sample);
+            let grams = sampled(n_grams(&completion.text, self.settings.n), self.settings.sample);
             let n_seen = grams.intersection(seen).count();
             if (n_seen as f64) < self.settings.threshold * grams.len() as f64 {
                 seen.extend(grams);
@@ -93,9 +94,20 @@ impl Operation for Deduplication {
 /// The distinct n-grams of words of a text, as numbers; the whole text where it has fewer words.
 fn n_grams(text: &str, n: usize) -> HashSet<u64> {
     let words: Vec<&str> = text.split_whitespace().collect();
-    // The standard hasher without its per-process keys: the same text, the same numbers.
-    let hasher = BuildHasherDefault::<DefaultHasher>::default();
-    words.windows(n.clamp(1, words.len().max(1))).map(|gram| hasher.hash_one(gram)).collect()
+    words.windows(n.clamp(1, words.len().max(1))).map(number_of).collect()
+}
+
+/// SipHash-1-3 with the keys 0 over the number of words and each word with a byte that ends it: the
+/// same words give the same number on every platform and with every compiler.
+fn number_of(gram: &[&str]) -> u64 {
+    const END: u8 = 0xff; // not part of any UTF-8 text
+    let mut hasher = SipHasher13::new();
+    hasher.write(&(gram.len() as u64).to_le_bytes());
+    for word in gram {
+        hasher.write(word.as_bytes());
+        hasher.write(&[END]);
+    }
+    hasher.finish()
 }
 
 /// One n-gram in `sample`, by their numbers and so the same ones in every text; at least one.
@@ -106,4 +118,16 @@ fn sampled(mut grams: HashSet<u64>, sample: u64) -> HashSet<u64> {
         grams.extend(least);
     }
     grams
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_of_n_grams_are_pinned() {
+        // A change of these numbers changes which responses a sample of n-grams drops.
+        assert_eq!(number_of(&["so", "naïve"]), 137_831_874_725_406_613);
+        assert_eq!(number_of(&["42"]), 3_420_011_754_255_202_463);
+    }
 }

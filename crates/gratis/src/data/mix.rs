@@ -61,7 +61,7 @@ impl Operation for Mixing {
                 MixRule::OnePair => {
                     let labels = rollout.labels("taking one pair of each instruction")?;
                     let rule = PairRule::PerPrompt { n: 1 };
-                    match rule.pairs(labels, &rollout.prompt, self.settings.seed).first() {
+                    match rule.pairs(&labels, &rollout.prompt, self.settings.seed).first() {
                         Some(&(correct, incorrect)) => {
                             out.keep(rollout.with_completions(&[correct, incorrect]))?;
                         }

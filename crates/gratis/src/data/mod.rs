@@ -1,6 +1,7 @@
 //! Problems, rollouts and the operations on them (paper section 4.1 and appendix C).
 
 pub mod case;
+pub mod completion;
 pub mod operation;
 pub mod published;
 pub mod reader;
@@ -33,6 +34,7 @@ pub use apply::{
 };
 pub use balance::{BalanceDataset, BalanceInstructions};
 pub use case::Case;
+pub use completion::{Completion, Mask};
 pub use dedup::{DedupScope, Deduplicate};
 pub use mix::{Mix, MixRule};
 pub use operation::{Counts, DataOperation, OperationReport};
@@ -42,7 +44,7 @@ pub use record::OnInvalid;
 pub use replace::ReplaceResponses;
 pub use resumable::ResumableWriter;
 pub use rollout::Rollout;
-pub use score::{CompletionScore, Score};
+pub use score::{ProblemScores, Scored};
 pub use segment::{SegmentSteps, StepText};
 pub use split::{KeepSide, Side, Split};
 pub use step_labels::StepLabels;
@@ -54,9 +56,9 @@ pub use writer::{LineWriter, RolloutWriter};
 /// Reads rollouts.
 pub type RolloutReader = RecordReader<Rollout>;
 /// Reads scores.
-pub type ScoreReader = RecordReader<Score>;
+pub type ScoreReader = RecordReader<ProblemScores>;
 /// Writes scores.
-pub type ScoreWriter = LineWriter<Score>;
+pub type ScoreWriter = LineWriter<ProblemScores>;
 /// Reads grading cases.
 pub type CaseReader = RecordReader<Case>;
 /// Writes grading cases.

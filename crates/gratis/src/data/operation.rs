@@ -142,7 +142,7 @@ impl Counts {
     pub(super) fn add(&mut self, rollout: &Rollout) {
         self.n_problems += 1;
         self.n_responses += rollout.completions.len() as u64;
-        for &correct in rollout.correctness.iter().flatten() {
+        for correct in rollout.completions.iter().filter_map(|completion| completion.label) {
             *(if correct { &mut self.n_correct } else { &mut self.n_incorrect }) += 1;
         }
     }

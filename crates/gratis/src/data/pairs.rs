@@ -54,7 +54,7 @@ pub fn pairs_of(
     let mut pairs = Vec::with_capacity(rollouts.len());
     for rollout in rollouts {
         counts.add(rollout);
-        pairs.push(rule.pairs(rollout.labels(MAKING_PAIRS)?, &rollout.prompt, seed));
+        pairs.push(rule.pairs(&rollout.labels(MAKING_PAIRS)?, &rollout.prompt, seed));
     }
     if pairs.iter().all(Vec::is_empty) { Err(no_pairs(MAKING_PAIRS, counts)) } else { Ok(pairs) }
 }
@@ -98,7 +98,7 @@ impl Operation for Pairing {
         self.seen.add(&rollout);
         let MakePairs { per_prompt, seed } = self.settings;
         let rule = per_prompt.map_or(PairRule::All, |n| PairRule::PerPrompt { n });
-        let pairs = rule.pairs(rollout.labels(MAKING_PAIRS)?, &rollout.prompt, seed);
+        let pairs = rule.pairs(&rollout.labels(MAKING_PAIRS)?, &rollout.prompt, seed);
         if pairs.is_empty() {
             out.remark("problems of one class dropped", 1);
         }

@@ -17,12 +17,12 @@ use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
 use parquet::record::reader::RowIter;
 use parquet::record::{Field, Row};
 use parquet::schema::parser::parse_message_type;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::output::Output;
 use super::reader::Next;
 use super::record::{self, Record};
-use super::rollout::Rollout;
+use super::rollout::{CORRECTNESS, Rollout, STEPS};
 use crate::error::{Error, Result};
 
 /// Column that holds the fields a rollout has beside its own.
@@ -47,11 +47,14 @@ fn row_to_json(row: Row) -> Value {
     let mut object: Map<String, Value> =
         row.into_columns().into_iter().map(|(name, field)| (name, to_json(field))).collect();
     let packed = object.get(EXTRA).and_then(Value::as_str).map(serde_json::from_str);
+    object.retain(|_, value| !value.is_null());
     if let Some(Ok(Value::Object(extra))) = packed {
         object.remove(EXTRA);
-        object.extend(extra);
+        for (name, value) in extra {
+            // A column of the file's own stands above a field of the same name.
+            object.entry(name).or_insert(value);
+        }
     }
-    object.retain(|_, value| !value.is_null());
     Value::Object(object)
 }
 
@@ -137,7 +140,7 @@ impl ParquetWriter {
 
     /// Adds a row.
     pub(super) fn write(&mut self, rollout: &Rollout) -> Result<()> {
-        self.n_bytes += rollout.completions.iter().map(String::len).sum::<usize>();
+        self.n_bytes += rollout.texts().map(str::len).sum::<usize>();
         self.rows.push(rollout.clone());
         let is_full = self.rows.len() == MAX_ROWS || self.n_bytes >= MAX_BYTES;
         if is_full { self.flush() } else { Ok(()) }
@@ -170,22 +173,31 @@ impl ParquetWriter {
             prompts.push(text(&row.prompt), 0, 0);
             references.push(text(&row.reference), 0, 0);
             datasets.push(text(&row.dataset), 0, 0);
-            completions.push_list(row.completions.iter().map(|c| text(c)), 0, 0);
-            match &row.correctness {
+            completions.push_list(row.texts().map(text), 0, 0);
+            let mut further = row.further_columns();
+            // The columns hold no null within a list; a list with one stands among the further fields.
+            match row.column(|completion| completion.label) {
                 None => correctness.push_absent(0, 0),
-                Some(labels) => correctness.push_list(labels.iter().copied(), 1, 0),
+                Some(labels) if labels.contains(&None) => {
+                    correctness.push_absent(0, 0);
+                    further.insert(CORRECTNESS.to_owned(), json!(labels));
+                }
+                Some(labels) => correctness.push_list(labels.into_iter().flatten(), 1, 0),
             }
-            match &row.steps {
+            match row.column(|completion| completion.steps.as_ref()) {
                 None => steps.push_absent(0, 0),
-                Some(lists) if lists.is_empty() => steps.push_absent(1, 0),
+                Some(lists) if lists.contains(&None) => {
+                    steps.push_absent(0, 0);
+                    further.insert(STEPS.to_owned(), json!(lists));
+                }
                 Some(lists) => {
-                    for (idx, list) in lists.iter().enumerate() {
+                    for (idx, list) in lists.into_iter().flatten().enumerate() {
                         let repetition = i16::from(idx > 0);
                         steps.push_nested(list.iter().map(|s| text(s)), 2, repetition, 2);
                     }
                 }
             }
-            let json = (!row.extra.is_empty()).then(|| Value::Object(row.extra.clone()));
+            let json = (!further.is_empty()).then(|| Value::Object(further));
             extra.push_optional(json.map(|json| text(&json.to_string())));
         }
         let mut group = self.file.next_row_group()?;

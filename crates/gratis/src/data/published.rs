@@ -1,4 +1,4 @@
-//! Step-labelled data as others publish it, read as rollouts with [`StepLabels`].
+//! Step-labelled data as others publish it, read as rollouts with labelled steps.
 //!
 //! - Math-Shepherd (Wang et al. 2023): `input` with the tag `ки` after each step and `label`, the
 //!   same text with `+` or `-` in its place;
@@ -11,14 +11,14 @@
 
 use std::path::Path;
 
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 use serde_json::Value;
 
+use super::completion::Completion;
 use super::format::STANDARD_STREAM;
 use super::reader::RecordReader;
 use super::record::{Fault, Field, OnInvalid, Record};
 use super::rollout::Rollout;
-use super::step_labels::StepLabels;
 use crate::error::Result;
 
 /// Stands after each step in Math-Shepherd's `input`.
@@ -26,25 +26,19 @@ const TAG: &str = "ки";
 
 /// A line of such a file.
 #[derive(Debug, Clone)]
-pub struct Published(std::result::Result<Rollout, Fault>);
-
-impl<'de> Deserialize<'de> for Published {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
-        Ok(Self(parse(&Value::deserialize(deserializer)?)))
-    }
-}
+pub struct Published(Rollout);
 
 impl Record for Published {
+    type Columns = Value;
+
     const FIELDS: &'static [Field] = &[];
 
-    fn fault(&self) -> Option<Fault> {
-        self.0.as_ref().err().cloned()
+    fn from_columns(columns: Value) -> Parsed<Self> {
+        parse(&columns).map(Self)
     }
 
     fn number(&mut self, line: u64) {
-        if let Ok(rollout) = &mut self.0 {
-            rollout.id.get_or_insert_with(|| line.to_string());
-        }
+        self.0.number(line);
     }
 }
 
@@ -70,7 +64,7 @@ impl Published {
         let mut reader = RecordReader::<Self>::open(path, on_invalid)?;
         let mut rollouts = Vec::new();
         for record in reader.by_ref() {
-            rollouts.extend(record?.0);
+            rollouts.push(record?.0);
         }
         Ok((rollouts, reader.n_skipped()))
     }
@@ -103,24 +97,25 @@ fn label_of(rating: i64) -> Parsed<f64> {
     }
 }
 
-/// One solution a list of steps with their labels.
+/// One completion per list of steps with their labels.
 fn rollout(
     prompt: String,
     reference: String,
     dataset: &str,
     solutions: Vec<Vec<(String, Option<f64>)>>,
 ) -> Rollout {
-    let mut rollout =
-        Rollout { prompt, reference, dataset: dataset.to_owned(), ..Rollout::default() };
-    let (mut texts, mut labels) = (Vec::new(), Vec::new());
-    for solution in solutions {
-        let (steps, of_steps): (Vec<String>, Vec<_>) = solution.into_iter().unzip();
-        rollout.completions.push(steps.join("\n"));
-        texts.push(steps);
-        labels.push(of_steps);
+    let completion = |solution: Vec<(String, Option<f64>)>| {
+        let (steps, labels): (Vec<String>, Vec<_>) = solution.into_iter().unzip();
+        let completion = Completion { step_labels: Some(labels), ..steps.join("\n").into() };
+        completion.with_steps(steps)
+    };
+    Rollout {
+        prompt,
+        reference,
+        dataset: dataset.to_owned(),
+        completions: solutions.into_iter().map(completion).collect(),
+        ..Rollout::default()
     }
-    StepLabels(labels).write(&mut rollout, texts);
-    rollout
 }
 
 fn tagged(value: &Value) -> Parsed<Rollout> {
@@ -251,7 +246,11 @@ mod tests {
     use super::*;
 
     fn labels(rollout: &Rollout) -> Vec<Vec<Option<f64>>> {
-        StepLabels::of(rollout).expect("valid").expect("labels").0
+        rollout.completions.iter().map(|c| c.step_labels.clone().expect("labels")).collect()
+    }
+
+    fn texts(rollout: &Rollout) -> Vec<&str> {
+        rollout.texts().collect()
     }
 
     #[test]
@@ -263,7 +262,7 @@ mod tests {
         });
         let rollout = parse(&line).expect("valid");
         assert_eq!(rollout.prompt, "How many?");
-        assert_eq!(rollout.completions, ["Step 1: 2 - 1 = 1\nStep 2: The answer is: 3"]);
+        assert_eq!(texts(&rollout), ["Step 1: 2 - 1 = 1\nStep 2: The answer is: 3"]);
         assert_eq!(labels(&rollout), [[Some(1.0), Some(0.0)]]);
         let unlike = serde_json::json!({"input": "a Step 1: b ки", "label": "a Step 1: c +"});
         let fault =
@@ -285,7 +284,7 @@ mod tests {
             ]},
         });
         let rollout = parse(&line).expect("valid");
-        assert_eq!(rollout.completions, ["a\nh", "b", "a\nc", "a\nh\nd"]);
+        assert_eq!(texts(&rollout), ["a\nh", "b", "a\nc", "a\nh\nd"]);
         let expected = [
             vec![Some(1.0), None],
             vec![Some(0.0)],

@@ -3,6 +3,7 @@
 //! A type that is read from files says which fields it has ([`Record::FIELDS`]); where a line does
 //! not fit, the field at fault is found by their shapes and named with its line.
 
+use std::fmt;
 use std::path::Path;
 
 use serde::de::DeserializeOwned;
@@ -23,12 +24,18 @@ pub enum OnInvalid {
 }
 
 /// A record of a data file: one JSON object, or one row.
-pub trait Record: DeserializeOwned {
+pub trait Record: Sized {
+    /// The record as it stands in a file.
+    type Columns: DeserializeOwned;
+
     /// Its fields, for error messages.
     const FIELDS: &'static [Field];
 
-    /// What is wrong with a record whose fields have the right shapes, if anything.
-    fn fault(&self) -> Option<Fault>;
+    /// The record whose fields have the right shapes, or what else is wrong with them.
+    ///
+    /// # Errors
+    /// The first fault.
+    fn from_columns(columns: Self::Columns) -> Result<Self, Fault>;
 
     /// Told its line or row, counted from 1.
     fn number(&mut self, line: u64) {
@@ -76,6 +83,8 @@ pub enum Shape {
     TextOrInteger,
     /// A list of such values.
     List(&'static Shape),
+    /// Such a value, or null.
+    OrNull(&'static Shape),
     /// An object with such fields.
     Object(&'static [Field]),
 }
@@ -88,6 +97,7 @@ impl Shape {
             Self::Text => "a string",
             Self::TextOrInteger => "a string or an integer",
             Self::List(_) => "a list",
+            Self::OrNull(shape) => shape.describe(),
             Self::Object(_) => "an object",
         }
     }
@@ -100,6 +110,8 @@ impl Shape {
             Self::Text => value.is_string(),
             Self::TextOrInteger => value.is_string() || value.is_i64(),
             Self::List(_) => value.is_array(),
+            Self::OrNull(shape) if !value.is_null() => return shape.fault(name, value),
+            Self::OrNull(_) => true,
             Self::Object(_) => value.is_object(),
         };
         match (self, value) {
@@ -154,26 +166,26 @@ impl Fault {
     }
 }
 
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{}` should be {}, got {}", self.field, self.expected, self.got)
+    }
+}
+
 /// A record from one line of JSON.
 pub(super) fn from_json<T: Record>(line: &[u8]) -> Result<T, Fault> {
     let line = line.trim_ascii_end();
-    let record: T = serde_json::from_slice(line).map_err(|error| {
+    let columns: T::Columns = serde_json::from_slice(line).map_err(|error| {
         let value = serde_json::from_slice::<Value>(line);
         value.map_or_else(|error| not_json(line, &error), |value| wrong_shape::<T>(&value, &error))
     })?;
-    checked(record)
+    T::from_columns(columns)
 }
 
 /// A record from a JSON value.
 pub(super) fn from_value<T: Record>(value: Value) -> Result<T, Fault> {
-    checked(T::deserialize(&value).map_err(|error| wrong_shape::<T>(&value, &error))?)
-}
-
-fn checked<T: Record>(record: T) -> Result<T, Fault> {
-    match record.fault() {
-        Some(fault) => Err(fault),
-        None => Ok(record),
-    }
+    let columns = T::Columns::deserialize(&value);
+    T::from_columns(columns.map_err(|error| wrong_shape::<T>(&value, &error))?)
 }
 
 fn not_json(line: &[u8], error: &serde_json::Error) -> Fault {

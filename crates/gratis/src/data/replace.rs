@@ -107,39 +107,20 @@ impl Operation for Replacement {
         let mut rng = rng_of(self.seed, &rollout.prompt);
         let places = index::sample(&mut rng, rollout.completions.len(), self.n);
         for (source, place) in places.into_iter().enumerate() {
-            rollout.replace_completion(place, &other, source)?;
+            let theirs = &other.completions[source];
+            if rollout.completions[place].label.is_some() != theirs.label.is_some() {
+                return Err(Error::NoCorrectness {
+                    needed_by: "exchanging responses of graded rollouts".to_owned(),
+                    record: format!("one side of the problem `{}`", rollout.prompt),
+                });
+            }
+            let ours = std::mem::replace(&mut rollout.completions[place], theirs.clone());
+            for name in ours.extra.keys() {
+                // A column that the other file lacks has no value here.
+                rollout.completions[place].extra.entry(name.as_str()).or_insert(Value::Null);
+            }
         }
         out.remark("responses replaced", self.n as u64);
         out.keep(rollout)
-    }
-}
-
-impl Rollout {
-    /// Puts the completion `source` of `other`, with all that belongs to it, at `place`.
-    fn replace_completion(&mut self, place: usize, other: &Self, source: usize) -> Result<()> {
-        let n = self.completions.len();
-        match (&mut self.correctness, &other.correctness) {
-            (Some(labels), Some(others)) => labels[place] = others[source],
-            (None, None) => {}
-            _ => {
-                return Err(Error::NoCorrectness {
-                    needed_by: "exchanging responses of graded rollouts".to_owned(),
-                    record: format!("one side of the problem `{}`", self.prompt),
-                });
-            }
-        }
-        match (&mut self.steps, &other.steps) {
-            (Some(steps), Some(others)) => steps[place].clone_from(&others[source]),
-            (steps, _) => *steps = None, // steps of some responses only would be of none
-        }
-        for (key, value) in &mut self.extra {
-            if let Some(items) = value.as_array_mut().filter(|items| items.len() == n) {
-                let theirs = other.extra.get(key).and_then(Value::as_array);
-                items[place] =
-                    theirs.and_then(|items| items.get(source)).cloned().unwrap_or_default();
-            }
-        }
-        self.completions[place].clone_from(&other.completions[source]);
-        Ok(())
     }
 }

@@ -1,137 +1,292 @@
 //! Rollouts: a problem, its gold answer, and candidate solutions with their outcome labels.
 //!
-//! The columns are those of the authors' published data set, so that it loads as it is.
+//! In a file the completions are columns, which are those of the authors' published data set, so
+//! that it loads as it is: `completions` (the texts), `correctness` (the labels) and `steps`, and
+//! further `step_labels`, `finish_reasons` (`stop` or `length`), `token_ids` and `masks`
+//! (`{"chars": [[start, end]]}` or `{"tokens": ...}`). Each has one entry per completion; an absent
+//! entry is null, a column without any entry is left out. In memory each completion holds its own.
 
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::ser::SerializeMap;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::{Map, Value, json};
 
+use super::completion::{self, Completion, Mask, PER_COMPLETION};
 use super::record::{Fault, Field, Record, Shape};
+use super::step_labels::STEP_LABELS;
 use crate::error::{Error, Result};
 
 /// One line of a rollout file.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Rollout {
     /// Names the problem; readers fill in the line number where it is absent.
-    #[serde(
-        default,
-        deserialize_with = "text_or_integer",
-        skip_serializing_if = "Option::is_none"
-    )]
     pub id: Option<String>,
     /// The problem as the model reads it.
     pub prompt: String,
     /// The gold answer.
-    #[serde(default, deserialize_with = "null_as_default")]
     pub reference: String,
     /// Where the problem comes from.
-    #[serde(default, deserialize_with = "null_as_default")]
     pub dataset: String,
     /// Candidate solutions; none before sampling.
-    #[serde(default, deserialize_with = "null_as_default")]
-    pub completions: Vec<String>,
-    /// Outcome label of each completion; absent before grading.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub correctness: Option<Vec<bool>>,
-    /// Steps of each completion, where they are given.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub steps: Option<Vec<Vec<String>>>,
-    /// Further columns, carried along unchanged.
-    #[serde(flatten)]
-    pub extra: serde_json::Map<String, serde_json::Value>,
+    pub completions: Vec<Completion>,
+    /// Further columns, carried along unchanged. They belong to the problem.
+    pub extra: Map<String, Value>,
 }
 
+/// Names of the columns with one entry per completion, beside [`PER_COMPLETION`].
+const COMPLETIONS: &str = "completions";
+pub(super) const CORRECTNESS: &str = "correctness";
+pub(super) const STEPS: &str = "steps";
+const FINISH_REASONS: &str = "finish_reasons";
+const TOKEN_IDS: &str = "token_ids";
+const MASKS: &str = "masks";
+
 impl Rollout {
-    /// The outcome labels, one for each completion.
+    /// Whether this column of a file has one entry per completion.
+    pub fn is_per_completion(column: &str) -> bool {
+        let own = [COMPLETIONS, CORRECTNESS, STEPS, STEP_LABELS, FINISH_REASONS, TOKEN_IDS, MASKS];
+        own.contains(&column) || PER_COMPLETION.contains(&column)
+    }
+
+    /// The texts of the completions.
+    pub fn texts(&self) -> impl Iterator<Item = &str> {
+        self.completions.iter().map(|completion| completion.text.as_str())
+    }
+
+    /// The outcome labels, one per completion.
     ///
     /// # Errors
-    /// [`Error::NoCorrectness`] if the rollouts were not graded; `needed_by` says for whom.
-    pub fn labels(&self, needed_by: &str) -> Result<&[bool]> {
-        self.correctness.as_deref().ok_or_else(|| Error::NoCorrectness {
+    /// [`Error::NoCorrectness`] if a completion was not graded; `needed_by` says for whom.
+    pub fn labels(&self, needed_by: &str) -> Result<Vec<bool>> {
+        let labels: Option<Vec<bool>> = self.completions.iter().map(|c| c.label).collect();
+        labels.ok_or_else(|| Error::NoCorrectness {
             needed_by: needed_by.to_owned(),
-            record: match &self.id {
-                Some(id) => format!("problem `{id}`"),
-                None => format!("problem `{}`", self.prompt.lines().next().unwrap_or_default()),
-            },
+            record: format!("problem `{}`", self.name()),
         })
     }
 
-    /// The same problem with the completions of these indices, in this order, and whatever the
-    /// record holds for each completion.
-    #[must_use]
-    pub fn with_completions(&self, indices: &[usize]) -> Self {
-        let n = self.completions.len();
-        let mut extra = self.extra.clone();
-        for value in extra.values_mut() {
-            // A further column of one value a completion follows the completions.
-            if let Some(items) = value.as_array().filter(|items| items.len() == n) {
-                *value = indices.iter().map(|&idx| items[idx].clone()).collect();
-            }
-        }
-        Self {
-            completions: pick(&self.completions, indices),
-            correctness: self.correctness.as_ref().map(|labels| pick(labels, indices)),
-            steps: self.steps.as_ref().map(|steps| pick(steps, indices)),
-            extra,
-            ..self.clone_problem()
-        }
+    /// The problem's name: its `id`, or its first line.
+    pub fn name(&self) -> &str {
+        let first_line = || self.prompt.lines().next().unwrap_or_default();
+        self.id.as_deref().unwrap_or_else(first_line)
     }
 
-    fn clone_problem(&self) -> Self {
+    /// The same problem with the completions of these indices, in this order, each with all that
+    /// belongs to it.
+    #[must_use]
+    pub fn with_completions(&self, indices: &[usize]) -> Self {
         Self {
             id: self.id.clone(),
             prompt: self.prompt.clone(),
             reference: self.reference.clone(),
             dataset: self.dataset.clone(),
-            ..Self::default()
+            completions: indices.iter().map(|&idx| self.completions[idx].clone()).collect(),
+            extra: self.extra.clone(),
         }
+    }
+
+    /// The columns beside those of the authors, in the order they are written: those of the problem,
+    /// then those of the completions.
+    pub(super) fn further_columns(&self) -> Map<String, Value> {
+        let mut columns = self.extra.clone();
+        for completion in &self.completions {
+            for name in completion.extra.keys() {
+                let value = |c: &Completion| c.extra.get(name).cloned();
+                insert(&mut columns, name, self.column(value));
+            }
+        }
+        let reason = |c: &Completion| c.finish_reason.map(completion::finish_name);
+        insert(&mut columns, STEP_LABELS, self.column(|c| c.step_labels.as_ref()));
+        insert(&mut columns, FINISH_REASONS, self.column(reason));
+        insert(&mut columns, TOKEN_IDS, self.column(|c| c.token_ids.as_ref()));
+        insert(&mut columns, MASKS, self.column(|c| c.mask.as_ref()));
+        columns
+    }
+
+    /// A column of the completions; `None` if no completion has an entry.
+    pub(super) fn column<'a, T>(
+        &'a self,
+        value: impl Fn(&'a Completion) -> Option<T>,
+    ) -> Option<Vec<Option<T>>> {
+        let values: Vec<Option<T>> = self.completions.iter().map(value).collect();
+        values.iter().any(Option::is_some).then_some(values)
     }
 }
 
-fn pick<T: Clone>(items: &[T], indices: &[usize]) -> Vec<T> {
-    indices.iter().map(|&idx| items[idx].clone()).collect()
+fn insert(
+    columns: &mut Map<String, Value>,
+    name: &str,
+    column: Option<Vec<Option<impl Serialize>>>,
+) {
+    if let Some(column) = column.filter(|_| !columns.contains_key(name)) {
+        columns.insert(name.to_owned(), json!(column));
+    }
+}
+
+impl Serialize for Rollout {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        if let Some(id) = &self.id {
+            map.serialize_entry("id", id)?;
+        }
+        map.serialize_entry("prompt", &self.prompt)?;
+        map.serialize_entry("reference", &self.reference)?;
+        map.serialize_entry("dataset", &self.dataset)?;
+        map.serialize_entry(COMPLETIONS, &self.texts().collect::<Vec<_>>())?;
+        if let Some(labels) = self.column(|completion| completion.label) {
+            map.serialize_entry(CORRECTNESS, &labels)?;
+        }
+        if let Some(steps) = self.column(|completion| completion.steps.as_ref()) {
+            map.serialize_entry(STEPS, &steps)?;
+        }
+        for (name, value) in self.further_columns() {
+            map.serialize_entry(&name, &value)?;
+        }
+        map.end()
+    }
+}
+
+/// A line of a rollout file as it stands there.
+#[derive(Debug, Deserialize)]
+pub struct Columns {
+    #[serde(default, deserialize_with = "text_or_integer")]
+    id: Option<String>,
+    prompt: String,
+    reference: Option<String>,
+    dataset: Option<String>,
+    completions: Option<Vec<String>>,
+    correctness: Option<Vec<Option<bool>>>,
+    steps: Option<Vec<Option<Vec<String>>>>,
+    step_labels: Option<Vec<Option<Vec<Option<f64>>>>>,
+    finish_reasons: Option<Vec<Option<String>>>,
+    token_ids: Option<Vec<Option<Vec<u32>>>>,
+    masks: Option<Vec<Option<Mask>>>,
+    #[serde(flatten)]
+    extra: Map<String, Value>,
+}
+
+impl TryFrom<Columns> for Rollout {
+    type Error = Fault;
+
+    fn try_from(columns: Columns) -> Result<Self, Fault> {
+        let texts = columns.completions.unwrap_or_default();
+        let mut rollout = Self {
+            id: columns.id,
+            prompt: columns.prompt,
+            reference: columns.reference.unwrap_or_default(),
+            dataset: columns.dataset.unwrap_or_default(),
+            completions: texts.into_iter().map(Completion::from).collect(),
+            extra: columns.extra,
+        };
+        rollout.check_texts()?;
+        rollout.fill(CORRECTNESS, columns.correctness, |c, label| c.label = Some(label))?;
+        rollout.fill(STEPS, columns.steps, |c, steps| c.steps = Some(steps))?;
+        rollout.check_steps()?;
+        rollout.fill(STEP_LABELS, columns.step_labels, |c, l| c.step_labels = Some(l))?;
+        if let Some(names) = columns.finish_reasons {
+            let read = |name: Option<String>| {
+                name.map(|name| completion::finish_reason(&name)).transpose()
+            };
+            let reasons = names.into_iter().map(read).collect::<Result<_, _>>()?;
+            rollout.fill(FINISH_REASONS, Some(reasons), |c, r| c.finish_reason = Some(r))?;
+        }
+        rollout.fill(TOKEN_IDS, columns.token_ids, |c, ids| c.token_ids = Some(ids))?;
+        rollout.fill(MASKS, columns.masks, |c, mask| c.mask = Some(mask))?;
+        for name in PER_COMPLETION {
+            if !rollout.extra.get(name).is_some_and(Value::is_array) {
+                continue;
+            }
+            if let Some(Value::Array(values)) = rollout.extra.shift_remove(name) {
+                let values = values.into_iter().map(Some).collect();
+                rollout.fill(name, Some(values), |c, value| {
+                    c.extra.insert(name.to_owned(), value);
+                })?;
+            }
+        }
+        Ok(rollout)
+    }
+}
+
+impl Rollout {
+    /// Gives each completion its entry of a column.
+    fn fill<T>(
+        &mut self,
+        name: &str,
+        column: Option<Vec<Option<T>>>,
+        put: impl Fn(&mut Completion, T),
+    ) -> Result<(), Fault> {
+        let Some(column) = column else { return Ok(()) };
+        let n = self.completions.len();
+        if column.len() != n {
+            let expected = format!("one entry for each of {n} `completions`");
+            return Err(Fault::new(name, expected, column.len().to_string()));
+        }
+        for (completion, entry) in self.completions.iter_mut().zip(column) {
+            if let Some(entry) = entry {
+                put(completion, entry);
+            }
+        }
+        Ok(())
+    }
+
+    fn check_texts(&self) -> Result<(), Fault> {
+        if self.prompt.trim().is_empty() {
+            return Err(Fault::new("prompt", "a problem", "empty text"));
+        }
+        match self.texts().position(|text| text.trim().is_empty()) {
+            Some(idx) => Err(Fault::new(format!("completions[{idx}]"), "a response", "empty text")),
+            None => Ok(()),
+        }
+    }
+
+    fn check_steps(&self) -> Result<(), Fault> {
+        for (idx, completion) in self.completions.iter().enumerate() {
+            let Some(steps) = &completion.steps else { continue };
+            let field = format!("{STEPS}[{idx}]");
+            if steps.is_empty() {
+                return Err(Fault::new(field, "at least one step", "none"));
+            }
+            if let Some(blank) = steps.iter().position(|step| step.trim().is_empty()) {
+                return Err(Fault::new(format!("{field}[{blank}]"), "a step", "empty text"));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl<'de> Deserialize<'de> for Rollout {
+    fn deserialize<D: Deserializer<'de>>(source: D) -> Result<Self, D::Error> {
+        Self::try_from(Columns::deserialize(source)?).map_err(serde::de::Error::custom)
+    }
 }
 
 impl Record for Rollout {
+    type Columns = Columns;
+
     const FIELDS: &'static [Field] = &[
         Field::optional("id", &Shape::TextOrInteger),
         Field::required("prompt", &Shape::Text),
         Field::optional("reference", &Shape::Text),
         Field::optional("dataset", &Shape::Text),
-        Field::optional("completions", &Shape::List(&Shape::Text)),
-        Field::optional("correctness", &Shape::List(&Shape::Bool)),
-        Field::optional("steps", &Shape::List(&Shape::List(&Shape::Text))),
+        Field::optional(COMPLETIONS, &Shape::List(&Shape::Text)),
+        Field::optional(CORRECTNESS, &Shape::List(&Shape::OrNull(&Shape::Bool))),
+        Field::optional(STEPS, &Shape::List(&Shape::OrNull(&Shape::List(&Shape::Text)))),
+        Field::optional(STEP_LABELS, &STEP_LABEL_COLUMN),
+        Field::optional(FINISH_REASONS, &Shape::List(&Shape::OrNull(&Shape::Text))),
+        Field::optional(TOKEN_IDS, &Shape::List(&Shape::OrNull(&Shape::List(&Shape::Number)))),
+        Field::optional(MASKS, &Shape::List(&Shape::OrNull(&Shape::Object(&[])))),
     ];
 
-    fn fault(&self) -> Option<Fault> {
-        let n = self.completions.len();
-        if self.prompt.trim().is_empty() {
-            return Some(Fault::new("prompt", "a problem", "empty text"));
-        }
-        if let Some(idx) = self.completions.iter().position(|text| text.trim().is_empty()) {
-            return Some(Fault::new(format!("completions[{idx}]"), "a response", "empty text"));
-        }
-        let expected = format!("one entry for each of {n} `completions`");
-        if let Some(labels) = self.correctness.as_ref().filter(|labels| labels.len() != n) {
-            return Some(Fault::new("correctness", expected, labels.len().to_string()));
-        }
-        let steps = self.steps.as_ref()?;
-        if steps.len() != n {
-            return Some(Fault::new("steps", expected, steps.len().to_string()));
-        }
-        let is_blank = |step: &String| step.trim().is_empty();
-        steps.iter().enumerate().find_map(|(idx, steps)| {
-            let field = format!("steps[{idx}]");
-            if steps.is_empty() {
-                return Some(Fault::new(field, "at least one step", "none"));
-            }
-            let blank = steps.iter().position(is_blank)?;
-            Some(Fault::new(format!("{field}[{blank}]"), "a step", "empty text"))
-        })
+    fn from_columns(columns: Columns) -> Result<Self, Fault> {
+        Self::try_from(columns)
     }
 
     fn number(&mut self, line: u64) {
         self.id.get_or_insert_with(|| line.to_string());
     }
 }
+
+const STEP_LABEL_COLUMN: Shape =
+    Shape::List(&Shape::OrNull(&Shape::List(&Shape::OrNull(&Shape::Number))));
 
 /// Identifiers are often written as numbers.
 pub(crate) fn text_or_integer<'de, D: Deserializer<'de>>(
@@ -147,13 +302,4 @@ pub(crate) fn text_or_integer<'de, D: Deserializer<'de>>(
         Id::Text(text) => text,
         Id::Integer(number) => number.to_string(),
     }))
-}
-
-/// Columnar files write an absent text as null.
-fn null_as_default<'de, T, D>(source: D) -> Result<T, D::Error>
-where
-    T: Deserialize<'de> + Default,
-    D: Deserializer<'de>,
-{
-    Ok(Option::deserialize(source)?.unwrap_or_default())
 }

@@ -10,20 +10,20 @@ pub const SCORES_VERSION: u32 = 1;
 /// One line of a scores file.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Score {
+pub struct ProblemScores {
     /// Version of the format.
     #[serde(default = "version")]
     pub version: u32,
     /// Names the problem, as in the rollout file.
     pub id: String,
     /// One for each completion of the rollout, in its order.
-    pub scores: Vec<CompletionScore>,
+    pub scores: Vec<Scored>,
 }
 
 /// The rewards of one response.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct CompletionScore {
+pub struct Scored {
     /// Outcome reward.
     pub outcome: f64,
     /// Process reward of each step.
@@ -37,9 +37,9 @@ pub struct CompletionScore {
     pub tokens: Option<Vec<f64>>,
 }
 
-impl Score {
+impl ProblemScores {
     /// The scores of the problem named `id`.
-    pub fn new(id: impl Into<String>, scores: Vec<CompletionScore>) -> Self {
+    pub fn new(id: impl Into<String>, scores: Vec<Scored>) -> Self {
         Self { version: SCORES_VERSION, id: id.into(), scores }
     }
 }
@@ -48,7 +48,9 @@ fn version() -> u32 {
     SCORES_VERSION
 }
 
-impl Record for Score {
+impl Record for ProblemScores {
+    type Columns = Self;
+
     const FIELDS: &'static [Field] = &[
         Field::optional("version", &Shape::Number),
         Field::required("id", &Shape::Text),
@@ -64,6 +66,12 @@ impl Record for Score {
         ),
     ];
 
+    fn from_columns(columns: Self) -> Result<Self, Fault> {
+        columns.fault().map_or(Ok(columns), Err)
+    }
+}
+
+impl ProblemScores {
     fn fault(&self) -> Option<Fault> {
         if self.version > SCORES_VERSION {
             let expected = format!("at most {SCORES_VERSION}");

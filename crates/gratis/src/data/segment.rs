@@ -52,26 +52,24 @@ struct Segmentation {
 
 impl Operation for Segmentation {
     fn apply(&mut self, _number: u64, mut rollout: Rollout, out: &mut Outcome) -> Result<()> {
-        if rollout.extra.contains_key(STEP_LABELS) {
+        if rollout.completions.iter().any(|completion| completion.step_labels.is_some()) {
             let expected = "responses without step labels, which would no longer fit their steps";
             let name = rollout.id.as_deref().unwrap_or(&rollout.prompt);
             return Err(Error::setting(STEP_LABELS, expected, format!("labels of {name}")));
         }
-        let mut all = Vec::with_capacity(rollout.completions.len());
         for completion in &mut rollout.completions {
-            let ranges = self.splitter.split(completion);
-            let steps = ranges.into_iter().map(|step| completion[step].to_owned());
+            let ranges = self.splitter.split(&completion.text);
+            let steps = ranges.into_iter().map(|step| completion.text[step].to_owned());
             let steps: Vec<String> = match self.text {
                 StepText::Kept => steps.collect(),
                 StepText::Renumbered => renumber(steps),
             };
             if self.text == StepText::Renumbered {
-                *completion = steps.concat();
+                completion.text = steps.concat();
             }
             out.remark("steps", steps.len() as u64);
-            all.push(steps);
+            completion.steps = Some(steps);
         }
-        rollout.steps = Some(all);
         out.keep(rollout)
     }
 }
@@ -81,12 +79,13 @@ mod tests {
     use super::super::apply;
     use super::super::operation::DataOperation;
     use super::*;
+    use crate::data::Completion;
     use crate::observer::Silent;
 
     fn segmented(settings: SegmentSteps, completion: &str) -> Rollout {
         let rollout = Rollout {
             prompt: "1 + 1".to_owned(),
-            completions: vec![completion.to_owned()],
+            completions: vec![completion.into()],
             ..Rollout::default()
         };
         let operations = [DataOperation::SegmentSteps(settings)];
@@ -98,25 +97,26 @@ mod tests {
     fn the_text_is_kept_or_becomes_the_authors_form() {
         let completion = "So.\nStep 4: half of 2.\n\n## Step 7: add.\n";
         let kept = segmented(SegmentSteps::default(), completion);
-        assert_eq!(kept.completions, [completion]);
-        let steps = kept.steps.expect("steps");
-        assert_eq!(steps, [["So.\n", "Step 4: half of 2.\n\n", "## Step 7: add.\n"]]);
+        assert_eq!(kept.completions[0].text, completion);
+        let steps = kept.completions[0].steps.clone().expect("steps");
+        assert_eq!(steps, ["So.\n", "Step 4: half of 2.\n\n", "## Step 7: add.\n"]);
 
         let settings = SegmentSteps { text: StepText::Renumbered, ..SegmentSteps::default() };
         let anew = segmented(settings, completion);
-        assert_eq!(anew.completions, ["Step 1: So.\n\nStep 2: half of 2.\n\nStep 3: add."]);
-        let steps = anew.steps.expect("steps");
-        assert_eq!(steps, [["Step 1: So.\n\n", "Step 2: half of 2.\n\n", "Step 3: add."]]);
+        assert_eq!(anew.completions[0].text, "Step 1: So.\n\nStep 2: half of 2.\n\nStep 3: add.");
+        let steps = anew.completions[0].steps.clone().expect("steps");
+        assert_eq!(steps, ["Step 1: So.\n\n", "Step 2: half of 2.\n\n", "Step 3: add."]);
 
         let settings = SegmentSteps { split: StepSplit::Lines, text: StepText::Renumbered };
         let lines = segmented(settings, "a\nb\n");
-        assert_eq!(lines.completions, ["Step 1: a\n\nStep 2: b"]);
+        assert_eq!(lines.completions[0].text, "Step 1: a\n\nStep 2: b");
     }
 
     #[test]
     fn labels_of_other_steps_are_not_carried_on() {
-        let mut rollout = Rollout { prompt: "p".to_owned(), ..Rollout::default() };
-        rollout.extra.insert(STEP_LABELS.to_owned(), serde_json::json!([[1.0]]));
+        let labelled = Completion { step_labels: Some(vec![Some(1.0)]), ..Completion::from("a") };
+        let rollout =
+            Rollout { prompt: "p".into(), completions: vec![labelled], ..Rollout::default() };
         let operations = [DataOperation::SegmentSteps(SegmentSteps::default())];
         let error = apply(&operations, vec![rollout], &mut Silent).expect_err("labels").to_string();
         assert!(error.contains("step_labels"), "{error}");

@@ -11,8 +11,6 @@
 //! 1 is a good step, 0 a bad one, a share a soft label (Math-Shepherd's share of right
 //! continuations; 1/2 for a neutral rating).
 
-use serde_json::Value;
-
 use super::rollout::Rollout;
 use crate::error::{Error, Result};
 
@@ -24,64 +22,47 @@ pub const STEP_LABELS: &str = "step_labels";
 pub struct StepLabels(pub Vec<Vec<Option<f64>>>);
 
 impl StepLabels {
-    /// The labels of `rollout`; `None` if it has not the column.
+    /// The labels of `rollout`; `None` if no completion has any.
     ///
     /// # Errors
     /// [`Error::InvalidSetting`] if there is not one label for each of `steps`, or if one is not in
     /// `0..=1`.
     pub fn of(rollout: &Rollout) -> Result<Option<Self>> {
-        let Some(column) = rollout.extra.get(STEP_LABELS) else { return Ok(None) };
+        let completions = &rollout.completions;
+        if completions.iter().all(|completion| completion.step_labels.is_none()) {
+            return Ok(None);
+        }
         let name = rollout.id.as_deref().unwrap_or_default();
         let refuse = |expected: &str, got: String| {
             Err(Error::setting(STEP_LABELS, expected, format!("{got}` of problem `{name}")))
         };
-        let Ok(labels) = serde_json::from_value::<Vec<Vec<Option<f64>>>>(column.clone()) else {
-            return refuse("a list of numbers or nulls for each completion", column.to_string());
-        };
-        let steps = rollout.steps.as_deref().unwrap_or_default();
-        let fits = labels.len() == rollout.completions.len()
-            && labels.len() == steps.len()
-            && labels.iter().zip(steps).all(|(labels, steps)| labels.len() == steps.len());
+        let mut all = Vec::with_capacity(completions.len());
+        let mut fits = true;
+        for completion in completions {
+            let n_steps = completion.steps.as_ref().map(Vec::len);
+            let labels = completion.step_labels.clone();
+            let labels = labels.unwrap_or_else(|| vec![None; n_steps.unwrap_or_default()]);
+            fits &= labels.len() == n_steps.unwrap_or_default();
+            all.push(labels);
+        }
         if !fits {
-            let counts: Vec<_> = labels.iter().map(Vec::len).collect();
+            let counts: Vec<_> = all.iter().map(Vec::len).collect();
             return refuse("one for each of the `steps` of each completion", format!("{counts:?}"));
         }
-        match labels.iter().flatten().flatten().find(|label| !(0.0..=1.0).contains(*label)) {
+        match all.iter().flatten().flatten().find(|label| !(0.0..=1.0).contains(*label)) {
             Some(label) => refuse("within 0..=1", label.to_string()),
-            None => Ok(Some(Self(labels))),
+            None => Ok(Some(Self(all))),
         }
     }
 
     /// Puts the labels into `rollout`, and the texts of the steps with them.
     pub fn write(self, rollout: &mut Rollout, steps: Vec<Vec<String>>) {
-        rollout.steps = Some(steps);
-        rollout.extra.insert(STEP_LABELS.to_owned(), serde_json::json!(self.0));
-    }
-
-    /// Forgets the labels after the first bad step (below 1/2) of each completion: what follows an
-    /// error is neither good nor bad in itself.
-    #[must_use]
-    pub fn up_to_first_error(mut self) -> Self {
-        for labels in &mut self.0 {
-            let is_bad = |label: &Option<f64>| label.is_some_and(|label| label < 0.5);
-            if let Some(first) = labels.iter().position(is_bad) {
-                labels[first + 1..].fill(None);
-            }
+        let labelled = self.0.into_iter().zip(steps);
+        for (completion, (labels, steps)) in rollout.completions.iter_mut().zip(labelled) {
+            completion.steps = Some(steps);
+            completion.step_labels = Some(labels);
         }
-        self
     }
-}
-
-/// [`StepLabels::up_to_first_error`] on the column of a rollout.
-///
-/// # Errors
-/// As [`StepLabels::of`].
-pub fn forget_after_first_error(rollout: &mut Rollout) -> Result<()> {
-    if let Some(labels) = StepLabels::of(rollout)? {
-        let labels: Value = serde_json::json!(labels.up_to_first_error().0);
-        rollout.extra.insert(STEP_LABELS.to_owned(), labels);
-    }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -111,19 +92,10 @@ mod tests {
     fn labels_that_do_not_fit_are_named_with_their_problem() {
         for (labels, reason) in [
             ("[[1], [1]]", "one for each of the `steps` of each completion, got `[1, 1]`"),
-            ("[[1, 1]]", "one for each of the `steps`"),
             ("[[1, 2.5], [1]]", "within 0..=1, got `2.5`"),
-            ("[1, 1]", "a list of numbers or nulls for each completion"),
         ] {
             let error = StepLabels::of(&rollout(labels)).expect_err("unfit").to_string();
             assert!(error.contains(reason) && error.contains("problem `a`"), "{error}");
         }
-    }
-
-    #[test]
-    fn nothing_is_said_of_what_follows_an_error() {
-        let labels = StepLabels(vec![vec![Some(1.0), Some(0.4), Some(1.0), None], vec![Some(0.5)]]);
-        let kept = labels.up_to_first_error();
-        assert_eq!(kept.0, [vec![Some(1.0), Some(0.4), None, None], vec![Some(0.5)]]);
     }
 }

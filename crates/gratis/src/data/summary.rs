@@ -47,24 +47,24 @@ impl Summary {
         let n = rollout.completions.len();
         self.prompts.insert(rank_of(0, &[&rollout.prompt]));
         self.n_distinct_prompts = self.prompts.len() as u64;
-        if let Some(labels) = &rollout.correctness {
-            let n_correct = labels.iter().filter(|&&correct| correct).count();
-            self.n_pairs += (n_correct * (n - n_correct)) as u64;
-            match (n_correct, n - n_correct) {
-                (0, 0) => {}
-                (_, 0) => self.n_all_correct += 1,
-                (0, _) => self.n_all_incorrect += 1,
-                _ => self.n_mixed += 1,
-            }
+        let count = |label| rollout.completions.iter().filter(|c| c.label == Some(label)).count();
+        let (n_correct, n_incorrect) = (count(true), count(false));
+        self.n_pairs += (n_correct * n_incorrect) as u64;
+        match (n_correct, n_incorrect) {
+            (0, 0) => {}
+            (_, 0) => self.n_all_correct += 1,
+            (0, _) => self.n_all_incorrect += 1,
+            _ => self.n_mixed += 1,
         }
-        let distinct: HashSet<&str> = rollout.completions.iter().map(String::as_str).collect();
+        let distinct: HashSet<&str> = rollout.texts().collect();
         self.n_copies += (n - distinct.len()) as u64;
-        self.n_with_steps += rollout.steps.as_ref().map_or(0, |steps| steps.len() as u64);
+        self.n_with_steps +=
+            rollout.completions.iter().filter(|c| c.steps.is_some()).count() as u64;
         let (fewest, most) = self.responses_per_problem.unwrap_or((n, n));
         self.responses_per_problem = Some((fewest.min(n), most.max(n)));
-        for completion in &rollout.completions {
-            self.n_response_bytes += completion.len() as u64;
-            self.longest_response_bytes = self.longest_response_bytes.max(completion.len());
+        for text in rollout.texts() {
+            self.n_response_bytes += text.len() as u64;
+            self.longest_response_bytes = self.longest_response_bytes.max(text.len());
         }
         *self.datasets.entry(rollout.dataset.clone()).or_default() += 1;
     }

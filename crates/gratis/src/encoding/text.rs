@@ -110,7 +110,7 @@ impl<'a> Encoder<'a> {
         idx: usize,
         n_prompt: usize,
     ) -> Result<Option<EncodedText>> {
-        let text = &rollout.completions[idx];
+        let text = &rollout.completions[idx].text;
         let encoding = self.tokenizer.encode_completion(text, End::Eos)?;
         let starts = encoding.offsets.into_iter().map(|range| range.start).collect();
         let mut encoded = EncodedText { tokens: encoding.ids, starts };
@@ -180,6 +180,5 @@ pub fn encode_rollouts(
 
 /// The problem's name: its `id` (readers give it one), or its first line.
 pub fn problem_name(rollout: &Rollout) -> String {
-    let first_line = || rollout.prompt.lines().next().unwrap_or_default().to_owned();
-    rollout.id.clone().unwrap_or_else(first_line)
+    rollout.name().to_owned()
 }

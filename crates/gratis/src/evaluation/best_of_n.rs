@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::bootstrap::{Bootstrap, Interval};
-use crate::data::{CompletionScore, Rollout, Score};
+use crate::data::{ProblemScores, Rollout, Scored};
 use crate::error::{Error, Result};
 use crate::reward::Rewards;
 use crate::selection::{self, Aggregation, Candidates, Method, Subsets};
@@ -27,21 +27,20 @@ impl ScoredProblem {
     /// # Errors
     /// [`Error::NoCorrectness`] if the rollout was not graded; [`Error::InvalidSetting`] if there is
     /// not one score a completion.
-    pub fn new(rollout: &Rollout, score: &Score) -> Result<Self> {
+    pub fn new(rollout: &Rollout, score: &ProblemScores) -> Result<Self> {
         let (n_scores, n_completions) = (score.scores.len(), rollout.completions.len());
         if n_scores != n_completions {
             let expected = format!("one for each of {n_completions} completions of `{}`", score.id);
             return Err(Error::setting("scores", expected, n_scores));
         }
         let answers: Vec<String> = rollout
-            .completions
-            .iter()
+            .texts()
             .enumerate()
             .map(|(idx, text)| {
                 gratis_grading::extract(text).answer.unwrap_or(format!("none {idx}"))
             })
             .collect();
-        let rewards = |score: &CompletionScore| Rewards {
+        let rewards = |score: &Scored| Rewards {
             tokens: Vec::new(),
             steps: score.steps.clone(),
             q_values: score.q_values.clone(),
@@ -49,7 +48,7 @@ impl ScoredProblem {
         };
         Ok(Self {
             answers: gratis_grading::classes(&answers),
-            correct: rollout.labels("best-of-N")?.to_vec(),
+            correct: rollout.labels("best-of-N")?,
             rewards: score.scores.iter().map(rewards).collect(),
         })
     }
@@ -207,6 +206,7 @@ pub fn accuracies(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::Completion;
 
     const BEST: Selector = Selector { method: Method::BestOfN, aggregation: Aggregation::Min };
 
@@ -259,14 +259,18 @@ mod tests {
     #[test]
     fn a_problem_is_made_of_its_rollout_and_scores() {
         let rollout = Rollout {
-            completions: ["Answer: 4", "no idea", "the answer is 4.0", "never mind"]
-                .map(str::to_owned)
-                .to_vec(),
-            correctness: Some(vec![true, false, true, false]),
+            completions: [
+                ("Answer: 4", true),
+                ("no idea", false),
+                ("the answer is 4.0", true),
+                ("never mind", false),
+            ]
+            .map(|(text, is_correct)| Completion::graded(text, is_correct))
+            .to_vec(),
             ..Rollout::default()
         };
         let score =
-            |n| Score::new("a", vec![CompletionScore { outcome: 1.5, ..Default::default() }; n]);
+            |n| ProblemScores::new("a", vec![Scored { outcome: 1.5, ..Default::default() }; n]);
         let problem = ScoredProblem::new(&rollout, &score(4)).expect("valid");
         assert_eq!(problem.answers, [0, 1, 0, 2]);
         assert_eq!(problem.rewards[3].outcome, 1.5);
@@ -275,7 +279,8 @@ mod tests {
             error.to_string(),
             "`scores` should be one for each of 4 completions of `a`, got `3`"
         );
-        let ungraded = Rollout { correctness: None, ..rollout };
+        let mut ungraded = rollout;
+        ungraded.completions[3].label = None;
         assert!(ScoredProblem::new(&ungraded, &score(4)).is_err());
     }
 

@@ -17,7 +17,7 @@ use super::first_error::{
     tune_threshold,
 };
 use super::step_signal::StepSignal;
-use crate::data::{Rollout, Score};
+use crate::data::{Completion, ProblemScores, Rollout};
 use crate::error::{Error, Result};
 
 /// The subsets, in the benchmark's order.
@@ -94,9 +94,10 @@ impl Subset {
                 id: Some(id),
                 prompt: problem,
                 dataset: name.to_owned(),
-                completions: vec![steps.join(SEPARATOR)],
-                correctness: final_answer_correct.map(|correct| vec![correct]),
-                steps: Some(vec![steps]),
+                completions: vec![Completion {
+                    label: final_answer_correct,
+                    ..Completion::from(steps.join(SEPARATOR)).with_steps(steps)
+                }],
                 extra,
                 ..Rollout::default()
             });
@@ -108,7 +109,11 @@ impl Subset {
     ///
     /// # Errors
     /// Those of [`StepSignal::of_single`].
-    pub fn judged(&self, scores: &[Score], signal: StepSignal) -> Result<Vec<JudgedSolution>> {
+    pub fn judged(
+        &self,
+        scores: &[ProblemScores],
+        signal: StepSignal,
+    ) -> Result<Vec<JudgedSolution>> {
         let signals = signal.of_single(&self.rollouts, scores)?;
         let judge =
             |(&first_error, process_rewards)| JudgedSolution { process_rewards, first_error };
@@ -291,7 +296,7 @@ mod tests {
         let subsets = read(folder.path()).expect("read");
         assert_eq!(subsets.len(), 1, "the others are not there");
         assert_eq!(subsets[0].first_errors, [Some(1)]);
-        assert_eq!(subsets[0].rollouts[0].completions, ["a\n\nb"]);
+        assert_eq!(subsets[0].rollouts[0].completions[0].text, "a\n\nb");
         for (text, needle) in [
             (entry(2), "label 2 of `g-0` with 2 steps"),
             (entry(-2), "label -2 of `g-0`"),

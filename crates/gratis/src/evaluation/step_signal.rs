@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::data::{CompletionScore, Rollout, Score};
+use crate::data::{ProblemScores, Rollout, Scored};
 use crate::error::{Error, Result};
 
 /// What is held against a threshold.
@@ -28,7 +28,7 @@ impl StepSignal {
     }
 
     /// The signal of each step: `[n_steps]`.
-    pub fn of(self, score: &CompletionScore) -> &[f64] {
+    pub fn of(self, score: &Scored) -> &[f64] {
         match self {
             Self::Reward => &score.steps,
             Self::QValue => &score.q_values,
@@ -41,13 +41,19 @@ impl StepSignal {
     /// # Errors
     /// [`Error::InvalidSetting`] if the scores are not those of the rollouts: another number, or
     /// one with another number of steps.
-    pub fn of_single(self, rollouts: &[Rollout], scores: &[Score]) -> Result<Vec<Vec<f64>>> {
+    pub fn of_single(
+        self,
+        rollouts: &[Rollout],
+        scores: &[ProblemScores],
+    ) -> Result<Vec<Vec<f64>>> {
         if scores.len() != rollouts.len() {
             let expected = format!("one for each of {} solutions", rollouts.len());
             return Err(Error::setting("scores", expected, scores.len()));
         }
-        let of = |(rollout, score): (&Rollout, &Score)| {
-            let n_steps = rollout.steps.iter().flatten().map(Vec::len).sum::<usize>();
+        let of = |(rollout, score): (&Rollout, &ProblemScores)| {
+            let steps =
+                rollout.completions.iter().filter_map(|completion| completion.steps.as_ref());
+            let n_steps = steps.map(Vec::len).sum::<usize>();
             let signal = score.scores.first().map_or(&[][..], |score| self.of(score));
             if signal.len() != n_steps {
                 let id = rollout.id.as_deref().unwrap_or_default();

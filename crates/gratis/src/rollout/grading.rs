@@ -1,11 +1,12 @@
 //! Outcome labels: a completion is correct if its final answer is the problem's.
 
 use gratis_grading::{Options, Verdict};
-use serde::{Deserialize, Serialize};
-
 use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use crate::data::Rollout;
+use crate::data::completion::{EXTRACTED, HOW};
 
 /// How many completions got which verdict.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,18 +50,13 @@ pub fn grade(
     let Rollout { reference, completions, .. } = &*rollout;
     let grades: Vec<_> = completions
         .par_iter()
-        .map(|completion| gratis_grading::grade(reference, completion, options))
+        .map(|completion| gratis_grading::grade(reference, &completion.text, options))
         .collect();
-    let column = |value: fn(&gratis_grading::Grade) -> serde_json::Value| {
-        serde_json::Value::Array(grades.iter().map(value).collect())
-    };
-    rollout
-        .extra
-        .insert("extracted".to_owned(), column(|grade| serde_json::json!(grade.extracted)));
-    rollout.extra.insert("how".to_owned(), column(|grade| serde_json::json!(grade.how)));
-    for grade in &grades {
+    for (completion, grade) in rollout.completions.iter_mut().zip(&grades) {
         counts.add(grade.verdict);
+        completion.label = Some(grade.verdict.is_correct());
+        completion.extra.insert(EXTRACTED.to_owned(), json!(grade.extracted));
+        completion.extra.insert(HOW.to_owned(), json!(grade.how));
     }
-    rollout.correctness = Some(grades.iter().map(|grade| grade.verdict.is_correct()).collect());
     grades
 }

@@ -4,9 +4,9 @@ use gratis_engine::{FinishReason, Generate, SampleRequest, SamplingSettings};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use crate::data::Rollout;
 use crate::data::record::{Fault, Field, Record, Shape};
 use crate::data::rollout::text_or_integer;
+use crate::data::{Completion, Rollout};
 use crate::encoding::Encoder;
 use crate::error::{Error, Result};
 use crate::observer::{Figure, Observer};
@@ -33,6 +33,8 @@ pub struct Problem {
 }
 
 impl Record for Problem {
+    type Columns = Self;
+
     const FIELDS: &'static [Field] = &[
         Field::optional("id", &Shape::TextOrInteger),
         Field::required("prompt", &Shape::Text).or(&["question", "problem"]),
@@ -40,18 +42,17 @@ impl Record for Problem {
         Field::optional("dataset", &Shape::Text),
     ];
 
-    fn fault(&self) -> Option<Fault> {
-        let is_blank = self.prompt.trim().is_empty();
-        is_blank.then(|| Fault::new("prompt", "a problem", "empty text"))
+    fn from_columns(columns: Self) -> std::result::Result<Self, Fault> {
+        if columns.prompt.trim().is_empty() {
+            return Err(Fault::new("prompt", "a problem", "empty text"));
+        }
+        Ok(columns)
     }
 
     fn number(&mut self, line: u64) {
         self.id.get_or_insert_with(|| line.to_string());
     }
 }
-
-/// Columns of a rollout file that describe completions, not problems.
-const OF_COMPLETIONS: [&str; 3] = ["completions", "correctness", "steps"];
 
 /// Column that says how the completions were drawn.
 pub const SAMPLING: &str = "sampling";
@@ -109,12 +110,12 @@ impl Sampler<'_> {
                         &sample.tokens
                     }
                 };
-                completions.push(self.encoder.tokenizer().decode(text)?);
+                completions.push(Completion::from(self.encoder.tokenizer().decode(text)?));
             }
             let figures = [Figure::Amount("tokens", n_tokens), Figure::Count("cut short", n_cut)];
             observer.advance(1, &figures);
             let mut extra = problem.extra.clone();
-            extra.retain(|key, _| !OF_COMPLETIONS.contains(&key.as_str()));
+            extra.retain(|column, _| !Rollout::is_per_completion(column));
             extra.insert(SAMPLING.to_owned(), self.provenance.clone());
             rollouts.push(Rollout {
                 id: problem.id.clone(),
@@ -123,7 +124,6 @@ impl Sampler<'_> {
                 dataset: problem.dataset.clone(),
                 completions,
                 extra,
-                ..Rollout::default()
             });
         }
         Ok(rollouts)

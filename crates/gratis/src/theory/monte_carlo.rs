@@ -20,6 +20,7 @@ use crate::encoding::{Corpus, log_probs};
 use crate::error::{Error, Result};
 use crate::numeric::{check_positive, log_sum_exp};
 use crate::observer::{Figure, Observer, Silent};
+use crate::reward;
 
 /// The beginning of a response.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -200,7 +201,7 @@ fn log_ratios(
     let policy = log_probs(policy, corpus, batch_tokens, &mut Silent)?;
     let reference = log_probs(reference, corpus, batch_tokens, &mut Silent)?;
     let sum = |(policy, reference): (&Vec<f32>, &Vec<f32>)| {
-        policy.iter().zip(reference).map(|(&p, &r)| f64::from(p) - f64::from(r)).sum()
+        reward::log_ratios(policy, Some(reference)).iter().sum()
     };
     Ok(policy.iter().zip(&reference).map(sum).collect())
 }

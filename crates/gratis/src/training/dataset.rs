@@ -13,7 +13,7 @@ use super::language_modelling::LanguageModelling;
 use super::units::RewardExample;
 use crate::data::record::{Fault, Field, Record, Shape};
 use crate::data::steps::locate;
-use crate::data::{Rollout, StepLabels};
+use crate::data::{Completion, Rollout, StepLabels};
 use crate::encoding::corpus::hex;
 use crate::encoding::{Corpus, EncodedCompletion, Encoder, encode_rollouts, problem_name};
 use crate::error::{Error, Result};
@@ -45,8 +45,8 @@ impl RewardData {
     /// [`StepLabels::of`].
     pub fn add(&mut self, rollout: &Rollout, encoder: &Encoder) -> Result<()> {
         let step_labels = StepLabels::of(rollout)?;
-        let outcomes = match &step_labels {
-            Some(_) => rollout.correctness.as_deref(),
+        let outcomes: Option<Vec<bool>> = match &step_labels {
+            Some(_) => rollout.labels("training").ok(),
             None => Some(rollout.labels("training")?),
         };
         let one = std::slice::from_ref(rollout);
@@ -59,7 +59,7 @@ impl RewardData {
                 Some(labels) => labelled_steps(rollout, labels, &completion)?,
                 None => Vec::new(),
             };
-            let is_correct = match outcomes {
+            let is_correct = match &outcomes {
                 Some(outcomes) => outcomes[completion.completion_idx],
                 None => steps.iter().all(|step| step.label >= 0.5),
             };
@@ -146,10 +146,9 @@ fn labelled_steps(
     completion: &EncodedCompletion,
 ) -> Result<Vec<StepLabel>> {
     let EncodedCompletion { completion_idx, starts, .. } = completion;
-    let texts = rollout.steps.as_ref().map(|steps| steps[*completion_idx].as_slice());
-    let ranges = locate(&rollout.completions[*completion_idx], texts.unwrap_or_default())?;
-    let text_ends: Vec<usize> = ranges.iter().map(|range| range.end).collect();
-    let ends = step_ends_in_tokens(starts, &text_ends);
+    let Completion { text, steps: given, .. } = &rollout.completions[*completion_idx];
+    let ranges = locate(text, given.as_deref().unwrap_or_default())?;
+    let ends = step_ends_in_tokens(starts, &ranges);
     let mut start = 0;
     let mut steps = Vec::new();
     for (end, label) in ends.into_iter().zip(&labels.0[*completion_idx]) {
@@ -220,14 +219,16 @@ pub struct LanguageExample {
 }
 
 impl Record for LanguageExample {
+    type Columns = Self;
+
     const FIELDS: &'static [Field] = &[
         Field::optional("text", &Shape::Text),
         Field::optional("prompt", &Shape::Text),
         Field::optional("completions", &Shape::List(&Shape::Text)),
     ];
 
-    fn fault(&self) -> Option<Fault> {
-        None
+    fn from_columns(columns: Self) -> std::result::Result<Self, Fault> {
+        Ok(columns)
     }
 
     fn number(&mut self, line: u64) {
@@ -260,7 +261,7 @@ pub fn language_data(
         let rollout = Rollout {
             id: Some(name.clone()),
             prompt: example.prompt,
-            completions: example.completions,
+            completions: example.completions.into_iter().map(Completion::from).collect(),
             ..Rollout::default()
         };
         let prompt = encoder.prompt(&rollout.prompt)?;

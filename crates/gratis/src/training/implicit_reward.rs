@@ -11,6 +11,7 @@ use crate::encoding::{Corpus, Item, MicroBatch, log_probs};
 use crate::error::Result;
 use crate::objective::{Objective, ObjectiveBatch, Pair};
 use crate::observer::Silent;
+use crate::reward;
 
 /// Learns `r(y) = beta * log pi(y)/pi_ref(y)` from outcome labels.
 #[derive(Debug, Clone)]
@@ -82,14 +83,8 @@ impl ImplicitReward {
     }
 
     fn log_ratios(&self, response: usize, log_probs: &[f32]) -> Vec<f64> {
-        match &self.reference {
-            None => log_probs.iter().map(|&lp| f64::from(lp)).collect(),
-            Some(reference) => log_probs
-                .iter()
-                .zip(&reference[response])
-                .map(|(&lp, &lp_ref)| f64::from(lp) - f64::from(lp_ref))
-                .collect(),
-        }
+        let reference = self.reference.as_ref().map(|reference| &reference[response][..]);
+        reward::log_ratios(log_probs, reference)
     }
 
     /// Mean over the batch of the log-ratio of responses under another problem's prompt.

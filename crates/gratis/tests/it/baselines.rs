@@ -10,7 +10,7 @@ use gratis::baseline::{
     ValueObjective,
 };
 use gratis::data::published::Published;
-use gratis::data::{OnInvalid, Rollout, StepLabels, StepSplit};
+use gratis::data::{Completion, OnInvalid, Rollout, StepLabels, StepSplit};
 use gratis::encoding::{Corpus, Encoder, Item, OnOverlong, micro_batches};
 use gratis::objective::{Pair, StepLabel};
 use gratis::scoring::{RewardModel, ScoringSettings, TokenRewards};
@@ -185,7 +185,7 @@ fn losses_of_heads_and_label_tokens_have_the_slopes_of_their_gradients() {
     let tokenizer = tokenizer();
     let mut rollouts = rollouts();
     // A soft label and one that is unknown.
-    let steps = rollouts[0].steps.clone().expect("steps");
+    let steps = rollouts[0].completions.iter().map(|c| c.steps.clone().expect("steps")).collect();
     let labels = [[Some(0.25), Some(1.0)], [None, Some(0.0)], [Some(0.5); 2], [Some(1.0); 2]];
     StepLabels(labels.map(|labels| labels.to_vec()).to_vec()).write(&mut rollouts[0], steps);
     let on_values: AsLearner = |engine| Learner::Values(engine);
@@ -263,17 +263,15 @@ fn rollouts() -> Vec<Rollout> {
             prompt: format!("{digit} so {digit}"),
             reference: digit.to_owned(),
             completions: vec![
-                solution(digit, digit),
-                solution(digit, other),
-                solution(other, other),
-                solution(digit, digit),
+                Completion::graded(solution(digit, digit), true),
+                Completion::graded(solution(digit, other), false),
+                Completion::graded(solution(other, other), false),
+                Completion::graded(solution(digit, digit), true),
             ],
-            correctness: Some(vec![true, false, false, true]),
             ..Rollout::default()
         };
         let steps = rollout
-            .completions
-            .iter()
+            .texts()
             .map(|text| text.split_inclusive('\n').map(str::to_owned).collect::<Vec<_>>());
         let steps = steps.collect();
         let labels = [[1.0, 1.0], [1.0, 0.0], [0.0, 0.0], [1.0, 1.0]];
@@ -409,10 +407,8 @@ fn labels_that_are_no_tokens_of_their_own_are_refused() {
 fn steps_without_labels_are_an_error() {
     let tokenizer = tokenizer();
     let engine = model(&tokenizer, None);
-    let plain: Vec<Rollout> = rollouts()
-        .into_iter()
-        .map(|rollout| Rollout { extra: serde_json::Map::new(), ..rollout })
-        .collect();
+    let mut plain = rollouts();
+    plain.iter_mut().flat_map(|r| &mut r.completions).for_each(|c| c.step_labels = None);
     let data = || reward_data(&plain, &encoder(&tokenizer, &engine)).expect("data");
     let error = HeadTask::new(ValueObjective::Steps, Pooling::Own, data()).expect_err("none");
     assert!(matches!(error, Error::NoStepLabels { .. }), "{error}");
@@ -553,8 +549,8 @@ fn published_step_labels_load() {
         // Each becomes tokens at its steps' ends.
         let encoded = rollouts.iter().all(|rollout| {
             gratis::data::steps::locate(
-                &rollout.completions[0],
-                &rollout.steps.as_ref().expect("steps")[0],
+                &rollout.completions[0].text,
+                rollout.completions[0].steps.as_ref().expect("steps"),
             )
             .is_ok()
         });

@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 
 use gratis::Error;
 use gratis::data::{
-    CompletionScore, OnInvalid, RecordReader, Rollout, RolloutReader, RolloutWriter, Score,
-    ScoreReader, ScoreWriter,
+    Completion, Mask, OnInvalid, ProblemScores, RecordReader, Rollout, RolloutReader,
+    RolloutWriter, ScoreReader, ScoreWriter, Scored,
 };
 use gratis::rollout::Problem;
+use gratis_engine::FinishReason;
 use serde_json::json;
 
 fn rollouts() -> Vec<Rollout> {
@@ -18,15 +19,17 @@ fn rollouts() -> Vec<Rollout> {
         prompt: "2 + 3?".into(),
         reference: "5".into(),
         dataset: "sums".into(),
-        completions: text(&["5", "é\n6", "7"]),
-        correctness: Some(vec![true, false, false]),
-        steps: Some(vec![text(&["5"]), text(&["é", "6"]), text(&["7"])]),
+        completions: vec![
+            Completion::graded("5", true).with_steps(text(&["5"])),
+            Completion::graded("é\n6", false).with_steps(text(&["é", "6"])),
+            Completion::graded("7", false).with_steps(text(&["7"])),
+        ],
         extra: json!({"level": 3, "tags": ["x", "y"]}).as_object().expect("an object").clone(),
     };
     let sampled = Rollout {
         id: Some("b".into()),
         prompt: "4?".into(),
-        completions: text(&["4"]),
+        completions: vec!["4".into()],
         ..Rollout::default()
     };
     let problem = Rollout { id: Some("c".into()), prompt: "5?".into(), ..Rollout::default() };
@@ -83,10 +86,10 @@ fn the_published_columns_load_as_they_are() {
     let rollouts = read(&path);
     assert_eq!(rollouts.len(), 2);
     assert_eq!(rollouts[0].prompt, "How many are 2 + 3?");
-    assert_eq!(rollouts[0].completions[1], "6");
-    assert_eq!(rollouts[0].correctness, Some(vec![true, false]));
+    assert_eq!(rollouts[0].completions[1].text, "6");
+    assert_eq!(rollouts[0].labels("the test").expect("graded"), [true, false]);
     assert_eq!(rollouts[0].extra["level"], 1);
-    assert_eq!(rollouts[1].steps, Some(vec![vec!["-2".to_owned()]]));
+    assert_eq!(rollouts[1].completions[0].steps, Some(vec!["-2".to_owned()]));
     assert_eq!(rollouts[1].id.as_deref(), Some("2"), "the row where there is no id");
 }
 
@@ -173,14 +176,14 @@ fn an_unfinished_file_does_not_appear() {
 #[test]
 fn scores_read_back_and_newer_versions_are_errors() {
     let (_folder, path) = file_of("");
-    let completion = CompletionScore {
+    let completion = Scored {
         outcome: -0.1,
         steps: vec![0.2, -0.3],
         q_values: vec![0.2, 0.2 - 0.3],
         step_ends: vec![3, 9],
         tokens: None,
     };
-    let score = Score::new("a", vec![completion.clone(), completion]);
+    let score = ProblemScores::new("a", vec![completion.clone(), completion]);
     let mut writer = ScoreWriter::create(&path).expect("opens");
     writer.write(&score).expect("written");
     writer.finish().expect("finished");
@@ -217,6 +220,63 @@ fn problems_go_by_other_names_and_faults_use_the_name_that_is_there() {
         let (_folder, path) = file_of(line);
         let reader = RecordReader::<Problem>::open(&path, OnInvalid::Stop).expect("opens");
         let error = reader.collect::<Result<Vec<_>, _>>().expect_err(line).to_string();
+        assert!(error.contains(expected), "{error}");
+    }
+}
+
+/// Everything a completion can hold, as a line.
+const WHOLE: &str = r#"{"id":"a","prompt":"2 + 3?","reference":"5","dataset":"","completions":["5","é\n6"],"correctness":[true,null],"steps":[null,["é","6"]],"level":[1,2],"extracted":["5",null],"how":["bare",null],"step_labels":[null,[1.0,null]],"finish_reasons":["stop","length"],"token_ids":[[7,0],null],"masks":[{"chars":[[0,1]]},{"tokens":[[1,2],[3,4]]}]}"#;
+
+#[test]
+fn completions_are_columns_in_files() {
+    let (folder, path) = file_of(WHOLE);
+    let rollouts = read(&path);
+    let [first, second] = &rollouts[0].completions[..] else { panic!("two completions") };
+    assert_eq!((first.label, second.label), (Some(true), None));
+    assert_eq!(second.steps, Some(vec!["é".to_owned(), "6".to_owned()]));
+    assert_eq!(second.step_labels, Some(vec![Some(1.0), None]));
+    assert_eq!(first.finish_reason, Some(FinishReason::Stop));
+    assert_eq!(first.token_ids, Some(vec![7, 0]));
+    assert_eq!(second.mask, Some(Mask::Tokens(vec![(1, 2), (3, 4)])));
+    assert_eq!(second.extra["how"], json!(null));
+    for name in ["b.jsonl", "b.parquet"] {
+        let path = folder.path().join(name);
+        write(&path, &rollouts);
+        assert_eq!(read(&path), rollouts, "{name}");
+    }
+    let text = fs::read_to_string(folder.path().join("b.jsonl")).expect("read");
+    assert_eq!(text.trim_end(), WHOLE);
+}
+
+#[test]
+fn a_foreign_list_as_long_as_the_completions_stays_as_it_is() {
+    let (_folder, path) = file_of(WHOLE);
+    let picked = read(&path)[0].with_completions(&[1, 0]);
+    assert_eq!(picked.extra["level"], json!([1, 2]), "a column of the problem");
+    let texts: Vec<&str> = picked.texts().collect();
+    assert_eq!(texts, ["é\n6", "5"]);
+    let line = serde_json::to_value(&picked).expect("JSON");
+    assert_eq!(line["how"], json!([null, "bare"]));
+    assert_eq!(line["token_ids"], json!([null, [7, 0]]));
+    let one = serde_json::to_value(picked.with_completions(&[0])).expect("JSON");
+    assert_eq!(one["level"], json!([1, 2]));
+    assert!(one.get("token_ids").is_none(), "no entry is left");
+}
+
+#[test]
+fn columns_of_completions_have_an_entry_for_each() {
+    for (column, expected) in [
+        (r#""finish_reasons": ["stop"]"#, "`finish_reasons` should be one entry for each of 2"),
+        (r#""finish_reasons": ["stop", "eos"]"#, "should be `stop`, `length` or null, got `eos`"),
+        (r#""token_ids": [1, 2]"#, "`token_ids[0]` should be a list"),
+        (r#""masks": [[0, 1], null]"#, "`masks[0]` should be an object"),
+        (r#""step_labels": [1, 1]"#, "`step_labels[0]` should be a list"),
+        (r#""how": ["bare"]"#, "`how` should be one entry for each of 2"),
+    ] {
+        let line = format!(r#"{{"prompt": "p", "completions": ["a", "b"], {column}}}"#);
+        let (_folder, path) = file_of(&line);
+        let reader = RolloutReader::open(&path, OnInvalid::Stop).expect("opens");
+        let error = reader.collect::<Result<Vec<_>, _>>().expect_err(column).to_string();
         assert!(error.contains(expected), "{error}");
     }
 }

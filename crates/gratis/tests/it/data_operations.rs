@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use gratis::data::{
-    DataOperation, OnInvalid, OperationReport, PairRule, Rollout, RolloutReader, RolloutWriter,
-    Side, Split, Summary, apply, apply_to_file, pairs_of, split_file,
+    Completion, DataOperation, OnInvalid, OperationReport, PairRule, Rollout, RolloutReader,
+    RolloutWriter, Side, Split, Summary, apply, apply_to_file, pairs_of, split_file,
 };
 use gratis::{Error, Silent};
 use proptest::prelude::*;
@@ -26,19 +26,35 @@ fn run(text: &str, rollouts: &[Rollout]) -> (Vec<Rollout>, OperationReport) {
     (kept, reports.remove(0))
 }
 
+/// A column with one entry per completion; here its number.
+const NUMBER: &str = gratis::data::completion::HOW;
+
+/// The number of a completion in its problem.
+fn number(completion: &Completion) -> usize {
+    completion.extra[NUMBER].as_u64().expect("a number") as usize
+}
+
 /// Problem `idx` with one response for each label; each response is eight words of its own.
 fn rollout(idx: usize, labels: &[bool]) -> Rollout {
     let response =
         |i: usize| (0..8).map(|word| format!("p{idx}r{i}w{word}")).collect::<Vec<_>>().join(" ");
-    let numbers: Vec<usize> = (0..labels.len()).collect();
+    let completion = |(i, &label)| {
+        let mut completion = Completion::graded(response(i), label);
+        completion.extra.insert(NUMBER.to_owned(), i.into());
+        completion
+    };
     Rollout {
         id: Some(idx.to_string()),
         prompt: format!("Problem {idx}?"),
-        completions: numbers.iter().map(|&i| response(i)).collect(),
-        correctness: Some(labels.to_vec()),
-        extra: [("number".to_owned(), numbers.into())].into_iter().collect(),
+        completions: labels.iter().enumerate().map(completion).collect(),
         ..Rollout::default()
     }
+}
+
+fn ungraded(idx: usize, n: usize) -> Rollout {
+    let mut rollout = rollout(idx, &vec![false; n]);
+    rollout.completions.iter_mut().for_each(|completion| completion.label = None);
+    rollout
 }
 
 fn many() -> Vec<Rollout> {
@@ -55,11 +71,8 @@ fn assert_parts(kept: &[Rollout], whole: &[Rollout]) {
     let whole: BTreeMap<_, _> = whole.iter().map(|r| (r.id.clone(), r)).collect();
     for part in kept {
         let source = whole[&part.id];
-        let labels = part.correctness.as_ref().expect("labels");
-        for (i, number) in part.extra["number"].as_array().expect("numbers").iter().enumerate() {
-            let idx = number.as_u64().expect("a number") as usize;
-            assert_eq!(part.completions[i], source.completions[idx]);
-            assert_eq!(labels[i], source.correctness.as_ref().expect("labels")[idx]);
+        for completion in &part.completions {
+            assert_eq!(completion, &source.completions[number(completion)]);
         }
     }
 }
@@ -79,7 +92,7 @@ fn balancing_the_data_set_keeps_as_many_of_either_class() {
 fn balancing_instructions_keeps_as_many_of_either_class_of_each() {
     let (kept, report) = run("name = \"balance_instructions\"", &many());
     for part in &kept {
-        let labels = part.correctness.as_ref().expect("labels");
+        let labels = part.labels("the test").expect("graded");
         assert_eq!(labels.iter().filter(|&&l| l).count() * 2, labels.len());
     }
     assert_parts(&kept, &many());
@@ -118,23 +131,22 @@ fn repetitions_are_dropped_within_their_label() {
     let words = |range: std::ops::Range<usize>| {
         range.map(|w| format!("w{w}")).collect::<Vec<_>>().join(" ")
     };
-    let rollout = Rollout {
-        // 20 words; the same; its first half and new ones; a departure at the last word.
-        completions: vec![
-            words(0..20),
-            words(0..20),
-            format!("{} {}", words(0..10), words(100..110)),
-            format!("{} {}", words(0..19), "no"),
-            format!("{} {}", words(0..19), "yes"),
-        ],
-        correctness: Some(vec![true, true, true, false, true]),
-        ..rollout(0, &[true; 5])
-    };
+    let mut rollout = rollout(0, &[true, true, true, false, true]);
+    // 20 words; the same; its first half and new ones; a departure at the last word.
+    let texts = [
+        words(0..20),
+        words(0..20),
+        format!("{} {}", words(0..10), words(100..110)),
+        format!("{} {}", words(0..19), "no"),
+        format!("{} {}", words(0..19), "yes"),
+    ];
+    for (completion, text) in rollout.completions.iter_mut().zip(texts) {
+        completion.text = text;
+    }
     let dedup = |settings: &str| {
         let kept =
             run(&format!("name = \"deduplicate\"\n{settings}"), std::slice::from_ref(&rollout)).0;
-        let numbers = kept[0].extra["number"].as_array().expect("numbers").clone();
-        numbers.iter().map(|n| n.as_u64().expect("a number")).collect::<Vec<_>>()
+        kept[0].completions.iter().map(number).collect::<Vec<_>>()
     };
     assert_eq!(dedup(""), [0, 2, 3]);
     assert_eq!(dedup("threshold = 1.0"), [0, 2, 3, 4]);
@@ -167,7 +179,8 @@ fn pairs_are_of_one_prompt_and_the_correct_response_comes_first() {
     assert!(seeds.len() > 3, "{seeds:?}");
 
     let (kept, report) = run("name = \"make_pairs\"\nseed = 0", &many());
-    assert!(kept.iter().all(|pair| pair.correctness.as_deref() == Some(&[true, false])));
+    let is_pair = |pair: &Rollout| pair.labels("the test").expect("graded") == [true, false];
+    assert!(kept.iter().all(is_pair));
     assert_parts(&kept, &many());
     let pairs = pairs_of(&many(), PairRule::All, 0).expect("both classes");
     assert_eq!(kept.len(), pairs.iter().map(Vec::len).sum::<usize>());
@@ -214,8 +227,10 @@ fn other_files_are_mixed_in_and_replace_responses() {
     let mut others: Vec<Rollout> = many();
     others.truncate(40);
     for other in &mut others {
-        other.completions.iter_mut().for_each(|c| c.insert_str(0, "other "));
-        other.extra.clear();
+        for completion in &mut other.completions {
+            completion.text.insert_str(0, "other ");
+            completion.extra.clear();
+        }
     }
     write(&path, &others);
     let settings = |name: &str, more: &str| format!("name = \"{name}\"\npath = {path:?}\n{more}");
@@ -225,19 +240,19 @@ fn other_files_are_mixed_in_and_replace_responses() {
     assert_eq!(report.remarks["problems mixed in"], 40);
     let (mixed, _) = run(&settings("mix", "take = \"one_pair\""), &many());
     assert!(mixed.len() < 100);
-    assert!(mixed[60..].iter().all(|r| r.correctness.as_deref() == Some(&[true, false])));
+    assert!(mixed[60..].iter().all(|r| r.labels("the test").expect("graded") == [true, false]));
 
     let (replaced, report) = run(&settings("replace_responses", "n = 4"), &many());
     for (idx, (after, before)) in replaced.iter().zip(&many()).enumerate() {
-        let n_other = after.completions.iter().filter(|c| c.starts_with("other ")).count();
+        let n_other = after.texts().filter(|text| text.starts_with("other ")).count();
         assert_eq!(n_other, if idx < 40 { 4 } else { 0 });
         assert_eq!(after.completions.len(), before.completions.len());
         let label_of = |completion: &str| {
-            let number = before.completions.iter().position(|c| completion.ends_with(c.as_str()));
-            before.correctness.as_ref().expect("labels")[number.expect("known")]
+            let number = before.texts().position(|text| completion.ends_with(text));
+            before.labels("the test").expect("graded")[number.expect("known")]
         };
-        let labels: Vec<bool> = after.completions.iter().map(|c| label_of(c)).collect();
-        assert_eq!(after.correctness.as_deref(), Some(&labels[..]));
+        let labels: Vec<bool> = after.texts().map(label_of).collect();
+        assert_eq!(after.labels("the test").expect("graded"), labels);
     }
     assert_eq!(report.remarks["responses replaced"], 160);
     // With files, what is drawn of the other one stands on the disk.
@@ -298,7 +313,7 @@ fn skipped_lines_are_counted_once_though_the_file_is_read_twice() {
 fn bad_input_says_what_is_missing() {
     let error =
         |text: &str, rollouts: &[Rollout]| in_memory(&[operation(text)], rollouts).expect_err(text);
-    let ungraded = [Rollout { correctness: None, ..rollout(4, &[true, false]) }];
+    let ungraded = [ungraded(4, 2)];
     let one_class = [rollout(0, &[true, true]), rollout(1, &[true])];
     let unpaired = [rollout(0, &[true, true]), rollout(1, &[false])];
     for text in
@@ -394,7 +409,7 @@ fn a_summary_counts_by_hand() {
         copied,
         rollout(1, &[true, true]),
         rollout(2, &[false]),
-        Rollout { correctness: None, dataset: "d".into(), ..rollout(2, &[false; 4]) },
+        Rollout { dataset: "d".into(), ..ungraded(2, 4) },
     ];
     for rollout in &rollouts {
         summary.add(rollout);

@@ -1,18 +1,10 @@
-//! `gratis data`: operations on rollout files, one file a command.
+//! `gratis data`: operations on rollout files.
 //!
 //! Every command reads and writes JSON lines, zstd and Parquet, streams, and says what it kept and
 //! dropped.
 
-mod apply;
-mod balance;
-mod convert;
-mod dedup;
-mod mix;
-mod pairs;
-mod replace;
+mod operations;
 mod split;
-mod steps;
-mod subsample;
 mod summary;
 
 use std::path::PathBuf;
@@ -53,16 +45,16 @@ pub(crate) struct DataArgs {
 #[derive(Debug, Subcommand)]
 enum DataCommand {
     Summary(summary::SummaryArgs),
-    Pairs(pairs::PairsArgs),
-    Balance(balance::BalanceArgs),
-    Subsample(subsample::SubsampleArgs),
-    Dedup(dedup::DedupArgs),
-    Mix(mix::MixArgs),
-    Replace(replace::ReplaceArgs),
+    Pairs(operations::PairsArgs),
+    Balance(operations::BalanceArgs),
+    Subsample(operations::SubsampleArgs),
+    Dedup(operations::DedupArgs),
+    Mix(operations::MixArgs),
+    Replace(operations::ReplaceArgs),
     Split(split::SplitArgs),
-    Steps(steps::StepsArgs),
-    Convert(convert::ConvertArgs),
-    Apply(apply::ApplyArgs),
+    Steps(operations::StepsArgs),
+    Convert(operations::ConvertArgs),
+    Apply(operations::ApplyArgs),
 }
 
 pub(crate) fn run(args: &DataArgs, common: &Common) -> Result<()> {

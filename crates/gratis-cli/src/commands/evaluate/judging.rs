@@ -9,7 +9,7 @@ use anyhow::Result;
 use clap::Args;
 use gratis::Observer;
 use gratis::data::steps::{ends_in_chars, locate};
-use gratis::data::{CompletionScore, OnInvalid, ResumableWriter, Rollout, Score, StepSplit};
+use gratis::data::{OnInvalid, ProblemScores, ResumableWriter, Rollout, Scored, StepSplit};
 use gratis::encoding::{OnOverlong, problem_name};
 use gratis::evaluation::{Bootstrap, StepSignal};
 use gratis::scoring::{ScoringSettings, TokenRewards};
@@ -50,7 +50,7 @@ pub(super) struct JudgingArgs {
 /// The scores of a benchmark's solutions.
 pub(super) struct Judged {
     /// One for each solution.
-    pub(super) scores: Vec<Score>,
+    pub(super) scores: Vec<ProblemScores>,
     /// What is held against the threshold.
     pub(super) signal: StepSignal,
     /// Where the scores come from.
@@ -87,7 +87,7 @@ impl JudgingArgs {
     }
 
     fn by_file(&self, path: &Path, solutions: &[Rollout]) -> Result<Judged> {
-        let scores: Vec<Score> = read_records(path, OnInvalid::Stop)?;
+        let scores: Vec<ProblemScores> = read_records(path, OnInvalid::Stop)?;
         check_match(solutions, &scores)?;
         Ok(Judged {
             scores,
@@ -202,14 +202,15 @@ impl fmt::Display for Room {
 }
 
 /// The score of a solution that the model has no room for.
-fn nothing(rollout: &Rollout) -> gratis::Result<Score> {
-    let steps = rollout.steps.iter().flatten().next().map_or(&[][..], Vec::as_slice);
-    let text = rollout.completions.first().map_or("", String::as_str);
-    let score = CompletionScore {
+fn nothing(rollout: &Rollout) -> gratis::Result<ProblemScores> {
+    let completion = rollout.completions.first();
+    let steps = completion.and_then(|completion| completion.steps.as_deref()).unwrap_or_default();
+    let text = completion.map_or("", |completion| completion.text.as_str());
+    let score = Scored {
         steps: vec![0.0; steps.len()],
         q_values: vec![0.0; steps.len()],
         step_ends: ends_in_chars(text, &locate(text, steps)?),
-        ..CompletionScore::default()
+        ..Scored::default()
     };
-    Ok(Score::new(problem_name(rollout), vec![score]))
+    Ok(ProblemScores::new(problem_name(rollout), vec![score]))
 }

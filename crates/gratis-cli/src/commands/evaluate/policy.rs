@@ -50,7 +50,7 @@ pub(super) fn run(args: &PolicyArgs, common: &Common) -> Result<()> {
     for (chunk, first) in problems.chunks(CHUNK).zip((0..).step_by(CHUNK)) {
         for mut rollout in sampler.sample(chunk, first, &mut progress)? {
             grade(&mut rollout, &gratis_grading::Options::default(), &mut counts);
-            accuracies.push(mean_pass_at_1(rollout.labels("pass@1")?));
+            accuracies.push(mean_pass_at_1(&rollout.labels("pass@1")?));
         }
     }
     progress.finish();

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::JudgedSteps;
 use crate::data::record::{Fault, Field, Record, Shape};
-use crate::data::{OnInvalid, RecordReader, Rollout, Score};
+use crate::data::{Completion, OnInvalid, ProblemScores, RecordReader, Rollout};
 use crate::error::{Error, Result};
 use crate::evaluation::step_signal::StepSignal;
 
@@ -141,6 +141,8 @@ struct Entry {
 }
 
 impl Record for Entry {
+    type Columns = Self;
+
     const FIELDS: &'static [Field] = &[
         Field::required("idx", &Shape::Text),
         Field::required("modified_question", &Shape::Text),
@@ -149,16 +151,16 @@ impl Record for Entry {
         Field::required("classification", &Shape::Text),
     ];
 
-    fn fault(&self) -> Option<Fault> {
-        if self.modified_process.is_empty() {
-            return Some(Fault::new("modified_process", "one step or more", "an empty list"));
+    fn from_columns(columns: Self) -> std::result::Result<Self, Fault> {
+        if columns.modified_process.is_empty() {
+            return Err(Fault::new("modified_process", "one step or more", "an empty list"));
         }
-        if Category::parse(&self.classification).is_none() {
+        if Category::parse(&columns.classification).is_none() {
             let names = Category::ALL.map(|category| format!("`{}`", category.name()));
-            let got = format!("`{}`", self.classification);
-            return Some(Fault::new("classification", names.join(", "), got));
+            let got = format!("`{}`", columns.classification);
+            return Err(Fault::new("classification", names.join(", "), got));
         }
-        None
+        Ok(columns)
     }
 }
 
@@ -232,8 +234,7 @@ impl Solutions {
             id: Some(format!("{classification}/{idx}")),
             prompt: modified_question,
             dataset: "prmbench".to_owned(),
-            completions: vec![steps.join(SEPARATOR)],
-            steps: Some(vec![steps]),
+            completions: vec![Completion::from(steps.join(SEPARATOR)).with_steps(steps)],
             ..Rollout::default()
         });
     }
@@ -242,7 +243,7 @@ impl Solutions {
     ///
     /// # Errors
     /// Those of [`StepSignal::of_single`].
-    pub fn judged(&self, scores: &[Score], signal: StepSignal) -> Result<Vec<JudgedSteps>> {
+    pub fn judged(&self, scores: &[ProblemScores], signal: StepSignal) -> Result<Vec<JudgedSteps>> {
         let signals = signal.of_single(&self.rollouts, scores)?;
         let judge = |(labels, signal): (&SolutionLabels, Vec<f64>)| JudgedSteps {
             category: labels.category,
@@ -270,17 +271,17 @@ mod tests {
         let solutions = Solutions::read(&[path]).expect("read");
         assert_eq!((solutions.rollouts.len(), solutions.n_repeated, solutions.n_beyond), (2, 1, 2));
         assert_eq!(solutions.rollouts[0].prompt, "m");
-        assert_eq!(solutions.rollouts[0].completions, ["1. a\n\n2. b"]);
+        assert_eq!(solutions.rollouts[0].completions[0].text, "1. a\n\n2. b");
         let labels = SolutionLabels { category: Category::Redundancy, is_wrong: vec![false, true] };
         assert_eq!(solutions.labels[0], labels);
 
         let score = |n| {
-            let score = crate::data::CompletionScore {
+            let score = crate::data::Scored {
                 steps: vec![1.0; n],
                 q_values: vec![2.0; n],
-                ..crate::data::CompletionScore::default()
+                ..crate::data::Scored::default()
             };
-            Score::new("s", vec![score])
+            ProblemScores::new("s", vec![score])
         };
         let judged = solutions.judged(&[score(2), score(2)], StepSignal::QValue).expect("judged");
         assert_eq!(judged[0].steps, [(2.0, false), (2.0, true)]);

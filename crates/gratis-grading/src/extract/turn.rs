@@ -1,0 +1,78 @@
+//! The part of a text that answers: after the reasoning, inside answer tags, before another turn or
+//! another question.
+
+use std::sync::LazyLock;
+
+use regex::Regex;
+
+use super::boxed::{Boxed, last_boxed};
+use super::phrase;
+
+/// Marks after which a reasoning model gives its answer.
+const REASONING_ENDS: [&str; 4] = ["</think>", "</thinking>", "</reasoning>", "</REASONING_END>"];
+/// Marks after which another turn begins.
+const TURN_ENDS: [&str; 6] =
+    ["<|im_end|>", "<|im_start|>", "<|endoftext|>", "<|eot_id|>", "<|end|>", "</s>"];
+/// Tags around an answer.
+const ANSWER_TAGS: [(&str, &str); 4] = [
+    ("<answer>", "</answer>"),
+    ("<Answer>", "</Answer>"),
+    ("<ANSWER>", "</ANSWER>"),
+    ("<final_answer>", "</final_answer>"),
+];
+
+/// The line that begins another problem.
+static QUESTION: LazyLock<Option<Regex>> = LazyLock::new(|| {
+    Regex::new(r"(?m)^[\s#*>]*(?:Question|Problem|Exercise|Instruction|Human|User|Q)\**\s*:").ok()
+});
+
+/// The text after the reasoning, before the next turn and before another question.
+pub(super) fn response(text: &str) -> &str {
+    let mut text = text;
+    for end in REASONING_ENDS {
+        if let Some(at) = text.rfind(end) {
+            text = &text[at + end.len()..];
+        }
+    }
+    let start = text.len() - text.trim_start().len();
+    let turn =
+        TURN_ENDS.iter().filter_map(|end| text[start..].find(end).filter(|at| *at > 0)).min();
+    before_next_question(turn.map_or(text, |at| &text[..start + at]))
+}
+
+/// The text before a line such as `Question:`, if it answers already.
+///
+/// A base model that is not stopped goes on with problems of its own. Where the first such line
+/// comes before any answer the text asks itself questions, and its last answer counts.
+fn before_next_question(text: &str) -> &str {
+    let may_ask = ["uestion", "roblem", "xercise", "nstruction", "Human", "User", "Q:", "Q*"]
+        .iter()
+        .any(|word| text.contains(word));
+    if !may_ask {
+        return text;
+    }
+    let Some(found) = QUESTION.as_ref().and_then(|regex| regex.find(text)) else {
+        return text;
+    };
+    let before = &text[..found.start()];
+    let is_answered =
+        matches!(last_boxed(before), Boxed::Found(_)) || phrase::announced(before).is_some();
+    if is_answered { before } else { text }
+}
+
+/// What the last answer tag of a text holds, if anything.
+pub(super) fn tagged(text: &str) -> Option<&str> {
+    if !text.contains("nswer>") && !text.contains("NSWER>") {
+        return None;
+    }
+    for (open, close) in ANSWER_TAGS {
+        for (at, _) in text.rmatch_indices(open) {
+            let rest = &text[at + open.len()..];
+            let content = rest.find(close).map_or(rest, |end| &rest[..end]).trim();
+            if !content.is_empty() {
+                return Some(content);
+            }
+        }
+    }
+    None
+}

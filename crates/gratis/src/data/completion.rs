@@ -1,0 +1,89 @@
+//! A completion: one candidate solution of a problem, with everything that is known about it.
+
+use gratis_engine::FinishReason;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::record::Fault;
+
+/// One candidate solution of a problem.
+///
+/// A rollout file holds these as parallel columns, see [`super::rollout`].
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Completion {
+    /// The text.
+    pub text: String,
+    /// Whether its final answer is correct; absent before grading.
+    pub label: Option<bool>,
+    /// Its steps in order, where they are given.
+    pub steps: Option<Vec<String>>,
+    /// A label per step in `0..=1`, or `None` where a step has none: see [`super::step_labels`].
+    pub step_labels: Option<Vec<Option<f64>>>,
+    /// The tokens as they were sampled.
+    pub token_ids: Option<Vec<u32>>,
+    /// Why sampling ended; absent where that is not known.
+    pub finish_reason: Option<FinishReason>,
+    /// Parts without rewards and without a training signal.
+    pub mask: Option<Mask>,
+    /// Further columns with one entry per completion, by name: those of [`PER_COMPLETION`].
+    pub extra: Map<String, Value>,
+}
+
+/// Columns that grading adds. They have one entry per completion and follow it, as `correctness`
+/// and the other fields of [`Completion`] do. Other columns belong to the problem, whatever their
+/// length.
+pub const PER_COMPLETION: [&str; 2] = [EXTRACTED, HOW];
+
+/// Column that holds the final answer found in each completion.
+pub const EXTRACTED: &str = "extracted";
+/// Column that says how each final answer was found.
+pub const HOW: &str = "how";
+
+impl<T: Into<String>> From<T> for Completion {
+    fn from(text: T) -> Self {
+        Self { text: text.into(), ..Self::default() }
+    }
+}
+
+impl Completion {
+    /// A graded completion.
+    pub fn graded(text: impl Into<String>, is_correct: bool) -> Self {
+        Self { label: Some(is_correct), ..text.into().into() }
+    }
+
+    /// The same completion with its steps.
+    #[must_use]
+    pub fn with_steps(self, steps: Vec<String>) -> Self {
+        Self { steps: Some(steps), ..self }
+    }
+}
+
+/// Parts of a completion that are excluded from rewards and training, such as a tool's output: half
+/// open ranges `[start, end)`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mask {
+    /// Ranges of characters (Unicode scalar values) of the text.
+    Chars(Vec<(usize, usize)>),
+    /// Ranges of tokens.
+    Tokens(Vec<(usize, usize)>),
+}
+
+/// The name of a finish reason in files.
+pub(super) fn finish_name(reason: FinishReason) -> &'static str {
+    match reason {
+        FinishReason::Stop => "stop",
+        FinishReason::Length => "length",
+    }
+}
+
+/// The finish reason of this name.
+pub(super) fn finish_reason(name: &str) -> Result<FinishReason, Fault> {
+    match name {
+        "stop" => Ok(FinishReason::Stop),
+        "length" => Ok(FinishReason::Length),
+        other => {
+            Err(Fault::new("finish_reasons", "`stop`, `length` or null", format!("`{other}`")))
+        }
+    }
+}
