@@ -133,6 +133,9 @@ fn io_hint(kind: ErrorKind) -> Option<&'static str> {
 /// The hint of the first of our own errors, if it has one.
 fn own_hint(error: &anyhow::Error) -> Option<String> {
     error.chain().find_map(|cause| {
+        if let Some(gratis::Error::MissingSetting { field }) = cause.downcast_ref() {
+            return Some(format!("give `--{field}`, or set `{field}` in the file of `--config`"));
+        }
         if let Some(error) = cause.downcast_ref::<gratis::Error>() {
             return error.hint().map(str::to_owned);
         }

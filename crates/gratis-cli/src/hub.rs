@@ -7,17 +7,25 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::Result;
+use gratis::Error;
+use gratis::reward_model::Hub;
 use gratis_model::hub::{self, Access, DownloadObserver, HubName, HubSettings, Proxies, Timeouts};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tracing::{info, warn};
 
 use crate::failure::CliError;
 
-/// The folder of a model, downloaded if it is not in the cache.
-pub(crate) fn fetch(name: &HubName) -> Result<PathBuf> {
-    Ok(hub::fetch(name, &settings()?, &mut Downloads { bar: None })?)
+/// The hub and the cache that the environment names.
+pub(crate) struct EnvironmentHub;
+
+impl Hub for EnvironmentHub {
+    fn fetch(&self, name: &HubName) -> gratis::Result<PathBuf> {
+        let settings = settings().map_err(|error| Error::Caller(Box::new(error)))?;
+        Ok(hub::fetch(name, &settings, &mut Downloads { bar: None })?)
+    }
 }
+
+type Result<T> = std::result::Result<T, CliError>;
 
 fn settings() -> Result<HubSettings> {
     let is_set = |name: &str| {
@@ -51,7 +59,7 @@ fn cache_folder() -> Result<PathBuf> {
     let cache = variable("HF_HUB_CACHE").map(PathBuf::from);
     cache.or_else(|| Some(home()?.join("hub"))).ok_or_else(|| {
         let hint = "set it to the folder for models from a hub".to_owned();
-        CliError::Missing { field: "HF_HOME", hint }.into()
+        CliError::Missing { field: "HF_HOME", hint }
     })
 }
 

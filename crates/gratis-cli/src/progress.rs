@@ -16,6 +16,7 @@ use gratis::{Figure, Observer};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tracing::{debug, info, trace};
 
+use crate::interrupt::{Continue, on_interrupt};
 use crate::{Common, Verbosity, terminal, usage};
 
 /// The first line of a stage comes at the latest after this time, so that a user sees soon that it
@@ -225,6 +226,10 @@ impl Stage {
 }
 
 impl Observer for Progress {
+    fn resumable(&mut self) {
+        on_interrupt(Continue::WithResume);
+    }
+
     fn part(&mut self, name: &str) {
         name.clone_into(&mut self.part);
     }

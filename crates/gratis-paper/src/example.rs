@@ -7,7 +7,7 @@ use gratis::evaluation::ScoredProblem;
 use gratis::evaluation::first_error::predicted_first_error;
 use gratis::observer::Silent;
 use gratis::reward::Rewards;
-use gratis::scoring::{RewardModel as _, Scorer, ScoringSettings, TokenRewards};
+use gratis::scoring::{ScoreRollouts as _, Scorer, ScoringSettings, TokenRewards};
 use gratis::selection::{self, Aggregation};
 use serde::{Deserialize, Serialize};
 
@@ -185,7 +185,7 @@ pub(crate) fn examples(cache: &mut Cache<'_>, recipe: &Recipe) -> Result<Example
         batch_tokens: BATCH_TOKENS,
         tokens: TokenRewards::Omit,
     };
-    let mut scorer = Scorer { policy: &policy, reference: Some(&reference), encoder, settings };
+    let scorer = Scorer { policy: &policy, reference: Some(&reference), encoder, settings };
     let scores = scorer.score(rollouts, &mut Silent)?;
 
     let splitter = StepSplitter::new(&trainer::STEP_SPLIT)?;

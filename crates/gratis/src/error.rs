@@ -154,6 +154,90 @@ pub enum Error {
         /// The first difference.
         what: String,
     },
+    /// A model could not be loaded.
+    #[error("cannot load the model `{path}`")]
+    Load {
+        /// As it was given.
+        path: PathBuf,
+        /// The reason.
+        source: Box<Self>,
+    },
+    /// The reference of a model could not be loaded.
+    #[error("cannot load the reference")]
+    LoadReference {
+        /// The reason, with its place.
+        source: Box<Self>,
+    },
+    /// An adapter's base could not be found.
+    #[error("cannot find `{base}`, the base model of the adapter `{path}`")]
+    AdapterBase {
+        /// The adapter.
+        path: PathBuf,
+        /// The base as the adapter names it.
+        base: String,
+        /// The reason.
+        source: Box<Self>,
+    },
+    /// A model that is not on this machine could not be had from a hub either.
+    #[error("`{name}` is not a file or folder here, so it was looked for on a hub")]
+    OnHub {
+        /// What was given.
+        name: String,
+        /// The reason.
+        source: Box<Self>,
+    },
+    /// An error of whoever called the library.
+    #[error("{0}")]
+    Caller(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// A model's chat template could not be used.
+    #[error("cannot use the chat template of `{path}`")]
+    ChatTemplate {
+        /// The model.
+        path: PathBuf,
+        /// The reason.
+        source: Box<Self>,
+    },
+    /// An implicit reward model whose reference nobody names.
+    #[error("`{path}` has no `gratis.json` that names its reference")]
+    NoReference {
+        /// The model.
+        path: PathBuf,
+    },
+    /// A reference whose weights are not those of the training.
+    #[error("`{path}` is not the reference of the training: its weights differ")]
+    ReferenceDiffers {
+        /// The reference.
+        path: PathBuf,
+    },
+    /// A reference that means something else by the same token ids.
+    #[error(
+        "the reference `{path}` has another tokenizer: token {id} is {got}, but {expected} in the \
+         model's"
+    )]
+    OtherTokenizer {
+        /// The reference.
+        path: PathBuf,
+        /// The first token id that differs.
+        id: u32,
+        /// The token of the policy.
+        expected: String,
+        /// The token of the reference.
+        got: String,
+    },
+    /// A setting that must be given was not.
+    #[error("`{field}` is missing")]
+    MissingSetting {
+        /// The setting.
+        field: &'static str,
+    },
+    /// Two inputs, or an input and a setting, that do not belong together.
+    #[error("{what}")]
+    Mismatch {
+        /// What does not fit what.
+        what: String,
+        /// What to do.
+        hint: &'static str,
+    },
     /// A fault of a model's files, its tokenizer or its prompt template.
     #[error(transparent)]
     Model(#[from] gratis_model::Error),
@@ -182,7 +266,25 @@ impl Error {
     /// What the user can do about it, where that can be said.
     pub fn hint(&self) -> Option<&'static str> {
         match self {
-            Self::Model(error) => error.hint(),
+            Self::Model(error) | Self::Cpu(gratis_cpu::Error::Model(error)) => error.hint(),
+            Self::Load { source, .. }
+            | Self::LoadReference { source }
+            | Self::AdapterBase { source, .. }
+            | Self::OnHub { source, .. }
+            | Self::ChatTemplate { source, .. } => source.hint(),
+            Self::Mismatch { hint, .. } => Some(hint),
+            Self::NoReference { .. } => Some(
+                "give `--reference FOLDER`, or \
+                 `--reference none` to score by log-probabilities alone",
+            ),
+            Self::ReferenceDiffers { .. } => Some(
+                "give the model that it was trained against (`--reference`), or use this one all \
+                 the same with `--accept-reference`",
+            ),
+            Self::OtherTokenizer { .. } => Some(
+                "policy and reference must share one tokenizer: take the model that the policy was \
+                 trained from",
+            ),
             Self::InvalidRecord { .. } => {
                 Some("mend the line, or skip and count invalid lines (`--skip-invalid`)")
             }

@@ -1,30 +1,85 @@
-//! Implicit process reward models: the paper "Free Process Rewards without Process Labels".
+//! Implicit process reward models: the paper "Free Process Rewards without Process Labels"
+//! ([arXiv:2412.01981](https://arxiv.org/abs/2412.01981)).
 //!
-//! An outcome reward written as a log-likelihood ratio, `r(y) = beta * log pi(y)/pi_ref(y)`, gives
-//! a Q value at every prefix and process rewards as their differences (Proposition 3.1), whatever
-//! objective it was trained with. Everything here is arithmetic over small f64 arrays; the
-//! transformer lives behind [`gratis_engine::Engine`].
+//! An outcome reward written as a log-likelihood ratio, `r(y) = beta * log pi(y)/pi_ref(y)`, gives a
+//! Q value at every prefix and process rewards as their differences (Proposition 3.1), whatever
+//! objective it was trained with. This crate is the method: arithmetic over small f64 arrays. The
+//! transformer is behind the traits of [`gratis_engine`].
+//!
+//! # From log-ratios to a choice
+//!
+//! ```
+//! use gratis::objective::{Ce, Objective, ObjectiveBatch};
+//! use gratis::reward::Rewards;
+//! use gratis::selection::{Aggregation, best_of_n};
+//!
+//! // log pi(y_t|y_<t) - log pi_ref(y_t|y_<t) of two responses of four tokens, two steps each.
+//! let log_ratios = [vec![0.4, 0.2, 1.0, 0.4], vec![0.6, -0.1, -2.0, 0.5]];
+//! let rewards = log_ratios.each_ref().map(|log_ratios| Rewards::new(log_ratios, 0.05, &[2, 4]));
+//! let [first, second] = rewards;
+//! let (first, second) = (first?, second?);
+//! // The process rewards add up to the outcome reward, the last Q value.
+//! assert_eq!(first.steps.iter().sum::<f64>(), first.outcome);
+//!
+//! // Best of N by the lowest process reward.
+//! let score = |r: &Rewards| Aggregation::Min.score(&r.steps, &r.q_values, r.outcome);
+//! assert_eq!(best_of_n(&[score(&first), score(&second)]), Some(0));
+//!
+//! // The loss of Eq. 5 on outcome labels, and the weights dL/dlog pi that train the model.
+//! let output = Objective::Ce(Ce { beta: 0.05 }).evaluate(&ObjectiveBatch {
+//!     log_ratios: &log_ratios,
+//!     labels: &[true, false],
+//!     pairs: &[],
+//!     n_units: 2,
+//!     mismatched_log_ratio: 0.0,
+//!     steps: &[],
+//! })?;
+//! assert!(output.loss > 0.0 && output.weights[0][0] < 0.0);
+//! # Ok::<(), gratis::Error>(())
+//! ```
+//!
+//! # With models and files
+//!
+//! - [`reward_model::open`] opens any reward model and [`reward_model::RewardModel::score`] scores
+//!   rollouts with it;
+//! - [`run::train`] trains one from graded rollouts;
+//! - [`data`] reads and writes rollouts and scores, [`rollout`] samples and grades them,
+//!   [`annotate`] labels their steps;
+//! - [`selection`] chooses among responses, [`evaluation`] measures what that is worth;
+//! - [`theory`] checks the paper's two propositions.
 
 #![deny(missing_docs)]
 
 pub mod annotate;
+// Hidden modules are parts that the other crates of this workspace build on; they promise nothing
+// to anybody else.
+#[doc(hidden)]
 pub mod baseline;
+#[doc(hidden)]
 pub mod cost;
 pub mod data;
+#[doc(hidden)]
 pub mod encoding;
 pub mod error;
 pub mod evaluation;
 pub mod manifest;
+#[doc(hidden)]
 pub mod named_settings;
+#[doc(hidden)]
 pub mod numeric;
 pub mod objective;
 pub mod observer;
 pub mod reward;
+pub mod reward_model;
 pub mod rollout;
+pub mod run;
+#[doc(hidden)]
 pub mod scoring;
 pub mod selection;
 pub mod theory;
+#[doc(hidden)]
 pub mod training;
+#[doc(hidden)]
 pub mod visible;
 
 pub use error::{Error, Result};

@@ -5,10 +5,11 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use gratis_model::ValueHead;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::baseline::BaselineForm;
+use crate::baseline::{LabelTexts, Pooling, ValueObjective};
 use crate::data::steps::StepSplit;
 use crate::encoding::corpus::hex;
 use crate::error::{Error, Result};
@@ -17,8 +18,6 @@ use crate::selection::Aggregation;
 
 /// Name of the file.
 pub const FILE_NAME: &str = "gratis.json";
-/// Version of the format.
-const VERSION: u32 = 1;
 
 /// How a model was trained and how to score with it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -26,13 +25,9 @@ const VERSION: u32 = 1;
 pub struct Manifest {
     /// Version of this file's format.
     pub version: u32,
-    /// The objective with its settings; `None` for a baseline.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub objective: Option<Objective>,
-    /// How a baseline gives its values; `None` for an implicit process reward model.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub baseline: Option<BaselineForm>,
-    /// Factor of the log-ratio in the rewards, or of a baseline's value.
+    /// What kind of reward model it is.
+    pub kind: Kind,
+    /// Factor of the log-ratio in the rewards, or of the model's value.
     pub beta: f64,
     /// What the log-ratio was taken to; `None` for log-probabilities alone.
     pub reference: Option<ReferenceModel>,
@@ -46,19 +41,94 @@ pub struct Manifest {
     pub data_hash: String,
 }
 
+/// What a reward model computes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "name", rename_all = "snake_case", deny_unknown_fields)]
+#[non_exhaustive]
+pub enum Kind {
+    /// `r = beta * log pi/pi_ref`: the paper's implicit process reward model.
+    Implicit {
+        /// The objective with its settings.
+        objective: Objective,
+    },
+    /// The numbers of a scalar head.
+    Head {
+        /// What is read from the states.
+        head: ValueHead,
+        /// How the tokens' values become those of prefixes.
+        pooling: Pooling,
+        /// What it was trained on.
+        objective: ValueObjective,
+    },
+    /// The log-odds of label tokens after each step.
+    LabelTokens {
+        /// The texts of tag and labels.
+        labels: LabelTexts,
+    },
+}
+
 /// The model in the denominator of the log-ratio.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ReferenceModel {
-    /// Folder, as it was given.
+    /// Folder or file, relative to the model's folder or absolute, or a name on a hub.
     pub path: String,
     /// SHA-256 of its weights.
     pub hash: String,
 }
 
+impl ReferenceModel {
+    /// The place of a reference as it is written into the `gratis.json` of a model in `folder`:
+    /// relative where both are on this machine, so that they can be moved together. `place` is an
+    /// absolute path, or a name on a hub.
+    pub fn named(place: &str, hash: String, folder: &Path) -> Self {
+        let absolute = |path: &Path| {
+            path.canonicalize().or_else(|_| std::path::absolute(path)).unwrap_or_default()
+        };
+        let place_path = Path::new(place);
+        if !place_path.is_absolute() {
+            return Self { path: place.to_owned(), hash };
+        }
+        // The folder need not be there yet; its parent's real path is what counts.
+        let folder = match (folder.parent(), folder.file_name()) {
+            (Some(parent), Some(name)) => absolute(parent).join(name),
+            _ => absolute(folder),
+        };
+        let path = relative(&absolute(place_path), &folder).unwrap_or_else(|| place.into());
+        Self { path: path.display().to_string(), hash }
+    }
+
+    /// The same reference in the `gratis.json` of a model in another folder.
+    #[must_use]
+    pub fn moved(self, from: &Path, to: &Path) -> Self {
+        let place = self.place_from(from);
+        match place.canonicalize() {
+            Ok(absolute) => Self::named(&absolute.display().to_string(), self.hash, to),
+            Err(_) => self,
+        }
+    }
+
+    /// Where the reference of a model in `folder` is to be looked for.
+    pub fn place_from(&self, folder: &Path) -> PathBuf {
+        let path = Path::new(&self.path);
+        let beside = folder.join(path);
+        if path.is_relative() && beside.exists() { beside } else { path.to_owned() }
+    }
+}
+
+/// `path` as seen from `folder`, both absolute; `None` if they share nothing but the root.
+fn relative(path: &Path, folder: &Path) -> Option<PathBuf> {
+    let n_shared = path.components().zip(folder.components()).take_while(|(a, b)| a == b).count();
+    if n_shared < 2 {
+        return None;
+    }
+    let up = folder.components().skip(n_shared).map(|_| std::path::Component::ParentDir);
+    Some(up.chain(path.components().skip(n_shared)).collect())
+}
+
 impl Manifest {
-    /// The version written by this program.
-    pub const VERSION: u32 = VERSION;
+    /// The version written by this program; version 1 is read as well.
+    pub const VERSION: u32 = 2;
 
     /// Reads the manifest of a model folder; `None` if the model has none.
     ///
@@ -73,21 +143,68 @@ impl Manifest {
         };
         let invalid = |got: String| Error::InvalidFile {
             path: path.clone(),
-            expected: format!("a `{FILE_NAME}` of version {VERSION}"),
+            expected: format!("a `{FILE_NAME}` of version {} at most", Self::VERSION),
             got,
         };
-        let version = serde_json::from_slice::<serde_json::Value>(&bytes)
-            .map_err(|error| invalid(error.to_string()))?["version"]
-            .clone();
-        if version != VERSION {
-            return Err(invalid(format!("version {version}")));
-        }
-        serde_json::from_slice(&bytes).map(Some).map_err(|error| invalid(error.to_string()))
+        let value = serde_json::from_slice::<serde_json::Value>(&bytes)
+            .map_err(|error| invalid(error.to_string()))?;
+        let manifest = match value["version"].as_u64() {
+            Some(1) => serde_json::from_value::<Version1>(value).map(Self::from),
+            Some(2) => serde_json::from_value(value),
+            _ => return Err(invalid(format!("version {}", value["version"]))),
+        };
+        manifest.map(Some).map_err(|error| invalid(error.to_string()))
     }
 
     /// The bytes of the file.
     pub fn to_bytes(&self) -> Vec<u8> {
         format!("{:#}\n", serde_json::json!(self)).into_bytes()
+    }
+}
+
+/// The file as it was before there was one field for the kind.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Version1 {
+    #[expect(dead_code, reason = "it is known by now")]
+    version: u32,
+    #[serde(default)]
+    objective: Option<Objective>,
+    #[serde(default)]
+    baseline: Option<BaselineOfVersion1>,
+    beta: f64,
+    reference: Option<ReferenceModel>,
+    step_split: StepSplit,
+    aggregation: Aggregation,
+    template: String,
+    data_hash: String,
+}
+
+#[derive(Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+enum BaselineOfVersion1 {
+    Head { head: ValueHead, pooling: Pooling, objective: ValueObjective },
+    Tokens { labels: LabelTexts },
+}
+
+impl From<Version1> for Manifest {
+    fn from(old: Version1) -> Self {
+        Self {
+            version: Self::VERSION,
+            kind: match old.baseline {
+                None => Kind::Implicit { objective: old.objective.unwrap_or_default() },
+                Some(BaselineOfVersion1::Head { head, pooling, objective }) => {
+                    Kind::Head { head, pooling, objective }
+                }
+                Some(BaselineOfVersion1::Tokens { labels }) => Kind::LabelTokens { labels },
+            },
+            beta: old.beta,
+            reference: old.reference,
+            step_split: old.step_split,
+            aggregation: old.aggregation,
+            template: old.template,
+            data_hash: old.data_hash,
+        }
     }
 }
 
@@ -130,9 +247,8 @@ mod tests {
 
     fn manifest() -> Manifest {
         Manifest {
-            version: VERSION,
-            objective: Some(Objective::default()),
-            baseline: None,
+            version: Manifest::VERSION,
+            kind: Kind::Implicit { objective: Objective::default() },
             beta: 0.05,
             reference: None,
             step_split: StepSplit::Lines,
@@ -149,9 +265,45 @@ mod tests {
         let path = folder.path().join(FILE_NAME);
         std::fs::write(&path, manifest().to_bytes()).expect("written");
         assert_eq!(Manifest::read(folder.path()).expect("readable"), Some(manifest()));
-        let later = Manifest { version: 2, ..manifest() };
+        let later = Manifest { version: 3, ..manifest() };
         std::fs::write(&path, later.to_bytes()).expect("written");
         let error = Manifest::read(folder.path()).expect_err("later");
-        assert!(error.to_string().ends_with("of version 1, got version 2"), "{error}");
+        assert!(error.to_string().ends_with("of version 2 at most, got version 3"), "{error}");
+    }
+
+    #[test]
+    fn version_1_is_still_read() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let read = |kind: &str| {
+            let text = format!(
+                r#"{{"version": 1, {kind}, "beta": 0.05, "reference": null, "step_split": "lines",
+                    "aggregation": "min", "template": "{{prompt}}", "data_hash": "d"}}"#
+            );
+            std::fs::write(folder.path().join(FILE_NAME), text).expect("written");
+            Manifest::read(folder.path()).expect("readable").expect("there")
+        };
+        assert_eq!(read(r#""objective": {"name": "ce", "beta": 0.05}"#), manifest());
+        let head = read(
+            r#""baseline": {"kind": "head", "head": {"name": "linear"}, "pooling": "own",
+                "objective": "outcome"}"#,
+        );
+        assert!(matches!(head.kind, Kind::Head { head: ValueHead::Linear, .. }), "{head:?}");
+    }
+
+    #[test]
+    fn a_reference_on_this_machine_is_found_after_both_were_moved() {
+        let top = tempfile::tempdir().expect("a folder");
+        let here = top.path().join("here");
+        std::fs::create_dir_all(here.join("base")).expect("made");
+        std::fs::create_dir_all(here.join("run/model")).expect("made");
+        let base = here.join("base").display().to_string();
+        let named = ReferenceModel::named(&base, "h".to_owned(), &here.join("run/model"));
+        assert_eq!(named.path, Path::new("../../base").display().to_string());
+        let there = top.path().join("there");
+        std::fs::rename(&here, &there).expect("moved");
+        let found = named.place_from(&there.join("run/model"));
+        assert_eq!(found.canonicalize().ok(), there.join("base").canonicalize().ok());
+        let on_hub = ReferenceModel::named("org/name@v1", "h".to_owned(), &there);
+        assert_eq!(on_hub.place_from(&there), Path::new("org/name@v1"));
     }
 }

@@ -22,6 +22,9 @@ pub trait Observer {
         let _ = n;
     }
 
+    /// From now on a job that is interrupted can be resumed.
+    fn resumable(&mut self) {}
+
     /// `n` more units of the stage are done; `figures` are the latest values to show.
     fn advance(&mut self, n: u64, figures: &[Figure]) {
         let _ = (n, figures);

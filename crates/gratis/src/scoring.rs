@@ -42,14 +42,14 @@ pub struct ScoringSettings {
 
 /// Whatever gives every step of a completion a reward: implicit process reward models and the
 /// baselines they are compared with.
-pub trait RewardModel {
+pub trait ScoreRollouts {
     /// The scores of all completions of `rollouts`, in their order.
     ///
     /// # Errors
     /// Those of the encoder and the engines; [`Error::InvalidSetting`] if the given `steps` are not
     /// parts of their completion, or if the encoder left a completion out.
     fn score(
-        &mut self,
+        &self,
         rollouts: &[Rollout],
         observer: &mut dyn Observer,
     ) -> Result<Vec<ProblemScores>>;
@@ -62,7 +62,7 @@ pub trait RewardModel {
     fn work(&self, rollouts: &[Rollout]) -> Result<(Work, Work)>;
 }
 
-/// [`RewardModel::work`] where a completion is one response under its prompt.
+/// [`ScoreRollouts::work`] where a completion is one response under its prompt.
 pub(crate) fn completion_work(
     rollouts: &[Rollout],
     encoder: &Encoder,
@@ -101,9 +101,9 @@ pub struct Scorer<'a> {
     pub settings: ScoringSettings,
 }
 
-impl RewardModel for Scorer<'_> {
+impl ScoreRollouts for Scorer<'_> {
     fn score(
-        &mut self,
+        &self,
         rollouts: &[Rollout],
         observer: &mut dyn Observer,
     ) -> Result<Vec<ProblemScores>> {

@@ -6,11 +6,10 @@ use anyhow::Result;
 use clap::{Args, ValueEnum};
 use gratis::Error;
 use gratis::data::OnInvalid;
+use gratis::reward_model::initialise;
 use gratis::training::LanguageExample;
-use gratis_cpu::{Initialisation, NativeEngine, NativeOptions};
-use gratis_engine::{Score as _, Train as _};
 use gratis_model::config::{Head, ModelConfig};
-use gratis_model::{SpecialTokens, Tokenizer, atomic};
+use gratis_model::{SpecialTokens, Tokenizer};
 use tracing::info;
 
 use super::read_records;
@@ -111,13 +110,7 @@ pub(crate) fn run(args: &InitArgs) -> Result<()> {
         eos_tokens: tokenizer.eos().into_iter().collect(),
         ..ModelConfig::LLAMA
     };
-    let options = NativeOptions::default();
-    let engine = NativeEngine::initialise(config, Initialisation::default(), args.seed, options)?;
-    atomic::write_folder(&args.output, |folder| -> Result<(), gratis::Error> {
-        engine.save_weights(folder)?;
-        Ok(tokenizer.save(folder)?)
-    })?;
-    let n_parameters = engine.describe().n_parameters;
+    let n_parameters = initialise(&args.output, config, &tokenizer, args.seed, 1)?;
     info!(
         "`{}`: {n_parameters} parameters, {} tokens",
         args.output.display(),

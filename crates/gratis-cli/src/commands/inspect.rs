@@ -5,7 +5,10 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use clap::Args;
-use gratis::manifest::Manifest;
+use gratis::manifest::{Kind, Manifest};
+use gratis::reward_model::{
+    Place, PlaceKind, PromptSettings, chat_template, declared_stop_tokens, tokenizer_at,
+};
 use gratis::training::OptimizationSettings;
 use gratis_cpu::{Recompute, WeightStorage, memory};
 use gratis_model::checkpoint::{self, WeightFiles};
@@ -15,10 +18,7 @@ use gratis_model::lora::peft::AdapterConfig;
 use gratis_model::{Layout, LoraScaling, LoraSettings, LoraTarget, Tokenizer};
 use serde_json::{Value, json};
 
-use crate::model::{declared_stop_tokens, tokenizer_at};
-use crate::place::{Kind, Place};
-use crate::prompt::{PromptSettings, chat_template};
-use crate::{Common, output};
+use crate::{Common, model, output};
 
 /// Rank for which the memory of an adapter is told, where the model has none.
 const EXAMPLE_RANK: usize = 16;
@@ -48,25 +48,25 @@ pub(crate) fn run(args: &InspectArgs, common: &Common) -> Result<()> {
 }
 
 fn inspect(args: &InspectArgs, common: &Common) -> Result<Value> {
-    let place = Place::find(&args.model)?;
+    let place = model::find(&args.model)?;
     let base = place.base();
     let (config, files) = match &base.kind {
-        Kind::Gguf => {
+        PlaceKind::Gguf => {
             let file = GgufFile::open(&base.path)?;
             (file.config()?, gguf_files(&file, &base.path)?)
         }
-        Kind::Folder | Kind::Adapter(_) => (
+        PlaceKind::Folder | PlaceKind::Adapter(_) => (
             ModelConfig::read(&base.path.join("config.json"))?,
             checkpoint::weight_files(&base.path)?,
         ),
     };
     let adapter = match &place.kind {
-        Kind::Adapter(_) => Some(AdapterConfig::read(&place.path)?.settings),
-        Kind::Folder | Kind::Gguf => None,
+        PlaceKind::Adapter(_) => Some(AdapterConfig::read(&place.path)?.settings),
+        PlaceKind::Folder | PlaceKind::Gguf => None,
     };
     let manifest = match &place.kind {
-        Kind::Gguf => None,
-        Kind::Folder | Kind::Adapter(_) => Manifest::read(&place.path)?,
+        PlaceKind::Gguf => None,
+        PlaceKind::Folder | PlaceKind::Adapter(_) => Manifest::read(&place.path)?,
     };
     let tokenizer = tokenizer_at(&place)?;
     tokenizer.check_fits(&config)?;
@@ -123,19 +123,16 @@ fn inspect(args: &InspectArgs, common: &Common) -> Result<Value> {
 /// What kind of model it is, in words.
 fn kind_of(place: &Place, manifest: Option<&Manifest>) -> String {
     let of_adapter = match &place.kind {
-        Kind::Adapter(_) => ", as a low-rank adapter",
-        Kind::Folder | Kind::Gguf => "",
+        PlaceKind::Adapter(_) => ", as a low-rank adapter",
+        PlaceKind::Folder | PlaceKind::Gguf => "",
     };
     match manifest {
         Some(manifest) => {
-            let Some(objective) = &manifest.objective else {
-                let form = json!(manifest.baseline);
-                return format!(
-                    "baseline reward model ({})",
-                    form["kind"].as_str().unwrap_or_default()
-                );
+            let objective = match &manifest.kind {
+                Kind::Implicit { objective } => objective.name(),
+                Kind::Head { .. } => return "reward model with a scalar head".to_owned(),
+                _ => return "reward model with label tokens".to_owned(),
             };
-            let objective = objective.name();
             let against = match &manifest.reference {
                 Some(reference) => format!("against `{}`", reference.path),
                 None => "without a reference".to_owned(),

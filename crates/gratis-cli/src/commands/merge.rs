@@ -4,13 +4,13 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::{Args, ValueEnum};
-use gratis_model::{WeightType, atomic};
+use gratis::reward_model::Weights;
+use gratis_model::WeightType;
 use tracing::info;
 
 use crate::Common;
 use crate::failure::CliError;
-use crate::model::Model;
-use crate::place::Kind;
+use crate::model;
 
 /// Write the model that an adapter and its base make together.
 ///
@@ -49,30 +49,12 @@ pub(crate) fn run(args: &MergeArgs, common: &Common) -> Result<()> {
         }
         .into());
     }
-    let model = Model::load(&args.adapter, common.threads)?;
-    if !matches!(model.place.kind, Kind::Adapter(_)) {
-        return Err(CliError::Mismatch {
-            what: format!("`{}` is a model without an adapter", model.place.path.display()),
-            hint: "an adapter's folder has an `adapter_config.json`",
-        }
-        .into());
-    }
-    let merged = model.engine.merged()?;
+    let model = model::load(&args.adapter, Weights::Loaded, common)?;
     let weights = match args.dtype {
         Dtype::F32 => WeightType::F32,
         Dtype::Bf16 => WeightType::Bf16,
     };
-    let companions = model.companions()?;
-    atomic::write_folder(&args.output, |folder| -> Result<(), gratis::Error> {
-        merged.save_weights_as(folder, weights)?;
-        for companion in &companions {
-            atomic::write(&folder.join(&companion.name), &companion.bytes)?;
-        }
-        if let Some(manifest) = &model.manifest {
-            atomic::write(&folder.join(gratis::manifest::FILE_NAME), &manifest.to_bytes())?;
-        }
-        Ok(())
-    })?;
-    info!("`{}`: {} parameters", args.output.display(), merged.layout().n_parameters());
+    let n_parameters = model.write_merged(&args.output, weights)?;
+    info!("`{}`: {n_parameters} parameters", args.output.display());
     Ok(())
 }

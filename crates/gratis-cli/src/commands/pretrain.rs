@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::{ArgMatches, Args};
 use gratis::encoding::OnOverlong;
+use gratis::reward_model::{Model, PromptSettings, Weights};
 use gratis::training::{
-    CheckpointSettings, LanguageExample, LanguageModelling, Learner, LossOn, OnExisting,
+    CheckpointSettings, LanguageExample, LanguageModelling, LossOn, OnExisting,
     OptimizationSettings, RunFolder, Task, fit, language_data,
 };
 use serde::{Deserialize, Serialize};
@@ -18,10 +19,10 @@ use crate::Common;
 use crate::config;
 use crate::failure::CliError;
 use crate::interrupt::{Continue, on_interrupt};
-use crate::model::Model;
+use crate::model::{self, Remarks};
 use crate::output;
 use crate::progress::Progress;
-use crate::prompt::PromptSettings;
+use crate::temporary::TemporaryFolder;
 
 /// Train a language model on texts, or on completions given their prompts.
 ///
@@ -91,7 +92,7 @@ pub(crate) fn run(args: PretrainArgs, given: &ArgMatches, common: &Common) -> Re
     }
     let on_existing = if args.resume { OnExisting::Resume } else { OnExisting::Fail };
     RunFolder::check(&args.run, on_existing)?;
-    let mut model = Model::load(&model_path, common.threads)?;
+    let mut model = model::load(&model_path, Weights::Loaded, common)?;
     let (mut task, mut validation) = {
         let validation: Vec<PathBuf> = settings.validation.iter().cloned().collect();
         (load(&settings.data, &settings, &model)?, load(&validation, &settings, &model)?)
@@ -102,7 +103,8 @@ pub(crate) fn run(args: PretrainArgs, given: &ArgMatches, common: &Common) -> Re
         task.corpus().responses().len(),
         validation.items().len(),
     );
-    let companions = model.companions()?;
+    let scratch = TemporaryFolder::new()?;
+    let companions = model.companions(scratch.path())?;
     let run_hash = format!("{} {}", task.corpus().digest(), model.hash()?);
     let config = config::resolved(&settings)?;
     if task.items().is_empty() {
@@ -113,7 +115,7 @@ pub(crate) fn run(args: PretrainArgs, given: &ArgMatches, common: &Common) -> Re
     let mut progress = Progress::new(common);
     let has_validation = !validation.items().is_empty();
     let summary = fit(
-        &mut Learner::LogProbs(&mut model.engine),
+        &mut model.learner(),
         &mut task,
         has_validation.then_some(&mut validation as &mut dyn Task),
         &settings.optimization,
@@ -137,7 +139,7 @@ fn load(
     for path in paths {
         examples.extend(read_records(path, on_invalid(settings.skip_invalid))?);
     }
-    let template = settings.prompt.template(model)?;
+    let template = settings.prompt.template(model, &mut Remarks)?;
     let encoder = model.encoder(&template, settings.on_overlong)?;
     Ok(language_data(examples, &encoder, settings.loss_on)?)
 }

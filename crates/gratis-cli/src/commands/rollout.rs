@@ -34,7 +34,7 @@ pub(crate) struct RolloutArgs {
     /// Solutions of each problem.
     #[arg(short = 'k', long, default_value_t = 8, value_name = "K")]
     samples: usize,
-    /// Divides the logits; 0 takes the most probable token.
+    /// Sampling temperature; 0 means greedy.
     #[arg(long, default_value_t = 1.0)]
     temperature: f32,
     /// Problems drawn together.
@@ -45,8 +45,8 @@ pub(crate) struct RolloutArgs {
 pub(crate) fn run(args: &RolloutArgs, common: &Common) -> Result<()> {
     let problems = args.sampling.problems()?;
     let (mut writer, n_done) = ResumableWriter::resume(&args.output.output)?;
-    let mut generator = args.sampling.load(args.temperature, common)?;
-    let architecture = Architecture::from(generator.model.engine.config());
+    let generator = args.sampling.load(args.temperature, common)?;
+    let architecture = Architecture::from(generator.model.config());
     let mut sampler = generator.sampler(args.samples)?;
     let mut progress = Progress::new(common);
     args.output.on_interrupt();

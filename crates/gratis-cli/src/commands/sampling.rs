@@ -5,16 +5,15 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::Args;
 use gratis::Error;
-use gratis::encoding::{Encoder, OnOverlong};
+use gratis::encoding::OnOverlong;
+use gratis::reward_model::{Model, PromptSettings, Weights};
 use gratis::rollout::{Problem, Sampler};
-use gratis_engine::{SamplingSettings, Score as _};
-use gratis_model::Tokenizer;
+use gratis_engine::SamplingSettings;
 use serde_json::{Value, json};
 
 use super::{InvalidArgs, read_records};
 use crate::Common;
-use crate::model::{Model, Weights};
-use crate::prompt::PromptSettings;
+use crate::model::{self, Remarks};
 
 /// What is sampled from, and how.
 #[derive(Debug, Args)]
@@ -25,13 +24,13 @@ pub(crate) struct SamplingArgs {
     /// Model: a folder, a run, a GGUF file, or `org/name` on a hub.
     #[arg(short, long)]
     model: PathBuf,
-    /// Where the weights are; every token reads all of them.
+    /// How weights are held in memory; `mapped` uses less memory and is slower per token.
     #[arg(long, value_enum, default_value_t)]
     weights: Weights,
-    /// Keep the most probable tokens up to this mass.
+    /// Nucleus (top-p) sampling threshold.
     #[arg(long, default_value_t = 1.0)]
     top_p: f32,
-    /// Keep this many most probable tokens; 0 keeps all.
+    /// Keep this many of the most probable tokens (top-k); 0 keeps all.
     #[arg(long, default_value_t = 0)]
     top_k: usize,
     /// Longest solution in tokens.
@@ -52,7 +51,6 @@ pub(super) struct Generator {
     pub(super) model: Model,
     /// What its samples depend on.
     pub(super) provenance: Value,
-    tokenizer: Tokenizer,
     template: String,
     settings: SamplingSettings,
 }
@@ -72,7 +70,7 @@ impl SamplingArgs {
 
     /// Loads the model to sample from at a temperature.
     pub(super) fn load(&self, temperature: f32, common: &Common) -> Result<Generator> {
-        let model = Model::load_as(&self.model, common.threads, self.weights)?;
+        let model = model::load(&self.model, self.weights, common)?;
         let provenance = json!({
             "model": self.model,
             "temperature": as_written(temperature),
@@ -90,8 +88,7 @@ impl SamplingArgs {
                 stop_tokens: model.stop_tokens()?,
                 seed: self.seed,
             },
-            template: self.prompt.template(&model)?,
-            tokenizer: model.tokenizer.clone(),
+            template: self.prompt.template(&model, &mut Remarks)?,
             provenance,
             model,
         })
@@ -105,12 +102,11 @@ fn as_written(value: f32) -> f64 {
 
 impl Generator {
     /// What draws `n_samples` of each problem.
-    pub(super) fn sampler(&mut self, n_samples: usize) -> Result<Sampler<'_>> {
-        let description = self.model.engine.describe();
-        let encoder = Encoder::new(&self.tokenizer, &self.template, description, OnOverlong::Stop)?;
+    pub(super) fn sampler(&self, n_samples: usize) -> Result<Sampler<'_>> {
+        let encoder = self.model.encoder(&self.template, OnOverlong::Stop)?;
         Ok(Sampler {
             settings: self.settings.clone(),
-            engine: &self.model.engine,
+            engine: self.model.generate(),
             encoder,
             n_samples,
             provenance: self.provenance.clone(),

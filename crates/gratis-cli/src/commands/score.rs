@@ -7,12 +7,13 @@ use clap::Args;
 use gratis::cost::{Pass, Phase, Work};
 use gratis::data::{ResumableWriter, RolloutFiles, StepSplit};
 use gratis::encoding::OnOverlong;
-use gratis::scoring::{ScoringSettings, TokenRewards};
+use gratis::reward_model::ScoreBy;
+use gratis::scoring::TokenRewards;
 use gratis::{Error, Observer};
 use tracing::info;
 
 use super::cost::write_costs;
-use super::reward_model::{By, RewardModelArgs};
+use super::reward_model::{RewardModelArgs, Scoring};
 use super::{InvalidArgs, OUTPUT, OutputArgs, warn_skipped};
 use crate::Common;
 use crate::progress::Progress;
@@ -49,8 +50,8 @@ pub(crate) struct ScoreArgs {
     #[command(flatten)]
     output: OutputArgs,
     /// What gives the rewards.
-    #[arg(long, value_enum, default_value_t = By::Reward)]
-    by: By,
+    #[arg(long, value_enum, default_value_t)]
+    by: ScoreBy,
     /// How completions without `steps` are split [default: the model's].
     #[arg(long)]
     step_split: Option<StepSplit>,
@@ -76,18 +77,21 @@ pub(crate) fn run(args: &ScoreArgs, common: &Common) -> Result<()> {
         return Err(Error::NoExamples { purpose: "score" }.into());
     }
     let (mut writer, n_done) = ResumableWriter::resume(&args.output.output)?;
-    let mut judge = args.reward_model.load(&args.model, args.by, common)?;
-    let own_split = judge.model.manifest.as_ref().map(|manifest| manifest.step_split.clone());
-    let settings = ScoringSettings {
-        beta: judge.beta,
-        step_split: args.step_split.clone().or(own_split).unwrap_or_default(),
-        batch_tokens: args.reward_model.batch_tokens,
+    let scoring = Scoring {
+        by: args.by,
+        step_split: args.step_split.clone(),
+        on_overlong: args.on_overlong,
         tokens: if args.tokens { TokenRewards::Write } else { TokenRewards::Omit },
     };
-    info!("beta {}, steps by {}, {}", settings.beta, settings.step_split, judge.against());
-    let n_passes = 1 + u64::from(judge.reference_path.is_some());
-    let architectures = judge.architectures(args.by);
-    let mut scorer = judge.scorer(args.on_overlong, settings, args.by)?;
+    let reward_model = args.reward_model.open(&args.model, scoring, common)?;
+    info!(
+        "beta {}, steps by {}, {}",
+        reward_model.beta(),
+        reward_model.step_split(),
+        reward_model.against()
+    );
+    let architectures = reward_model.architectures();
+    let n_passes = architectures.len() as u64;
 
     let mut progress = Progress::new(common);
     args.output.on_interrupt();
@@ -103,13 +107,13 @@ pub(crate) fn run(args: &ScoreArgs, common: &Common) -> Result<()> {
         if chunk.is_empty() {
             break;
         }
-        for scores in scorer.score(&chunk, &mut progress)? {
+        for scores in reward_model.score(&chunk, &mut progress)? {
             writer.write(&scores)?;
         }
         let n_completions = chunk.iter().map(|rollout| rollout.completions.len() as u64);
         n_scored += n_completions.sum::<u64>() * n_passes;
         progress.reach(n_scored);
-        let (as_run, as_counted) = scorer.work(&chunk)?;
+        let (as_run, as_counted) = reward_model.work(&chunk)?;
         work.0 += as_run;
         work.1 += as_counted;
     }

@@ -7,25 +7,24 @@ use clap::Args;
 use gratis::data::{OnInvalid, Rollout, RolloutReader};
 use gratis::encoding::{Encoder, OnOverlong, problem_name};
 use gratis::numeric::check_positive;
+use gratis::reward_model::{OpenOptions, PromptSettings, Weights, open};
 use gratis::theory::{
     ExactCheck, MonteCarloSettings, MonteCarloSummary, Prefix, PrefixEstimate, check, estimate,
     limits,
 };
 use gratis::{Error, Observer};
-use gratis_cpu::NativeEngine;
-use gratis_engine::{FinishReason, Generate as _, SampleRequest, Score as _};
+use gratis_engine::{FinishReason, Generate, SampleRequest};
 use gratis_paper::world::{N_DERIVED, Split};
 use serde::Serialize;
 use serde_json::json;
 use tracing::info;
 
-use super::reward_model::reference_of;
+use super::reward_model::reference_choice;
 use crate::Common;
 use crate::failure::CliError;
-use crate::model::Model;
+use crate::model::{HUB, Remarks, load_options};
 use crate::output;
 use crate::progress::Progress;
-use crate::prompt::PromptSettings;
 
 /// Check what the paper proves: Q values are exponential averages of the outcome reward, and lie
 /// between the soft and the hard estimate.
@@ -186,18 +185,21 @@ struct Drawn {
 
 fn draw(model: &Path, args: &TheoryArgs, common: &Common) -> Result<Drawn> {
     let rollouts = problems(args)?;
-    let policy = Model::load(model, common.threads)?;
+    let options = OpenOptions {
+        load: load_options(Weights::Loaded, common),
+        reference: reference_choice(args.reference.as_deref()),
+        beta: args.beta,
+        prompt: args.prompt.clone(),
+        ..OpenOptions::default()
+    };
+    let reward_model = open(model, &options, HUB, &mut Remarks)?;
     let missing = CliError::Missing {
         field: "reference",
         hint: "the propositions are about two models: give `--reference FOLDER`".to_owned(),
     };
-    let path = reference_of(args.reference.as_deref(), &policy)?.ok_or(missing)?;
-    let mut reference = Model::load(&path, common.threads)?;
-    let beta = args.beta.or(policy.manifest.as_ref().map(|m| m.beta)).unwrap_or(1.0);
-    let template = args.prompt.template(&policy)?;
-    let tokenizer = policy.tokenizer.clone();
-    let description = policy.engine.describe();
-    let encoder = Encoder::new(&tokenizer, &template, description, OnOverlong::Stop)?;
+    let (policy, reference) = (reward_model.model(), reward_model.reference().ok_or(missing)?);
+    let beta = reward_model.beta();
+    let encoder = reward_model.encoder(OnOverlong::Stop)?;
     let settings = MonteCarloSettings {
         beta,
         n_continuations: args.continuations,
@@ -209,7 +211,7 @@ fn draw(model: &Path, args: &TheoryArgs, common: &Common) -> Result<Drawn> {
     let mut prefixes = Vec::new();
     for (rollout, number) in rollouts.iter().zip(0..) {
         let (prompt, response) =
-            response_of(rollout, number, &encoder, &mut reference.engine, &settings)?;
+            response_of(rollout, number, &encoder, reference.generate(), &settings)?;
         let name = problem_name(rollout);
         let of = Prefix::of(&prompt, &response, args.prefixes.max(1));
         prefixes.extend(of.into_iter().map(|prefix| (name.clone(), prefix)));
@@ -219,7 +221,7 @@ fn draw(model: &Path, args: &TheoryArgs, common: &Common) -> Result<Drawn> {
     let mut progress = Progress::new(common);
     progress.stage("continuations", Some(prefixes.len() as u64));
     let estimates =
-        estimate(&policy.engine, &reference.engine, &prefixes, &settings, &mut progress)?;
+        estimate(policy.score(), reference.sampler(), &prefixes, &settings, &mut progress)?;
     progress.finish();
     let summary = MonteCarloSummary::of(&estimates);
     let named = names.into_iter().zip(estimates).map(|(name, e)| (name, e, e.z())).collect();
@@ -248,7 +250,7 @@ fn response_of(
     rollout: &Rollout,
     number: u64,
     encoder: &Encoder,
-    reference: &mut NativeEngine,
+    reference: &dyn Generate,
     settings: &MonteCarloSettings,
 ) -> Result<(Vec<u32>, Vec<u32>)> {
     let prompt = encoder.prompt(&rollout.prompt)?;

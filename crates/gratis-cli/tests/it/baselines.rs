@@ -72,7 +72,8 @@ fn every_kind_is_trained_scored_and_accounted_for() {
         let manifest = String::from_utf8(workspace.read(&format!("{run}/model/gratis.json")));
         let manifest = manifest.expect("text");
         assert!(manifest.contains(&format!(r#""aggregation": "{aggregation}""#)), "{manifest}");
-        assert_eq!(manifest.contains(r#""baseline""#), run != "log-ratio", "{manifest}");
+        let is_implicit = manifest.contains(r#""name": "implicit""#);
+        assert_eq!(is_implicit, run == "log-ratio", "{manifest}");
         let score = first_score(&workspace, run);
         let values = score["q_values"].as_array().expect("a list");
         assert_eq!(values.len(), 2);

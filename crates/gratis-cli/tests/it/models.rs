@@ -152,7 +152,7 @@ fn inspect_says_what_a_model_is() {
     insta::assert_snapshot!("inspect-adapter", show(&["prm"]));
     let json: serde_json::Value = serde_json::from_str(&show(&["prm", "--json"])).expect("JSON");
     assert_eq!(json["adapter"]["rank"], 4);
-    assert_eq!(json["reward"]["objective"]["name"], "ce");
+    assert_eq!(json["reward"]["kind"]["objective"]["name"], "ce");
     let files = json["files"].as_array().expect("a list");
     assert_eq!(files.len(), 1, "the base's");
     let error = workspace.error_of(&["inspect", "absent"]);
@@ -265,4 +265,55 @@ fn a_chat_template_becomes_the_prompt_of_the_reward_model() {
     assert!(report.contains(r#""u:{prompt|trim}\na:""#), "{report}");
     let report = ok(&workspace, &["inspect", "chat"]);
     assert!(report.contains("no users here"), "{report}");
+}
+
+#[test]
+fn training_on_keeps_the_reference_of_the_reward_model() {
+    let workspace = Workspace::new();
+    let train = |model: &str, run: &str, more: &[&str]| {
+        let arguments = ["train", "--model", model, "--data", "graded.jsonl", "--run", run];
+        ok(&workspace, &[&arguments[..], &["--max-steps", "2"], more].concat());
+        let manifest = workspace.read(&format!("{run}/model/gratis.json"));
+        let manifest: serde_json::Value = serde_json::from_slice(&manifest).expect("JSON");
+        manifest["reference"]["path"].as_str().map(str::to_owned)
+    };
+    let base = Some("../../model".to_owned());
+    assert_eq!(train("model", "first", &[]), base);
+    assert_eq!(train("first", "second", &[]), base, "not the reward model itself");
+    assert_eq!(
+        train("first", "named", &["--reference", "first"]).as_deref(),
+        Some("../../first/model")
+    );
+    assert_eq!(train("first", "alone", &["--reference", "none"]), None);
+    // An adapter's reference is its base, with or without `gratis.json`.
+    train_adapter(&workspace, "adapter", &[]);
+    assert_eq!(train("adapter", "third", &[]), base);
+    std::fs::remove_file(workspace.path("adapter/model/gratis.json")).expect("removed");
+    assert_eq!(train("adapter", "fourth", &[]), base);
+}
+
+#[test]
+fn another_reference_than_that_of_the_training_is_refused() {
+    let workspace = Workspace::new();
+    let arguments = ["train", "--model", "model", "--data", "graded.jsonl", "--run", "prm"];
+    ok(&workspace, &[&arguments[..], &["--max-steps", "1"]].concat());
+    let score = ["--quiet", "score", "--model", "prm", "--reference", "prm", "graded.jsonl"];
+    let error = workspace.error_of(&score);
+    assert!(error.contains("is not the reference of the training"), "{error}");
+    ok(&workspace, &[&score[..], &["--accept-reference"]].concat());
+
+    // Policy and reference of two vocabularies: the first token that differs is named.
+    std::fs::create_dir(workspace.path("other")).expect("a folder");
+    for name in workspace.names("model") {
+        let from = workspace.path(&format!("model/{name}"));
+        std::fs::copy(from, workspace.path(&format!("other/{name}"))).expect("copied");
+    }
+    let tokenizer = String::from_utf8(workspace.read("other/tokenizer.json")).expect("text");
+    workspace.write("other/tokenizer.json", &tokenizer.replacen("\"!\"", "\"\u{20ac}\"", 1));
+    let score = ["score", "--model", "prm", "--reference", "other", "graded.jsonl"];
+    let error = workspace.error_of(&score);
+    assert!(error.contains("has another tokenizer: token"), "{error}");
+    let train = ["train", "--model", "model", "--reference", "other", "--data", "graded.jsonl"];
+    let error = workspace.error_of(&[&train[..], &["--run", "never"]].concat());
+    assert!(error.contains("has another tokenizer: token"), "{error}");
 }

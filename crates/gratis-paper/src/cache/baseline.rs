@@ -4,13 +4,13 @@ use std::path::{Path, PathBuf};
 
 use gratis::annotate::autopsv;
 use gratis::baseline::{
-    BaselineForm, HeadScorer, HeadTask, LabelTexts, LabelTokens, Pooling, SelfCertainty,
-    TokenScorer, TokenTask, ValueObjective,
+    HeadScorer, HeadTask, LabelTexts, LabelTokens, Pooling, SelfCertainty, TokenScorer, TokenTask,
+    ValueObjective,
 };
 use gratis::data::{DataOperation, MakePairs, ProblemScores, Rollout, apply};
-use gratis::manifest::Manifest;
+use gratis::manifest::{Kind, Manifest};
 use gratis::observer::Silent;
-use gratis::scoring::{RewardModel, ScoringSettings, TokenRewards};
+use gratis::scoring::{ScoreRollouts as _, ScoringSettings, TokenRewards};
 use gratis::training::{Learner, Task, reward_data};
 use gratis_cpu::{NativeEngine, NativeOptions};
 use gratis_model::Tokenizer;
@@ -127,11 +127,11 @@ impl Cache<'_> {
                     trainer.publish_reward_model(&engine, objective, data_hash, start, draft)?;
                 }
                 TrainedForm::Head(head, pooling, objective) => {
-                    let form = BaselineForm::Head { head, pooling, objective };
+                    let form = Kind::Head { head, pooling, objective };
                     trainer.publish_baseline(&engine, form, data_hash, draft)?;
                 }
                 TrainedForm::LabelTokens => {
-                    let form = BaselineForm::Tokens { labels: label_texts() };
+                    let form = Kind::LabelTokens { labels: label_texts() };
                     trainer.publish_baseline(&engine, form, data_hash, draft)?;
                 }
             }
@@ -169,9 +169,9 @@ pub(super) fn load(folder: &Path, form: Form, options: NativeOptions) -> Result<
     let Form::Trained(TrainedForm::Head(head, ..)) = form else {
         return Ok(NativeEngine::load(folder, options)?);
     };
-    let own = Manifest::read(folder)?.and_then(|manifest| manifest.baseline);
+    let own = Manifest::read(folder)?.map(|manifest| manifest.kind);
     let mut engine = match own {
-        Some(BaselineForm::Head { head: own, .. }) if own == head => {
+        Some(Kind::Head { head: own, .. }) if own == head => {
             NativeEngine::load_with_value_head(folder, head, options)?
         }
         _ => NativeEngine::load(folder, options)?.with_value_head(head),
@@ -202,7 +202,7 @@ pub(super) fn scores(
         Form::Likelihood => candidates.log_ratio_scores(engine, 1.0, InferenceReference::None),
         Form::SelfCertainty => {
             let encoder = trainer::encoder(tokenizer, engine)?;
-            let mut scorer = SelfCertainty { engine, encoder, settings: SCORING };
+            let scorer = SelfCertainty { engine, encoder, settings: SCORING };
             Ok(scorer.score(rollouts, &mut Silent)?)
         }
         Form::Trained(TrainedForm::Head(_, pooling, _)) => {
@@ -211,7 +211,7 @@ pub(super) fn scores(
         Form::Trained(TrainedForm::LabelTokens) => {
             let encoder = trainer::encoder(tokenizer, engine)?;
             let labels = LabelTokens::new(&label_texts(), tokenizer)?;
-            let mut scorer = TokenScorer { engine, labels, encoder, settings: SCORING };
+            let scorer = TokenScorer { engine, labels, encoder, settings: SCORING };
             Ok(scorer.score(rollouts, &mut Silent)?)
         }
     }
@@ -224,7 +224,7 @@ fn head_scores(
     rollouts: &[Rollout],
 ) -> Result<Vec<ProblemScores>> {
     let encoder = trainer::encoder(tokenizer, engine)?;
-    let mut scorer = HeadScorer { engine, pooling, encoder, settings: SCORING };
+    let scorer = HeadScorer { engine, pooling, encoder, settings: SCORING };
     Ok(scorer.score(rollouts, &mut Silent)?)
 }
 

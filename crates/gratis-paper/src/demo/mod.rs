@@ -22,7 +22,7 @@ use gratis::evaluation::{BestOfNTable, Bootstrap, FirstErrorScore};
 use gratis::objective::{Ce, Objective};
 use gratis::observer::{Observer, Silent};
 use gratis::rollout::GradeCounts;
-use gratis::scoring::{RewardModel, Scorer, ScoringSettings, TokenRewards};
+use gratis::scoring::{ScoreRollouts as _, Scorer, ScoringSettings, TokenRewards};
 use gratis::training::reward_data;
 use gratis_cpu::{NativeEngine, NativeOptions};
 use serde::{Deserialize, Serialize};
@@ -273,7 +273,7 @@ pub fn run(
     };
     observer.stage("scores", None);
     let encoder = trainer::encoder(&tokenizer, &policy)?;
-    let mut scorer =
+    let scorer =
         Scorer { policy: &policy, reference: Some(&reference), encoder, settings: scoring };
     let validation_scores = scorer.score(&validation, observer)?;
     trainer::write_scores(&data("scores-validation"), &validation_scores)?;

@@ -2,9 +2,8 @@
 
 use std::path::Path;
 
-use gratis::baseline::BaselineForm;
 use gratis::data::{ProblemScores, Rollout, RolloutWriter, ScoreWriter};
-use gratis::manifest::{self, Manifest, ReferenceModel};
+use gratis::manifest::{self, Kind, Manifest, ReferenceModel};
 use gratis::objective::Objective;
 use gratis::observer::Observer;
 use gratis::rollout::{GradeCounts, Problem, Sampler, grade};
@@ -47,8 +46,7 @@ impl ModelTrainer<'_> {
         };
         let manifest = Manifest {
             version: Manifest::VERSION,
-            objective: Some(objective),
-            baseline: None,
+            kind: Kind::Implicit { objective },
             beta: objective.beta(),
             reference: reference.map(named).transpose()?,
             step_split: STEP_SPLIT,
@@ -63,18 +61,17 @@ impl ModelTrainer<'_> {
     pub(crate) fn publish_baseline(
         &self,
         engine: &NativeEngine,
-        form: BaselineForm,
+        kind: Kind,
         data_hash: String,
         folder: &Path,
     ) -> Result<()> {
-        let of_steps = match &form {
-            BaselineForm::Head { objective, .. } => objective.needs_step_labels(),
-            BaselineForm::Tokens { .. } => true,
+        let of_steps = match &kind {
+            Kind::Head { objective, .. } => objective.needs_step_labels(),
+            _ => true,
         };
         let manifest = Manifest {
             version: Manifest::VERSION,
-            objective: None,
-            baseline: Some(form),
+            kind,
             beta: 1.0,
             reference: None,
             step_split: STEP_SPLIT,

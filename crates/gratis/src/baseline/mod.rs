@@ -11,7 +11,6 @@
 //! log-probabilities usually are ([`Learner::Values`](crate::training::Learner)), and everything else
 //! stays the same.
 
-mod form;
 mod head_task;
 mod loss;
 mod pooling;
@@ -19,7 +18,6 @@ mod scoring;
 mod self_certainty;
 mod token_task;
 
-pub use form::BaselineForm;
 pub use head_task::HeadTask;
 pub use loss::ValueObjective;
 pub use pooling::Pooling;

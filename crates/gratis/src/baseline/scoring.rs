@@ -15,7 +15,7 @@ use crate::encoding::{Corpus, Encoder, head_values, log_probs};
 use crate::error::Result;
 use crate::observer::{Observer, Silent};
 use crate::scoring::{
-    RewardModel, ScoringSettings, Solution, completion_work, pass_over, scores_of, solutions,
+    ScoreRollouts, ScoringSettings, Solution, completion_work, pass_over, scores_of, solutions,
 };
 
 /// Scores completions by a scalar head.
@@ -30,9 +30,9 @@ pub struct HeadScorer<'a> {
     pub settings: ScoringSettings,
 }
 
-impl RewardModel for HeadScorer<'_> {
+impl ScoreRollouts for HeadScorer<'_> {
     fn score(
-        &mut self,
+        &self,
         rollouts: &[Rollout],
         observer: &mut dyn Observer,
     ) -> Result<Vec<ProblemScores>> {
@@ -95,9 +95,9 @@ impl TokenScorer<'_> {
     }
 }
 
-impl RewardModel for TokenScorer<'_> {
+impl ScoreRollouts for TokenScorer<'_> {
     fn score(
-        &mut self,
+        &self,
         rollouts: &[Rollout],
         observer: &mut dyn Observer,
     ) -> Result<Vec<ProblemScores>> {

@@ -12,7 +12,7 @@ use crate::encoding::{Corpus, Encoder, mean_log_probs};
 use crate::error::Result;
 use crate::observer::Observer;
 use crate::scoring::{
-    RewardModel, ScoringSettings, Solution, completion_work, scores_of, solutions,
+    ScoreRollouts, ScoringSettings, Solution, completion_work, scores_of, solutions,
 };
 
 /// Scores completions by the self-certainty of the model that wrote them, or of another.
@@ -25,9 +25,9 @@ pub struct SelfCertainty<'a> {
     pub settings: ScoringSettings,
 }
 
-impl RewardModel for SelfCertainty<'_> {
+impl ScoreRollouts for SelfCertainty<'_> {
     fn score(
-        &mut self,
+        &self,
         rollouts: &[Rollout],
         observer: &mut dyn Observer,
     ) -> Result<Vec<ProblemScores>> {

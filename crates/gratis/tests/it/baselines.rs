@@ -13,7 +13,7 @@ use gratis::data::published::Published;
 use gratis::data::{Completion, OnInvalid, Rollout, StepLabels, StepSplit};
 use gratis::encoding::{Corpus, Encoder, Item, OnOverlong, micro_batches};
 use gratis::objective::{Pair, StepLabel};
-use gratis::scoring::{RewardModel, ScoringSettings, TokenRewards};
+use gratis::scoring::{ScoreRollouts as _, ScoringSettings, TokenRewards};
 use gratis::training::{
     Learner, OptimizationSettings, RewardData, RewardExample, Tally, Task, Trainer, evaluate,
     reward_data,
@@ -345,8 +345,7 @@ fn every_head_learns_every_objective_and_scores_what_it_learnt() {
                 // Two solutions begin alike: their first lines' tokens cannot tell the outcome.
                 assert!(after < 0.6 * before, "{case}: {before} to {after}");
 
-                let mut scorer =
-                    HeadScorer { engine: &engine, pooling, encoder, settings: scoring() };
+                let scorer = HeadScorer { engine: &engine, pooling, encoder, settings: scoring() };
                 let scores = scorer.score(&rollouts, &mut Silent).expect("scores");
                 let of = &scores[0].scores;
                 assert!(of[0].outcome > of[2].outcome, "{case}: {of:?}");
@@ -377,7 +376,7 @@ fn label_tokens_are_learnt_and_scored_without_being_read() {
         let mut task = TokenTask::new(&labels, &data).expect("a task");
         let (before, after) = learn(&mut Learner::LogProbs(&mut engine), &mut task);
         assert!(after < 0.2 * before, "{before} to {after}");
-        let mut scorer = TokenScorer { engine: &engine, labels, encoder, settings: scoring() };
+        let scorer = TokenScorer { engine: &engine, labels, encoder, settings: scoring() };
         let scores = scorer.score(&rollouts, &mut Silent).expect("scores");
         let [right, wrong] = [&scores[1].scores[0], &scores[1].scores[1]];
         assert!(right.q_values.iter().all(|&value| value > 0.0), "{right:?}");
@@ -479,8 +478,7 @@ fn self_certainty_is_the_divergence_from_uniform() {
     let rollouts = rollouts();
     let engine = model(&tokenizer, None);
     let encoder = encoder(&tokenizer, &engine);
-    let mut scorer =
-        SelfCertainty { engine: &engine, encoder: encoder.clone(), settings: scoring() };
+    let scorer = SelfCertainty { engine: &engine, encoder: encoder.clone(), settings: scoring() };
     let scores = scorer.score(&rollouts, &mut Silent).expect("scores");
     // By hand, for the first token: all tokens as responses after the prompt.
     let prompt = encoder.prompt(&rollouts[0].prompt).expect("tokens");

@@ -6,19 +6,16 @@ use anyhow::Result;
 use clap::Args;
 use gratis::Observer;
 use gratis::annotate::autopsv;
-use gratis::baseline::BaselineForm;
-use gratis::cost::Architecture;
 use gratis::data::RolloutWriter;
-use gratis::encoding::{Encoder, OnOverlong};
-use gratis::scoring::{ScoringSettings, TokenRewards};
-use gratis_engine::Score as _;
+use gratis::encoding::OnOverlong;
+use gratis::manifest::Kind;
+use gratis::reward_model::{OpenOptions, Weights, open};
 
 use super::FileArgs;
 use crate::Common;
 use crate::commands::cost::write_cost;
-use crate::commands::reward_model::{By, reward_model};
 use crate::failure::CliError;
-use crate::model::Model;
+use crate::model::{HUB, Remarks, load_options};
 use crate::progress::Progress;
 
 /// Label steps by an outcome verifier's loss of confidence (AutoPSV).
@@ -47,33 +44,29 @@ pub(crate) struct AutopsvArgs {
 
 pub(super) fn run(args: &AutopsvArgs, common: &Common) -> Result<()> {
     let rollouts = args.file.rollouts()?;
-    let mut model = Model::load(&args.model, common.threads)?;
-    let manifest = model.manifest.clone();
-    let manifest = manifest
-        .filter(|manifest| matches!(manifest.baseline, Some(BaselineForm::Head { .. })))
-        .ok_or_else(|| CliError::Mismatch {
+    let options = OpenOptions {
+        load: load_options(Weights::Loaded, common),
+        on_overlong: OnOverlong::Stop,
+        batch_tokens: args.batch_tokens,
+        ..OpenOptions::default()
+    };
+    let verifier = open(&args.model, &options, HUB, &mut Remarks)?;
+    if !matches!(verifier.kind(), Some(Kind::Head { .. })) {
+        return Err(CliError::Mismatch {
             what: format!("`{}` is a model without a scalar head", args.model.display()),
             hint: "train an outcome verifier first (`gratis train --kind orm --value-loss \
                    every-token`)",
-        })?;
-    let settings = ScoringSettings {
-        beta: manifest.beta,
-        step_split: manifest.step_split.clone(),
-        batch_tokens: args.batch_tokens,
-        tokens: TokenRewards::Omit,
-    };
-    let (template, tokenizer) = (manifest.template.clone(), model.tokenizer.clone());
-    let description = model.engine.describe();
-    let encoder = Encoder::new(&tokenizer, &template, description, OnOverlong::Stop)?;
-    let architecture = Architecture::from(model.engine.config()).with_scalar_head();
+        }
+        .into());
+    }
+    let architecture = verifier.architectures()[0];
     let mut progress = Progress::new(common);
     let n_completions: usize = rollouts.iter().map(|rollout| rollout.completions.len()).sum();
     progress.stage("confidence", Some(n_completions as u64));
-    let mut scorer = reward_model(&mut model, None, encoder, settings, By::Reward)?;
-    let scores = scorer.score(&rollouts, &mut progress)?;
-    let work = scorer.work(&rollouts)?;
+    let scores = verifier.score(&rollouts, &mut progress)?;
+    let work = verifier.work(&rollouts)?;
     progress.finish();
-    let labelled = autopsv::annotate(&rollouts, &scores, &manifest.step_split, args.threshold)?;
+    let labelled = autopsv::annotate(&rollouts, &scores, verifier.step_split(), args.threshold)?;
     let mut writer = RolloutWriter::create(&args.file.output.output)?;
     labelled.iter().try_for_each(|rollout| writer.write(rollout))?;
     writer.finish()?;

@@ -9,15 +9,15 @@ use gratis::annotate::{AnnotationCounts, LabelKind, MonteCarlo};
 use gratis::cost::Architecture;
 use gratis::data::{ResumableWriter, StepSplit};
 use gratis::encoding::OnOverlong;
+use gratis::reward_model::{PromptSettings, Weights};
 use gratis_engine::SamplingSettings;
 use tracing::info;
 
 use super::FileArgs;
 use crate::Common;
 use crate::commands::cost::write_cost;
-use crate::model::Model;
+use crate::model::{self, Remarks};
 use crate::progress::Progress;
-use crate::prompt::PromptSettings;
 
 /// Label steps by Monte Carlo: continue each step prefix, grade the answers.
 ///
@@ -66,13 +66,10 @@ pub(crate) struct MathShepherdArgs {
 
 pub(super) fn run(args: &MathShepherdArgs, common: &Common) -> Result<()> {
     let rollouts = args.file.rollouts()?;
-    let model = Model::load(&args.model, common.threads)?;
-    let template = args.prompt.template(&model)?;
-    let tokenizer = model.tokenizer.clone();
-    let description = gratis_engine::Score::describe(&model.engine);
-    let encoder =
-        gratis::encoding::Encoder::new(&tokenizer, &template, description, OnOverlong::Stop)?;
-    let architecture = Architecture::from(model.engine.config());
+    let model = model::load(&args.model, Weights::Loaded, common)?;
+    let template = args.prompt.template(&model, &mut Remarks)?;
+    let encoder = model.encoder(&template, OnOverlong::Stop)?;
+    let architecture = Architecture::from(model.config());
     let mut monte_carlo = MonteCarlo {
         sampling: SamplingSettings {
             temperature: args.temperature,
@@ -82,7 +79,7 @@ pub(super) fn run(args: &MathShepherdArgs, common: &Common) -> Result<()> {
             stop_tokens: model.stop_tokens()?,
             seed: args.seed,
         },
-        engine: &model.engine,
+        engine: model.generate(),
         encoder,
         n_continuations: args.continuations,
         labels: args.labels,

@@ -12,13 +12,14 @@ use gratis::data::steps::{ends_in_chars, locate};
 use gratis::data::{OnInvalid, ProblemScores, ResumableWriter, Rollout, Scored, StepSplit};
 use gratis::encoding::{OnOverlong, problem_name};
 use gratis::evaluation::{Bootstrap, StepSignal};
-use gratis::scoring::{ScoringSettings, TokenRewards};
+use gratis::reward_model::{RewardModel, ScoreBy};
+use gratis::scoring::TokenRewards;
 use serde_json::{Value, json};
 use tracing::{info, warn};
 
 use crate::Common;
 use crate::commands::read_records;
-use crate::commands::reward_model::{By, Judge, RewardModelArgs};
+use crate::commands::reward_model::{RewardModelArgs, Scoring};
 use crate::commands::select::check_match;
 use crate::failure::CliError;
 use crate::interrupt::{Continue, on_interrupt};
@@ -104,28 +105,27 @@ impl JudgingArgs {
         solutions: &[Rollout],
         common: &Common,
     ) -> Result<Judged> {
-        let mut judge = self.reward_model.load(path, By::Reward, common)?;
-        let has_value = judge.model.manifest.as_ref().is_some_and(|m| m.baseline.is_some());
-        let own_signal = if has_value { StepSignal::QValue } else { StepSignal::Reward };
-        let (beta, against) = (judge.beta, judge.against());
+        let scoring = Scoring {
+            by: ScoreBy::Reward,
+            // The benchmark gives the steps.
+            step_split: Some(StepSplit::default()),
+            on_overlong: OnOverlong::Truncate,
+            tokens: TokenRewards::Omit,
+        };
+        let reward_model = self.reward_model.open(path, scoring, common)?;
+        let own_signal = reward_model.step_signal();
+        let (beta, against) = (reward_model.beta(), reward_model.against());
         info!("beta {beta}; steps as the benchmark gives them; {against}");
-        let room = Room::of(&judge, solutions)?;
+        let room = Room::of(&reward_model, solutions)?;
         if room.n_cut > 0 {
             warn!(
                 "{room} of {} solutions; steps that do not fit get a reward of 0",
                 solutions.len()
             );
         }
-        let settings = ScoringSettings {
-            beta,
-            batch_tokens: self.reward_model.batch_tokens,
-            tokens: TokenRewards::Omit,
-            // The benchmark gives the steps.
-            step_split: StepSplit::default(),
-        };
-        let origin = json!({ "model": path, "reference": judge.reference_path, "beta": beta,
+        let reference = reward_model.reference().map(|model| model.place().display_name());
+        let origin = json!({ "model": path, "reference": reference, "beta": beta,
                              "n_cut": room.n_cut, "n_without_room": room.without.len() });
-        let mut scorer = judge.scorer(OnOverlong::Truncate, settings, By::Reward)?;
         let mut progress = Progress::new(common);
         let (mut writer, n_done) = match &self.save_scores {
             Some(path) => {
@@ -145,7 +145,7 @@ impl JudgingArgs {
             let fits = |idx: &usize| !room.without.contains(idx);
             let own: Vec<Rollout> =
                 chunk.iter().filter(|idx| fits(idx)).map(|&idx| solutions[idx].clone()).collect();
-            let mut own = scorer.score(&own, &mut gratis::Silent)?.into_iter();
+            let mut own = reward_model.score(&own, &mut gratis::Silent)?.into_iter();
             for idx in chunk {
                 let score = if fits(idx) { own.next() } else { None };
                 let score = score.map_or_else(|| nothing(&solutions[*idx]), Ok)?;
@@ -180,8 +180,8 @@ struct Room {
 }
 
 impl Room {
-    fn of(judge: &Judge, solutions: &[Rollout]) -> Result<Self> {
-        let encoder = judge.encoder(OnOverlong::Skip)?;
+    fn of(reward_model: &RewardModel, solutions: &[Rollout]) -> Result<Self> {
+        let encoder = reward_model.encoder(OnOverlong::Skip)?;
         let mut room = Self { n_cut: 0, without: BTreeSet::new() };
         for (idx, rollout) in solutions.iter().enumerate() {
             let n_prompt = encoder.prompt(&rollout.prompt)?.len();

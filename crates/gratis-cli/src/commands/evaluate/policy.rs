@@ -27,7 +27,7 @@ pub(super) struct PolicyArgs {
     /// Solutions of each problem.
     #[arg(short = 'k', long, default_value_t = 4, value_name = "K")]
     samples: usize,
-    /// Divides the logits; 0 takes the most probable token.
+    /// Sampling temperature; 0 means greedy.
     #[arg(long, default_value_t = 0.7)]
     temperature: f32,
     /// Print the result as JSON.
@@ -40,7 +40,7 @@ const CHUNK: usize = 32;
 
 pub(super) fn run(args: &PolicyArgs, common: &Common) -> Result<()> {
     let problems = args.sampling.problems()?;
-    let mut generator = args.sampling.load(args.temperature, common)?;
+    let generator = args.sampling.load(args.temperature, common)?;
     let sampling = generator.provenance.clone();
     let mut sampler = generator.sampler(args.samples)?;
     let mut progress = Progress::new(common);

@@ -1,43 +1,69 @@
-//! Where a model is: a folder, a run's folder, an adapter and its base, a GGUF file, or a name on a
-//! hub.
+//! Where a model is: a folder, the folder of a run, an adapter and its base, a GGUF file, or a name
+//! on a hub.
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
 use gratis_model::BaseName;
 use gratis_model::checkpoint;
 use gratis_model::hub::HubName;
+use gratis_model::links;
 use gratis_model::lora::peft::{self, AdapterConfig};
-use gratis_model::{Error, links};
 
-use crate::failure::CliError;
-use crate::hub;
+use crate::error::{Error, Result};
 
 /// Adapters that may stand on top of each other before they are taken for endless.
 const MAX_ADAPTERS: usize = 8;
 
+/// Finds models by their names on a hub.
+///
+/// The library reads no environment, so whoever calls it knows the cache, the endpoint and the token.
+pub trait Hub {
+    /// The folder of a model in the cache, downloaded first if need be.
+    ///
+    /// # Errors
+    /// Those of the hub and of the cache.
+    fn fetch(&self, name: &HubName) -> Result<PathBuf>;
+}
+
+/// No hub: only what is on this machine is found.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NoHub;
+
+impl Hub for NoHub {
+    fn fetch(&self, name: &HubName) -> Result<PathBuf> {
+        Err(gratis_model::Error::HubName { name: name.to_string() }.into())
+    }
+}
+
 /// What stands at a place.
-pub(crate) enum Kind {
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PlaceKind {
     /// A Hugging Face folder.
     Folder,
     /// A folder with an adapter, and the model that it adapts.
     Adapter(Box<Place>),
-    /// A single file of llama.cpp.
+    /// A single GGUF file.
     Gguf,
 }
 
 /// A model that was found and not yet read.
-pub(crate) struct Place {
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
     /// The folder or the file.
-    pub(crate) path: PathBuf,
+    pub path: PathBuf,
     /// By which it is found again: an absolute path, or a name on a hub.
-    pub(crate) name: BaseName,
-    pub(crate) kind: Kind,
+    pub name: BaseName,
+    /// What it is.
+    pub kind: PlaceKind,
 }
 
 impl Place {
-    /// Finds a model. What exists here takes precedence over a name on a hub.
-    pub(crate) fn find(given: &Path) -> Result<Self> {
+    /// Finds a model. What exists on this machine wins over a name on a hub; of a run's folder the
+    /// last model is taken (`RUN/model`; `RUN/best` names the best).
+    ///
+    /// # Errors
+    /// Those of the hub, and of the configuration of an adapter.
+    pub fn find(given: &Path, hub: &dyn Hub) -> Result<Self> {
         let text = given.to_string_lossy();
         if !given.exists()
             && let Ok(name) = text.parse::<HubName>()
@@ -49,17 +75,19 @@ impl Place {
                     "the folder `{parent}` has nothing of that name; for a model on a hub write \
                      `{name}@main`"
                 );
-                return Err(Error::MissingFile { path: given.to_owned(), hint }.into());
+                let path = given.to_owned();
+                return Err(gratis_model::Error::MissingFile { path, hint }.into());
             }
-            return Self::on_hub(&name, &[]).with_context(|| {
-                format!("`{text}` is not a file or folder here, so it was looked for on a hub")
+            return Self::on_hub(&name, hub, &[]).map_err(|source| Error::OnHub {
+                name: text.into_owned(),
+                source: Box::new(source),
             });
         }
-        Self::here(given, &[])
+        Self::here(given, hub, &[])
     }
 
     /// A model on this machine, the base of the adapters in `above`, if there are any.
-    fn here(given: &Path, above: &[PathBuf]) -> Result<Self> {
+    fn here(given: &Path, hub: &dyn Hub, above: &[PathBuf]) -> Result<Self> {
         let is_model =
             |path: &Path| path.join("config.json").exists() || AdapterConfig::is_in(path);
         let of_run = given.join("model");
@@ -71,19 +99,19 @@ impl Place {
         links::check(&path)?;
         let absolute = std::path::absolute(&path).unwrap_or_else(|_| path.clone());
         let name = BaseName { name: absolute.display().to_string(), revision: None };
-        Ok(Self { kind: kind_of(&path, above)?, path, name })
+        Ok(Self { kind: kind_of(&path, hub, above)?, path, name })
     }
 
     /// A model on a hub, as for [`Self::here`].
-    fn on_hub(name: &HubName, above: &[PathBuf]) -> Result<Self> {
-        let path = hub::fetch(name)?;
+    fn on_hub(name: &HubName, hub: &dyn Hub, above: &[PathBuf]) -> Result<Self> {
+        let path = hub.fetch(name)?;
         let revision = name.revision().map(str::to_owned);
         let name = BaseName { name: name.repository().to_owned(), revision };
-        Ok(Self { kind: kind_of(&path, above)?, path, name })
+        Ok(Self { kind: kind_of(&path, hub, above)?, path, name })
     }
 
     /// Its name with its revision, as it may be given again.
-    pub(crate) fn display_name(&self) -> String {
+    pub fn display_name(&self) -> String {
         match &self.name.revision {
             Some(revision) => format!("{}@{revision}", self.name.name),
             None => self.name.name.clone(),
@@ -91,25 +119,28 @@ impl Place {
     }
 
     /// The place of the weights that an adapter adapts, or else its own.
-    pub(crate) fn base(&self) -> &Self {
+    pub fn base(&self) -> &Self {
         match &self.kind {
-            Kind::Adapter(base) => base.base(),
-            Kind::Folder | Kind::Gguf => self,
+            PlaceKind::Adapter(base) => base.base(),
+            PlaceKind::Folder | PlaceKind::Gguf => self,
         }
     }
 
     /// Whether the weights are those of another place.
-    pub(crate) fn has_base_of(&self, other: &Self) -> bool {
+    pub fn has_base_of(&self, other: &Self) -> bool {
         let canonical = |place: &Self| place.base().path.canonicalize().ok();
         canonical(self).is_some_and(|path| Some(path) == canonical(other))
     }
 
     /// All files of its weights.
-    pub(crate) fn weight_paths(&self) -> Result<Vec<PathBuf>> {
+    ///
+    /// # Errors
+    /// A fault of the files.
+    pub fn weight_paths(&self) -> Result<Vec<PathBuf>> {
         Ok(match &self.kind {
-            Kind::Gguf => vec![self.path.clone()],
-            Kind::Folder => checkpoint::weight_files(&self.path)?.paths,
-            Kind::Adapter(base) => {
+            PlaceKind::Gguf => vec![self.path.clone()],
+            PlaceKind::Folder => checkpoint::weight_files(&self.path)?.paths,
+            PlaceKind::Adapter(base) => {
                 let mut paths = base.weight_paths()?;
                 paths.push(self.path.join(peft::WEIGHTS_FILE));
                 paths
@@ -119,12 +150,12 @@ impl Place {
 }
 
 /// What is at a path. `above` are the adapters whose base it is, the topmost first.
-fn kind_of(path: &Path, above: &[PathBuf]) -> Result<Kind> {
+fn kind_of(path: &Path, hub: &dyn Hub, above: &[PathBuf]) -> Result<PlaceKind> {
     if path.extension().is_some_and(|extension| extension == "gguf") {
-        return Ok(Kind::Gguf);
+        return Ok(PlaceKind::Gguf);
     }
     if !AdapterConfig::is_in(path) {
-        return Ok(Kind::Folder);
+        return Ok(PlaceKind::Folder);
     }
     let mut above = above.to_vec();
     above.push(path.canonicalize().unwrap_or_else(|_| path.to_owned()));
@@ -133,10 +164,10 @@ fn kind_of(path: &Path, above: &[PathBuf]) -> Result<Kind> {
     let base = || {
         let given = Path::new(&name);
         if given.exists() {
-            return Place::here(given, &above);
+            return Place::here(given, hub, &above);
         }
         if let Some(revision) = revision.as_deref().filter(|text| !HubName::is_revision(text)) {
-            return Err(anyhow::Error::from(Error::InvalidConfig {
+            return Err(Error::Model(gratis_model::Error::InvalidConfig {
                 path: path.join(peft::CONFIG_FILE),
                 field: "revision".to_owned(),
                 expected: "a branch, a tag or a commit".to_owned(),
@@ -144,14 +175,16 @@ fn kind_of(path: &Path, above: &[PathBuf]) -> Result<Kind> {
             }));
         }
         match HubName::new(&name, revision.as_deref()) {
-            Ok(name) => Place::on_hub(&name, &above),
-            Err(_) => Place::here(given, &above),
+            Ok(name) => Place::on_hub(&name, hub, &above),
+            Err(_) => Place::here(given, hub, &above),
         }
     };
-    let base = base().with_context(|| {
-        format!("cannot find `{name}`, the base model of the adapter `{}`", path.display())
+    let base = base().map_err(|source| Error::AdapterBase {
+        path: path.to_owned(),
+        base: name.clone(),
+        source: Box::new(source),
     })?;
-    Ok(Kind::Adapter(Box::new(base)))
+    Ok(PlaceKind::Adapter(Box::new(base)))
 }
 
 /// Refuses adapters whose bases lead back to one of them, or never end.
@@ -171,5 +204,5 @@ fn check_chain(adapters: &[PathBuf]) -> Result<()> {
     };
     let hint = "`base_model_name_or_path` in `adapter_config.json` must name the model that the \
                 adapter was trained on";
-    Err(CliError::Mismatch { what, hint }.into())
+    Err(Error::Mismatch { what, hint })
 }

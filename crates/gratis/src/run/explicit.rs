@@ -1,25 +1,21 @@
-//! `gratis train --kind orm|prm-head|prm-token`: reward models of the usual kinds.
+//! Explicit reward models of a training run: a scalar head or label tokens (the paper's baselines).
 
-use anyhow::Result;
-use clap::{Args, ValueEnum};
-use gratis::Error;
-use gratis::baseline::{
-    BaselineForm, HeadTask, LabelTexts, LabelTokens, Pooling, TokenTask, ValueObjective,
-};
-use gratis::objective::{Dpo, Objective};
-use gratis::selection::Aggregation;
-use gratis::training::{Learner, RewardData, Task};
-use gratis_cpu::NativeEngine;
 use gratis_model::{StateValue, Tokenizer, ValueHead};
 use serde::{Deserialize, Serialize};
 
-use crate::failure::CliError;
-use crate::model::Model;
+use crate::baseline::{HeadTask, LabelTexts, LabelTokens, Pooling, TokenTask, ValueObjective};
+use crate::error::{Error, Result};
+use crate::manifest::Kind;
+use crate::objective::{Dpo, Objective};
+use crate::reward_model::Model;
+use crate::selection::Aggregation;
+use crate::training::{RewardData, Task};
 
 /// What kind of reward model is trained.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
 #[serde(rename_all = "kebab-case")]
-pub(super) enum Kind {
+pub enum RewardKind {
     /// Log-ratio to a reference (the paper's).
     #[default]
     Implicit,
@@ -31,7 +27,7 @@ pub(super) enum Kind {
     PrmToken,
 }
 
-impl Kind {
+impl RewardKind {
     #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands out references")]
     pub(super) fn is_default(&self) -> bool {
         *self == Self::default()
@@ -51,17 +47,13 @@ impl Kind {
             Self::PrmHead | Self::PrmToken => Aggregation::QMin,
         }
     }
-
-    /// The model as a task of this kind sees it.
-    pub(super) fn learner(self, engine: &mut NativeEngine) -> Learner<'_> {
-        if self.has_head() { Learner::Values(engine) } else { Learner::LogProbs(engine) }
-    }
 }
 
 /// What is read from the states of the model.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
 #[serde(rename_all = "kebab-case")]
-pub(super) enum Head {
+pub enum HeadKind {
     /// A linear map of the state at each token.
     #[default]
     Linear,
@@ -71,20 +63,21 @@ pub(super) enum Head {
     ActionAndStateValue,
 }
 
-impl From<Head> for ValueHead {
-    fn from(head: Head) -> Self {
+impl From<HeadKind> for ValueHead {
+    fn from(head: HeadKind) -> Self {
         match head {
-            Head::Linear => Self::Linear,
-            Head::ActionValue => Self::ActionValue { state_value: StateValue::Absent },
-            Head::ActionAndStateValue => Self::ActionValue { state_value: StateValue::Linear },
+            HeadKind::Linear => Self::Linear,
+            HeadKind::ActionValue => Self::ActionValue { state_value: StateValue::Absent },
+            HeadKind::ActionAndStateValue => Self::ActionValue { state_value: StateValue::Linear },
         }
     }
 }
 
 /// What becomes of the step labels.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
 #[serde(rename_all = "kebab-case")]
-pub(super) enum StepLabelUse {
+pub enum StepLabelUse {
     /// As they are.
     #[default]
     AsGiven,
@@ -93,9 +86,10 @@ pub(super) enum StepLabelUse {
 }
 
 /// What is said of the steps after the first bad one.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
 #[serde(rename_all = "kebab-case")]
-pub(super) enum AfterError {
+pub enum AfterError {
     /// What their labels say.
     #[default]
     Keep,
@@ -104,36 +98,52 @@ pub(super) enum AfterError {
 }
 
 /// Settings of models that are not implicit.
-#[derive(Debug, Clone, PartialEq, Args, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "clap", derive(clap::Args))]
 #[serde(deny_unknown_fields, default)]
-pub(super) struct BaselineSettings {
+pub struct ExplicitSettings {
     /// Scalar head (`orm`, `prm-head`).
-    #[arg(long, value_enum, default_value_t, help_heading = "Baselines")]
-    head: Head,
+    #[cfg_attr(
+        feature = "clap",
+        arg(long, value_enum, default_value_t, help_heading = "Baselines")
+    )]
+    pub head: HeadKind,
     /// How the tokens' values become those of prefixes.
-    #[arg(long, value_enum, default_value_t, help_heading = "Baselines")]
-    pooling: Pooling,
+    #[cfg_attr(
+        feature = "clap",
+        arg(long, value_enum, default_value_t, help_heading = "Baselines")
+    )]
+    pub pooling: Pooling,
     /// What an outcome reward model learns by.
-    #[arg(long, value_enum, default_value_t, help_heading = "Baselines")]
-    value_loss: ValueObjective,
+    #[cfg_attr(
+        feature = "clap",
+        arg(long, value_enum, default_value_t, help_heading = "Baselines")
+    )]
+    pub value_loss: ValueObjective,
     /// Learning rate of the head over that of the other parameters.
-    #[arg(long, default_value_t = Self::default().head_rate, help_heading = "Baselines")]
-    head_rate: f64,
+    #[cfg_attr(feature = "clap", arg(long, default_value_t = Self::default().head_rate, help_heading = "Baselines"))]
+    pub head_rate: f64,
     /// What becomes of step labels.
-    #[arg(long, value_enum, default_value_t, help_heading = "Baselines")]
-    step_labels: StepLabelUse,
+    #[cfg_attr(
+        feature = "clap",
+        arg(long, value_enum, default_value_t, help_heading = "Baselines")
+    )]
+    pub step_labels: StepLabelUse,
     /// What is said of steps after the first bad one.
-    #[arg(long, value_enum, default_value_t, help_heading = "Baselines")]
-    after_error: AfterError,
+    #[cfg_attr(
+        feature = "clap",
+        arg(long, value_enum, default_value_t, help_heading = "Baselines")
+    )]
+    pub after_error: AfterError,
     /// Tag and labels (`prm-token`).
-    #[command(flatten, next_help_heading = "Baselines")]
-    labels: LabelTexts,
+    #[cfg_attr(feature = "clap", command(flatten, next_help_heading = "Baselines"))]
+    pub labels: LabelTexts,
 }
 
-impl Default for BaselineSettings {
+impl Default for ExplicitSettings {
     fn default() -> Self {
         Self {
-            head: Head::default(),
+            head: HeadKind::default(),
             pooling: Pooling::default(),
             value_loss: ValueObjective::default(),
             head_rate: 1.0,
@@ -144,62 +154,47 @@ impl Default for BaselineSettings {
     }
 }
 
-impl BaselineSettings {
+impl ExplicitSettings {
     pub(super) fn is_default(&self) -> bool {
         *self == Self::default()
     }
 
     /// The loss of a head of this kind.
-    fn value_objective(&self, kind: Kind) -> ValueObjective {
-        if kind == Kind::PrmHead { ValueObjective::Steps } else { self.value_loss }
+    fn value_objective(&self, kind: RewardKind) -> ValueObjective {
+        if kind == RewardKind::PrmHead { ValueObjective::Steps } else { self.value_loss }
     }
 
     /// Checks the settings.
-    pub(super) fn validate(&self, kind: Kind) -> Result<()> {
+    pub(super) fn validate(&self, kind: RewardKind) -> Result<()> {
         if !(self.head_rate > 0.0 && self.head_rate.is_finite()) {
             let (field, expected) = ("head_rate", "a finite number above 0".to_owned());
             let got = format!("`{}`", self.head_rate);
-            return Err(Error::InvalidSetting { field, expected, got }.into());
+            return Err(Error::InvalidSetting { field, expected, got });
         }
-        if kind == Kind::Orm && self.value_loss.needs_step_labels() {
+        if kind == RewardKind::Orm && self.value_loss.needs_step_labels() {
             let expected = "a loss on outcome labels for `--kind orm`".to_owned();
             let got = "`steps`".to_owned();
-            return Err(Error::InvalidSetting { field: "value_loss", expected, got }.into());
+            return Err(Error::InvalidSetting { field: "value_loss", expected, got });
         }
         Ok(())
     }
 
-    /// How such a model is to be scored with.
-    pub(super) fn form(&self, kind: Kind) -> Option<BaselineForm> {
+    /// How a model of this kind is to be scored with.
+    pub(super) fn kind(&self, kind: RewardKind, objective: Objective) -> Kind {
         match kind {
-            Kind::Implicit => None,
-            Kind::Orm | Kind::PrmHead => Some(BaselineForm::Head {
+            RewardKind::Implicit => Kind::Implicit { objective },
+            RewardKind::Orm | RewardKind::PrmHead => Kind::Head {
                 head: self.head.into(),
                 pooling: self.pooling,
                 objective: self.value_objective(kind),
-            }),
-            Kind::PrmToken => Some(BaselineForm::Tokens { labels: self.labels.clone() }),
+            },
+            RewardKind::PrmToken => Kind::LabelTokens { labels: self.labels.clone() },
         }
     }
 
     /// Gives the model its head: a fresh one, unless it has such a head already.
-    pub(super) fn fit_head(&self, kind: Kind, mut model: Model) -> Result<Model> {
-        if !kind.has_head() {
-            return Ok(model);
-        }
-        if model.engine.adapter().is_some() {
-            return Err(CliError::Mismatch {
-                what: "a scalar head cannot be trained with an adapter".to_owned(),
-                hint: "leave out `--lora-rank`, or merge the adapter first (`gratis merge`)",
-            }
-            .into());
-        }
-        let head = ValueHead::from(self.head);
-        if model.engine.value_head() != Some(head) {
-            model.engine = model.engine.with_value_head(head);
-        }
-        model.engine.set_head_learning_rate_factor(self.head_rate);
-        Ok(model)
+    pub(super) fn fit_head(&self, kind: RewardKind, model: Model) -> Result<Model> {
+        if kind.has_head() { model.with_head(self.head.into(), self.head_rate) } else { Ok(model) }
     }
 
     /// The step labels as they are to be learnt from.
@@ -221,26 +216,27 @@ impl BaselineSettings {
     /// Whether a model of this kind can learn something from the data.
     pub(super) fn check(
         &self,
-        kind: Kind,
+        kind: RewardKind,
         objective: &Objective,
         data: &RewardData,
         tokenizer: &Tokenizer,
     ) -> Result<()> {
         match kind {
-            Kind::Implicit => data.check(objective)?,
-            Kind::Orm if self.value_loss.needs_pairs() => {
+            RewardKind::Implicit => data.check(objective)?,
+            RewardKind::Orm if self.value_loss.needs_pairs() => {
                 data.check(&Objective::Dpo(Dpo::default()))?;
             }
-            Kind::Orm => data.check(&Objective::default())?,
-            Kind::PrmHead | Kind::PrmToken => {
+            RewardKind::Orm => data.check(&Objective::default())?,
+            RewardKind::PrmHead | RewardKind::PrmToken => {
                 let first = data.examples.first();
                 let problem =
                     first.ok_or(Error::NoExamples { purpose: "train on" })?.problem.clone();
                 if data.examples.iter().all(|example| example.steps.is_empty()) {
-                    let objective = if kind == Kind::PrmHead { "prm-head" } else { "prm-token" };
-                    return Err(Error::NoStepLabels { objective, problem }.into());
+                    let objective =
+                        if kind == RewardKind::PrmHead { "prm-head" } else { "prm-token" };
+                    return Err(Error::NoStepLabels { objective, problem });
                 }
-                if kind == Kind::PrmToken {
+                if kind == RewardKind::PrmToken {
                     LabelTokens::new(&self.labels, tokenizer)?;
                 }
             }
@@ -251,11 +247,11 @@ impl BaselineSettings {
     /// The task of a model that is not implicit.
     pub(super) fn task(
         &self,
-        kind: Kind,
+        kind: RewardKind,
         data: RewardData,
         tokenizer: &Tokenizer,
     ) -> Result<Box<dyn Task>> {
-        if kind == Kind::PrmToken {
+        if kind == RewardKind::PrmToken {
             let labels = LabelTokens::new(&self.labels, tokenizer)?;
             return Ok(Box::new(TokenTask::new(&labels, &data)?));
         }

@@ -3,17 +3,12 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::Result;
-use gratis::Error;
-use gratis::data::{Rollout, RolloutFiles, Rollouts, apply_streaming, spool};
-use gratis::encoding::Encoder;
-use gratis::training::{HeldOut, RewardData};
-
 use super::TrainSettings;
-use crate::commands::data::log_operation;
-use crate::commands::{on_invalid, warn_skipped};
-use crate::progress::Progress;
-use crate::temporary::TemporaryFolder;
+use crate::data::{OnInvalid, Rollout, RolloutFiles, Rollouts, apply_streaming, spool};
+use crate::encoding::Encoder;
+use crate::error::{Error, Result};
+use crate::observer::Observer;
+use crate::training::{HeldOut, RewardData};
 
 /// What is learnt from and what it is measured on.
 pub(super) struct TrainData {
@@ -28,15 +23,15 @@ pub(super) struct TrainData {
 pub(super) fn read(
     settings: &TrainSettings,
     encoder: &Encoder,
-    progress: &mut Progress,
+    scratch: &Path,
+    observer: &mut dyn Observer,
 ) -> Result<TrainData> {
-    let on_invalid = on_invalid(settings.skip_invalid);
-    let scratch = TemporaryFolder::new()?;
+    let on_invalid = if settings.skip_invalid { OnInvalid::Skip } else { OnInvalid::Stop };
     let mut n_skipped = 0;
     let mut paths: Vec<PathBuf> = settings.data.clone();
     for path in paths.iter_mut().filter(|path| path.as_path() == Path::new("-")) {
         // The data are read more than once.
-        let (copy, n) = spool(path, on_invalid, scratch.path())?;
+        let (copy, n) = spool(path, on_invalid, scratch)?;
         *path = copy;
         n_skipped += n;
     }
@@ -52,10 +47,14 @@ pub(super) fn read(
         Ok(Box::new(rest) as Rollouts<'_>)
     };
     let mut add = |rollout: Rollout| train.add(&rollout, encoder);
-    let reports = apply_streaming(&settings.operations, &rest, scratch.path(), &mut add, progress)?;
-    progress.finish();
+    let reports = apply_streaming(&settings.operations, &rest, scratch, &mut add, observer)?;
     n_skipped += files.n_skipped();
-    reports.iter().for_each(log_operation);
+    for report in &reports {
+        observer.note(&format!("{}: {} -> {}", report.operation, report.before, report.after));
+        for (what, n) in &report.remarks {
+            observer.note(&format!("  {what}: {n}"));
+        }
+    }
 
     if let Some(path) = &settings.validation {
         let files = RolloutFiles::new(vec![path.clone()], on_invalid);
@@ -68,8 +67,12 @@ pub(super) fn read(
             validation.add(&rollout?, encoder)?;
         }
     }
-    warn_skipped(n_skipped, "malformed lines");
-    warn_skipped((train.n_left_out + validation.n_left_out) as u64, "completions");
+    let n_left_out = (train.n_left_out + validation.n_left_out) as u64;
+    for (n, what) in [(n_skipped, "malformed lines"), (n_left_out, "completions")] {
+        if n > 0 {
+            observer.note(&format!("left out {n} {what}"));
+        }
+    }
     Ok(TrainData { train, validation })
 }
 

@@ -1,0 +1,386 @@
+//! One way in: a place becomes a reward model that scores rollouts.
+//!
+//! [`open`] finds the model, reads its `gratis.json`, loads its reference and decides what kind of
+//! reward model it is ([`Kind`]), with which prompt, step split, beta and aggregation it scores. The
+//! command line and every other front end call it and decide nothing themselves.
+//!
+//! ```no_run
+//! use std::path::Path;
+//!
+//! use gratis::Silent;
+//! use gratis::data::{OnInvalid, RolloutFiles};
+//! use gratis::reward_model::{NoHub, OpenOptions, open};
+//!
+//! let files = RolloutFiles::new(vec!["candidates.jsonl".into()], OnInvalid::Stop);
+//! let rollouts = files.read().collect::<Result<Vec<_>, _>>()?;
+//! let options = OpenOptions::default();
+//! let reward_model = open(Path::new("runs/prm"), &options, &NoHub, &mut Silent)?;
+//! for scores in reward_model.score(&rollouts, &mut Silent)? {
+//!     println!("{}: {:?}", scores.id, scores.scores[0].steps);
+//! }
+//! # Ok::<(), gratis::Error>(())
+//! ```
+
+mod model;
+mod place;
+mod prompt;
+
+use std::path::{Path, PathBuf};
+
+pub use model::{LoadOptions, Model, Weights, declared_stop_tokens, initialise, tokenizer_at};
+pub use place::{Hub, NoHub, Place, PlaceKind};
+pub use prompt::{PromptSettings, chat_template};
+
+use crate::baseline::{HeadScorer, LabelTokens, SelfCertainty, TokenScorer};
+use crate::cost::{Architecture, Work};
+use crate::data::{ProblemScores, Rollout, StepSplit};
+use crate::encoding::{Encoder, OnOverlong};
+use crate::error::{Error, Result};
+use crate::evaluation::StepSignal;
+use crate::manifest::{Kind, ReferenceModel};
+use crate::numeric::check_positive;
+use crate::observer::Observer;
+use crate::scoring::{ScoreRollouts, Scorer, ScoringSettings, TokenRewards};
+use crate::selection::Aggregation;
+
+/// What gives the rewards.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
+pub enum ScoreBy {
+    /// What the model was trained for, or else its log-ratio to the reference.
+    #[default]
+    Reward,
+    /// How certain the model is of each token; no training, no reference.
+    SelfCertainty,
+}
+
+/// Which model the log-ratio is taken to.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum ReferenceChoice {
+    /// The one that `gratis.json` names.
+    #[default]
+    Own,
+    /// None: the log-ratio is the log-probability.
+    Absent,
+    /// The one at this place.
+    At(PathBuf),
+}
+
+/// What to do with a reference that is not the one of the training.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum ReferenceCheck {
+    /// Refuse it.
+    #[default]
+    Require,
+    /// Use it and say so.
+    Accept,
+}
+
+/// How a reward model is opened; what is `None` is read from `gratis.json`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct OpenOptions {
+    /// How the weights are loaded.
+    pub load: LoadOptions,
+    /// What gives the rewards.
+    pub by: ScoreBy,
+    /// The reference.
+    pub reference: ReferenceChoice,
+    /// Whether the reference must be that of the training.
+    pub reference_check: ReferenceCheck,
+    /// Factor of the log-ratio.
+    pub beta: Option<f64>,
+    /// How completions without steps of their own are split.
+    pub step_split: Option<StepSplit>,
+    /// How the steps become a response's score.
+    pub aggregation: Option<Aggregation>,
+    /// The prompt.
+    pub prompt: PromptSettings,
+    /// What to do with completions longer than the context.
+    pub on_overlong: OnOverlong,
+    /// Tokens per batch.
+    pub batch_tokens: usize,
+    /// Whether token rewards are kept.
+    pub tokens: TokenRewards,
+}
+
+impl Default for OpenOptions {
+    /// Everything from `gratis.json`, one thread, 8192 tokens per batch.
+    fn default() -> Self {
+        Self {
+            load: LoadOptions::default(),
+            by: ScoreBy::default(),
+            reference: ReferenceChoice::default(),
+            reference_check: ReferenceCheck::default(),
+            beta: None,
+            step_split: None,
+            aggregation: None,
+            prompt: PromptSettings::default(),
+            on_overlong: OnOverlong::default(),
+            batch_tokens: 8192,
+            tokens: TokenRewards::Omit,
+        }
+    }
+}
+
+/// A reward model that is ready to score.
+#[derive(Debug)]
+pub struct RewardModel {
+    model: Model,
+    reference: Option<Model>,
+    /// `None` for a model without `gratis.json`: its rewards are log-ratios all the same.
+    kind: Option<Kind>,
+    by: ScoreBy,
+    template: String,
+    aggregation: Aggregation,
+    on_overlong: OnOverlong,
+    settings: ScoringSettings,
+}
+
+/// Opens the reward model at `path`.
+///
+/// # Errors
+/// [`Error::Load`] and [`Error::LoadReference`] for a model that cannot be loaded,
+/// [`Error::NoReference`] if none is named, [`Error::ReferenceDiffers`], [`Error::OtherTokenizer`] if
+/// the reference reads tokens differently, [`Error::Mismatch`] for options that do not fit the kind.
+pub fn open(
+    path: &Path,
+    options: &OpenOptions,
+    hub: &dyn Hub,
+    observer: &mut dyn Observer,
+) -> Result<RewardModel> {
+    options.beta.map_or(Ok(()), |beta| check_positive("beta", beta))?;
+    let model = Model::load(path, options.load, hub, observer)?;
+    let manifest = model.manifest().cloned();
+    let kind = manifest.as_ref().map(|manifest| manifest.kind.clone());
+    let takes_reference = match (options.by, &kind) {
+        (ScoreBy::SelfCertainty, _) => false,
+        (ScoreBy::Reward, None | Some(Kind::Implicit { .. })) => true,
+        (ScoreBy::Reward, Some(_)) => {
+            if let ReferenceChoice::At(_) = options.reference {
+                return Err(Error::Mismatch {
+                    what: "a model with a head or label tokens has no reference".to_owned(),
+                    hint: "leave `--reference` out",
+                });
+            }
+            false
+        }
+    };
+    let reference = if takes_reference { reference(&model, options, hub, observer)? } else { None };
+    let own = manifest.as_ref();
+    let settings = ScoringSettings {
+        beta: options.beta.or(own.map(|own| own.beta)).unwrap_or(1.0),
+        step_split: options
+            .step_split
+            .clone()
+            .or(own.map(|own| own.step_split.clone()))
+            .unwrap_or_default(),
+        batch_tokens: options.batch_tokens,
+        tokens: options.tokens,
+    };
+    Ok(RewardModel {
+        template: options.prompt.template(&model, observer)?,
+        aggregation: options.aggregation.or(own.map(|own| own.aggregation)).unwrap_or_default(),
+        model,
+        reference,
+        kind,
+        by: options.by,
+        on_overlong: options.on_overlong,
+        settings,
+    })
+}
+
+/// The reference of a model: the one asked for, or the one that its `gratis.json` names.
+fn reference(
+    model: &Model,
+    options: &OpenOptions,
+    hub: &dyn Hub,
+    observer: &mut dyn Observer,
+) -> Result<Option<Model>> {
+    let named = model.manifest().map(|manifest| manifest.reference.as_ref());
+    let path = match (&options.reference, named) {
+        (ReferenceChoice::Absent, _) | (ReferenceChoice::Own, Some(None)) => return Ok(None),
+        (ReferenceChoice::At(path), _) => path.clone(),
+        (ReferenceChoice::Own, Some(Some(named))) => named.place_from(&model.place().path),
+        (ReferenceChoice::Own, None) => {
+            return Err(Error::NoReference { path: model.place().path.clone() });
+        }
+    };
+    let reference = load_reference(model, &path, options.load, hub, observer)?;
+    if let Some(expected) = named.flatten() {
+        check_hash(&reference, expected, options.reference_check, observer)?;
+    }
+    Ok(Some(reference))
+}
+
+/// Loads the reference of a model and checks that both read the same tokens.
+///
+/// # Errors
+/// [`Error::LoadReference`], [`Error::OtherTokenizer`].
+pub(crate) fn load_reference(
+    model: &Model,
+    path: &Path,
+    options: LoadOptions,
+    hub: &dyn Hub,
+    observer: &mut dyn Observer,
+) -> Result<Model> {
+    let reference = Model::load_beside(path, options, Some(model), hub, observer)
+        .map_err(|source| Error::LoadReference { source: Box::new(source) })?;
+    check_tokenizers(model, &reference)?;
+    Ok(reference)
+}
+
+fn check_hash(
+    reference: &Model,
+    expected: &ReferenceModel,
+    check: ReferenceCheck,
+    observer: &mut dyn Observer,
+) -> Result<()> {
+    if reference.hash()? == expected.hash {
+        return Ok(());
+    }
+    let path = reference.place().path.clone();
+    match check {
+        ReferenceCheck::Require => Err(Error::ReferenceDiffers { path }),
+        ReferenceCheck::Accept => {
+            observer.note(&format!("`{}` is not the reference of the training", path.display()));
+            Ok(())
+        }
+    }
+}
+
+/// The token ids of the policy are given to the reference: both must mean the same by them.
+fn check_tokenizers(model: &Model, reference: &Model) -> Result<()> {
+    let (own, other) = (model.tokenizer(), reference.tokenizer());
+    let n_ids = own.vocab_size().max(other.vocab_size()) as u32;
+    let differs = |id: &u32| own.id_to_token(*id) != other.id_to_token(*id);
+    let Some(id) = (0..n_ids).find(differs) else { return Ok(()) };
+    let shown = |token: Option<String>| match token {
+        Some(token) => format!("`{}`", token.escape_debug()),
+        None => "nothing".to_owned(),
+    };
+    Err(Error::OtherTokenizer {
+        path: reference.place().path.clone(),
+        id,
+        expected: shown(own.id_to_token(id)),
+        got: shown(other.id_to_token(id)),
+    })
+}
+
+impl RewardModel {
+    /// The model.
+    pub fn model(&self) -> &Model {
+        &self.model
+    }
+
+    /// The reference, if there is one.
+    pub fn reference(&self) -> Option<&Model> {
+        self.reference.as_ref()
+    }
+
+    /// What kind of reward model it is; `None` for a model without `gratis.json`.
+    pub fn kind(&self) -> Option<&Kind> {
+        self.kind.as_ref()
+    }
+
+    /// Factor of the log-ratio, or of the model's value.
+    pub fn beta(&self) -> f64 {
+        self.settings.beta
+    }
+
+    /// How completions without steps of their own are split.
+    pub fn step_split(&self) -> &StepSplit {
+        &self.settings.step_split
+    }
+
+    /// How the steps become a response's score.
+    pub fn aggregation(&self) -> Aggregation {
+        self.aggregation
+    }
+
+    /// The prompt, with `{prompt}` for the problem.
+    pub fn template(&self) -> &str {
+        &self.template
+    }
+
+    /// What says that a step is wrong: the Q value of models that say how good a prefix is, the
+    /// process reward of the others.
+    pub fn step_signal(&self) -> StepSignal {
+        match (self.by, &self.kind) {
+            (ScoreBy::Reward, Some(Kind::Head { .. } | Kind::LabelTokens { .. })) => {
+                StepSignal::QValue
+            }
+            _ => StepSignal::Reward,
+        }
+    }
+
+    /// The reference in words.
+    pub fn against(&self) -> String {
+        match &self.reference {
+            Some(reference) => format!("against `{}`", reference.place().path.display()),
+            None => "without a reference".to_owned(),
+        }
+    }
+
+    /// The encoder of this model.
+    ///
+    /// # Errors
+    /// Those of the template.
+    pub fn encoder(&self, on_overlong: OnOverlong) -> Result<Encoder<'_>> {
+        self.model.encoder(&self.template, on_overlong)
+    }
+
+    /// The shapes of the models that pass over what is scored: the reward model's, and the
+    /// reference's if there is one.
+    pub fn architectures(&self) -> Vec<Architecture> {
+        let own = Architecture::from(self.model.config());
+        let own = match (self.by, &self.kind) {
+            (ScoreBy::Reward, Some(Kind::Head { .. })) => own.with_scalar_head(),
+            _ => own,
+        };
+        let of_reference = self.reference.as_ref();
+        let of_reference = of_reference.map(|model| Architecture::from(model.config()));
+        std::iter::once(own).chain(of_reference).collect()
+    }
+
+    /// The scores of all completions of `rollouts`, in their order.
+    ///
+    /// # Errors
+    /// As [`ScoreRollouts::score`].
+    pub fn score(
+        &self,
+        rollouts: &[Rollout],
+        observer: &mut dyn Observer,
+    ) -> Result<Vec<ProblemScores>> {
+        self.scorer()?.score(rollouts, observer)
+    }
+
+    /// The forward passes that scoring `rollouts` takes: as they are run, and as counted when every
+    /// completion goes through on its own.
+    ///
+    /// # Errors
+    /// Those of the encoder.
+    pub fn work(&self, rollouts: &[Rollout]) -> Result<(Work, Work)> {
+        self.scorer()?.work(rollouts)
+    }
+
+    fn scorer(&self) -> Result<Box<dyn ScoreRollouts + '_>> {
+        let encoder = self.encoder(self.on_overlong)?;
+        let settings = self.settings.clone();
+        let engine = self.model.score();
+        Ok(match (self.by, &self.kind) {
+            (ScoreBy::SelfCertainty, _) => Box::new(SelfCertainty { engine, encoder, settings }),
+            (ScoreBy::Reward, None | Some(Kind::Implicit { .. })) => {
+                let reference = self.reference.as_ref().map(Model::score);
+                Box::new(Scorer { policy: engine, reference, encoder, settings })
+            }
+            (ScoreBy::Reward, Some(Kind::Head { pooling, .. })) => {
+                let engine = self.model.values();
+                Box::new(HeadScorer { engine, pooling: *pooling, encoder, settings })
+            }
+            (ScoreBy::Reward, Some(Kind::LabelTokens { labels })) => {
+                let labels = LabelTokens::new(labels, encoder.tokenizer())?;
+                Box::new(TokenScorer { engine, labels, encoder, settings })
+            }
+        })
+    }
+}

@@ -1,0 +1,396 @@
+//! A model in use: its engine, its tokenizer and what `gratis.json` says, found together.
+//!
+//! This is the one module that knows which engines there are; everything else is handed a trait
+//! object of `gratis_engine`.
+
+use std::path::Path;
+
+use gratis_cpu::{Initialisation, NativeEngine, NativeOptions, WeightStorage};
+use gratis_engine::{Generate, Score, TrainValues};
+use gratis_model::config::generation;
+use gratis_model::gguf::GgufFile;
+use gratis_model::{Layout, LoraSettings, ModelConfig, Tokenizer, ValueHead, WeightType, atomic};
+use serde::{Deserialize, Serialize};
+
+use super::place::{Hub, Place, PlaceKind};
+use crate::encoding::{Encoder, OnOverlong};
+use crate::error::{Error, Result};
+use crate::manifest::{self, Kind, Manifest, ReferenceModel};
+use crate::observer::Observer;
+use crate::training::{Companion, Learner};
+
+/// From this size in memory on, weights to score with stay in their files.
+const MAPPED_FROM: usize = 1 << 30;
+
+/// Files beside the tokenizer that go where a model goes.
+const CARRIED_FILES: &[&str] = &[
+    "added_tokens.json",
+    "chat_template.jinja",
+    "generation_config.json",
+    "special_tokens_map.json",
+];
+
+/// How weights are held in memory; results are the same to the bit.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
+#[serde(rename_all = "snake_case")]
+pub enum Weights {
+    /// Mapped from 1 GiB on, loaded below.
+    Auto,
+    /// In memory, four bytes per parameter: fastest.
+    #[default]
+    Loaded,
+    /// In their files, widened tile by tile: uses at most the files' size, slower per token.
+    Mapped,
+}
+
+impl Weights {
+    fn storage(self, config: &ModelConfig) -> WeightStorage {
+        let n_bytes = || 4 * Layout::new(config).n_parameters();
+        match self {
+            Self::Mapped => WeightStorage::Mapped,
+            Self::Auto if n_bytes() >= MAPPED_FROM => WeightStorage::Mapped,
+            Self::Auto | Self::Loaded => WeightStorage::Loaded,
+        }
+    }
+}
+
+/// How a model is loaded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LoadOptions {
+    /// Threads that compute; results depend on it in the last bits.
+    pub n_threads: usize,
+    /// How the weights are held.
+    pub weights: Weights,
+}
+
+impl Default for LoadOptions {
+    /// One thread, weights in memory.
+    fn default() -> Self {
+        Self { n_threads: 1, weights: Weights::Loaded }
+    }
+}
+
+/// A loaded model.
+#[derive(Debug)]
+pub struct Model {
+    place: Place,
+    engine: NativeEngine,
+    tokenizer: Tokenizer,
+    manifest: Option<Manifest>,
+}
+
+impl Model {
+    /// Loads a model: see [`Place`] for what may be given.
+    ///
+    /// # Errors
+    /// [`Error::Load`] with the reason.
+    pub fn load(
+        path: &Path,
+        options: LoadOptions,
+        hub: &dyn Hub,
+        observer: &mut dyn Observer,
+    ) -> Result<Self> {
+        Self::load_beside(path, options, None, hub, observer)
+    }
+
+    /// Loads a model that shares its weights with `known`, if both have the same base.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub fn load_beside(
+        path: &Path,
+        options: LoadOptions,
+        known: Option<&Self>,
+        hub: &dyn Hub,
+        observer: &mut dyn Observer,
+    ) -> Result<Self> {
+        let load = || -> Result<Self> {
+            let place = Place::find(path, hub)?;
+            let engine = match known.filter(|known| known.place.has_base_of(&place)) {
+                Some(known) => known.engine.base()?,
+                None => load_base(place.base(), options)?,
+            };
+            let engine = adapted(engine, &place)?;
+            let tokenizer = tokenizer_at(&place)?;
+            tokenizer.check_fits(engine.config())?;
+            let manifest = match place.kind {
+                PlaceKind::Gguf => None,
+                PlaceKind::Folder | PlaceKind::Adapter(_) => Manifest::read(&place.path)?,
+            };
+            Ok(Self { place, engine, tokenizer, manifest })
+        };
+        let model = load()
+            .map_err(|source| Error::Load { path: path.to_owned(), source: Box::new(source) })?;
+        let n_parameters = model.engine.describe().n_parameters;
+        let mapped = if model.engine.is_mapped() { ", mapped" } else { "" };
+        let path = model.place.path.display();
+        let n_threads = options.n_threads;
+        observer.note(&format!("`{path}`: {n_parameters} parameters{mapped}, {n_threads} threads"));
+        Ok(model)
+    }
+
+    /// Where it is.
+    pub fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// The tokenizer beside the weights.
+    pub fn tokenizer(&self) -> &Tokenizer {
+        &self.tokenizer
+    }
+
+    /// How to score with it, where it is a reward model.
+    pub fn manifest(&self) -> Option<&Manifest> {
+        self.manifest.as_ref()
+    }
+
+    /// The shape of the model.
+    pub fn config(&self) -> &ModelConfig {
+        self.engine.config()
+    }
+
+    /// The model, to score with.
+    pub fn score(&self) -> &dyn Score {
+        &self.engine
+    }
+
+    /// The model, to read its scalar head.
+    pub(super) fn values(&self) -> &dyn gratis_engine::Values {
+        &self.engine
+    }
+
+    /// The model, to sample from.
+    pub fn generate(&self) -> &dyn Generate {
+        &self.engine
+    }
+
+    /// The model, to sample from and to score with.
+    pub fn sampler(&self) -> &(impl Score + Generate) {
+        &self.engine
+    }
+
+    /// The model, to train: by the values of its scalar head where it has one, otherwise by its
+    /// log-probabilities.
+    pub fn learner(&mut self) -> Learner<'_> {
+        match self.engine.value_head() {
+            Some(_) => Learner::Values(&mut self.engine as &mut dyn TrainValues),
+            None => Learner::LogProbs(&mut self.engine),
+        }
+    }
+
+    /// SHA-256 of the weights.
+    ///
+    /// # Errors
+    /// A fault of the files.
+    pub fn hash(&self) -> Result<String> {
+        manifest::hash_files(&self.place.weight_paths()?)
+    }
+
+    /// The encoder of this model.
+    ///
+    /// # Errors
+    /// Those of the template.
+    pub fn encoder(&self, template: &str, on_overlong: OnOverlong) -> Result<Encoder<'_>> {
+        Encoder::new(&self.tokenizer, template, self.engine.describe(), on_overlong)
+    }
+
+    /// Tokens at which a sample ends: those of `generation_config.json` or else of `config.json`,
+    /// and the one that ended the texts of training.
+    ///
+    /// # Errors
+    /// A fault of the file.
+    pub fn stop_tokens(&self) -> Result<Vec<u32>> {
+        let mut tokens = declared_stop_tokens(self.place.base(), self.engine.config())?;
+        tokens.extend(self.tokenizer.eos());
+        tokens.sort_unstable();
+        tokens.dedup();
+        Ok(tokens)
+    }
+
+    /// Whether what is trained is an adapter.
+    pub fn has_adapter(&self) -> bool {
+        self.engine.adapter().is_some()
+    }
+
+    /// Number of parameters that training changes.
+    pub fn n_trained_parameters(&self) -> usize {
+        self.engine.trained_parameters().len()
+    }
+
+    /// The same model with a fresh low-rank adapter, which alone will be trained.
+    ///
+    /// # Errors
+    /// [`Error::Mismatch`] if it has an adapter already; settings that make no adapter.
+    pub fn with_adapter(self, settings: LoraSettings, seed: u64) -> Result<Self> {
+        if self.has_adapter() {
+            return Err(Error::Mismatch {
+                what: format!("`{}` is an adapter already", self.place.path.display()),
+                hint: "leave out `--lora-rank` to go on training it, or merge it first \
+                       (`gratis merge`)",
+            });
+        }
+        let Self { place, engine, tokenizer, manifest } = self;
+        let engine = engine.with_adapter(settings, place.name.clone(), seed)?;
+        Ok(Self { place, engine, tokenizer, manifest })
+    }
+
+    /// The same model with a scalar head: a fresh one, unless it has such a head already. The head
+    /// learns at `learning_rate_factor` times the learning rate of the other parameters.
+    ///
+    /// # Errors
+    /// [`Error::Mismatch`] if it has an adapter.
+    pub fn with_head(mut self, head: ValueHead, learning_rate_factor: f64) -> Result<Self> {
+        if self.has_adapter() {
+            return Err(Error::Mismatch {
+                what: "a scalar head cannot be trained with an adapter".to_owned(),
+                hint: "leave out `--lora-rank`, or merge the adapter first (`gratis merge`)",
+            });
+        }
+        if self.engine.value_head() != Some(head) {
+            self.engine = self.engine.with_value_head(head);
+        }
+        self.engine.set_head_learning_rate_factor(learning_rate_factor);
+        Ok(self)
+    }
+
+    /// Writes the model that an adapter and its base make together, with everything that stands
+    /// beside the adapter, and answers with its number of parameters.
+    ///
+    /// # Errors
+    /// [`Error::Mismatch`] for a model without an adapter; [`Error::Io`].
+    pub fn write_merged(&self, folder: &Path, weights: WeightType) -> Result<usize> {
+        if !matches!(self.place.kind, PlaceKind::Adapter(_)) {
+            return Err(Error::Mismatch {
+                what: format!("`{}` is a model without an adapter", self.place.path.display()),
+                hint: "an adapter's folder has an `adapter_config.json`",
+            });
+        }
+        let merged = self.engine.merged()?;
+        // The reference as it is found from the new folder.
+        let manifest = self.manifest.clone().map(|manifest| {
+            let moved = |reference: ReferenceModel| reference.moved(&self.place.path, folder);
+            Manifest { reference: manifest.reference.map(moved), ..manifest }
+        });
+        atomic::write_folder(folder, |folder| -> Result<()> {
+            merged.save_weights_as(folder, weights)?;
+            self.write_companions(folder)?;
+            if let Some(manifest) = &manifest {
+                atomic::write(&folder.join(manifest::FILE_NAME), &manifest.to_bytes())?;
+            }
+            Ok(())
+        })?;
+        Ok(merged.layout().n_parameters())
+    }
+
+    /// Writes the files that stand beside the weights of what is made from this model: the
+    /// tokenizer's, the chat template, the settings of sampling.
+    fn write_companions(&self, folder: &Path) -> Result<()> {
+        self.tokenizer.save(folder)?;
+        for name in CARRIED_FILES {
+            let source = self.place.base().path.join(name);
+            if source.is_file() {
+                std::fs::copy(&source, folder.join(name)).map_err(Error::io("copy", &source))?;
+            }
+        }
+        if let PlaceKind::Gguf = self.place.base().kind
+            && let Some(template) = GgufFile::open(&self.place.base().path)?.chat_template()?
+        {
+            atomic::write(&folder.join("chat_template.jinja"), template.source().as_bytes())?;
+        }
+        Ok(())
+    }
+
+    /// The files that stand beside the weights of what is trained from this model, by way of the
+    /// folder `scratch`.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn companions(&self, scratch: &Path) -> Result<Vec<Companion>> {
+        let folder = &scratch.join("companions");
+        std::fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
+        self.write_companions(folder)?;
+        let mut files = Vec::new();
+        for entry in std::fs::read_dir(folder).map_err(Error::io("read", folder))? {
+            let entry = entry.map_err(Error::io("read", folder))?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let bytes = std::fs::read(entry.path()).map_err(Error::io("read", entry.path()))?;
+            files.push(Companion { name, bytes });
+        }
+        files.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(files)
+    }
+}
+
+/// Writes a model of this shape with fresh parameters and its tokenizer into a folder, and answers
+/// with its number of parameters.
+///
+/// # Errors
+/// [`Error::Io`].
+pub fn initialise(
+    folder: &Path,
+    config: ModelConfig,
+    tokenizer: &Tokenizer,
+    seed: u64,
+    n_threads: usize,
+) -> Result<usize> {
+    use gratis_engine::Train as _;
+    let options = NativeOptions { n_threads, ..NativeOptions::default() };
+    let engine = NativeEngine::initialise(config, Initialisation::default(), seed, options)?;
+    atomic::write_folder(folder, |folder| -> Result<()> {
+        engine.save_weights(folder)?;
+        Ok(tokenizer.save(folder)?)
+    })?;
+    Ok(engine.describe().n_parameters)
+}
+
+fn load_base(place: &Place, options: LoadOptions) -> Result<NativeEngine> {
+    let LoadOptions { n_threads, weights } = options;
+    let options = NativeOptions { n_threads, ..NativeOptions::default() };
+    if let PlaceKind::Gguf = place.kind {
+        return Ok(NativeEngine::load_gguf(&GgufFile::open(&place.path)?, options)?);
+    }
+    let kind = Manifest::read(&place.path)?.map(|manifest| manifest.kind);
+    if let Some(Kind::Head { head, .. }) = kind {
+        return Ok(NativeEngine::load_with_value_head(&place.path, head, options)?);
+    }
+    let config = ModelConfig::read(&place.path.join("config.json"))?;
+    let options = NativeOptions { weights: weights.storage(&config), ..options };
+    Ok(NativeEngine::load(&place.path, options)?)
+}
+
+/// The engine of a base with the adapter of `place`, if there is one.
+fn adapted(engine: NativeEngine, place: &Place) -> Result<NativeEngine> {
+    match &place.kind {
+        PlaceKind::Folder | PlaceKind::Gguf => Ok(engine),
+        PlaceKind::Adapter(base) if matches!(base.kind, PlaceKind::Adapter(_)) => {
+            Err(Error::Mismatch {
+                what: format!("`{}` is an adapter to an adapter", place.path.display()),
+                hint: "merge the lower one first (`gratis merge`)",
+            })
+        }
+        PlaceKind::Adapter(_) => Ok(engine.with_adapter_of(&place.path)?),
+    }
+}
+
+/// The stop tokens of `generation_config.json`, or else those of the configuration.
+///
+/// # Errors
+/// A fault of the file.
+pub fn declared_stop_tokens(base: &Place, config: &ModelConfig) -> Result<Vec<u32>> {
+    let own = if base.path.is_dir() { generation::stop_tokens(&base.path)? } else { None };
+    Ok(own.unwrap_or_else(|| config.eos_tokens.clone()))
+}
+
+/// The tokenizer beside the weights; an adapter may have its base's.
+///
+/// # Errors
+/// A fault of its files.
+pub fn tokenizer_at(place: &Place) -> Result<Tokenizer> {
+    let own = &place.path;
+    Ok(match &place.kind {
+        PlaceKind::Gguf => GgufFile::open(own)?.tokenizer()?,
+        PlaceKind::Adapter(base) if !own.join("tokenizer.json").exists() => tokenizer_at(base)?,
+        PlaceKind::Adapter(_) | PlaceKind::Folder => Tokenizer::load(own)?,
+    })
+}

@@ -1,0 +1,69 @@
+//! What a training run changes: all parameters, or a low-rank adapter.
+
+use gratis_model::{LoraScaling, LoraSettings, LoraTarget};
+use serde::{Deserialize, Serialize};
+
+use crate::error::Result;
+use crate::observer::Observer;
+use crate::reward_model::{Model, Weights};
+
+/// What is trained: everything, or an adapter of this shape.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "clap", derive(clap::Args))]
+#[serde(deny_unknown_fields, default)]
+pub struct AdapterSettings {
+    /// Train a low-rank adapter of this rank and keep the model frozen: the reference and the
+    /// trained model then share one copy of the weights.
+    #[cfg_attr(feature = "clap", arg(long, value_name = "RANK", help_heading = "Adapter"))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lora_rank: Option<usize>,
+    /// LoRA alpha; the update is scaled by alpha / rank [default: twice the rank].
+    #[cfg_attr(
+        feature = "clap",
+        arg(long, value_name = "ALPHA", requires = "lora_rank", help_heading = "Adapter")
+    )]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lora_alpha: Option<f64>,
+    /// Linear maps that it adapts, such as `q_proj,v_proj` [default: every one of a layer].
+    #[cfg_attr(
+        feature = "clap",
+        arg(
+            long,
+            value_name = "MODULES",
+            value_delimiter = ',',
+            requires = "lora_rank",
+            help_heading = "Adapter"
+        )
+    )]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub lora_targets: Vec<LoraTarget>,
+    /// How the weights are held in memory while an adapter to them is trained.
+    #[cfg_attr(feature = "clap", arg(long, value_enum, default_value_t, help_heading = "Adapter"))]
+    pub weights: Weights,
+}
+
+impl AdapterSettings {
+    fn settings(&self) -> Option<LoraSettings> {
+        let rank = self.lora_rank?;
+        let targets = match self.lora_targets.as_slice() {
+            [] => LoraTarget::ALL.to_vec(),
+            given => given.to_vec(),
+        };
+        let alpha = self.lora_alpha.unwrap_or(2.0 * rank as f64);
+        Some(LoraSettings { rank, alpha, scaling: LoraScaling::Standard, targets })
+    }
+
+    /// Adds the adapter that was asked for to the model to train.
+    pub(super) fn apply(
+        &self,
+        model: Model,
+        seed: u64,
+        observer: &mut dyn Observer,
+    ) -> Result<Model> {
+        let Some(settings) = self.settings() else { return Ok(model) };
+        let model = model.with_adapter(settings, seed)?;
+        let n_trained = model.n_trained_parameters();
+        observer.note(&format!("training an adapter of {n_trained} parameters"));
+        Ok(model)
+    }
+}

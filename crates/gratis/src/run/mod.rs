@@ -1,0 +1,285 @@
+//! A training run from its settings to its run folder: one call for every front end.
+//!
+//! [`train`] opens the model to start from and its reference, reads the data, trains with
+//! [`fit`](crate::training::fit) and writes what the run cost. Which model is trained, an implicit
+//! reward model or one of the paper's baselines, is a setting ([`RewardKind`]).
+
+mod data;
+mod explicit;
+mod lora;
+mod reference;
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+pub use explicit::{AfterError, ExplicitSettings, HeadKind, RewardKind, StepLabelUse};
+pub use lora::AdapterSettings;
+
+use self::data::TrainData;
+use self::reference::Reference;
+use crate::cost::{Architecture, COST_FILE, CostRecord, Pass, Phase};
+use crate::data::{DataOperation, StepSplit};
+use crate::encoding::OnOverlong;
+use crate::error::{Error, Result};
+use crate::manifest::{FILE_NAME, Manifest};
+use crate::objective::Objective;
+use crate::observer::Observer;
+use crate::reward_model::{Hub, LoadOptions, Model, PromptSettings};
+use crate::selection::Aggregation;
+use crate::training::{
+    CheckpointSettings, Companion, ImplicitReward, OnExisting, OptimizationSettings, RewardData,
+    RunFolder, Summary, Task, fit, scoring_work, training_work,
+};
+
+/// What a run depends on; `config.toml` of its folder.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "clap", derive(clap::Args))]
+#[serde(deny_unknown_fields, default)]
+pub struct TrainSettings {
+    /// Model to start from.
+    #[cfg_attr(feature = "clap", arg(short, long))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub model: Option<PathBuf>,
+    /// Reference model, or `none` [default: the reference that the model was trained with, the base
+    /// of an adapter, or else the model to start from].
+    #[cfg_attr(feature = "clap", arg(short, long))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reference: Option<PathBuf>,
+    /// Graded rollout files.
+    #[cfg_attr(feature = "clap", arg(short, long, value_name = "FILE", num_args = 1..))]
+    pub data: Vec<PathBuf>,
+    /// Graded rollouts to validate on.
+    #[cfg_attr(feature = "clap", arg(long, value_name = "FILE"))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub validation: Option<PathBuf>,
+    /// Share of the problems to hold out for validation, where no file is given.
+    #[cfg_attr(feature = "clap", arg(long, default_value_t = Self::default().validation_share))]
+    pub validation_share: f64,
+    /// How solutions without `steps` are split when scoring.
+    #[cfg_attr(feature = "clap", arg(long, default_value_t = Self::default().step_split))]
+    pub step_split: StepSplit,
+    /// How step rewards become a solution's score; where it is left at `min`, outcome models take
+    /// `outcome` and explicit process models `q_min`.
+    #[cfg_attr(feature = "clap", arg(long, default_value_t = Self::default().aggregation))]
+    pub aggregation: Aggregation,
+    /// What to do with completions longer than the context.
+    #[cfg_attr(feature = "clap", arg(long, value_enum, default_value_t = Self::default().on_overlong))]
+    pub on_overlong: OnOverlong,
+    /// Leave out and count malformed lines.
+    #[cfg_attr(feature = "clap", arg(long))]
+    pub skip_invalid: bool,
+    /// Operation to apply to the training data first, with settings after commas (`deduplicate`,
+    /// `balance_instructions,seed=1`); may be repeated, see `gratis data apply --help`.
+    #[cfg_attr(feature = "clap", arg(long = "operation", value_name = "OPERATION"))]
+    pub operations: Vec<DataOperation>,
+    /// What kind of reward model is trained.
+    #[cfg_attr(feature = "clap", arg(long, value_enum, default_value_t))]
+    #[serde(skip_serializing_if = "RewardKind::is_default")]
+    pub kind: RewardKind,
+    /// Objective of an implicit model, with settings after commas: `ce`, `kto,beta=0.5`.
+    #[cfg_attr(feature = "clap", arg(long, default_value = "ce"))]
+    pub objective: Objective,
+    #[cfg_attr(feature = "clap", command(flatten))]
+    #[serde(skip_serializing_if = "PromptSettings::is_default")]
+    /// The prompt.
+    pub prompt: PromptSettings,
+    #[cfg_attr(feature = "clap", command(flatten))]
+    /// Steps, batches and the learning rate.
+    pub optimization: OptimizationSettings,
+    #[cfg_attr(feature = "clap", command(flatten))]
+    /// Validation and checkpoints.
+    pub checkpoints: CheckpointSettings,
+    #[cfg_attr(feature = "clap", command(flatten))]
+    /// The adapter.
+    pub lora: AdapterSettings,
+    #[cfg_attr(feature = "clap", command(flatten))]
+    #[serde(skip_serializing_if = "ExplicitSettings::is_default")]
+    /// Settings of models that are not implicit.
+    pub baseline: ExplicitSettings,
+}
+
+impl Default for TrainSettings {
+    fn default() -> Self {
+        Self {
+            model: None,
+            reference: None,
+            data: Vec::new(),
+            validation: None,
+            validation_share: 0.0,
+            step_split: StepSplit::default(),
+            aggregation: Aggregation::default(),
+            on_overlong: OnOverlong::default(),
+            skip_invalid: false,
+            operations: Vec::new(),
+            kind: RewardKind::default(),
+            objective: Objective::default(),
+            prompt: PromptSettings::default(),
+            optimization: OptimizationSettings::default(),
+            checkpoints: CheckpointSettings::default(),
+            lora: AdapterSettings::default(),
+            baseline: ExplicitSettings::default(),
+        }
+    }
+}
+
+impl TrainSettings {
+    /// Checks the settings that can be checked without a model.
+    ///
+    /// # Errors
+    /// [`Error::InvalidSetting`], [`Error::MissingSetting`].
+    pub fn validate(&self) -> Result<()> {
+        self.objective.validate()?;
+        self.optimization.validate()?;
+        self.baseline.validate(self.kind)?;
+        if !(0.0..1.0).contains(&self.validation_share) {
+            let expected = "at least 0 and below 1";
+            return Err(Error::setting("validation_share", expected, self.validation_share));
+        }
+        if self.model.is_none() {
+            return Err(Error::MissingSetting { field: "model" });
+        }
+        if self.data.is_empty() {
+            return Err(Error::MissingSetting { field: "data" });
+        }
+        Ok(())
+    }
+}
+
+/// Where and with what a run takes place.
+#[derive(Clone, Copy)]
+pub struct TrainPlace<'a> {
+    /// Folder of the run.
+    pub run: &'a Path,
+    /// What to do with a run that is there already.
+    pub on_existing: OnExisting,
+    /// Threads that compute.
+    pub n_threads: usize,
+    /// Finds models by name.
+    pub hub: &'a dyn Hub,
+    /// A folder for temporary files.
+    pub scratch: &'a Path,
+}
+
+/// Trains a reward model from graded rollouts. The run folder then holds `config.toml`,
+/// `metrics.jsonl`, `checkpoints/`, the last model in `model/` and, with a validation split, the best
+/// in `best/`.
+///
+/// # Errors
+/// Those of the settings, the data, the models and the training.
+pub fn train(
+    settings: &TrainSettings,
+    config: &str,
+    at: TrainPlace<'_>,
+    observer: &mut dyn Observer,
+) -> Result<Summary> {
+    settings.validate()?;
+    let missing = |field| Error::MissingSetting { field };
+    let model_path = settings.model.as_ref().ok_or(missing("model"))?;
+    let first_data = settings.data.first().ok_or(missing("data"))?;
+    RunFolder::check(at.run, at.on_existing)?;
+
+    // The models.
+    let options = LoadOptions { n_threads: at.n_threads, weights: settings.lora.weights };
+    let model = Model::load(model_path, options, at.hub, observer)?;
+    let (kind, model_hash) = (settings.kind, model.hash()?);
+    let reference = match kind {
+        RewardKind::Implicit => {
+            Reference::load(settings.reference.as_deref(), &model, &at, observer)?
+        }
+        _ => Reference::None,
+    };
+    let model = settings.lora.apply(model, settings.optimization.seed, observer)?;
+    let mut model = settings.baseline.fit_head(kind, model)?;
+
+    // Tokens.
+    let template = settings.prompt.template(&model, observer)?;
+    let encoder = model.encoder(&template, settings.on_overlong)?;
+    let TrainData { train: mut train_data, validation: mut validation_data } =
+        data::read(settings, &encoder, at.scratch, observer)?;
+    settings.baseline.relabel(&mut train_data);
+    settings.baseline.relabel(&mut validation_data);
+    observer.note(&format!(
+        "{} problems, {} completions ({} correct, {} distinct); {} held out",
+        train_data.n_problems,
+        train_data.examples.len(),
+        train_data.n_correct(),
+        train_data.corpus.responses().len(),
+        validation_data.examples.len(),
+    ));
+    settings.baseline.check(kind, &settings.objective, &train_data, model.tokenizer())?;
+
+    // The run, opened before the reference takes its time.
+    let manifest = Manifest {
+        version: Manifest::VERSION,
+        kind: settings.baseline.kind(kind, settings.objective),
+        beta: if kind == RewardKind::Implicit { settings.objective.beta() } else { 1.0 },
+        reference: reference.named(&at.run.join("model"))?,
+        step_split: settings.step_split.clone(),
+        aggregation: kind.aggregation(settings.aggregation),
+        template,
+        data_hash: train_data.corpus.digest(),
+    };
+    let mut companions = model.companions(at.scratch)?;
+    companions.push(Companion { name: FILE_NAME.to_owned(), bytes: manifest.to_bytes() });
+    let run_hash = format!("{} {} {}", train_data.digest(), validation_data.digest(), model_hash);
+    let mut run = RunFolder::open(at.run, config, &run_hash, companions, at.on_existing)?;
+    observer.resumable();
+
+    let optimization = &settings.optimization;
+    let mut task_on = |data: RewardData, file: &Path| -> Result<Box<dyn Task>> {
+        if kind != RewardKind::Implicit {
+            return settings.baseline.task(kind, data, model.tokenizer());
+        }
+        let RewardData { corpus, examples, pairs, .. } = data;
+        let task = ImplicitReward::new(settings.objective, corpus, examples, &pairs, optimization);
+        // The cache stands beside the data; standard input has no place.
+        let of_run = at.run.join("stdin");
+        let beside = if file == Path::new("-") { &of_run } else { file };
+        let budget = optimization.micro_batch_tokens;
+        Ok(Box::new(reference.apply(task, &model, beside, budget, observer)?))
+    };
+    let mut task = task_on(train_data, first_data)?;
+    let validation_file = settings.validation.as_ref().unwrap_or(first_data);
+    let mut validation = if validation_data.examples.is_empty() {
+        None
+    } else {
+        Some(task_on(validation_data, validation_file)?)
+    };
+
+    let architecture = Architecture::from(model.config());
+    let summary = fit(
+        &mut model.learner(),
+        task.as_mut(),
+        validation.as_mut().map(|task| &mut **task as &mut dyn Task),
+        &settings.optimization,
+        &settings.checkpoints,
+        Some(&mut run),
+        observer,
+    )?;
+    let architecture = if kind.has_head() { architecture.with_scalar_head() } else { architecture };
+    let has_reference = !matches!(reference, Reference::None);
+    let phases = phases(architecture, task.as_ref(), optimization, has_reference)?;
+    let cost = CostRecord::new(phases, observer.processor_seconds());
+    cost.write(&at.run.join(COST_FILE))?;
+    Ok(summary)
+}
+
+/// What the training cost.
+fn phases(
+    architecture: Architecture,
+    task: &dyn Task,
+    optimization: &OptimizationSettings,
+    has_reference: bool,
+) -> Result<Vec<Phase>> {
+    let (as_run, as_counted) = training_work(task, optimization)?;
+    let pass = Pass::ForwardBackward;
+    let mut phases = vec![Phase::new("training", pass, architecture, as_run, as_counted)];
+    if has_reference {
+        // Counted with every trained response; run once for each distinct one.
+        let (as_run, _) = scoring_work(task, optimization.micro_batch_tokens)?;
+        let pass = Pass::Forward;
+        phases.push(Phase::new("reference", pass, architecture, as_run, as_counted));
+    }
+    Ok(phases)
+}
