@@ -11,7 +11,7 @@ use crate::world::{Problem, check};
 pub(crate) fn first_errors(rollout: &Rollout) -> impl Iterator<Item = Option<usize>> {
     let problem = Problem::parse(&rollout.prompt);
     let check = move |text| problem.as_ref().and_then(|problem| check(problem, text).first_error);
-    rollout.texts().map(move |text| check(text))
+    rollout.texts().map(check)
 }
 
 /// Process rewards beside the truth, problem by problem: `[n_problems][n_completions]`.
