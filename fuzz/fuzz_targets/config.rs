@@ -4,9 +4,8 @@
 
 use std::path::Path;
 
-use gratis_engine::Layout;
-use gratis_engine::checkpoint::WeightType;
-use gratis_engine::config::ModelConfig;
+use gratis_model::config::ModelConfig;
+use gratis_model::{Layout, WeightType};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &str| {

@@ -4,8 +4,8 @@
 
 use std::path::Path;
 
-use gratis_engine::gguf::{GgufFile, Header};
-use gratis_engine::{NativeEngine, NativeOptions};
+use gratis_cpu::{NativeEngine, NativeOptions};
+use gratis_model::gguf::{GgufFile, Header};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {

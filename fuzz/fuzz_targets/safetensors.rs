@@ -2,8 +2,10 @@
 //! end: `cargo +nightly fuzz run safetensors`.
 #![no_main]
 
-use gratis_engine::config::ModelConfig;
-use gratis_engine::{Engine, NativeEngine, NativeOptions, PackedBatch, WeightStorage, checkpoint};
+use gratis_cpu::{NativeEngine, NativeOptions, WeightStorage};
+use gratis_engine::{PackedBatch, Score as _};
+use gratis_model::checkpoint;
+use gratis_model::config::ModelConfig;
 use libfuzzer_sys::fuzz_target;
 
 const CONFIG: &str = r#"{"architectures": ["LlamaForCausalLM"], "vocab_size": 5, "hidden_size": 4,
@@ -19,9 +21,9 @@ fuzz_target!(|bytes: &[u8]| {
     let _ = checkpoint::weight_files(folder.path());
     for weights in [WeightStorage::Loaded, WeightStorage::Mapped] {
         let options = NativeOptions { weights, ..NativeOptions::default() };
-        if let Ok(mut engine) = NativeEngine::load(folder.path(), options) {
+        if let Ok(engine) = NativeEngine::load(folder.path(), options) {
             let batch = PackedBatch::from_groups([(&[1][..], [&[2, 3][..]])]).expect("valid");
-            let _ = engine.log_probs(&batch);
+            let _ = engine.log_probs(&[batch]);
         }
     }
 });

@@ -44,6 +44,16 @@ pub(crate) enum CliError {
         #[source]
         source: std::io::Error,
     },
+    /// More is asked for than can be done.
+    #[error("{amount}; {limit}")]
+    TooLarge {
+        /// What the request amounts to.
+        amount: String,
+        /// What it exceeds.
+        limit: String,
+        /// The flag that asks for it.
+        flag: &'static str,
+    },
     /// Something that must be given was not.
     #[error("`{field}` is missing")]
     Missing {
@@ -148,6 +158,9 @@ fn own_hint(error: &anyhow::Error) -> Option<String> {
         match cause.downcast_ref::<CliError>()? {
             CliError::Missing { hint, .. } => Some(hint.clone()),
             CliError::Mismatch { hint, .. } => Some((*hint).to_owned()),
+            CliError::TooLarge { flag, .. } => Some(format!(
+                "lower `{flag}`, `--max-tokens` or `--chunk`, or let it through (`--allow-large`)"
+            )),
             CliError::Stdout { source } => io_hint(source.kind()).map(str::to_owned),
             CliError::Threads { .. } => Some(
                 "use fewer threads (`--threads`), or raise the limit on processes or memory \

@@ -3,6 +3,7 @@
 //! One file per command under `commands/`. Data goes to stdout, everything else to stderr. The exit
 //! code is 0, 1 for a user error, 2 for an internal error, or 128 plus the number of a signal.
 
+mod cache;
 mod commands;
 mod config;
 mod failure;

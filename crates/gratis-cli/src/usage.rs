@@ -16,6 +16,13 @@ pub(crate) fn peak_memory_mib() -> Option<f64> {
     Some(line.trim().strip_suffix("kB")?.trim().parse::<f64>().ok()? / 1024.0)
 }
 
+/// Memory that can be had without swapping, in bytes; known on Linux.
+pub(crate) fn free_memory_bytes() -> Option<u64> {
+    let memory = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = memory.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? * 1024)
+}
+
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
     use super::*;
@@ -23,6 +30,7 @@ mod tests {
     #[test]
     fn linux_tells_time_and_memory() {
         assert!(cpu_seconds().is_some_and(|seconds| (0.0..1e6).contains(&seconds)));
+        assert!(free_memory_bytes().is_some_and(|bytes| bytes > 0));
         assert!(peak_memory_mib().is_some_and(|mib| (1.0..1e6).contains(&mib)));
     }
 }

@@ -1,7 +1,10 @@
-//! Files and folders that are never half-written: a temporary in the same folder, fsync, rename.
+//! Files and folders that are never half-written: a draft in the same folder, fsync, rename.
+//!
+//! A draft is called `.NAME.gratis-draft-XXXXXX` and locked while its process lives. One that a
+//! killed process left is not locked: whoever next writes the same file or folder removes it.
 
 use std::collections::BTreeSet;
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -30,7 +33,8 @@ pub fn write_with(
 }
 
 /// A file under construction, buffered. It stands beside its destination, which it replaces as a
-/// whole when it is published; dropped before that, it leaves nothing behind.
+/// whole when it is published, with the permissions of the file that was there; dropped before that,
+/// it leaves nothing behind.
 #[derive(Debug)]
 pub struct Draft {
     path: PathBuf,
@@ -45,10 +49,18 @@ impl Draft {
     /// # Errors
     /// [`Error::Io`] with the path, if its folder cannot be written.
     pub fn create(path: &Path) -> Result<Self> {
+        remove_stale_drafts(parent_of(path), |name| name == shortened(path));
         let create = || {
-            let file = temporary(&prefix_for(path), FILE_MODE).tempfile_in(parent_of(path))?;
-            let path = file.path().to_owned();
-            Ok((path, file))
+            let mode = mode_of(path);
+            for _ in 0..ATTEMPTS {
+                let file = temporary(&prefix_for(path), mode.unwrap_or(FILE_MODE))
+                    .tempfile_in(parent_of(path))?;
+                if is_locked_at(file.as_file(), file.path()) {
+                    set_mode(file.as_file(), mode)?;
+                    return Ok((file.path().to_owned(), file));
+                }
+            }
+            Err(drafts_vanish())
         };
         let (temporary_entry, file) = Temporary::create(create).map_err(at("write", path))?;
         let (file, temporary) = file.into_parts();
@@ -68,8 +80,11 @@ impl Draft {
     pub fn publish(self) -> Result<()> {
         let Self { path, writer, temporary, temporary_entry } = self;
         let publish = || {
-            writer.into_inner()?.sync_all()?;
+            // Open, and so locked, until it has its name.
+            let file = writer.into_inner()?;
+            file.sync_all()?;
             temporary_entry.publish(|| Ok(temporary.persist(&path)?))?;
+            drop(file);
             sync_folder(parent_of(&path))
         };
         publish().map_err(at("write", &path))
@@ -86,13 +101,16 @@ impl Write for Draft {
     }
 }
 
-/// Puts the finished file `draft` in the place of `path`, on the disk.
+/// Puts the finished file `draft` in the place of `path`, on the disk, with the permissions of the
+/// file that was there.
 ///
 /// # Errors
 /// [`Error::Io`] with the path.
 pub fn replace(draft: &Path, path: &Path) -> Result<()> {
     let attempt = || {
-        File::open(draft)?.sync_all()?;
+        let file = File::open(draft)?;
+        keep_permissions(&file, path)?;
+        file.sync_all()?;
         fs::rename(draft, path)?;
         sync_folder(parent_of(path))
     };
@@ -112,35 +130,156 @@ pub fn write_folder<E: From<Error>>(
     folder: &Path,
     fill: impl FnOnce(&Path) -> Result<(), E>,
 ) -> Result<(), E> {
-    let parent = parent_of(folder);
-    fs::create_dir_all(parent).map_err(at("create", parent))?;
-    let create = || {
-        let made = temporary(&prefix_for(folder), FOLDER_MODE).tempdir_in(parent)?;
-        Ok((made.path().to_owned(), made))
+    let draft = FolderDraft::create(folder)?;
+    fill(draft.path())?;
+    Ok(draft.publish()?)
+}
+
+/// As [`write_folder`], for a folder that must not change: where there is one with a `config.json`
+/// already, every file must be there with the same bytes. So a process that was killed at its very
+/// end can be run again.
+///
+/// # Errors
+/// As [`write_folder`]; [`Error::FolderDiffers`] names the first file that differs.
+pub fn write_new_folder<E: From<Error>>(
+    folder: &Path,
+    fill: impl FnOnce(&Path) -> Result<(), E>,
+) -> Result<Published, E> {
+    let draft = FolderDraft::create(folder)?;
+    fill(draft.path())?;
+    if !folder.join(CONFIG_FILE).exists() {
+        draft.publish()?;
+        return Ok(Published::Written);
+    }
+    for file in draft.files().map_err(at("read", folder))? {
+        let name = file.file_name().unwrap_or_default();
+        let known = folder.join(name);
+        let is_same = known.is_file()
+            && same_bytes(&file, &known).map_err(|source| at("read", &known)(source))?;
+        if !is_same {
+            let file = name.to_string_lossy().into_owned();
+            return Err(Error::FolderDiffers { path: folder.to_owned(), file }.into());
+        }
+    }
+    Ok(Published::WasThere)
+}
+
+/// Removes a folder as a whole: it goes into a draft first, so that a process that is killed leaves
+/// that and no half of the folder.
+///
+/// # Errors
+/// [`Error::Io`] with the path.
+pub fn remove_folder(folder: &Path) -> Result<()> {
+    let draft = FolderDraft::create(folder)?;
+    // Within a draft, which is removed by whoever comes next.
+    let name = draft.path().join("removed");
+    let remove = || {
+        fs::rename(folder, &name)?;
+        fs::remove_dir_all(&name)
     };
-    let (entry, temporary) = Temporary::create(create).map_err(at("create", folder))?;
-    fill(temporary.path())?;
-    let publish = || {
-        let mut files: Vec<PathBuf> = fs::read_dir(temporary.path())?
-            .map(|entry| entry.map(|entry| entry.path()))
-            .collect::<io::Result<_>>()?;
-        files.sort_by_key(|file| (file.ends_with("config.json"), file.clone()));
+    remove().map_err(at("remove", folder))
+}
+
+/// What [`write_new_folder`] did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Published {
+    /// The folder is new.
+    Written,
+    /// It was there with the same content.
+    WasThere,
+}
+
+fn same_bytes(first: &Path, second: &Path) -> io::Result<bool> {
+    use std::io::BufRead;
+    let open = |path: &Path| Ok::<_, io::Error>(io::BufReader::new(File::open(path)?));
+    let (mut first, mut second) = (open(first)?, open(second)?);
+    loop {
+        let (left, right) = (first.fill_buf()?, second.fill_buf()?);
+        let n = left.len().min(right.len());
+        if n == 0 {
+            return Ok(left.is_empty() && right.is_empty());
+        }
+        if left[..n] != right[..n] {
+            return Ok(false);
+        }
+        first.consume(n);
+        second.consume(n);
+    }
+}
+
+/// A flat folder under construction beside its destination, or a place for temporary files that is
+/// never published; dropped, it is removed with all that is in it.
+#[derive(Debug)]
+pub struct FolderDraft {
+    destination: PathBuf,
+    folder: tempfile::TempDir,
+    entry: Temporary,
+    // Open, and so locked, until the folder has its name.
+    _lock: Option<File>,
+}
+
+impl FolderDraft {
+    /// Begins the folder that will be at `destination`; its parents are created.
+    ///
+    /// # Errors
+    /// [`Error::Io`] with the path, if its parent cannot be written.
+    pub fn create(destination: &Path) -> Result<Self> {
+        let parent = parent_of(destination);
+        fs::create_dir_all(parent).map_err(at("create", parent))?;
+        remove_stale_drafts(parent, |name| name == shortened(destination));
+        let create = || {
+            for _ in 0..ATTEMPTS {
+                let made = temporary(&prefix_for(destination), FOLDER_MODE).tempdir_in(parent)?;
+                // Elsewhere than on Unix a folder cannot be opened.
+                let lock = File::open(made.path()).ok();
+                if lock.as_ref().is_none_or(|lock| is_locked_at(lock, made.path())) {
+                    return Ok((made.path().to_owned(), (made, lock)));
+                }
+            }
+            Err(drafts_vanish())
+        };
+        let made = Temporary::create(create).map_err(at("create", destination))?;
+        let (entry, (folder, lock)) = made;
+        Ok(Self { destination: destination.to_owned(), folder, entry, _lock: lock })
+    }
+
+    /// Where it is now.
+    pub fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Its files, `config.json` last.
+    fn files(&self) -> io::Result<Vec<PathBuf>> {
+        let entries = fs::read_dir(self.path())?;
+        let mut files: Vec<PathBuf> =
+            entries.map(|entry| entry.map(|entry| entry.path())).collect::<io::Result<_>>()?;
+        files.sort_by_key(|file| (file.ends_with(CONFIG_FILE), file.clone()));
+        Ok(files)
+    }
+
+    fn publish(self) -> Result<()> {
+        let destination = self.destination.clone();
+        self.try_publish().map_err(at("write", &destination))
+    }
+
+    fn try_publish(self) -> io::Result<()> {
+        let files = self.files()?;
         for file in &files {
             File::open(file)?.sync_all()?;
         }
-        sync_folder(temporary.path())?;
-        if !folder.exists() {
-            entry.publish(|| fs::rename(temporary.path(), folder))?;
-            return sync_folder(parent);
+        sync_folder(self.path())?;
+        let Self { destination, folder, entry, _lock } = self;
+        if !destination.exists() {
+            entry.publish(|| fs::rename(folder.path(), &destination))?;
+            return sync_folder(parent_of(&destination));
         }
         for file in &files {
             if let Some(name) = file.file_name() {
-                fs::rename(file, folder.join(name))?;
+                fs::rename(file, destination.join(name))?;
             }
         }
-        sync_folder(folder)
-    };
-    Ok(publish().map_err(at("write", folder))?)
+        sync_folder(&destination)
+    }
 }
 
 /// The temporaries of this process that still exist.
@@ -211,11 +350,111 @@ pub fn remove_temporaries() -> usize {
 
 const FILE_MODE: u32 = 0o666;
 const FOLDER_MODE: u32 = 0o777;
+/// What makes a folder a model: it is put in place last.
+const CONFIG_FILE: &str = "config.json";
+/// Between the name of what is written and six letters or digits.
+const MARKER: &str = ".gratis-draft-";
+const N_RANDOM: usize = 6;
+/// Longest part of a name in the name of its draft, in bytes: file systems hold 255.
+const MAX_NAME: usize = 180;
+/// How often a draft is made anew that another process took for a stale one before it was locked.
+const ATTEMPTS: usize = 10;
 
-/// Begins the name of a temporary: hidden, and telling what is being written.
+/// The name of what is written, as the name of its draft has it.
+fn shortened(path: &Path) -> String {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let end = (0..=name.len().min(MAX_NAME)).rfind(|&end| name.is_char_boundary(end));
+    name[..end.unwrap_or(0)].to_owned()
+}
+
+/// Begins the names of the files that stand beside `path` while it is written: `.NAME`.
+pub(crate) fn draft_stem(path: &Path) -> String {
+    format!(".{}", shortened(path))
+}
+
 fn prefix_for(path: &Path) -> String {
-    let name = path.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
-    format!(".{name}.")
+    draft_stem(path) + MARKER
+}
+
+/// What a draft of this file name is a draft of; a draft of a draft is one of the same.
+fn drafted(name: &str) -> Option<&str> {
+    let (of, random) = name.strip_prefix('.')?.rsplit_once(MARKER)?;
+    let is_random = random.len() == N_RANDOM && random.bytes().all(|b| b.is_ascii_alphanumeric());
+    (is_random && !of.is_empty()).then(|| drafted(of).unwrap_or(of))
+}
+
+/// Removes the drafts in `folder` that processes left when they were killed, of the names that
+/// `is_own` picks. Those of a living process are locked and stay; so does every file that is not
+/// called as drafts are. Answers with the number removed.
+pub fn remove_stale_drafts(folder: &Path, is_own: impl Fn(&str) -> bool) -> usize {
+    // What cannot be read or removed is no harm to what is written now.
+    let Ok(entries) = fs::read_dir(folder) else { return 0 };
+    let is_stale = |path: &Path| {
+        let is_link = fs::symlink_metadata(path).is_ok_and(|found| found.is_symlink());
+        let Ok(file) = File::open(path) else { return false };
+        !is_link && file.try_lock().is_ok() && is_at(&file, path)
+    };
+    let remove = |path: &Path| {
+        let removed = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
+        removed.is_ok()
+    };
+    let mut n_removed = 0;
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        let path = entry.path();
+        if drafted(&name.to_string_lossy()).is_some_and(&is_own) && is_stale(&path) && remove(&path)
+        {
+            n_removed += 1;
+        }
+    }
+    n_removed
+}
+
+/// Locks a draft that was just made; no if another process has taken it for a stale one.
+fn is_locked_at(file: &File, path: &Path) -> bool {
+    match file.try_lock() {
+        Ok(()) => is_at(file, path),
+        Err(TryLockError::WouldBlock) => false,
+        // This file system has no locks: nobody takes it for stale.
+        Err(TryLockError::Error(_)) => true,
+    }
+}
+
+/// Whether an open file is still the one at `path`.
+pub(crate) fn is_at(file: &File, path: &Path) -> bool {
+    let opened = file.try_clone().and_then(same_file::Handle::from_file);
+    let found = same_file::Handle::from_path(path);
+    opened.and_then(|opened| Ok(opened == found?)).unwrap_or(false)
+}
+
+fn drafts_vanish() -> io::Error {
+    io::Error::other("another process removes its drafts")
+}
+
+/// The permissions of the regular file at `path`, if there is one.
+fn mode_of(path: &Path) -> Option<u32> {
+    let found = fs::metadata(path).ok().filter(fs::Metadata::is_file)?;
+    #[cfg(unix)]
+    return Some(std::os::unix::fs::PermissionsExt::mode(&found.permissions()) & 0o777);
+    #[cfg(not(unix))]
+    return found.permissions().readonly().then_some(0o444);
+}
+
+/// Gives a file the permissions of the one at `path`, which it is to replace, if there is one.
+///
+/// # Errors
+/// The operating system's.
+pub fn keep_permissions(file: &File, path: &Path) -> io::Result<()> {
+    set_mode(file, mode_of(path))
+}
+
+fn set_mode(file: &File, mode: Option<u32>) -> io::Result<()> {
+    #[cfg(unix)]
+    if let Some(mode) = mode {
+        file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(mode))?;
+    }
+    let _ = (file, mode);
+    Ok(())
 }
 
 /// A temporary with the permissions that an ordinary file or folder would have.
@@ -229,7 +468,7 @@ fn temporary(prefix: &str, mode: u32) -> tempfile::Builder<'_, 'static> {
     builder
 }
 
-fn parent_of(path: &Path) -> &Path {
+pub(crate) fn parent_of(path: &Path) -> &Path {
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
@@ -274,6 +513,74 @@ mod tests {
         write(&path, b"new").expect("written");
         assert_eq!(fs::read(&path).expect("there"), b"new");
         assert_eq!(names(folder.path()), ["a.json"]);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_file_that_is_replaced_keeps_its_permissions() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("secret");
+        fs::write(&path, b"old").expect("written");
+        let mode = || fs::metadata(&path).expect("there").permissions().mode() & 0o777;
+        for expected in [0o600, 0o666] {
+            fs::set_permissions(&path, fs::Permissions::from_mode(expected)).expect("set");
+            write(&path, b"new").expect("written");
+            assert_eq!(mode(), expected);
+            fs::write(folder.path().join("draft"), b"newer").expect("written");
+            replace(&folder.path().join("draft"), &path).expect("replaced");
+            assert_eq!(mode(), expected);
+        }
+    }
+
+    #[test]
+    fn drafts_of_the_killed_go_and_everything_else_stays() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("a.json");
+        let kept = [
+            ".a.json.Ab12cd",
+            ".a.json.backup",
+            ".a.json.gratis-draft-",
+            ".a.json.gratis-draft-12345",
+            ".a.json.gratis-draft-1234567",
+            ".a.json.gratis-draft-12345-",
+            ".b.json.gratis-draft-123456",
+            "a.json.gratis-draft-123456",
+        ];
+        for name in kept.iter().chain(&[".a.json.gratis-draft-Ab12cd"]) {
+            fs::write(folder.path().join(name), "x").expect("written");
+        }
+        fs::create_dir(folder.path().join("..a.json.gratis-draft-123456.gratis-draft-654321"))
+            .expect("made");
+        let living = Draft::create(&path).expect("a draft");
+        write(&path, b"new").expect("written");
+        let mut expected: Vec<String> = kept.iter().map(ToString::to_string).collect();
+        let draft = living.temporary.file_name().expect("a name").to_string_lossy().into_owned();
+        expected.extend([draft, "a.json".to_owned()]);
+        expected.sort();
+        assert_eq!(names(folder.path()), expected, "a draft in use stays");
+    }
+
+    #[test]
+    fn a_folder_that_is_there_already_is_recognised_by_its_bytes() {
+        let root = tempfile::tempdir().expect("a folder");
+        let target = root.path().join("model");
+        let make = |weights: &'static str| {
+            write_new_folder(&target, |folder| {
+                write(&folder.join("config.json"), b"{}")?;
+                write(&folder.join("weights"), weights.as_bytes())
+            })
+        };
+        assert_eq!(make("1").expect("new"), Published::Written);
+        fs::write(target.join("notes"), "mine").expect("written");
+        assert_eq!(make("1").expect("the same"), Published::WasThere);
+        let error: Error = make("2").expect_err("another");
+        assert!(
+            matches!(&error, Error::FolderDiffers { file, .. } if file == "weights"),
+            "{error}"
+        );
+        assert_eq!(fs::read(target.join("weights")).expect("there"), b"1");
+        assert_eq!(names(root.path()), ["model"]);
     }
 
     #[cfg(unix)]

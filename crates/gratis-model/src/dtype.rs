@@ -1,5 +1,5 @@
-//! Types that weights are stored in, and stored numbers as `f32`: exact, as each of the types is a
-//! part of it.
+//! Types that weights are stored in, and stored numbers as `f32`: exact but for F64, which is
+//! rounded.
 
 use half::f16;
 use half::slice::HalfFloatSliceExt;
@@ -41,7 +41,8 @@ pub(crate) fn size_of_dtype(dtype: Dtype) -> usize {
     dtype.bitsize() / 8
 }
 
-/// Widens little-endian `bytes` of type F32, BF16 or F16 to `values`: as many as there are values.
+/// Turns little-endian `bytes` of type F64, F32, BF16 or F16 into `values`: as many as there are
+/// values.
 pub(crate) fn widen(dtype: Dtype, bytes: &[u8], values: &mut [f32]) {
     match dtype {
         Dtype::BF16 => widen_bf16(bytes, values),
@@ -52,6 +53,11 @@ pub(crate) fn widen(dtype: Dtype, bytes: &[u8], values: &mut [f32]) {
                     *x = f16::from_le_bytes(pair);
                 }
                 chunk[..values.len()].convert_to_f32_slice(values);
+            }
+        }
+        Dtype::F64 => {
+            for (value, &word) in values.iter_mut().zip(bytes.as_chunks::<8>().0) {
+                *value = f64::from_le_bytes(word) as f32;
             }
         }
         _ => {

@@ -20,6 +20,30 @@ pub enum Error {
         #[source]
         source: std::io::Error,
     },
+    /// Another process is writing a file or a folder.
+    #[error("`{path}` is being written by {}{}", holder(*.pid), since_when(.since.as_deref()))]
+    Locked {
+        /// The file or folder.
+        path: PathBuf,
+        /// The process that holds its lock, where the system tells.
+        pid: Option<u32>,
+        /// Since when, in UTC.
+        since: Option<String>,
+    },
+    /// A file is to be written where a folder is.
+    #[error("`{path}` is a folder: a file was expected")]
+    IsFolder {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A new model is to be written where another is.
+    #[error("`{path}` already holds another model: its `{file}` differs")]
+    FolderDiffers {
+        /// The folder.
+        path: PathBuf,
+        /// The first file that is absent there or has other bytes.
+        file: String,
+    },
     /// A file that should be there is not.
     #[error("`{path}` is absent: {hint}")]
     MissingFile {
@@ -60,6 +84,16 @@ pub enum Error {
         /// The values that are.
         supported: String,
     },
+    /// A field that nobody has considered: it may or may not change the mathematics.
+    #[error("`{path}`: unknown field `{field}` = {got}")]
+    UnknownField {
+        /// The configuration file.
+        path: PathBuf,
+        /// Name of the field.
+        field: String,
+        /// Its value.
+        got: String,
+    },
     /// A parameter of the model is in none of the checkpoint's files.
     #[error("`{path}` has no tensor `{tensor}`, which the model needs")]
     MissingTensor {
@@ -91,7 +125,7 @@ pub enum Error {
         got: Vec<usize>,
     },
     /// A tensor is stored in a type that is not read.
-    #[error("`{path}`: tensor `{tensor}` has type {got}; supported: F32, BF16, F16")]
+    #[error("`{path}`: tensor `{tensor}` has type {got}; supported: F64, F32, BF16, F16")]
     UnsupportedDtype {
         /// The file that holds it.
         path: PathBuf,
@@ -153,6 +187,16 @@ pub enum Error {
         line: Option<usize>,
         /// What is wrong with it.
         reason: String,
+    },
+    /// A chat template that the model does not have.
+    #[error("`{origin}` has no chat template `{name}`; it has {known}")]
+    UnknownTemplate {
+        /// The file or folder.
+        origin: String,
+        /// The name that was asked for.
+        name: String,
+        /// The names that there are.
+        known: String,
     },
     /// A chat template refused its input by `raise_exception`.
     #[error("the chat template in `{origin}` refuses this conversation: {message}")]
@@ -261,6 +305,11 @@ impl Error {
     /// What the user can do about it, where that does not follow from the message.
     pub fn hint(&self) -> Option<&'static str> {
         match self {
+            Self::Locked { .. } => Some(
+                "wait until that process has ended, or write somewhere else; its lock ends with it",
+            ),
+            Self::IsFolder { .. } => Some("name a file in that folder"),
+            Self::FolderDiffers { .. } => Some("name another folder, or remove this one first"),
             Self::HubOffline { .. } => Some(
                 "unset `HF_HUB_OFFLINE` to download it, set `HF_HOME` to the cache that has it, or \
                  give a folder",
@@ -276,6 +325,11 @@ impl Error {
             Self::HubFailed { .. } => Some(
                 "check the path if a folder was meant, or the network and `HF_ENDPOINT`; then run the same command again: a download \
                  continues where it stopped",
+            ),
+            Self::UnknownTemplate { .. } => Some("name one of them with `--chat-template NAME`"),
+            Self::UnknownField { .. } => Some(
+                "it may change what the model computes; if you know that it does not, delete it \
+                 from the file",
             ),
             Self::HubUntrusted { .. } => Some(
                 "nothing of it was kept: the hub, or a proxy on the way to it, is faulty; run the \
@@ -322,6 +376,14 @@ impl Error {
             _ => None,
         }
     }
+}
+
+fn holder(pid: Option<u32>) -> String {
+    pid.map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"))
+}
+
+fn since_when(since: Option<&str>) -> String {
+    since.map_or_else(String::new, |since| format!(" since {since}"))
 }
 
 fn at_line(line: Option<usize>) -> String {

@@ -41,6 +41,7 @@ impl MeasuredControls {
     pub(crate) fn evaluate(cache: &mut Cache<'_>) -> Result<Self> {
         let [mut majority, mut random, mut oracle] = [(); 3].map(|()| Measured::default());
         for seed in cache.settings.seeds.clone() {
+            cache.begin_row("controls", seed);
             let controls = cache.controls(seed)?;
             majority.best_of_n.push(controls.majority.cells);
             random.best_of_n.push(controls.random.cells);

@@ -6,7 +6,7 @@ use gratis::selection::Aggregation;
 use serde::{Deserialize, Serialize};
 
 use crate::example::Examples;
-use crate::report::LinePlot;
+pub use crate::report::{LinePlot, Point, Series, Unit, XScale};
 
 /// The result of one experiment.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]

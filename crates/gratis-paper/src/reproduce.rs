@@ -43,16 +43,19 @@ pub fn reproduce(
     for (idx, experiment) in once.into_iter().enumerate() {
         let (n_found, n_made) = (cache.store.n_found, cache.store.n_made);
         let number = idx + 1;
-        cache.begin_part(format!("{number} of {n_experiments}, {}", experiment.name()));
+        let part = format!("{number} of {n_experiments}, {}", experiment.name());
+        cache.begin_part(part.clone());
         let outcome = experiment.run(&mut cache)?;
+        cache.begin_part(part);
+        cache.observer.stage("report", None);
+        finished.push(Finished { experiment, outcome });
+        pages::write(folders.report, &finished)?;
         cache.observer.note(&format!(
             "{number} of {n_experiments}: {} done, {} artefacts made, {} found in the cache",
             experiment.name(),
             cache.store.n_made - n_made,
             cache.store.n_found - n_found,
         ));
-        finished.push(Finished { experiment, outcome });
-        pages::write(folders.report, &finished)?;
     }
     Ok(finished)
 }

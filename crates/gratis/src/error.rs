@@ -154,6 +154,32 @@ pub enum Error {
         /// The first difference.
         what: String,
     },
+    /// The state of an engine is not that of the training that it is resumed with.
+    #[error(
+        "the weights of the checkpoint have taken {engine} steps, but its `trainer.json` says {trainer}"
+    )]
+    StateDiffers {
+        /// Steps that the engine's optimizer has taken.
+        engine: u64,
+        /// Steps by the trainer's state.
+        trainer: u64,
+    },
+    /// The lines that a stopped job left are not those of the job that would continue them.
+    #[error("`{path}` was left by another job: {what}")]
+    PartialDiffers {
+        /// The file of the lines so far.
+        path: PathBuf,
+        /// The first difference.
+        what: String,
+    },
+    /// What is to be written is what is read.
+    #[error("the output `{output}` is its input `{input}`")]
+    OutputIsInput {
+        /// The output as it was given.
+        output: PathBuf,
+        /// The input as it was given.
+        input: PathBuf,
+    },
     /// A model could not be loaded.
     #[error("cannot load the model `{path}`")]
     Load {
@@ -325,6 +351,15 @@ impl Error {
                  step are whole",
             ),
             Self::RunExists { .. } => Some("go on with it (`--resume`), or name another folder"),
+            Self::StateDiffers { .. } => Some(
+                "the files of the checkpoint are of two moments: remove its folder to resume from \
+                 the one before",
+            ),
+            Self::PartialDiffers { .. } => Some(
+                "run the command that began it, name another output, or discard its lines and begin \
+                 anew (`--restart`)",
+            ),
+            Self::OutputIsInput { .. } => Some("name another file: the input would be replaced"),
             Self::RunDiffers { .. } => {
                 Some("give what the run was started with, or name another folder")
             }

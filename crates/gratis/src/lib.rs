@@ -82,5 +82,7 @@ pub mod training;
 #[doc(hidden)]
 pub mod visible;
 
+mod digest;
+
 pub use error::{Error, Result};
 pub use observer::{Figure, Observer, Silent};

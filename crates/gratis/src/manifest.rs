@@ -6,12 +6,14 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use gratis_model::ValueHead;
+use gratis_model::chat_template::Date;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
 use crate::baseline::{LabelTexts, Pooling, ValueObjective};
 use crate::data::steps::StepSplit;
-use crate::encoding::corpus::hex;
+use crate::digest::hex;
 use crate::error::{Error, Result};
 use crate::objective::Objective;
 use crate::selection::Aggregation;
@@ -37,8 +39,30 @@ pub struct Manifest {
     pub aggregation: Aggregation,
     /// The prompt, `{prompt}` standing for the problem.
     pub template: String,
+    /// How the chat template was rendered into the prompt; `None` for a prompt given as text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chat: Option<ChatSettings>,
     /// SHA-256 of the training tokens.
     pub data_hash: String,
+}
+
+/// What a chat template was given when it became the prompt: a record, which nothing is computed
+/// from.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ChatSettings {
+    /// Its name among the model's templates; `None` for the default one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// The system message; `None` for the template's own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub system: Option<String>,
+    /// What it took for today.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub date: Option<Date>,
+    /// Further variables by name.
+    #[serde(skip_serializing_if = "Map::is_empty")]
+    pub arguments: Map<String, Value>,
 }
 
 /// What a reward model computes.
@@ -203,6 +227,7 @@ impl From<Version1> for Manifest {
             step_split: old.step_split,
             aggregation: old.aggregation,
             template: old.template,
+            chat: None,
             data_hash: old.data_hash,
         }
     }
@@ -254,6 +279,7 @@ mod tests {
             step_split: StepSplit::Lines,
             aggregation: Aggregation::Min,
             template: "{prompt}".to_owned(),
+            chat: None,
             data_hash: "d".to_owned(),
         }
     }

@@ -6,9 +6,10 @@ use anyhow::Result;
 use clap::Args;
 use gratis::Error;
 use gratis::cost::paper::{Assumptions, InstructionCosts, N_INSTRUCTIONS};
-use gratis::cost::{Architecture, COST_FILE, CostRecord, Flops, Pass, Phase, Work};
+use gratis::cost::{Architecture, COST_FILE, CostRecord, Flops, Pass, Phase};
 use serde_json::json;
 
+use super::resumable::{Spent, is_file};
 use crate::{output, usage};
 
 /// Tokens of a sequence that the absolute figures of `--paper` are for; the ratios do not depend on
@@ -175,9 +176,9 @@ fn row(path: &Path, phase: &Phase, cpu_seconds: Option<f64>) -> Vec<String> {
     ]
 }
 
-/// Where the record of what an output file cost stands; nowhere for standard output.
+/// Where the record of what an output file cost stands; nowhere for a stream.
 fn cost_path(output: &Path) -> Option<PathBuf> {
-    if output == Path::new("-") {
+    if !is_file(output) {
         return None;
     }
     let mut name = output.file_name().unwrap_or_default().to_owned();
@@ -191,16 +192,21 @@ pub(crate) fn write_cost(
     output: &Path,
     phase: &str,
     architecture: Architecture,
-    (as_run, as_counted): (Work, Work),
+    spent: &Spent,
 ) -> Result<()> {
-    let phase = Phase::new(phase, Pass::Forward, architecture, as_run, as_counted);
-    write_costs(output, vec![phase])
+    let phase = Phase::new(phase, Pass::Forward, architecture, spent.as_run, spent.as_counted);
+    write_costs(output, vec![phase], spent.cpu_seconds_before)
 }
 
-/// Writes the phases of a job beside its `output`; nowhere if that is standard output.
-pub(crate) fn write_costs(output: &Path, phases: Vec<Phase>) -> Result<()> {
+/// Writes the phases of a job beside its `output`; nowhere if that is a stream.
+pub(crate) fn write_costs(
+    output: &Path,
+    phases: Vec<Phase>,
+    cpu_seconds_before: f64,
+) -> Result<()> {
     if let Some(path) = cost_path(output) {
-        CostRecord::new(phases, usage::cpu_seconds()).write(&path)?;
+        let cpu_seconds = usage::cpu_seconds().map(|seconds| cpu_seconds_before + seconds);
+        CostRecord::new(phases, cpu_seconds).write(&path)?;
     }
     Ok(())
 }

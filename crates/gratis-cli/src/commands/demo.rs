@@ -6,8 +6,8 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Args;
+use gratis_paper::Colours;
 use gratis_paper::demo::{self, DemoResult, DemoSettings, StageTime};
-use gratis_paper::report::Colours;
 use serde_json::json;
 use tracing::info;
 
@@ -52,7 +52,7 @@ pub(crate) fn run(args: &DemoArgs, common: &Common) -> Result<()> {
     };
     result.stages = progress.stages().iter().map(seconds).collect();
     let report = args.output.join("report.html");
-    gratis_model::atomic::write(&report, demo::page(&result).render().as_bytes())?;
+    gratis_model::atomic::write(&report, demo::page(&result)?.as_bytes())?;
     if args.json {
         output::print_json(&json!(result))?;
     } else {

@@ -46,6 +46,7 @@ pub(crate) struct GradeArgs {
 
 pub(crate) fn run(args: &GradeArgs, common: &Common) -> Result<()> {
     let options = if args.strict { Options::strict() } else { Options::default() };
+    args.output.check(&[args.cases.as_ref().unwrap_or(&args.input)])?;
     let mut progress = Progress::new(common);
     progress.stage("grade", None);
     let mut graded = Graded::default();

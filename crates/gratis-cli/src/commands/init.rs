@@ -8,11 +8,12 @@ use gratis::Error;
 use gratis::data::OnInvalid;
 use gratis::reward_model::initialise;
 use gratis::training::LanguageExample;
+use gratis_model::atomic::Published;
 use gratis_model::config::{Head, ModelConfig};
 use gratis_model::{SpecialTokens, Tokenizer};
 use tracing::info;
 
-use super::read_records;
+use super::{read_records, refuse_file_name};
 use crate::failure::CliError;
 
 /// Make a fresh model with random weights.
@@ -76,14 +77,18 @@ impl Preset {
     }
 }
 
+/// Longest context of a new model; a `config.json` with a larger one is not read.
+const MAX_CONTEXT: usize = 1 << 24;
+
 pub(crate) fn run(args: &InitArgs) -> Result<()> {
-    if args.output.join("config.json").exists() {
+    if !(1..=MAX_CONTEXT).contains(&args.context_length) {
         return Err(CliError::Mismatch {
-            what: format!("`{}` holds a model already", args.output.display()),
-            hint: "name another folder",
+            what: format!("`--context-length` is {}", args.context_length),
+            hint: "it must be between 1 and 16777216 tokens",
         }
         .into());
     }
+    refuse_file_name(&args.output)?;
     let tokenizer = match (&args.tokenizer, &args.train_tokenizer) {
         (Some(folder), _) => {
             gratis_model::links::check(folder)?;
@@ -110,7 +115,10 @@ pub(crate) fn run(args: &InitArgs) -> Result<()> {
         eos_tokens: tokenizer.eos().into_iter().collect(),
         ..ModelConfig::LLAMA
     };
-    let n_parameters = initialise(&args.output, config, &tokenizer, args.seed, 1)?;
+    let (n_parameters, published) = initialise(&args.output, config, &tokenizer, args.seed, 1)?;
+    if published == Published::WasThere {
+        info!("`{}` held this very model already", args.output.display());
+    }
     info!(
         "`{}`: {n_parameters} parameters, {} tokens",
         args.output.display(),

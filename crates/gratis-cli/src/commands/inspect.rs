@@ -7,10 +7,11 @@ use anyhow::{Context, Result};
 use clap::Args;
 use gratis::manifest::{Kind, Manifest};
 use gratis::reward_model::{
-    Place, PlaceKind, PromptSettings, chat_template, declared_stop_tokens, tokenizer_at,
+    Place, PlaceKind, PromptSettings, chat_templates, declared_stop_tokens, tokenizer_at,
 };
 use gratis::training::OptimizationSettings;
 use gratis_cpu::{Recompute, WeightStorage, memory};
+use gratis_model::chat_template::ChatTemplates;
 use gratis_model::checkpoint::{self, WeightFiles};
 use gratis_model::config::ModelConfig;
 use gratis_model::gguf::GgufFile;
@@ -71,10 +72,10 @@ fn inspect(args: &InspectArgs, common: &Common) -> Result<Value> {
     let tokenizer = tokenizer_at(&place)?;
     tokenizer.check_fits(&config)?;
     let stop_tokens = declared_stop_tokens(base, &config)?;
-    let template = chat_template(&place)?;
-    let prompt = template.as_ref().map(|template| {
+    let templates = chat_templates(&place)?;
+    let prompt = templates.as_ref().map(|templates| {
         PromptSettings::default()
-            .chat(template, &tokenizer)
+            .chat(templates, &tokenizer)
             .with_context(|| format!("cannot use the chat template of `{}`", place.path.display()))
     });
     let layout = Layout::new(&config);
@@ -111,7 +112,8 @@ fn inspect(args: &InspectArgs, common: &Common) -> Result<Value> {
         "memory_bytes": memory_of(&config, adapter.as_ref(), common.threads),
         "threads": common.threads,
         "tokenizer": tokenizer_report(&tokenizer, &stop_tokens),
-        "chat_template": template.is_some(),
+        "chat_template": templates.is_some(),
+        "chat_templates": templates.iter().flat_map(ChatTemplates::names).collect::<Value>(),
         "chat_prompt": prompt.map(|prompt| match prompt {
             Ok(text) => json!({ "text": text }),
             Err(error) => json!({ "error": format!("{error:#}") }),
@@ -288,8 +290,14 @@ fn page(report: &Value) -> String {
     let stop = tokenizer["stop"].as_array().into_iter().flatten();
     let stop: Vec<String> = stop.map(special).collect();
     line("samples stop at", if stop.is_empty() { "none".to_owned() } else { stop.join(", ") });
-    let template = if report["chat_template"] == true { "yes" } else { "none" };
-    line("chat template", template.to_owned());
+    let names: Vec<String> =
+        report["chat_templates"].as_array().into_iter().flatten().map(text).collect();
+    let template = match names.as_slice() {
+        [] => "none".to_owned(),
+        [_] => "yes".to_owned(),
+        several => several.join(", "),
+    };
+    line("chat template", template);
     if let Some(prompt) = report["chat_prompt"]["text"].as_str() {
         line("chat prompt", format!("{prompt:?}"));
     }

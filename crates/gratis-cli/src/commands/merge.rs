@@ -6,10 +6,11 @@ use anyhow::Result;
 use clap::{Args, ValueEnum};
 use gratis::reward_model::Weights;
 use gratis_model::WeightType;
+use gratis_model::atomic::Published;
 use tracing::info;
 
+use super::refuse_file_name;
 use crate::Common;
-use crate::failure::CliError;
 use crate::model;
 
 /// Write the model that an adapter and its base make together.
@@ -42,19 +43,16 @@ enum Dtype {
 }
 
 pub(crate) fn run(args: &MergeArgs, common: &Common) -> Result<()> {
-    if args.output.join("config.json").exists() {
-        return Err(CliError::Mismatch {
-            what: format!("`{}` holds a model already", args.output.display()),
-            hint: "name another folder",
-        }
-        .into());
-    }
+    refuse_file_name(&args.output)?;
     let model = model::load(&args.adapter, Weights::Loaded, common)?;
     let weights = match args.dtype {
         Dtype::F32 => WeightType::F32,
         Dtype::Bf16 => WeightType::Bf16,
     };
-    let n_parameters = model.write_merged(&args.output, weights)?;
+    let (n_parameters, published) = model.write_merged(&args.output, weights)?;
+    if published == Published::WasThere {
+        info!("`{}` held this very model already", args.output.display());
+    }
     info!("`{}`: {n_parameters} parameters", args.output.display());
     Ok(())
 }

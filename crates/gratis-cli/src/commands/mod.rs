@@ -11,6 +11,8 @@ pub(crate) mod inspect;
 pub(crate) mod merge;
 pub(crate) mod pretrain;
 pub(crate) mod reproduce;
+pub(crate) mod request;
+pub(crate) mod resumable;
 pub(crate) mod reward_model;
 pub(crate) mod rollout;
 pub(crate) mod sampling;
@@ -26,13 +28,15 @@ use anyhow::Result;
 use clap::Args;
 use gratis::data::record::Record;
 use gratis::data::{OnInvalid, RecordReader};
+use serde::Serialize;
 use tracing::warn;
 
+use crate::failure::CliError;
 use crate::interrupt::{Continue, on_interrupt};
 use crate::output;
 
 /// What to do with malformed lines.
-#[derive(Debug, Clone, Copy, Args)]
+#[derive(Debug, Clone, Copy, Args, Serialize)]
 pub(crate) struct InvalidArgs {
     /// Leave out and count malformed lines and empty completions instead of stopping at the first.
     #[arg(long)]
@@ -49,6 +53,24 @@ impl InvalidArgs {
 /// The choice that a flag stands for.
 pub(crate) fn on_invalid(skip: bool) -> OnInvalid {
     if skip { OnInvalid::Skip } else { OnInvalid::Stop }
+}
+
+/// Refuses the name of a single file as the folder of a model: only folders are written.
+pub(crate) fn refuse_file_name(folder: &Path) -> Result<()> {
+    let extension = folder.extension().and_then(|extension| extension.to_str());
+    let extension = extension.map(str::to_ascii_lowercase);
+    match extension.as_deref() {
+        Some("gguf" | "safetensors" | "bin" | "pt" | "pth" | "onnx") => Err(CliError::Mismatch {
+            what: format!(
+                "`{}` names a file, and a model is written as a folder",
+                folder.display()
+            ),
+            hint: "give the name of a folder; for GGUF, convert that folder with the tools of \
+                   llama.cpp",
+        }
+        .into()),
+        _ => Ok(()),
+    }
 }
 
 /// All records of a file, where they must be in memory together.
@@ -69,7 +91,8 @@ pub(crate) fn warn_skipped(n: u64, what: &str) {
 /// Where data goes.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct OutputArgs {
-    /// Output file; `-` is standard output.
+    /// Output file, in the format of its name: `.jsonl`, `.jsonl.zst` or `.parquet`; `-` is standard
+    /// output.
     #[arg(short, long, default_value = "-", value_name = "FILE")]
     pub(crate) output: PathBuf,
 }
@@ -80,14 +103,14 @@ pub(crate) const OUTPUT: &str = "\0";
 impl OutputArgs {
     /// Says from now on that an interrupted run continues where the output file stops.
     pub(crate) fn on_interrupt(&self) {
-        if self.output != Path::new("-") {
+        if self.is_file() {
             on_interrupt(Continue::SameCommand);
         }
     }
 
     /// Says in the log which command usually comes next, where the output is a file.
     pub(crate) fn next(&self, words: &[&str]) {
-        if self.output != Path::new("-") {
+        if self.is_file() {
             let output = self.output.to_string_lossy();
             let words = words.iter().map(|&word| if word == OUTPUT { &*output } else { word });
             output::next(&std::iter::once("gratis").chain(words).collect::<Vec<_>>());

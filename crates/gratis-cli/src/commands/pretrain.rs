@@ -110,7 +110,8 @@ pub(crate) fn run(args: PretrainArgs, given: &ArgMatches, common: &Common) -> Re
     if task.items().is_empty() {
         return Err(gratis::Error::NoExamples { purpose: "train on" }.into());
     }
-    let mut run = RunFolder::open(&args.run, &config, &run_hash, companions, on_existing)?;
+    let run = RunFolder::open(&args.run, &config, &run_hash, companions, on_existing)?;
+    let mut run = run.with_threads(common.threads);
     on_interrupt(Continue::WithResume);
     let mut progress = Progress::new(common);
     let has_validation = !validation.items().is_empty();

@@ -6,10 +6,8 @@ use anyhow::Result;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueEnum};
 use gratis::evaluation::Interval;
-use gratis_paper::experiments::Experiment;
 use gratis_paper::outcome::{Claim, ComparedRow};
-use gratis_paper::pages::Finished;
-use gratis_paper::{Folders, Scale, Settings};
+use gratis_paper::{Experiment, Finished, Folders, Scale, Settings};
 use serde_json::json;
 use tracing::info;
 

@@ -4,20 +4,22 @@ use anyhow::Result;
 use clap::Args;
 use gratis::Observer;
 use gratis::cost::{Architecture, Work};
-use gratis::data::{ResumableWriter, Rollout};
+use gratis::data::{Lines, Rollout};
 use gratis::encoding::Encoder;
 use gratis_model::End;
 
+use super::OUTPUT;
 use super::cost::write_cost;
+use super::request::RequestArgs;
+use super::resumable::{Input, ResumableArgs, Spent, fingerprint};
 use super::sampling::SamplingArgs;
-use super::{OUTPUT, OutputArgs};
 use crate::Common;
 use crate::progress::Progress;
 
 /// Draw solutions of problems from a model.
 ///
-/// A sample depends on the seed, its problem's number and its own number only. A file that was not
-/// finished is taken up where it stopped.
+/// A sample depends on the seed, its problem's number and its own number only. After an interruption,
+/// the same command continues where it stopped.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Problems are lines of JSON with `prompt` (or `question`, `problem`) and `reference` (or `answer`);
@@ -30,7 +32,9 @@ pub(crate) struct RolloutArgs {
     #[command(flatten)]
     sampling: SamplingArgs,
     #[command(flatten)]
-    output: OutputArgs,
+    output: ResumableArgs,
+    #[command(flatten)]
+    request: RequestArgs,
     /// Solutions of each problem.
     #[arg(short = 'k', long, default_value_t = 8, value_name = "K")]
     samples: usize,
@@ -43,41 +47,52 @@ pub(crate) struct RolloutArgs {
 }
 
 pub(crate) fn run(args: &RolloutArgs, common: &Common) -> Result<()> {
-    let problems = args.sampling.problems()?;
-    let (mut writer, n_done) = ResumableWriter::resume(&args.output.output)?;
+    let output = args.output.reserve(Lines::Rollouts, &[&args.sampling.input])?;
+    let input = Input::prepare(&args.sampling.input, &output)?;
+    let problems = args.sampling.problems(&input.path)?;
     let generator = args.sampling.load(args.temperature, common)?;
+    let chunk_size = args.chunk.max(1);
+    args.request.check(&generator.request(problems.len(), chunk_size, args.samples))?;
     let architecture = Architecture::from(generator.model.config());
+    let mut lines_of = fingerprint("rollout", common);
+    if let Some(hash) = &input.hash {
+        // A sample does not depend on its chunk.
+        lines_of =
+            generator.add_to(lines_of.with("input", hash))?.with("`--samples`", args.samples);
+    }
     let mut sampler = generator.sampler(args.samples)?;
+    // Settings are checked before a file is begun.
+    sampler.sample(&[], 0, &mut gratis::Silent)?;
+    let (mut writer, resumed) = args.output.restart.begin(output, &lines_of)?;
     let mut progress = Progress::new(common);
-    args.output.on_interrupt();
-    let n_done = n_done.min(problems.len());
+    args.output.output.on_interrupt();
+    let n_done = resumed.n_lines.min(problems.len());
     let left = &problems[n_done..];
     progress.stage("rollout", Some(problems.len() as u64));
     progress.resumed(n_done as u64);
-    let mut work = (Work::default(), Work::default());
-    for (chunk, first) in left.chunks(args.chunk.max(1)).zip((n_done..).step_by(args.chunk.max(1)))
-    {
+    let mut spent: Spent = resumed.so_far(&args.output.output.output)?;
+    for (chunk, first) in left.chunks(chunk_size).zip((n_done..).step_by(chunk_size)) {
         for rollout in sampler.sample(chunk, first as u64, &mut progress)? {
             writer.write(&rollout)?;
-            count(&sampler.encoder, &rollout, &mut work)?;
+            spent.add(work(&sampler.encoder, &rollout)?);
         }
+        writer.end_chunk(&spent.so_far())?;
     }
     writer.finish()?;
     progress.finish();
-    args.output.next(&["grade", OUTPUT, "-o", "graded.jsonl"]);
-    write_cost(&args.output.output, "sampling", architecture, work)
+    args.output.output.next(&["grade", OUTPUT, "-o", "graded.jsonl"]);
+    write_cost(&args.output.output.output, "sampling", architecture, &spent)
 }
 
-/// Adds what a rollout took, as run and as counted: its completions' tokens and the one that ended
-/// each.
-fn count(encoder: &Encoder, rollout: &Rollout, work: &mut (Work, Work)) -> Result<()> {
+/// What a rollout took, as run and as counted: its completions' tokens and the one that ended each.
+fn work(encoder: &Encoder, rollout: &Rollout) -> Result<(Work, Work)> {
     let n_prompt = encoder.prompt(&rollout.prompt)?.len();
     let mut lengths = Vec::with_capacity(rollout.completions.len());
+    let mut as_counted = Work::default();
     for text in rollout.texts() {
         let n_tokens = encoder.tokenizer().encode_completion(text, End::Eos)?.ids.len();
-        work.1 += Work::of_samples(n_prompt, &[n_tokens]);
+        as_counted += Work::of_samples(n_prompt, &[n_tokens]);
         lengths.push(n_tokens);
     }
-    work.0 += Work::of_samples(n_prompt, &lengths);
-    Ok(())
+    Ok((Work::of_samples(n_prompt, &lengths), as_counted))
 }

@@ -1,16 +1,18 @@
 //! Sampling in a command: the problems, the model and the flags that all who sample share.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use clap::Args;
 use gratis::Error;
+use gratis::data::Fingerprint;
 use gratis::encoding::OnOverlong;
 use gratis::reward_model::{Model, PromptSettings, Weights};
 use gratis::rollout::{Problem, Sampler};
 use gratis_engine::SamplingSettings;
 use serde_json::{Value, json};
 
+use super::request::Request;
 use super::{InvalidArgs, read_records};
 use crate::Common;
 use crate::model::{self, Remarks};
@@ -20,7 +22,7 @@ use crate::model::{self, Remarks};
 pub(crate) struct SamplingArgs {
     /// Problem file; `-` is standard input.
     #[arg(value_name = "PROBLEMS", default_value = "-")]
-    input: PathBuf,
+    pub(super) input: PathBuf,
     /// Model: a folder, a run, a GGUF file, or `org/name` on a hub.
     #[arg(short, long)]
     model: PathBuf,
@@ -56,12 +58,12 @@ pub(super) struct Generator {
 }
 
 impl SamplingArgs {
-    /// The problems.
+    /// The problems of `input`.
     ///
     /// # Errors
     /// [`Error::NoExamples`] if there are none.
-    pub(super) fn problems(&self) -> Result<Vec<Problem>> {
-        let problems: Vec<Problem> = read_records(&self.input, self.invalid.on_invalid())?;
+    pub(super) fn problems(&self, input: &Path) -> Result<Vec<Problem>> {
+        let problems: Vec<Problem> = read_records(input, self.invalid.on_invalid())?;
         if problems.is_empty() {
             return Err(Error::NoExamples { purpose: "solve" }.into());
         }
@@ -101,6 +103,18 @@ fn as_written(value: f32) -> f64 {
 }
 
 impl Generator {
+    /// What sampling from `n_prompts` problems amounts to.
+    pub(super) fn request(&self, n_prompts: usize, n_at_once: usize, n_samples: usize) -> Request {
+        let max_tokens = self.settings.max_new_tokens.min(self.model.config().context_length);
+        Request { of: "problems", n_prompts, n_at_once, n_samples, max_tokens, flag: "--samples" }
+    }
+
+    /// Adds to a fingerprint what the samples depend on.
+    pub(super) fn add_to(&self, fingerprint: Fingerprint) -> Result<Fingerprint> {
+        let fingerprint = self.model.add_to(fingerprint, "model")?;
+        Ok(add_sampling(fingerprint, &self.settings).with("template", &self.template))
+    }
+
     /// What draws `n_samples` of each problem.
     pub(super) fn sampler(&self, n_samples: usize) -> Result<Sampler<'_>> {
         let encoder = self.model.encoder(&self.template, OnOverlong::Stop)?;
@@ -112,4 +126,15 @@ impl Generator {
             provenance: self.provenance.clone(),
         })
     }
+}
+
+/// Adds the settings of sampling to a fingerprint.
+pub(super) fn add_sampling(fingerprint: Fingerprint, settings: &SamplingSettings) -> Fingerprint {
+    fingerprint
+        .with("`--seed`", settings.seed)
+        .with("`--temperature`", as_written(settings.temperature))
+        .with("`--top-p`", as_written(settings.top_p))
+        .with("`--top-k`", settings.top_k)
+        .with("`--max-tokens`", settings.max_new_tokens)
+        .with("stop tokens", &settings.stop_tokens)
 }

@@ -1,11 +1,11 @@
 //! `gratis score`: a reward for every step of every completion.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Args;
-use gratis::cost::{Pass, Phase, Work};
-use gratis::data::{ResumableWriter, RolloutFiles, StepSplit};
+use gratis::cost::{Pass, Phase};
+use gratis::data::{Lines, RolloutFiles, StepSplit};
 use gratis::encoding::OnOverlong;
 use gratis::reward_model::ScoreBy;
 use gratis::scoring::TokenRewards;
@@ -13,8 +13,9 @@ use gratis::{Error, Observer};
 use tracing::info;
 
 use super::cost::write_costs;
+use super::resumable::{Input, ResumableArgs, Spent, fingerprint, is_stream};
 use super::reward_model::{RewardModelArgs, Scoring};
-use super::{InvalidArgs, OUTPUT, OutputArgs, warn_skipped};
+use super::{InvalidArgs, OUTPUT, warn_skipped};
 use crate::Common;
 use crate::progress::Progress;
 
@@ -48,7 +49,7 @@ pub(crate) struct ScoreArgs {
     #[command(flatten)]
     reward_model: RewardModelArgs,
     #[command(flatten)]
-    output: OutputArgs,
+    output: ResumableArgs,
     /// What gives the rewards.
     #[arg(long, value_enum, default_value_t)]
     by: ScoreBy,
@@ -61,22 +62,26 @@ pub(crate) struct ScoreArgs {
     /// Write the reward of every token as well.
     #[arg(long)]
     tokens: bool,
-    /// Problems scored together; copies are recognised among them.
-    #[arg(long, default_value_t = 32)]
-    chunk: usize,
+    /// Problems scored together; copies are recognised among them [default: 32; 1 from a stream to a
+    /// stream, so that every line is answered at once].
+    #[arg(long, value_name = "N")]
+    chunk: Option<usize>,
     #[command(flatten)]
     invalid: InvalidArgs,
 }
 
 pub(crate) fn run(args: &ScoreArgs, common: &Common) -> Result<()> {
     args.reward_model.check()?;
-    let files = RolloutFiles::new(vec![args.input.clone()], args.invalid.on_invalid());
-    let n_completions = count(&args.input, &files)?;
+    let output = args.output.reserve(Lines::Records, &[&args.input])?;
+    let answers_at_once = is_stream(&args.input) && !output.is_resumable();
+    let chunk_size = args.chunk.unwrap_or(if answers_at_once { 1 } else { CHUNK }).max(1);
+    let input = Input::prepare(&args.input, &output)?;
+    let files = RolloutFiles::new(vec![input.path.clone()], args.invalid.on_invalid());
+    let n_completions = count(&input, &files)?;
     let mut rollouts = files.read().peekable();
     if rollouts.peek().is_none() {
         return Err(Error::NoExamples { purpose: "score" }.into());
     }
-    let (mut writer, n_done) = ResumableWriter::resume(&args.output.output)?;
     let scoring = Scoring {
         by: args.by,
         step_split: args.step_split.clone(),
@@ -90,20 +95,29 @@ pub(crate) fn run(args: &ScoreArgs, common: &Common) -> Result<()> {
         reward_model.step_split(),
         reward_model.against()
     );
+    let mut lines_of = fingerprint("score", common);
+    if let Some(hash) = &input.hash {
+        lines_of = reward_model
+            .add_to(lines_of.with("input", hash))?
+            .with("`--skip-invalid`", args.invalid)
+            .with("`--chunk`", chunk_size);
+    }
+    let (mut writer, resumed) = args.output.restart.begin(output, &lines_of)?;
+    let n_done = resumed.n_lines;
     let architectures = reward_model.architectures();
     let n_passes = architectures.len() as u64;
 
     let mut progress = Progress::new(common);
-    args.output.on_interrupt();
+    args.output.output.on_interrupt();
     let n_all = n_completions.as_ref().map(|counts| counts.iter().sum::<u64>());
     progress.stage("score", n_all.map(|n| n * n_passes));
     let n_scored = n_completions.map(|counts| counts.iter().take(n_done).sum::<u64>());
     let mut n_scored = n_scored.unwrap_or(0) * n_passes;
     progress.resumed(n_scored);
     let mut left = rollouts.skip(n_done);
-    let mut work = (Work::default(), Work::default());
+    let mut spent: Spent = resumed.so_far(&args.output.output.output)?;
     loop {
-        let chunk = left.by_ref().take(args.chunk.max(1)).collect::<gratis::Result<Vec<_>>>()?;
+        let chunk = left.by_ref().take(chunk_size).collect::<gratis::Result<Vec<_>>>()?;
         if chunk.is_empty() {
             break;
         }
@@ -113,26 +127,27 @@ pub(crate) fn run(args: &ScoreArgs, common: &Common) -> Result<()> {
         let n_completions = chunk.iter().map(|rollout| rollout.completions.len() as u64);
         n_scored += n_completions.sum::<u64>() * n_passes;
         progress.reach(n_scored);
-        let (as_run, as_counted) = reward_model.work(&chunk)?;
-        work.0 += as_run;
-        work.1 += as_counted;
+        spent.add(reward_model.work(&chunk)?);
+        writer.end_chunk(&spent.so_far())?;
     }
     writer.finish()?;
     progress.finish();
-    let input = args.input.to_string_lossy();
-    args.output.next(&["select", "--rollouts", &input, "--scores", OUTPUT]);
+    let given = args.input.to_string_lossy();
+    args.output.output.next(&["select", "--rollouts", &given, "--scores", OUTPUT]);
     warn_skipped(files.n_skipped(), "malformed lines");
-    let phases = ["scoring", "reference"]
-        .into_iter()
-        .zip(architectures)
-        .map(|(name, shape)| Phase::new(name, Pass::Forward, shape, work.0, work.1));
-    write_costs(&args.output.output, phases.collect())
+    let phases = ["scoring", "reference"].into_iter().zip(architectures).map(|(name, shape)| {
+        Phase::new(name, Pass::Forward, shape, spent.as_run, spent.as_counted)
+    });
+    write_costs(&args.output.output.output, phases.collect(), spent.cpu_seconds_before)
 }
 
+/// Problems scored together where nobody waits for a line.
+const CHUNK: usize = 32;
+
 /// Completions of each problem, so that a malformed line is found before the work and the progress
-/// has an end; standard input passes by only once.
-fn count(input: &Path, files: &RolloutFiles) -> Result<Option<Vec<u64>>> {
-    if input == Path::new("-") {
+/// has an end; a stream passes by only once.
+fn count(input: &Input, files: &RolloutFiles) -> Result<Option<Vec<u64>>> {
+    if is_stream(&input.path) {
         return Ok(None);
     }
     let counts = files.read().map(|rollout| Ok(rollout?.completions.len() as u64));

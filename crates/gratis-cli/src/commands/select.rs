@@ -6,7 +6,8 @@ use anyhow::Result;
 use clap::Args;
 use gratis::Error;
 use gratis::data::{
-    LineWriter, OnInvalid, ProblemScores, RecordReader, Rollout, RolloutReader, ScoreReader, Scored,
+    LineWriter, OnInvalid, ProblemScores, RecordReader, Rollout, RolloutReader, ScoreReader,
+    Scored, check_output,
 };
 use gratis::encoding::problem_name;
 use gratis::evaluation::{
@@ -106,6 +107,9 @@ impl RuleArgs {
 const N_SUBSETS: usize = 100;
 
 pub(crate) fn run(args: &SelectArgs) -> Result<()> {
+    if let Some(output) = &args.output {
+        check_output(output, &[&args.rollouts, &args.scores])?;
+    }
     let mut selected = args.output.as_deref().map(LineWriter::create).transpose()?;
     // No table once a rollout is not graded.
     let mut problems = Some(Vec::new());

@@ -1,14 +1,15 @@
 //! `gratis train`: an implicit process reward model from outcome labels, or one of the usual kinds.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use clap::{ArgMatches, Args};
-use gratis::run::{TrainPlace, TrainSettings, train};
+use gratis::run::{RewardKind, TrainPlace, TrainSettings, train};
 use gratis::training::OnExisting;
 
 use super::training;
 use crate::Common;
+use crate::cache;
 use crate::config;
 use crate::model::HUB;
 use crate::output;
@@ -40,6 +41,10 @@ pub(crate) struct TrainArgs {
     /// Go on with the run in the folder, if there is one, to the same bits.
     #[arg(long)]
     resume: bool,
+    /// Folder for the reference's log-probabilities, which later runs on the same data read [default:
+    /// `GRATIS_CACHE`, or `gratis` in the platform's cache folder].
+    #[arg(long, value_name = "FOLDER")]
+    cache: Option<PathBuf>,
     /// Factor of the log-ratio [default: the objective's].
     #[arg(long)]
     beta: Option<f64>,
@@ -53,12 +58,18 @@ pub(crate) fn run(args: TrainArgs, given: &ArgMatches, common: &Common) -> Resul
         settings.objective = settings.objective.with_beta(beta);
     }
     let scratch = TemporaryFolder::new()?;
+    let cache = match (settings.kind, &settings.reference) {
+        (RewardKind::Implicit, Some(reference)) if reference == Path::new("none") => None,
+        (RewardKind::Implicit, _) => cache::folder(args.cache.as_deref(), "reference"),
+        _ => None,
+    };
     let at = TrainPlace {
         run: &args.run,
         on_existing: if args.resume { OnExisting::Resume } else { OnExisting::Fail },
         n_threads: common.threads,
         hub: HUB,
         scratch: scratch.path(),
+        cache: cache.as_deref(),
     };
     let mut progress = Progress::new(common);
     let summary = train(&settings, &config::resolved(&settings)?, at, &mut progress)?;

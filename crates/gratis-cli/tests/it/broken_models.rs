@@ -119,7 +119,7 @@ fn tensors_that_are_absent_misshapen_or_not_finite_are_named() {
         &with("shape", json!([32, 2])),
         &[WEIGHTS, said, "hint: `config.json` and the weights"],
     );
-    let said = "`model.norm.weight` has type I32; supported: F32, BF16, F16";
+    let said = "`model.norm.weight` has type I32; supported: F64, F32, BF16, F16";
     contains(&with("dtype", json!("I32")), &[WEIGHTS, said, "hint: save the weights as"]);
 
     let mut renamed = header.clone();

@@ -13,6 +13,7 @@ mod kill;
 mod links;
 mod loopback;
 mod models;
+mod outputs;
 mod process;
 mod theory;
 mod tidy;

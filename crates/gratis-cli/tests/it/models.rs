@@ -1,6 +1,6 @@
 //! Models as users have them: adapters, mapped weights, single files; and what is said of them.
 
-use crate::workspace::{Workspace, ok};
+use crate::workspace::{Workspace, ok, stderr};
 
 /// The outcome reward of every completion.
 fn outcomes(scores: &str) -> Vec<f64> {
@@ -52,8 +52,25 @@ fn an_adapter_is_trained_scored_and_merged() {
     }
     let error = workspace.error_of(&["merge", "model", "-o", "other"]);
     assert!(error.contains("`model` is a model without an adapter"), "{error}");
-    let error = workspace.error_of(&["merge", "prm", "-o", "merged"]);
-    assert!(error.contains("`merged` holds a model already"), "{error}");
+    // As after a kill at the very end: the same command finds its own result.
+    let again = workspace.run(&["merge", "prm", "-o", "merged"]);
+    assert!(again.status.success(), "{}", stderr(&again));
+    assert!(stderr(&again).contains("`merged` held this very model already"), "{}", stderr(&again));
+    let error = workspace.error_of(&["merge", "prm", "-o", "merged", "--dtype", "bf16"]);
+    assert!(error.contains("`merged` already holds another model: its `"), "{error}");
+    let error = workspace.error_of(&["merge", "prm", "-o", "prm/model"]);
+    assert!(error.contains("`prm/model` is the adapter's own folder"), "{error}");
+    let error = workspace.error_of(&[
+        "init",
+        "model",
+        "--preset",
+        "nano",
+        "--tokenizer",
+        "model",
+        "--context-length",
+        "32",
+    ]);
+    assert!(error.contains("`model` already holds another model: its `config.json`"), "{error}");
 }
 
 #[test]
@@ -238,7 +255,8 @@ fn a_chat_template_becomes_the_prompt_of_the_reward_model() {
         manifest["template"].as_str().expect("text").to_owned()
     };
     let chat = ["--template", "chat", "--chat-system", "Count.", "--chat-date", "2024-07-06"];
-    let prompt = "188\ns:Count.\nu:{prompt|trim}\na:";
+    // The template prints no beginning of sequence, so none is added, as in `transformers`.
+    let prompt = "{no_bos}188\ns:Count.\nu:{prompt|trim}\na:";
     assert_eq!(train("chat", &chat), prompt);
     assert_eq!(train("text", &["--template", prompt]), prompt);
     let file = |run: &str| workspace.read(&format!("{run}/model/model.safetensors"));
@@ -262,9 +280,98 @@ fn a_chat_template_becomes_the_prompt_of_the_reward_model() {
     assert!(error.contains("`--chat-system` is for chat templates"), "{error}");
 
     let report = ok(&workspace, &["inspect", "model"]);
-    assert!(report.contains(r#""u:{prompt|trim}\na:""#), "{report}");
+    assert!(report.contains(r#""{no_bos}u:{prompt|trim}\na:""#), "{report}");
     let report = ok(&workspace, &["inspect", "chat"]);
     assert!(report.contains("no users here"), "{report}");
+}
+
+#[test]
+fn a_chat_template_takes_arguments_and_has_a_name() {
+    let workspace = Workspace::new();
+    let source = "{{ bos_token }}{{ messages[0].content }}{{ pad_token }}\
+                  {% if enable_thinking is defined and not enable_thinking %}<no>{% endif %}{{ n }}";
+    let settings = serde_json::json!({
+        "bos_token": "<s>", "eos_token": "</s>", "pad_token": "</s>",
+        "chat_template": {"default": source, "brief": "{{ bos_token }}{{ messages[0].content }}!"},
+    });
+    workspace.write("model/tokenizer_config.json", &settings.to_string());
+    let manifest = |run: &str, more: &[&str]| -> serde_json::Value {
+        let fixed = ["train", "--model", "model", "--data", "graded.jsonl", "--run", run];
+        ok(&workspace, &[&fixed[..], &["--template", "chat"], more].concat());
+        let manifest = workspace.read(&format!("{run}/model/gratis.json"));
+        serde_json::from_slice(&manifest).expect("JSON")
+    };
+    let of = manifest("plain", &[]);
+    assert_eq!(of["template"], "<s>{prompt}</s>");
+    assert_eq!(of["chat"], serde_json::json!({}));
+    let arguments = ["--template-arg", "enable_thinking=false", "--template-arg", "n=[1, 2]"];
+    let of = manifest("arguments", &arguments);
+    assert_eq!(of["template"], "<s>{prompt}</s><no>[1, 2]");
+    let expected = serde_json::json!({"arguments": {"enable_thinking": false, "n": [1, 2]}});
+    assert_eq!(of["chat"], expected);
+    let of = manifest("brief", &["--chat-template", "brief"]);
+    assert_eq!(of["template"], "<s>{prompt}!");
+    assert_eq!(of["chat"], serde_json::json!({"name": "brief"}));
+    // What is trained on from a run keeps its record.
+    ok(&workspace, &["train", "--model", "brief", "--data", "graded.jsonl", "--run", "more"]);
+    let more: serde_json::Value =
+        serde_json::from_slice(&workspace.read("more/model/gratis.json")).expect("JSON");
+    assert_eq!((&more["template"], &more["chat"]), (&of["template"], &of["chat"]));
+
+    let report = ok(&workspace, &["inspect", "model"]);
+    assert!(report.contains("brief, default"), "{report}");
+    let rollout = ["rollout", "--model", "model", "graded.jsonl"];
+    let error_of = |more: &[&str]| workspace.error_of(&[&rollout[..], more].concat());
+    let error = error_of(&["--template", "chat", "--chat-template", "tools"]);
+    assert!(error.contains("no chat template `tools`; it has `brief`, `default`"), "{error}");
+    let error = error_of(&["--template-arg", "n=1"]);
+    assert!(error.contains("`--template-arg` is for chat templates"), "{error}");
+    let error = error_of(&["--template", "chat", "--template-arg", "n=abc"]);
+    assert!(error.contains("a text is written with its quotes"), "{error}");
+    // Code from a stranger.
+    workspace.write("model/chat_template.jinja", "{{ messages[0].content | indent(10 ** 11) }}");
+    let error = error_of(&["--template", "chat"]);
+    assert!(error.contains("`indent` of 100000000000: at most 100000 is allowed"), "{error}");
+}
+
+#[test]
+fn impossible_sizes_and_names_of_files_are_refused() {
+    let workspace = Workspace::new();
+    let error_of = |words: &str| workspace.error_of(&words.split(' ').collect::<Vec<_>>());
+    let error = error_of("init new --tokenizer model --context-length 0");
+    assert!(error.contains("`--context-length` is 0"), "{error}");
+    for vocab in ["1000000000", "18446744073709551615"] {
+        let error = error_of(&format!("init new --train-tokenizer graded.jsonl --vocab {vocab}"));
+        assert!(error.contains("at most 1048576 tokens are supported"), "{error}");
+    }
+    for command in ["merge model -o new.gguf", "init new.GGUF --tokenizer model"] {
+        let error = error_of(command);
+        assert!(error.contains("names a file, and a model is written as a folder"), "{error}");
+    }
+    assert!(!workspace.path("new.gguf").exists());
+}
+
+#[test]
+fn adapters_and_configurations_that_say_something_else_are_refused_by_name() {
+    let workspace = Workspace::new();
+    train_adapter(&workspace, "prm", &[]);
+    let edit = |file: &str, field: &str, value: serde_json::Value| {
+        let mut json: serde_json::Value =
+            serde_json::from_slice(&workspace.read(file)).expect("JSON");
+        json[field] = value;
+        workspace.write(file, &json.to_string());
+    };
+    let error_of = || workspace.error_of(&["score", "--model", "prm", "graded.jsonl"]);
+    edit("prm/model/adapter_config.json", "init_lora_weights", "pissa".into());
+    assert!(error_of().contains("`init_lora_weights` = \"pissa\" is not supported"));
+    edit("prm/model/adapter_config.json", "init_lora_weights", true.into());
+    edit("prm/model/adapter_config.json", "new_kind_of_lora", true.into());
+    assert!(error_of().contains("unknown field `new_kind_of_lora` = true"), "{}", error_of());
+    let error_of = || workspace.error_of(&["inspect", "model"]);
+    edit("model/config.json", "attention_sinks", 4.into());
+    let error = error_of();
+    assert!(error.contains("unknown field `attention_sinks` = 4"), "{error}");
+    assert!(error.contains("hint: it may change what the model computes"), "{error}");
 }
 
 #[test]

@@ -65,7 +65,9 @@ impl Workspace {
         let text = String::from_utf8(self.read(&format!("{run}/metrics.jsonl"))).expect("text");
         let without_time = |line: &str| {
             let mut line: serde_json::Value = serde_json::from_str(line).expect("JSON");
-            let time = line.as_object_mut().expect("an object").remove("wall_seconds");
+            let fields = line.as_object_mut().expect("an object");
+            let time = fields.remove("wall_seconds");
+            fields.remove("processor_seconds");
             assert!(time.is_some_and(|seconds| seconds.is_f64()), "{line}");
             line.to_string() + "\n"
         };
@@ -76,12 +78,33 @@ impl Workspace {
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = gratis();
         command.args(arguments).current_dir(self.folder.path());
+        command.env("GRATIS_CACHE", self.path("cache"));
         command
     }
 
     /// Runs the binary to its end.
     pub(crate) fn run(&self, arguments: &[&str]) -> Output {
         self.command(arguments).output().expect("it runs")
+    }
+
+    /// Runs the binary until a file that it writes has grown to so many half KiB, at which the system
+    /// kills it: what is left is that of a kill in the middle of a line.
+    #[cfg(unix)]
+    pub(crate) fn cut_off(&self, n_blocks: usize, arguments: &[&str]) -> Output {
+        use std::os::unix::process::ExitStatusExt;
+        let mut command = Command::new("sh");
+        command.args(["-c", &format!("ulimit -f {n_blocks}; exec \"$0\" \"$@\"")]);
+        let gratis = self.command(arguments);
+        command.arg(gratis.get_program()).args(gratis.get_args());
+        for (name, value) in gratis.get_envs() {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        let output = command.current_dir(self.folder.path()).output().expect("a shell runs");
+        assert!(output.status.signal().is_some(), "{}", stderr(&output));
+        output
     }
 
     /// Runs the binary with `input` on its standard input.

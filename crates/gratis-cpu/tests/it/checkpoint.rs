@@ -181,6 +181,15 @@ fn known_buffers_and_a_tied_copy_of_the_embedding_are_passed_over() {
         tensors.push(Tensor { name, dtype: Dtype::F32, shape: vec![2], bytes: vec![0; 8] });
     });
     assert_eq!(saved.read().expect("read"), saved.parameters);
+    saved.edit(|tensors| {
+        let bytes_of = |name: &str| {
+            let tensor = tensors.iter().find(|tensor| tensor.name == name).expect("there");
+            tensor.bytes.clone()
+        };
+        let embedding = bytes_of("model.embed_tokens.weight");
+        let head = tensors.iter_mut().find(|tensor| tensor.name == "lm_head.weight");
+        head.expect("there").bytes = embedding;
+    });
     let tied = ModelConfig { head: Head::Tied, ..saved.config.clone() };
     let layout = Layout::new(&tied);
     let read = checkpoint::read_weights(saved.path(), &tied, &layout).expect("read");

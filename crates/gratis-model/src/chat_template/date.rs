@@ -2,35 +2,20 @@
 
 use std::fmt::{self, Write};
 
+use chrono::format::{Item, StrftimeItems};
+use chrono::{Datelike, NaiveDate, NaiveTime};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 
-const MONTHS: [&str; 12] = [
-    "January",
-    "February",
-    "March",
-    "April",
-    "May",
-    "June",
-    "July",
-    "August",
-    "September",
-    "October",
-    "November",
-    "December",
-];
-const WEEKDAYS: [&str; 7] =
-    ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"];
+/// Directives that mean the same here and in Python, names in English. Those of time zones are not
+/// among them, nor are those that only `chrono` has.
+const DIRECTIVES: &str = "YymdeBbhAajHMSIpfcxXUWuwGVDFTRCntkl%";
 
-/// A day of the Gregorian calendar; its time of day is midnight.
+/// A day of the Gregorian calendar, of the years 1 to 9999; its time of day is midnight.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct Date {
-    year: u16,
-    month: u8,
-    day: u8,
-}
+pub struct Date(NaiveDate);
 
 impl Date {
     /// A day of the years 1 to 9999, `month` and `day` from 1.
@@ -38,97 +23,53 @@ impl Date {
     /// # Errors
     /// [`Error::InvalidDate`] if there is no such day.
     pub fn new(year: u16, month: u8, day: u8) -> Result<Self> {
-        let is_leap =
-            year.is_multiple_of(4) && !year.is_multiple_of(100) || year.is_multiple_of(400);
-        let n_days = match month {
-            2 if is_leap => 29,
-            2 => 28,
-            4 | 6 | 9 | 11 => 30,
-            1..=12 => 31,
-            _ => 0,
-        };
-        if (1..=9999).contains(&year) && (1..=n_days).contains(&day) {
-            Ok(Self { year, month, day })
-        } else {
-            Err(Error::InvalidDate { text: format!("{year:04}-{month:02}-{day:02}") })
-        }
+        NaiveDate::from_ymd_opt(i32::from(year), u32::from(month), u32::from(day))
+            .filter(|date| (1..=9999).contains(&date.year()))
+            .map(Self)
+            .ok_or_else(|| Error::InvalidDate { text: format!("{year:04}-{month:02}-{day:02}") })
     }
 
     /// The day as `strftime` prints it, names in English.
     ///
     /// # Errors
-    /// [`Error::InvalidDate`] for a directive that is not one of `YymdeBbhAajHIMSpf%`.
+    /// [`Error::InvalidDate`] for a directive that is not one of
+    /// `YymdeBbhAajHMSIpfcxXUWuwGVDFTRCntkl%`, alone or after `-`, which prints no leading zero.
     pub fn format(self, format: &str) -> Result<String> {
-        let Self { year, month, day } = self;
-        let month_name = MONTHS[usize::from(month) - 1];
-        let weekday_name = WEEKDAYS[self.weekday()];
-        let mut out = String::new();
+        let invalid = || Error::InvalidDate { text: format.to_owned() };
+        let mut translated = String::with_capacity(format.len());
         let mut rest = format.chars();
         while let Some(character) = rest.next() {
+            translated.push(character);
             if character != '%' {
-                out.push(character);
                 continue;
             }
             let mut directive = rest.next();
-            // `%-d` prints no leading zero.
-            let is_bare = directive == Some('-');
-            if is_bare {
+            if directive == Some('-') {
+                translated.push('-');
                 directive = rest.next();
             }
-            let (number, width) = match directive {
-                Some('Y') => (u32::from(year), 4),
-                Some('y') => (u32::from(year % 100), 2),
-                Some('m') => (u32::from(month), 2),
-                Some('d' | 'e') => (u32::from(day), 2),
-                Some('j') => (self.day_of_year(), 3),
-                Some('H' | 'M' | 'S') => (0, 2),
-                Some('I') => (12, 2),
-                Some('f') => (0, 6),
-                Some(name) => {
-                    out.push_str(match name {
-                        'B' => month_name,
-                        'b' | 'h' => &month_name[..3],
-                        'A' => weekday_name,
-                        'a' => &weekday_name[..3],
-                        'p' => "AM",
-                        '%' => "%",
-                        _ => return Err(Error::InvalidDate { text: format.to_owned() }),
-                    });
-                    continue;
-                }
-                None => return Err(Error::InvalidDate { text: format.to_owned() }),
-            };
-            let written = match (directive, is_bare) {
-                (_, true) => write!(out, "{number}"),
-                (Some('e'), false) => write!(out, "{number:width$}"),
-                _ => write!(out, "{number:0width$}"),
-            };
-            debug_assert!(written.is_ok(), "a string takes all that is written to it");
+            match directive.filter(|directive| DIRECTIVES.contains(*directive)) {
+                // Microseconds in Python, nanoseconds in `chrono`.
+                Some('f') => translated.push_str("6f"),
+                Some(directive) => translated.push(directive),
+                None => return Err(invalid()),
+            }
         }
+        let items: Vec<Item<'_>> = StrftimeItems::new(&translated).collect();
+        if items.contains(&Item::Error) {
+            return Err(invalid());
+        }
+        let mut out = String::new();
+        let midnight = self.0.and_time(NaiveTime::MIN);
+        write!(out, "{}", midnight.format_with_items(items.iter())).map_err(|_| invalid())?;
         Ok(out)
-    }
-
-    fn day_of_year(self) -> u32 {
-        (1..self.month)
-            .map(|month| (28..=31).rev().find(|day| Self::new(self.year, month, *day).is_ok()))
-            .map(|last| u32::from(last.unwrap_or_default()))
-            .sum::<u32>()
-            + u32::from(self.day)
-    }
-
-    /// Days since Sunday.
-    fn weekday(self) -> usize {
-        let years = u32::from(self.year) - 1;
-        // 1 January of the year 1 was a Monday.
-        let days = years * 365 + years / 4 - years / 100 + years / 400 + self.day_of_year();
-        days as usize % 7
     }
 }
 
 impl fmt::Display for Date {
     /// Writes `2024-07-26`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:04}-{:02}-{:02}", self.year, self.month, self.day)
+        write!(f, "{:04}-{:02}-{:02}", self.0.year(), self.0.month(), self.0.day())
     }
 }
 
@@ -152,13 +93,8 @@ impl std::str::FromStr for Date {
     /// Reads `2024-07-26`.
     fn from_str(text: &str) -> Result<Self> {
         let invalid = || Error::InvalidDate { text: text.to_owned() };
-        let mut parts = text.splitn(3, '-');
-        let mut part = || parts.next().and_then(|part| part.parse::<u16>().ok());
-        let (Some(year), Some(month), Some(day)) = (part(), part(), part()) else {
-            return Err(invalid());
-        };
-        let small = |number: u16| u8::try_from(number).map_err(|_| invalid());
-        Self::new(year, small(month)?, small(day)?)
+        let date = NaiveDate::parse_from_str(text, "%Y-%m-%d").map_err(|_| invalid())?;
+        if (1..=9999).contains(&date.year()) { Ok(Self(date)) } else { Err(invalid()) }
     }
 }
 
@@ -176,11 +112,15 @@ mod tests {
             ("%A %a %j %y", "Saturday Sat 188 24"),
             ("%Y-%m-%d %H:%M:%S %I %p 100%%", "2024-07-06 00:00:00 12 AM 100%"),
             ("[%e]", "[ 6]"),
+            ("%x %T %U %u %f %F", "07/06/24 00:00:00 26 6 000000 2024-07-06"),
+            ("%-m/%-d/%-y %c", "7/6/24 Sat Jul  6 00:00:00 2024"),
         ] {
             assert_eq!(date.format(format).expect("known directives"), expected);
         }
         assert!(date.format("%Q").is_err());
         assert!(date.format("ends in %").is_err());
+        assert!(date.format("%z").is_err(), "there is no time zone");
+        assert!(date.format("%1000000000d").is_err());
     }
 
     #[test]

@@ -5,14 +5,14 @@ use std::fmt;
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Kwargs, ValueKind};
 use minijinja::{Environment, Error, ErrorKind, State, Value};
-use minijinja_contrib::pycompat::unknown_method_callback;
 
 use super::date::Date;
-use super::json;
+use super::{guards, json};
 
-/// Instructions that one rendering may run. The longest of the templates in use stay far below on
-/// conversations of thousands of messages; an endless one ends within seconds.
-const MAX_INSTRUCTIONS: u64 = 10_000_000;
+/// Instructions that one rendering may run, those of [`super::rewrite`] included. The longest of the
+/// templates in use stay far below on conversations of thousands of messages; an endless one ends
+/// within seconds.
+const MAX_INSTRUCTIONS: u64 = 20_000_000;
 
 /// What a `{% generation %}` block becomes: a call whose body it is.
 const GENERATION_BLOCK: &str = "gratis_generation_block";
@@ -33,19 +33,21 @@ impl std::error::Error for Raised {}
 /// escaping, a bound on the work.
 pub(super) fn new() -> Environment<'static> {
     let mut environment = Environment::new();
-    environment.set_syntax(
-        SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build().unwrap_or_default(),
-    );
+    environment.set_syntax(syntax());
     environment.set_debug(true);
     environment.set_fuel(Some(MAX_INSTRUCTIONS));
-    environment.set_unknown_method_callback(unknown_method_callback);
+    guards::add_to(&mut environment);
     environment.add_filter("tojson", json::tojson);
-    environment.add_filter("indent", indent);
     environment.add_filter("int", int);
     environment.add_filter("float", float);
     environment.add_function("raise_exception", raise_exception);
     environment.add_function(GENERATION_BLOCK, generation_block);
     environment
+}
+
+/// White space as `transformers` sets it.
+pub(super) fn syntax() -> SyntaxConfig {
+    SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build().unwrap_or_default()
 }
 
 /// The function `strftime_now(format)` of a template for which today is `date`.
@@ -88,33 +90,6 @@ fn raise_exception(message: String) -> Result<Value, Error> {
 fn generation_block(state: &mut State, kwargs: Kwargs) -> Result<Value, Error> {
     let body: Value = kwargs.get("caller")?;
     body.call(state, &[])
-}
-
-/// The filter `indent(width=4, first=False, blank=False)` as Jinja2 has it, which keeps a last line
-/// break.
-fn indent(
-    text: &str,
-    width: Option<Value>,
-    first: Option<bool>,
-    blank: Option<bool>,
-    kwargs: Kwargs,
-) -> Result<String, Error> {
-    let width = match kwargs.get::<Option<Value>>("width")?.or(width) {
-        None => " ".repeat(4),
-        Some(width) => match width.as_str() {
-            Some(prefix) => prefix.to_owned(),
-            None => " ".repeat(usize::try_from(width)?),
-        },
-    };
-    let is_first_indented = kwargs.get::<Option<bool>>("first")?.or(first).unwrap_or(false);
-    let are_blanks_indented = kwargs.get::<Option<bool>>("blank")?.or(blank).unwrap_or(false);
-    kwargs.assert_all_used()?;
-    let lines = text.split('\n').enumerate().map(|(line_idx, line)| {
-        let is_indented =
-            if line_idx == 0 { is_first_indented } else { are_blanks_indented || !line.is_empty() };
-        if is_indented { format!("{width}{line}") } else { line.to_owned() }
-    });
-    Ok(lines.collect::<Vec<_>>().join("\n"))
 }
 
 /// The filter `int(default=0)`, which gives the default for what is no number.

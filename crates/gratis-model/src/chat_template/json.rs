@@ -3,10 +3,14 @@
 use std::fmt::Write;
 
 use minijinja::value::{Kwargs, ValueKind};
-use minijinja::{Error, ErrorKind, Value};
+use minijinja::{Error, ErrorKind, State, Value};
+
+use super::guards;
+use super::limits::Budget;
 
 /// How `json.dumps` lays out its text.
-struct Layout {
+struct Layout<'a> {
+    budget: &'a Budget,
     indent: Option<usize>,
     item_separator: String,
     key_separator: String,
@@ -15,11 +19,24 @@ struct Layout {
 }
 
 /// The filter `tojson(ensure_ascii=False, indent=None, separators=None, sort_keys=False)`.
-pub(super) fn tojson(value: &Value, indent: Option<usize>, kwargs: Kwargs) -> Result<Value, Error> {
-    let indent = match kwargs.get::<Option<usize>>("indent")? {
+///
+/// A depth that the budget of the rendering does not allow, or a text, is an error.
+pub(super) fn tojson(
+    state: &State,
+    value: &Value,
+    indent: Option<Value>,
+    kwargs: Kwargs,
+) -> Result<Value, Error> {
+    let budget = Budget::of(state)?;
+    budget.measure("tojson", value)?;
+    let indent = match kwargs.get::<Option<Value>>("indent")? {
         None => indent,
         given => given,
     };
+    let indent = indent
+        .filter(|indent| !indent.is_none())
+        .map(|indent| guards::count("tojson(indent)", &indent))
+        .transpose()?;
     let separators: Option<Vec<String>> = kwargs.get("separators")?;
     let (item_separator, key_separator) = match separators.as_deref() {
         None => (if indent.is_some() { "," } else { ", " }.to_owned(), ": ".to_owned()),
@@ -29,6 +46,7 @@ pub(super) fn tojson(value: &Value, indent: Option<usize>, kwargs: Kwargs) -> Re
         }
     };
     let layout = Layout {
+        budget: &budget,
         indent,
         item_separator,
         key_separator,
@@ -41,7 +59,7 @@ pub(super) fn tojson(value: &Value, indent: Option<usize>, kwargs: Kwargs) -> Re
     Ok(Value::from(out))
 }
 
-impl Layout {
+impl Layout<'_> {
     fn write(&self, out: &mut String, value: &Value, depth: usize) -> Result<(), Error> {
         match value.kind() {
             ValueKind::None => out.push_str("null"),
@@ -88,13 +106,14 @@ impl Layout {
                 out.push_str(&self.item_separator);
             }
             self.break_line(out, depth + 1);
+            self.budget.check_size("tojson", out.len())?;
             write_one(out, item)?;
         }
         if !items.is_empty() {
             self.break_line(out, depth);
         }
         out.push(close);
-        Ok(())
+        self.budget.check_size("tojson", out.len())
     }
 
     fn break_line(&self, out: &mut String, depth: usize) {

@@ -2,25 +2,34 @@
 //!
 //! The response's log-probabilities depend on every character before them, so a rendered
 //! conversation must be the same to the byte as the one that `transformers` would render. Templates
-//! are the Jinja sources of Hugging Face checkpoints, run as untrusted code: no files, no clock, a
-//! bound on the work. The date a template may print is passed in, so that a score does not change
+//! are the Jinja sources of Hugging Face checkpoints, run as untrusted code: no files, no clock, and
+//! bounds on work and memory ([`limits`]). The date a template may print is passed in, so that a score does not change
 //! with the calendar.
 
 mod date;
 mod environment;
+mod guards;
 mod json;
+mod limits;
+mod named;
+mod opening;
+mod rewrite;
+mod source;
 
-use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use minijinja::value::Serde;
-use minijinja::{Environment, Value};
+use minijinja::{AutoEscape, Environment, Value, machinery};
 use serde::{Deserialize, Serialize};
 use serde_json::Map;
 
 pub use date::Date;
+pub use named::ChatTemplates;
+pub use opening::Opening;
 
 use crate::error::{Error, Result};
+use limits::Budget;
 
 /// Where a template's source stands inside the environment.
 const NAME: &str = "chat_template";
@@ -105,67 +114,35 @@ impl ChatTemplate {
     /// Compiles a template that errors will name by `origin`, the file it came from.
     pub fn with_origin(source: &str, origin: impl Into<String>) -> Result<Self> {
         let origin = origin.into();
+        let invalid = |error: &minijinja::Error| Error::InvalidTemplate {
+            origin: origin.clone(),
+            line: error.line(),
+            reason: environment::describe(error),
+        };
         let mut environment = environment::new();
-        environment
-            .add_template_owned(NAME, environment::rewrite_generation_blocks(source))
-            .map_err(|error| Error::InvalidTemplate {
-                origin: origin.clone(),
-                line: error.line(),
-                reason: environment::describe(&error),
-            })?;
+        let rewritten = environment::rewrite_generation_blocks(source);
+        source::check(&rewritten).map_err(|error| invalid(&error))?;
+        environment.add_template_owned(NAME, rewritten).map_err(|error| invalid(&error))?;
         Ok(Self { environment, source: source.to_owned(), origin })
     }
 
     /// The template that a `tokenizer_config.json` holds, if it holds one. Of several named ones
     /// it is the one called `default`.
+    ///
+    /// # Errors
+    /// As [`ChatTemplates::from_tokenizer_config`] and [`ChatTemplates::select`].
     pub fn from_tokenizer_config(config: &serde_json::Value) -> Result<Option<Self>> {
-        Self::from_config(config, "tokenizer_config.json")
+        let all = ChatTemplates::from_tokenizer_config(config, "tokenizer_config.json")?;
+        all.map(|all| all.select(None)).transpose()
     }
 
-    /// The template of a checkpoint folder: `chat_template.jinja` if there is one, otherwise that
-    /// of `tokenizer_config.json`.
+    /// The template of a checkpoint folder that is used when none is asked for: see
+    /// [`ChatTemplates`].
+    ///
+    /// # Errors
+    /// As [`ChatTemplates::from_folder`] and [`ChatTemplates::select`].
     pub fn from_folder(folder: &Path) -> Result<Option<Self>> {
-        let source_path = folder.join("chat_template.jinja");
-        let config_path = folder.join("tokenizer_config.json");
-        let read = |path: &Path| {
-            fs::read_to_string(path).map_err(|source| Error::Io {
-                action: "read",
-                path: path.to_owned(),
-                source,
-            })
-        };
-        if source_path.is_file() {
-            let origin = source_path.display().to_string();
-            return Self::with_origin(&read(&source_path)?, origin).map(Some);
-        }
-        if !config_path.is_file() {
-            return Ok(None);
-        }
-        let origin = config_path.display().to_string();
-        let config =
-            serde_json::from_str(&read(&config_path)?).map_err(|error| Error::InvalidTemplate {
-                origin: origin.clone(),
-                line: Some(error.line()),
-                reason: error.to_string(),
-            })?;
-        Self::from_config(&config, &origin)
-    }
-
-    fn from_config(config: &serde_json::Value, origin: &str) -> Result<Option<Self>> {
-        let source = match config.get("chat_template") {
-            None | Some(serde_json::Value::Null) => return Ok(None),
-            Some(serde_json::Value::String(source)) => Some(source.as_str()),
-            Some(named) => named
-                .as_array()
-                .and_then(|all| all.iter().find(|one| one["name"] == "default"))
-                .and_then(|default| default["template"].as_str()),
-        };
-        let source = source.ok_or_else(|| Error::InvalidTemplate {
-            origin: origin.to_owned(),
-            line: None,
-            reason: "`chat_template` is neither a string nor a list with a `default`".to_owned(),
-        })?;
-        Self::with_origin(source, origin).map(Some)
+        ChatTemplates::from_folder(folder)?.map(|all| all.select(None)).transpose()
     }
 
     /// The Jinja source.
@@ -222,10 +199,32 @@ impl ChatTemplate {
         if let Some(date) = date {
             context.push(("strftime_now".to_owned(), environment::strftime_now(date)));
         }
-        self.environment
-            .get_template(NAME)
-            .and_then(|template| template.render(Value::from_pairs(context)))
-            .map_err(|error| self.failure(&error))
+        context.push(Budget::variable(variables.iter().map(|(_, value)| n_bytes(value)).sum()));
+        // What a filter of the library panics on is a fault of the template.
+        let run = || self.run(Value::from_pairs(context));
+        match catch_unwind(AssertUnwindSafe(run)) {
+            Ok(outcome) => outcome.map_err(|error| self.failure(&error)),
+            Err(_) => Err(Error::TemplateFailed {
+                origin: self.origin.clone(),
+                line: None,
+                reason: "a function of the template panics".to_owned(),
+            }),
+        }
+    }
+
+    /// Runs the template with everything that it makes measured.
+    fn run(&self, context: Value) -> Result<String, minijinja::Error> {
+        let template = self.environment.get_template(NAME)?;
+        let compiled = machinery::get_compiled_template(&template);
+        let instructions = rewrite::guarded(&compiled.instructions)?;
+        let blocks = compiled.blocks.iter();
+        let blocks = blocks.map(|(name, block)| Ok((*name, rewrite::guarded(block)?)));
+        let blocks = blocks.collect::<Result<_, minijinja::Error>>()?;
+        let mut text = String::new();
+        let mut out = machinery::make_string_output(&mut text);
+        let environment = &self.environment;
+        machinery::eval(environment, &instructions, context, &blocks, &mut out, AutoEscape::None)?;
+        Ok(text)
     }
 
     fn failure(&self, error: &minijinja::Error) -> Error {
@@ -238,6 +237,18 @@ impl ChatTemplate {
                 reason: environment::describe(error),
             },
         }
+    }
+}
+
+/// Bytes of a value and all that stands in it, roughly.
+fn n_bytes(value: &serde_json::Value) -> usize {
+    match value {
+        serde_json::Value::String(text) => text.len() + 16,
+        serde_json::Value::Array(list) => 16 + list.iter().map(n_bytes).sum::<usize>(),
+        serde_json::Value::Object(map) => {
+            16 + map.iter().map(|(key, value)| key.len() + n_bytes(value)).sum::<usize>()
+        }
+        _ => 16,
     }
 }
 

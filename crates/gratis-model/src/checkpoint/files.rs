@@ -11,8 +11,13 @@ use std::path::{Path, PathBuf};
 use safetensors::tensor::Metadata;
 use serde::Deserialize;
 
+use crate::config::Head;
 use crate::error::{Error, Result};
 
+/// The token embedding.
+pub(super) const EMBEDDING: &str = "model.embed_tokens.weight";
+/// The language model's head.
+pub(super) const HEAD: &str = "lm_head.weight";
 /// The file of an unsharded checkpoint.
 pub(super) const SINGLE_FILE: &str = "model.safetensors";
 /// The index of a sharded one.
@@ -39,6 +44,15 @@ impl CheckpointFiles {
     /// Index of the file that holds `tensor`.
     pub(super) fn file_of(&self, tensor: &str) -> Option<usize> {
         self.file_of.get(tensor).copied()
+    }
+
+    /// The file that holds a parameter, and the tensor's name there: its own, or without `model.`,
+    /// as the class without a head writes it; a tied embedding may stand as `lm_head.weight` alone.
+    pub(super) fn place_of(&self, parameter: &str, head: Head) -> Option<(usize, String)> {
+        let trunk = parameter.strip_prefix("model.");
+        let tied = (parameter == EMBEDDING && head == Head::Tied).then_some(HEAD);
+        let names = [Some(parameter), trunk, tied];
+        names.into_iter().flatten().find_map(|name| Some((self.file_of(name)?, name.to_owned())))
     }
 }
 

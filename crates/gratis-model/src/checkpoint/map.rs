@@ -20,9 +20,9 @@ pub fn map_weights(folder: &Path, config: &ModelConfig, layout: &Layout) -> Resu
     for spec in &layout.tensors {
         let missing =
             || Error::MissingTensor { path: checkpoint.path.clone(), tensor: spec.name.clone() };
-        let file = checkpoint.file_of(&spec.name).ok_or_else(missing)?;
+        let (file, name) = checkpoint.place_of(&spec.name, config.head).ok_or_else(missing)?;
         let of_file = &checkpoint.files[file];
-        let info = of_file.header.info(&spec.name).ok_or_else(missing)?;
+        let info = of_file.header.info(&name).ok_or_else(missing)?;
         tensors.push(StoredTensor {
             name: spec.name.clone(),
             place: spec.range.clone(),

@@ -21,7 +21,7 @@ use crate::config::{Head, ModelConfig};
 use crate::dtype::{WeightType, first_non_finite, size_of_dtype, widen};
 use crate::error::{Error, Result};
 use crate::layout::{Layout, TensorSpec};
-use files::{CheckpointFiles, SINGLE_FILE, TensorFile};
+use files::{CheckpointFiles, EMBEDDING, HEAD, SINGLE_FILE, TensorFile};
 pub use map::map_weights;
 pub use mapped::MappedWeights;
 
@@ -32,7 +32,8 @@ const CHUNK: usize = 1 << 20;
 /// of `model.safetensors.index.json`, in the order of `layout`: `[n_parameters]`.
 ///
 /// Rotary frequency buffers of old checkpoints are passed over, as is the copy of the embedding
-/// that some files carry as `lm_head.weight` although the head is tied.
+/// that some files carry as `lm_head.weight` although the head is tied. Names may lack their prefix
+/// `model.`, and a tied embedding may stand as `lm_head.weight` alone, as in `transformers` 5.
 ///
 /// # Errors
 /// A fault of a file ([`Error::MissingFile`], [`Error::Io`], [`Error::MalformedFile`]) or of a
@@ -43,9 +44,9 @@ pub fn read_weights(folder: &Path, config: &ModelConfig, layout: &Layout) -> Res
     let mut checkpoint = open_fitting(folder, config, layout)?;
     let mut parameters = vec![0.0; layout.n_parameters()];
     for spec in &layout.tensors {
-        if let Some(file) = checkpoint.file_of(&spec.name) {
+        if let Some((file, name)) = checkpoint.place_of(&spec.name, config.head) {
             let into = &mut parameters[spec.range.clone()];
-            read_tensor(&mut checkpoint.files[file], &spec.name, into)?;
+            read_tensor(&mut checkpoint.files[file], &name, into)?;
         }
     }
     Ok(parameters)
@@ -94,17 +95,20 @@ pub(crate) fn check_file(path: &Path) -> Result<()> {
 
 /// Opens the files of a folder and checks by their headers that they hold the model.
 fn open_fitting(folder: &Path, config: &ModelConfig, layout: &Layout) -> Result<CheckpointFiles> {
-    let checkpoint = files::open(folder)?;
-    let expected: HashMap<&str, &TensorSpec> =
-        layout.tensors.iter().map(|spec| (spec.name.as_str(), spec)).collect();
-    let mut n_found = 0;
+    let mut checkpoint = files::open(folder)?;
+    // Each tensor of the files that holds a parameter, by its name there.
+    let mut expected: HashMap<String, &TensorSpec> = HashMap::new();
+    let mut missing = None;
+    for spec in &layout.tensors {
+        match checkpoint.place_of(&spec.name, config.head) {
+            Some((_, name)) => drop(expected.insert(name, spec)),
+            None => missing = missing.or(Some(spec)),
+        }
+    }
     for file in &checkpoint.files {
         for (name, info) in file.header.tensors() {
             match expected.get(name.as_str()) {
-                Some(spec) => {
-                    check(file, spec, info)?;
-                    n_found += 1;
-                }
+                Some(spec) => check(file, spec, info)?,
                 None if ignored(&name, config) => {}
                 None => {
                     return Err(Error::UnexpectedTensor {
@@ -116,13 +120,47 @@ fn open_fitting(folder: &Path, config: &ModelConfig, layout: &Layout) -> Result<
             }
         }
     }
-    if n_found < layout.tensors.len()
-        && let Some(spec) =
-            layout.tensors.iter().find(|spec| checkpoint.file_of(&spec.name).is_none())
-    {
+    if let Some(spec) = missing {
         return Err(Error::MissingTensor { path: checkpoint.path, tensor: spec.name.clone() });
     }
+    if config.head == Head::Tied && !expected.contains_key(HEAD) {
+        check_tied(folder, &mut checkpoint)?;
+    }
     Ok(checkpoint)
+}
+
+/// Refuses a head that is another matrix than the embedding to which `config.json` ties it.
+/// `transformers` 5 takes the head of the file then, earlier versions the embedding.
+fn check_tied(folder: &Path, checkpoint: &mut CheckpointFiles) -> Result<()> {
+    let Some(head) = checkpoint.place_of(HEAD, Head::Untied) else { return Ok(()) };
+    let Some(embedding) = checkpoint.place_of(EMBEDDING, Head::Untied) else { return Ok(()) };
+    let shape = |(file, name): &(usize, String)| {
+        checkpoint.files[*file].header.info(name).map(|info| info.shape.clone())
+    };
+    let mut is_same = shape(&head) == shape(&embedding);
+    let n_values = shape(&head).unwrap_or_default().iter().product::<usize>();
+    const VALUES: usize = CHUNK / 4;
+    let (mut of_head, mut of_embedding) = (Vec::new(), Vec::new());
+    for start in (0..n_values).step_by(VALUES) {
+        if !is_same {
+            break;
+        }
+        let n_part = VALUES.min(n_values - start);
+        for ((file, name), values) in [(&head, &mut of_head), (&embedding, &mut of_embedding)] {
+            values.resize(n_part, 0.0);
+            read_part(&mut checkpoint.files[*file], name, start, values)?;
+        }
+        is_same = of_head == of_embedding;
+    }
+    if is_same {
+        return Ok(());
+    }
+    Err(Error::UnsupportedConfig {
+        path: folder.join("config.json"),
+        field: "tie_word_embeddings".to_owned(),
+        got: format!("`true`, where `{HEAD}` differs from `{EMBEDDING}`,"),
+        supported: "`false` for such weights".to_owned(),
+    })
 }
 
 /// Writes `config.json` and `model.safetensors` into `folder`, whole or not at all: see
@@ -266,7 +304,7 @@ fn to_bytes<const N: usize>(values: &[f32], convert: impl Fn(f32) -> [u8; N]) ->
 
 /// Whether a tensor that the model lacks may stand in its checkpoint all the same.
 fn ignored(name: &str, config: &ModelConfig) -> bool {
-    name.ends_with("rotary_emb.inv_freq") || (name == "lm_head.weight" && config.head == Head::Tied)
+    name.ends_with("rotary_emb.inv_freq") || (name == HEAD && config.head == Head::Tied)
 }
 
 fn check(file: &TensorFile, spec: &TensorSpec, info: &TensorInfo) -> Result<()> {
@@ -279,7 +317,7 @@ fn check(file: &TensorFile, spec: &TensorSpec, info: &TensorInfo) -> Result<()> 
         });
     }
     match info.dtype {
-        Dtype::F32 | Dtype::BF16 | Dtype::F16 => Ok(()),
+        Dtype::F64 | Dtype::F32 | Dtype::BF16 | Dtype::F16 => Ok(()),
         other => Err(Error::UnsupportedDtype {
             path: file.path.clone(),
             tensor: spec.name.clone(),
@@ -288,22 +326,27 @@ fn check(file: &TensorFile, spec: &TensorSpec, info: &TensorInfo) -> Result<()> 
     }
 }
 
-/// Streams one tensor into `into`, widened to `f32`. Its header entry has been checked.
+/// Streams one tensor into `into`, as `f32`. Its header entry has been checked.
 fn read_tensor(file: &mut TensorFile, name: &str, into: &mut [f32]) -> Result<()> {
+    read_part(file, name, 0, into)
+}
+
+/// As [`read_tensor`], the values from flat index `start`.
+fn read_part(file: &mut TensorFile, name: &str, start: usize, into: &mut [f32]) -> Result<()> {
     let Some(info) = file.header.info(name) else {
         return Err(Error::MissingTensor { path: file.path.clone(), tensor: name.to_owned() });
     };
     let dtype = info.dtype;
-    let start = file.data_start + info.data_offsets.0 as u64;
-    let io = |source| Error::Io { action: "read", path: file.path.clone(), source };
-    file.file.seek(SeekFrom::Start(start)).map_err(io)?;
     let n_bytes = size_of_dtype(dtype);
+    let first_byte = file.data_start + (info.data_offsets.0 + start * n_bytes) as u64;
+    let io = |source| Error::Io { action: "read", path: file.path.clone(), source };
+    file.file.seek(SeekFrom::Start(first_byte)).map_err(io)?;
     let mut bytes = vec![0; CHUNK.min(into.len() * n_bytes)];
     for (idx, values) in into.chunks_mut(CHUNK / n_bytes).enumerate() {
         let bytes = &mut bytes[..values.len() * n_bytes];
         file.file.read_exact(bytes).map_err(io)?;
         widen(dtype, bytes, values);
-        check_finite(&file.path, name, idx * (CHUNK / n_bytes), values)?;
+        check_finite(&file.path, name, start + idx * (CHUNK / n_bytes), values)?;
     }
     Ok(())
 }

@@ -34,6 +34,16 @@ impl Architecture {
         }
     }
 
+    /// The name of the class without a language-model head.
+    pub fn trunk_name(self) -> &'static str {
+        match self {
+            Self::Llama => "LlamaModel",
+            Self::Mistral => "MistralModel",
+            Self::Qwen2 => "Qwen2Model",
+            Self::Qwen3 => "Qwen3Model",
+        }
+    }
+
     /// The `model_type` entry of `config.json`.
     pub fn model_type(self) -> &'static str {
         match self {

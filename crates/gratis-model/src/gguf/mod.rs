@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 pub use header::{Header, MetadataValue, TensorInfo};
 pub use tensor::TensorType;
 
-use crate::chat_template::ChatTemplate;
+use crate::chat_template::{ChatTemplate, ChatTemplates};
 use crate::config::{Architecture, Head, ModelConfig};
 use crate::error::{Error, Result};
 use crate::layout::{Layout, TensorSpec};
@@ -51,14 +51,25 @@ impl GgufFile {
         &self.header
     }
 
-    /// The chat template, if the file has one.
-    pub fn chat_template(&self) -> Result<Option<ChatTemplate>> {
-        match self.header.metadata.get("tokenizer.chat_template") {
-            Some(MetadataValue::String(source)) => {
-                ChatTemplate::with_origin(source, self.path.display().to_string()).map(Some)
+    /// The chat templates, if the file has any: `default`, and others by their names.
+    pub fn chat_templates(&self) -> Option<ChatTemplates> {
+        let templates = self.header.metadata.iter().filter_map(|(key, value)| {
+            let name = key.strip_prefix("tokenizer.chat_template")?;
+            let name = if name.is_empty() { "default" } else { name.strip_prefix('.')? };
+            match value {
+                MetadataValue::String(source) => Some((name.to_owned(), source.clone())),
+                _ => None,
             }
-            _ => Ok(None),
-        }
+        });
+        ChatTemplates::new(templates, &self.path.display().to_string())
+    }
+
+    /// The chat template that is used when none is asked for, if the file has one.
+    ///
+    /// # Errors
+    /// That of the template, or [`Error::UnknownTemplate`] if none of several is the default.
+    pub fn chat_template(&self) -> Result<Option<ChatTemplate>> {
+        self.chat_templates().map(|all| all.select(None)).transpose()
     }
 
     /// The weights in the order of `layout`, which is that of `config`.

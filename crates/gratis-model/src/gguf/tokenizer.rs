@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::GgufFile;
 use super::header::MetadataValue;
 use crate::error::{Error, Result};
-use crate::tokenizer::Tokenizer;
+use crate::tokenizer::{Tokenizer, begin_with};
 
 /// What SentencePiece writes for a space.
 const SPACE: &str = "\u{2581}";
@@ -67,11 +67,13 @@ impl GgufFile {
         let begins_with_bos = self.flag("tokenizer.ggml.add_bos_token")?.unwrap_or(has_bos);
         description["version"] = json!("1.0");
         description["added_tokens"] = vocabulary.added_tokens();
+        if let Some(bos) = bos.filter(|_| begins_with_bos) {
+            description["post_processor"] = begin_with(bos, vocabulary.ids[bos.as_str()]);
+        }
         let settings = json!({
             "bos_token": bos,
             "eos_token": eos,
             "pad_token": special("tokenizer.ggml.padding_token_id")?,
-            "add_bos_token": bos.is_some() && begins_with_bos,
             "chat_template": self.text("tokenizer.chat_template"),
         });
         Tokenizer::parse(description.to_string(), settings.to_string(), &self.path)

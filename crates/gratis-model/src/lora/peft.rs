@@ -1,6 +1,7 @@
 //! Adapters on disk as peft has them: `adapter_config.json` and `adapter_model.safetensors`.
 //!
-//! A field that changes the mathematics is understood or refused by name, as in `config.json`.
+//! A field that changes the mathematics is understood or refused by name, and so is a field that is
+//! not known at all, as in `config.json`. The fields are those of peft 0.21.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -18,25 +19,63 @@ pub const CONFIG_FILE: &str = "adapter_config.json";
 /// The parameters' name.
 pub const WEIGHTS_FILE: &str = "adapter_model.safetensors";
 
+/// Fields that are read.
+const READ: &[&str] = &[
+    "base_model_name_or_path",
+    "bias",
+    "init_lora_weights",
+    "lora_alpha",
+    "peft_type",
+    "r",
+    "revision",
+    "target_modules",
+    "task_type",
+    "use_rslora",
+];
+
 /// Fields under which an adapter is another thing than `W + s B A`; each must be absent, `null`,
 /// `false` or empty.
 const REFUSED: &[&str] = &[
     "alora_invocation_tokens",
     "alpha_pattern",
+    "arrow_config",
+    "ensure_weight_tying",
     "exclude_modules",
     "fan_in_fan_out",
     "kasa_config",
     "layer_replication",
     "layers_to_transform",
     "lora_bias",
+    "megatron_config",
     "modules_to_save",
+    "monteclora_config",
     "rank_pattern",
     "target_parameters",
     "trainable_token_indices",
     "use_bdlora",
     "use_dora",
     "use_qalora",
+    "velora_config",
 ];
+
+/// Fields without effect on a trained adapter, by the reason.
+const WITHOUT_EFFECT: &[(&str, &[&str])] = &[
+    ("says where the file comes from", &["auto_mapping", "peft_version"]),
+    ("used in training only", &["inference_mode", "lora_dropout", "runtime_config"]),
+    (
+        "settings of an initialisation, which `init_lora_weights` names",
+        &["corda_config", "eva_config", "loftq_config", "lora_ga_config"],
+    ),
+    (
+        "looked at only beside a field that is refused",
+        &["layers_pattern", "megatron_core", "qalora_group_size"],
+    ),
+];
+
+/// Initialisations that leave the base as it is. The others (`pissa`, `olora`, `loftq`, `corda`,
+/// `lora_ga`) subtract the adapter's first state from the base, or quantise it, whenever peft loads
+/// the adapter.
+const INITIALISATIONS: &[&str] = &["gaussian", "eva", "orthogonal"];
 
 /// What `adapter_config.json` says.
 #[derive(Debug, Clone, PartialEq)]
@@ -57,7 +96,8 @@ impl AdapterConfig {
     ///
     /// # Errors
     /// [`Error::Io`], [`Error::MalformedFile`], [`Error::InvalidConfig`] for an absent or
-    /// impossible field, [`Error::UnsupportedConfig`] for another kind of adapter.
+    /// impossible field, [`Error::UnsupportedConfig`] for another kind of adapter,
+    /// [`Error::UnknownField`].
     pub fn read(folder: &Path) -> Result<Self> {
         let path = folder.join(CONFIG_FILE);
         let text = std::fs::read_to_string(&path).map_err(|source| Error::Io {
@@ -105,6 +145,37 @@ impl AdapterConfig {
             if !is_neutral {
                 return Err(unsupported(field, "nothing there"));
             }
+        }
+        if !matches!(map.get("task_type").map(Value::as_str), None | Some(None | Some("CAUSAL_LM")))
+        {
+            return Err(unsupported("task_type", "`CAUSAL_LM`"));
+        }
+        let keeps_base = match map.get("init_lora_weights") {
+            None | Some(Value::Null | Value::Bool(_)) => true,
+            Some(Value::String(name)) => INITIALISATIONS.contains(&name.as_str()),
+            Some(_) => false,
+        };
+        if !keeps_base {
+            let names: Vec<String> = INITIALISATIONS.iter().map(|n| format!("`{n}`")).collect();
+            let supported = format!(
+                "`true`, `false`, {}; the others change the base: convert the adapter with peft \
+                 (`path_initial_model_for_weight_conversion`) or merge it there",
+                names.join(", ")
+            );
+            return Err(unsupported("init_lora_weights", &supported));
+        }
+        let is_known = |field: &str| {
+            let without_effect = WITHOUT_EFFECT.iter().any(|(_, fields)| fields.contains(&field));
+            READ.contains(&field) || REFUSED.contains(&field) || without_effect
+        };
+        if let Some((field, value)) =
+            map.iter().find(|(field, value)| !value.is_null() && !is_known(field))
+        {
+            return Err(Error::UnknownField {
+                path: path.to_owned(),
+                field: field.clone(),
+                got: value.to_string(),
+            });
         }
         let rank = map.get("r").and_then(Value::as_u64);
         let rank = rank.ok_or_else(|| invalid("r", "a positive integer"))?;
@@ -218,6 +289,23 @@ mod tests {
         assert_eq!((config.settings.rank, config.settings.scale()), (4, 2.0));
         let config = parse(|c| c["use_rslora"] = true.into()).expect("valid");
         assert_eq!(config.settings.scale(), 4.0);
+        // As peft 0.21 writes them; none of these inits touches the base.
+        for init in
+            [json!(true), json!(false), json!("gaussian"), json!("eva"), json!("orthogonal")]
+        {
+            parse(|c| {
+                c["init_lora_weights"] = init;
+                c["task_type"] = "CAUSAL_LM".into();
+                c["megatron_core"] = "megatron.core".into();
+                c["loftq_config"] = json!({});
+                c["eva_config"] = json!({"rho": 2.0});
+                c["qalora_group_size"] = 16.into();
+                c["peft_version"] = "0.21.2".into();
+                c["ensure_weight_tying"] = false.into();
+                c["inference_mode"] = true.into();
+            })
+            .expect("valid");
+        }
         let config = parse(|c| c["target_modules"] = "all-linear".into()).expect("valid");
         assert_eq!(config.settings.targets, LoraTarget::ALL);
     }
@@ -233,11 +321,23 @@ mod tests {
             ("layers_to_transform", json!([0])),
             ("target_modules", json!(["lm_head"])),
             ("target_modules", json!(".*q_proj")),
+            ("task_type", json!("SEQ_CLS")),
+            ("init_lora_weights", json!("pissa")),
+            ("init_lora_weights", json!("pissa_niter_16")),
+            ("init_lora_weights", json!("olora")),
+            ("init_lora_weights", json!("loftq")),
+            ("init_lora_weights", json!("corda")),
+            ("init_lora_weights", json!("lora_ga")),
+            ("arrow_config", json!({"top_k": 3})),
+            ("velora_config", json!({"num_groups": 32})),
+            ("megatron_config", json!({"a": 1})),
         ] {
             let message = parse(|c| c[field] = value).expect_err(field).to_string();
             let expected = format!("`adapter_config.json`: `{field}` = ");
             assert!(message.starts_with(&expected), "{message}");
         }
+        let message = parse(|c| c["use_xlora"] = json!(true)).expect_err("unknown").to_string();
+        assert_eq!(message, "`adapter_config.json`: unknown field `use_xlora` = true");
         let message = parse(|c| c["r"] = json!("four")).expect_err("r").to_string();
         assert!(message.contains("field `r` must be a positive integer"), "{message}");
         let message = parse(|c| c["r"] = json!(0)).expect_err("r").to_string();

@@ -15,6 +15,8 @@ use crate::error::{Error, Result};
 
 /// Bytes, each of which is a token of a byte-level tokenizer.
 const N_BYTES: usize = 256;
+/// Most tokens of a new vocabulary; memory for them is taken at once.
+const MAX_VOCAB: usize = 1 << 20;
 
 /// The special tokens of a new tokenizer. They take the first ids, in this order.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -75,15 +77,20 @@ impl SpecialTokens {
     fn post_processor(&self) -> Value {
         let Some(bos) = &self.bos else { return Value::Null };
         let id = self.names().iter().position(|name| *name == bos);
-        let special = json!({"SpecialToken": {"id": bos, "type_id": 0}});
-        let sequence = |id: &str| json!({"Sequence": {"id": id, "type_id": 0}});
-        json!({
-            "type": "TemplateProcessing",
-            "single": [special, sequence("A")],
-            "pair": [special, sequence("A"), sequence("B")],
-            "special_tokens": {bos: {"id": bos, "ids": [id], "tokens": [bos]}},
-        })
+        begin_with(bos, id.unwrap_or_default())
     }
+}
+
+/// The post-processor that puts one token before a text.
+pub(crate) fn begin_with(token: &str, id: usize) -> Value {
+    let special = json!({"SpecialToken": {"id": token, "type_id": 0}});
+    let sequence = |id: &str| json!({"Sequence": {"id": id, "type_id": 0}});
+    json!({
+        "type": "TemplateProcessing",
+        "single": [special, sequence("A")],
+        "pair": [special, sequence("A"), sequence("B")],
+        "special_tokens": {token: {"id": token, "ids": [id], "tokens": [token]}},
+    })
 }
 
 impl Tokenizer {
@@ -93,7 +100,8 @@ impl Tokenizer {
     /// give fewer tokens.
     ///
     /// # Errors
-    /// [`Error::Tokenizer`] if `vocab_size` leaves no room for the bytes and the special tokens.
+    /// [`Error::Tokenizer`] if `vocab_size` leaves no room for the bytes and the special tokens, or
+    /// exceeds 2^20.
     pub fn train_bpe<S: AsRef<str> + Send>(
         texts: impl Iterator<Item = S> + Send,
         vocab_size: usize,
@@ -107,6 +115,9 @@ impl Tokenizer {
         if vocab_size < N_BYTES + names.len() {
             let reason = format!("{N_BYTES} bytes and {} special tokens need a place", names.len());
             return Err(failed(reason));
+        }
+        if vocab_size > MAX_VOCAB {
+            return Err(failed(format!("at most {MAX_VOCAB} tokens are supported")));
         }
         let mut trainer = BpeTrainer::builder()
             .show_progress(false)
@@ -260,5 +271,10 @@ mod tests {
         assert_eq!(tokenizer.encode("2023").expect("encoded").ids.len(), 4);
         assert_eq!(tokenizer.encode_prompt("").expect("encoded"), [0]);
         Tokenizer::train_bpe(CORPUS.iter(), 257, &special()).expect_err("too small");
+        for n in [1_000_000_000, usize::MAX] {
+            let message =
+                Tokenizer::train_bpe(CORPUS.iter(), n, &special()).expect_err("too large");
+            assert!(message.to_string().contains("at most 1048576 tokens"), "{message}");
+        }
     }
 }

@@ -6,6 +6,7 @@
 //! end-of-sequence token, which counts as a token of the response.
 
 mod build;
+mod files;
 
 use std::ops::Range;
 use std::path::Path;
@@ -16,6 +17,8 @@ use crate::atomic;
 use crate::config::ModelConfig;
 use crate::error::{Error, Result};
 pub use build::SpecialTokens;
+pub(crate) use build::begin_with;
+use files::{NAMED, Settings, guarded};
 
 const TOKENIZER_FILE: &str = "tokenizer.json";
 const SETTINGS_FILE: &str = "tokenizer_config.json";
@@ -53,6 +56,8 @@ pub struct Tokenizer {
     eos: Option<u32>,
     pad: Option<u32>,
     begins_with_bos: bool,
+    /// Names of special tokens and their texts, as a chat template sees them.
+    special: Map<String, Value>,
 }
 
 impl Tokenizer {
@@ -69,48 +74,33 @@ impl Tokenizer {
                 .to_owned(),
         })?;
         let settings = read(&folder.join(SETTINGS_FILE))?.unwrap_or_default();
-        Self::parse(json, settings, folder)
+        let settings = Settings::parse(settings, folder)?.with_older_files(folder)?;
+        Self::new(json, settings, folder)
     }
 
     /// From the texts of both files; `folder` names them in errors.
     pub(crate) fn parse(json: String, settings: String, folder: &Path) -> Result<Self> {
-        let malformed =
-            |file: &str, reason: String| Error::MalformedFile { path: folder.join(file), reason };
-        // `FromStr` is the one way in that is compiled with its own crate: the generic ones make
-        // this crate compile every tokenizer a second time.
-        let mut inner = json
-            .parse::<tokenizers::Tokenizer>()
-            .map_err(|error| malformed(TOKENIZER_FILE, error.to_string()))?;
-        let map: Map<String, Value> = match settings.as_str() {
-            "" => Map::new(),
-            text => serde_json::from_str(text)
-                .map_err(|error| malformed(SETTINGS_FILE, error.to_string()))?,
-        };
-        let special = |field: &str| -> Result<Option<u32>> {
-            let value = map.get(field);
-            // A token stands there as its text or as an object with its text.
-            let text = value.and_then(|value| value.get("content").unwrap_or(value).as_str());
-            let Some(text) = text else { return Ok(None) };
-            inner.token_to_id(text).map(Some).ok_or_else(|| {
-                malformed(SETTINGS_FILE, format!("`{field}` `{text}` is not in the vocabulary"))
-            })
-        };
-        let (bos, eos, pad) = (special("bos_token")?, special("eos_token")?, special("pad_token")?);
-        let begins_with_bos = match map.get("add_bos_token").and_then(Value::as_bool) {
-            Some(adds) => adds,
-            None => inner
-                .encode("", true)
-                .map_err(|error| malformed(TOKENIZER_FILE, error.to_string()))?
-                .get_ids()
-                .first()
-                .is_some_and(|&first| Some(first) == bos),
-        };
+        Self::new(json, Settings::parse(settings, folder)?, folder)
+    }
+
+    fn new(json: String, settings: Settings, folder: &Path) -> Result<Self> {
+        let mut inner = files::pipeline(&json, folder)?;
+        settings.add_tokens(&mut inner, folder)?;
+        let token = |name: &str| settings.special(name).and_then(|text| inner.token_to_id(text));
+        let (bos, eos, pad) = (token("bos_token"), token("eos_token"), token("pad_token"));
+        let special = NAMED.iter().filter_map(|name| {
+            Some((
+                (*name).to_owned(),
+                settings.special(name).filter(|text| !text.is_empty())?.into(),
+            ))
+        });
+        let special = special.collect();
+        // As in `transformers` 5, the post-processor decides, not `add_bos_token`.
+        let begin = guarded("cannot post-process a text", || inner.encode("", true))?;
+        let begins_with_bos = begin.get_ids().first().is_some_and(|&first| Some(first) == bos);
         inner.with_post_processor(None::<tokenizers::PostProcessorWrapper>);
-        inner.with_padding(None);
-        inner
-            .with_truncation(None)
-            .map_err(|error| malformed(TOKENIZER_FILE, error.to_string()))?;
-        Ok(Self { inner, json, settings, bos, eos, pad, begins_with_bos })
+        let settings = settings.text;
+        Ok(Self { inner, json, settings, bos, eos, pad, begins_with_bos, special })
     }
 
     /// Writes `tokenizer.json` and `tokenizer_config.json` into an existing folder.
@@ -130,9 +120,13 @@ impl Tokenizer {
     /// # Errors
     /// [`Error::Tokenizer`] if the tokenizer has no token for a part of the text.
     pub fn encode(&self, text: &str) -> Result<Encoding> {
-        let encoding = self.inner.encode(text, false).map_err(|error| {
-            let start: String = text.chars().take(60).collect();
-            Error::Tokenizer { what: format!("cannot encode `{start}`"), reason: error.to_string() }
+        let start = || text.chars().take(60).collect::<String>();
+        let encode = || self.inner.encode(text, false);
+        let encoding = guarded("cannot encode", encode).map_err(|error| match error {
+            Error::Tokenizer { what, reason } => {
+                Error::Tokenizer { what: format!("{what} `{}`", start()), reason }
+            }
+            other => other,
         })?;
         Ok(Encoding {
             ids: encoding.get_ids().to_vec(),
@@ -173,10 +167,7 @@ impl Tokenizer {
     /// # Errors
     /// [`Error::Tokenizer`] if the decoder fails.
     pub fn decode(&self, ids: &[u32]) -> Result<String> {
-        self.inner.decode(ids, true).map_err(|error| Error::Tokenizer {
-            what: "cannot decode tokens".to_owned(),
-            reason: error.to_string(),
-        })
+        guarded("cannot decode tokens", || self.inner.decode(ids, true))
     }
 
     /// Number of tokens, special and added ones included.
@@ -192,6 +183,13 @@ impl Tokenizer {
     /// How the vocabulary spells a token.
     pub fn id_to_token(&self, id: u32) -> Option<String> {
         self.inner.id_to_token(id)
+    }
+
+    /// Names of the special tokens and their texts (`bos_token`, `eos_token`, `unk_token`,
+    /// `sep_token`, `pad_token`, `cls_token`, `mask_token`, each where there is one): variables that
+    /// `transformers` gives to a chat template.
+    pub fn special_tokens(&self) -> &Map<String, Value> {
+        &self.special
     }
 
     /// The beginning-of-sequence token.
@@ -215,13 +213,15 @@ impl Tokenizer {
     }
 
     /// Checks that every token has an embedding. An embedding may have more rows than there are
-    /// tokens.
+    /// tokens, and the padding token, which no text is made of, may have none.
     ///
     /// # Errors
     /// [`Error::VocabularyMismatch`].
     pub fn check_fits(&self, config: &ModelConfig) -> Result<()> {
         let vocab_size = config.vocab_size;
-        match self.inner.get_vocab(true).into_values().max() {
+        let is_padding = |id: &u32| Some(*id) == self.pad && self.pad != self.eos;
+        let ids = self.inner.get_vocab(true).into_values();
+        match ids.filter(|id| !is_padding(id)).max() {
             Some(largest) if largest as usize >= vocab_size => {
                 Err(Error::VocabularyMismatch { largest, vocab_size })
             }

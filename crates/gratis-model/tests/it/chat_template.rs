@@ -4,7 +4,9 @@ use std::fs;
 use std::path::Path;
 
 use gratis_model::Error;
-use gratis_model::chat_template::{ChatTemplate, Date, GenerationPrompt, Message, RenderOptions};
+use gratis_model::chat_template::{
+    ChatTemplate, ChatTemplates, Date, GenerationPrompt, Message, RenderOptions,
+};
 use serde_json::{Map, Value, json};
 
 use crate::data::shared;
@@ -200,6 +202,45 @@ fn templates_come_from_a_checkpoint_folder() {
     assert_eq!(source(folder.path()), "its own file");
     let none = ChatTemplate::from_tokenizer_config(&json!({ "chat_template": null }));
     assert!(none.expect("readable").is_none());
+}
+
+#[test]
+fn one_of_several_named_templates_is_selected() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = |name: &str| folder.path().join(name);
+    let source = |name: Option<&str>| {
+        let all = ChatTemplates::from_folder(folder.path()).expect("readable").expect("templates");
+        all.select(name).map(|template| template.source().to_owned())
+    };
+    let configure = |template: Value| {
+        let config = json!({ "chat_template": template }).to_string();
+        fs::write(path("tokenizer_config.json"), config).expect("written");
+    };
+    let list = json!([{"name": "default", "template": "d"}, {"name": "rag", "template": "r"}]);
+    for named in [json!({"default": "d", "rag": "r"}), list] {
+        configure(named);
+        assert_eq!(source(None).expect("the default"), "d");
+        assert_eq!(source(Some("rag")).expect("a name"), "r");
+        let message = source(Some("tools")).expect_err("unknown").to_string();
+        assert!(
+            message.contains("has no chat template `tools`; it has `default`, `rag`"),
+            "{message}"
+        );
+    }
+    configure(json!({"rag": "r"}));
+    assert_eq!(source(None).expect("the only one"), "r");
+    configure(json!({"rag": "r", "tools": "t"}));
+    let message = source(None).expect_err("none is the default").to_string();
+    assert!(message.contains("no chat template `default`; it has `rag`, `tools`"), "{message}");
+    configure(json!(7));
+    let message = ChatTemplates::from_folder(folder.path()).expect_err("a number").to_string();
+    assert!(message.contains("`chat_template` must be a string, a map"), "{message}");
+    // Files of their own replace them.
+    fs::create_dir(path("additional_chat_templates")).expect("created");
+    fs::write(path("additional_chat_templates/rag.jinja"), "file").expect("written");
+    fs::write(path("chat_template.jinja"), "own").expect("written");
+    assert_eq!(source(None).expect("the default"), "own");
+    assert_eq!(source(Some("rag")).expect("a name"), "file");
 }
 
 #[test]

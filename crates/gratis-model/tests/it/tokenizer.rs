@@ -6,6 +6,7 @@ use std::path::Path;
 use gratis_model::Error;
 use gratis_model::gguf::GgufFile;
 use gratis_model::{End, SpecialTokens, Tokenizer};
+use serde_json::{Value, json};
 
 use crate::data::shared;
 
@@ -31,18 +32,182 @@ fn what_is_saved_is_read_back() {
     assert_eq!(fs::read_to_string(folder.path().join("tokenizer.json")).expect("there"), text);
 }
 
+/// In `transformers` 5 the post-processor of `tokenizer.json` puts the token there, whatever
+/// `add_bos_token` says; in 4 it depended on the class of the tokenizer.
 #[test]
-fn settings_decide_whether_a_prompt_begins_with_bos() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let prompt = |settings: &str| {
-        digits().save(folder.path()).expect("saved");
-        fs::write(folder.path().join("tokenizer_config.json"), settings).expect("written");
-        Tokenizer::load(folder.path()).expect("read").encode_prompt("4").expect("a digit")
+fn the_post_processor_decides_whether_a_prompt_begins_with_bos() {
+    let prompt = |settings: &str, edit: fn(&mut Value)| {
+        edited(digits(), settings, edit).expect("read").encode_prompt("4").expect("a digit")
     };
-    assert_eq!(prompt(r#"{"bos_token": "<s>"}"#), [1, 7]);
-    assert_eq!(prompt(r#"{"bos_token": {"content": "<s>"}, "add_bos_token": true}"#), [1, 7]);
-    assert_eq!(prompt(r#"{"bos_token": "<s>", "add_bos_token": false}"#), [7]);
-    assert_eq!(prompt(r#"{"bos_token": null, "add_bos_token": true}"#), [7]);
+    let as_is: fn(&mut Value) = |_| ();
+    assert_eq!(prompt(r#"{"bos_token": "<s>"}"#, as_is), [1, 7]);
+    assert_eq!(
+        prompt(r#"{"bos_token": {"content": "<s>"}, "add_bos_token": true}"#, as_is),
+        [1, 7]
+    );
+    assert_eq!(prompt(r#"{"bos_token": "<s>", "add_bos_token": false}"#, as_is), [1, 7]);
+    assert_eq!(prompt(r#"{"bos_token": null, "add_bos_token": true}"#, as_is), [7]);
+    let without = |json: &mut Value| json["post_processor"] = Value::Null;
+    assert_eq!(prompt(r#"{"bos_token": "<s>", "add_bos_token": true}"#, without), [7]);
+}
+
+/// A tokenizer read from its files, its `tokenizer.json` changed.
+fn edited(
+    tokenizer: Tokenizer,
+    settings: &str,
+    edit: impl FnOnce(&mut Value),
+) -> Result<Tokenizer, Error> {
+    let folder = tempfile::tempdir().expect("a folder");
+    tokenizer.save(folder.path()).expect("saved");
+    let path = folder.path().join("tokenizer.json");
+    let text = fs::read_to_string(&path).expect("there");
+    let mut json = serde_json::from_str(&text).expect("JSON");
+    edit(&mut json);
+    fs::write(path, json.to_string()).expect("written");
+    fs::write(folder.path().join("tokenizer_config.json"), settings).expect("written");
+    Tokenizer::load(folder.path())
+}
+
+fn bpe() -> Tokenizer {
+    let texts = ["Step 1: Ann has 12 apples and buys 30 more apples. ".repeat(20)];
+    let special = SpecialTokens { eos: Some("</s>".to_owned()), ..SpecialTokens::default() };
+    Tokenizer::train_bpe(texts.iter(), 300, &special).expect("trained")
+}
+
+#[test]
+fn tokens_that_stand_only_in_the_settings_are_added() {
+    let size = bpe().vocab_size() as u32;
+    let entry = |content: &str| {
+        json!({"content": content, "lstrip": false, "rstrip": false, "single_word": false,
+               "normalized": false, "special": true})
+    };
+    let decoder = |ids: [u32; 2]| {
+        json!({"eos_token": "</s>", "added_tokens_decoder": {
+            ids[0].to_string(): entry("<think>"), ids[1].to_string(): entry("<step>")}})
+    };
+    // In the order of the ids, not of the file.
+    let tokenizer = edited(bpe(), &decoder([size + 1, size]).to_string(), |_| ()).expect("read");
+    assert_eq!(tokenizer.encode("<step><think>").expect("encoded").ids, [size, size + 1]);
+    assert_eq!(tokenizer.vocab_size() as u32, size + 2);
+    let message = edited(bpe(), &decoder([size + 5, size]).to_string(), |_| ()).expect_err("a gap");
+    let expected = format!("says that `<think>` is token {}, and by", size + 5);
+    assert!(message.to_string().contains(&expected), "{message}");
+    // Special ones without an id, after them.
+    let settings = json!({"eos_token": "</s>", "additional_special_tokens": ["<step>", "</s>"]});
+    let tokenizer = edited(bpe(), &settings.to_string(), |_| ()).expect("read");
+    assert_eq!(tokenizer.encode("<step>").expect("encoded").ids, [size]);
+    // Files of earlier versions, which are written into the settings.
+    let folder = tempfile::tempdir().expect("a folder");
+    bpe().save(folder.path()).expect("saved");
+    fs::write(folder.path().join("tokenizer_config.json"), "{}").expect("written");
+    let added = json!({"<step>": size}).to_string();
+    fs::write(folder.path().join("added_tokens.json"), added).expect("written");
+    let special = r#"{"eos_token": {"content": "</s>", "lstrip": false}}"#;
+    fs::write(folder.path().join("special_tokens_map.json"), special).expect("written");
+    let copy = tempfile::tempdir().expect("a folder");
+    Tokenizer::load(folder.path()).expect("read").save(copy.path()).expect("saved");
+    for folder in [folder.path(), copy.path()] {
+        let tokenizer = Tokenizer::load(folder).expect("read");
+        assert_eq!(tokenizer.encode("<step>").expect("encoded").ids, [size]);
+        assert_eq!(tokenizer.eos(), Some(0));
+    }
+}
+
+#[test]
+fn a_padding_token_outside_the_vocabulary_does_not_stop_loading() {
+    let settings = r#"{"eos_token": "</s>", "pad_token": "[PAD]", "sep_token": "</s>"}"#;
+    let tokenizer = edited(bpe(), settings, |_| ()).expect("read");
+    let size = bpe().vocab_size();
+    assert_eq!(tokenizer.pad(), Some(size as u32));
+    let fits = |vocab_size| {
+        tokenizer.check_fits(&gratis_model::ModelConfig {
+            vocab_size,
+            ..gratis_model::ModelConfig::LLAMA
+        })
+    };
+    fits(size).expect("the padding needs no embedding");
+    assert!(matches!(fits(size - 1), Err(Error::VocabularyMismatch { .. })));
+    let special = serde_json::to_value(tokenizer.special_tokens()).expect("JSON");
+    assert_eq!(special, json!({"eos_token": "</s>", "sep_token": "</s>", "pad_token": "[PAD]"}));
+}
+
+#[test]
+fn settings_that_would_change_a_text_are_set_aside() {
+    let text = "Step 1: Ann has 12 apples. Step 2: Ann buys 30 more apples.".repeat(8);
+    let expected = bpe().encode(&text).expect("encoded");
+    let settings = r#"{"eos_token": "</s>"}"#;
+    let changed = edited(bpe(), settings, |json| {
+        json["model"]["dropout"] = json!(0.5);
+        json["padding"] = json!({
+            "strategy": {"Fixed": 100_000_000}, "direction": "Right", "pad_to_multiple_of": null,
+            "pad_id": 0, "pad_type_id": 0, "pad_token": "</s>",
+        });
+        json["truncation"] = json!({
+            "direction": "Right", "max_length": 4, "strategy": "LongestFirst", "stride": 9,
+        });
+    })
+    .expect("read");
+    for _ in 0..4 {
+        assert_eq!(changed.encode(&text).expect("encoded"), expected);
+    }
+}
+
+#[test]
+fn pipelines_on_which_the_library_fails_are_refused() {
+    type Edit = fn(&mut Value);
+    let settings = r#"{"eos_token": "</s>"}"#;
+    let message = |edit: Edit| {
+        let outcome = edited(bpe(), settings, edit).and_then(|tokenizer| {
+            let ids = tokenizer.encode("a b\u{301} \u{1f34e} <step>")?.ids;
+            tokenizer.decode(&ids)
+        });
+        outcome.expect_err("a fault").to_string()
+    };
+    let cases: [(Edit, &str); 6] = [
+        (
+            |j| {
+                j["normalizer"] =
+                    json!({"type": "Replace", "pattern": {"String": ""}, "content": "x"});
+            },
+            "`normalizer` holds an empty `pattern`",
+        ),
+        (
+            |j| {
+                j["decoder"] = json!({"type": "Sequence", "decoders": [
+                    {"type": "Replace", "pattern": {"String": ""}, "content": "x"}]});
+            },
+            "`decoder.decoders[0]` holds an empty `pattern`",
+        ),
+        (
+            |j| {
+                j["pre_tokenizer"] = json!({"type": "Split", "pattern": {"Regex": ""},
+                    "behavior": "Isolated", "invert": false});
+            },
+            "`pre_tokenizer` holds an empty `pattern`",
+        ),
+        (
+            |j| j["pre_tokenizer"] = json!({"type": "FixedLength", "length": 0}),
+            "`pre_tokenizer.length` is 0",
+        ),
+        (
+            |j| {
+                j["decoder"] = json!({"type": "Strip", "content": " ",
+                    "start": 1_000_000_000_000_u64, "stop": 0});
+            },
+            "`decoder.start` = 1000000000000 is too large",
+        ),
+        (
+            |j| {
+                j["decoder"] =
+                    json!({"type": "Strip", "content": "a", "start": 1000, "stop": 1000});
+            },
+            "pipeline that panics",
+        ),
+    ];
+    for (edit, expected) in cases {
+        let message = message(edit);
+        assert!(message.contains(expected), "{message}");
+    }
 }
 
 #[test]

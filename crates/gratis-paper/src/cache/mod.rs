@@ -221,7 +221,8 @@ impl<'a> Cache<'a> {
         if let Some(samples) = self.find("samples", &key)? {
             return Ok(samples);
         }
-        self.observer.stage("samples", Some(settings.n_problems as u64));
+        let stage = format!("samples, {}", split.name());
+        self.observer.stage(&stage, Some(settings.n_problems as u64));
         let mut engine = self.load(model)?;
         let before = self.observer.processor_seconds();
         let (rollouts, _) =
@@ -343,3 +344,6 @@ fn sampled_tokens(rollouts: &[Rollout], encoder: &Encoder) -> Result<u64> {
     }
     Ok(n_tokens as u64)
 }
+
+#[cfg(test)]
+mod tests;

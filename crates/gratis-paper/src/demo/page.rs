@@ -1,31 +1,37 @@
 //! The demo's report: a self-contained page.
 
-use super::{DemoResult, Training};
-use crate::report::{Bar, BarPlot, Cells, LinePlot, Page, Point, Series, Table, Unit, XScale};
-use gratis::evaluation::Interval;
-use gratis::evaluation::best_of_n::Row;
-use gratis::selection::Method;
+use gratis::evaluation::best_of_n::Row as SelectorRow;
+use gratis::evaluation::{FirstErrorScore, Interval};
+use gratis::selection::{Aggregation, Method};
+
+use super::{DemoResult, StageTime, Training};
+use crate::error::Result;
+use crate::pages::PAPER;
+use crate::report::{
+    Bar, BarPlot, Block, Cell, Emphasis, KeyFigure, LinePlot, Link, Page, Point, Row, Series,
+    Table, Unit, XScale,
+};
 
 impl DemoResult {
     /// Rows of the best-of-N table with their names, in the order of the table.
-    pub fn rows(&self) -> impl Iterator<Item = (String, &Row)> {
+    pub fn rows(&self) -> impl Iterator<Item = (String, &SelectorRow)> {
         self.best_of_n.rows.iter().map(|row| (name_of(row), row))
     }
 
-    /// Rewards that far from the threshold are coloured strongly.
+    /// Distance from the threshold at which a reward is coloured strongly.
     pub fn colour_scale(&self) -> f64 {
         self.settings.beta * 4.0
     }
 }
 
-fn name_of(row: &Row) -> String {
+fn name_of(row: &SelectorRow) -> String {
     match row.selector.method {
         Method::Majority => "majority vote".to_owned(),
         Method::Random => "pass@1".to_owned(),
         Method::Oracle => "oracle".to_owned(),
         Method::WeightedVote { .. } => "weighted vote".to_owned(),
         Method::BestOfN => match row.selector.aggregation {
-            gratis::selection::Aggregation::Min => "best of N".to_owned(),
+            Aggregation::Min => "best of N".to_owned(),
             other => format!("best of N, {other}"),
         },
     }
@@ -35,20 +41,23 @@ fn percent(share: f64) -> String {
     format!("{:.1} %", 100.0 * share)
 }
 
-fn with_interval(interval: &Interval) -> String {
-    let Interval { mean, low, high } = interval;
-    format!("{:.1} ({:.1}–{:.1})", 100.0 * mean, 100.0 * low, 100.0 * high)
-}
-
-/// The page of a result.
-pub fn page(result: &DemoResult) -> Page {
-    let settings = &result.settings;
+/// The page of a result, as HTML. Its links lead to the files that [`run`](super::run) wrote beside
+/// it.
+///
+/// # Errors
+/// [`Error::Template`](crate::Error::Template) if a template is wrong.
+pub fn page(result: &DemoResult) -> Result<String> {
     let mut page = Page::new(
         "Process rewards for free",
-        "An implicit process reward model in a tiny world: trained on nothing but whether the \
-         final answer was right, it judges every step. Everything on this page was trained and \
-         measured on the spot.",
+        "An implicit process reward model in a tiny world: trained only on whether the final answer \
+         was right, it scores every step. Everything on this page was trained and measured on the \
+         spot.",
     );
+    page.links([
+        Link::new("models/", "the models"),
+        Link::new("data/", "rollouts and scores"),
+        Link::new(PAPER, "the paper (arXiv)"),
+    ]);
     key_figures(&mut page, result);
     best_of_n(&mut page, result);
     first_error(&mut page, result);
@@ -56,27 +65,31 @@ pub fn page(result: &DemoResult) -> Page {
     page.heading("What the reward model sees");
     page.paragraph(
         "The first test problem on which the medium generator's majority is wrong and the reward \
-         model's choice is right. Beside each step stands its process reward, the sum of \
-         beta * log(pi / pi_ref) over its tokens. Blue is above the threshold, orange below.",
+         model's choice is right. Beside each step is its process reward, the sum of \
+         `beta * log(pi / pi_ref)` over its tokens. Blue is above the threshold, orange below.",
     );
     let threshold = result.first_error_validation.threshold;
     for example in &result.examples {
-        page.paragraph(&example.caption);
-        example.view(threshold, result.colour_scale()).add_to(&mut page);
+        page.paragraph(&*example.caption);
+        page.solution(&example.view(threshold, result.colour_scale()));
     }
 
-    page.heading("How the models learnt");
+    page.heading("Training");
     let curves: Vec<String> = std::iter::once(("Base model", &result.base))
         .chain(result.generators.iter().map(|g| (g.strength.title(), &g.training)))
         .chain([("Reward model", &result.reward_model)])
         .map(|(title, training)| curve(title, training))
         .collect();
-    page.figure(&curves, "Loss in nats against optimizer steps: per token for the language models, per response for the reward model (ln 2 = 0.69 is no knowledge).");
+    page.figure(
+        curves,
+        "Loss in nats against optimizer steps: per token for the language models, per response for \
+         the reward model, where a model that knows nothing has ln 2 = 0.69.",
+    );
     costs(&mut page, result);
-    if let Ok(json) = serde_json::to_string_pretty(settings) {
-        page.details("Settings", &json);
+    if let Ok(text) = serde_json::to_string_pretty(&result.settings) {
+        page.blocks.push(Block::Details { summary: "Settings".to_owned(), text });
     }
-    page
+    page.render()
 }
 
 fn key_figures(page: &mut Page, result: &DemoResult) {
@@ -84,24 +97,27 @@ fn key_figures(page: &mut Page, result: &DemoResult) {
     let gain = result.best_of_n.rows.get(1).map_or(0.0, |row| row.gain.mean);
     let f1 = result.generators.iter().map(|g| g.first_error.f1).sum::<f64>()
         / result.generators.len().max(1) as f64;
-    page.key_figures(&[
-        (percent(average(1)), "best of N by the implicit reward model, average".to_owned()),
-        (percent(average(0)), "majority vote, average".to_owned()),
-        (format!("{:+.1}", 100.0 * gain), "points gained over the majority vote".to_owned()),
-        (percent(f1), "first-error F1, average over generators".to_owned()),
-        (
-            format!("{}", result.rollouts.verdicts.n()),
-            "responses labelled right or wrong: all it learnt from".to_owned(),
-        ),
-    ]);
+    let figure = |value, label: &str| KeyFigure { value, label: label.to_owned() };
+    page.blocks.push(Block::KeyFigures {
+        figures: vec![
+            figure(percent(average(1)), "best of N by the implicit reward model, average"),
+            figure(percent(average(0)), "majority vote, average"),
+            figure(format!("{:+.1}", 100.0 * gain), "points gained over the majority vote"),
+            figure(percent(f1), "first-error F1, average over generators"),
+            figure(
+                result.rollouts.verdicts.n().to_string(),
+                "responses labelled right or wrong: the only training labels",
+            ),
+        ],
+    });
 }
 
 fn best_of_n(page: &mut Page, result: &DemoResult) {
     let table = &result.best_of_n;
     page.heading("Picking one of N");
-    let shown = |row: &Row| {
+    let shown = |row: &SelectorRow| {
         !matches!(row.selector.method, Method::BestOfN)
-            || row.selector.aggregation == gratis::selection::Aggregation::Min
+            || row.selector.aggregation == Aggregation::Min
     };
     let plots: Vec<String> = result
         .generators
@@ -136,9 +152,9 @@ fn best_of_n(page: &mut Page, result: &DemoResult) {
         .collect();
     let bootstrap = &table.settings.bootstrap;
     page.figure(
-        &plots,
-        &format!(
-            "Accuracy of what is picked from N candidates on {} problems never seen in training; \
+        plots,
+        format!(
+            "Accuracy of the selected one of N candidates on {} problems never seen in training; \
              bars are {:.0} % bootstrap intervals over problems.",
             table.n_problems,
             100.0 * bootstrap.confidence,
@@ -165,36 +181,34 @@ fn best_of_n(page: &mut Page, result: &DemoResult) {
         bars,
     };
     page.figure(
-        &[plot.render()],
-        "Blue: chosen by the implicit process reward model. Grey: without a reward model.",
+        vec![plot.render()],
+        "Blue: selected by the implicit process reward model. Grey: without a reward model.",
     );
 
-    let header = table.rows.first().map(|row| {
-        let of_cells = row.cells.iter().map(|cell| format!("{} @{}", cell.generator, cell.n));
-        std::iter::once(String::new())
-            .chain(of_cells)
-            .chain(["average".to_owned(), "above majority".to_owned()])
-            .collect()
+    let mut header = vec![String::new()];
+    if let Some(row) = table.rows.first() {
+        header.extend(row.cells.iter().map(|cell| format!("{} @{}", cell.generator, cell.n)));
+    }
+    header.extend(["average".to_owned(), "above majority".to_owned()]);
+    let rows = result.rows().enumerate().map(|(idx, (label, row))| {
+        let mut cells: Vec<Cell> = row
+            .cells
+            .iter()
+            .map(|cell| Cell::number(format!("{:.1}", 100.0 * cell.accuracy.mean)))
+            .collect();
+        cells.extend([&row.average, &row.gain].map(Cell::percent_with_ends));
+        // The implicit reward model as the paper uses it.
+        let emphasis = if idx == 1 { Emphasis::Strong } else { Emphasis::Ordinary };
+        Row::Cells { label, detail: None, cells, emphasis }
     });
-    page.table(&Table {
+    page.table(Table {
         caption:
-            "Accuracy in percent. The score of a response is its lowest process reward unless \
-                  another rule is named."
+            "Accuracy in percent, with the interval of the averages. The score of a response is \
+                  its lowest process reward unless another rule is named."
                 .to_owned(),
-        header: header.unwrap_or_default(),
-        rows: result
-            .rows()
-            .map(|(name, row)| {
-                let cells = row.cells.iter().map(|c| format!("{:.1}", 100.0 * c.accuracy.mean));
-                std::iter::once(name)
-                    .chain(cells)
-                    .chain([with_interval(&row.average), with_interval(&row.gain)])
-                    .collect()
-            })
-            .collect(),
-        spans: Vec::new(),
-        emphasis: Some(1),
-        cells: Cells::Numbers,
+        header,
+        rows: rows.collect(),
+        ..Table::default()
     });
 }
 
@@ -207,7 +221,7 @@ fn point(n: usize, interval: &Interval) -> Point {
 
 fn first_error(page: &mut Page, result: &DemoResult) {
     page.heading("Finding the first wrong step");
-    page.paragraph(&format!(
+    page.paragraph(format!(
         "No step was ever labelled. A step is predicted to be wrong if its process reward is below \
          {:.2}, a threshold chosen on {} validation problems; F1 is the harmonic mean of the \
          accuracies on solutions with and without an error, as ProcessBench defines it. {} of the \
@@ -216,27 +230,22 @@ fn first_error(page: &mut Page, result: &DemoResult) {
         result.settings.validation.n_problems,
         percent(result.rollouts.wrong_step_despite_right_answer),
     ));
-    let row = |name: &str, n: usize, score: &gratis::evaluation::FirstErrorScore| {
-        vec![
-            name.to_owned(),
-            n.to_string(),
-            percent(score.accuracy_erroneous),
-            percent(score.accuracy_correct),
-            percent(score.f1),
-        ]
+    let row = |name: &str, n: usize, score: &FirstErrorScore| {
+        let FirstErrorScore { accuracy_erroneous, accuracy_correct, f1, .. } = *score;
+        let mut cells = vec![Cell::number(n.to_string())];
+        cells.extend([accuracy_erroneous, accuracy_correct, f1].map(|s| Cell::number(percent(s))));
+        Row::new(name, cells)
     };
     let rows = result.generators.iter().map(|generator| {
         row(generator.strength.name(), generator.n_candidates, &generator.first_error)
     });
-    page.table(&Table {
+    page.table(Table {
         caption: "First-error score on the candidates of each generator".to_owned(),
-        header: ["", "solutions", "first error found", "none claimed where none is", "F1"]
+        header: ["", "solutions", "first error found", "none reported where none is", "F1"]
             .map(str::to_owned)
             .to_vec(),
         rows: rows.collect(),
-        spans: Vec::new(),
-        emphasis: None,
-        cells: Cells::Numbers,
+        ..Table::default()
     });
 }
 
@@ -262,30 +271,32 @@ fn costs(page: &mut Page, result: &DemoResult) {
         return;
     }
     page.heading("What it cost");
-    let seconds = |value: f64| format!("{value:.1}");
-    let total = |of: fn(&super::StageTime) -> f64| result.stages.iter().map(of).sum::<f64>();
-    let mut rows: Vec<Vec<String>> = result
+    let seconds = |value: f64| Cell::number(format!("{value:.1}"));
+    let total = |of: fn(&StageTime) -> f64| result.stages.iter().map(of).sum::<f64>();
+    let mut rows: Vec<Row> = result
         .stages
         .iter()
         .map(|stage| {
-            let cpu = stage.cpu_seconds.map_or("–".to_owned(), seconds);
-            vec![stage.name.clone(), seconds(stage.wall_seconds), cpu]
+            let cpu = stage.cpu_seconds.map_or(Cell::Empty, seconds);
+            Row::new(&*stage.name, vec![seconds(stage.wall_seconds), cpu])
         })
         .collect();
-    rows.push(vec![
-        "all".to_owned(),
-        seconds(total(|stage| stage.wall_seconds)),
-        seconds(total(|stage| stage.cpu_seconds.unwrap_or(0.0))),
-    ]);
-    page.table(&Table {
+    rows.push(Row::Cells {
+        label: "all".to_owned(),
+        detail: None,
+        cells: vec![
+            seconds(total(|stage| stage.wall_seconds)),
+            seconds(total(|stage| stage.cpu_seconds.unwrap_or(0.0))),
+        ],
+        emphasis: Emphasis::Strong,
+    });
+    page.table(Table {
         caption: format!(
             "Seconds with {} threads; models of {} parameters",
             result.settings.n_threads, result.n_parameters
         ),
         header: ["stage", "on the clock", "processor"].map(str::to_owned).to_vec(),
-        spans: Vec::new(),
-        emphasis: Some(rows.len() - 1),
-        cells: Cells::Numbers,
         rows,
+        ..Table::default()
     });
 }

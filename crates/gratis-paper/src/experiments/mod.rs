@@ -14,7 +14,7 @@ mod table2;
 mod table3;
 mod table4;
 mod table5;
-pub mod tuning;
+pub(crate) mod tuning;
 
 use serde::{Deserialize, Serialize};
 

@@ -1,6 +1,7 @@
 //! Outcomes as pages, Markdown and JSON: one page with everything, one per experiment.
 
-use std::fmt::Write as _;
+mod markdown;
+
 use std::path::Path;
 
 use gratis::evaluation::Interval;
@@ -13,7 +14,14 @@ use crate::experiments::Experiment;
 use crate::outcome::{
     Chosen, Claim, Column, ComparedRow, Comparison, Outcome, PlainTable, Verdict,
 };
-use crate::report::{Cells, Colours, LinePlot, Page, Table};
+use crate::report::{
+    Block, Cell, Cells, Emphasis, KeyFigure, LinePlot, Link, Page, Row, Span, Table, Tone,
+};
+
+pub use markdown::markdown;
+
+/// The paper.
+pub(crate) const PAPER: &str = "https://arxiv.org/abs/2412.01981";
 
 /// An experiment and its outcome.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -25,139 +33,183 @@ pub struct Finished {
     pub outcome: Outcome,
 }
 
-/// Writes `index.html`, `report.md`, `report.json`, and a page and a JSON file for each experiment.
+impl Finished {
+    fn title(&self) -> String {
+        format!("{}: {}", self.outcome.name, self.outcome.title)
+    }
+
+    fn page_name(&self) -> String {
+        format!("{}.html", self.experiment.name())
+    }
+}
+
+/// Writes `index.html`, `report.md`, `report.json`, and a page and a JSON file per experiment.
 ///
 /// # Errors
 /// Those of the file system.
-pub fn write(folder: &Path, finished: &[Finished]) -> Result<()> {
+pub(crate) fn write(folder: &Path, finished: &[Finished]) -> Result<()> {
     std::fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
-    let put = |name: String, text: String| -> Result<()> {
+    let put = |name: &str, text: &str| -> Result<()> {
         Ok(atomic::write(&folder.join(name), text.as_bytes())?)
     };
-    put("index.html".to_owned(), index(finished).render())?;
-    put("report.md".to_owned(), markdown(finished))?;
+    put("index.html", &index(finished).render()?)?;
+    put("report.md", &markdown(finished))?;
     write_json(&folder.join("report.json"), &finished)?;
-    for (idx, Finished { experiment, outcome }) in finished.iter().enumerate() {
-        let mut page = Page::new(&full_title(outcome), &outcome.question);
-        let mut links = vec![("index.html".to_owned(), "All experiments".to_owned())];
-        let mut neighbour = |idx: Option<usize>, arrow: &str| {
-            if let Some(Finished { experiment, outcome }) = idx.and_then(|idx| finished.get(idx)) {
-                let text = format!("{arrow} {}", outcome.name);
-                links.push((format!("{}.html", experiment.name()), text));
-            }
-        };
-        neighbour(idx.checked_sub(1), "←");
-        neighbour(Some(idx + 1), "→");
-        page.links(&links);
-        sections(&mut page, outcome);
-        put(format!("{}.html", experiment.name()), page.render())?;
-        write_json(&folder.join(format!("{}.json", experiment.name())), outcome)?;
+    for (idx, of) in finished.iter().enumerate() {
+        put(&of.page_name(), &page(finished, idx).render()?)?;
+        write_json(&folder.join(format!("{}.json", of.experiment.name())), &of.outcome)?;
     }
     Ok(())
 }
 
-fn full_title(outcome: &Outcome) -> String {
-    format!("{}: {}", outcome.name, outcome.title)
-}
-
-/// The page with everything.
+/// The page with everything. It has the claims once, at the top.
 fn index(finished: &[Finished]) -> Page {
     let mut page = Page::new(
         "Free process rewards, reproduced",
         "Every table and figure of the paper in the tiny world: models trained on the spot, our \
-         numbers beside the paper's, and for each claim whether it shows here. The paper's models \
+         numbers beside the paper's, and for each claim whether it holds here. The paper's models \
          have eight billion parameters and solve competition problems; ours have a hundred \
-         thousand and solve sums. What carries over is the comparison, not the level.",
+         thousand and solve sums. What can be compared are the differences, not the levels.",
     );
-    let anchor = |experiment: Experiment| format!("#{}", experiment.name());
-    let links: Vec<(String, String)> =
-        finished.iter().map(|f| (anchor(f.experiment), f.outcome.name.clone())).collect();
-    page.links(&links);
-    let claims = || finished.iter().flat_map(|finished| &finished.outcome.claims);
+    let anchor = |of: &Finished| format!("#{}", of.experiment.name());
+    let sections = finished.iter().map(|of| Link::new(anchor(of), &*of.outcome.name));
+    page.links(sections.chain([
+        Link::new("report.md", "as Markdown"),
+        Link::new("report.json", "all numbers (JSON)"),
+        Link::new(PAPER, "the paper (arXiv)"),
+    ]));
+    let claims = || finished.iter().flat_map(|of| &of.outcome.claims);
     if claims().next().is_some() {
-        let count = |verdict| claims().filter(|c| c.verdict == verdict).count().to_string();
-        page.key_figures(&[
-            (count(Verdict::Holds), "claims hold".to_owned()),
-            (count(Verdict::WithinNoise), "within noise".to_owned()),
-            (count(Verdict::DoesNotHold), "do not hold".to_owned()),
-        ]);
-        page.heading("The claims");
-        page.paragraph(
+        let counted = |verdict| {
+            claims().filter(|c| c.verdict == verdict && c.caveat.is_none()).count().to_string()
+        };
+        let figure = |value, label: &str| KeyFigure { value, label: label.to_owned() };
+        page.blocks.push(Block::KeyFigures {
+            figures: vec![
+                figure(counted(Verdict::Holds), "claims hold"),
+                figure(counted(Verdict::WithinNoise), "within noise"),
+                figure(counted(Verdict::DoesNotHold), "do not hold"),
+            ],
+        });
+        page.heading_at("claims", "The claims");
+        let n_not_counted = claims().filter(|claim| claim.caveat.is_some()).count();
+        page.paragraph(format!(
             "A claim holds (✓) if the whole interval is on its side of the bound, does not hold (✗) \
-             if the whole interval is on the other side, and is within noise (~) otherwise.",
-        );
-        let groups: Vec<(String, &[Claim])> = finished
+             if the whole interval is on the other side, and is within noise (~) otherwise.{}",
+            match n_not_counted {
+                0 => String::new(),
+                n => format!(
+                    " Verdicts in brackets ({n}) are not counted: they compare with a row that does \
+                     not learn this task at all, even from true step labels."
+                ),
+            }
+        ));
+        let groups: Vec<ClaimGroup> = finished
             .iter()
-            .map(|finished| (full_title(&finished.outcome), &finished.outcome.claims[..]))
-            .filter(|(_, claims)| !claims.is_empty())
+            .filter(|of| !of.outcome.claims.is_empty())
+            .map(|of| ClaimGroup {
+                heading: Some((of.title(), anchor(of))),
+                claims: &of.outcome.claims,
+            })
             .collect();
-        page.table(&claims_table(&groups, Places::Page));
+        page.table(claims_table(&groups));
     }
-    for Finished { experiment, outcome } in finished {
-        page.heading_at(experiment.name(), &full_title(outcome));
-        page.paragraph(&outcome.question);
-        page.links(&[
-            (format!("{}.html", experiment.name()), "on a page of its own".to_owned()),
-            (format!("{}.json", experiment.name()), "all numbers (JSON)".to_owned()),
-        ]);
-        sections(&mut page, outcome);
+    for of in finished {
+        page.heading_at(of.experiment.name(), &of.title());
+        page.paragraph(&*of.outcome.question);
+        let mut links = Vec::new();
+        if !of.outcome.claims.is_empty() {
+            links.push(Link::new("#claims", "its claims"));
+        }
+        links.push(Link::new(of.page_name(), "on a page of its own"));
+        links.push(Link::new(format!("{}.json", of.experiment.name()), "all numbers (JSON)"));
+        page.links(links);
+        evidence(&mut page, &of.outcome);
+        examples(&mut page, &of.outcome);
+        conditions(&mut page, &of.outcome);
     }
     page
 }
 
-/// Plots, tables, claims, solutions and conditions.
-fn sections(page: &mut Page, outcome: &Outcome) {
+/// The page of one experiment.
+fn page(finished: &[Finished], idx: usize) -> Page {
+    let of = &finished[idx];
+    let mut page = Page::new(&of.title(), &of.outcome.question);
+    let mut links = vec![Link::new("index.html", "All experiments")];
+    if let Some(before) = idx.checked_sub(1).and_then(|idx| finished.get(idx)) {
+        links.push(Link::new(before.page_name(), format!("← {}", before.outcome.name)));
+    }
+    if let Some(after) = finished.get(idx + 1) {
+        links.push(Link::new(after.page_name(), format!("→ {}", after.outcome.name)));
+    }
+    links.push(Link::new(format!("{}.json", of.experiment.name()), "all numbers (JSON)"));
+    links.push(Link::new(PAPER, "the paper (arXiv)"));
+    page.links(links);
+    evidence(&mut page, &of.outcome);
+    if !of.outcome.claims.is_empty() {
+        page.table(claims_table(&[ClaimGroup { heading: None, claims: &of.outcome.claims }]));
+    }
+    examples(&mut page, &of.outcome);
+    conditions(&mut page, &of.outcome);
+    page
+}
+
+/// Plots and tables.
+fn evidence(page: &mut Page, outcome: &Outcome) {
     if !outcome.plots.is_empty() {
         let plots: Vec<String> = outcome.plots.iter().map(LinePlot::render).collect();
         let points = outcome.plots.iter().flat_map(|plot| &plot.series).flat_map(|s| &s.points);
         let has_bars = points.into_iter().any(|point| point.interval.is_some());
-        page.figure(
-            &plots,
-            if has_bars { "Bars are intervals over seeds and problems." } else { "" },
-        );
+        let caption = if has_bars { "Bars are intervals over seeds and problems." } else { "" };
+        page.figure(plots, caption);
     }
     for comparison in &outcome.comparisons {
-        page.table(&comparison_table(comparison, Places::Page));
+        page.table(comparison_table(comparison));
         if let Some(table) = chosen_table(comparison) {
-            page.folded_table("What was chosen on validation problems", &table);
+            let summary = "What was chosen on validation problems".to_owned();
+            page.blocks.push(Block::FoldedTable { summary, table });
         }
     }
     for table in &outcome.tables {
-        page.table(&plain_table(table));
+        page.table(plain_table(table));
     }
-    if !outcome.claims.is_empty() {
-        page.table(&claims_table(&[(String::new(), &outcome.claims)], Places::Page));
-    }
-    if let Some(examples) = &outcome.examples {
-        page.subheading("Step by step");
-        page.paragraph(&examples.lead);
-        for example in &examples.examples {
-            page.paragraph(&format!("{}:", example.caption));
-            example.view(examples.threshold, examples.scale).add_to(page);
-        }
-    }
-    page.remarks("How it was measured", &outcome.conditions);
 }
 
-/// How much room a cell has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Places {
-    Page,
-    Markdown,
+fn examples(page: &mut Page, outcome: &Outcome) {
+    let Some(examples) = &outcome.examples else { return };
+    page.blocks.push(Block::Subheading { text: "Step by step".to_owned() });
+    page.paragraph(&*examples.lead);
+    for example in &examples.examples {
+        page.paragraph(format!("{}:", example.caption));
+        page.solution(&example.view(examples.threshold, examples.scale));
+    }
+}
+
+fn conditions(page: &mut Page, outcome: &Outcome) {
+    let (summary, remarks) = ("How it was measured".to_owned(), outcome.conditions.clone());
+    page.blocks.push(Block::Remarks { summary, remarks });
 }
 
 fn plain_table(table: &PlainTable) -> Table {
-    let PlainTable { caption, header, rows } = table.clone();
-    Table { caption, header, rows, ..Table::default() }
+    let row = |row: &Vec<String>| {
+        let (label, cells) = row.split_first().map_or(("", &[][..]), |(l, cells)| (&**l, cells));
+        Row::new(label, cells.iter().map(|cell| Cell::number(&**cell)).collect())
+    };
+    Table {
+        caption: table.caption.clone(),
+        header: table.header.clone(),
+        rows: table.rows.iter().map(row).collect(),
+        ..Table::default()
+    }
 }
 
 /// Adds a heading above rows of another group than those before.
-fn grouped(groups: impl Iterator<Item = (String, Vec<String>)>) -> Vec<Vec<String>> {
+fn grouped(groups: impl Iterator<Item = (String, Row)>) -> Vec<Row> {
     let mut rows = Vec::new();
     let mut last = String::new();
     for (group, row) in groups {
         if group != last {
-            rows.push(vec![group.clone()]);
+            rows.push(Row::Group { heading: group.clone(), link: None });
             last = group;
         }
         rows.push(row);
@@ -165,7 +217,7 @@ fn grouped(groups: impl Iterator<Item = (String, Vec<String>)>) -> Vec<Vec<Strin
     rows
 }
 
-fn comparison_table(comparison: &Comparison, places: Places) -> Table {
+fn comparison_table(comparison: &Comparison) -> Table {
     let has = |of: fn(&ComparedRow) -> bool| comparison.rows.iter().any(of);
     let (vote, f1, paper) = (
         has(|row| row.weighted_vote.is_some()),
@@ -176,31 +228,26 @@ fn comparison_table(comparison: &Comparison, places: Places) -> Table {
     summary.extend(vote.then(|| "vote".to_owned()));
     summary.extend(f1.then(|| "F1".to_owned()));
     summary.extend(paper.then(|| "paper".to_owned()));
-    let (spans, columns) = match places {
-        Places::Page => spans(&comparison.columns, summary.len()),
-        Places::Markdown => {
-            let name = |column: &Column| format!("{} @{}", column.generator, column.n);
-            (Vec::new(), comparison.columns.iter().map(name).collect())
-        }
-    };
+    let spans = spans(&comparison.columns, summary.len());
     let mut header = vec![String::new()];
-    header.extend(columns);
+    header.extend(comparison.columns.iter().map(|column| format!("@{}", column.n)));
     header.extend(summary);
     let rows = comparison.rows.iter().map(|row| {
-        let name = match (&row.detail[..], places) {
-            ("", _) => row.name.clone(),
-            (detail, Places::Page) => format!("{}\n{detail}", row.name),
-            (detail, Places::Markdown) => format!("{} ({detail})", row.name),
-        };
-        let mut cells = vec![name];
-        cells.extend(row.cells.iter().map(percent));
-        cells.push(percent(&row.average));
-        let optional = |value: &Option<Interval>| value.as_ref().map_or(String::new(), percent);
+        let mut cells: Vec<Cell> = row.cells.iter().map(Cell::percent).collect();
+        cells.push(Cell::percent(&row.average));
+        let optional = |value: &Option<Interval>| value.as_ref().map_or(Cell::Empty, Cell::percent);
         cells.extend(vote.then(|| optional(&row.weighted_vote)));
         cells.extend(f1.then(|| optional(&row.first_error)));
-        cells.extend(paper.then(|| row.paper.map_or(String::new(), |paper| format!("{paper:.1}"))));
-        (row.group.clone(), cells)
+        let of_paper = |paper| Cell::number(format!("{paper:.1}"));
+        cells.extend(paper.then(|| row.paper.map_or(Cell::Empty, of_paper)));
+        Row::Cells {
+            label: row.name.clone(),
+            detail: (!row.detail.is_empty()).then(|| row.detail.clone()),
+            cells,
+            emphasis: Emphasis::Ordinary,
+        }
     });
+    let groups = comparison.rows.iter().map(|row| row.group.clone());
     Table {
         caption: format!(
             "{}. ± is half of the interval{}.",
@@ -209,24 +256,22 @@ fn comparison_table(comparison: &Comparison, places: Places) -> Table {
         ),
         spans,
         header,
-        rows: grouped(rows),
-        ..Table::default()
+        rows: grouped(groups.zip(rows)),
+        cells: Cells::Numbers,
     }
 }
 
-/// The part of `weak @4` that neighbours share, above the columns, and the columns' own part.
-fn spans(columns: &[Column], n_summary: usize) -> (Vec<(String, usize)>, Vec<String>) {
-    let mut spans: Vec<(String, usize)> = vec![(String::new(), 1)];
-    let mut own = Vec::new();
-    for Column { generator, n } in columns {
+/// The generators above their columns.
+fn spans(columns: &[Column], n_summary: usize) -> Vec<Span> {
+    let mut spans = vec![Span { heading: String::new(), n_columns: 1 }];
+    for Column { generator, .. } in columns {
         match spans.last_mut() {
-            Some((text, n_columns)) if text == generator && !own.is_empty() => *n_columns += 1,
-            _ => spans.push((generator.clone(), 1)),
+            Some(span) if span.heading == *generator => span.n_columns += 1,
+            _ => spans.push(Span { heading: generator.clone(), n_columns: 1 }),
         }
-        own.push(format!("@{n}"));
     }
-    spans.push((String::new(), n_summary));
-    (spans, own)
+    spans.push(Span { heading: String::new(), n_columns: n_summary });
+    spans
 }
 
 /// What the rows of a comparison depend on beside their settings, seed by seed.
@@ -234,29 +279,28 @@ fn chosen_table(comparison: &Comparison) -> Option<Table> {
     let with_choices = || comparison.rows.iter().filter(|row| !row.chosen.is_empty());
     let seeds = &with_choices().next()?.chosen;
     // Once where all seeds have the same.
-    let list = |row: &ComparedRow, of: fn(&Chosen) -> String| -> String {
+    let list = |row: &ComparedRow, of: fn(&Chosen) -> String| -> Cell {
         let mut values: Vec<String> = row.chosen.iter().map(of).collect();
         if values.iter().all(|value| *value == values[0]) {
             values.truncate(1);
         }
-        values.join(", ")
+        Cell::text(values.join(", "))
     };
     let rows = with_choices().map(|row| {
         let cells = vec![
-            row.name.clone(),
             list(row, |chosen| chosen.aggregation.to_string()),
             list(row, |chosen| chosen.signal.name().to_owned()),
             list(row, |chosen| format!("{:.3}", chosen.threshold)),
             list(row, |chosen| chosen.vote_temperature.to_string()),
         ];
-        (row.group.clone(), cells)
+        (row.group.clone(), Row::new(&*row.name, cells))
     });
     let seeds: Vec<String> = seeds.iter().map(|chosen| chosen.seed.to_string()).collect();
     Some(Table {
         caption: format!(
             "Chosen on validation problems, for the seeds {} in this order: how steps become a score, \
-             what is held against the threshold, the threshold below which a step is called wrong, \
-             and the temperature of the vote",
+             the signal compared with the threshold, the threshold below which a step is called \
+             wrong, and the temperature of the vote",
             seeds.join(", ")
         ),
         header: ["", "aggregation", "signal", "threshold", "vote temperature"]
@@ -268,115 +312,70 @@ fn chosen_table(comparison: &Comparison) -> Option<Table> {
     })
 }
 
-/// Claims under the titles of their experiments.
-fn claims_table(groups: &[(String, &[Claim])], places: Places) -> Table {
-    // Lines break between columns only.
-    let whole = |text: String| match places {
-        Places::Page => text.replace(' ', "\u{a0}"),
-        Places::Markdown => text,
-    };
-    let row = |claim: &Claim| {
-        let Claim { ours, unit, verdict, .. } = claim;
-        let show = |value| unit.show(value);
-        let interval = if ours.low < ours.high {
-            format!("{} ({} to {})", show(ours.mean), show(ours.low), show(ours.high))
-        } else {
-            show(ours.mean)
-        };
-        vec![
-            claim.statement.clone(),
-            match places {
-                Places::Page => whole(format!("{} {}", verdict.mark(), verdict.name())),
-                Places::Markdown => verdict.name().to_owned(),
-            },
-            whole(interval),
-            claim.measure.clone(),
-            whole(claim.source.clone()),
-        ]
-    };
-    let of_group = |(title, claims): &(String, &[Claim])| -> Vec<(String, Vec<String>)> {
-        claims.iter().map(|claim| (title.clone(), row(claim))).collect()
-    };
+/// Claims of one experiment, with its title and a link to it where claims of several are shown.
+struct ClaimGroup<'c> {
+    heading: Option<(String, String)>,
+    claims: &'c [Claim],
+}
+
+fn claims_table(groups: &[ClaimGroup]) -> Table {
+    let mut rows = Vec::new();
+    for ClaimGroup { heading, claims } in groups {
+        rows.extend(heading.as_ref().map(|(heading, link)| Row::Group {
+            heading: heading.clone(),
+            link: Some(link.clone()),
+        }));
+        rows.extend(claims.iter().map(claim_row));
+    }
     Table {
         caption: "Claims, the verdict, and our measure with its interval".to_owned(),
         header: ["claim", "verdict", "ours", "measure", "where"].map(str::to_owned).to_vec(),
-        rows: grouped(groups.iter().flat_map(of_group)),
+        rows,
         cells: Cells::Text,
         ..Table::default()
     }
 }
 
-/// A share in percent with half its interval.
-fn percent(interval: &Interval) -> String {
-    let Interval { mean, low, high } = interval;
-    format!("{:.1} ± {:.1}", 100.0 * mean, 50.0 * (high - low))
-}
-
-/// Everything as Markdown.
-pub fn markdown(finished: &[Finished]) -> String {
-    let mut text = "# Free process rewards, reproduced in the tiny world\n".to_owned();
-    for Finished { outcome, .. } in finished {
-        let _ = write!(text, "\n## {}\n\n{}\n", full_title(outcome), outcome.question);
-        for comparison in &outcome.comparisons {
-            text += &markdown_table(&comparison_table(comparison, Places::Markdown));
-            text += &chosen_table(comparison).as_ref().map_or(String::new(), markdown_table);
-        }
-        for table in &outcome.tables {
-            text += &markdown_table(&plain_table(table));
-        }
-        if !outcome.claims.is_empty() {
-            text += &markdown_table(&claims_table(
-                &[(String::new(), &outcome.claims)],
-                Places::Markdown,
-            ));
-        }
-        if let Some(examples) = &outcome.examples {
-            let _ = writeln!(text, "\n{}", examples.lead);
-            for example in &examples.examples {
-                let view = example.view(examples.threshold, examples.scale);
-                let solution = view.to_terminal(Colours::None);
-                let _ = write!(text, "\n{}:\n\n```\n{solution}```\n", example.caption);
-            }
-        }
-        for condition in &outcome.conditions {
-            let _ = write!(text, "\n- {condition}");
-        }
-        text.push('\n');
-    }
-    text
-}
-
-fn markdown_table(table: &Table) -> String {
-    let line = |cells: &[String]| {
-        let cells: Vec<String> = cells.iter().map(|cell| cell.replace('|', "\\|")).collect();
-        format!("| {} |\n", cells.join(" | "))
+fn claim_row(claim: &Claim) -> Row {
+    let Claim { ours, unit, verdict, .. } = claim;
+    let show = |value| unit.show(value);
+    let interval = if ours.low < ours.high {
+        format!("{} ({} to {})", show(ours.mean), show(ours.low), show(ours.high))
+    } else {
+        show(ours.mean)
     };
-    let caption = table.caption.trim_end_matches('.');
-    let mut text = format!("\n{caption}:\n\n{}", line(&table.header));
-    text += &line(&vec!["---".to_owned(); table.header.len()]);
-    for row in &table.rows {
-        match &row[..] {
-            [heading] if table.header.len() > 1 => {
-                let mut cells = vec![String::new(); table.header.len()];
-                cells[0] = format!("**{heading}**");
-                text += &line(&cells);
-            }
-            cells => text += &line(cells),
-        }
+    let tone = match (verdict, &claim.caveat) {
+        (_, Some(_)) | (Verdict::WithinNoise, None) => Tone::Neutral,
+        (Verdict::Holds, None) => Tone::Up,
+        (Verdict::DoesNotHold, None) => Tone::Down,
+    };
+    let text = match claim.caveat {
+        Some(_) => format!("({})", verdict.name()),
+        None => verdict.name().to_owned(),
+    };
+    Row::Cells {
+        label: claim.statement.clone(),
+        detail: claim.caveat.clone(),
+        cells: vec![
+            Cell::Verdict { mark: verdict.mark(), text, tone },
+            Cell::number(interval),
+            Cell::text(&*claim.measure),
+            Cell::text(&*claim.source),
+        ],
+        emphasis: Emphasis::Ordinary,
     }
-    text
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::example::{Example, Examples};
-    use crate::report::JudgedStep;
     use gratis::evaluation::StepSignal;
     use gratis::selection::Aggregation;
 
-    #[test]
-    fn pages_markdown_and_numbers_are_written_for_each_experiment() {
+    use super::*;
+    use crate::example::{Example, Examples};
+    use crate::report::JudgedStep;
+
+    fn finished() -> Vec<Finished> {
         let interval = Interval { mean: 0.5, low: 0.4, high: 0.6 };
         let row = ComparedRow {
             group: "g".to_owned(),
@@ -414,10 +413,18 @@ mod tests {
                 rows: vec![row],
             }],
             examples: Some(Examples { scale: 1.0, examples: vec![example], ..Examples::default() }),
-            claims: vec![Claim::above("s", "w", "m", interval, 0.0)],
+            claims: vec![
+                Claim::above("s", "w", "m", interval, 0.0),
+                Claim::above("x", "w", "m", interval, 0.0).with_caveat("not counted".to_owned()),
+            ],
             ..Outcome::default()
         };
-        let finished = vec![Finished { experiment: Experiment::Table1, outcome }];
+        vec![Finished { experiment: Experiment::Table1, outcome }]
+    }
+
+    #[test]
+    fn pages_markdown_and_numbers_are_written_for_each_experiment() {
+        let finished = finished();
         let folder = tempfile::tempdir().expect("a folder");
         write(folder.path(), &finished).expect("written");
         let read = |name: &str| std::fs::read_to_string(folder.path().join(name)).expect(name);
@@ -431,14 +438,33 @@ mod tests {
             assert!(markdown.contains(part), "`{part}` is missing in\n{markdown}");
         }
         let index = read("index.html");
-        for part in ["claims hold", "✓\u{a0}holds", "href=\"#table1\"", "href=\"table1.html\""] {
+        for part in [
+            "claims hold",
+            "✓&nbsp;holds",
+            "href=\"#table1\"",
+            "href=\"table1.html\"",
+            "2412.01981\"",
+        ] {
             assert!(index.contains(part), "`{part}` is missing");
         }
         let page = read("table1.html");
         for part in ["48.4", ">weak</th>", "<code>a = 1</code>", "href=\"index.html\""] {
-            assert!(page.contains(part), "`{part}` is missing");
+            assert!(page.contains(part), "`{part}` is missing in\n{page}");
         }
         let back: Vec<Finished> = serde_json::from_str(&read("report.json")).expect("read");
         assert_eq!(back, finished);
+    }
+
+    #[test]
+    fn claims_stand_once_on_a_page_and_those_with_a_caveat_are_not_counted() {
+        let finished = finished();
+        for html in [index(&finished).render(), page(&finished, 0).render()] {
+            let html = html.expect("rendered");
+            assert_eq!(html.matches("Claims, the verdict").count(), 2, "caption and label");
+            assert!(html.contains("(holds)") && html.contains("not counted"));
+        }
+        let html = index(&finished).render().expect("rendered");
+        assert!(html.contains("<dd>1</dd><dt>claims hold</dt>"), "one of two is counted");
+        assert!(html.contains("Verdicts in brackets (1) are not counted"));
     }
 }

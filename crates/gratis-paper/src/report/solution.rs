@@ -4,11 +4,9 @@
 //! Blue is above the threshold, orange below; the further, the stronger. The number stands beside
 //! each step, and the first step below the threshold is marked: it is the predicted first error.
 
-use std::fmt::Write as _;
-
 use serde::{Deserialize, Serialize};
 
-use super::html::{Page, escape};
+use super::page::{SolutionPage, StepLine};
 use gratis::evaluation::first_error::predicted_first_error;
 use gratis::visible::visible;
 
@@ -69,27 +67,23 @@ impl SolutionView {
         }
     }
 
-    /// Adds the solution to a page.
-    pub fn add_to(&self, page: &mut Page) {
-        let mut html = format!(
-            "<div class=\"solution\"><p class=\"problem\">{}</p><ol>\n",
-            escape(self.problem.trim_end())
-        );
-        for (idx, step) in self.steps.iter().enumerate() {
+    /// The solution as a page shows it.
+    pub(super) fn to_page(&self) -> SolutionPage {
+        let line = |(idx, step): (usize, &JudgedStep)| {
             let tone = self.tone(step);
-            let class = if tone >= 0.0 { "up" } else { "down" };
-            let _ = writeln!(
-                html,
-                "<li class=\"{class}\" style=\"--strength: {:.0}%\"><span class=\"reward\">{}\
-                 </span><code>{}</code><span class=\"remark\">{}</span></li>",
-                45.0 * tone.abs(),
-                signed(step.process_reward),
-                escape(step.text.trim_end()),
-                self.remark(idx),
-            );
+            StepLine {
+                tone: if tone >= 0.0 { "up" } else { "down" },
+                strength: (45.0 * tone.abs()).round() as u32,
+                reward: signed(step.process_reward),
+                text: step.text.trim_end().to_owned(),
+                remark: self.remark(idx),
+            }
+        };
+        SolutionPage {
+            problem: self.problem.trim_end().to_owned(),
+            steps: self.steps.iter().enumerate().map(line).collect(),
+            summary: self.summary.clone(),
         }
-        let _ = writeln!(html, "</ol><p class=\"sum\">{}</p></div>", escape(&self.summary));
-        page.raw(&html);
     }
 
     /// The solution as lines for a terminal. Control characters of the texts are made visible, so
@@ -129,6 +123,7 @@ fn ansi(tone: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::report::Page;
 
     fn view() -> SolutionView {
         let step =
@@ -171,8 +166,8 @@ mod tests {
     #[test]
     fn a_page_holds_escaped_steps_in_both_tones() {
         let mut page = Page::new("t", "l");
-        view().add_to(&mut page);
-        let html = page.render();
+        page.solution(&view());
+        let html = page.render().expect("rendered");
         assert!(html.contains("&lt;c&gt;") && !html.contains("<c>"));
         assert_eq!(
             (html.matches("class=\"up\"").count(), html.matches("class=\"down\"").count()),

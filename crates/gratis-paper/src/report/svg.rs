@@ -1,6 +1,6 @@
 //! Plots as inline SVG: lines with error bars and labels at their ends, and horizontal bars.
 //!
-//! Colours are the classes `s0`, `s1`, ... of the page's style sheet ([`super::html`]), so that one
+//! Colours are the classes `s0`, `s1`, ... of the page's style sheet, so that one
 //! plot serves the light and the dark theme. Each series has a marker of its own as well.
 
 use std::fmt::Write as _;
@@ -9,7 +9,6 @@ use serde::{Deserialize, Serialize};
 
 use super::axis::Axis;
 pub use super::axis::{Unit, XScale};
-use super::html::escape;
 
 /// Different colours and markers; further series begin again.
 const N_STYLES: usize = 7;
@@ -33,7 +32,7 @@ pub struct Point {
 /// A line of a plot.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Series {
-    /// Its name, written at the line's end.
+    /// Its name, written at the line's end; empty for the only line of a plot.
     pub label: String,
     /// The points, from left to right; values that are not finite leave a gap.
     pub points: Vec<Point>,
@@ -126,6 +125,7 @@ impl LinePlot {
         let mut ends: Vec<(&Series, f64, f64)> = self
             .series
             .iter()
+            .filter(|series| !series.label.is_empty())
             .filter_map(|series| {
                 let last = series.points.iter().rfind(|p| p.y.is_finite())?;
                 Some((series, x.place(last.x), y.place(last.y).clamp(top, bottom)))
@@ -155,33 +155,33 @@ impl LinePlot {
 
 /// A bar with its label and value.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Bar {
+pub(crate) struct Bar {
     /// What is measured.
-    pub label: String,
+    pub(crate) label: String,
     /// Length of the bar, at least 0.
-    pub value: f64,
+    pub(crate) value: f64,
     /// Lower and upper end of the error bar.
-    pub interval: Option<(f64, f64)>,
+    pub(crate) interval: Option<(f64, f64)>,
     /// Number of its colour.
-    pub style: usize,
+    pub(crate) style: usize,
 }
 
 /// Horizontal bars.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct BarPlot {
+pub(crate) struct BarPlot {
     /// What it shows, above it and for screen readers.
-    pub title: String,
+    pub(crate) title: String,
     /// Longest possible value; found from the bars where absent.
-    pub max: Option<f64>,
+    pub(crate) max: Option<f64>,
     /// How values are written.
-    pub unit: Unit,
+    pub(crate) unit: Unit,
     /// The bars, from the top.
-    pub bars: Vec<Bar>,
+    pub(crate) bars: Vec<Bar>,
 }
 
 impl BarPlot {
     /// The plot as an `<svg>` element.
-    pub fn render(&self) -> String {
+    pub(crate) fn render(&self) -> String {
         const BAR: f64 = 18.0;
         const PITCH: f64 = 28.0;
         let width = 640.0;
@@ -236,6 +236,22 @@ impl BarPlot {
     }
 }
 
+/// Text as HTML, safe in elements and in quoted attributes.
+pub(super) fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => escaped.push_str("&amp;"),
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '"' => escaped.push_str("&quot;"),
+            '\'' => escaped.push_str("&#39;"),
+            c => escaped.push(c),
+        }
+    }
+    escaped
+}
+
 fn put(svg: &mut String, element: &str) {
     svg.push_str(element);
     svg.push('\n');
@@ -243,8 +259,9 @@ fn put(svg: &mut String, element: &str) {
 
 fn open(width: f64, height: f64, title: &str) -> String {
     let title = escape(title);
+    let class = if width > 500.0 { " class=\"wide-plot\"" } else { "" };
     format!(
-        "<svg viewBox=\"0 0 {width} {height}\" role=\"img\" aria-label=\"{title}\" \
+        "<svg{class} viewBox=\"0 0 {width} {height}\" role=\"img\" aria-label=\"{title}\" \
          xmlns=\"http://www.w3.org/2000/svg\">\n<text class=\"title\" x=\"12\" y=\"18\">{title}</text>\n"
     )
 }
@@ -355,6 +372,15 @@ mod tests {
         assert!(!svg.contains("NaN"), "{svg}");
         let line = svg.lines().find(|l| l.contains("line\"")).expect("a line");
         assert_eq!((line.matches("mark\"").count(), line.contains('L')), (2, false));
+    }
+
+    #[test]
+    fn a_line_without_a_name_has_no_leader() {
+        let named =
+            LinePlot { series: vec![series("loss", 0, &[0.5, 0.4])], ..LinePlot::default() };
+        assert!(named.render().contains("leader"));
+        let unnamed = LinePlot { series: vec![series("", 0, &[0.5, 0.4])], ..LinePlot::default() };
+        assert!(!unnamed.render().contains("leader"));
     }
 
     #[test]

@@ -52,6 +52,7 @@ impl ModelTrainer<'_> {
             step_split: STEP_SPLIT,
             aggregation: Aggregation::Min,
             template: TEMPLATE.to_owned(),
+            chat: None,
             data_hash,
         };
         self.publish_with(engine, &manifest, folder)
@@ -77,6 +78,7 @@ impl ModelTrainer<'_> {
             step_split: STEP_SPLIT,
             aggregation: if of_steps { Aggregation::QMin } else { Aggregation::Outcome },
             template: TEMPLATE.to_owned(),
+            chat: None,
             data_hash,
         };
         self.publish_with(engine, &manifest, folder)

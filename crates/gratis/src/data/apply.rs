@@ -8,10 +8,15 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use gratis_model::destination::Destination;
+
 use super::format::STANDARD_STREAM;
+use super::mix::Mix;
 use super::operation::{Counts, DataOperation, OperationReport, Outcome};
 use super::reader::{RecordReader, RolloutFiles};
 use super::record::OnInvalid;
+use super::replace::ReplaceResponses;
+use super::resumable::check_output;
 use super::rollout::Rollout;
 use super::scratch::Scratch;
 use super::split::{Side, Split};
@@ -169,7 +174,18 @@ pub fn apply_to_file(
     output: &Path,
     observer: &mut dyn Observer,
 ) -> Result<FileReport> {
-    let beside = folder_of(output);
+    let others = operations.iter().filter_map(|operation| match operation {
+        DataOperation::Mix(Mix { path, .. })
+        | DataOperation::ReplaceResponses(ReplaceResponses { path, .. }) => Some(path.as_path()),
+        _ => None,
+    });
+    check_output(output, &std::iter::once(input).chain(others).collect::<Vec<_>>())?;
+    // Beside the file itself, where the output is a link to it; a stream has no place of its own.
+    let target = match Destination::of(output)? {
+        Destination::File(target) => target,
+        Destination::Standard | Destination::Through(_) => PathBuf::new(),
+    };
+    let beside = folder_of(&target);
     let mut writer = RolloutWriter::create(output)?;
     let mut written = Counts::default();
     let mut write = |rollout: Rollout| {
@@ -231,6 +247,8 @@ pub fn split_file(
     observer: &mut dyn Observer,
 ) -> Result<SplitReport> {
     split.validate()?;
+    check_output(first, &[input, second])?;
+    check_output(second, &[input])?;
     let mut report = SplitReport::default();
     let mut writers = [RolloutWriter::create(first)?, RolloutWriter::create(second)?];
     let mut reader = RecordReader::<Rollout>::open(input, on_invalid)?;

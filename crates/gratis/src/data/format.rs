@@ -1,4 +1,5 @@
-//! The formats of data files, told by their names; `-` is standard input or output as JSON lines.
+//! The formats of data files, told by their names, for everything that is read or written; `-` is
+//! standard input or output as JSON lines, and so is a pipe or a device without such a name.
 
 use std::path::Path;
 
@@ -35,26 +36,15 @@ impl Format {
             Ok(Self::Lines(Compression::Zstd))
         } else if name.ends_with(".parquet") {
             Ok(Self::Parquet)
+        } else if std::fs::metadata(path).is_ok_and(|found| !found.is_file() && !found.is_dir()) {
+            // A pipe or a device has no name to choose by.
+            Ok(Self::Lines(Compression::None))
         } else {
             Err(Error::InvalidFile {
                 path: path.to_owned(),
                 expected: "named `.jsonl`, `.jsonl.zst` or `.parquet` (or `-`)".to_owned(),
                 got: "another extension".to_owned(),
             })
-        }
-    }
-}
-
-impl Compression {
-    /// The compression of a file that holds lines.
-    pub(super) fn of(path: &Path) -> Result<Self> {
-        match Format::of(path)? {
-            Format::Lines(compression) => Ok(compression),
-            Format::Parquet => Err(Error::InvalidFile {
-                path: path.to_owned(),
-                expected: "named `.jsonl` or `.jsonl.zst` (or `-`)".to_owned(),
-                got: "`.parquet`".to_owned(),
-            }),
         }
     }
 }

@@ -17,6 +17,7 @@ pub mod writer;
 mod apply;
 mod balance;
 mod dedup;
+mod fingerprint;
 mod format;
 mod mix;
 mod output;
@@ -28,6 +29,7 @@ mod scratch;
 mod seeding;
 mod segment;
 mod subsample;
+mod table;
 
 pub use apply::{
     FileReport, Rollouts, SplitReport, apply, apply_streaming, apply_to_file, split_file, spool,
@@ -36,13 +38,14 @@ pub use balance::{BalanceDataset, BalanceInstructions};
 pub use case::Case;
 pub use completion::{Completion, Mask};
 pub use dedup::{DedupScope, Deduplicate};
+pub use fingerprint::Fingerprint;
 pub use mix::{Mix, MixRule};
 pub use operation::{Counts, DataOperation, OperationReport};
 pub use pairs::{MakePairs, PairRule, pairs_of};
 pub use reader::{RecordReader, RolloutFiles};
 pub use record::OnInvalid;
 pub use replace::ReplaceResponses;
-pub use resumable::ResumableWriter;
+pub use resumable::{Lines, OnPartial, ReservedOutput, ResumableWriter, Resumed, check_output};
 pub use rollout::Rollout;
 pub use score::{ProblemScores, Scored};
 pub use segment::{SegmentSteps, StepText};

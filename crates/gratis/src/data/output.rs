@@ -1,55 +1,95 @@
-//! Where records go: a file that appears under its name only when it is complete, or standard
-//! output.
+//! Where records go: a file that appears under its name only when it is complete, or something that
+//! is written through: standard output, a pipe, a device.
 
-use std::io::{self, BufWriter, Stdout, Write};
-use std::path::Path;
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
 
 use gratis_model::atomic::Draft;
+use gratis_model::destination::Destination;
+use gratis_model::lock::Lock;
 
 use super::format::STANDARD_STREAM;
 use crate::error::{Error, Result};
 
-/// A file under construction, or standard output.
-#[derive(Debug)]
-pub(super) enum Output {
+/// A file under construction, or an open stream.
+pub(super) struct Output {
+    /// As it was given.
+    path: PathBuf,
+    sink: Sink,
+}
+
+enum Sink {
     /// A file; dropped before [`Output::finish`], it leaves nothing behind.
-    File(Draft),
-    /// Standard output.
-    Standard(BufWriter<Stdout>),
+    File(Draft, Option<Lock>),
+    Through(BufWriter<Box<dyn Write + Send>>),
 }
 
 impl Output {
-    /// Begins the file `path`; `-` is standard output.
+    /// Begins the file `path`, which no other process can begin until this one has ended. `-` is
+    /// standard output; a pipe or a device is written through.
     pub(super) fn create(path: &Path) -> Result<Self> {
-        Ok(if path == Path::new(STANDARD_STREAM) {
-            Self::Standard(BufWriter::new(io::stdout()))
-        } else {
-            Self::File(Draft::create(path)?)
-        })
+        let sink = match Destination::of(path)? {
+            Destination::File(target) => {
+                let lock = Lock::beside(&target)?;
+                Sink::File(Draft::create(&target)?, Some(lock))
+            }
+            Destination::Standard => {
+                let sink = Sink::Through(BufWriter::new(open_through(&Destination::Standard)?));
+                return Ok(Self { path: PathBuf::from(STANDARD_STREAM), sink });
+            }
+            through @ Destination::Through(_) => {
+                Sink::Through(BufWriter::new(open_through(&through)?))
+            }
+        };
+        Ok(Self { path: path.to_owned(), sink })
     }
 
-    /// The destination.
+    /// Begins the file `target`, whose lock the caller holds.
+    pub(super) fn create_locked(path: &Path, target: &Path) -> Result<Self> {
+        Ok(Self { path: path.to_owned(), sink: Sink::File(Draft::create(target)?, None) })
+    }
+
+    /// The destination, as it was given.
     pub(super) fn path(&self) -> &Path {
-        match self {
-            Self::File(draft) => draft.path(),
-            Self::Standard(_) => Path::new(STANDARD_STREAM),
+        &self.path
+    }
+
+    /// The folder that it stands in.
+    pub(super) fn folder(&self) -> &Path {
+        let path = match &self.sink {
+            Sink::File(draft, _) => draft.path(),
+            Sink::Through(_) => &self.path,
+        };
+        match path.parent() {
+            Some(folder) if !folder.as_os_str().is_empty() => folder,
+            _ => Path::new("."),
         }
     }
 
     /// Makes the file appear under its name, whole and on the disk.
     pub(super) fn finish(self) -> Result<()> {
-        match self {
-            Self::File(draft) => Ok(draft.publish()?),
-            Self::Standard(mut stdout) => {
-                stdout.flush().map_err(Error::io("write", STANDARD_STREAM))
-            }
+        match self.sink {
+            Sink::File(draft, _lock) => Ok(draft.publish()?),
+            Sink::Through(mut stream) => stream.flush().map_err(Error::io("write", self.path)),
         }
     }
 
     fn sink(&mut self) -> &mut dyn Write {
-        match self {
-            Self::File(draft) => draft,
-            Self::Standard(stdout) => stdout,
+        match &mut self.sink {
+            Sink::File(draft, _) => draft,
+            Sink::Through(stream) => stream,
+        }
+    }
+}
+
+/// Opens what is not replaced but written to.
+pub(super) fn open_through(destination: &Destination) -> Result<Box<dyn Write + Send>> {
+    match destination {
+        Destination::Standard => Ok(Box::new(io::stdout())),
+        Destination::Through(path) | Destination::File(path) => {
+            let file = File::options().write(true).open(path);
+            Ok(Box::new(file.map_err(Error::io("write", path))?))
         }
     }
 }

@@ -97,9 +97,9 @@ pub(super) struct ParquetWriter {
 }
 
 /// Rows held in memory and written together: at most this many,
-const MAX_ROWS: usize = 1024;
+pub(super) const MAX_ROWS: usize = 1024;
 /// and at most about this much text.
-const MAX_BYTES: usize = 8 << 20;
+pub(super) const MAX_BYTES: usize = 8 << 20;
 
 const SCHEMA: &str = "message rollout {
   optional binary id (STRING);
@@ -124,18 +124,12 @@ const SCHEMA: &str = "message rollout {
 
 impl ParquetWriter {
     /// Begins a Parquet file.
-    pub(super) fn create(path: &Path) -> Result<Self> {
-        let begin = || {
-            let properties = WriterProperties::builder()
-                .set_compression(Compression::ZSTD(ZstdLevel::default()))
-                .build();
-            Ok((Arc::new(parse_message_type(SCHEMA)?), Arc::new(properties)))
-        };
-        let (schema, properties) = begin().map_err(write_error(path))?;
-        let output = Output::create(path)?;
-        let file =
-            SerializedFileWriter::new(output, schema, properties).map_err(write_error(path))?;
-        Ok(Self { path: path.to_owned(), file, rows: Vec::new(), n_bytes: 0 })
+    pub(super) fn create(output: Output) -> Result<Self> {
+        let path = output.path().to_owned();
+        let schema = parse_message_type(SCHEMA).map_err(write_error(&path))?;
+        let file = SerializedFileWriter::new(output, Arc::new(schema), properties());
+        let file = file.map_err(write_error(&path))?;
+        Ok(Self { path, file, rows: Vec::new(), n_bytes: 0 })
     }
 
     /// Adds a row.
@@ -214,11 +208,17 @@ impl ParquetWriter {
     }
 }
 
+/// The settings of every Parquet file that is written.
+pub(super) fn properties() -> Arc<WriterProperties> {
+    let compression = Compression::ZSTD(ZstdLevel::default());
+    Arc::new(WriterProperties::builder().set_compression(compression).build())
+}
+
 fn text(text: &str) -> ByteArray {
     text.as_bytes().to_vec().into()
 }
 
-fn write_error(path: &Path) -> impl Fn(ParquetError) -> Error {
+pub(super) fn write_error(path: &Path) -> impl Fn(ParquetError) -> Error {
     move |error| Error::io("write", path)(std::io::Error::other(error))
 }
 

@@ -4,15 +4,16 @@ use std::cell::OnceCell;
 use std::io::{Cursor, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
-use gratis_model::atomic;
+use gratis_model::atomic::FolderDraft;
 
 use crate::error::{Error, Result};
 
-/// A hidden folder in another one, removed with all that is in it when dropped.
+/// A hidden folder in another one, removed with all that is in it when dropped; what a killed process
+/// left there is removed when the next one is made.
 #[derive(Debug)]
 pub(super) struct Scratch {
     beside: PathBuf,
-    folder: OnceCell<(atomic::Temporary, tempfile::TempDir)>,
+    folder: OnceCell<FolderDraft>,
 }
 
 impl Scratch {
@@ -23,16 +24,17 @@ impl Scratch {
 
     /// The folder, now made if it was not there.
     pub(super) fn folder(&self) -> Result<&Path> {
-        if let Some((_, folder)) = self.folder.get() {
+        if let Some(folder) = self.folder.get() {
             return Ok(folder.path());
         }
-        let create = || {
-            let made = tempfile::Builder::new().prefix(".gratis-").tempdir_in(&self.beside)?;
-            Ok((made.path().to_owned(), made))
-        };
-        let made = atomic::Temporary::create(create);
-        let made = made.map_err(Error::io("create a temporary folder in", &self.beside))?;
-        Ok(self.folder.get_or_init(|| made).1.path())
+        let made =
+            FolderDraft::create(&self.beside.join("scratch")).map_err(|error| match error {
+                gratis_model::Error::Io { source, .. } => {
+                    Error::io("create a temporary folder in", &self.beside)(source)
+                }
+                error => error.into(),
+            })?;
+        Ok(self.folder.get_or_init(|| made).path())
     }
 }
 

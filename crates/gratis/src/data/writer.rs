@@ -1,7 +1,8 @@
 //! Writing records one at a time, into a file that appears under its name when it is finished and
-//! otherwise leaves nothing behind. `-` is standard output.
+//! otherwise leaves nothing behind. The name decides the format, for every kind of record.
 
-use std::io::{self, Write};
+use std::fs::File;
+use std::io::{self, BufWriter, Seek, Write};
 use std::marker::PhantomData;
 use std::path::Path;
 
@@ -11,9 +12,14 @@ use super::format::{Compression, Format};
 use super::output::Output;
 use super::parquet::ParquetWriter;
 use super::rollout::Rollout;
+use super::table;
 use crate::error::{Error, Result};
 
-/// Writes records as lines of JSON: `.jsonl`, `.jsonl.zst`, `-`.
+/// The level of zstd that stands for its own default.
+const DEFAULT_LEVEL: i32 = 0;
+
+/// Writes records of any kind as lines of JSON (`.jsonl`, `.jsonl.zst`, `-`) or as Parquet, whose
+/// columns are found from the records.
 pub struct LineWriter<T> {
     sink: Sink,
     record: PhantomData<fn(T)>,
@@ -22,12 +28,14 @@ pub struct LineWriter<T> {
 enum Sink {
     Plain(Output),
     Zstd(zstd::Encoder<'static, Output>),
+    /// Lines in a temporary file without a name, until their columns are known.
+    Table(BufWriter<File>, Output),
 }
 
 impl Sink {
     fn output(&self) -> &Output {
         match self {
-            Self::Plain(output) => output,
+            Self::Plain(output) | Self::Table(_, output) => output,
             Self::Zstd(encoder) => encoder.get_ref(),
         }
     }
@@ -36,6 +44,7 @@ impl Sink {
         match self {
             Self::Plain(output) => output,
             Self::Zstd(encoder) => encoder,
+            Self::Table(lines, _) => lines,
         }
     }
 }
@@ -46,15 +55,24 @@ impl<T: Serialize> LineWriter<T> {
     /// # Errors
     /// [`Error::Io`] if its folder cannot be written, [`Error::InvalidFile`] for another extension.
     pub fn create(path: impl AsRef<Path>) -> Result<Self> {
-        const DEFAULT_LEVEL: i32 = 0;
         let path = path.as_ref();
-        let compression = Compression::of(path)?;
-        let output = Output::create(path)?;
-        let sink = match compression {
-            Compression::None => Sink::Plain(output),
-            Compression::Zstd => {
+        let format = Format::of(path)?;
+        Self::begin(format, Output::create(path)?)
+    }
+
+    /// Begins a file of this format.
+    pub(super) fn begin(format: Format, output: Output) -> Result<Self> {
+        let path = output.path().to_owned();
+        let sink = match format {
+            Format::Lines(Compression::None) => Sink::Plain(output),
+            Format::Lines(Compression::Zstd) => {
                 let encoder = zstd::Encoder::new(output, DEFAULT_LEVEL);
                 Sink::Zstd(encoder.map_err(Error::io("write", path))?)
+            }
+            Format::Parquet => {
+                let spool = tempfile::tempfile_in(output.folder());
+                let spool = spool.map_err(Error::io("write", path))?;
+                Sink::Table(BufWriter::new(spool), output)
             }
         };
         Ok(Self { sink, record: PhantomData })
@@ -84,11 +102,31 @@ impl<T: Serialize> LineWriter<T> {
                 let path = encoder.get_ref().path().to_owned();
                 encoder.finish().map_err(Error::io("write", path))?.finish()
             }
+            Sink::Table(lines, output) => {
+                let rewind = || {
+                    let mut lines = lines.into_inner().map_err(io::IntoInnerError::into_error)?;
+                    lines.rewind()?;
+                    Ok(lines)
+                };
+                let path = output.path().to_owned();
+                table::write(rewind().map_err(Error::io("write", path))?, output)?.finish()
+            }
         }
     }
 }
 
-/// Writes rollouts as lines or as Parquet, by the file's name.
+/// Writes a file of lines as one that is compressed.
+pub(super) fn compress(mut lines: File, output: Output) -> Result<()> {
+    let path = output.path().to_owned();
+    let copy = || {
+        let mut encoder = zstd::Encoder::new(output, DEFAULT_LEVEL)?;
+        io::copy(&mut lines, &mut encoder)?;
+        encoder.finish()
+    };
+    copy().map_err(Error::io("write", path))?.finish()
+}
+
+/// Writes rollouts as lines or as Parquet with the columns of the authors' data set.
 pub struct RolloutWriter {
     sink: RolloutSink,
 }
@@ -106,9 +144,15 @@ impl RolloutWriter {
     /// extension.
     pub fn create(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        let sink = match Format::of(path)? {
-            Format::Lines(_) => RolloutSink::Lines(LineWriter::create(path)?),
-            Format::Parquet => RolloutSink::Parquet(ParquetWriter::create(path)?),
+        let format = Format::of(path)?;
+        Self::begin(format, Output::create(path)?)
+    }
+
+    /// Begins a file of this format.
+    pub(super) fn begin(format: Format, output: Output) -> Result<Self> {
+        let sink = match format {
+            Format::Lines(_) => RolloutSink::Lines(LineWriter::begin(format, output)?),
+            Format::Parquet => RolloutSink::Parquet(ParquetWriter::create(output)?),
         };
         Ok(Self { sink })
     }

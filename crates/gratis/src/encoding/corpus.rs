@@ -3,11 +3,13 @@
 //! Sampling at low temperature repeats itself: in the tiny world three of four responses are
 //! copies. A copy shares its index here, so it is computed once wherever it is used twice.
 
-use std::collections::HashMap;
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher, Hash};
 
+use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
 use sha2::{Digest, Sha256};
 
+use crate::digest::hex;
 use crate::objective::Pair;
 
 /// Prompts and responses as tokens.
@@ -21,8 +23,9 @@ pub struct Corpus {
     response_indices: Indices,
 }
 
-/// Where values stand in a list, by their hashes, so that each is held only once.
-type Indices = HashMap<u64, usize>;
+/// Indices of the values of a list, found by the values they point to, so that each value is held
+/// only once. A value of the list that is not in it may repeat another one.
+type Indices = HashTable<usize>;
 
 /// A response to a prompt of the same [`Corpus`].
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -96,17 +99,15 @@ impl Corpus {
 
 /// The index of `value` in `list`, added if it is new.
 fn insert<T: Eq + Hash>(list: &mut Vec<T>, indices: &mut Indices, value: T) -> usize {
-    let mut key = BuildHasherDefault::<DefaultHasher>::default().hash_one(&value);
-    loop {
-        match indices.get(&key) {
-            Some(&idx) if list[idx] == value => return idx,
-            // Another value of the same hash stands there.
-            Some(_) => key = key.wrapping_add(1),
-            None => {
-                indices.insert(key, list.len());
-                list.push(value);
-                return list.len() - 1;
-            }
+    let hash = |value: &T| BuildHasherDefault::<DefaultHasher>::default().hash_one(value);
+    let entry = indices.entry(hash(&value), |&idx| list[idx] == value, |&idx| hash(&list[idx]));
+    match entry {
+        Entry::Occupied(found) => *found.get(),
+        Entry::Vacant(place) => {
+            let idx = list.len();
+            place.insert(idx);
+            list.push(value);
+            idx
         }
     }
 }
@@ -137,12 +138,6 @@ impl Item {
         };
         run.chain(second)
     }
-}
-
-/// Bytes in lower-case hexadecimal.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    let digit = |value: u8| char::from_digit(value.into(), 16).unwrap_or('?');
-    bytes.iter().flat_map(|&byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }
 
 #[cfg(test)]

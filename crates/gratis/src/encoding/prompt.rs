@@ -4,7 +4,10 @@
 //! `gratis.json`, so a model is scored with the prompt that it was trained with, whatever day a
 //! template would print and whatever a later version of it says.
 
-use gratis_model::chat_template::{ChatTemplate, GenerationPrompt, Message, RenderOptions};
+use gratis_model::Tokenizer;
+use gratis_model::chat_template::{
+    ChatTemplate, GenerationPrompt, Message, Opening, RenderOptions,
+};
 
 use crate::error::{Error, Result};
 
@@ -14,12 +17,25 @@ const PROBLEM: &str = "{prompt}";
 /// Stands for the problem without the white space around it: many chat templates trim.
 const TRIMMED: &str = "{prompt|trim}";
 
+/// Stands before a text that begins as it is written: no beginning-of-sequence token is added.
+const NO_BOS: &str = "{no_bos}";
+
 /// A prompt whose problem is still to be put in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct PromptTemplate {
     before: String,
     after: String,
     space: Space,
+    begin: Begin,
+}
+
+/// Whether the beginning-of-sequence token goes before a prompt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Begin {
+    /// As the tokenizer has it.
+    Tokenizer,
+    /// Only if it is written in the prompt.
+    AsWritten,
 }
 
 /// What becomes of the white space around a problem.
@@ -30,8 +46,12 @@ enum Space {
 }
 
 impl PromptTemplate {
-    /// Reads a text that holds `{prompt}` or `{prompt|trim}`, once.
+    /// Reads a text that holds `{prompt}` or `{prompt|trim}`, once, after `{no_bos}` or not.
     pub(super) fn parse(text: &str) -> Result<Self> {
+        let (begin, text) = match text.strip_prefix(NO_BOS) {
+            Some(rest) => (Begin::AsWritten, rest),
+            None => (Begin::Tokenizer, text),
+        };
         let n_places = text.matches(PROBLEM).count() + text.matches(TRIMMED).count();
         let (place, space) =
             if text.contains(TRIMMED) { (TRIMMED, Space::Trimmed) } else { (PROBLEM, Space::Kept) };
@@ -39,7 +59,18 @@ impl PromptTemplate {
             let expected = format!("text with `{PROBLEM}` or `{TRIMMED}` once");
             return Err(Error::setting("template", expected, text));
         };
-        Ok(Self { before: before.to_owned(), after: after.to_owned(), space })
+        Ok(Self { before: before.to_owned(), after: after.to_owned(), space, begin })
+    }
+
+    /// Whether the beginning-of-sequence token goes before it.
+    pub(super) fn begin(&self) -> Begin {
+        self.begin
+    }
+
+    /// The tag that every prompt ends in, such as `<think>`: a completion that begins with it as
+    /// well repeats it.
+    pub(super) fn opening(&self) -> Option<Opening<'_>> {
+        Opening::of(&self.after)
     }
 
     /// The prompt of a problem.
@@ -85,9 +116,59 @@ pub fn chat_prompt(template: &ChatTemplate, options: &RenderOptions) -> Result<S
     Ok(text)
 }
 
+/// As [`chat_prompt`], for a model's tokenizer: the template sees its special tokens (`bos_token`,
+/// `pad_token`, ...), and the text begins as the template prints it. A template that prints no
+/// beginning of sequence gives a text that begins with `{no_bos}`, where the tokenizer would add one.
+///
+/// # Errors
+/// As [`chat_prompt`].
+pub fn chat_prompt_for(
+    tokenizer: &Tokenizer,
+    template: &ChatTemplate,
+    options: &RenderOptions,
+) -> Result<String> {
+    let mut variables = tokenizer.special_tokens().clone();
+    variables.extend(options.variables.clone());
+    let text = chat_prompt(template, &RenderOptions { variables, ..options.clone() })?;
+    let bos = tokenizer.special_tokens().get("bos_token").and_then(|token| token.as_str());
+    let is_begun = bos.is_some_and(|bos| text.starts_with(bos));
+    let is_unwanted = tokenizer.begins_with_bos() && !is_begun;
+    Ok(if is_unwanted { format!("{NO_BOS}{text}") } else { text })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_chat_prompt_begins_as_its_template_prints_it() {
+        let special = gratis_model::SpecialTokens {
+            pad: Some("<pad>".to_owned()),
+            bos: Some("<s>".to_owned()),
+            eos: Some("</s>".to_owned()),
+        };
+        let phrases = ["a", "<think>", "{", "}", "prompt", "p"].map(str::to_owned);
+        let tokenizer = Tokenizer::from_phrases(&phrases, &special).expect("valid");
+        let prompt = |source: &str, argument: &str| {
+            let template = ChatTemplate::new(source).expect("compiles");
+            let mut options = RenderOptions::default();
+            if !argument.is_empty() {
+                options.variables.insert("pad_token".to_owned(), argument.into());
+            }
+            chat_prompt_for(&tokenizer, &template, &options).expect("rendered")
+        };
+        let content = "{{ messages[0].content }}";
+        assert_eq!(prompt(&format!("{{{{ bos_token }}}}{content}"), ""), "<s>{prompt}");
+        assert_eq!(prompt(content, ""), "{no_bos}{prompt}");
+        let padded = format!("{{{{ pad_token }}}}{{{{ eos_token }}}}{content}");
+        assert_eq!(prompt(&padded, ""), "{no_bos}<pad></s>{prompt}");
+        assert_eq!(prompt(&padded, "p"), "{no_bos}p</s>{prompt}");
+        let parsed = PromptTemplate::parse("{no_bos}{prompt}<think>\n").expect("valid");
+        assert_eq!((parsed.begin(), parsed.fill("a").as_str()), (Begin::AsWritten, "a<think>\n"));
+        assert_eq!(parsed.opening().map(|opening| opening.tag), Some("<think>"));
+        let plain = PromptTemplate::parse("<s>{prompt}").expect("valid");
+        assert_eq!((plain.begin(), plain.opening()), (Begin::Tokenizer, None));
+    }
 
     #[test]
     fn the_problem_stands_where_the_template_says() {

@@ -1,11 +1,12 @@
 //! Rollouts as tokens: prompt template, end of turn, the context's length.
 
 use gratis_engine::ModelDescription;
+use gratis_model::chat_template::Opening;
 use gratis_model::{End, Tokenizer};
 use serde::{Deserialize, Serialize};
 
 use super::corpus::Corpus;
-use super::prompt::PromptTemplate;
+use super::prompt::{Begin, PromptTemplate};
 use crate::data::Rollout;
 use crate::error::{Error, Result};
 
@@ -43,7 +44,7 @@ pub struct Encoder<'a> {
 
 impl<'a> Encoder<'a> {
     /// An encoder for the model that `description` is of. `template` holds `{prompt}` once, or
-    /// `{prompt|trim}`: see [`super::chat_prompt`].
+    /// `{prompt|trim}`, after `{no_bos}` or not: see [`super::chat_prompt_for`].
     ///
     /// # Errors
     /// [`Error::InvalidSetting`] for another template.
@@ -64,6 +65,13 @@ impl<'a> Encoder<'a> {
     /// The tokenizer.
     pub fn tokenizer(&self) -> &'a Tokenizer {
         self.tokenizer
+    }
+
+    /// The tag that every prompt ends in, such as `<think>`; see
+    /// [`Opening::repeated`](gratis_model::chat_template::Opening::repeated) for a completion that
+    /// begins with it as well.
+    pub fn opening(&self) -> Option<Opening<'_>> {
+        self.template.opening()
     }
 
     /// Longest prompt and response together, in tokens.
@@ -94,7 +102,11 @@ impl<'a> Encoder<'a> {
     /// # Errors
     /// Those of the tokenizer.
     pub fn prompt(&self, problem: &str) -> Result<Vec<u32>> {
-        let tokens = self.tokenizer.encode_prompt(&self.template.fill(problem))?;
+        let text = self.template.fill(problem);
+        let tokens = match self.template.begin() {
+            Begin::Tokenizer => self.tokenizer.encode_prompt(&text)?,
+            Begin::AsWritten => self.tokenizer.encode(&text)?.ids,
+        };
         if tokens.is_empty() { Ok(vec![self.begin_token()?]) } else { Ok(tokens) }
     }
 

@@ -29,11 +29,13 @@ use std::path::{Path, PathBuf};
 
 pub use model::{LoadOptions, Model, Weights, declared_stop_tokens, initialise, tokenizer_at};
 pub use place::{Hub, NoHub, Place, PlaceKind};
-pub use prompt::{PromptSettings, chat_template};
+pub use prompt::{PromptSettings, TemplateArgument, chat_templates};
+
+use serde::Serialize;
 
 use crate::baseline::{HeadScorer, LabelTokens, SelfCertainty, TokenScorer};
 use crate::cost::{Architecture, Work};
-use crate::data::{ProblemScores, Rollout, StepSplit};
+use crate::data::{Fingerprint, ProblemScores, Rollout, StepSplit};
 use crate::encoding::{Encoder, OnOverlong};
 use crate::error::{Error, Result};
 use crate::evaluation::StepSignal;
@@ -44,8 +46,9 @@ use crate::scoring::{ScoreRollouts, Scorer, ScoringSettings, TokenRewards};
 use crate::selection::Aggregation;
 
 /// What gives the rewards.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
+#[serde(rename_all = "kebab-case")]
 pub enum ScoreBy {
     /// What the model was trained for, or else its log-ratio to the reference.
     #[default]
@@ -319,6 +322,27 @@ impl RewardModel {
             Some(reference) => format!("against `{}`", reference.place().path.display()),
             None => "without a reference".to_owned(),
         }
+    }
+
+    /// Adds to a fingerprint everything that the scores depend on beside the input.
+    ///
+    /// # Errors
+    /// A fault of the models' files.
+    pub fn add_to(&self, fingerprint: Fingerprint) -> Result<Fingerprint> {
+        let fingerprint = self.model.add_to(fingerprint, "model")?;
+        let fingerprint = match &self.reference {
+            Some(reference) => reference.add_to(fingerprint, "reference")?,
+            None => fingerprint.with("reference", "none"),
+        };
+        let ScoringSettings { beta, step_split, batch_tokens, tokens } = &self.settings;
+        Ok(fingerprint
+            .with("beta", beta)
+            .with("template", &self.template)
+            .with("step split", step_split.to_string())
+            .with("`--by`", self.by)
+            .with("`--on-overlong`", self.on_overlong)
+            .with("`--tokens`", *tokens == TokenRewards::Write)
+            .with("`--batch-tokens`", batch_tokens))
     }
 
     /// The encoder of this model.

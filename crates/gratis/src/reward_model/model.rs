@@ -8,11 +8,13 @@ use std::path::Path;
 use gratis_cpu::{Initialisation, NativeEngine, NativeOptions, WeightStorage};
 use gratis_engine::{Generate, Score, TrainValues};
 use gratis_model::config::generation;
+use gratis_model::destination::is_same_file;
 use gratis_model::gguf::GgufFile;
 use gratis_model::{Layout, LoraSettings, ModelConfig, Tokenizer, ValueHead, WeightType, atomic};
 use serde::{Deserialize, Serialize};
 
 use super::place::{Hub, Place, PlaceKind};
+use crate::data::Fingerprint;
 use crate::encoding::{Encoder, OnOverlong};
 use crate::error::{Error, Result};
 use crate::manifest::{self, Kind, Manifest, ReferenceModel};
@@ -187,6 +189,16 @@ impl Model {
         manifest::hash_files(&self.place.weight_paths()?)
     }
 
+    /// Adds what names this model to a fingerprint: the hashes of its weights and of the small files
+    /// beside them. `role` is what it is called in messages.
+    ///
+    /// # Errors
+    /// A fault of the files.
+    pub fn add_to(&self, fingerprint: Fingerprint, role: &str) -> Result<Fingerprint> {
+        let fingerprint = fingerprint.with(&format!("weights of the {role}"), self.hash()?);
+        add_files(fingerprint, role, &self.place)
+    }
+
     /// The encoder of this model.
     ///
     /// # Errors
@@ -255,11 +267,23 @@ impl Model {
     }
 
     /// Writes the model that an adapter and its base make together, with everything that stands
-    /// beside the adapter, and answers with its number of parameters.
+    /// beside the adapter, and answers with its number of parameters. A folder that holds this very
+    /// model already stays as it is.
     ///
     /// # Errors
-    /// [`Error::Mismatch`] for a model without an adapter; [`Error::Io`].
-    pub fn write_merged(&self, folder: &Path, weights: WeightType) -> Result<usize> {
+    /// [`Error::Mismatch`] for a model without an adapter or the adapter's own folder;
+    /// [`gratis_model::Error::FolderDiffers`] for a folder with another model; [`Error::Io`].
+    pub fn write_merged(
+        &self,
+        folder: &Path,
+        weights: WeightType,
+    ) -> Result<(usize, atomic::Published)> {
+        if is_same_file(folder, &self.place.path) {
+            return Err(Error::Mismatch {
+                what: format!("`{}` is the adapter's own folder", folder.display()),
+                hint: "name another folder: the model would be written over the adapter",
+            });
+        }
         if !matches!(self.place.kind, PlaceKind::Adapter(_)) {
             return Err(Error::Mismatch {
                 what: format!("`{}` is a model without an adapter", self.place.path.display()),
@@ -272,7 +296,7 @@ impl Model {
             let moved = |reference: ReferenceModel| reference.moved(&self.place.path, folder);
             Manifest { reference: manifest.reference.map(moved), ..manifest }
         });
-        atomic::write_folder(folder, |folder| -> Result<()> {
+        let published = atomic::write_new_folder(folder, |folder| -> Result<()> {
             merged.save_weights_as(folder, weights)?;
             self.write_companions(folder)?;
             if let Some(manifest) = &manifest {
@@ -280,7 +304,7 @@ impl Model {
             }
             Ok(())
         })?;
-        Ok(merged.layout().n_parameters())
+        Ok((merged.layout().n_parameters(), published))
     }
 
     /// Writes the files that stand beside the weights of what is made from this model: the
@@ -323,25 +347,47 @@ impl Model {
 }
 
 /// Writes a model of this shape with fresh parameters and its tokenizer into a folder, and answers
-/// with its number of parameters.
+/// with its number of parameters. A folder that holds this very model already stays as it is.
 ///
 /// # Errors
-/// [`Error::Io`].
+/// [`gratis_model::Error::FolderDiffers`] for a folder with another model; [`Error::Io`].
 pub fn initialise(
     folder: &Path,
     config: ModelConfig,
     tokenizer: &Tokenizer,
     seed: u64,
     n_threads: usize,
-) -> Result<usize> {
+) -> Result<(usize, atomic::Published)> {
     use gratis_engine::Train as _;
     let options = NativeOptions { n_threads, ..NativeOptions::default() };
     let engine = NativeEngine::initialise(config, Initialisation::default(), seed, options)?;
-    atomic::write_folder(folder, |folder| -> Result<()> {
+    let published = atomic::write_new_folder(folder, |folder| -> Result<()> {
         engine.save_weights(folder)?;
         Ok(tokenizer.save(folder)?)
     })?;
-    Ok(engine.describe().n_parameters)
+    Ok((engine.describe().n_parameters, published))
+}
+
+/// Adds the hashes of the small files at a place, and at the one that it adapts.
+fn add_files(mut fingerprint: Fingerprint, role: &str, place: &Place) -> Result<Fingerprint> {
+    let names = [
+        "config.json",
+        "tokenizer.json",
+        "tokenizer_config.json",
+        "adapter_config.json",
+        manifest::FILE_NAME,
+    ];
+    for name in names.iter().chain(CARRIED_FILES) {
+        let path = place.path.join(name);
+        if path.is_file() {
+            let hash = manifest::hash_file(&path)?;
+            fingerprint = fingerprint.with(&format!("`{name}` of the {role}"), hash);
+        }
+    }
+    match &place.kind {
+        PlaceKind::Adapter(base) => add_files(fingerprint, &format!("base of the {role}"), base),
+        PlaceKind::Folder | PlaceKind::Gguf => Ok(fingerprint),
+    }
 }
 
 fn load_base(place: &Place, options: LoadOptions) -> Result<NativeEngine> {

@@ -1,14 +1,19 @@
 //! How a problem becomes the prompt of a model: a text, or the model's chat template.
 
+use std::fmt;
+use std::str::FromStr;
+
 use gratis_model::Tokenizer;
-use gratis_model::chat_template::{ChatTemplate, Date, RenderOptions};
+use gratis_model::chat_template::{ChatTemplates, Date, RenderOptions};
 use gratis_model::gguf::GgufFile;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use super::model::Model;
 use super::place::{Place, PlaceKind};
-use crate::encoding::chat_prompt;
+use crate::encoding::chat_prompt_for;
 use crate::error::{Error, Result};
+use crate::manifest::ChatSettings;
 use crate::observer::Observer;
 
 /// The prompt of a model for which none was given.
@@ -27,6 +32,14 @@ pub struct PromptSettings {
     #[cfg_attr(feature = "clap", arg(long, value_name = "TEXT|chat"))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub template: Option<String>,
+    /// Which of the model's chat templates, where it has several [default: `default`].
+    #[cfg_attr(feature = "clap", arg(long, value_name = "NAME"))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub chat_template: Option<String>,
+    /// Variable of the chat template, such as `enable_thinking=false`; repeatable.
+    #[cfg_attr(feature = "clap", arg(long = "template-arg", value_name = "NAME=JSON"))]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub template_args: Vec<TemplateArgument>,
     /// System message of the chat template [default: the template's own].
     #[cfg_attr(feature = "clap", arg(long, value_name = "TEXT"))]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -36,6 +49,57 @@ pub struct PromptSettings {
     #[cfg_attr(feature = "clap", arg(long, value_name = "DATE"))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub chat_date: Option<Date>,
+}
+
+/// A variable of a chat template and its value.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct TemplateArgument {
+    /// Name of the variable.
+    pub name: String,
+    /// Its value.
+    pub value: Value,
+}
+
+impl FromStr for TemplateArgument {
+    type Err = String;
+
+    fn from_str(text: &str) -> std::result::Result<Self, String> {
+        let (name, value) = text.split_once('=').ok_or("expected `NAME=JSON`")?;
+        let is_of_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        if name.is_empty() || !name.chars().all(is_of_name) || name.starts_with(char::is_numeric) {
+            return Err(format!("`{name}` is not the name of a variable"));
+        }
+        if name == "messages" {
+            return Err("`messages` is the problem".to_owned());
+        }
+        let value = serde_json::from_str(value).map_err(|error| {
+            format!(
+                "`{value}` is not JSON ({error}); a text is written with its quotes: `\"{value}\"`"
+            )
+        })?;
+        Ok(Self { name: name.to_owned(), value })
+    }
+}
+
+impl fmt::Display for TemplateArgument {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}={}", self.name, self.value)
+    }
+}
+
+impl TryFrom<String> for TemplateArgument {
+    type Error = String;
+
+    fn try_from(text: String) -> std::result::Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl From<TemplateArgument> for String {
+    fn from(argument: TemplateArgument) -> Self {
+        argument.to_string()
+    }
 }
 
 impl PromptSettings {
@@ -52,19 +116,23 @@ impl PromptSettings {
     pub fn template(&self, model: &Model, observer: &mut dyn Observer) -> Result<String> {
         if self.template.as_deref() == Some(CHAT) {
             let path = model.place().path.display();
-            let template = chat_template(model.place())?.ok_or_else(|| Error::Mismatch {
+            let templates = chat_templates(model.place())?.ok_or_else(|| Error::Mismatch {
                 what: format!("`{path}` has no chat template"),
                 hint: "give the prompt as a text (`--template 'Question: {prompt}\nAnswer:'`), or \
                        put a `chat_template.jinja` beside the model",
             })?;
-            let text = self.chat(&template, model.tokenizer()).map_err(|source| {
+            let text = self.chat(&templates, model.tokenizer()).map_err(|source| {
                 Error::ChatTemplate { path: model.place().path.clone(), source: Box::new(source) }
             })?;
             observer.note(&format!("prompt {text:?}"));
             return Ok(text);
         }
-        let unused =
-            [("chat-system", self.chat_system.is_some()), ("chat-date", self.chat_date.is_some())];
+        let unused = [
+            ("chat-system", self.chat_system.is_some()),
+            ("chat-date", self.chat_date.is_some()),
+            ("chat-template", self.chat_template.is_some()),
+            ("template-arg", !self.template_args.is_empty()),
+        ];
         if let Some((flag, _)) = unused.iter().find(|(_, given)| *given) {
             return Err(Error::Mismatch {
                 what: format!("`--{flag}` is for chat templates, and none is used"),
@@ -77,7 +145,7 @@ impl PromptSettings {
         if let Some(manifest) = model.manifest() {
             return Ok(manifest.template.clone());
         }
-        if chat_template(model.place())?.is_some() {
+        if chat_templates(model.place())?.is_some() {
             observer.note(
                 "the prompt is the problem alone; `--template chat` uses the model's chat template",
             );
@@ -85,34 +153,74 @@ impl PromptSettings {
         Ok(PROBLEM_ALONE.to_owned())
     }
 
+    /// The record of the prompt for `gratis.json`: `None` where it is a text.
+    pub fn chat_settings(&self, model: &Model) -> Option<ChatSettings> {
+        if self.template.as_deref() == Some(CHAT) {
+            return Some(ChatSettings {
+                name: self.chat_template.clone(),
+                system: self.chat_system.clone(),
+                date: self.chat_date,
+                arguments: self.arguments(),
+            });
+        }
+        let own = model.manifest().filter(|_| self.template.is_none());
+        own.and_then(|manifest| manifest.chat.clone())
+    }
+
+    fn arguments(&self) -> Map<String, Value> {
+        self.template_args.iter().map(|arg| (arg.name.clone(), arg.value.clone())).collect()
+    }
+
     /// A chat template as a text to put the problem in.
     ///
     /// # Errors
-    /// Those of the template.
-    pub fn chat(&self, template: &ChatTemplate, tokenizer: &Tokenizer) -> Result<String> {
-        let token = |id: Option<u32>| id.and_then(|id| tokenizer.id_to_token(id));
+    /// Those of the template, or that there is none of this name.
+    pub fn chat(&self, templates: &ChatTemplates, tokenizer: &Tokenizer) -> Result<String> {
         let options = RenderOptions {
-            bos_token: token(tokenizer.bos()),
-            eos_token: token(tokenizer.eos()),
             system: self.chat_system.clone(),
             date: self.chat_date,
+            variables: self.arguments(),
             ..RenderOptions::default()
         };
-        chat_prompt(template, &options)
+        let template = templates.select(self.chat_template.as_deref())?;
+        chat_prompt_for(tokenizer, &template, &options)
     }
 }
 
-/// The chat template beside the weights; an adapter may have its base's.
+/// The chat templates beside the weights; an adapter may have its base's.
 ///
 /// # Errors
-/// A fault of the template's file.
-pub fn chat_template(place: &Place) -> Result<Option<ChatTemplate>> {
+/// A fault of a template's file.
+pub fn chat_templates(place: &Place) -> Result<Option<ChatTemplates>> {
     Ok(match &place.kind {
-        PlaceKind::Gguf => GgufFile::open(&place.path)?.chat_template()?,
-        PlaceKind::Folder => ChatTemplate::from_folder(&place.path)?,
-        PlaceKind::Adapter(base) => match ChatTemplate::from_folder(&place.path)? {
+        PlaceKind::Gguf => GgufFile::open(&place.path)?.chat_templates(),
+        PlaceKind::Folder => ChatTemplates::from_folder(&place.path)?,
+        PlaceKind::Adapter(base) => match ChatTemplates::from_folder(&place.path)? {
             Some(own) => Some(own),
-            None => chat_template(base)?,
+            None => chat_templates(base)?,
         },
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_argument_is_a_name_and_json() {
+        let parse = |text: &str| text.parse::<TemplateArgument>().map(|arg| arg.to_string());
+        for text in ["enable_thinking=false", "n=3", r#"name="a=b""#, r#"tools=[{"a":1}]"#] {
+            assert_eq!(parse(text).expect("valid"), text);
+        }
+        for (text, expected) in [
+            ("enable_thinking", "expected `NAME=JSON`"),
+            ("=1", "not the name of a variable"),
+            ("a b=1", "not the name of a variable"),
+            ("messages=[]", "`messages` is the problem"),
+            ("name=abc", "a text is written with its quotes: `\"abc\"`"),
+        ] {
+            let message = parse(text).expect_err(text);
+            assert!(message.contains(expected), "{message}");
+        }
+    }
 }

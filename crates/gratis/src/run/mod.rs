@@ -18,7 +18,7 @@ pub use lora::AdapterSettings;
 
 use self::data::TrainData;
 use self::reference::Reference;
-use crate::cost::{Architecture, COST_FILE, CostRecord, Pass, Phase};
+use crate::cost::{Architecture, COST_FILE, CostRecord, Pass, Phase, Work};
 use crate::data::{DataOperation, StepSplit};
 use crate::encoding::OnOverlong;
 use crate::error::{Error, Result};
@@ -29,7 +29,7 @@ use crate::reward_model::{Hub, LoadOptions, Model, PromptSettings};
 use crate::selection::Aggregation;
 use crate::training::{
     CheckpointSettings, Companion, ImplicitReward, OnExisting, OptimizationSettings, RewardData,
-    RunFolder, Summary, Task, fit, scoring_work, training_work,
+    RunFolder, Summary, Task, fit, training_work,
 };
 
 /// What a run depends on; `config.toml` of its folder.
@@ -159,6 +159,8 @@ pub struct TrainPlace<'a> {
     pub hub: &'a dyn Hub,
     /// A folder for temporary files.
     pub scratch: &'a Path,
+    /// Folder of the reference's log-probabilities; `None` keeps them in memory only.
+    pub cache: Option<&'a Path>,
 }
 
 /// Trains a reward model from graded rollouts. The run folder then holds `config.toml`,
@@ -174,9 +176,7 @@ pub fn train(
     observer: &mut dyn Observer,
 ) -> Result<Summary> {
     settings.validate()?;
-    let missing = |field| Error::MissingSetting { field };
-    let model_path = settings.model.as_ref().ok_or(missing("model"))?;
-    let first_data = settings.data.first().ok_or(missing("data"))?;
+    let model_path = settings.model.as_ref().ok_or(Error::MissingSetting { field: "model" })?;
     RunFolder::check(at.run, at.on_existing)?;
 
     // The models.
@@ -218,33 +218,45 @@ pub fn train(
         step_split: settings.step_split.clone(),
         aggregation: kind.aggregation(settings.aggregation),
         template,
+        chat: settings.prompt.chat_settings(&model),
         data_hash: train_data.corpus.digest(),
     };
     let mut companions = model.companions(at.scratch)?;
     companions.push(Companion { name: FILE_NAME.to_owned(), bytes: manifest.to_bytes() });
     let run_hash = format!("{} {} {}", train_data.digest(), validation_data.digest(), model_hash);
-    let mut run = RunFolder::open(at.run, config, &run_hash, companions, at.on_existing)?;
+    let run = RunFolder::open(at.run, config, &run_hash, companions, at.on_existing)?;
+    let mut run = run.with_threads(at.n_threads);
     observer.resumable();
 
     let optimization = &settings.optimization;
-    let mut task_on = |data: RewardData, file: &Path| -> Result<Box<dyn Task>> {
+    let mut reference_work = None;
+    let mut task_on = |data: RewardData, purpose: Purpose| -> Result<Box<dyn Task>> {
         if kind != RewardKind::Implicit {
             return settings.baseline.task(kind, data, model.tokenizer());
         }
         let RewardData { corpus, examples, pairs, .. } = data;
         let task = ImplicitReward::new(settings.objective, corpus, examples, &pairs, optimization);
-        // The cache stands beside the data; standard input has no place.
-        let of_run = at.run.join("stdin");
-        let beside = if file == Path::new("-") { &of_run } else { file };
+        let is_used = match purpose {
+            Purpose::Training => task.used_in_training(optimization),
+            Purpose::Validation => task.used_in_evaluation(),
+        };
         let budget = optimization.micro_batch_tokens;
-        Ok(Box::new(reference.apply(task, &model, beside, budget, observer)?))
+        let values = reference.log_probs(&task, &is_used, &model, at.cache, budget, observer)?;
+        Ok(match values {
+            None => Box::new(task),
+            Some(values) => {
+                if purpose == Purpose::Training {
+                    reference_work = Some(values.work);
+                }
+                Box::new(task.with_reference(values.log_probs))
+            }
+        })
     };
-    let mut task = task_on(train_data, first_data)?;
-    let validation_file = settings.validation.as_ref().unwrap_or(first_data);
+    let mut task = task_on(train_data, Purpose::Training)?;
     let mut validation = if validation_data.examples.is_empty() {
         None
     } else {
-        Some(task_on(validation_data, validation_file)?)
+        Some(task_on(validation_data, Purpose::Validation)?)
     };
 
     let architecture = Architecture::from(model.config());
@@ -258,26 +270,33 @@ pub fn train(
         observer,
     )?;
     let architecture = if kind.has_head() { architecture.with_scalar_head() } else { architecture };
-    let has_reference = !matches!(reference, Reference::None);
-    let phases = phases(architecture, task.as_ref(), optimization, has_reference)?;
-    let cost = CostRecord::new(phases, observer.processor_seconds());
+    let phases = phases(architecture, task.as_ref(), optimization, reference_work)?;
+    let before = summary.processor_seconds_before;
+    let seconds = observer.processor_seconds().map(|seconds| before + seconds);
+    let cost = CostRecord::new(phases, seconds);
     cost.write(&at.run.join(COST_FILE))?;
     Ok(summary)
 }
 
-/// What the training cost.
+/// What responses are for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    Training,
+    Validation,
+}
+
+/// What the training cost; `reference_work` are the passes of the reference over what was used.
 fn phases(
     architecture: Architecture,
     task: &dyn Task,
     optimization: &OptimizationSettings,
-    has_reference: bool,
+    reference_work: Option<Work>,
 ) -> Result<Vec<Phase>> {
     let (as_run, as_counted) = training_work(task, optimization)?;
     let pass = Pass::ForwardBackward;
     let mut phases = vec![Phase::new("training", pass, architecture, as_run, as_counted)];
-    if has_reference {
+    if let Some(as_run) = reference_work {
         // Counted with every trained response; run once for each distinct one.
-        let (as_run, _) = scoring_work(task, optimization.micro_batch_tokens)?;
         let pass = Pass::Forward;
         phases.push(Phase::new("reference", pass, architecture, as_run, as_counted));
     }

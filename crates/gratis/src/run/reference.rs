@@ -7,7 +7,7 @@ use crate::error::Result;
 use crate::manifest::{Kind, ReferenceModel};
 use crate::observer::Observer;
 use crate::reward_model::{LoadOptions, Model, PlaceKind, Weights, load_reference};
-use crate::training::{ImplicitReward, Task, reference_log_probs};
+use crate::training::{ImplicitReward, ReferenceValues, Task, reference_log_probs};
 
 /// What the log-ratio is taken to.
 pub(super) enum Reference {
@@ -68,28 +68,23 @@ impl Reference {
         })
     }
 
-    /// Gives the task the reference's log-probabilities; their cache stands beside `beside`.
-    pub(super) fn apply(
+    /// The reference's log-probabilities of the responses of a task that are used; `None` without a
+    /// reference.
+    pub(super) fn log_probs(
         &self,
-        task: ImplicitReward,
+        task: &ImplicitReward,
+        is_used: &[bool],
         start: &Model,
-        beside: &Path,
+        cache: Option<&Path>,
         micro_batch_tokens: usize,
         observer: &mut dyn Observer,
-    ) -> Result<ImplicitReward> {
+    ) -> Result<Option<ReferenceValues>> {
         let (model, hash) = match self {
-            Self::None => return Ok(task),
+            Self::None => return Ok(None),
             Self::Start { hash, .. } => (start, hash.clone()),
             Self::Other(model) => (&**model, model.hash()?),
         };
-        let log_probs = reference_log_probs(
-            model.score(),
-            &hash,
-            task.corpus(),
-            beside,
-            micro_batch_tokens,
-            observer,
-        )?;
-        Ok(task.with_reference(log_probs))
+        let (engine, corpus, budget) = (model.score(), task.corpus(), micro_batch_tokens);
+        Ok(Some(reference_log_probs(engine, &hash, corpus, is_used, cache, budget, observer)?))
     }
 }

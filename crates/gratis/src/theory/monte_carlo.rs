@@ -35,6 +35,8 @@ impl Prefix {
     /// `n` prefixes of a response (without the token that ends it) at equal distances, the empty
     /// one first; fewer where the response is shorter.
     pub fn of(prompt: &[u32], response: &[u32], n: usize) -> Vec<Self> {
+        // More would be the same ones again.
+        let n = n.min(response.len().max(1));
         let mut ends: Vec<usize> = (0..n).map(|k| k * response.len() / n).collect();
         ends.dedup();
         let prefix =
@@ -240,5 +242,23 @@ impl MonteCarloSummary {
             n_below_hard: count(|e| e.q_value <= e.hard),
             n_within_bounds: count(PrefixEstimate::is_within_bounds),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn as_many_prefixes_as_one_likes_are_those_that_there_are() {
+        let ends = |response: &[u32], n| -> Vec<usize> {
+            Prefix::of(&[1], response, n).iter().map(|prefix| prefix.response.len()).collect()
+        };
+        assert_eq!(ends(&[1, 2, 3, 4], 2), [0, 2]);
+        for n in [4, 5, 1_000_000_000, usize::MAX] {
+            assert_eq!(ends(&[1, 2, 3, 4], n), [0, 1, 2, 3]);
+            assert_eq!(ends(&[], n), [0]);
+        }
+        assert_eq!(ends(&[1, 2], 0), [0; 0]);
     }
 }

@@ -14,7 +14,7 @@ use super::units::RewardExample;
 use crate::data::record::{Fault, Field, Record, Shape};
 use crate::data::steps::locate;
 use crate::data::{Completion, Rollout, StepLabels};
-use crate::encoding::corpus::hex;
+use crate::digest::hex;
 use crate::encoding::{Corpus, EncodedCompletion, Encoder, encode_rollouts, problem_name};
 use crate::error::{Error, Result};
 use crate::objective::{Objective, Pair, StepLabel};

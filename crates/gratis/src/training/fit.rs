@@ -2,7 +2,7 @@
 
 use super::learner::Learner;
 use super::metrics::{Evaluation, StepMetrics};
-use super::run_folder::{Best, Record, RunFolder, TrainerState};
+use super::run_folder::{Best, Record, RunFolder, Seconds, TrainerState};
 use super::settings::{CheckpointSettings, OptimizationSettings};
 use super::task::Task;
 use super::trainer::{Trainer, evaluate};
@@ -16,6 +16,8 @@ pub struct Summary {
     pub n_steps: u64,
     /// Steps that had been taken before this run was resumed; 0 for a new one.
     pub n_resumed: u64,
+    /// Processor seconds that training had taken before this run was resumed.
+    pub processor_seconds_before: f64,
     /// The last step, if any was left to take.
     pub last_step: Option<StepMetrics>,
     /// The last measurement on the validation split.
@@ -52,14 +54,29 @@ pub fn fit(
     let mut summary = Summary {
         n_steps,
         n_resumed: state.n_taken,
+        processor_seconds_before: run.as_ref().map_or(0.0, |run| run.processor_seconds_before()),
         last_step: None,
         validation: None,
         best: state.best,
     };
     observer.stage("train", Some(n_steps));
     observer.resumed(trainer.n_taken().min(n_steps));
-    let began = observer.wall_seconds();
-    let seconds = |observer: &dyn Observer| Some(observer.wall_seconds()? - began?);
+    if let Some((before, now)) = state.n_threads.zip(run.as_ref().and_then(|run| run.n_threads))
+        && before != now
+    {
+        observer.note(&format!(
+            "the run was begun with {before} threads and continues with {now}: the last bits of its \
+             results may differ from those of a run that was not interrupted"
+        ));
+    }
+    let (began, began_processor) = (observer.wall_seconds(), observer.processor_seconds());
+    let seconds = |observer: &dyn Observer| {
+        let since = |now: Option<f64>, then: Option<f64>| Some(now? - then?);
+        Seconds {
+            wall: since(observer.wall_seconds(), began),
+            processor: since(observer.processor_seconds(), began_processor),
+        }
+    };
 
     while trainer.n_taken() < n_steps {
         let metrics = trainer.step(learner, task)?;

@@ -5,10 +5,10 @@ use gratis_engine::{Score, TokenValues};
 use super::metrics::Tally;
 use super::settings::OptimizationSettings;
 use super::task::Task;
-use super::trainer::all_batches;
+use super::trainer::{all_batches, begun_epochs};
 use super::units::{RewardExample, UnitKind, Units};
 use crate::encoding::{Corpus, Item, MicroBatch, log_probs};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::objective::{Objective, ObjectiveBatch, Pair};
 use crate::observer::Silent;
 use crate::reward;
@@ -37,7 +37,8 @@ type Mismatched = std::collections::HashMap<Vec<usize>, Vec<usize>>;
 impl ImplicitReward {
     /// A task on labelled responses. `pairs` are indices into `examples` and stay unused where the
     /// objective is not pairwise. Where the objective couples a batch, the mismatched responses of
-    /// all batches of the run are added to the corpus here, so that the reference sees them once.
+    /// all batches are added to the corpus here, to the end of the last epoch that is begun, so that
+    /// the reference sees them once and the corpus does not depend on where a run stops in an epoch.
     pub fn new(
         objective: Objective,
         corpus: Corpus,
@@ -57,7 +58,7 @@ impl ImplicitReward {
         if objective.couples_batch() {
             // The batches of training, and the whole as one batch for an evaluation.
             let whole = (0..units.len()).collect();
-            for batch in all_batches(settings, units.len()).chain([whole]) {
+            for batch in begun_epochs(settings, units.len()).chain([whole]) {
                 let responses = mismatch(&mut units, &batch);
                 mismatched.insert(batch, responses);
             }
@@ -74,17 +75,46 @@ impl ImplicitReward {
         }
     }
 
-    /// The same task with the reference's log-probabilities of every response of
-    /// [`Units::corpus`]: `[n_responses][n_tokens]`.
+    /// Which responses of the corpus a training with these settings uses, and therefore needs the
+    /// reference's log-probabilities of: an entry per response.
+    pub fn used_in_training(&self, settings: &OptimizationSettings) -> Vec<bool> {
+        let mut is_used = vec![false; self.units.corpus.responses().len()];
+        for batch in all_batches(settings, self.units.len()) {
+            self.mark(&batch, &mut is_used);
+        }
+        is_used
+    }
+
+    /// The same for an evaluation of the whole task.
+    pub fn used_in_evaluation(&self) -> Vec<bool> {
+        let mut is_used = vec![false; self.units.corpus.responses().len()];
+        self.mark(&(0..self.units.len()).collect::<Vec<_>>(), &mut is_used);
+        is_used
+    }
+
+    fn mark(&self, batch: &[usize], is_used: &mut [bool]) {
+        let mismatched = self.mismatched.get(batch).into_iter().flatten().copied();
+        let own = batch.iter().flat_map(|&unit| self.units.items[unit].responses());
+        own.chain(mismatched).for_each(|response| is_used[response] = true);
+    }
+
+    /// The same task with the reference's log-probabilities of the responses of [`Units::corpus`]:
+    /// `[n_responses][n_tokens]`. A response that is not used may have no row.
     #[must_use]
     pub fn with_reference(mut self, log_probs: Vec<Vec<f32>>) -> Self {
         self.reference = Some(log_probs);
         self
     }
 
-    fn log_ratios(&self, response: usize, log_probs: &[f32]) -> Vec<f64> {
+    fn log_ratios(&self, response: usize, log_probs: &[f32]) -> Result<Vec<f64>> {
         let reference = self.reference.as_ref().map(|reference| &reference[response][..]);
-        reward::log_ratios(log_probs, reference)
+        if let Some(row) = reference
+            && row.len() != log_probs.len()
+        {
+            let expected = format!("{} log-probabilities of a used response", log_probs.len());
+            return Err(Error::setting("reference", expected, row.len()));
+        }
+        Ok(reward::log_ratios(log_probs, reference))
     }
 
     /// Mean over the batch of the log-ratio of responses under another problem's prompt.
@@ -107,8 +137,8 @@ impl ImplicitReward {
         let sums = in_batch
             .iter()
             .zip(responses)
-            .map(|(&row, &idx)| self.log_ratios(idx, &values[row]).iter().sum::<f64>());
-        Ok(sums.sum::<f64>() / responses.len() as f64)
+            .map(|(&row, &idx)| Ok(self.log_ratios(idx, &values[row])?.iter().sum::<f64>()));
+        Ok(sums.sum::<Result<f64>>()? / responses.len() as f64)
     }
 }
 
@@ -168,7 +198,7 @@ impl Task for ImplicitReward {
             for (nth, idx) in item.responses().enumerate() {
                 let row = row_of[&idx];
                 rows.push(row);
-                log_ratios.push(self.log_ratios(idx, log_probs.row(row)));
+                log_ratios.push(self.log_ratios(idx, log_probs.row(row))?);
                 labels.push(if nth == 0 { example.is_correct } else { false });
                 steps.push(example.steps.clone());
             }

@@ -26,7 +26,7 @@ pub use implicit_reward::ImplicitReward;
 pub use language_modelling::LanguageModelling;
 pub use learner::Learner;
 pub use metrics::{Evaluation, StepMetrics, Tally};
-pub use reference::reference_log_probs;
+pub use reference::{ReferenceValues, reference_log_probs};
 pub use run_folder::{Best, Companion, OnExisting, RunFolder};
 pub use settings::{CheckpointSettings, Decay, OptimizationSettings};
 pub use task::Task;

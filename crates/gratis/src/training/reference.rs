@@ -1,113 +1,244 @@
-//! The reference's log-probabilities: computed once for a data set and kept beside it.
+//! The reference's log-probabilities: computed once for a data set and kept in a cache folder.
 //!
-//! The cache file is named after what it depends on, the hash of the reference's weights and that
-//! of the tokens, so a changed model or file never finds a stale one. Its content: one line of JSON
-//! with the key and the lengths, then the log-probabilities as little-endian f32.
+//! The cache file is named after what it depends on: the hash of the reference's weights, that of the
+//! tokens, and the size of a micro-batch, so that a changed model or file never finds a stale one.
+//! Its content: a line of JSON with these, then one part per micro-batch at its own place, the
+//! log-probabilities as little-endian f32 and a checksum. Only the micro-batches that a training will
+//! use are computed; a part that is not there, was cut off by a kill or is damaged is computed again.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use gratis_engine::Score;
-use gratis_model::atomic;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
-use crate::encoding::{Corpus, log_probs};
-use crate::error::Result;
-use crate::observer::Observer;
+use crate::cost::Work;
+use crate::encoding::{Corpus, Item, MicroBatch, MicroBatches, micro_batches};
+use crate::error::{Error, Result};
+use crate::observer::{Figure, Observer};
 
 /// Version of the cache file.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
+/// Bytes of a part's checksum.
+const N_CHECKSUM: usize = 8;
 
-#[derive(Debug, PartialEq, Serialize, Deserialize)]
+/// What a cache file depends on: its first line.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Header {
+struct Key {
     version: u32,
     model_hash: String,
     data_hash: String,
-    lengths: Vec<usize>,
+    micro_batch_tokens: usize,
 }
 
-/// Log-probabilities under `reference` of every response of `corpus`, `[n_responses][n_tokens]`:
-/// read from the cache beside the file `beside` where it is there, otherwise computed and written
-/// there. `model_hash` names the reference's weights.
+/// The log-probabilities of a corpus under the reference.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct ReferenceValues {
+    /// `[n_responses][n_tokens]`; a response that is not used may have no row.
+    pub log_probs: Vec<Vec<f32>>,
+    /// The passes that they stand for, cached ones as well.
+    pub work: Work,
+}
+
+/// Log-probabilities under `reference` of the responses of `corpus` that are used: `is_used` has an
+/// entry per response. They are read from `cache`, a folder, where they are there, otherwise computed
+/// and, unless it is `None`, written there. `model_hash` names the reference's weights.
 ///
 /// # Errors
-/// Those of the engine, and [`crate::Error::Io`] if the cache cannot be written.
+/// Those of the engine, and [`Error::Io`] if the cache cannot be read or written.
 pub fn reference_log_probs(
     reference: &dyn Score,
     model_hash: &str,
     corpus: &Corpus,
-    beside: &Path,
+    is_used: &[bool],
+    cache: Option<&Path>,
     micro_batch_tokens: usize,
     observer: &mut dyn Observer,
-) -> Result<Vec<Vec<f32>>> {
-    if corpus.responses().is_empty() {
-        return Ok(Vec::new());
+) -> Result<ReferenceValues> {
+    let n_responses = corpus.responses().len();
+    let mut values =
+        ReferenceValues { log_probs: vec![Vec::new(); n_responses], work: Work::default() };
+    if !is_used.contains(&true) {
+        return Ok(values);
     }
-    let header = Header {
+    // The micro-batches of the whole corpus, so that a value has the same bits whatever is used.
+    let units: Vec<Item> = (0..n_responses).map(Item::Response).collect();
+    let MicroBatches { packed, members } = micro_batches(corpus, &units, micro_batch_tokens)?;
+    let key = Key {
         version: VERSION,
         model_hash: model_hash.to_owned(),
         data_hash: corpus.digest(),
-        lengths: corpus.responses().iter().map(|response| response.tokens.len()).collect(),
+        micro_batch_tokens,
     };
-    let path = cache_path(beside, &header);
-    if let Some(known) = fs::read(&path).ok().and_then(|bytes| parse(&bytes, &header)) {
-        observer.note(&format!("log-probabilities of the reference from `{}`", path.display()));
-        return Ok(known);
+    let lengths = members.iter().map(|members| n_values(corpus, members));
+    let mut file =
+        cache.map(|cache| CacheFile::open(cache, &key, lengths.collect())).transpose()?;
+
+    let mut missing = Vec::new();
+    let (mut n_used, mut n_found, mut n_damaged) = (0, 0, 0);
+    for (idx, batch) in members.iter().enumerate() {
+        if !batch.responses.iter().any(|&response| is_used[response]) {
+            continue;
+        }
+        n_used += batch.responses.len() as u64;
+        values.work += Work::of_batch(&packed[idx]);
+        let part = match &mut file {
+            Some(file) => file.read(idx)?,
+            None => Part::Absent,
+        };
+        match part {
+            Part::Whole(part) => {
+                n_found += batch.responses.len() as u64;
+                spread(&part, corpus, batch, &mut values.log_probs);
+                continue;
+            }
+            Part::Damaged => n_damaged += 1,
+            Part::Absent => {}
+        }
+        missing.push(idx);
     }
-    observer.stage("reference", Some(corpus.responses().len() as u64));
-    let values = log_probs(reference, corpus, micro_batch_tokens, observer)?;
-    atomic::write(&path, &to_bytes(&header, &values))?;
+    if let Some(file) = &file {
+        let path = file.path.display();
+        if n_damaged > 0 {
+            observer.note(&format!(
+                "`{path}` is damaged in {n_damaged} of its {} parts: they are computed again",
+                members.len()
+            ));
+        }
+        if missing.is_empty() {
+            observer.note(&format!("log-probabilities of the reference from `{path}`"));
+            return Ok(values);
+        }
+    }
+    observer.stage("reference", Some(n_used));
+    observer.resumed(n_found);
+    for at_once in missing.chunks(reference.describe().n_concurrent_batches.max(1)) {
+        let batches: Vec<_> = at_once.iter().map(|&idx| packed[idx].clone()).collect();
+        for (&idx, rows) in at_once.iter().zip(reference.log_probs(&batches)?) {
+            let part: Vec<f32> = rows.rows().flatten().copied().collect();
+            if let Some(file) = &mut file {
+                file.write(idx, &part)?;
+            }
+            spread(&part, corpus, &members[idx], &mut values.log_probs);
+            let n_tokens = Figure::Amount("tokens", packed[idx].n_tokens() as u64);
+            observer.advance(members[idx].responses.len() as u64, &[n_tokens]);
+        }
+    }
     Ok(values)
 }
 
-fn cache_path(beside: &Path, header: &Header) -> PathBuf {
-    let short = |hash: &str| hash.chars().take(12).collect::<String>();
-    let mut name = beside.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".reference-{}-{}", short(&header.model_hash), short(&header.data_hash)));
-    beside.with_file_name(name)
+/// Values of a micro-batch.
+fn n_values(corpus: &Corpus, batch: &MicroBatch) -> usize {
+    batch.responses.iter().map(|&idx| corpus.responses()[idx].tokens.len()).sum()
 }
 
-fn to_bytes(header: &Header, values: &[Vec<f32>]) -> Vec<u8> {
-    let mut bytes = serde_json::json!(header).to_string().into_bytes();
-    bytes.push(b'\n');
-    bytes.extend(values.iter().flatten().flat_map(|value| value.to_le_bytes()));
-    bytes
-}
-
-/// `None` if the file is not the one asked for; it is then written anew.
-fn parse(bytes: &[u8], expected: &Header) -> Option<Vec<Vec<f32>>> {
-    let end = bytes.iter().position(|&byte| byte == b'\n')?;
-    let header: Header = serde_json::from_slice(&bytes[..end]).ok()?;
-    let (words, rest) = bytes[end + 1..].as_chunks::<4>();
-    let n_values: usize = expected.lengths.iter().sum();
-    if header != *expected || words.len() != n_values || !rest.is_empty() {
-        return None;
+/// Cuts the values of a micro-batch into its responses.
+fn spread(mut part: &[f32], corpus: &Corpus, batch: &MicroBatch, into: &mut [Vec<f32>]) {
+    for &idx in &batch.responses {
+        let (row, rest) = part.split_at(corpus.responses()[idx].tokens.len());
+        into[idx] = row.to_vec();
+        part = rest;
     }
-    let mut values = words.iter().map(|&word| f32::from_le_bytes(word));
-    Some(expected.lengths.iter().map(|&n| values.by_ref().take(n).collect()).collect())
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// An open cache file. Two processes may write the same one: they write the same bytes.
+struct CacheFile {
+    path: PathBuf,
+    file: File,
+    /// Where each part begins, and how many values it has.
+    parts: Vec<(u64, usize)>,
+}
 
-    fn header() -> Header {
-        Header {
-            version: VERSION,
-            model_hash: "m".to_owned(),
-            data_hash: "d".to_owned(),
-            lengths: vec![2, 1],
+enum Part {
+    Whole(Vec<f32>),
+    /// Never written.
+    Absent,
+    /// Cut off or changed.
+    Damaged,
+}
+
+impl CacheFile {
+    /// Opens the file of this key, made if it is not there; one with another first line is begun
+    /// anew.
+    fn open(folder: &Path, key: &Key, lengths: Vec<usize>) -> Result<Self> {
+        let path = folder.join(key.file_name());
+        let open = || {
+            fs::create_dir_all(folder)?;
+            let mut file =
+                File::options().read(true).write(true).create(true).truncate(false).open(&path)?;
+            let first = format!("{}\n", serde_json::json!(key));
+            let mut known = vec![0; first.len()];
+            if BufReader::new(&file).read_exact(&mut known).is_err() || known != first.as_bytes() {
+                file.set_len(0)?;
+                file.rewind()?;
+                file.write_all(first.as_bytes())?;
+            }
+            Ok((file, first.len() as u64))
+        };
+        let (file, mut start) = open().map_err(Error::io("write", &path))?;
+        let mut parts = Vec::with_capacity(lengths.len());
+        for n_values in lengths {
+            parts.push((start, n_values));
+            start += (4 * n_values + N_CHECKSUM) as u64;
         }
+        Ok(Self { path, file, parts })
     }
 
-    #[test]
-    fn what_is_written_is_read_and_nothing_else() {
-        let values = vec![vec![-0.5, f32::MIN_POSITIVE], vec![-3.25]];
-        let bytes = to_bytes(&header(), &values);
-        assert_eq!(parse(&bytes, &header()), Some(values));
-        assert_eq!(parse(&bytes[..bytes.len() - 1], &header()), None);
-        let other = Header { model_hash: "n".to_owned(), ..header() };
-        assert_eq!(parse(&bytes, &other), None);
+    fn read(&mut self, idx: usize) -> Result<Part> {
+        let (start, n_values) = self.parts[idx];
+        let mut bytes = vec![0; 4 * n_values + N_CHECKSUM];
+        let mut read = || {
+            self.file.seek(SeekFrom::Start(start))?;
+            let mut n_read = 0;
+            // What lies beyond the end stays zero.
+            while n_read < bytes.len() {
+                match self.file.read(&mut bytes[n_read..]) {
+                    Ok(0) => break,
+                    Ok(n) => n_read += n,
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            Ok(())
+        };
+        read().map_err(Error::io("read", &self.path))?;
+        let (payload, known) = bytes.split_at(4 * n_values);
+        Ok(if known == checksum(idx, payload) {
+            let (words, _) = payload.as_chunks::<4>();
+            Part::Whole(words.iter().map(|&word| f32::from_le_bytes(word)).collect())
+        } else if bytes.iter().all(|&byte| byte == 0) {
+            Part::Absent
+        } else {
+            Part::Damaged
+        })
     }
+
+    fn write(&mut self, idx: usize, part: &[f32]) -> Result<()> {
+        let mut bytes: Vec<u8> = part.iter().flat_map(|value| value.to_le_bytes()).collect();
+        bytes.extend(checksum(idx, &bytes));
+        let mut write = || {
+            self.file.seek(SeekFrom::Start(self.parts[idx].0))?;
+            self.file.write_all(&bytes)
+        };
+        write().map_err(Error::io("write", &self.path))
+    }
+}
+
+impl Key {
+    fn file_name(&self) -> String {
+        let short = |hash: &str| hash.chars().take(12).collect::<String>();
+        let (model, data) = (short(&self.model_hash), short(&self.data_hash));
+        format!("reference-{model}-{data}-{}", self.micro_batch_tokens)
+    }
+}
+
+fn checksum(idx: usize, payload: &[u8]) -> [u8; N_CHECKSUM] {
+    let mut hasher = Sha256::new();
+    hasher.update((idx as u64).to_le_bytes());
+    hasher.update(payload);
+    let digest = hasher.finalize();
+    std::array::from_fn(|byte| digest[byte])
 }

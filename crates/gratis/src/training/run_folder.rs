@@ -6,7 +6,8 @@
 //! checkpoints/step-00000100/    weights, both moments and the state of the trainer
 //! best/  model/                 Hugging Face folders: best on validation, and after the last step
 //! ```
-//! Whatever is here is whole: folders and files are written under a hidden name and then renamed.
+//! Whatever is here is whole: folders and files are written as hidden drafts and then renamed. One
+//! process at a time holds the folder's lock. What this program did not write is never removed.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -14,11 +15,12 @@ use std::path::{Path, PathBuf};
 
 use gratis_engine::{StateName, StateRef, Train};
 use gratis_model::atomic;
+use gratis_model::lock::Lock;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::metrics::{Evaluation, StepMetrics};
-use crate::encoding::corpus::hex;
+use crate::digest::hex;
 use crate::error::{Error, Result};
 
 /// Version of the trainer's state in a checkpoint.
@@ -70,6 +72,9 @@ pub(super) struct TrainerState {
     /// Where a remote engine keeps its state; `None` if it stands in the checkpoint's folder.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     uri: Option<String>,
+    /// Threads of the process that wrote it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) n_threads: Option<usize>,
 }
 
 /// A line of `metrics.jsonl`.
@@ -81,6 +86,18 @@ struct Line {
     /// observer has no clock. The only figure of a run that is not reproducible.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     wall_seconds: Option<f64>,
+    /// Processor seconds so far, summed likewise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    processor_seconds: Option<f64>,
+}
+
+/// Time that a run has taken.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(super) struct Seconds {
+    /// Of the clock.
+    pub(super) wall: Option<f64>,
+    /// Of all processors.
+    pub(super) processor: Option<f64>,
 }
 
 /// What a line of `metrics.jsonl` is about.
@@ -115,8 +132,11 @@ pub struct RunFolder {
     run_hash: String,
     companions: Vec<Companion>,
     metrics: Option<fs::File>,
-    /// Seconds of training before this run resumed it.
-    seconds_before: f64,
+    /// Time of training before this run resumed it.
+    before: Seconds,
+    /// Threads that compute, where the caller says.
+    pub(super) n_threads: Option<usize>,
+    _lock: Lock,
 }
 
 impl RunFolder {
@@ -124,7 +144,7 @@ impl RunFolder {
     /// and `data_hash` names the data: a run is only resumed with both unchanged.
     ///
     /// # Errors
-    /// [`Error::RunExists`], [`Error::RunDiffers`], [`Error::Io`].
+    /// [`Error::RunExists`], [`Error::RunDiffers`], [`gratis_model::Error::Locked`], [`Error::Io`].
     pub fn open(
         path: &Path,
         config: &str,
@@ -133,7 +153,7 @@ impl RunFolder {
         on_existing: OnExisting,
     ) -> Result<Self> {
         let config_path = path.join(CONFIG);
-        Self::check(path, on_existing)?;
+        check_existing(path, on_existing)?;
         if config_path.exists() {
             let known =
                 fs::read_to_string(&config_path).map_err(Error::io("read", &config_path))?;
@@ -143,23 +163,41 @@ impl RunFolder {
         }
         let checkpoints = path.join(CHECKPOINTS);
         fs::create_dir_all(&checkpoints).map_err(Error::io("create", &checkpoints))?;
-        remove_drafts(path)?;
-        remove_drafts(&checkpoints)?;
+        let lock = Lock::within(path)?;
+        // Another run may have begun before the lock was taken.
+        check_existing(path, on_existing)?;
+        atomic::remove_stale_drafts(path, |name| DRAFTED.contains(&name));
+        atomic::remove_stale_drafts(&checkpoints, |name| step_of(name).is_some());
         atomic::write(&config_path, config.as_bytes())?;
         let mut hasher = Sha256::new();
         hasher.update(config);
         hasher.update(data_hash);
-        let run_hash = hex(&hasher.finalize());
-        Ok(Self { path: path.to_owned(), run_hash, companions, metrics: None, seconds_before: 0.0 })
+        Ok(Self {
+            path: path.to_owned(),
+            run_hash: hex(&hasher.finalize()),
+            companions,
+            metrics: None,
+            before: Seconds::default(),
+            n_threads: None,
+            _lock: lock,
+        })
+    }
+
+    /// The same folder, whose checkpoints record the number of threads: it can change the last bits.
+    #[must_use]
+    pub fn with_threads(self, n_threads: usize) -> Self {
+        Self { n_threads: Some(n_threads), ..self }
     }
 
     /// Whether a run may be opened here: to be asked before hours of work.
     ///
     /// # Errors
-    /// [`Error::RunExists`] if there is a run that is not to be resumed.
+    /// [`Error::RunExists`] if there is a run that is not to be resumed,
+    /// [`gratis_model::Error::Locked`] if another process is writing it.
     pub fn check(path: &Path, on_existing: OnExisting) -> Result<()> {
-        if on_existing == OnExisting::Fail && path.join(CONFIG).exists() {
-            return Err(Error::RunExists { path: path.to_owned() });
+        check_existing(path, on_existing)?;
+        if path.is_dir() {
+            drop(Lock::within(path)?);
         }
         Ok(())
     }
@@ -172,11 +210,10 @@ impl RunFolder {
         engine: &mut dyn Train,
         keep_last: usize,
     ) -> Result<TrainerState> {
-        self.prune(keep_last)?;
         let state = match self.checkpoints()?.pop() {
             None => TrainerState::default(),
-            Some(folder) => {
-                let state = self.read_state(&folder)?;
+            Some((step, folder)) => {
+                let state = self.read_state(step, &folder)?;
                 let saved = match &state.uri {
                     Some(uri) => StateRef::Uri(uri.clone()),
                     None => StateRef::Folder(folder),
@@ -185,15 +222,24 @@ impl RunFolder {
                 state
             }
         };
+        self.prune(keep_last)?;
         self.cut_metrics(state.n_taken)?;
         Ok(state)
     }
 
+    /// Processor seconds of training before this run resumed it.
+    pub(super) fn processor_seconds_before(&self) -> f64 {
+        self.before.processor.unwrap_or(0.0)
+    }
+
     /// Appends a line to the metrics; `seconds` is the time since this run began to train.
-    pub(super) fn record(&mut self, record: Record, seconds: Option<f64>) -> Result<()> {
+    pub(super) fn record(&mut self, record: Record, seconds: Seconds) -> Result<()> {
         // Milliseconds are as exact as a clock is here.
         let rounded = |seconds: f64| (seconds * 1e3).round() / 1e3;
-        let wall_seconds = seconds.map(|seconds| rounded(self.seconds_before + seconds));
+        let sum =
+            |before: Option<f64>, now: Option<f64>| Some(rounded(before.unwrap_or(0.0) + now?));
+        let wall_seconds = sum(self.before.wall, seconds.wall);
+        let processor_seconds = sum(self.before.processor, seconds.processor);
         let path = self.path.join(METRICS);
         let file = match &mut self.metrics {
             Some(file) => file,
@@ -203,7 +249,8 @@ impl RunFolder {
             }
         };
         // One write a line: a kill leaves at most the last line torn, and resuming cuts it off.
-        let line = format!("{}\n", serde_json::json!(Line { record, wall_seconds }));
+        let line =
+            format!("{}\n", serde_json::json!(Line { record, wall_seconds, processor_seconds }));
         file.write_all(line.as_bytes()).map_err(Error::io("write", &path))
     }
 
@@ -215,33 +262,30 @@ impl RunFolder {
         best: Option<Best>,
         keep_last: usize,
     ) -> Result<()> {
-        let name = format!("step-{n_taken:08}");
+        let name = step_name(n_taken);
         atomic::write_folder(&self.path.join(CHECKPOINTS).join(&name), |folder| {
             let saved = engine.save_state(&StateName { folder: folder.to_owned(), name })?;
             let uri = match saved {
                 StateRef::Folder(_) => None,
                 StateRef::Uri(uri) => Some(uri),
             };
-            let run_hash = self.run_hash.clone();
-            let state = TrainerState { version: VERSION, run_hash, n_taken, best, uri };
+            let (run_hash, n_threads) = (self.run_hash.clone(), self.n_threads);
+            let state = TrainerState { version: VERSION, run_hash, n_taken, best, uri, n_threads };
             let text = serde_json::json!(state).to_string();
             Ok::<_, Error>(atomic::write(&folder.join(STATE), text.as_bytes())?)
         })?;
         self.prune(keep_last)
     }
 
-    /// Removes all checkpoints but the `keep_last` newest, and those that are only in part there:
-    /// they appear whole, so somebody was killed while removing them.
+    /// Removes all checkpoints of this run but the `keep_last` newest. A checkpoint is renamed to a
+    /// draft first, so that one that a kill leaves half removed is never taken for a checkpoint, nor
+    /// somebody's folder for one that is half removed.
     fn prune(&self, keep_last: usize) -> Result<()> {
-        let whole = self.checkpoints()?;
-        let kept = &whole[whole.len().saturating_sub(keep_last)..];
-        for folder in self.step_folders()?.iter().filter(|folder| !kept.contains(folder)) {
-            // What says that it is a checkpoint goes first.
-            let state = folder.join(STATE);
-            if state.exists() {
-                fs::remove_file(&state).map_err(Error::io("remove", &state))?;
-            }
-            fs::remove_dir_all(folder).map_err(Error::io("remove", folder))?;
+        let mut own = self.checkpoints()?;
+        own.retain(|(step, folder)| self.read_state(*step, folder).is_ok());
+        own.truncate(own.len().saturating_sub(keep_last));
+        for (_, folder) in own {
+            atomic::remove_folder(&folder)?;
         }
         Ok(())
     }
@@ -257,28 +301,22 @@ impl RunFolder {
         })
     }
 
-    /// The checkpoints, oldest first.
-    fn checkpoints(&self) -> Result<Vec<PathBuf>> {
-        let mut folders = self.step_folders()?;
-        folders.retain(|folder| folder.join(STATE).exists());
-        Ok(folders)
-    }
-
-    /// The checkpoints, oldest first, and what is left of some.
-    fn step_folders(&self) -> Result<Vec<PathBuf>> {
+    /// The checkpoints with their steps, oldest first.
+    fn checkpoints(&self) -> Result<Vec<(u64, PathBuf)>> {
         let folder = self.path.join(CHECKPOINTS);
         let entries = fs::read_dir(&folder).map_err(Error::io("read", &folder))?;
-        let mut found: Vec<PathBuf> = entries
-            .filter_map(|entry| Some(entry.ok()?.path()))
-            .filter(|path| {
-                path.file_name().unwrap_or_default().to_string_lossy().starts_with("step-")
+        let mut found: Vec<(u64, PathBuf)> = entries
+            .filter_map(|entry| {
+                let entry = entry.ok()?;
+                let step = step_of(entry.file_name().to_str()?)?;
+                entry.path().join(STATE).is_file().then(|| (step, entry.path()))
             })
             .collect();
         found.sort();
         Ok(found)
     }
 
-    fn read_state(&self, folder: &Path) -> Result<TrainerState> {
+    fn read_state(&self, step: u64, folder: &Path) -> Result<TrainerState> {
         let path = folder.join(STATE);
         let bytes = fs::read(&path).map_err(Error::io("read", &path))?;
         let state: TrainerState =
@@ -294,6 +332,13 @@ impl RunFolder {
                 got: format!("version {}", state.version),
             });
         }
+        if state.n_taken != step {
+            return Err(Error::InvalidFile {
+                path,
+                expected: format!("the state after step {step}, as its folder is called"),
+                got: format!("that after step {}", state.n_taken),
+            });
+        }
         if state.run_hash != self.run_hash {
             let what = "the data or the starting weights".to_owned();
             return Err(Error::RunDiffers { path: self.path.clone(), what });
@@ -304,7 +349,7 @@ impl RunFolder {
     /// Keeps the whole lines of the metrics up to step `n_taken`.
     fn cut_metrics(&mut self, n_taken: u64) -> Result<()> {
         self.metrics = None;
-        self.seconds_before = 0.0;
+        self.before = Seconds::default();
         let path = self.path.join(METRICS);
         let Ok(file) = fs::File::open(&path) else { return Ok(()) };
         let mut kept = String::new();
@@ -312,7 +357,8 @@ impl RunFolder {
             let line = line.map_err(Error::io("read", &path))?;
             match serde_json::from_str::<Line>(&line) {
                 Ok(known) if known.record.step() <= n_taken => {
-                    self.seconds_before = known.wall_seconds.unwrap_or(self.seconds_before);
+                    self.before.wall = known.wall_seconds.or(self.before.wall);
+                    self.before.processor = known.processor_seconds.or(self.before.processor);
                     kept.push_str(&line);
                     kept.push('\n');
                 }
@@ -323,21 +369,24 @@ impl RunFolder {
     }
 }
 
-/// Removes the hidden drafts that a killed run left in `folder`.
-fn remove_drafts(folder: &Path) -> Result<()> {
-    for entry in fs::read_dir(folder).map_err(Error::io("read", folder))?.flatten() {
-        let (name, path) = (entry.file_name(), entry.path());
-        // A draft within a draft begins with two dots.
-        let name = name.to_string_lossy();
-        let of = name.trim_start_matches('.');
-        let drafts = ["step-", "best.", "model.", "config.toml.", "metrics.jsonl."];
-        if name.starts_with('.') && drafts.iter().any(|prefix| of.starts_with(prefix)) {
-            let removed =
-                if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
-            removed.map_err(Error::io("remove", &path))?;
-        }
+/// What is written into the folder itself.
+const DRAFTED: [&str; 4] = ["best", "model", CONFIG, METRICS];
+
+fn check_existing(path: &Path, on_existing: OnExisting) -> Result<()> {
+    if on_existing == OnExisting::Fail && path.join(CONFIG).exists() {
+        return Err(Error::RunExists { path: path.to_owned() });
     }
     Ok(())
+}
+
+fn step_name(step: u64) -> String {
+    format!("step-{step:08}")
+}
+
+/// The step of a checkpoint's folder; none if a folder of this name is not ours.
+fn step_of(name: &str) -> Option<u64> {
+    let step = name.strip_prefix("step-")?.parse().ok()?;
+    (name == step_name(step)).then_some(step)
 }
 
 /// The first line of `new` that `old` has not, or the other way round, or that only their order
@@ -353,6 +402,15 @@ fn first_difference(old: &str, new: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_names_that_are_written_here_are_checkpoints() {
+        assert_eq!(step_of("step-00000012"), Some(12));
+        assert_eq!(step_of("step-123456789"), Some(123_456_789));
+        for name in ["step-12", "step-00000012-kept", "step-", "step-+0000012", "step-000000012"] {
+            assert_eq!(step_of(name), None, "{name}");
+        }
+    }
 
     #[test]
     fn a_difference_is_named_by_its_line() {

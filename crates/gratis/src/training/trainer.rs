@@ -22,6 +22,7 @@ pub struct Trainer {
     settings: OptimizationSettings,
     n_units: usize,
     n_taken: u64,
+    is_resumed: bool,
     epoch_order: (usize, Vec<usize>),
 }
 
@@ -36,7 +37,13 @@ impl Trainer {
             return Err(Error::NoExamples { purpose: "train on" });
         }
         let epoch_order = (0, epoch_order(settings.seed, 0, n_units));
-        Ok(Self { settings: settings.clone(), n_units, n_taken, epoch_order })
+        Ok(Self {
+            settings: settings.clone(),
+            n_units,
+            n_taken,
+            is_resumed: n_taken > 0,
+            epoch_order,
+        })
     }
 
     /// Steps taken.
@@ -93,6 +100,11 @@ impl Trainer {
                 report => report?,
             };
         self.n_taken += 1;
+        // A new trainer may take up an engine that has been trained before; one that resumes may not.
+        if self.is_resumed && report.n_steps != self.n_taken {
+            let (engine, trainer) = (report.n_steps - 1, self.n_taken - 1);
+            return Err(Error::StateDiffers { engine, trainer });
+        }
         Ok(StepMetrics {
             step: self.n_taken,
             epoch,
@@ -121,13 +133,21 @@ pub(super) fn all_batches(
     settings: &OptimizationSettings,
     n_units: usize,
 ) -> impl Iterator<Item = Vec<usize>> {
-    let n_steps = settings.n_steps(n_units) as usize;
-    (0..settings.epochs)
-        .flat_map(move |epoch| {
-            let order = epoch_order(settings.seed, epoch, n_units);
-            order.chunks(settings.batch_size).map(<[usize]>::to_vec).collect::<Vec<_>>()
-        })
-        .take(n_steps)
+    begun_epochs(settings, n_units).take(settings.n_steps(n_units) as usize)
+}
+
+/// The same, to the end of the last epoch that is begun: a function of the seed and the epochs, not
+/// of how many steps are taken within one.
+pub(super) fn begun_epochs(
+    settings: &OptimizationSettings,
+    n_units: usize,
+) -> impl Iterator<Item = Vec<usize>> {
+    let per_epoch = n_units.div_ceil(settings.batch_size).max(1) as u64;
+    let n_epochs = settings.n_steps(n_units).div_ceil(per_epoch) as usize;
+    (0..n_epochs).flat_map(move |epoch| {
+        let order = epoch_order(settings.seed, epoch, n_units);
+        order.chunks(settings.batch_size).map(<[usize]>::to_vec).collect::<Vec<_>>()
+    })
 }
 
 /// The loss and the figures of a whole task as one batch, without a gradient.

@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use gratis::encoding::{Corpus, MicroBatch};
 use gratis::objective::{Objective, Pair};
@@ -53,16 +54,11 @@ fn settings() -> OptimizationSettings {
 fn reward_task(objective: Objective, settings: &OptimizationSettings) -> ImplicitReward {
     let (corpus, examples, pairs) = corpus();
     let task = ImplicitReward::new(objective, corpus, examples, &pairs, settings);
-    let folder = tempfile::tempdir().expect("a folder");
-    let reference = reference_log_probs(
-        &TabularEngine::uniform(N_VOCAB),
-        "uniform",
-        task.corpus(),
-        &folder.path().join("rollouts.jsonl"),
-        64,
-        &mut Silent,
-    );
-    task.with_reference(reference.expect("log-probabilities"))
+    let is_used = vec![true; task.corpus().responses().len()];
+    let engine = TabularEngine::uniform(N_VOCAB);
+    let reference =
+        reference_log_probs(&engine, "uniform", task.corpus(), &is_used, None, 64, &mut Silent);
+    task.with_reference(reference.expect("log-probabilities").log_probs)
 }
 
 #[test]
@@ -219,18 +215,96 @@ fn a_resumed_run_ends_with_the_bits_of_an_uninterrupted_one() {
     let kept = ["step-00000035", "step-00000040"];
     assert_eq!(names(&whole.join("checkpoints")), kept);
     // Killed before an old checkpoint was removed, and while another one was.
-    for (name, has_state) in [("step-00000028", true), ("step-00000021", false)] {
-        let left = whole.join("checkpoints").join(name);
-        std::fs::create_dir(&left).expect("a folder");
+    let checkpoints = whole.join("checkpoints");
+    let copy = |name: &str, step: &str| {
+        let left = checkpoints.join(name);
+        std::fs::create_dir_all(&left).expect("a folder");
         std::fs::write(left.join("theta"), "").expect("written");
-        if has_state {
-            let state = whole.join("checkpoints/step-00000035/trainer.json");
-            std::fs::copy(state, left.join("trainer.json")).expect("copied");
-        }
-    }
+        let state = checkpoints.join("step-00000035/trainer.json");
+        let state = std::fs::read_to_string(state)
+            .expect("a state")
+            .replace(r#""n_taken":35"#, &format!(r#""n_taken":{step}"#));
+        std::fs::write(left.join("trainer.json"), state).expect("written");
+    };
+    copy("step-00000028", "28");
+    copy(".step-00000021.gratis-draft-Ab12cd/removed", "21");
+    std::fs::create_dir(whole.join(".best.gratis-draft-Ab12cd")).expect("a folder");
     run_in(&whole, OnExisting::Resume, &mut Silent);
     assert_eq!(names(&whole.join("checkpoints")), kept);
     assert_eq!(read(&whole.join("model/theta")).len(), N_VOCAB * N_VOCAB);
+}
+
+#[test]
+fn what_others_put_beside_checkpoints_is_never_removed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    run_in(folder.path(), OnExisting::Fail, &mut Silent);
+    let foreign = [
+        ".best.notes",
+        ".model.backup/weights",
+        ".config.toml.swp",
+        ".metrics.jsonl.Ab12cd",
+        "checkpoints/.step-00000035.mine",
+        "checkpoints/step-00000001/notes",
+        "checkpoints/step-best/trainer.json",
+        "checkpoints/step-00000035-kept/trainer.json",
+        "checkpoints/step-7/trainer.json",
+    ];
+    for name in foreign {
+        let path = folder.path().join(name);
+        std::fs::create_dir_all(path.parent().expect("a folder")).expect("made");
+        std::fs::write(&path, "mine").expect("written");
+    }
+    run_in(folder.path(), OnExisting::Resume, &mut Silent);
+    for name in foreign {
+        assert_eq!(std::fs::read(folder.path().join(name)).expect("there"), b"mine", "{name}");
+    }
+}
+
+#[test]
+fn a_state_that_disagrees_with_its_checkpoint_is_an_error() {
+    let folder = tempfile::tempdir().expect("a folder");
+    run_in(folder.path(), OnExisting::Fail, &mut Silent);
+    let resume = || {
+        let on_existing = OnExisting::Resume;
+        let run = RunFolder::open(folder.path(), "a = 1\n", "data", Vec::new(), on_existing);
+        let mut task = reward_task(Objective::default(), &settings());
+        let mut engine = TabularEngine::uniform(N_VOCAB);
+        let learner = &mut Learner::LogProbs(&mut engine);
+        let checkpoints = CheckpointSettings::default();
+        let run = &mut run.expect("a run folder");
+        fit(learner, &mut task, None, &settings(), &checkpoints, Some(run), &mut Silent)
+    };
+    let last = folder.path().join("checkpoints/step-00000040");
+    let state = std::fs::read_to_string(last.join("trainer.json")).expect("a state");
+    std::fs::write(last.join("trainer.json"), state.replace(r#""n_taken":40"#, r#""n_taken":36"#))
+        .expect("written");
+    let error = resume().expect_err("another step");
+    assert!(
+        error.to_string().contains("the state after step 40, as its folder is called"),
+        "{error}"
+    );
+
+    // The folder and the trainer agree, and the weights are of another step.
+    std::fs::rename(&last, folder.path().join("checkpoints/step-00000036")).expect("renamed");
+    let error = resume().expect_err("other weights");
+    assert!(matches!(error, Error::StateDiffers { engine: 40, trainer: 36 }), "{error}");
+    assert!(error.hint().is_some());
+}
+
+#[test]
+fn one_process_at_a_time_writes_a_run() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let open = || {
+        let on_existing = OnExisting::Resume;
+        RunFolder::open(folder.path(), "a = 1\n", "data", Vec::new(), on_existing)
+    };
+    let first = open().expect("free");
+    let error = open().map(|_| ()).expect_err("held").to_string();
+    assert!(error.contains("is being written by process"), "{error}");
+    let error = RunFolder::check(folder.path(), OnExisting::Resume).expect_err("held");
+    assert!(matches!(error, Error::Model(gratis_model::Error::Locked { .. })), "{error}");
+    drop(first);
+    open().expect("free again");
 }
 
 #[test]
@@ -302,19 +376,128 @@ fn nothing_to_train_on_is_an_error() {
     assert_eq!(error.to_string(), "no valid example to train on");
 }
 
+/// A uniform engine that counts the responses it is asked for and stops after some.
+struct Counting {
+    inner: TabularEngine,
+    n_asked: AtomicUsize,
+    n_left: AtomicUsize,
+}
+
+impl Score for Counting {
+    fn describe(&self) -> &gratis_engine::ModelDescription {
+        self.inner.describe()
+    }
+
+    fn log_probs(
+        &self,
+        batches: &[gratis_engine::PackedBatch],
+    ) -> gratis_engine::Result<Vec<TokenValues>> {
+        let n: usize = batches.iter().map(|batch| batch.responses().len()).sum();
+        let Some(n_left) = self.n_left.load(Relaxed).checked_sub(n) else {
+            return Err(gratis_engine::Error::NonFiniteGradient { norm: f64::NAN });
+        };
+        self.n_left.store(n_left, Relaxed);
+        self.n_asked.fetch_add(n, Relaxed);
+        self.inner.log_probs(batches)
+    }
+}
+
+/// The reference's values of a task's used responses, and how many were computed; an error after
+/// `n_left`.
+fn ask(
+    cache: &Path,
+    hash: &str,
+    task: &ImplicitReward,
+    is_used: &[bool],
+    n_left: usize,
+) -> (gratis::Result<Vec<Vec<f32>>>, usize) {
+    let mut inner = TabularEngine::uniform(N_VOCAB);
+    inner.theta[5 * N_VOCAB + 3] = if hash == "a" { 0.0 } else { 1.0 };
+    let engine = Counting { inner, n_asked: AtomicUsize::new(0), n_left: AtomicUsize::new(n_left) };
+    let corpus = task.corpus();
+    let values = reference_log_probs(&engine, hash, corpus, is_used, Some(cache), 20, &mut Silent);
+    (values.map(|values| values.log_probs), engine.n_asked.load(Relaxed))
+}
+
+const ALL: usize = usize::MAX;
+
 #[test]
 fn the_reference_is_computed_once_and_a_changed_model_is_seen() {
     let folder = tempfile::tempdir().expect("a folder");
-    let beside = folder.path().join("rollouts.jsonl");
-    let (corpus, ..) = corpus();
-    let ask = |engine: &TabularEngine, hash: &str| {
-        reference_log_probs(engine, hash, &corpus, &beside, 64, &mut Silent).expect("values")
-    };
-    let first = ask(&TabularEngine::uniform(N_VOCAB), "a");
-    let mut other = TabularEngine::uniform(N_VOCAB);
-    other.theta[5] = 1.0;
-    other.theta[5 * N_VOCAB + 3] = 1.0;
-    assert_eq!(ask(&mut other, "a"), first, "known by its hash");
-    assert_ne!(ask(&mut other, "b"), first);
+    let task = reward_task(Objective::default(), &settings());
+    let is_used = task.used_in_evaluation();
+    let n = is_used.len();
+    let (first, n_asked) = ask(folder.path(), "a", &task, &is_used, ALL);
+    let first = first.expect("values");
+    assert_eq!(n_asked, n);
+    let (again, n_asked) = ask(folder.path(), "a", &task, &is_used, 0);
+    assert_eq!((again.expect("known by its hash"), n_asked), (first.clone(), 0));
+    let (other, n_asked) = ask(folder.path(), "b", &task, &is_used, ALL);
+    assert_eq!(n_asked, n);
+    assert_ne!(other.expect("values"), first);
     assert_eq!(std::fs::read_dir(folder.path()).expect("a folder").count(), 2);
+}
+
+#[test]
+fn a_reference_that_was_stopped_or_damaged_is_made_whole() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let task = reward_task(Objective::default(), &settings());
+    let is_used = task.used_in_evaluation();
+    let (values, n_asked) = ask(folder.path(), "a", &task, &is_used, 12);
+    values.expect_err("stopped");
+    assert!((1..=12).contains(&n_asked), "{n_asked}");
+    let (values, n_rest) = ask(folder.path(), "a", &task, &is_used, ALL);
+    assert_eq!(n_asked + n_rest, is_used.len(), "only the rest was computed");
+    let (whole, _) = ask(&folder.path().join("other"), "a", &task, &is_used, ALL);
+    let whole = whole.expect("values");
+    assert_eq!(values.expect("values"), whole);
+
+    let entries = std::fs::read_dir(folder.path()).expect("a folder").flatten();
+    let file = entries.map(|entry| entry.path()).find(|path| path.is_file()).expect("a cache");
+    let good = std::fs::read(&file).expect("there");
+    let damages: [fn(&mut Vec<u8>); 4] = [
+        |bytes| *bytes.last_mut().expect("a byte") ^= 1,
+        |bytes| {
+            let at = bytes.len() - 30;
+            bytes[at] ^= 4;
+        },
+        |bytes| {
+            let n = bytes.len() - 40;
+            bytes[n..].fill(0);
+        },
+        |bytes| bytes.truncate(bytes.len() - 5),
+    ];
+    for (nth, damage) in damages.iter().enumerate() {
+        let mut bytes = good.clone();
+        damage(&mut bytes);
+        std::fs::write(&file, bytes).expect("written");
+        let (values, n_asked) = ask(folder.path(), "a", &task, &is_used, ALL);
+        assert_eq!(values.expect("values"), whole, "damage {nth}");
+        assert!(n_asked > 0 && n_asked < is_used.len(), "damage {nth}: {n_asked}");
+        assert_eq!(std::fs::read(&file).expect("there"), good, "damage {nth}");
+    }
+}
+
+#[test]
+fn the_reference_covers_what_is_used_and_its_file_does_not_depend_on_where_a_run_stops() {
+    for objective in [Objective::default(), Objective::from_name("kto").expect("known")] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let of_steps = |max_steps| {
+            let settings = OptimizationSettings { max_steps, epochs: 1, ..settings() };
+            let (corpus, examples, pairs) = corpus();
+            let task = ImplicitReward::new(objective, corpus, examples, &pairs, &settings);
+            let is_used = task.used_in_training(&settings);
+            let (values, n_asked) = ask(folder.path(), "a", &task, &is_used, ALL);
+            let values = values.expect("values");
+            assert!(is_used.iter().zip(&values).all(|(used, row)| !used || !row.is_empty()));
+            (values, n_asked)
+        };
+        let (_, n_of_one) = of_steps(1);
+        let (whole, n_of_rest) = of_steps(0);
+        assert!(n_of_one < whole.len(), "{n_of_one} of {}", whole.len());
+        let n_known = whole.iter().filter(|row| !row.is_empty()).count();
+        assert_eq!(n_of_one + n_of_rest, n_known, "nothing was computed twice");
+        let n_files = std::fs::read_dir(folder.path()).expect("a folder").count();
+        assert_eq!(n_files, 1, "one file for both");
+    }
 }

@@ -14,6 +14,7 @@ use gratis::reward_model::{OpenOptions, Weights, open};
 use super::FileArgs;
 use crate::Common;
 use crate::commands::cost::write_cost;
+use crate::commands::resumable::Spent;
 use crate::failure::CliError;
 use crate::model::{HUB, Remarks, load_options};
 use crate::progress::Progress;
@@ -43,7 +44,9 @@ pub(crate) struct AutopsvArgs {
 }
 
 pub(super) fn run(args: &AutopsvArgs, common: &Common) -> Result<()> {
+    args.file.output.check(&[&args.file.input])?;
     let rollouts = args.file.rollouts()?;
+    let mut writer = RolloutWriter::create(&args.file.output.output)?;
     let options = OpenOptions {
         load: load_options(Weights::Loaded, common),
         on_overlong: OnOverlong::Stop,
@@ -64,11 +67,11 @@ pub(super) fn run(args: &AutopsvArgs, common: &Common) -> Result<()> {
     let n_completions: usize = rollouts.iter().map(|rollout| rollout.completions.len()).sum();
     progress.stage("confidence", Some(n_completions as u64));
     let scores = verifier.score(&rollouts, &mut progress)?;
-    let work = verifier.work(&rollouts)?;
+    let mut spent = Spent::default();
+    spent.add(verifier.work(&rollouts)?);
     progress.finish();
     let labelled = autopsv::annotate(&rollouts, &scores, verifier.step_split(), args.threshold)?;
-    let mut writer = RolloutWriter::create(&args.file.output.output)?;
     labelled.iter().try_for_each(|rollout| writer.write(rollout))?;
     writer.finish()?;
-    write_cost(&args.file.output.output, "confidence", architecture, work)
+    write_cost(&args.file.output.output, "confidence", architecture, &spent)
 }

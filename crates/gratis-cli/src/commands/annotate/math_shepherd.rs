@@ -7,15 +7,20 @@ use clap::Args;
 use gratis::Observer;
 use gratis::annotate::{AnnotationCounts, LabelKind, MonteCarlo};
 use gratis::cost::Architecture;
-use gratis::data::{ResumableWriter, StepSplit};
+use gratis::data::{Completion, Lines, Rollout, StepSplit, StepSplitter};
 use gratis::encoding::OnOverlong;
 use gratis::reward_model::{PromptSettings, Weights};
 use gratis_engine::SamplingSettings;
+use serde::{Deserialize, Serialize};
 use tracing::info;
 
-use super::FileArgs;
+use super::rollouts;
 use crate::Common;
+use crate::commands::InvalidArgs;
 use crate::commands::cost::write_cost;
+use crate::commands::request::{Request, RequestArgs};
+use crate::commands::resumable::{Input, ResumableArgs, Spent, fingerprint};
+use crate::commands::sampling::add_sampling;
 use crate::model::{self, Remarks};
 use crate::progress::Progress;
 
@@ -23,7 +28,7 @@ use crate::progress::Progress;
 ///
 /// Prefixes that solutions of a problem share are continued once. The label is the share of right
 /// continuations, or with `--labels hard` 1 if any is right; that of the last step is the solution's
-/// outcome label. A file that was not finished is taken up where it stopped.
+/// outcome label. After an interruption, the same command continues where it stopped.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -31,8 +36,15 @@ Examples:
   gratis train --kind prm-head --model my-model --data labelled.jsonl --run runs/prm-head
   gratis train --objective step_ce --model my-model --data labelled.jsonl --run runs/log-ratio")]
 pub(crate) struct MathShepherdArgs {
+    /// Rollout file; `-` is standard input.
+    #[arg(value_name = "ROLLOUTS", default_value = "-")]
+    input: PathBuf,
     #[command(flatten)]
-    file: FileArgs,
+    output: ResumableArgs,
+    #[command(flatten)]
+    invalid: InvalidArgs,
+    #[command(flatten)]
+    request: RequestArgs,
     /// The generator that continues.
     #[arg(short, long)]
     model: PathBuf,
@@ -45,10 +57,10 @@ pub(crate) struct MathShepherdArgs {
     /// How completions without `steps` are split.
     #[arg(long, default_value_t)]
     step_split: StepSplit,
-    /// Divides the logits; 0 takes the most probable token.
+    /// Sampling temperature; 0 means greedy.
     #[arg(long, default_value_t = 1.0)]
     temperature: f32,
-    /// Keep the most probable tokens up to this mass.
+    /// Nucleus (top-p) sampling threshold.
     #[arg(long, default_value_t = 1.0)]
     top_p: f32,
     /// Longest continuation in tokens.
@@ -65,7 +77,9 @@ pub(crate) struct MathShepherdArgs {
 }
 
 pub(super) fn run(args: &MathShepherdArgs, common: &Common) -> Result<()> {
-    let rollouts = args.file.rollouts()?;
+    let output = args.output.reserve(Lines::Rollouts, &[&args.input])?;
+    let input = Input::prepare(&args.input, &output)?;
+    let rollouts = rollouts(&input.path, args.invalid)?;
     let model = model::load(&args.model, Weights::Loaded, common)?;
     let template = args.prompt.template(&model, &mut Remarks)?;
     let encoder = model.encoder(&template, OnOverlong::Stop)?;
@@ -88,21 +102,35 @@ pub(super) fn run(args: &MathShepherdArgs, common: &Common) -> Result<()> {
     };
     // Settings are checked before a file is begun.
     monte_carlo.annotate(&[], 0, &mut gratis::Silent)?;
-    let (mut writer, n_done) = ResumableWriter::resume(&args.file.output.output)?;
+    let size = args.chunk.max(1);
+    args.request.check(&request(args, &rollouts, size, model.config().context_length)?)?;
+    let mut lines_of = fingerprint("annotate math-shepherd", common);
+    if let Some(hash) = &input.hash {
+        let of_model = model.add_to(lines_of.with("input", hash), "model")?;
+        lines_of = add_sampling(of_model, &monte_carlo.sampling)
+            .with("template", &template)
+            .with("step split", args.step_split.to_string())
+            .with("`--continuations`", args.continuations)
+            .with("`--labels`", args.labels)
+            // A continuation does not depend on its chunk.
+            .with("`--skip-invalid`", args.invalid);
+    }
+    let (mut writer, resumed) = args.output.restart.begin(output, &lines_of)?;
     let mut progress = Progress::new(common);
-    args.file.output.on_interrupt();
-    let n_done = n_done.min(rollouts.len());
+    args.output.output.on_interrupt();
+    let n_done = resumed.n_lines.min(rollouts.len());
     let left = &rollouts[n_done..];
     progress.stage("continuations", Some(rollouts.len() as u64));
     progress.resumed(n_done as u64);
-    let size = args.chunk.max(1);
-    let mut counts = AnnotationCounts::default();
+    let Progressed { mut counts, mut spent } = resumed.so_far(&args.output.output.output)?;
     for (chunk, first) in left.chunks(size).zip((n_done..).step_by(size)) {
         let (labelled, of_chunk) = monte_carlo.annotate(chunk, first as u64, &mut progress)?;
         counts.add(&of_chunk);
         for rollout in labelled {
             writer.write(&rollout)?;
         }
+        spent.add((of_chunk.as_run, of_chunk.as_counted));
+        writer.end_chunk(&Progressed { counts, spent: spent.so_far() })?;
     }
     progress.finish();
     if let Err(error) = counts.check() {
@@ -114,6 +142,38 @@ pub(super) fn run(args: &MathShepherdArgs, common: &Common) -> Result<()> {
         "{} step prefixes, {} distinct; {} continuations, {} right",
         counts.n_prefixes, counts.n_distinct, counts.n_continuations, counts.n_correct
     );
-    let work = (counts.as_run, counts.as_counted);
-    write_cost(&args.file.output.output, "continuations", architecture, work)
+    write_cost(&args.output.output.output, "continuations", architecture, &spent)
+}
+
+/// What a run that continues this one begins with.
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+struct Progressed {
+    counts: AnnotationCounts,
+    spent: Spent,
+}
+
+/// What the continuations amount to, prefixes that solutions share counted for each.
+fn request(
+    args: &MathShepherdArgs,
+    rollouts: &[Rollout],
+    size: usize,
+    context_length: usize,
+) -> Result<Request> {
+    let splitter = StepSplitter::new(&args.step_split)?;
+    let of_completion = |completion: &Completion| match &completion.steps {
+        Some(steps) => steps.len(),
+        None => splitter.split(&completion.text).len(),
+    };
+    let of_problem = |rollout: &Rollout| -> usize {
+        rollout.completions.iter().map(|c| of_completion(c).saturating_sub(1)).sum()
+    };
+    let n_prefixes: Vec<usize> = rollouts.iter().map(of_problem).collect();
+    Ok(Request {
+        of: "step prefixes",
+        n_prompts: n_prefixes.iter().sum(),
+        n_at_once: n_prefixes.chunks(size).map(|chunk| chunk.iter().sum()).max().unwrap_or(0),
+        n_samples: args.continuations,
+        max_tokens: args.max_tokens.min(context_length),
+        flag: "--continuations",
+    })
 }

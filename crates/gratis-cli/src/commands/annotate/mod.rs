@@ -4,7 +4,7 @@ mod autopsv;
 mod import;
 mod math_shepherd;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
@@ -53,14 +53,19 @@ struct FileArgs {
 
 impl FileArgs {
     /// The rollouts.
-    ///
-    /// # Errors
-    /// [`Error::NoExamples`] if there are none.
     fn rollouts(&self) -> Result<Vec<Rollout>> {
-        let rollouts: Vec<Rollout> = read_records(&self.input, self.invalid.on_invalid())?;
-        if rollouts.is_empty() {
-            return Err(Error::NoExamples { purpose: "label" }.into());
-        }
-        Ok(rollouts)
+        rollouts(&self.input, self.invalid)
     }
+}
+
+/// The rollouts of a file.
+///
+/// # Errors
+/// [`Error::NoExamples`] if there are none.
+fn rollouts(input: &Path, invalid: InvalidArgs) -> Result<Vec<Rollout>> {
+    let rollouts: Vec<Rollout> = read_records(input, invalid.on_invalid())?;
+    if rollouts.is_empty() {
+        return Err(Error::NoExamples { purpose: "label" }.into());
+    }
+    Ok(rollouts)
 }

@@ -9,7 +9,7 @@ use anyhow::Result;
 use clap::Args;
 use gratis::Observer;
 use gratis::data::steps::{ends_in_chars, locate};
-use gratis::data::{OnInvalid, ProblemScores, ResumableWriter, Rollout, Scored, StepSplit};
+use gratis::data::{Lines, OnInvalid, ProblemScores, ReservedOutput, Rollout, Scored, StepSplit};
 use gratis::encoding::{OnOverlong, problem_name};
 use gratis::evaluation::{Bootstrap, StepSignal};
 use gratis::reward_model::{RewardModel, ScoreBy};
@@ -19,6 +19,7 @@ use tracing::{info, warn};
 
 use crate::Common;
 use crate::commands::read_records;
+use crate::commands::resumable::{RestartArgs, fingerprint};
 use crate::commands::reward_model::{RewardModelArgs, Scoring};
 use crate::commands::select::check_match;
 use crate::failure::CliError;
@@ -33,9 +34,11 @@ pub(super) struct JudgingArgs {
     model: Option<PathBuf>,
     #[command(flatten)]
     reward_model: RewardModelArgs,
-    /// Keep the scores in this file; a run that was stopped goes on with it.
+    /// Write the scores to this file; after an interruption, the same command continues it.
     #[arg(long, value_name = "FILE")]
     save_scores: Option<PathBuf>,
+    #[command(flatten)]
+    restart: RestartArgs,
     /// Take the scores from this file, one line a solution, instead of a model.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["model", "save_scores"])]
     scores: Option<PathBuf>,
@@ -74,6 +77,7 @@ impl JudgingArgs {
         &self,
         stage: &str,
         solutions: &[Rollout],
+        inputs: &[PathBuf],
         common: &Common,
     ) -> Result<Judged> {
         self.reward_model.check()?;
@@ -84,7 +88,11 @@ impl JudgingArgs {
             field: "model",
             hint: "give `--model`, or `--scores FILE`".to_owned(),
         };
-        self.by_model(self.model.as_deref().ok_or_else(missing)?, stage, solutions, common)
+        let inputs: Vec<&Path> = inputs.iter().map(PathBuf::as_path).collect();
+        let reserve = |path: &PathBuf| ReservedOutput::new(path, Lines::Records, &inputs);
+        let output = self.save_scores.as_ref().map(reserve).transpose()?;
+        let model = self.model.as_deref().ok_or_else(missing)?;
+        self.by_model(model, stage, solutions, output, common)
     }
 
     fn by_file(&self, path: &Path, solutions: &[Rollout]) -> Result<Judged> {
@@ -103,6 +111,7 @@ impl JudgingArgs {
         path: &Path,
         stage: &str,
         solutions: &[Rollout],
+        output: Option<ReservedOutput>,
         common: &Common,
     ) -> Result<Judged> {
         let scoring = Scoring {
@@ -127,10 +136,14 @@ impl JudgingArgs {
         let origin = json!({ "model": path, "reference": reference, "beta": beta,
                              "n_cut": room.n_cut, "n_without_room": room.without.len() });
         let mut progress = Progress::new(common);
-        let (mut writer, n_done) = match &self.save_scores {
-            Some(path) => {
-                let (writer, n_done) = ResumableWriter::resume(path)?;
-                (Some(writer), n_done.min(solutions.len()))
+        let (mut writer, n_done) = match output {
+            Some(output) => {
+                let mut lines_of = fingerprint(&format!("evaluate {stage}"), common);
+                if output.is_resumable() {
+                    lines_of = reward_model.add_to(lines_of.with_records("input", solutions)?)?;
+                }
+                let (writer, resumed) = self.restart.begin(output, &lines_of)?;
+                (Some(writer), resumed.n_lines.min(solutions.len()))
             }
             None => (None, 0),
         };
@@ -153,6 +166,9 @@ impl JudgingArgs {
                     Some(writer) => writer.write(&score)?,
                     None => scores.push(score),
                 }
+            }
+            if let Some(writer) = &mut writer {
+                writer.end_chunk(&())?;
             }
             progress.advance(chunk.len() as u64, &[]);
         }

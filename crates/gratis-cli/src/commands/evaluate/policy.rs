@@ -10,6 +10,7 @@ use serde_json::json;
 
 use super::percent;
 use crate::Common;
+use crate::commands::request::RequestArgs;
 use crate::commands::sampling::SamplingArgs;
 use crate::commands::select::interval_note;
 use crate::output;
@@ -24,6 +25,8 @@ Examples:
 pub(super) struct PolicyArgs {
     #[command(flatten)]
     sampling: SamplingArgs,
+    #[command(flatten)]
+    request: RequestArgs,
     /// Solutions of each problem.
     #[arg(short = 'k', long, default_value_t = 4, value_name = "K")]
     samples: usize,
@@ -39,8 +42,9 @@ pub(super) struct PolicyArgs {
 const CHUNK: usize = 32;
 
 pub(super) fn run(args: &PolicyArgs, common: &Common) -> Result<()> {
-    let problems = args.sampling.problems()?;
+    let problems = args.sampling.problems(&args.sampling.input)?;
     let generator = args.sampling.load(args.temperature, common)?;
+    args.request.check(&generator.request(problems.len(), CHUNK, args.samples))?;
     let sampling = generator.provenance.clone();
     let mut sampler = generator.sampler(args.samples)?;
     let mut progress = Progress::new(common);

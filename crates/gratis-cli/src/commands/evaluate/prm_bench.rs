@@ -56,7 +56,7 @@ pub(super) fn run(args: &PrmBenchArgs, common: &Common) -> Result<()> {
              step"
         );
     }
-    let by = args.judging.judge("prmbench", &solutions.rollouts, common)?;
+    let by = args.judging.judge("prmbench", &solutions.rollouts, &args.files, common)?;
     let judged = solutions.judged(&by.scores, by.signal)?;
     let result = PrmBench::new(&judged, args.threshold, args.judging.bootstrap())?;
     if args.json {

@@ -47,7 +47,10 @@ pub(super) fn run(args: &ProcessBenchArgs, common: &Common) -> Result<()> {
     let subsets = process_bench::read(&args.folder)?;
     let solutions: Vec<Rollout> =
         subsets.iter().flat_map(|subset| subset.rollouts.iter().cloned()).collect();
-    let by = args.judging.judge("processbench", &solutions, common)?;
+    let files: Vec<PathBuf> = std::fs::read_dir(&args.folder)
+        .map(|entries| entries.flatten().map(|entry| entry.path()).collect())
+        .unwrap_or_default();
+    let by = args.judging.judge("processbench", &solutions, &files, common)?;
     let mut scores = &by.scores[..];
     let mut judged = Vec::new();
     for subset in &subsets {

@@ -4,55 +4,12 @@ use std::path::Path;
 
 use serde_json::{Map, Value};
 
+use super::considered::{self, Neutral};
 use crate::config::{Architecture, RopeScaling};
 use crate::error::{Error, Result};
 
 /// Sizes multiply: with this bound the number of parameters fits a `usize`.
 pub(super) const LARGEST_SIZE: usize = 1 << 24;
-
-/// Fields of related architectures that change the mathematics, with the values under which they
-/// change nothing. Any other value is refused.
-const NEUTRAL: &[(&str, &[Neutral])] = &[
-    ("hidden_act", &[Neutral::Is("silu"), Neutral::Is("swish")]),
-    ("attention_bias", &[Neutral::False]),
-    ("qkv_bias", &[Neutral::False]),
-    ("mlp_bias", &[Neutral::False]),
-    ("lm_head_bias", &[Neutral::False]),
-    ("partial_rotary_factor", &[Neutral::One]),
-    ("rotary_pct", &[Neutral::One]),
-    ("attn_logit_softcapping", &[]),
-    ("final_logit_softcapping", &[]),
-    ("query_pre_attn_scalar", &[]),
-    ("attention_multiplier", &[]),
-    ("clip_qkv", &[]),
-    ("embedding_multiplier", &[Neutral::One]),
-    ("residual_multiplier", &[Neutral::One]),
-    ("logits_scaling", &[Neutral::One]),
-    ("logit_scale", &[Neutral::One]),
-    ("scale_emb", &[Neutral::One]),
-    ("use_qk_norm", &[Neutral::False]),
-    ("no_rope_layers", &[]),
-    ("num_experts", &[]),
-    ("num_local_experts", &[]),
-    ("quantization_config", &[]),
-];
-
-/// A value under which a field changes nothing; `null` always does.
-enum Neutral {
-    False,
-    One,
-    Is(&'static str),
-}
-
-impl Neutral {
-    fn holds(&self, value: &Value) -> bool {
-        match self {
-            Self::False => value == &Value::Bool(false),
-            Self::One => value.as_f64() == Some(1.0),
-            Self::Is(name) => value.as_str() == Some(name),
-        }
-    }
-}
 
 /// Typed access to a JSON object that names path and field in its errors.
 pub(super) struct Fields<'a> {
@@ -72,7 +29,10 @@ impl<'a> Fields<'a> {
             path: self.path.to_owned(),
             field: format!("{}{field}", self.prefix),
             expected: expected.to_owned(),
-            got: self.map.get(field).map_or_else(|| "nothing".to_owned(), |v| format!("`{v}`")),
+            got: self
+                .map
+                .get(field)
+                .map_or_else(|| "nothing".to_owned(), |v| format!("`{}`", brief(v))),
         }
     }
 
@@ -80,7 +40,10 @@ impl<'a> Fields<'a> {
         Error::UnsupportedConfig {
             path: self.path.to_owned(),
             field: format!("{}{field}", self.prefix),
-            got: self.map.get(field).map_or_else(|| "nothing".to_owned(), |v| format!("`{v}`")),
+            got: self
+                .map
+                .get(field)
+                .map_or_else(|| "nothing".to_owned(), |v| format!("`{}`", brief(v))),
             supported: supported.to_owned(),
         }
     }
@@ -126,64 +89,135 @@ impl<'a> Fields<'a> {
             .ok_or_else(|| self.invalid(field, "a token, a list of tokens or `null`"))
     }
 
+    /// The architecture, by `model_type` and `architectures`, which must agree. `transformers`
+    /// decides by `model_type`; a list may name the trunk alone (`LlamaModel`) or repeat itself.
     pub(super) fn architecture(&self) -> Result<Architecture> {
-        let supported = Architecture::ALL.map(Architecture::name).join(", ");
-        let find = |field: &str, name: &Value, name_of: fn(Architecture) -> &'static str| {
-            Architecture::ALL
-                .into_iter()
-                .find(|&architecture| name.as_str() == Some(name_of(architecture)))
-                .ok_or_else(|| self.unsupported(field, &supported))
+        let names = match self.get("architectures") {
+            None => &[][..],
+            Some(Value::Array(names)) => names.as_slice(),
+            Some(_) => return Err(self.invalid("architectures", "a list of names")),
         };
-        match (self.get("architectures"), self.get("model_type")) {
-            (Some(Value::Array(names)), _) if names.len() == 1 => {
-                find("architectures", &names[0], Architecture::name)
+        let supported = || Architecture::ALL.map(Architecture::name).join(", ");
+        let mut listed = None;
+        for name in names {
+            let name = name.as_str().unwrap_or_default();
+            let known = Architecture::ALL.into_iter().find(|architecture| {
+                name == architecture.name() || name == architecture.trunk_name()
+            });
+            if known.is_none() || listed.is_some_and(|other| Some(other) != known) {
+                return Err(self.unsupported("architectures", &supported()));
             }
-            (Some(_), _) => Err(self.unsupported("architectures", &supported)),
-            (None, Some(name)) => find("model_type", name, Architecture::model_type),
-            (None, None) => Err(self.invalid("architectures", "present")),
+            listed = known;
+        }
+        let Some(model_type) = self.get("model_type") else {
+            return listed.ok_or_else(|| self.invalid("architectures", "present"));
+        };
+        let typed = Architecture::ALL
+            .into_iter()
+            .find(|architecture| model_type.as_str() == Some(architecture.model_type()));
+        match (typed, listed) {
+            (Some(typed), None) => Ok(typed),
+            (Some(typed), Some(listed)) if typed == listed => Ok(typed),
+            (_, Some(listed)) => {
+                let supported = format!(
+                    "`{}`, as `architectures` names {}",
+                    listed.model_type(),
+                    listed.name()
+                );
+                Err(self.unsupported("model_type", &supported))
+            }
+            (None, None) => {
+                let supported = Architecture::ALL.map(Architecture::model_type).join(", ");
+                Err(self.unsupported("model_type", &supported))
+            }
         }
     }
 
-    pub(super) fn refuse_unknown_mathematics(&self) -> Result<()> {
-        for (field, neutral) in NEUTRAL {
+    /// Refuses a field that changes the mathematics and one that nobody has considered.
+    pub(super) fn refuse_unknown_mathematics(&self, architecture: Architecture) -> Result<()> {
+        self.refuse_all_but_neutral(considered::NEUTRAL)?;
+        for (field, value) in self.map {
+            if !value.is_null() && !considered::is_considered(field, architecture) {
+                return Err(self.unconsidered(field));
+            }
+        }
+        Ok(())
+    }
+
+    fn unconsidered(&self, field: &str) -> Error {
+        Error::UnknownField {
+            path: self.path.to_owned(),
+            field: format!("{}{field}", self.prefix),
+            got: self.map.get(field).map_or_else(String::new, brief),
+        }
+    }
+
+    fn refuse_all_but_neutral(&self, table: &[(&str, &[Neutral])]) -> Result<()> {
+        for (field, neutral) in table {
             if let Some(value) = self.get(field)
                 && !neutral.iter().any(|neutral| neutral.holds(value))
             {
-                let supported = match neutral.first() {
-                    None => "`null`".to_owned(),
-                    Some(Neutral::False) => "`false`".to_owned(),
-                    Some(Neutral::One) => "`1`".to_owned(),
-                    Some(Neutral::Is(name)) => format!("`{name}`"),
-                };
+                let supported =
+                    neutral.first().map_or_else(|| "`null`".to_owned(), Neutral::to_string);
                 return Err(self.unsupported(field, &supported));
             }
         }
         Ok(())
     }
 
-    /// Base and stretch of the rotary frequencies, from `rope_parameters` (newer) or from
-    /// `rope_theta` and `rope_scaling`.
-    pub(super) fn rope(&self) -> Result<(f64, RopeScaling)> {
-        let (prefix, object) = match (self.get("rope_parameters"), self.get("rope_scaling")) {
-            (Some(object), _) => ("rope_parameters.", object),
-            (None, Some(object)) => ("rope_scaling.", object),
-            (None, None) => return Ok((self.theta()?, RopeScaling::None)),
+    /// Base and stretch of the rotary frequencies. As in `transformers` 5, a `rope_scaling` that is
+    /// not empty replaces `rope_parameters` as a whole, its `rope_theta` included; a
+    /// `original_max_position_embeddings` at the root wins over the one inside.
+    pub(super) fn rope(&self, context_length: usize) -> Result<(f64, RopeScaling)> {
+        let is_set = |field: &&str| {
+            let value = self.get(field);
+            value.is_some_and(|value| value.as_object().is_none_or(|map| !map.is_empty()))
         };
-        let field = prefix.trim_end_matches('.');
-        let map = object.as_object().ok_or_else(|| self.invalid(field, "an object or `null`"))?;
+        let Some(field) = ["rope_scaling", "rope_parameters"].into_iter().find(is_set) else {
+            return Ok((self.theta()?, RopeScaling::None));
+        };
+        let map = self.map.get(field).and_then(Value::as_object);
+        let map = map.ok_or_else(|| self.invalid(field, "an object or `null`"))?;
+        let prefix = if field == "rope_scaling" { "rope_scaling." } else { "rope_parameters." };
         let rope = Fields { path: self.path, prefix, map };
-        rope.refuse_unknown_mathematics()?;
-        let theta = if rope.get("rope_theta").is_some() { rope.theta()? } else { self.theta()? };
-        let key = if map.contains_key("rope_type") { "rope_type" } else { "type" };
-        let scaling = match rope.get(key).map(Value::as_str) {
-            Some(Some("default")) => RopeScaling::None,
+        rope.refuse_all_but_neutral(considered::ROPE_NEUTRAL)?;
+        for (field, value) in map {
+            if !value.is_null() && !considered::is_considered_in_rope(field) {
+                return Err(rope.unconsidered(field));
+            }
+        }
+        let theta = if map.contains_key("rope_theta") {
+            rope.positive("rope_theta", None)?
+        } else {
+            self.theta()?
+        };
+        let key = if map.contains_key("rope_type") || !map.contains_key("type") {
+            "rope_type"
+        } else {
+            "type"
+        };
+        let supported = "`default`, `llama3`, `linear` with factor 1";
+        let scaling = match map.get(key).map(Value::as_str) {
+            None | Some(Some("default")) => RopeScaling::None,
+            // Positions divided by one.
+            Some(Some("linear")) if rope.positive("factor", None)? == 1.0 => RopeScaling::None,
+            Some(Some("linear")) => return Err(rope.unsupported("factor", "`1`")),
             Some(Some("llama3")) => RopeScaling::Llama3 {
                 factor: rope.positive("factor", None)?,
                 low_frequency_factor: rope.positive("low_freq_factor", None)?,
                 high_frequency_factor: rope.positive("high_freq_factor", None)?,
-                original_context_length: rope.size("original_max_position_embeddings", None)?,
+                original_context_length: {
+                    let field = "original_max_position_embeddings";
+                    if self.map.contains_key(field) {
+                        self.size(field, None)?
+                    } else if map.contains_key(field) {
+                        rope.size(field, None)?
+                    } else {
+                        context_length
+                    }
+                },
             },
-            _ => return Err(rope.unsupported(key, "`default`, `llama3`")),
+            _ => return Err(rope.unsupported(key, supported)),
         };
         Ok((theta, scaling))
     }
@@ -199,8 +233,6 @@ impl<'a> Fields<'a> {
         n_layers: usize,
     ) -> Result<Option<usize>> {
         let window = match architecture {
-            // A Llama has no window, whatever stands there.
-            Architecture::Llama => return Ok(None),
             Architecture::Mistral if self.map.contains_key("sliding_window") => {
                 self.get("sliding_window").map(|_| self.size("sliding_window", None)).transpose()?
             }
@@ -208,19 +240,22 @@ impl<'a> Fields<'a> {
             Architecture::Qwen2 | Architecture::Qwen3 if self.flag("use_sliding_window")? => {
                 Some(self.size("sliding_window", Some(4096))?)
             }
-            Architecture::Qwen2 | Architecture::Qwen3 => None,
+            // A Llama has no window, whatever stands there.
+            Architecture::Llama | Architecture::Qwen2 | Architecture::Qwen3 => None,
         };
-        if architecture == Architecture::Mistral || window.is_none() {
-            return Ok(window);
-        }
+        // A Mistral with `layer_types` is another class in `transformers`, which obeys them.
         if let Some(types) = self.get("layer_types") {
             let types = types.as_array().map(Vec::as_slice).unwrap_or_default();
             let all = |name| types.iter().all(|layer| layer.as_str() == Some(name));
-            return match types.len() == n_layers {
-                true if all("sliding_attention") => Ok(window),
-                true if all("full_attention") => Ok(None),
+            return match (types.len() == n_layers, window) {
+                (true, _) if all("full_attention") => Ok(None),
+                (true, Some(_)) if all("sliding_attention") => Ok(window),
+                (true, None) => Err(self.unsupported("layer_types", "`full_attention` throughout")),
                 _ => Err(self.unsupported("layer_types", "the same type for every layer")),
             };
+        }
+        if architecture == Architecture::Mistral || window.is_none() {
+            return Ok(window);
         }
         match self.get("max_window_layers").map_or(Some(28), Value::as_u64) {
             Some(0) => Ok(window),
@@ -230,5 +265,14 @@ impl<'a> Fields<'a> {
                 Err(self.unsupported("max_window_layers", &supported))
             }
         }
+    }
+}
+
+/// A value in a few words.
+fn brief(value: &Value) -> String {
+    let text = value.to_string();
+    match text.char_indices().nth(60) {
+        Some((end, _)) => format!("{}...", &text[..end]),
+        None => text,
     }
 }

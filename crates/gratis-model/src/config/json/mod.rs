@@ -1,9 +1,10 @@
 //! `config.json` of a Hugging Face folder, read into and written from a [`ModelConfig`].
 //!
-//! A field that changes the mathematics is either understood or refused by name; fields about
-//! dropout, initialisation, caching and the like change nothing here and are passed over. An absent
-//! field takes the default of the architecture's class in `transformers`.
+//! A field that changes the mathematics is either understood or refused by name. Fields without
+//! effect on it stand in a table ([`considered`]), and a field that stands nowhere is refused. An
+//! absent field takes the default of the architecture's class in `transformers`.
 
+mod considered;
 mod fields;
 #[cfg(test)]
 mod tests;
@@ -27,7 +28,8 @@ impl ModelConfig {
     /// # Errors
     /// [`Error::MissingFile`], [`Error::Io`] or [`Error::MalformedFile`] if there is no readable
     /// JSON object, [`Error::InvalidConfig`] for an impossible field, [`Error::UnsupportedConfig`]
-    /// for one that asks for mathematics this engine lacks.
+    /// for one that asks for mathematics this engine lacks, [`Error::UnknownField`] for one that is
+    /// not known at all.
     pub fn read(path: &Path) -> Result<Self> {
         let text = match std::fs::read_to_string(path) {
             Ok(text) => text,
@@ -58,7 +60,7 @@ impl ModelConfig {
         })?;
         let fields = Fields { path, prefix: "", map: &map };
         let architecture = fields.architecture()?;
-        fields.refuse_unknown_mathematics()?;
+        fields.refuse_unknown_mathematics(architecture)?;
 
         let hidden_size = fields.size("hidden_size", None)?;
         let n_layers = fields.size("num_hidden_layers", None)?;
@@ -90,7 +92,8 @@ impl ModelConfig {
             Architecture::Mistral => (131_072, Some((1, 2))),
             Architecture::Qwen2 | Architecture::Qwen3 => (32_768, None),
         };
-        let (rope_theta, rope_scaling) = fields.rope()?;
+        let context_length = fields.size("max_position_embeddings", Some(default_context))?;
+        let (rope_theta, rope_scaling) = fields.rope(context_length)?;
         Ok(Self {
             architecture,
             vocab_size: fields.size("vocab_size", None)?,
@@ -100,7 +103,7 @@ impl ModelConfig {
             n_heads,
             n_kv_heads,
             head_dim,
-            context_length: fields.size("max_position_embeddings", Some(default_context))?,
+            context_length,
             rms_norm_epsilon: fields.positive("rms_norm_eps", Some(1e-6))? as f32,
             rope_theta,
             rope_scaling,

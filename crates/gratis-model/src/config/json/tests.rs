@@ -124,6 +124,8 @@ fn what_changes_the_mathematics_is_refused_by_name() {
         ("quantization_config", json!({"bits": 4})),
         ("final_logit_softcapping", json!(30.0)),
         ("num_local_experts", json!(8)),
+        ("is_causal", json!(false)),
+        ("per_layer_config", json!({"0": {"num_attention_heads": 2}})),
     ] {
         let mut config = llama(json!({}));
         config[field] = value;
@@ -135,11 +137,123 @@ fn what_changes_the_mathematics_is_refused_by_name() {
     assert_eq!(
         message(&yarn),
         "`config.json`: `rope_scaling.type` = `\"yarn\"` is not supported; supported: \
-         `default`, `llama3`"
+         `default`, `llama3`, `linear` with factor 1"
     );
     let partial =
         llama(json!({"rope_parameters": {"rope_type": "default", "partial_rotary_factor": 0.5}}));
     assert!(message(&partial).contains("`rope_parameters.partial_rotary_factor`"));
+}
+
+/// What `transformers` 5.24 does with both, and what a `rope_parameters` alone means.
+#[test]
+fn rope_scaling_replaces_rope_parameters() {
+    let llama3 = json!({
+        "rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+        "original_max_position_embeddings": 8192,
+    });
+    let rope = |fields: Value| {
+        let config = parse(&llama(fields)).expect("valid");
+        (config.rope_theta, config.rope_scaling)
+    };
+    let original = |scaling| match scaling {
+        RopeScaling::Llama3 { original_context_length, .. } => original_context_length,
+        RopeScaling::None => 0,
+    };
+    let parameters = json!({"rope_type": "default", "rope_theta": 5e5});
+    let both = json!({"rope_scaling": llama3, "rope_parameters": parameters});
+    // The base of `rope_parameters` goes with it.
+    let (theta, scaling) = rope(both);
+    assert_eq!((theta, original(scaling)), (10_000.0, 8192));
+    let empty = json!({"rope_scaling": {}, "rope_parameters": parameters});
+    assert_eq!(rope(empty), (5e5, RopeScaling::None));
+    let null = json!({"rope_scaling": null, "rope_parameters": parameters, "rope_theta": 7.0});
+    assert_eq!(rope(null), (5e5, RopeScaling::None));
+    // Nothing in it: the root's base.
+    assert_eq!(rope(json!({"rope_parameters": {}, "rope_theta": 7.0})), (7.0, RopeScaling::None));
+    assert_eq!(rope(json!({"rope_parameters": {"rope_theta": 7.0}})), (7.0, RopeScaling::None));
+    let linear = |factor: f64| json!({"rope_scaling": {"type": "linear", "factor": factor}});
+    assert_eq!(rope(linear(1.0)), (10_000.0, RopeScaling::None));
+    assert!(message(&llama(linear(2.0))).contains("`rope_scaling.factor` = `2.0` is not"));
+    // The root's length wins, and the context's stands in for one that is absent.
+    let root = json!({"rope_scaling": llama3, "original_max_position_embeddings": 64});
+    assert_eq!(original(rope(root).1), 64);
+    let mut shortened = llama3.clone();
+    shortened.as_object_mut().expect("an object").remove("original_max_position_embeddings");
+    let absent = json!({"rope_scaling": shortened, "max_position_embeddings": 96});
+    assert_eq!(original(rope(absent).1), 96);
+    let sections = json!({"rope_scaling": {"type": "default", "mrope_section": [16, 24, 24]}});
+    assert!(message(&llama(sections)).contains("`rope_scaling.mrope_section`"));
+    let unknown = json!({"rope_parameters": {"rope_type": "default", "full_attention": {}}});
+    assert!(message(&llama(unknown)).contains("unknown field `rope_parameters.full_attention`"));
+}
+
+#[test]
+fn the_architecture_is_what_both_of_its_fields_say() {
+    let architecture = |names: Value, model_type: Value| {
+        let mut config = llama(json!({}));
+        config["architectures"] = names;
+        config["model_type"] = model_type;
+        parse(&config).map(|config| config.architecture)
+    };
+    for (names, model_type) in [
+        (json!(["LlamaForCausalLM"]), json!("llama")),
+        (json!(["LlamaForCausalLM"]), json!(null)),
+        (json!([]), json!("llama")),
+        (json!(null), json!("llama")),
+        (json!(["LlamaModel"]), json!("llama")),
+        (json!(["LlamaForCausalLM", "LlamaForCausalLM"]), json!("llama")),
+        (json!(["LlamaForCausalLM", "LlamaModel"]), json!("llama")),
+    ] {
+        assert_eq!(architecture(names, model_type).expect("valid"), Architecture::Llama);
+    }
+    for (names, model_type, expected) in [
+        (json!(["LlamaForCausalLM"]), json!("mistral"), "`model_type` = `\"mistral\"` is not"),
+        (json!(["LlamaForCausalLM"]), json!("gemma"), "`model_type` = `\"gemma\"` is not"),
+        (json!([]), json!("gemma"), "`model_type` = `\"gemma\"` is not"),
+        (json!(["LlamaForCausalLM", "MistralForCausalLM"]), json!("llama"), "`architectures` = "),
+        (json!(["LlamaForTokenClassification"]), json!("llama"), "`architectures` = "),
+        (json!([]), json!(null), "`architectures` must be present"),
+    ] {
+        let message = architecture(names, model_type).expect_err("refused").to_string();
+        assert!(message.contains(expected), "{message}");
+    }
+}
+
+#[test]
+fn layer_types_count_for_every_architecture() {
+    let window = |name, types: Value, fields: Value| {
+        let mut config = with(name, fields);
+        config["layer_types"] = types;
+        parse(&config).map(|config| config.sliding_window)
+    };
+    let full = json!(["full_attention", "full_attention"]);
+    let sliding = json!(["sliding_attention", "sliding_attention"]);
+    let mixed = json!(["full_attention", "sliding_attention"]);
+    let nine = || json!({"sliding_window": 9});
+    let mistral = |types: &Value| window("MistralForCausalLM", types.clone(), nine());
+    assert_eq!(mistral(&full).expect("valid"), None);
+    assert_eq!(mistral(&sliding).expect("valid"), Some(9));
+    for (name, types) in [
+        ("MistralForCausalLM", &mixed),
+        ("LlamaForCausalLM", &sliding),
+        ("Qwen2ForCausalLM", &sliding),
+    ] {
+        let message = window(name, types.clone(), nine()).expect_err("refused").to_string();
+        assert!(message.contains("`layer_types`"), "{message}");
+    }
+    assert_eq!(window("LlamaForCausalLM", full, nine()).expect("valid"), None);
+}
+
+#[test]
+fn a_field_that_nobody_has_considered_is_refused() {
+    let message = message(&llama(json!({"attention_sink_size": 4})));
+    assert_eq!(message, "`config.json`: unknown field `attention_sink_size` = 4");
+    // What is absent in effect, or known to have none.
+    let known = json!({
+        "attention_sink_size": null, "use_cache": true, "torch_dtype": "bfloat16",
+        "transformers_version": "5.24.0", "pad_token_id": 0, "pretraining_tp": 2, "top_p": 0.9,
+    });
+    assert_eq!(parse(&llama(known)).expect("valid"), parse(&llama(json!({}))).expect("valid"));
 }
 
 #[test]

@@ -19,9 +19,6 @@ use sha2::{Digest, Sha256};
 
 use crate::error::{Error, Result};
 
-#[cfg(test)]
-mod tests;
-
 /// Part of every key: artefacts of a program that makes them differently are not found.
 const RECIPE_VERSION: u32 = 1;
 /// File with the key and the checksums.
@@ -269,3 +266,6 @@ fn hex(bytes: &[u8]) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests;

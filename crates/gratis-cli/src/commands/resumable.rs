@@ -1,0 +1,174 @@
+//! Outputs that a stopped job continues: reserved before the models are loaded, begun with the
+//! fingerprint of everything that their lines depend on, and charged with what they cost so far.
+
+use std::fs;
+use std::io::{self, BufReader};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use clap::Args;
+use gratis::cost::Work;
+use gratis::data::{
+    Fingerprint, Lines, OnPartial, ReservedOutput, ResumableWriter, Resumed, check_output,
+};
+use gratis::manifest;
+use gratis_model::destination::Destination;
+use serde::{Deserialize, Serialize};
+use tracing::warn;
+
+use super::OutputArgs;
+use crate::Common;
+use crate::temporary::TemporaryFolder;
+use crate::usage;
+
+/// Where data goes, and what happens to the lines that a stopped job left there.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct ResumableArgs {
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+    #[command(flatten)]
+    pub(crate) restart: RestartArgs,
+}
+
+/// What happens to the lines that a stopped job left.
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct RestartArgs {
+    /// Discard the lines that an interrupted run left in `OUTPUT.partial` and begin anew. By default
+    /// they are continued, and refused if anything that they depend on differs.
+    #[arg(long)]
+    restart: bool,
+}
+
+impl OutputArgs {
+    /// Checks that the output is no folder and none of the inputs.
+    pub(crate) fn check(&self, inputs: &[&Path]) -> Result<()> {
+        Ok(check_output(&self.output, inputs)?)
+    }
+
+    /// Whether the output is a file, not a stream.
+    pub(crate) fn is_file(&self) -> bool {
+        is_file(&self.output)
+    }
+}
+
+/// Whether an output is a file, not a stream.
+pub(crate) fn is_file(output: &Path) -> bool {
+    matches!(Destination::of(output), Ok(Destination::File(_)))
+}
+
+impl ResumableArgs {
+    /// Reserves the output for this process.
+    pub(crate) fn reserve(&self, lines: Lines, inputs: &[&Path]) -> Result<ReservedOutput> {
+        Ok(ReservedOutput::new(&self.output.output, lines, inputs)?)
+    }
+}
+
+impl RestartArgs {
+    /// Begins an output, or continues where an interrupted run stopped.
+    pub(crate) fn begin(
+        self,
+        output: ReservedOutput,
+        fingerprint: &Fingerprint,
+    ) -> Result<(ResumableWriter, Resumed)> {
+        let on_partial = if self.restart { OnPartial::Restart } else { OnPartial::Resume };
+        let (writer, resumed) = output.begin(fingerprint, on_partial)?;
+        if let Some(n_threads) = resumed.other_n_threads {
+            warn!(
+                "the interrupted run had {n_threads} threads and this one has {}: the last bits of \
+                 its lines may differ",
+                fingerprint.n_threads()
+            );
+        }
+        Ok((writer, resumed))
+    }
+}
+
+/// The fingerprint of a command, still without its settings.
+pub(crate) fn fingerprint(command: &str, common: &Common) -> Fingerprint {
+    Fingerprint::new(command, env!("CARGO_PKG_VERSION"), common.threads)
+}
+
+/// What a job has cost, with the runs that it continues.
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+pub(crate) struct Spent {
+    /// Passes as they were run.
+    pub(crate) as_run: Work,
+    /// Passes as the paper counts them.
+    pub(crate) as_counted: Work,
+    /// Processor seconds of interrupted runs.
+    pub(crate) cpu_seconds_before: f64,
+}
+
+impl Spent {
+    /// Adds passes.
+    pub(crate) fn add(&mut self, (as_run, as_counted): (Work, Work)) {
+        self.as_run += as_run;
+        self.as_counted += as_counted;
+    }
+
+    /// The same for the run that continues this one.
+    pub(crate) fn so_far(mut self) -> Self {
+        self.cpu_seconds_before += usage::cpu_seconds().unwrap_or(0.0);
+        self
+    }
+}
+
+/// A file that a job reads, with the hash of its content if its output is resumable.
+pub(crate) struct Input {
+    /// Where it can be read, as often as needed if the output is resumable.
+    pub(crate) path: PathBuf,
+    /// SHA-256 of its bytes.
+    pub(crate) hash: Option<String>,
+    _copy: Option<TemporaryFolder>,
+}
+
+impl Input {
+    /// Prepares an input for an output. A stream is copied for one that is resumable.
+    pub(crate) fn prepare(given: &Path, output: &ReservedOutput) -> Result<Self> {
+        if !output.is_resumable() {
+            return Ok(Self { path: given.to_owned(), hash: None, _copy: None });
+        }
+        if !is_stream(given) {
+            let hash = Some(hash_input(given)?);
+            return Ok(Self { path: given.to_owned(), hash, _copy: None });
+        }
+        let folder = TemporaryFolder::new()?;
+        let path = folder.path().join("standard-input.jsonl");
+        let copy = || {
+            let mut to = fs::File::create(&path)?;
+            if given == Path::new("-") {
+                io::copy(&mut io::stdin().lock(), &mut to)
+            } else {
+                io::copy(&mut BufReader::new(fs::File::open(given)?), &mut to)
+            }
+        };
+        copy().with_context(|| format!("cannot copy `{}`", given.display()))?;
+        Ok(Self { hash: Some(manifest::hash_file(&path)?), path, _copy: Some(folder) })
+    }
+}
+
+/// Whether an input can be read only once: standard input, a pipe, a device.
+pub(crate) fn is_stream(input: &Path) -> bool {
+    input == Path::new("-")
+        || fs::metadata(input).is_ok_and(|found| !found.is_file() && !found.is_dir())
+}
+
+/// SHA-256 of a file, or of the files of a folder with their names.
+fn hash_input(path: &Path) -> Result<String> {
+    if !path.is_dir() {
+        return Ok(manifest::hash_file(path)?);
+    }
+    let mut paths = Vec::new();
+    for entry in fs::read_dir(path).with_context(|| format!("cannot read `{}`", path.display()))? {
+        let path = entry?.path();
+        if path.is_file() {
+            paths.push(path);
+        }
+    }
+    paths.sort();
+    let mut parts = Vec::new();
+    for path in &paths {
+        parts.push(format!("{}:{}", path.display(), manifest::hash_file(path)?));
+    }
+    Ok(parts.join(" "))
+}

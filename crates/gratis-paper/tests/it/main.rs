@@ -1,1 +1,0 @@
-//! Integration tests of the crate: one binary, one module per subject.
