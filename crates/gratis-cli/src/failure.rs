@@ -209,6 +209,10 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 /// Runs the program. A panic prints one line and ends with the exit code of an internal error.
 pub(crate) fn catch_panics(run: impl FnOnce() -> ExitCode) -> ExitCode {
     set_hook(Box::new(|panic| {
+        // It becomes an error of the input.
+        if gratis_model::guard::is_active() {
+            return;
+        }
         let mut text = panic_line(panic);
         let backtrace = Backtrace::capture();
         if backtrace.status() == BacktraceStatus::Captured {

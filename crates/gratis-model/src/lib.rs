@@ -25,6 +25,7 @@ pub mod destination;
 pub mod dtype;
 pub mod error;
 pub mod gguf;
+pub mod guard;
 pub mod head;
 #[cfg(feature = "hub")]
 pub mod hub;

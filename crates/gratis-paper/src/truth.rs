@@ -29,13 +29,7 @@ pub(crate) fn judged(rollouts: &[Rollout], scores: &[ProblemScores]) -> Vec<Vec<
 
 /// Scores of 0, for selectors that read none.
 pub(crate) fn no_scores(rollouts: &[Rollout]) -> Vec<ProblemScores> {
-    let nothing = Scored {
-        outcome: 0.0,
-        steps: vec![0.0],
-        q_values: vec![0.0],
-        step_ends: Vec::new(),
-        tokens: None,
-    };
+    let nothing = Scored { steps: vec![0.0], q_values: vec![0.0], ..Scored::default() };
     rollouts
         .iter()
         .map(|rollout| {

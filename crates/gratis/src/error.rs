@@ -62,6 +62,14 @@ pub enum Error {
         /// The record without them.
         record: String,
     },
+    /// Scores that are not those of the completions they stand with.
+    #[error("the scores of problem `{problem}` are not its own: {reason}")]
+    ScoresDiffer {
+        /// The problem, as the rollouts name it.
+        problem: String,
+        /// The first difference.
+        reason: String,
+    },
     /// Monte-Carlo labels that say nothing: no continuation came to a right answer.
     #[error(
         "every one of the {n_continuations} continuations sampled for {n_problems} problems has a \
@@ -317,6 +325,10 @@ impl Error {
             Self::NoCorrectness { .. } => {
                 Some("grade the rollouts against their `reference` first (`gratis grade`)")
             }
+            Self::ScoresDiffer { .. } => Some(
+                "scores stand in the order of the rollouts they were made from: score these rollouts \
+                 again, or restore that order",
+            ),
             Self::EveryContinuationWrong { .. } => Some(
                 "check that `reference` holds the final answers, that the model solves such \
                  problems, and that `--max-tokens` lets it finish",

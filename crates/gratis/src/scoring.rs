@@ -8,6 +8,7 @@ use std::ops::Range;
 use gratis_engine::Score;
 
 use crate::cost::Work;
+use crate::data::score::completion_hash;
 use crate::data::steps::{StepSplit, StepSplitter, ends_in_chars, locate};
 use crate::data::{Completion, ProblemScores, Rollout, Scored};
 use crate::encoding::{
@@ -180,8 +181,10 @@ pub fn scores_of(
         .collect();
     for solution in solutions {
         let rewards = Rewards::new(&gains(solution), beta, &solution.step_ends)?;
-        let text = &rollouts[solution.rollout_idx].completions[solution.completion_idx].text;
+        let rollout = &rollouts[solution.rollout_idx];
+        let text = &rollout.completions[solution.completion_idx].text;
         all[solution.rollout_idx].scores.push(Scored {
+            hash: Some(completion_hash(&rollout.prompt, text)),
             outcome: rewards.outcome,
             steps: rewards.steps,
             q_values: rewards.q_values,

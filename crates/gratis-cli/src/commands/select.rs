@@ -6,8 +6,8 @@ use anyhow::Result;
 use clap::Args;
 use gratis::Error;
 use gratis::data::{
-    LineWriter, OnInvalid, ProblemScores, RecordReader, Rollout, RolloutReader, ScoreReader,
-    Scored, check_output,
+    LineWriter, OnInvalid, ProblemScores, RecordReader, Rollout, RolloutReader, ScoreOrigin,
+    ScoreReader, Scored, check_output,
 };
 use gratis::encoding::problem_name;
 use gratis::evaluation::{
@@ -16,6 +16,7 @@ use gratis::evaluation::{
 use gratis::rollout::SAMPLING;
 use gratis::selection::{Aggregation, Method, Subsets, VoteWeight, best_of_n};
 use serde_json::{Value, json};
+use tracing::info;
 
 use super::{InvalidArgs, warn_skipped};
 use crate::failure::CliError;
@@ -37,7 +38,7 @@ pub(crate) struct SelectArgs {
     /// Rollout file; `-` is standard input.
     #[arg(long, value_name = "FILE")]
     rollouts: PathBuf,
-    /// ProblemScores file of these rollouts.
+    /// Score file of these rollouts.
     #[arg(long, value_name = "FILE")]
     scores: PathBuf,
     /// Numbers of candidates [default: those of 4, 16, 64 that there are, and all].
@@ -61,9 +62,9 @@ pub(crate) struct SelectArgs {
 /// How candidates are selected.
 #[derive(Debug, Args)]
 pub(super) struct RuleArgs {
-    /// How step rewards become a score.
-    #[arg(long, value_delimiter = ',', default_value = "min")]
-    pub(super) aggregation: Vec<Aggregation>,
+    /// How step rewards become a score [default: as the score files record, else `min`].
+    #[arg(long, value_delimiter = ',')]
+    aggregation: Vec<Aggregation>,
     /// Vote by `exp(score / T)` instead of `sigmoid(score)`.
     #[arg(long, value_name = "T")]
     vote_temperature: Option<f64>,
@@ -75,7 +76,7 @@ pub(super) struct RuleArgs {
 impl RuleArgs {
     /// The rows of a table: majority, one at random, best-of-N by each aggregation, the vote weighted
     /// by the first, and the oracle.
-    fn selectors(&self) -> Vec<Selector> {
+    fn selectors(&self, aggregations: &[Aggregation]) -> Vec<Selector> {
         let weight = match self.vote_temperature {
             Some(temperature) => VoteWeight::Exponential { temperature },
             None => VoteWeight::Sigmoid,
@@ -85,21 +86,90 @@ impl RuleArgs {
             Selector::without_score(Method::Majority),
             Selector::without_score(Method::Random),
         ];
-        let best = self.aggregation.iter().map(|&aggregation| by(Method::BestOfN, aggregation));
+        let best = aggregations.iter().map(|&aggregation| by(Method::BestOfN, aggregation));
         selectors.extend(best);
-        selectors.push(by(Method::WeightedVote { weight }, self.aggregation[0]));
+        selectors.push(by(Method::WeightedVote { weight }, aggregations[0]));
         selectors.push(Selector::without_score(Method::Oracle));
         selectors
     }
 
+    /// How step rewards become a score, before any score was seen.
+    pub(super) fn aggregation(&self) -> AggregationRule<'_> {
+        AggregationRule { asked: &self.aggregation, first: None }
+    }
+
     /// The settings of a table.
-    pub(super) fn settings(&self, ns: Vec<usize>, subsets: Subsets) -> BestOfNSettings {
+    pub(super) fn settings(
+        &self,
+        ns: Vec<usize>,
+        subsets: Subsets,
+        aggregations: &[Aggregation],
+    ) -> BestOfNSettings {
         BestOfNSettings {
             ns,
-            selectors: self.selectors(),
+            selectors: self.selectors(aggregations),
             subsets,
             bootstrap: Bootstrap { seed: self.seed, ..Bootstrap::default() },
         }
+    }
+}
+
+/// How step rewards become a score: as asked for, or as the score files record.
+pub(super) struct AggregationRule<'a> {
+    asked: &'a [Aggregation],
+    /// What the first scores record.
+    first: Option<Recorded>,
+}
+
+/// What scores record; nothing in files of version 1.
+struct Recorded(Option<ScoreOrigin>);
+
+impl AggregationRule<'_> {
+    /// Takes note of what scores record, which must be the same for all unless it is asked for.
+    pub(super) fn see(&mut self, scores: &ProblemScores) -> Result<()> {
+        let Recorded(recorded) = self.first.get_or_insert_with(|| Recorded(scores.origin.clone()));
+        let of = |origin: &Option<ScoreOrigin>| origin.as_ref().and_then(|o| o.aggregation);
+        let (first, own) = (of(recorded), of(&scores.origin));
+        if self.asked.is_empty() && first != own {
+            let name = |by: Option<Aggregation>| by.map_or("none".to_owned(), |by| by.to_string());
+            return Err(CliError::Mismatch {
+                what: format!(
+                    "the scores of problem `{}` record the aggregation `{}`, those before it `{}`",
+                    scores.id,
+                    name(own),
+                    name(first)
+                ),
+                hint: "choose one for all with `--aggregation`",
+            }
+            .into());
+        }
+        Ok(())
+    }
+
+    fn recorded(&self) -> Option<(&ScoreOrigin, Aggregation)> {
+        let origin = self.first.as_ref()?.0.as_ref()?;
+        Some((origin, origin.aggregation?))
+    }
+
+    /// The aggregations, at least one.
+    pub(super) fn aggregations(&self) -> Vec<Aggregation> {
+        if !self.asked.is_empty() {
+            return self.asked.to_vec();
+        }
+        vec![self.recorded().map(|(_, aggregation)| aggregation).unwrap_or_default()]
+    }
+
+    /// Which aggregation is used and why.
+    pub(super) fn note(&self) -> String {
+        let names: Vec<String> = self.aggregations().iter().map(ToString::to_string).collect();
+        let why = match self.recorded() {
+            _ if !self.asked.is_empty() => "as asked for".to_owned(),
+            Some((ScoreOrigin { model, kind, .. }, _)) => {
+                format!("recorded in the scores (`{model}`, {kind})")
+            }
+            None => "the default: the scores record none".to_owned(),
+        };
+        format!("Aggregation: {}, {why}.", names.join(", "))
     }
 }
 
@@ -114,10 +184,12 @@ pub(crate) fn run(args: &SelectArgs) -> Result<()> {
     // No table once a rollout is not graded.
     let mut problems = Some(Vec::new());
     let mut sampling = None;
+    let mut rule = args.rules.aggregation();
     for pair in Matched::open(&args.rollouts, &args.scores, args.invalid.on_invalid())? {
         let (rollout, scores) = pair?;
+        rule.see(&scores)?;
         if let Some(writer) = &mut selected
-            && let Some(line) = selected_line(&rollout, &scores, args.rules.aggregation[0])
+            && let Some(line) = selected_line(&rollout, &scores, rule.aggregations()[0])
         {
             writer.write(&line)?;
         }
@@ -135,7 +207,11 @@ pub(crate) fn run(args: &SelectArgs) -> Result<()> {
     if let Some(writer) = selected {
         writer.finish()?;
     }
-    problems.map_or(Ok(()), |problems| print_table(args, problems, &sampling))
+    if let Some(problems) = problems {
+        return print_table(args, problems, &sampling, &rule);
+    }
+    info!("{}", rule.note());
+    Ok(())
 }
 
 /// How the completions of a rollout were drawn, as far as it says.
@@ -189,18 +265,7 @@ fn check_pair(rollout: Option<&Rollout>, scores: Option<&ProblemScores>) -> Resu
             format!("the scores end before problem `{}`", problem_name(rollout))
         }
         (None, Some(scores)) => format!("the rollouts end before the scores of `{}`", scores.id),
-        (Some(rollout), Some(scores)) => {
-            let (name, n_completions) = (problem_name(rollout), rollout.completions.len());
-            let n_scores = scores.scores.len();
-            if name == scores.id && n_completions == n_scores {
-                return Ok(());
-            }
-            format!(
-                "the rollouts have problem `{name}` with {n_completions} completions where the \
-                 scores have `{}` with {n_scores}",
-                scores.id
-            )
-        }
+        (Some(rollout), Some(scores)) => return Ok(scores.check(rollout)?),
     };
     Err(mismatch(what))
 }
@@ -242,7 +307,12 @@ fn selected_line(
     }))
 }
 
-fn print_table(args: &SelectArgs, problems: Vec<ScoredProblem>, sampling: &Value) -> Result<()> {
+fn print_table(
+    args: &SelectArgs,
+    problems: Vec<ScoredProblem>,
+    sampling: &Value,
+    rule: &AggregationRule<'_>,
+) -> Result<()> {
     let n_least = problems.iter().map(|problem| problem.answers.len()).min().unwrap_or_default();
     let ns = if args.ns.is_empty() {
         let mut ns: Vec<usize> = [4, 16, 64].into_iter().filter(|&n| n < n_least).collect();
@@ -257,7 +327,8 @@ fn print_table(args: &SelectArgs, problems: Vec<ScoredProblem>, sampling: &Value
         Subsets::First
     };
     let generator = GeneratorCandidates { name: args.rollouts.display().to_string(), problems };
-    let table = BestOfNTable::new(args.rules.settings(ns, subsets), &[generator])?;
+    let table =
+        BestOfNTable::new(args.rules.settings(ns, subsets, &rule.aggregations()), &[generator])?;
     if args.json {
         return output::print_json(&json!({ "sampling": sampling, "table": table }));
     }
@@ -275,14 +346,15 @@ fn print_table(args: &SelectArgs, problems: Vec<ScoredProblem>, sampling: &Value
             cells
         })
         .collect();
-    let rule = match subsets {
+    let candidates = match subsets {
         Subsets::First => "the first N candidates".to_owned(),
         Subsets::Unbiased { n_samples, seed } => {
             format!("all subsets of N candidates (votes: {n_samples} sampled, seed {seed})")
         }
     };
     let notes = [
-        format!("{} problems; {rule}; ties to the first; no threshold.", table.n_problems),
+        format!("{} problems; {candidates}; ties to the first; no threshold.", table.n_problems),
+        rule.note(),
         format!("Sampling: {sampling}"),
         interval_note(&table.settings.bootstrap, "problems"),
     ];

@@ -181,3 +181,53 @@ fn generators_stand_side_by_side_in_one_table() {
     assert_eq!(output.status.code(), Some(1));
     assert!(stderr(&output).contains("NAME=ROLLOUTS,SCORES"), "{}", stderr(&output));
 }
+
+/// Rollouts without ids, and scores in the form of version 2, one completion right by `outcome`.
+fn scored(workspace: &Workspace, aggregation: &str) {
+    workspace.write("plain.jsonl", &graded(["right", "wrong"], [true, false]));
+    let hash = |text| gratis::data::score::completion_hash("p", text);
+    let score = |text, outcome: f64, step: f64| {
+        json!({ "hash": hash(text), "outcome": outcome, "steps": [step], "q_values": [outcome],
+                "step_ends": [5] })
+    };
+    let line = json!({
+        "version": 2, "id": "1",
+        "origin": { "model": "runs/orm", "kind": "head", "aggregation": aggregation, "beta": 1.0,
+                    "step_split": "lines" },
+        "scores": [score("right", 2.0, -1.0), score("wrong", 1.0, 3.0)],
+    });
+    workspace.write("scores.jsonl", &format!("{line}\n"));
+}
+
+fn graded(texts: [&str; 2], labels: [bool; 2]) -> String {
+    format!("{}\n", json!({ "prompt": "p", "completions": texts, "correctness": labels }))
+}
+
+#[test]
+fn selection_uses_the_recorded_aggregation_unless_told_otherwise() {
+    let workspace = Workspace::new();
+    scored(&workspace, "outcome");
+    let select = ["select", "--rollouts", "plain.jsonl", "--scores", "scores.jsonl"];
+    let table = stdout(&workspace.run(&select));
+    assert!(table.contains("best of N by outcome") && table.contains("100.0"), "{table}");
+    assert!(table.contains("Aggregation: outcome, recorded in the scores"), "{table}");
+    let table = stdout(&workspace.run(&[&select[..], &["--aggregation", "min"]].concat()));
+    assert!(table.contains("best of N by min") && table.contains("min, as asked for"), "{table}");
+    let bon = ["evaluate", "bon", "g=plain.jsonl,scores.jsonl", "-n", "2"];
+    let table = stdout(&workspace.run(&bon));
+    assert!(table.contains("best of N by outcome"), "{table}");
+    assert!(table.contains("Aggregation: outcome, recorded in the scores"), "{table}");
+}
+
+#[test]
+fn permuted_candidates_are_not_joined_with_the_scores_of_others() {
+    let workspace = Workspace::new();
+    scored(&workspace, "min");
+    workspace.write("permuted.jsonl", &graded(["wrong", "right"], [false, true]));
+    let message = "the scores of problem `1` are not its own: completion 1 has another text";
+    let select = ["select", "--rollouts", "permuted.jsonl", "--scores", "scores.jsonl"];
+    let error = workspace.error_of(&select);
+    assert!(error.contains(message), "{error}");
+    let error = workspace.error_of(&["evaluate", "bon", "g=permuted.jsonl,scores.jsonl"]);
+    assert!(error.contains(message), "{error}");
+}

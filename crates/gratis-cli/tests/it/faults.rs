@@ -206,7 +206,7 @@ fn numbers_out_of_range_are_refused_before_anything_is_written() {
 fn scores_of_other_rollouts_are_refused_where_they_part() {
     let workspace = Workspace::new();
     let line = |id: usize, n: usize| {
-        let score = r#"{"outcome": 1.0, "steps": [1.0], "q_values": [1.0], "step_ends": [3]}"#;
+        let score = r#"{"outcome": 1.0, "steps": [], "q_values": [], "step_ends": []}"#;
         let scores = vec![score; n].join(", ");
         format!(r#"{{"version": 1, "id": "{id}", "scores": [{scores}]}}"#)
     };

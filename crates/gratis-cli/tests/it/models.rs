@@ -424,3 +424,20 @@ fn another_reference_than_that_of_the_training_is_refused() {
     let error = workspace.error_of(&[&train[..], &["--run", "never"]].concat());
     assert!(error.contains("has another tokenizer: token"), "{error}");
 }
+
+#[test]
+fn a_tokenizer_that_panics_is_an_error_of_the_file() {
+    let workspace = Workspace::new();
+    let mut pipeline: serde_json::Value =
+        serde_json::from_slice(&workspace.read("model/tokenizer.json")).expect("JSON");
+    // Every token becomes the one letter that is stripped, and the library counts below zero.
+    pipeline["decoder"] = serde_json::json!({"type": "Sequence", "decoders": [
+        {"type": "Replace", "pattern": {"Regex": "(?s)^.*$"}, "content": "a"},
+        {"type": "Strip", "content": "a", "start": 0, "stop": 1000},
+    ]});
+    workspace.write("model/tokenizer.json", &pipeline.to_string());
+    let arguments = ["rollout", "--model", "model", "graded.jsonl", "-k", "1", "--max-tokens", "2"];
+    let error = workspace.error_of(&arguments);
+    assert!(error.contains("`tokenizer.json` describes a pipeline that panics"), "{error}");
+    assert!(!error.contains("internal error"), "{error}");
+}

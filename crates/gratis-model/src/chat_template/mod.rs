@@ -16,7 +16,6 @@ mod opening;
 mod rewrite;
 mod source;
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use minijinja::value::Serde;
@@ -29,6 +28,7 @@ pub use named::ChatTemplates;
 pub use opening::Opening;
 
 use crate::error::{Error, Result};
+use crate::guard;
 use limits::Budget;
 
 /// Where a template's source stands inside the environment.
@@ -202,12 +202,12 @@ impl ChatTemplate {
         context.push(Budget::variable(variables.iter().map(|(_, value)| n_bytes(value)).sum()));
         // What a filter of the library panics on is a fault of the template.
         let run = || self.run(Value::from_pairs(context));
-        match catch_unwind(AssertUnwindSafe(run)) {
+        match guard::run(run) {
             Ok(outcome) => outcome.map_err(|error| self.failure(&error)),
-            Err(_) => Err(Error::TemplateFailed {
+            Err(message) => Err(Error::TemplateFailed {
                 origin: self.origin.clone(),
                 line: None,
-                reason: "a function of the template panics".to_owned(),
+                reason: format!("a function of the template panics ({message})"),
             }),
         }
     }

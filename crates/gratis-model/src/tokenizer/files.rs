@@ -6,7 +6,6 @@
 //! `tokenizer_config.json` adds tokens and names the special ones.
 
 use std::collections::HashSet;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use serde::Deserialize;
@@ -15,6 +14,7 @@ use tokenizers::AddedToken;
 
 use super::{SETTINGS_FILE, TOKENIZER_FILE};
 use crate::error::{Error, Result};
+use crate::guard;
 
 /// The special tokens that have a name, as `transformers` lists them.
 pub(super) const NAMED: [&str; 7] =
@@ -120,12 +120,9 @@ pub(super) fn guarded<T>(
 ) -> Result<T> {
     let failed = |reason: String| Error::Tokenizer { what: what.to_owned(), reason };
     // Nothing is used again after a panic but tables that encoding and decoding do not change.
-    match catch_unwind(AssertUnwindSafe(run)) {
+    match guard::run(run) {
         Ok(outcome) => outcome.map_err(|error| failed(error.to_string())),
-        Err(panic) => {
-            let message = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-            let message = message.or_else(|| panic.downcast_ref::<String>().cloned());
-            let message = message.unwrap_or_else(|| "no message".to_owned());
+        Err(message) => {
             Err(failed(format!("`tokenizer.json` describes a pipeline that panics ({message})")))
         }
     }

@@ -52,6 +52,7 @@ pub fn annotate(
     let splitter = StepSplitter::new(step_split)?;
     let mut annotated = Vec::with_capacity(rollouts.len());
     for (rollout, score) in rollouts.iter().zip(scores) {
+        score.check(rollout)?;
         let confidences: Vec<Vec<f64>> = score
             .scores
             .iter()
@@ -94,7 +95,7 @@ mod tests {
     #[test]
     fn the_first_step_is_held_against_its_siblings() {
         let completions = vec!["a\nb".into(), "c".into()];
-        let rollout = Rollout { completions, ..Rollout::default() };
+        let rollout = Rollout { id: Some("x".into()), completions, ..Rollout::default() };
         let score = |q_values: &[f64]| Scored { q_values: q_values.to_vec(), ..Scored::default() };
         // Confidences .5 and .99 after one, .01 after the other: .255 before both.
         let scores = [ProblemScores::new("x", vec![score(&[0.0, 5.0]), score(&[-4.6])])];

@@ -47,7 +47,7 @@ pub use record::OnInvalid;
 pub use replace::ReplaceResponses;
 pub use resumable::{Lines, OnPartial, ReservedOutput, ResumableWriter, Resumed, check_output};
 pub use rollout::Rollout;
-pub use score::{ProblemScores, Scored};
+pub use score::{ProblemScores, ScoreKind, ScoreOrigin, Scored};
 pub use segment::{SegmentSteps, StepText};
 pub use split::{KeepSide, Side, Split};
 pub use step_labels::StepLabels;

@@ -1,11 +1,21 @@
 //! Scores: what a reward model says of each response of a rollout.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use super::record::{Fault, Field, Record, Shape};
+use super::rollout::Rollout;
+use super::seeding::digest;
+use super::steps::StepSplit;
+use crate::digest::hex;
+use crate::error::{Error, Result};
+use crate::selection::Aggregation;
 
 /// Version of the scores format this crate writes and the newest it reads.
-pub const SCORES_VERSION: u32 = 1;
+///
+/// Version 2 adds [`Scored::hash`] and [`ProblemScores::origin`].
+pub const SCORES_VERSION: u32 = 2;
 
 /// One line of a scores file.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -16,14 +26,65 @@ pub struct ProblemScores {
     pub version: u32,
     /// Names the problem, as in the rollout file.
     pub id: String,
+    /// What gave the scores; absent in files of version 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<ScoreOrigin>,
     /// One for each completion of the rollout, in its order.
     pub scores: Vec<Scored>,
+}
+
+/// What gave the scores of a file. It stands in every line, so that files can be cut and joined.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ScoreOrigin {
+    /// The reward model, as it was given.
+    pub model: String,
+    /// What kind of reward model it is.
+    pub kind: ScoreKind,
+    /// How the steps become a response's score, as the model's manifest says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub aggregation: Option<Aggregation>,
+    /// Factor of the log-ratio, or of a baseline's value.
+    pub beta: f64,
+    /// The model in the denominator of the log-ratio; absent if there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reference: Option<String>,
+    /// How completions without `steps` of their own were split.
+    pub step_split: StepSplit,
+}
+
+/// What the rewards of a score file are made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ScoreKind {
+    /// Log-ratios of an implicit process reward model, or log-probabilities.
+    Implicit,
+    /// Values of a scalar head.
+    Head,
+    /// Label tokens.
+    LabelTokens,
+    /// How certain a model is of each token.
+    SelfCertainty,
+}
+
+impl fmt::Display for ScoreKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Implicit => "implicit",
+            Self::Head => "head",
+            Self::LabelTokens => "label tokens",
+            Self::SelfCertainty => "self-certainty",
+        })
+    }
 }
 
 /// The rewards of one response.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Scored {
+    /// What [`completion_hash`] gives for the prompt and the response; absent in files of version 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hash: Option<String>,
     /// Outcome reward.
     pub outcome: f64,
     /// Process reward of each step.
@@ -37,10 +98,58 @@ pub struct Scored {
     pub tokens: Option<Vec<f64>>,
 }
 
+/// Names a prompt with a response: the first half of the SHA-256 over both, each preceded by its
+/// number of bytes, in hexadecimal.
+pub fn completion_hash(prompt: &str, text: &str) -> String {
+    const SEED: u64 = 0;
+    hex(&digest(SEED, &[prompt, text])[..16])
+}
+
 impl ProblemScores {
     /// The scores of the problem named `id`.
     pub fn new(id: impl Into<String>, scores: Vec<Scored>) -> Self {
-        Self { version: SCORES_VERSION, id: id.into(), scores }
+        Self { version: SCORES_VERSION, id: id.into(), origin: None, scores }
+    }
+
+    /// Checks that these are the scores of `rollout`: its name, the number of completions, and for
+    /// each completion the hash of its text. Scores without hashes are checked by what they hold:
+    /// where the steps end.
+    ///
+    /// # Errors
+    /// [`Error::ScoresDiffer`] with the first difference.
+    pub fn check(&self, rollout: &Rollout) -> Result<()> {
+        let differ = |reason: String| {
+            Err(Error::ScoresDiffer { problem: rollout.name().to_owned(), reason })
+        };
+        if self.id != rollout.name() {
+            return differ(format!("the scores in its place are those of `{}`", self.id));
+        }
+        let (n, n_scored) = (rollout.completions.len(), self.scores.len());
+        if n != n_scored {
+            return differ(format!("it has {n} completions, and {n_scored} are scored"));
+        }
+        for (number, (scored, completion)) in
+            (1..).zip(self.scores.iter().zip(&rollout.completions))
+        {
+            let text = &completion.text;
+            match &scored.hash {
+                Some(hash) if *hash != completion_hash(&rollout.prompt, text) => {
+                    return differ(format!("completion {number} has another text than was scored"));
+                }
+                Some(_) => {}
+                None => {
+                    let n_chars = text.chars().count();
+                    if let Some(end) = scored.step_ends.last().filter(|end| **end != n_chars) {
+                        let reason = format!(
+                            "completion {number} has {n_chars} characters, and its scores end \
+                             after {end}"
+                        );
+                        return differ(reason);
+                    }
+                }
+            }
+        }
+        Ok(())
     }
 }
 
@@ -48,15 +157,26 @@ fn version() -> u32 {
     SCORES_VERSION
 }
 
+const ORIGIN: Shape = Shape::Object(&[
+    Field::required("model", &Shape::Text),
+    Field::required("kind", &Shape::Text),
+    Field::optional("aggregation", &Shape::Text),
+    Field::required("beta", &Shape::Number),
+    Field::optional("reference", &Shape::Text),
+    Field::required("step_split", &Shape::Text),
+]);
+
 impl Record for ProblemScores {
     type Columns = Self;
 
     const FIELDS: &'static [Field] = &[
         Field::optional("version", &Shape::Number),
         Field::required("id", &Shape::Text),
+        Field::optional("origin", &ORIGIN),
         Field::required(
             "scores",
             &Shape::List(&Shape::Object(&[
+                Field::optional("hash", &Shape::Text),
                 Field::required("outcome", &Shape::Number),
                 Field::required("steps", &Shape::List(&Shape::Number)),
                 Field::required("q_values", &Shape::List(&Shape::Number)),
@@ -66,7 +186,7 @@ impl Record for ProblemScores {
         ),
     ];
 
-    fn from_columns(columns: Self) -> Result<Self, Fault> {
+    fn from_columns(columns: Self) -> std::result::Result<Self, Fault> {
         columns.fault().map_or(Ok(columns), Err)
     }
 }

@@ -16,7 +16,7 @@ pub(super) fn rank_of(seed: u64, parts: &[&str]) -> u64 {
     bytes.iter().take(8).fold(0, |rank, &byte| rank << 8 | u64::from(byte))
 }
 
-fn digest(seed: u64, parts: &[&str]) -> [u8; 32] {
+pub(super) fn digest(seed: u64, parts: &[&str]) -> [u8; 32] {
     let mut hasher = Sha256::new();
     hasher.update(seed.to_le_bytes());
     for part in parts {

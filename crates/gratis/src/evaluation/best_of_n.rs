@@ -25,14 +25,10 @@ impl ScoredProblem {
     /// class; one without an answer stands alone.
     ///
     /// # Errors
-    /// [`Error::NoCorrectness`] if the rollout was not graded; [`Error::InvalidSetting`] if there is
-    /// not one score a completion.
+    /// [`Error::NoCorrectness`] if the rollout was not graded; [`Error::ScoresDiffer`] if the
+    /// scores are not those of its completions.
     pub fn new(rollout: &Rollout, score: &ProblemScores) -> Result<Self> {
-        let (n_scores, n_completions) = (score.scores.len(), rollout.completions.len());
-        if n_scores != n_completions {
-            let expected = format!("one for each of {n_completions} completions of `{}`", score.id);
-            return Err(Error::setting("scores", expected, n_scores));
-        }
+        score.check(rollout)?;
         let answers: Vec<String> = rollout
             .texts()
             .enumerate()
@@ -259,6 +255,7 @@ mod tests {
     #[test]
     fn a_problem_is_made_of_its_rollout_and_scores() {
         let rollout = Rollout {
+            id: Some("a".to_owned()),
             completions: [
                 ("Answer: 4", true),
                 ("no idea", false),
@@ -277,7 +274,7 @@ mod tests {
         let error = ScoredProblem::new(&rollout, &score(3)).expect_err("one is missing");
         assert_eq!(
             error.to_string(),
-            "`scores` should be one for each of 4 completions of `a`, got `3`"
+            "the scores of problem `a` are not its own: it has 4 completions, and 3 are scored"
         );
         let mut ungraded = rollout;
         ungraded.completions[3].label = None;

@@ -51,6 +51,7 @@ impl StepSignal {
             return Err(Error::setting("scores", expected, scores.len()));
         }
         let of = |(rollout, score): (&Rollout, &ProblemScores)| {
+            score.check(rollout)?;
             let steps =
                 rollout.completions.iter().filter_map(|completion| completion.steps.as_ref());
             let n_steps = steps.map(Vec::len).sum::<usize>();

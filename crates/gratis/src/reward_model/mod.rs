@@ -35,7 +35,7 @@ use serde::Serialize;
 
 use crate::baseline::{HeadScorer, LabelTokens, SelfCertainty, TokenScorer};
 use crate::cost::{Architecture, Work};
-use crate::data::{Fingerprint, ProblemScores, Rollout, StepSplit};
+use crate::data::{Fingerprint, ProblemScores, Rollout, ScoreKind, ScoreOrigin, StepSplit};
 use crate::encoding::{Encoder, OnOverlong};
 use crate::error::{Error, Result};
 use crate::evaluation::StepSignal;
@@ -134,7 +134,8 @@ pub struct RewardModel {
     kind: Option<Kind>,
     by: ScoreBy,
     template: String,
-    aggregation: Aggregation,
+    /// As asked for or read from `gratis.json`.
+    recorded_aggregation: Option<Aggregation>,
     on_overlong: OnOverlong,
     settings: ScoringSettings,
 }
@@ -180,9 +181,11 @@ pub fn open(
         batch_tokens: options.batch_tokens,
         tokens: options.tokens,
     };
+    // What `gratis.json` says is of the rewards it describes.
+    let own_aggregation = own.map(|own| own.aggregation).filter(|_| options.by == ScoreBy::Reward);
     Ok(RewardModel {
         template: options.prompt.template(&model, observer)?,
-        aggregation: options.aggregation.or(own.map(|own| own.aggregation)).unwrap_or_default(),
+        recorded_aggregation: options.aggregation.or(own_aggregation),
         model,
         reference,
         kind,
@@ -297,7 +300,7 @@ impl RewardModel {
 
     /// How the steps become a response's score.
     pub fn aggregation(&self) -> Aggregation {
-        self.aggregation
+        self.recorded_aggregation.unwrap_or_default()
     }
 
     /// The prompt, with `{prompt}` for the problem.
@@ -375,7 +378,30 @@ impl RewardModel {
         rollouts: &[Rollout],
         observer: &mut dyn Observer,
     ) -> Result<Vec<ProblemScores>> {
-        self.scorer()?.score(rollouts, observer)
+        let mut all = self.scorer()?.score(rollouts, observer)?;
+        for scores in &mut all {
+            scores.origin = Some(self.origin());
+        }
+        Ok(all)
+    }
+
+    /// What the scores of this model record.
+    pub fn origin(&self) -> ScoreOrigin {
+        let kind = match (self.by, &self.kind) {
+            (ScoreBy::SelfCertainty, _) => ScoreKind::SelfCertainty,
+            (ScoreBy::Reward, None | Some(Kind::Implicit { .. })) => ScoreKind::Implicit,
+            (ScoreBy::Reward, Some(Kind::Head { .. })) => ScoreKind::Head,
+            (ScoreBy::Reward, Some(Kind::LabelTokens { .. })) => ScoreKind::LabelTokens,
+        };
+        let reference = self.reference.as_ref();
+        ScoreOrigin {
+            model: self.model.place().display_name(),
+            kind,
+            aggregation: self.recorded_aggregation,
+            beta: self.settings.beta,
+            reference: reference.map(|reference| reference.place().display_name()),
+            step_split: self.settings.step_split.clone(),
+        }
     }
 
     /// The forward passes that scoring `rollouts` takes: as they are run, and as counted when every

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use gratis::Error;
+use gratis::data::score::completion_hash;
 use gratis::data::{
     Completion, Mask, OnInvalid, ProblemScores, RecordReader, Rollout, RolloutReader,
     RolloutWriter, ScoreReader, ScoreWriter, Scored,
@@ -177,6 +178,7 @@ fn an_unfinished_file_does_not_appear() {
 fn scores_read_back_and_newer_versions_are_errors() {
     let (_folder, path) = file_of("");
     let completion = Scored {
+        hash: Some("00".to_owned()),
         outcome: -0.1,
         steps: vec![0.2, -0.3],
         q_values: vec![0.2, 0.2 - 0.3],
@@ -194,9 +196,9 @@ fn scores_read_back_and_newer_versions_are_errors() {
     assert_eq!(read(&path).expect("valid"), [score]);
 
     let line = fs::read_to_string(&path).expect("read");
-    fs::write(&path, line.replace("\"version\":1", "\"version\":2")).expect("written");
+    fs::write(&path, line.replace("\"version\":2", "\"version\":3")).expect("written");
     let error = read(&path).expect_err("too new").to_string();
-    assert!(error.contains("`version` should be at most 1, got 2"), "{error}");
+    assert!(error.contains("`version` should be at most 2, got 3"), "{error}");
     fs::write(&path, line.replace("\"outcome\":-0.1", "\"outcome\":\"-\"")).expect("written");
     let error = read(&path).expect_err("no number").to_string();
     assert!(error.contains("`scores[0].outcome` should be a number"), "{error}");
@@ -279,4 +281,41 @@ fn columns_of_completions_have_an_entry_for_each() {
         let error = reader.collect::<Result<Vec<_>, _>>().expect_err(column).to_string();
         assert!(error.contains(expected), "{error}");
     }
+}
+
+#[test]
+fn scores_are_joined_with_their_own_completions_only() {
+    let rollout = Rollout {
+        id: Some("a".to_owned()),
+        prompt: "p".to_owned(),
+        completions: vec!["one".into(), "two".into()],
+        ..Rollout::default()
+    };
+    let scored = |text: &str, hash: bool| Scored {
+        hash: hash.then(|| completion_hash("p", text)),
+        steps: vec![1.0],
+        q_values: vec![1.0],
+        step_ends: vec![text.chars().count()],
+        ..Scored::default()
+    };
+    let scores = |texts: [&str; 2], hash| {
+        ProblemScores::new("a", texts.map(|text| scored(text, hash)).to_vec())
+    };
+    scores(["one", "two"], true).check(&rollout).expect("its own");
+    scores(["one", "two"], false).check(&rollout).expect("of version 1");
+    let other_prompt = Rollout { prompt: "q".to_owned(), ..rollout.clone() };
+    for (scores, rollout, reason) in [
+        (scores(["two", "one"], true), &rollout, "completion 1 has another text than was scored"),
+        (scores(["one", "two"], true), &other_prompt, "completion 1 has another text"),
+        (scores(["one", "three"], false), &rollout, "completion 2 has 3 characters"),
+        (ProblemScores::new("b", Vec::new()), &rollout, "the scores in its place are those of `b`"),
+    ] {
+        let error = scores.check(rollout).expect_err(reason);
+        let message = error.to_string();
+        assert!(message.contains("problem `a`") && message.contains(reason), "{message}");
+        assert!(error.hint().is_some());
+    }
+    // A change of this number orphans every score file.
+    assert_eq!(completion_hash("p", "one").len(), 32);
+    assert_ne!(completion_hash("p", "one"), completion_hash("po", "ne"));
 }

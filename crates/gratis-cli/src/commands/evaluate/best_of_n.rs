@@ -51,17 +51,19 @@ fn parse(text: &str) -> Result<Generator> {
 pub(super) fn run(args: &BestOfNArgs) -> Result<()> {
     let mut generators = Vec::new();
     let mut sampling = serde_json::Map::new();
+    let mut rule = args.rules.aggregation();
     for Generator { name, rollouts, scores } in &args.generators {
         let (mut problems, mut own) = (Vec::new(), None);
         for pair in Matched::open(rollouts, scores, OnInvalid::Stop)? {
             let (rollout, scores) = pair?;
+            rule.see(&scores)?;
             own.get_or_insert_with(|| sampling_of(&rollout));
             problems.push(ScoredProblem::new(&rollout, &scores)?);
         }
         sampling.insert(name.clone(), own.unwrap_or_else(|| json!("not recorded")));
         generators.push(GeneratorCandidates { name: name.clone(), problems });
     }
-    let settings = args.rules.settings(args.ns.clone(), Subsets::First);
+    let settings = args.rules.settings(args.ns.clone(), Subsets::First, &rule.aggregations());
     let table = BestOfNTable::new(settings, &generators)?;
     if args.json {
         return output::print_json(&json!({ "sampling": sampling, "table": table }));
@@ -84,6 +86,7 @@ pub(super) fn run(args: &BestOfNArgs) -> Result<()> {
         "{n_problems} problems; the first N candidates; ties to the first; no threshold."
     )];
     notes.extend(sampling.iter().map(|(name, how)| format!("Sampling of {name}: {how}")));
+    notes.push(rule.note());
     notes.push(interval_note(&table.settings.bootstrap, "problems"));
     output::print(&(output::table(&header, &rows) + &output::notes(notes)))
 }

@@ -162,6 +162,7 @@ impl JudgingArgs {
             for idx in chunk {
                 let score = if fits(idx) { own.next() } else { None };
                 let score = score.map_or_else(|| nothing(&solutions[*idx]), Ok)?;
+                let score = ProblemScores { origin: Some(reward_model.origin()), ..score };
                 match &mut writer {
                     Some(writer) => writer.write(&score)?,
                     None => scores.push(score),

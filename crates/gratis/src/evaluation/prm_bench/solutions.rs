@@ -275,19 +275,21 @@ mod tests {
         let labels = SolutionLabels { category: Category::Redundancy, is_wrong: vec![false, true] };
         assert_eq!(solutions.labels[0], labels);
 
-        let score = |n| {
+        let score = |of: usize, n| {
             let score = crate::data::Scored {
                 steps: vec![1.0; n],
                 q_values: vec![2.0; n],
                 ..crate::data::Scored::default()
             };
-            ProblemScores::new("s", vec![score])
+            ProblemScores::new(solutions.rollouts[of].name(), vec![score])
         };
-        let judged = solutions.judged(&[score(2), score(2)], StepSignal::QValue).expect("judged");
+        let judged =
+            solutions.judged(&[score(0, 2), score(1, 2)], StepSignal::QValue).expect("judged");
         assert_eq!(judged[0].steps, [(2.0, false), (2.0, true)]);
-        let error = solutions.judged(&[score(2), score(3)], StepSignal::Reward).expect_err("3");
+        let error =
+            solutions.judged(&[score(0, 2), score(1, 3)], StepSignal::Reward).expect_err("3");
         assert!(error.to_string().contains("`multi_solutions/p1_0`"), "{error}");
-        assert!(solutions.judged(&[score(2)], StepSignal::Reward).is_err(), "one too few");
+        assert!(solutions.judged(&[score(0, 2)], StepSignal::Reward).is_err(), "one too few");
     }
 
     #[test]
