@@ -13,7 +13,7 @@ lint:
 test:
     cargo test --workspace
 
-# the whole story in three minutes
+# the demo: the whole method in the tiny world
 demo *flags:
     cargo run --release -- demo {{flags}}
 

@@ -74,6 +74,16 @@ pub(crate) fn notes<T: AsRef<str>>(notes: impl IntoIterator<Item = T>) -> String
     text
 }
 
+/// The text with its long lines wrapped, but for those with colours.
+pub(crate) fn wrapped(text: &str) -> String {
+    let width = terminal::width().min(MOST_WIDTH);
+    let wrap = |line: &str| match line {
+        line if line.contains('\u{1b}') => format!("{line}\n"),
+        line => textwrap::fill(line, wrapping(width)) + "\n",
+    };
+    text.lines().map(wrap).collect()
+}
+
 /// Text is not wrapped wider than this, however wide the terminal is.
 const MOST_WIDTH: usize = 100;
 
@@ -124,19 +134,13 @@ fn table_in(header: &[&str], rows: &[Vec<String>], width: usize) -> String {
     }
     // Several blocks, as many columns in each as fit.
     let least = least.min(room.saturating_sub(widest)).max(1);
-    let mut blocks: Vec<Vec<&Column>> = Vec::new();
-    let mut used = 0;
-    for column in &others {
-        let own = column.natural() + PADDING;
-        match blocks.last_mut() {
-            Some(block) if least + used + own <= room => block.push(column),
-            _ => {
-                blocks.push(vec![column]);
-                used = 0;
-            }
-        }
-        used += own;
-    }
+    let n_blocks = blocks_of(&others, room - least, usize::MAX).len();
+    // As even as they fit in the same number of blocks.
+    let even = others.len().div_ceil(n_blocks.max(1));
+    let blocks = (even..=others.len())
+        .map(|most| blocks_of(&others, room - least, most))
+        .find(|blocks| blocks.len() <= n_blocks)
+        .unwrap_or_default();
     // The same names in every block, as wide as the fullest block allows.
     let of_block = |block: &Vec<&Column>| -> usize {
         block.iter().map(|column| column.natural() + PADDING).sum()
@@ -147,6 +151,24 @@ fn table_in(header: &[&str], rows: &[Vec<String>], width: usize) -> String {
         .into_iter()
         .map(|block| render(&std::iter::once(&names).chain(block).collect::<Vec<_>>()));
     tables.collect::<Vec<_>>().join("\n")
+}
+
+/// The columns in blocks of at most `room` columns of text and `most` columns of the table.
+fn blocks_of(columns: &[Column], room: usize, most: usize) -> Vec<Vec<&Column>> {
+    let mut blocks: Vec<Vec<&Column>> = Vec::new();
+    let mut used = 0;
+    for column in columns {
+        let own = column.natural() + PADDING;
+        match blocks.last_mut() {
+            Some(block) if block.len() < most && used + own <= room => block.push(column),
+            _ => {
+                blocks.push(vec![column]);
+                used = 0;
+            }
+        }
+        used += own;
+    }
+    blocks
 }
 
 /// The texts of a column; a line feed begins a new line of its cell.

@@ -243,7 +243,7 @@ impl Observer for Progress {
         self.bar.reset();
         let template = if let Some(total) = total {
             self.bar.set_length(total);
-            "{prefix} {bar:20} {human_pos}/{human_len}{wide_msg}"
+            "{prefix} {bar:10} {human_pos}/{human_len}{wide_msg}"
         } else {
             self.bar.unset_length();
             "{prefix} {spinner} {human_pos} in {elapsed}{wide_msg}"
@@ -325,11 +325,12 @@ fn rate(per_second: f64, name: &str) -> String {
     }
 }
 
-/// `4.2 s`, `48 s`, `12 min`, `3 h 05 min`.
+/// `4.2 s`, `48 s`, `2 min 05 s`, `12 min`, `3 h 05 min`.
 fn duration(seconds: f64) -> String {
     match seconds {
         s if s < 9.95 => format!("{s:.1} s"),
         s if s < 119.5 => format!("{s:.0} s"),
+        s if s < 600.0 => format!("{} min {:02} s", s as u64 / 60, s as u64 % 60),
         s if s < 7200.0 => format!("{:.0} min", s / 60.0),
         s if s.is_finite() => {
             let minutes = (s / 60.0) as u64;
@@ -394,8 +395,8 @@ mod tests {
         let figures = [0.0, 0.71234, 5e-7, 1.2345e-3, -0.004, 3e7, f64::NAN].map(figure);
         assert_eq!(figures, ["0.0000", "0.7123", "5e-7", "1.234e-3", "-4e-3", "3e7", "NaN"]);
         assert_eq!(
-            [0.0, 0.5, 61.0, 1500.0, 12_000.0].map(duration).join(" | "),
-            "0.0 s | 0.5 s | 61 s | 25 min | 3 h 20 min"
+            [0.0, 0.5, 61.0, 125.0, 1500.0, 12_000.0].map(duration).join(" | "),
+            "0.0 s | 0.5 s | 61 s | 2 min 05 s | 25 min | 3 h 20 min"
         );
         let rates = [812.3, 1.55, 0.05, 0.001].map(|r| rate(r, "tokens"));
         assert_eq!(rates, ["812 tokens/s", "1.6 tokens/s", "3.0 tokens/min", "3.6 tokens/h"]);

@@ -64,6 +64,8 @@ pub mod error;
 pub mod evaluation;
 pub mod manifest;
 #[doc(hidden)]
+pub mod named_settings;
+#[doc(hidden)]
 pub mod numeric;
 pub mod objective;
 pub mod observer;

@@ -1,4 +1,4 @@
-//! `gratis demo`: the paper in the tiny world, in a few minutes.
+//! `gratis demo`: the paper in the tiny world.
 
 use std::fmt::Write as _;
 use std::io::IsTerminal;
@@ -96,8 +96,10 @@ fn story(result: &DemoResult) -> String {
     for example in &result.examples {
         let colours = if std::io::stdout().is_terminal() { Colours::Ansi } else { Colours::None };
         let view = example.view(result.first_error_validation.threshold, result.colour_scale());
-        let _ = writeln!(text, "\n{}:\n{}", example.caption, view.to_terminal(colours));
+        let view = output::wrapped(&view.to_terminal(colours));
+        let _ = write!(text, "\n{}:\n{view}", example.caption);
     }
+    text.push('\n');
     text += &stages(result);
     text
 }
@@ -209,6 +211,7 @@ mod tests {
         {
             assert!(story.contains(part), "`{part}` is missing in\n{story}");
         }
-        assert!(!story.contains('\u{1b}'), "no escape sequences where nobody looks");
+        assert!(!story.contains('\u{1b}'), "no escape sequences off a terminal");
+        assert!(story.lines().all(|line| line.chars().count() <= 80), "{story}");
     }
 }

@@ -5,10 +5,13 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueEnum};
-use gratis_paper::{Experiment, Folders, Scale, Settings};
+use gratis::evaluation::Interval;
+use gratis_paper::outcome::{Claim, ComparedRow};
+use gratis_paper::{Experiment, Finished, Folders, Scale, Settings};
 use serde_json::json;
 use tracing::info;
 
+use super::evaluate::percent;
 use crate::Common;
 use crate::interrupt::{Continue, on_interrupt};
 use crate::output;
@@ -19,7 +22,7 @@ use crate::progress::Progress;
 /// Models, samples, labels and evaluations are made once and kept in the cache, named by what they
 /// were made from: a run that was stopped continues where it was, and an experiment finds what another
 /// has made. The report folder holds `index.html` with everything, a page and a JSON file per
-/// experiment, and `report.md`.
+/// experiment, and `report.md`; a summary of the tables and claims goes to stdout.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -105,8 +108,109 @@ pub(crate) fn run(args: &ReproduceArgs, common: &Common) -> Result<()> {
     if args.json {
         output::print_json(&json!(finished))?;
     } else {
-        output::print(&gratis_paper::markdown(&finished))?;
+        output::print(&summary(&finished))?;
     }
     info!("the report is in `{}`", args.output.join("index.html").display());
     Ok(())
+}
+
+/// The averages of the comparisons, the other tables, and the claims with their verdicts; the cells
+/// of each generator and N are in the report.
+fn summary(finished: &[Finished]) -> String {
+    let mut text = String::new();
+    for Finished { outcome, .. } in finished {
+        let title = format!("{}: {}. {}", outcome.name, outcome.title, outcome.question);
+        text.extend([if text.is_empty() { "" } else { "\n" }, &output::notes([title])]);
+        for comparison in &outcome.comparisons {
+            text += "\n";
+            text += &output::notes([format!("{}:", comparison.caption.trim_end_matches('.'))]);
+            text += &output::table(
+                &["%", "average", "weighted vote", "first-error F1", "paper's average"],
+                &comparison.rows.iter().map(averages).collect::<Vec<_>>(),
+            );
+        }
+        for table in &outcome.tables {
+            text += "\n";
+            text += &output::notes([format!("{}:", table.caption.trim_end_matches('.'))]);
+            text += &output::table(&table.header, &table.rows);
+        }
+        if !outcome.claims.is_empty() {
+            text += "\n";
+            text += &output::notes(outcome.claims.iter().map(verdict));
+        }
+    }
+    text
+}
+
+fn averages(row: &ComparedRow) -> Vec<String> {
+    let optional = |value: &Option<Interval>| value.as_ref().map_or(String::new(), percent);
+    vec![
+        row.name.clone(),
+        percent(&row.average),
+        optional(&row.weighted_vote),
+        optional(&row.first_error),
+        row.paper.map_or(String::new(), |paper| format!("{paper:.1}")),
+    ]
+}
+
+fn verdict(claim: &Claim) -> String {
+    let show = |value| claim.unit.show(value);
+    let (mark, name) = (claim.verdict.mark(), claim.verdict.name());
+    let [ours, low, high] = [claim.ours.mean, claim.ours.low, claim.ours.high].map(show);
+    let Claim { statement, measure, source, .. } = claim;
+    let caveat = claim.caveat.as_ref().map_or(String::new(), |why| format!(" Not counted: {why}"));
+    format!(
+        "{mark} {name}: {statement} ({source}). {measure}: {ours}, interval {low} to {high}.{caveat}"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use gratis_paper::outcome::{ClaimUnit, Comparison, Outcome, Side, Verdict};
+
+    use super::*;
+
+    #[test]
+    fn the_summary_fits_eighty_columns() {
+        let interval = |mean| Interval { mean, low: mean - 0.02, high: mean + 0.04 };
+        let row = |name: &str| ComparedRow {
+            group: "implicit".to_owned(),
+            name: name.to_owned(),
+            detail: "beta 0.3".to_owned(),
+            cells: vec![interval(0.5); 9],
+            average: interval(0.688),
+            weighted_vote: Some(interval(0.7)),
+            first_error: None,
+            paper: Some(49.2),
+            chosen: Vec::new(),
+        };
+        let outcome = Outcome {
+            name: "Table 1".to_owned(),
+            title: "best-of-N".to_owned(),
+            question: "Which reward model selects best, and at what cost of labels? ".repeat(3),
+            comparisons: vec![Comparison {
+                caption: "Best of N.".to_owned(),
+                columns: Vec::new(),
+                rows: vec![row("majority"), row("Math-Shepherd, hard labels, with a fair head")],
+            }],
+            claims: vec![Claim {
+                statement: "implicit models beat Math-Shepherd".to_owned(),
+                source: "Table 1".to_owned(),
+                measure: "difference of averages".to_owned(),
+                ours: interval(0.1),
+                unit: ClaimUnit::Points,
+                bound: 0.0,
+                side: Side::Above,
+                verdict: Verdict::Holds,
+                caveat: None,
+            }],
+            ..Outcome::default()
+        };
+        let text = summary(&[Finished { experiment: Experiment::ALL[0], outcome }]);
+        assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+        for part in ["68.8 ± 3.0", "49.2", "✓ holds: implicit", "+10.0, interval +8.0 to +14.0"]
+        {
+            assert!(text.contains(part), "`{part}` is missing in\n{text}");
+        }
+    }
 }

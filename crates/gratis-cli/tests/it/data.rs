@@ -158,7 +158,10 @@ fn what_an_operation_cannot_do_is_said_with_a_hint() {
     let same = error("split graded.jsonl --share 0.5 -o o.jsonl --rest o.jsonl");
     assert!(same.contains("both sides would go to `o.jsonl`"), "{same}");
     let unknown = error("apply graded.jsonl --operation balance");
-    assert!(unknown.contains("unknown variant `balance`"), "{unknown}");
+    assert!(
+        unknown.contains("one of `balance_dataset`, ") && unknown.contains("got `balance`"),
+        "{unknown}"
+    );
     assert!(!workspace.path("o.jsonl").exists(), "nothing was written");
 }
 

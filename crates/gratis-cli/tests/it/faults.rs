@@ -230,6 +230,21 @@ fn wrong_flags_are_the_users() {
     let workspace = Workspace::new();
     let error = workspace.error_of(&["train", "--run", "r", "--objective", "cee"]);
     assert!(error.contains("`objective` should be one of `ce`"), "{error}");
+    // Objectives and operations are written in one language.
+    for (flag, text, said) in [
+        (
+            "--objective",
+            "ce,betta=1",
+            "`objective` should be `ce` with the key `beta`, got `betta`",
+        ),
+        ("--objective", "ce,beta=high", "`ce` with a number as `beta`, got `high`"),
+        ("--objective", "ce,beta=1,beta=2", "a name with every key once"),
+        ("--operation", "mix", "`operation` should be `mix,path=...`, got `mix`"),
+        ("--operation", "deduplicate,n=8,", "`NAME` or `NAME,KEY=VALUE,...`"),
+    ] {
+        let error = workspace.error_of(&["train", "--run", "r", flag, text]);
+        assert!(error.contains(said), "{error}");
+    }
     let error = workspace.error_of(&["--quiet", "train", "--run", "r"]);
     assert!(error.contains("`model` is missing\nhint: give `--model`"), "{error}");
 }

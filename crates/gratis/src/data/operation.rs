@@ -9,7 +9,6 @@ use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
 
 use super::balance::{BalanceDataset, BalanceInstructions};
 use super::dedup::Deduplicate;
@@ -22,6 +21,7 @@ use super::segment::SegmentSteps;
 use super::split::KeepSide;
 use super::subsample::{SubsampleInstructions, SubsampleResponses};
 use crate::error::{Error, Result};
+use crate::named_settings;
 
 /// The settings of an operation.
 pub(super) trait Start {
@@ -110,39 +110,18 @@ operations! {
     SegmentSteps,
 }
 
-/// Field that holds an operation's name.
-const NAME: &str = "name";
-
 impl FromStr for DataOperation {
     type Err = Error;
 
-    /// `name` or `name,setting=value,...`.
+    /// `NAME` or `NAME,KEY=VALUE,...`, see [`named_settings`].
     fn from_str(text: &str) -> Result<Self> {
-        let (name, settings) = text.split_once(',').unwrap_or((text, ""));
-        let mut table = Map::new();
-        table.insert(NAME.to_owned(), name.into());
-        for setting in settings.split(',').filter(|setting| !setting.is_empty()) {
-            let (key, value) = setting.split_once('=').unwrap_or((setting, "true"));
-            // What is no number or truth value is a text.
-            let value = serde_json::from_str(value).unwrap_or_else(|_| value.into());
-            table.insert(key.to_owned(), value);
-        }
-        serde_json::from_value(Value::Object(table)).map_err(|error| {
-            let expected = "`NAME` or `NAME,SETTING=VALUE,...` of a data operation";
-            Error::setting("operation", expected, format!("{text}`: `{error}"))
-        })
+        named_settings::parse("operation", text)
     }
 }
 
 impl fmt::Display for DataOperation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Value::Object(mut table) = serde_json::json!(self) else { return Err(fmt::Error) };
-        let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-        f.write_str(&table.shift_remove(NAME).as_ref().map(text).unwrap_or_default())?;
-        for (key, value) in table.iter().filter(|(_, value)| !value.is_null()) {
-            write!(f, ",{key}={}", text(value))?;
-        }
-        Ok(())
+        f.write_str(&named_settings::display(self)?)
     }
 }
 

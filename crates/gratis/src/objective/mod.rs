@@ -19,9 +19,13 @@ pub mod step_ce;
 pub mod step_kto;
 pub mod step_mse;
 
+use std::fmt;
+use std::str::FromStr;
+
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use crate::named_settings;
 use crate::numeric::check_positive;
 
 pub use batch::{ObjectiveBatch, ObjectiveOutput, Pair, StepLabel};
@@ -90,7 +94,8 @@ macro_rules! objectives {
         /// The closed set of objectives, each with its settings.
         ///
         /// In a configuration: a table with the objective's `name` and whichever settings differ
-        /// from the defaults, `{ name = "ce", beta = 0.3 }`; unknown settings are errors.
+        /// from the defaults, `{ name = "ce", beta = 0.3 }`; on a command line the same in short,
+        /// `ce,beta=0.3`. Unknown settings are errors.
         #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
         #[serde(tag = "name", rename_all = "snake_case")]
         pub enum Objective {
@@ -147,18 +152,22 @@ impl Default for Objective {
     }
 }
 
-impl Objective {
-    /// The objective of this name with its default settings.
-    ///
-    /// # Errors
-    /// [`Error::InvalidSetting`] for an unknown name; the message lists the known ones.
-    pub fn from_name(name: &str) -> Result<Self> {
-        Self::all().into_iter().find(|objective| objective.name() == name).ok_or_else(|| {
-            let names = Self::all().iter().map(|o| format!("`{}`", o.name())).collect::<Vec<_>>();
-            Error::setting("objective", format!("one of {}", names.join(", ")), name)
-        })
-    }
+impl FromStr for Objective {
+    type Err = Error;
 
+    /// `NAME` or `NAME,KEY=VALUE,...`, see [`named_settings`].
+    fn from_str(text: &str) -> Result<Self> {
+        named_settings::parse("objective", text)
+    }
+}
+
+impl fmt::Display for Objective {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&named_settings::display(self)?)
+    }
+}
+
+impl Objective {
     /// Its name in configurations and on the command line.
     pub fn name(&self) -> &'static str {
         self.definition().name()

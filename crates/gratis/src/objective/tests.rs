@@ -65,11 +65,11 @@ fn settings_round_trip_and_unknown_ones_are_errors() {
     for objective in Objective::all() {
         let text = toml::to_string(&objective).expect("serialises");
         assert_eq!(toml::from_str::<Objective>(&text).expect("reads back"), objective, "{text}");
-        assert_eq!(Objective::from_name(objective.name()).expect("known"), objective);
+        assert_eq!(objective.name().parse::<Objective>().expect("known"), objective);
         assert!(toml::from_str::<Objective>(&format!("{text}\nbta = 1.0")).is_err());
         assert!(objective.with_beta(0.0).validate().is_err());
         assert!(objective.with_beta(f64::NAN).validate().is_err());
     }
-    let error = Objective::from_name("cee").expect_err("unknown").to_string();
+    let error = "cee".parse::<Objective>().expect_err("unknown").to_string();
     assert!(error.contains("`ce`") && error.contains("`cee`"), "{error}");
 }

@@ -78,7 +78,7 @@ pub struct TrainSettings {
     #[serde(skip_serializing_if = "RewardKind::is_default")]
     pub kind: RewardKind,
     /// Objective of an implicit model, with settings after commas: `ce`, `kto,beta=0.5`.
-    #[cfg_attr(feature = "clap", arg(long, value_parser = parse_objective, default_value = "ce"))]
+    #[cfg_attr(feature = "clap", arg(long, default_value = "ce"))]
     pub objective: Objective,
     #[cfg_attr(feature = "clap", command(flatten))]
     #[serde(skip_serializing_if = "PromptSettings::is_default")]
@@ -144,18 +144,6 @@ impl TrainSettings {
         }
         Ok(())
     }
-}
-
-/// `name` or `name,setting=value,...`.
-#[cfg(feature = "clap")]
-fn parse_objective(text: &str) -> Result<Objective> {
-    let (name, settings) = text.split_once(',').unwrap_or((text, ""));
-    Objective::from_name(name)?;
-    let table = format!("name = \"{name}\"\n{}", settings.replace(',', "\n"));
-    toml::from_str(&table).map_err(|error| Error::Mismatch {
-        what: error.message().to_owned(),
-        hint: "write it as `ce,beta=0.05`; `docs/objectives.md` lists the settings",
-    })
 }
 
 /// Where and with what a run takes place.

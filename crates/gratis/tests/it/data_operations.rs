@@ -356,6 +356,7 @@ fn operations_read_back_from_what_they_are_called() {
         "deduplicate,n=8,threshold=0.5,scope=dataset,sample=4",
         "make_pairs,per_prompt=1,seed=2",
         "mix,path=a b.jsonl,take=one_pair,seed=0",
+        "mix,path=\"a,b.jsonl\",take=one_pair,seed=0",
         "replace_responses,path=other.jsonl,n=4,seed=0",
         "keep_side,side=second,share=0.9,seed=0",
     ] {
@@ -367,10 +368,13 @@ fn operations_read_back_from_what_they_are_called() {
         "make_pairs,seed=0"
     );
     for (text, what) in [
-        ("balance", "unknown variant `balance`, expected one of `balance_dataset`"),
-        ("balance_dataset,sede=1", "unknown field `sede`"),
-        ("subsample_responses", "missing field `n`"),
-        ("subsample_responses,n=many", "invalid type: string \"many\""),
+        ("balance", "one of `balance_dataset`, `balance_instructions`"),
+        ("balance_dataset,sede=1", "`balance_dataset` with the key `seed`, got `sede`"),
+        ("subsample_responses", "`subsample_responses,n=...`"),
+        (
+            "subsample_responses,n=many",
+            "`subsample_responses` with a whole number as `n`, got `many`",
+        ),
     ] {
         let error = text.parse::<DataOperation>().expect_err(text).to_string();
         assert!(error.contains("`operation` should be") && error.contains(what), "{error}");

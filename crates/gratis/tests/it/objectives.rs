@@ -190,7 +190,7 @@ proptest! {
             log_ratios[0] += shift;
         }
         for name in ["dpo", "ipo"] {
-            let objective = Objective::from_name(name).expect("known");
+            let objective = name.parse::<Objective>().expect("known");
             let n_units = inputs.n_units(objective);
             let (before, after) =
                 (inputs.evaluate(objective, n_units), shifted.evaluate(objective, n_units));
@@ -238,7 +238,7 @@ fn ce_and_dpo_at_the_reference_are_ln_2() {
         mismatched_log_ratio: 0.0,
     };
     for name in ["ce", "dpo", "prefix_ce", "step_kto"] {
-        let objective = Objective::from_name(name).expect("known");
+        let objective = name.parse::<Objective>().expect("known");
         let loss = inputs.evaluate(objective, inputs.n_units(objective)).loss;
         // Observed to the bit.
         assert!((loss - std::f64::consts::LN_2).abs() < 1e-15, "{name}: {loss}");
@@ -283,7 +283,7 @@ fn inconsistent_batches_and_settings_name_the_field() {
         steps: &[],
     };
     let error = |name: &str, batch: &ObjectiveBatch| {
-        Objective::from_name(name).expect("known").evaluate(batch).expect_err(name).to_string()
+        name.parse::<Objective>().expect("known").evaluate(batch).expect_err(name).to_string()
     };
     let empty = [vec![], vec![0.0]];
     assert!(error("ce", &ObjectiveBatch { n_units: 0, ..valid }).contains("`n_units`"));

@@ -480,7 +480,7 @@ fn a_reference_that_was_stopped_or_damaged_is_made_whole() {
 
 #[test]
 fn the_reference_covers_what_is_used_and_its_file_does_not_depend_on_where_a_run_stops() {
-    for objective in [Objective::default(), Objective::from_name("kto").expect("known")] {
+    for objective in [Objective::default(), "kto".parse().expect("known")] {
         let folder = tempfile::tempdir().expect("a folder");
         let of_steps = |max_steps| {
             let settings = OptimizationSettings { max_steps, epochs: 1, ..settings() };

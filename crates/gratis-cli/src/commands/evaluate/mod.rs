@@ -42,7 +42,7 @@ fn share(value: f64) -> String {
 }
 
 /// A share in percent with half its interval.
-fn percent(interval: &Interval) -> String {
+pub(crate) fn percent(interval: &Interval) -> String {
     let half = (interval.high - interval.low) / 2.0;
     format!("{:.1} ± {:.1}", 100.0 * interval.mean, 100.0 * half)
 }
