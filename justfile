@@ -1,10 +1,10 @@
-# The commands of everyday work; `just check` is what must be green before a change lands.
+# Everyday commands; `just check` must pass before a change is merged.
 
 # fmt, clippy, tests, docs, deny
 check:
     .ci/run
 
-# only what the compiler and the linter say
+# formatting and lints only
 lint:
     cargo fmt --all --check
     cargo clippy --workspace --all-targets -- -D warnings
@@ -13,14 +13,14 @@ lint:
 test:
     cargo test --workspace
 
-# the whole story in three minutes
+# the demo: one to two minutes on two cores after the build
 demo *flags:
     cargo run --release -- demo {{flags}}
 
-# accept new snapshots after looking at them
+# accept new snapshots; review the diff afterwards
 snapshots:
     INSTA_UPDATE=always cargo test --workspace
 
-# fuzz targets, each for so many seconds; all of them unless named (fuzz/README.md)
+# fuzz targets, each for this many seconds; all targets unless some are named (fuzz/README.md)
 fuzz seconds="60" *targets:
     fuzz/run.sh {{seconds}} {{targets}}

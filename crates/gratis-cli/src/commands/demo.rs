@@ -1,4 +1,4 @@
-//! `gratis demo`: the paper in the tiny world, in a few minutes.
+//! `gratis demo`: the paper in the tiny world, in one to two minutes on two cores.
 
 use std::fmt::Write as _;
 use std::io::IsTerminal;

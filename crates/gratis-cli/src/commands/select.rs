@@ -36,7 +36,7 @@ pub(crate) struct SelectArgs {
     /// Rollout file; `-` is standard input.
     #[arg(long, value_name = "FILE")]
     rollouts: PathBuf,
-    /// ProblemScores file of these rollouts.
+    /// Score file of these rollouts.
     #[arg(long, value_name = "FILE")]
     scores: PathBuf,
     /// Numbers of candidates [default: those of 4, 16, 64 that there are, and all].

@@ -1,4 +1,4 @@
-//! The paper in a few minutes on a laptop, in the tiny world ([`crate::world`]).
+//! The paper in one to two minutes on two cores, in the tiny world ([`crate::world`]).
 //!
 //! 1. A base model learns to solve problems from correct solutions.
 //! 2. Three generators, weak, medium and strong, learn from synthetic generators with systematic
@@ -36,7 +36,7 @@ use crate::world::{Split, Strength, SyntheticGenerator};
 
 pub use page::page;
 
-/// Settings of the demo. The defaults take a few minutes on two cores.
+/// Settings of the demo. The defaults take one to two minutes on two cores.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct DemoSettings {
