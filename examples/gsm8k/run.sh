@@ -6,7 +6,7 @@
 #   examples/gsm8k/run.sh DATA [OUT]
 #
 # DATA holds `gsm8k/train.jsonl` and `bon_gsm8k/gsm8k_bon16.jsonl`; OUT (default runs/gsm8k) gets
-# everything else. A run that was interrupted goes on where it stopped.
+# everything else. A run that was interrupted resumes where it stopped.
 set -euo pipefail
 data=${1:?usage: examples/gsm8k/run.sh DATA [OUT]}
 out=${2:-runs/gsm8k}

@@ -124,8 +124,7 @@ fn hint(error: &anyhow::Error) -> Option<String> {
 fn io_hint(kind: ErrorKind) -> Option<&'static str> {
     match kind {
         ErrorKind::NotFound | ErrorKind::NotADirectory => Some(
-            "look for a slip in the path: a file to be read has to be there, and so has the folder \
-             of one to be written",
+            "check the path: a file to read must exist, and so must the folder of a file to write",
         ),
         ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
             Some("name a place where you may read and write")

@@ -200,7 +200,7 @@ impl TokenValues {
         zeros
     }
 
-    /// Zeros for several numbers a token: a response's row is `[n_channels, n_tokens]`.
+    /// Zeros for several numbers per token: a response's row is `[n_channels, n_tokens]`.
     pub fn zeros_of_channels(batch: &PackedBatch, n_channels: usize) -> Self {
         let mut end = 0;
         let ends = batch

@@ -55,7 +55,7 @@ pub enum Error {
         got: String,
     },
     /// The rollouts carry no outcome labels.
-    #[error("{needed_by} needs `correctness`, which {record} has not")]
+    #[error("{needed_by} requires `correctness`, but {record} has none")]
     NoCorrectness {
         /// What asked for the labels.
         needed_by: String,
@@ -108,7 +108,7 @@ pub enum Error {
         n_incorrect: u64,
     },
     /// An objective on labelled steps, and responses without labels of their steps.
-    #[error("`{objective}` needs labels of steps, which problem `{problem}` has not")]
+    #[error("`{objective}` requires step labels, but problem `{problem}` has none")]
     NoStepLabels {
         /// The objective.
         objective: &'static str,
@@ -320,7 +320,7 @@ impl Error {
                  trained from",
             ),
             Self::InvalidRecord { .. } => {
-                Some("mend the line, or skip and count invalid lines (`--skip-invalid`)")
+                Some("fix the line, or skip and count invalid lines (`--skip-invalid`)")
             }
             Self::NoCorrectness { .. } => {
                 Some("grade the rollouts against their `reference` first (`gratis grade`)")

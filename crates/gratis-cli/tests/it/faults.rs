@@ -164,7 +164,7 @@ fn files_that_are_not_what_they_are_called_are_named() {
 
     let absent = workspace.error_of(&["grade", "absent.jsonl", "-o", "out.jsonl"]);
     assert!(absent.contains("cannot open `absent.jsonl`"), "{absent}");
-    assert!(absent.contains("hint: look for a slip in the path"), "{absent}");
+    assert!(absent.contains("hint: check the path"), "{absent}");
     let file = workspace.error_of(&["inspect", "graded.jsonl"]);
     assert!(file.contains("`graded.jsonl/config.json` is absent: a model is a"), "{file}");
     assert!(!workspace.path("out.jsonl").exists());

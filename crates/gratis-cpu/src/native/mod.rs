@@ -1,6 +1,6 @@
 //! The native engine: a decoder on the CPU, in f32, with an explicit backward pass.
 //!
-//! A batch is cut into one part a thread; each thread computes its part alone, with its own buffers
+//! A batch is cut into one part per thread; each thread computes its part alone, with its own buffers
 //! and its own gradient, and the gradients are added in the order of the parts. So the same seed,
 //! data and number of threads give the same bits. Where a batch has fewer parts than there are
 //! threads, as with a single response, those left over share the products with the weights, which
@@ -57,7 +57,7 @@ pub enum Recompute {
 /// Where the weights are while they are used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum WeightStorage {
-    /// In memory, four bytes a parameter.
+    /// In memory, four bytes per parameter.
     #[default]
     Loaded,
     /// In the mapped files of the checkpoint, from which they are widened tile by tile for all rows

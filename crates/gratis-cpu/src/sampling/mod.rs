@@ -84,7 +84,7 @@ pub(crate) fn rows_within_memory(longest: usize, n_workers: usize, config: &Mode
     (CACHE_BYTES / (n_workers * n_bytes).max(1)).clamp(1, LANES)
 }
 
-/// Draws the samples of all requests, one list a request. The requests have passed [`longest`] and
+/// Draws the samples of all requests, one list per request. The requests have passed [`longest`] and
 /// the decoder knows the angles of that many positions.
 pub(crate) fn sample(
     decoder: &Decoder,

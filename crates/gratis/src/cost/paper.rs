@@ -3,7 +3,7 @@
 //!
 //! Costs are in units of (parameters x tokens of a response with its prompt), so that neither the
 //! size of the model nor the length of a response matters: 2 for a forward pass, 6 with the backward
-//! pass. With `K` responses an instruction, `S` steps a response and `N` continuations a step:
+//! pass. With `K` responses per instruction, `S` steps per response and `N` continuations per step:
 //!
 //! ```text
 //! CE              K t                 t = 6, and 2 for the reference's forward pass

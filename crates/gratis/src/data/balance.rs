@@ -10,7 +10,7 @@ use super::seeding::{rank_of, rng_of, threshold_of};
 use crate::error::{Error, Result};
 
 /// Drops random responses of the class that has more of them in the whole data set. Instructions
-/// left without a response are dropped. Remembers one number a response.
+/// left without a response are dropped. Remembers one number per response.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct BalanceDataset {

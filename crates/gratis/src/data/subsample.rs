@@ -12,7 +12,7 @@ use super::seeding::{rank_of, threshold_of};
 use crate::error::{Error, Result};
 
 /// Keeps a share of the instructions; lines with the same prompt stay together. Remembers one
-/// number an instruction.
+/// number per instruction.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SubsampleInstructions {

@@ -48,7 +48,7 @@ struct Entry {
 pub struct Subset {
     /// Its name.
     pub name: String,
-    /// The solutions, one a record: prompts may repeat.
+    /// The solutions, one per record: prompts may repeat.
     pub rollouts: Vec<Rollout>,
     /// Index of the first wrong step of each; `None` if all are right.
     pub first_errors: Vec<Option<usize>>,

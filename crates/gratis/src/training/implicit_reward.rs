@@ -181,8 +181,8 @@ impl Task for ImplicitReward {
         tally: &mut Tally,
     ) -> Result<TokenValues> {
         let row_of = batch.row_of();
-        // What the objective sees: one row a unit, so that a response drawn twice counts twice;
-        // with pairs two rows a unit.
+        // What the objective sees: one row per unit, so that a response drawn twice counts twice;
+        // with pairs two rows per unit.
         let mut rows = Vec::new();
         let mut log_ratios = Vec::new();
         let mut labels = Vec::new();

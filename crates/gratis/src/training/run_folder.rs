@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! config.toml                   the resolved configuration, whole
-//! metrics.jsonl                 one line a step or validation
+//! metrics.jsonl                 one line per step or validation
 //! checkpoints/step-00000100/    weights, both moments and the state of the trainer
 //! best/  model/                 Hugging Face folders: best on validation, and after the last step
 //! ```

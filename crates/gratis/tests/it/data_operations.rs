@@ -320,7 +320,7 @@ fn bad_input_says_what_is_missing() {
         ["name = \"balance_dataset\"", "name = \"balance_instructions\"", "name = \"make_pairs\""]
     {
         let message = error(text, &ungraded).to_string();
-        assert!(message.contains("needs `correctness`, which problem `4` has not"), "{message}");
+        assert!(message.contains("requires `correctness`, but problem `4` has none"), "{message}");
         let error = error(text, &one_class);
         let is_told = matches!(
             error,
