@@ -1,7 +1,7 @@
 //! Models by name from a loopback server that speaks the hub's routes.
 
-use crate::loopback::{COMMIT, FILES, Hub, score};
-use crate::workspace::{Workspace, stderr, stdout};
+use crate::loopback::{COMMIT, FILES, Hub, score, scores_in};
+use crate::workspace::{Workspace, stderr};
 
 #[test]
 fn a_name_is_fetched_once_and_then_found_without_a_network() {
@@ -10,13 +10,13 @@ fn a_name_is_fetched_once_and_then_found_without_a_network() {
     let local = workspace.run(&score("model"));
     let fetched = hub.run(&workspace, &score("org/name"), true);
     assert!(fetched.status.success(), "{}", stderr(&fetched));
-    assert_eq!(stdout(&fetched), stdout(&local));
+    assert_eq!(scores_in(&fetched), scores_in(&local));
     assert!(stderr(&fetched).contains("fetched `model.safetensors`"), "{}", stderr(&fetched));
     let n_requests = hub.n_requests();
     for online in [true, false] {
         let again = hub.run(&workspace, &score("org/name"), online);
         assert!(again.status.success(), "{}", stderr(&again));
-        assert_eq!(stdout(&again), stdout(&local));
+        assert_eq!(scores_in(&again), scores_in(&local));
     }
     assert_eq!(hub.n_requests(), n_requests, "the cache needs no request");
     let snapshot = format!("hub-home/hub/models--org--name/snapshots/{COMMIT}");
@@ -52,7 +52,7 @@ fn a_download_that_is_cut_off_goes_on() {
     hub.shelf().n_cuts = 0;
     let second = hub.run(&workspace, &score("org/name"), true);
     assert!(second.status.success(), "{}", stderr(&second));
-    assert_eq!(stdout(&second), stdout(&workspace.run(&score("model"))));
+    assert_eq!(scores_in(&second), scores_in(&workspace.run(&score("model"))));
     let shelf = hub.shelf();
     let starts: Vec<usize> = shelf
         .asked

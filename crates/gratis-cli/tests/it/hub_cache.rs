@@ -4,8 +4,8 @@
 use std::io::Write;
 use std::path::PathBuf;
 
-use crate::loopback::{COMMIT, FILES, Hub, score, send, tag_of};
-use crate::workspace::{Workspace, stderr, stdout};
+use crate::loopback::{COMMIT, FILES, Hub, score, scores_in, send, tag_of};
+use crate::workspace::{Workspace, stderr};
 
 const WEIGHTS: &str = "model.safetensors";
 
@@ -13,7 +13,7 @@ const WEIGHTS: &str = "model.safetensors";
 fn assert_fetched(hub: &Hub, workspace: &Workspace) -> String {
     let fetched = hub.run(workspace, &score("org/name"), true);
     assert!(fetched.status.success(), "{}", stderr(&fetched));
-    assert_eq!(stdout(&fetched), stdout(&workspace.run(&score("model"))));
+    assert_eq!(scores_in(&fetched), scores_in(&workspace.run(&score("model"))));
     let snapshot = format!("hub-home/hub/models--org--name/snapshots/{COMMIT}");
     assert_eq!(workspace.names(&snapshot), FILES);
     for name in FILES {

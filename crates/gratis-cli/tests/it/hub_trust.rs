@@ -5,8 +5,8 @@ use std::net::TcpStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use crate::loopback::{COMMIT, Hub, Request, score, send, tag_of};
-use crate::workspace::{Workspace, stderr, stdout};
+use crate::loopback::{COMMIT, Hub, Request, score, scores_in, send, tag_of};
+use crate::workspace::{Workspace, stderr};
 
 const WEIGHTS: &str = "model.safetensors";
 
@@ -171,7 +171,7 @@ fn the_token_does_not_follow_a_redirect_to_another_port() {
     storage.answer_by(serve_weights(weights));
     let fetched = hub.run(&workspace, &score("org/name"), true);
     assert!(fetched.status.success(), "{}", stderr(&fetched));
-    assert_eq!(stdout(&fetched), stdout(&workspace.run(&score("model"))));
+    assert_eq!(scores_in(&fetched), scores_in(&workspace.run(&score("model"))));
     let asked = &storage.shelf().asked;
     assert!(!asked.is_empty());
     for request in asked {

@@ -233,6 +233,16 @@ fn answer(mut stream: TcpStream, shelf: &Mutex<Shelf>) -> std::io::Result<()> {
     send(&mut stream, "206 Partial Content", &headers, part)
 }
 
+/// The scores that a command printed, without the name of the model that each line records.
+pub(crate) fn scores_in(output: &std::process::Output) -> String {
+    const MODEL: &str = r#""model":""#;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let mut parts = text.split(MODEL);
+    let first = parts.next().unwrap_or_default().to_owned();
+    let without_name = |part: &str| part.split_once('"').map_or("", |(_, rest)| rest).to_owned();
+    std::iter::once(first).chain(parts.map(without_name)).collect()
+}
+
 /// The arguments that score the workspace's solutions by a model.
 pub(crate) fn score(model: &'static str) -> [&'static str; 6] {
     ["score", "--model", model, "--reference", "none", "graded.jsonl"]
