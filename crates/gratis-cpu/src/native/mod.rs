@@ -149,7 +149,7 @@ impl NativeEngine {
     /// [`Train::save_weights`] stores them in full.
     ///
     /// # Errors
-    /// As [`checkpoint::write`]; [`Error::Unsupported`] if they are mapped.
+    /// As [`checkpoint::write`]; [`gratis_engine::Error::Unsupported`] if they are mapped.
     pub fn save_weights_as(&self, folder: &Path, weights: WeightType) -> Result<()> {
         let parameters = self.parameters.loaded().ok_or(CANNOT_CHANGE_MAPPED)?;
         Ok(checkpoint::write(folder, self.config(), self.layout(), parameters, weights)?)
@@ -191,7 +191,7 @@ impl NativeEngine {
     /// Sets what is trained, in the order of [`Self::trained_tensors`].
     ///
     /// # Errors
-    /// [`Error::ParameterCount`]; [`Error::Unsupported`] if it is mapped.
+    /// [`Error::ParameterCount`]; [`gratis_engine::Error::Unsupported`] if it is mapped.
     pub fn set_trained_parameters(&mut self, parameters: &[f32]) -> Result<()> {
         let own = match &mut self.adapter {
             Some(adapter) => &mut adapter.parameters[..],
