@@ -3,7 +3,7 @@
 //! The response's log-probabilities depend on every character before them, so a rendered
 //! conversation must be the same to the byte as the one that `transformers` would render. Templates
 //! are the Jinja sources of Hugging Face checkpoints, run as untrusted code: no files, no clock, and
-//! bounds on work and memory ([`limits`]). The date a template may print is passed in, so that a score does not change
+//! bounds on work and memory (`limits`). The date a template may print is passed in, so that a score does not change
 //! with the calendar.
 
 mod date;

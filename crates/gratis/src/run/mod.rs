@@ -1,7 +1,7 @@
 //! A training run from its settings to its run folder: one call for every front end.
 //!
 //! [`train`] opens the model to start from and its reference, reads the data, trains with
-//! [`fit`](crate::training::fit) and writes what the run cost. Which model is trained, an implicit
+//! `fit` and writes what the run cost. Which model is trained, an implicit
 //! reward model or one of the paper's baselines, is a setting ([`RewardKind`]).
 
 mod data;

@@ -4,7 +4,7 @@
 //! is a [`Task`]: it holds the responses and answers a micro-batch's log-probabilities with their
 //! weights `w_t = dL/dlog pi(y_t|y_<t)`. There are two: [`LanguageModelling`], whose weights are
 //! constant, and [`ImplicitReward`], whose weights an objective of the paper gives.
-//! [`fit`] drives a trainer through validation and checkpoints to the end.
+//! `fit` drives a trainer through validation and checkpoints to the end.
 
 mod dataset;
 mod fit;
