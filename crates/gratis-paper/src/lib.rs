@@ -1,7 +1,7 @@
 //! The paper "Free Process Rewards without Process Labels" on a small synthetic world.
 //!
 //! What a user of the method needs is in the crate `gratis`. This crate reproduces the paper with it:
-//! [`demo`] runs the whole idea once in a few minutes, [`reproduce()`] runs every table and figure,
+//! [`demo`] runs the whole idea once in one to two minutes, [`reproduce()`] runs every table and figure,
 //! compares our numbers with the paper's, decides which of its claims hold, and writes a report of
 //! HTML pages, Markdown and JSON. Models are trained on the spot; what an experiment makes is kept in
 //! a cache folder, checked by its SHA-256, and found by the others.
