@@ -26,6 +26,18 @@ impl Case {
         self.text("pred")
     }
 
+    /// Whether it has a gold answer and a prediction. An empty prediction is one.
+    pub fn is_complete(&self) -> bool {
+        let has_pred = self.fields.get("pred").is_some_and(|pred| !pred.is_null());
+        has_pred && !self.gold().trim().is_empty()
+    }
+
+    /// The fields it has, for messages.
+    pub fn field_names(&self) -> String {
+        let names = self.fields.keys().map(|name| format!("`{name}`"));
+        names.collect::<Vec<_>>().join(", ")
+    }
+
     /// A field as text: a number stands for its digits, null for nothing.
     fn text(&self, name: &str) -> Cow<'_, str> {
         match self.fields.get(name) {

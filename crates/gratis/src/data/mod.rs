@@ -46,7 +46,7 @@ pub use reader::{RecordReader, RolloutFiles};
 pub use record::OnInvalid;
 pub use replace::ReplaceResponses;
 pub use resumable::{Lines, OnPartial, ReservedOutput, ResumableWriter, Resumed, check_output};
-pub use rollout::Rollout;
+pub use rollout::{Answered, Rollout};
 pub use score::{ProblemScores, ScoreKind, ScoreOrigin, Scored};
 pub use segment::{SegmentSteps, StepText};
 pub use split::{KeepSide, Side, Split};

@@ -64,6 +64,21 @@ impl Rollout {
         })
     }
 
+    /// The fields that the problem has, for messages.
+    pub fn field_names(&self) -> String {
+        let own = [
+            ("prompt", true),
+            ("reference", !self.reference.is_empty()),
+            ("dataset", !self.dataset.is_empty()),
+            (COMPLETIONS, !self.completions.is_empty()),
+            (CORRECTNESS, self.completions.iter().any(|completion| completion.label.is_some())),
+            (STEPS, self.completions.iter().any(|completion| completion.steps.is_some())),
+        ];
+        let own = own.into_iter().filter(|(_, is_there)| *is_there).map(|(name, _)| name);
+        let names = own.chain(self.extra.keys().map(String::as_str));
+        names.map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+    }
+
     /// The problem's name: its `id`, or its first line.
     pub fn name(&self) -> &str {
         let first_line = || self.prompt.lines().next().unwrap_or_default();
@@ -177,7 +192,12 @@ impl TryFrom<Columns> for Rollout {
             completions: texts.into_iter().map(Completion::from).collect(),
             extra: columns.extra,
         };
-        rollout.check_texts()?;
+        if rollout.prompt.trim().is_empty() {
+            return Err(Fault::new("prompt", "a problem", "empty text"));
+        }
+        if columns.correctness.is_none() && !rollout.completions.is_empty() {
+            refuse_stepwise(&rollout.extra)?;
+        }
         rollout.fill(CORRECTNESS, columns.correctness, |c, label| c.label = Some(label))?;
         rollout.fill(STEPS, columns.steps, |c, steps| c.steps = Some(steps))?;
         rollout.check_steps()?;
@@ -228,19 +248,13 @@ impl Rollout {
         Ok(())
     }
 
-    fn check_texts(&self) -> Result<(), Fault> {
-        if self.prompt.trim().is_empty() {
-            return Err(Fault::new("prompt", "a problem", "empty text"));
-        }
-        match self.texts().position(|text| text.trim().is_empty()) {
-            Some(idx) => Err(Fault::new(format!("completions[{idx}]"), "a response", "empty text")),
-            None => Ok(()),
-        }
-    }
-
     fn check_steps(&self) -> Result<(), Fault> {
         for (idx, completion) in self.completions.iter().enumerate() {
             let Some(steps) = &completion.steps else { continue };
+            if completion.text.trim().is_empty() && steps.iter().all(|step| step.trim().is_empty())
+            {
+                continue;
+            }
             let field = format!("{STEPS}[{idx}]");
             if steps.is_empty() {
                 return Err(Fault::new(field, "at least one step", "none"));
@@ -250,6 +264,22 @@ impl Rollout {
             }
         }
         Ok(())
+    }
+}
+
+/// Refuses TRL's stepwise shape: its `completions` are the steps of one response, not rivals.
+fn refuse_stepwise(extra: &Map<String, Value>) -> Result<(), Fault> {
+    const LABELS: &str = "labels";
+    let is_label = |value: &Value| value.is_boolean() || value == 0 || value == 1;
+    let Some(labels) = extra.get(LABELS) else { return Ok(()) };
+    match labels.as_array() {
+        Some(items) if items.iter().all(is_label) => {
+            let expected = "absent beside `completions`: this is TRL's stepwise shape, in which \
+                            `completions` are the steps of one response (if they are rival \
+                            responses, rename the column `correctness`)";
+            Err(Fault::new(LABELS, expected, format!("`{labels}`")))
+        }
+        _ => Ok(()),
     }
 }
 
@@ -282,6 +312,36 @@ impl Record for Rollout {
 
     fn number(&mut self, line: u64) {
         self.id.get_or_insert_with(|| line.to_string());
+    }
+}
+
+/// A rollout whose line must have the column `completions`, if only an empty list.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Answered(pub Rollout);
+
+impl From<Answered> for Rollout {
+    fn from(answered: Answered) -> Self {
+        answered.0
+    }
+}
+
+impl Record for Answered {
+    type Columns = Columns;
+
+    const FIELDS: &'static [Field] = Rollout::FIELDS;
+
+    fn from_columns(columns: Columns) -> Result<Self, Fault> {
+        let has_completions = columns.completions.is_some();
+        let rollout = Rollout::try_from(columns)?;
+        if has_completions {
+            return Ok(Self(rollout));
+        }
+        let got = format!("no such field among {}", rollout.field_names());
+        Err(Fault::new(COMPLETIONS, "a list of responses", got))
+    }
+
+    fn number(&mut self, line: u64) {
+        self.0.number(line);
     }
 }
 

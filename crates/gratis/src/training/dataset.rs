@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 use super::language_modelling::LanguageModelling;
 use super::units::RewardExample;
 use crate::data::record::{Fault, Field, Record, Shape};
-use crate::data::steps::locate;
+use crate::data::steps::given;
 use crate::data::{Completion, Rollout, StepLabels};
 use crate::digest::hex;
 use crate::encoding::{Corpus, EncodedCompletion, Encoder, encode_rollouts, problem_name};
@@ -146,8 +146,7 @@ fn labelled_steps(
     completion: &EncodedCompletion,
 ) -> Result<Vec<StepLabel>> {
     let EncodedCompletion { completion_idx, starts, .. } = completion;
-    let Completion { text, steps: given, .. } = &rollout.completions[*completion_idx];
-    let ranges = locate(text, given.as_deref().unwrap_or_default())?;
+    let ranges = given(&rollout.completions[*completion_idx])?;
     let ends = step_ends_in_tokens(starts, &ranges);
     let mut start = 0;
     let mut steps = Vec::new();

@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use gratis::Error;
 use gratis::data::score::completion_hash;
 use gratis::data::{
-    Completion, Mask, OnInvalid, ProblemScores, RecordReader, Rollout, RolloutReader,
+    Completion, Mask, OnInvalid, ProblemScores, RecordReader, Rollout, RolloutFiles, RolloutReader,
     RolloutWriter, ScoreReader, ScoreWriter, Scored,
 };
-use gratis::rollout::Problem;
+use gratis::rollout::{GradeCounts, Problem, grade};
 use gratis_engine::FinishReason;
 use serde_json::json;
 
@@ -106,8 +106,8 @@ fn faults_name_file_line_and_field() {
             "`correctness[0]` should be `true` or `false`, got `\"yes\"`",
         ),
         (
-            r#"{"prompt": "p", "completions": ["a", " "]}"#,
-            "`completions[1]` should be a response, got empty text",
+            r#"{"prompt": "p", "completions": ["a", "b"], "labels": [true, false]}"#,
+            "`labels` should be absent beside `completions`: this is TRL's stepwise shape",
         ),
         (r#"{"prompt": "p", "completions": "a"}"#, "`completions` should be a list"),
         (r#"{"completions": ["a"]}"#, "`prompt` should be a string, got nothing"),
@@ -318,4 +318,47 @@ fn scores_are_joined_with_their_own_completions_only() {
     // A change of this number orphans every score file.
     assert_eq!(completion_hash("p", "one").len(), 32);
     assert_ne!(completion_hash("p", "one"), completion_hash("po", "ne"));
+}
+
+#[test]
+fn an_empty_completion_is_a_completion() {
+    let line = r#"{"id":"a","prompt":"p","reference":"4","dataset":"","completions":[""," \n","4"],"steps":[[],[""],["4"]]}"#;
+    let (folder, path) = file_of(line);
+    let mut rollouts = read(&path);
+    assert_eq!(rollouts[0].texts().collect::<Vec<_>>(), ["", " \n", "4"]);
+    let mut counts = GradeCounts::default();
+    let options = gratis_grading::Options::default();
+    assert_eq!(grade(&mut rollouts[0], &options, &mut counts).len(), 3);
+    assert_eq!(rollouts[0].labels("the test").expect("graded"), [false, false, true]);
+    assert_eq!(counts.no_answer, 2);
+    write(&folder.path().join("b.jsonl"), &rollouts);
+    assert_eq!(read(&folder.path().join("b.jsonl")), rollouts);
+}
+
+#[test]
+fn a_problem_without_a_reference_keeps_its_labels() {
+    let line = r#"{"prompt": "p", "answer": "4", "completions": ["4"], "correctness": [true]}"#;
+    let (_folder, path) = file_of(line);
+    let mut rollouts = read(&path);
+    let before = rollouts.clone();
+    let mut counts = GradeCounts::default();
+    let grades = grade(&mut rollouts[0], &gratis_grading::Options::default(), &mut counts);
+    assert!(grades.is_empty());
+    assert_eq!((counts.n(), counts.without_reference), (0, 1));
+    assert_eq!(rollouts, before);
+}
+
+#[test]
+fn completions_under_another_name_are_named_with_the_fields_found() {
+    let line = r#"{"prompt": "p", "reference": "4", "generations": ["4"]}"#;
+    let (_folder, path) = file_of(&format!("{line}\n"));
+    let files = RolloutFiles::new(vec![path.clone()], OnInvalid::Stop);
+    assert_eq!(files.read().count(), 1, "a problem");
+    let error = files.answered().read().next().expect("a line").expect_err("no completions");
+    let expected = "line 1: `completions` should be a list of responses, got no such field among \
+                    `prompt`, `reference`, `generations`";
+    assert!(error.to_string().contains(expected), "{error}");
+    let (_folder, path) = file_of(r#"{"prompt": "p", "completions": []}"#);
+    let files = RolloutFiles::new(vec![path], OnInvalid::Stop).answered();
+    assert!(files.read().all(|rollout| rollout.is_ok()));
 }
