@@ -335,7 +335,9 @@ impl Error {
             Self::NoCorrectness { .. } => {
                 Some("grade the rollouts against their `reference` first (`gratis grade`)")
             }
-            Self::NothingToGrade { .. } => Some("rename the fields to what is needed"),
+            Self::NothingToGrade { .. } => {
+                Some("rename the fields that hold them, or add them: nothing was written")
+            }
             Self::ScoresDiffer { .. } => Some(
                 "scores stand in the order of the rollouts they were made from: score these rollouts \
                  again, or restore that order",

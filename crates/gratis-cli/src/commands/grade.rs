@@ -21,7 +21,7 @@ const CASES_AT_ONCE: usize = 1024;
 ///
 /// Reads rollouts with `reference` and writes them with `correctness`, `extracted` and `how`.
 /// With `--cases` reads lines with `gold` and `pred` and writes them with `verdict`, `extracted`
-/// and `how`.
+/// and `how`. What has nothing to compare with is counted and stays as it is.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -119,7 +119,7 @@ fn run_rollouts(
         return Err(Error::NoExamples { purpose: "grade" }.into());
     }
     writer.finish()?;
-    warn_ungraded(graded.counts.without_reference, "problems have no `reference`");
+    warn_ungraded(graded.counts.without_reference, "problems without a `reference`");
     Ok(rollouts.n_skipped())
 }
 
@@ -164,12 +164,12 @@ fn run_cases(
         return Err(Error::NoExamples { purpose: "grade" }.into());
     }
     writer.finish()?;
-    warn_ungraded(n_incomplete, "cases have no `gold` or no `pred`");
+    warn_ungraded(n_incomplete, "cases without `gold` or `pred`");
     Ok(cases.n_skipped())
 }
 
 fn warn_ungraded(n: u64, what: &str) {
     if n > 0 {
-        warn!("{n} {what}; they stay as they are");
+        warn!("{what}, left as they are: {n}");
     }
 }

@@ -207,8 +207,7 @@ pub struct LanguageExample {
     #[serde(default)]
     pub prompt: String,
     /// Completions of the prompt.
-    #[serde(default)]
-    pub completions: Vec<String>,
+    pub completions: Option<Vec<String>>,
     /// Further columns, ignored.
     #[serde(flatten)]
     pub extra: Map<String, Value>,
@@ -238,7 +237,7 @@ impl Record for LanguageExample {
 /// The task of learning the texts and completions of `examples`.
 ///
 /// # Errors
-/// Those of the encoder.
+/// [`Error::InvalidSetting`] for a line with neither `text` nor `completions`; those of the encoder.
 pub fn language_data(
     examples: Vec<LanguageExample>,
     encoder: &Encoder,
@@ -257,10 +256,15 @@ pub fn language_data(
             }
             continue;
         }
+        let completions = example.completions.ok_or_else(|| Error::InvalidSetting {
+            field: "completions",
+            expected: "in every line without `text`".to_owned(),
+            got: format!("neither in line {name}"),
+        })?;
         let rollout = Rollout {
             id: Some(name.clone()),
             prompt: example.prompt,
-            completions: example.completions.into_iter().map(Completion::from).collect(),
+            completions: completions.into_iter().map(Completion::from).collect(),
             ..Rollout::default()
         };
         let prompt = encoder.prompt(&rollout.prompt)?;
