@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::exact::{self, NotFinite};
 use super::record::{Fault, Field, Record};
 
 /// One line of a case file, with all of its fields in order.
@@ -38,12 +39,13 @@ impl Case {
         names.collect::<Vec<_>>().join(", ")
     }
 
-    /// A field as text: a number stands for its digits, null for nothing.
+    /// A field as text: a number stands for its digits as they were
+    /// written, null for nothing.
     fn text(&self, name: &str) -> Cow<'_, str> {
         match self.fields.get(name) {
             None | Some(Value::Null) => Cow::Borrowed(""),
             Some(Value::String(text)) => Cow::Borrowed(text),
-            Some(other) => Cow::Owned(other.to_string()),
+            Some(other) => Cow::Owned(exact::to_json(other, NotFinite::Named)),
         }
     }
 }

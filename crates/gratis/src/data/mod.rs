@@ -16,7 +16,9 @@ pub mod writer;
 
 mod apply;
 mod balance;
+mod columns;
 mod dedup;
+mod exact;
 mod fingerprint;
 mod format;
 mod mix;
@@ -25,6 +27,7 @@ mod pairs;
 mod parquet;
 mod replace;
 mod resumable;
+mod rows;
 mod scratch;
 mod seeding;
 mod segment;

@@ -7,9 +7,9 @@ use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
 use super::format::{Compression, Format, STANDARD_STREAM};
-use super::parquet;
 use super::record::{self, Fault, OnInvalid, Record};
 use super::rollout::{Answered, Rollout};
+use super::rows;
 use crate::error::{Error, Result};
 
 /// Gives the next line or row with its number from 1, and the record or what is wrong with it.
@@ -35,7 +35,7 @@ impl<T: Record> RecordReader<T> {
         let path = path.as_ref();
         let advance = match Format::of(path)? {
             Format::Lines(compression) => lines(path, compression)?,
-            Format::Parquet => parquet::rows(path)?,
+            Format::Parquet => rows::rows(path)?,
         };
         Ok(Self { path: path.to_owned(), advance, on_invalid, n_skipped: 0, failed: false })
     }

@@ -11,6 +11,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value, json};
 
 use super::completion::{self, Completion, Mask, PER_COMPLETION};
+use super::exact;
 use super::record::{Fault, Field, Record, Shape};
 use super::step_labels::STEP_LABELS;
 use crate::error::{Error, Result};
@@ -212,8 +213,9 @@ impl TryFrom<Columns> for Rollout {
         rollout.fill(TOKEN_IDS, columns.token_ids, |c, ids| c.token_ids = Some(ids))?;
         rollout.fill(MASKS, columns.masks, |c, mask| c.mask = Some(mask))?;
         for name in PER_COMPLETION {
-            if !rollout.extra.get(name).is_some_and(Value::is_array) {
-                continue;
+            match rollout.extra.get(name) {
+                Some(Value::Array(_) | Value::Null) => {}
+                _ => continue,
             }
             if let Some(Value::Array(values)) = rollout.extra.shift_remove(name) {
                 let values = values.into_iter().map(Some).collect();
@@ -352,14 +354,12 @@ const STEP_LABEL_COLUMN: Shape =
 pub(crate) fn text_or_integer<'de, D: Deserializer<'de>>(
     source: D,
 ) -> Result<Option<String>, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum Id {
-        Text(String),
-        Integer(i64),
+    match Option::<Value>::deserialize(source)? {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text)),
+        Some(value) => match exact::integer_text(&value) {
+            Some(digits) => Ok(Some(digits.into_owned())),
+            None => Err(serde::de::Error::custom("expected a string or an integer")),
+        },
     }
-    Ok(Option::<Id>::deserialize(source)?.map(|id| match id {
-        Id::Text(text) => text,
-        Id::Integer(number) => number.to_string(),
-    }))
 }
