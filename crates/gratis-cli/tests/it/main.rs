@@ -18,4 +18,5 @@ mod process;
 mod rollout_files;
 mod theory;
 mod tidy;
+mod training;
 mod workspace;
