@@ -15,6 +15,7 @@ mod loopback;
 mod models;
 mod outputs;
 mod process;
+mod published;
 mod theory;
 mod tidy;
 mod workspace;
