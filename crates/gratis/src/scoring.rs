@@ -9,8 +9,8 @@ use gratis_engine::Score;
 
 use crate::cost::{JobWork, Work};
 use crate::data::score::completion_hash;
-use crate::data::steps::{StepSplit, StepSplitter, ends_in_chars, locate};
-use crate::data::{Completion, ProblemScores, Rollout, Scored};
+use crate::data::steps::{StepSplit, StepSplitter, ends_in_chars, given};
+use crate::data::{ProblemScores, Rollout, Scored};
 use crate::encoding::{
     Corpus, EncodedCompletion, Encoder, Item, encode_rollouts, log_probs, micro_batches,
     problem_name,
@@ -209,9 +209,12 @@ pub(crate) fn steps_of(
     idx: usize,
     splitter: &StepSplitter,
 ) -> Result<Vec<Range<usize>>> {
-    let Completion { text, steps: given, .. } = &rollout.completions[idx];
-    let given = given.as_deref().unwrap_or_default();
-    let mut steps = if given.is_empty() { splitter.split(text) } else { locate(text, given)? };
+    let completion = &rollout.completions[idx];
+    let text = &completion.text;
+    let mut steps = given(completion)?;
+    if steps.is_empty() {
+        steps = splitter.split(text);
+    }
     if steps.is_empty() {
         steps.push(0..text.len());
     }

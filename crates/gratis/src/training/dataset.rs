@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 use super::language_modelling::LanguageModelling;
 use super::units::RewardExample;
 use crate::data::record::{Fault, Field, Record, Shape};
-use crate::data::steps::locate;
+use crate::data::steps::given;
 use crate::data::{Completion, Rollout, StepLabels};
 use crate::digest::hex;
 use crate::encoding::{Corpus, EncodedCompletion, Encoder, encode_rollouts, problem_name};
@@ -146,8 +146,7 @@ fn labelled_steps(
     completion: &EncodedCompletion,
 ) -> Result<Vec<StepLabel>> {
     let EncodedCompletion { completion_idx, starts, .. } = completion;
-    let Completion { text, steps: given, .. } = &rollout.completions[*completion_idx];
-    let ranges = locate(text, given.as_deref().unwrap_or_default())?;
+    let ranges = given(&rollout.completions[*completion_idx])?;
     let ends = step_ends_in_tokens(starts, &ranges);
     let mut start = 0;
     let mut steps = Vec::new();
@@ -208,8 +207,7 @@ pub struct LanguageExample {
     #[serde(default)]
     pub prompt: String,
     /// Completions of the prompt.
-    #[serde(default)]
-    pub completions: Vec<String>,
+    pub completions: Option<Vec<String>>,
     /// Further columns, ignored.
     #[serde(flatten)]
     pub extra: Map<String, Value>,
@@ -239,7 +237,7 @@ impl Record for LanguageExample {
 /// The task of learning the texts and completions of `examples`.
 ///
 /// # Errors
-/// Those of the encoder.
+/// [`Error::InvalidSetting`] for a line with neither `text` nor `completions`; those of the encoder.
 pub fn language_data(
     examples: Vec<LanguageExample>,
     encoder: &Encoder,
@@ -258,10 +256,15 @@ pub fn language_data(
             }
             continue;
         }
+        let completions = example.completions.ok_or_else(|| Error::InvalidSetting {
+            field: "completions",
+            expected: "in every line without `text`".to_owned(),
+            got: format!("neither in line {name}"),
+        })?;
         let rollout = Rollout {
             id: Some(name.clone()),
             prompt: example.prompt,
-            completions: example.completions.into_iter().map(Completion::from).collect(),
+            completions: completions.into_iter().map(Completion::from).collect(),
             ..Rollout::default()
         };
         let prompt = encoder.prompt(&rollout.prompt)?;

@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use gratis::Error;
 use gratis::data::score::completion_hash;
 use gratis::data::{
-    Completion, Mask, OnInvalid, ProblemScores, RecordReader, Rollout, RolloutReader,
-    RolloutWriter, ScoreReader, ScoreWriter, Scored,
+    CaseReader, CaseWriter, Completion, Mask, OnInvalid, ProblemScores, RecordReader, Rollout,
+    RolloutFiles, RolloutReader, RolloutWriter, ScoreReader, ScoreWriter, Scored,
 };
-use gratis::rollout::Problem;
+use gratis::rollout::{GradeCounts, Problem, grade, grade_cases};
 use gratis_engine::FinishReason;
 use serde_json::json;
 
@@ -106,8 +106,8 @@ fn faults_name_file_line_and_field() {
             "`correctness[0]` should be `true` or `false`, got `\"yes\"`",
         ),
         (
-            r#"{"prompt": "p", "completions": ["a", " "]}"#,
-            "`completions[1]` should be a response, got empty text",
+            r#"{"prompt": "p", "completions": ["a", "b"], "labels": [true, false]}"#,
+            "`labels` should be absent beside `completions`: this is TRL's stepwise shape",
         ),
         (r#"{"prompt": "p", "completions": "a"}"#, "`completions` should be a list"),
         (r#"{"completions": ["a"]}"#, "`prompt` should be a string, got nothing"),
@@ -318,4 +318,93 @@ fn scores_are_joined_with_their_own_completions_only() {
     // A change of this number orphans every score file.
     assert_eq!(completion_hash("p", "one").len(), 32);
     assert_ne!(completion_hash("p", "one"), completion_hash("po", "ne"));
+}
+
+#[test]
+fn an_empty_completion_is_a_completion() {
+    let line = r#"{"id":"a","prompt":"p","reference":"4","dataset":"","completions":[""," \n","4"],"steps":[[],[""],["4"]]}"#;
+    let (folder, path) = file_of(line);
+    let mut rollouts = read(&path);
+    assert_eq!(rollouts[0].texts().collect::<Vec<_>>(), ["", " \n", "4"]);
+    let mut counts = GradeCounts::default();
+    let options = gratis_grading::Options::default();
+    assert_eq!(grade(&mut rollouts[0], &options, &mut counts).len(), 3);
+    assert_eq!(rollouts[0].labels("the test").expect("graded"), [false, false, true]);
+    assert_eq!(counts.no_answer, 2);
+    write(&folder.path().join("b.jsonl"), &rollouts);
+    assert_eq!(read(&folder.path().join("b.jsonl")), rollouts);
+}
+
+#[test]
+fn a_problem_without_a_reference_keeps_its_labels() {
+    let line = r#"{"prompt": "p", "answer": "4", "completions": ["4"], "correctness": [true]}"#;
+    let (_folder, path) = file_of(line);
+    let mut rollouts = read(&path);
+    let before = rollouts.clone();
+    let mut counts = GradeCounts::default();
+    let grades = grade(&mut rollouts[0], &gratis_grading::Options::default(), &mut counts);
+    assert!(grades.is_empty());
+    assert_eq!((counts.n(), counts.without_reference), (0, 1));
+    assert_eq!(rollouts, before);
+}
+
+#[test]
+fn completions_under_another_name_are_named_with_the_fields_found() {
+    let line = r#"{"prompt": "p", "reference": "4", "generations": ["4"]}"#;
+    let (_folder, path) = file_of(&format!("{line}\n"));
+    let files = RolloutFiles::new(vec![path.clone()], OnInvalid::Stop);
+    assert_eq!(files.read().count(), 1, "a problem");
+    let error = files.answered().read().next().expect("a line").expect_err("no completions");
+    let expected = "line 1: `completions` should be a list of responses, got no such field among \
+                    `prompt`, `reference`, `generations`";
+    assert!(error.to_string().contains(expected), "{error}");
+    let (_folder, path) = file_of(r#"{"prompt": "p", "completions": []}"#);
+    let files = RolloutFiles::new(vec![path], OnInvalid::Stop).answered();
+    assert!(files.read().all(|rollout| rollout.is_ok()));
+}
+
+#[test]
+fn numbers_are_written_as_they_were_read() {
+    let line = r#"{"id":"123456789012345678901234567890","prompt":"p","reference":"","dataset":"","completions":[],"uid":9007199254740993123456,"seed":10000000000000000000000000000000000000000,"deep":{"x":[0.1000000000000000000001,1e400,18446744073709551615,1.0]}}"#;
+    let (folder, path) = file_of(
+        &line.replace("\"123456789012345678901234567890\"", "123456789012345678901234567890"),
+    );
+    let rollouts = read(&path);
+    for name in ["b.jsonl", "b.jsonl.zst", "b.parquet"] {
+        let written = folder.path().join(name);
+        write(&written, &rollouts);
+        let back = folder.path().join(format!("{name}.jsonl"));
+        write(&back, &read(&written));
+        assert_eq!(fs::read_to_string(&back).expect("read").trim_end(), line, "{name}");
+    }
+    let (_folder, path) = file_of(r#"{"id": 18446744073709551615, "prompt": "p"}"#);
+    assert_eq!(read(&path)[0].id.as_deref(), Some("18446744073709551615"));
+    // Where a field is a number, it is read as one, whatever its digits.
+    let line = r#"{"prompt": "p", "completions": ["a"], "steps": [["a"]], "step_labels": [[0.1000000000000000000001]], "uid": 36893488147419103232}"#;
+    let (_folder, path) = file_of(line);
+    assert_eq!(read(&path)[0].completions[0].step_labels, Some(vec![Some(0.1)]));
+    let (_folder, path) = file_of(&line.replace("\"p\"", "36893488147419103233"));
+    let reader = RolloutReader::open(&path, OnInvalid::Stop).expect("opens");
+    let error = reader.collect::<Result<Vec<_>, _>>().expect_err("no text").to_string();
+    assert!(error.contains("`prompt` should be a string, got `36893488147419103"), "{error}");
+}
+
+#[test]
+fn a_long_gold_answer_is_compared_digit_by_digit() {
+    let big = "123456789012345678901234567890";
+    let lines =
+        format!("{{\"gold\":{big},\"pred\":\"{big}\"}}\n{{\"gold\":{big},\"pred\":\"{big}1\"}}\n");
+    let (folder, path) = file_of(&lines);
+    let reader = CaseReader::open(&path, OnInvalid::Stop).expect("opens");
+    let mut cases = reader.collect::<Result<Vec<_>, _>>().expect("valid");
+    let grades = grade_cases(&mut cases, &gratis_grading::Options::default());
+    let verdicts: Vec<_> =
+        grades.iter().flatten().map(|grade| grade.verdict.is_correct()).collect();
+    assert_eq!(verdicts, [true, false]);
+    let out = folder.path().join("out.jsonl");
+    let mut writer = CaseWriter::create(&out).expect("opens");
+    cases.iter().for_each(|case| writer.write(case).expect("written"));
+    writer.finish().expect("finished");
+    let text = fs::read_to_string(&out).expect("read");
+    assert!(text.starts_with(&format!("{{\"gold\":{big},\"pred\"")), "{text}");
 }
