@@ -145,7 +145,9 @@ fn unmasked(
     corpus: &mut Corpus,
 ) -> Result<Vec<Solution>> {
     let mut solutions = solutions(rollouts, encoder, step_split, corpus)?;
-    solutions.iter_mut().for_each(|solution| solution.masked.clear());
+    for solution in &mut solutions {
+        solution.masked.clear();
+    }
     Ok(solutions)
 }
 

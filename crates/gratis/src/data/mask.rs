@@ -105,7 +105,7 @@ pub(super) fn take_flags(
     for name in FLAGS {
         let Some(column) = extra.get(name).filter(|column| !column.is_null()) else { continue };
         let rows = column.as_array().filter(|rows| rows.len() == completions.len());
-        let rows: Option<Vec<_>> = rows.and_then(|rows| rows.iter().map(flags).collect());
+        let rows: Option<Vec<Flags>> = rows.and_then(|rows| rows.iter().map(flags).collect());
         let Some(rows) = rows else {
             if name == ANYTHING {
                 continue;
@@ -115,7 +115,7 @@ pub(super) fn take_flags(
             return Err(Fault::new(name, expected, super::record::shown(column)));
         };
         for (idx, (completion, row)) in completions.iter_mut().zip(rows).enumerate() {
-            let Some(row) = row else { continue };
+            let Flags::Given(row) = row else { continue };
             let mask = mask_of(completion, &row).map_err(|what| {
                 let expected = "a flag for each of its `token_ids`, or for each of its `steps`";
                 Fault::new(format!("{name}[{idx}]"), expected, what)
@@ -131,15 +131,21 @@ pub(super) fn take_flags(
     Ok(())
 }
 
-/// The flags of a completion, whether each part counts; none for null.
-fn flags(row: &Value) -> Option<Option<Vec<bool>>> {
+/// The flags of a completion.
+enum Flags {
+    Absent,
+    /// Whether each part counts.
+    Given(Vec<bool>),
+}
+
+fn flags(row: &Value) -> Option<Flags> {
     let flag = |value: &Value| match value {
         Value::Bool(flag) => Some(*flag),
         value => value.as_u64().filter(|flag| *flag <= 1).map(|flag| flag == 1),
     };
     match row {
-        Value::Null => Some(None),
-        Value::Array(items) => Some(Some(items.iter().map(flag).collect::<Option<_>>()?)),
+        Value::Null => Some(Flags::Absent),
+        Value::Array(items) => items.iter().map(flag).collect::<Option<_>>().map(Flags::Given),
         _ => None,
     }
 }
@@ -172,13 +178,21 @@ mod tests {
     fn tokens_are_masked_where_they_begin() {
         // "é<tool>x", with the tokens "é", "<to", "ol>", "x" and an end token.
         let (text, starts) = ("é<tool>x", [0, 2, 5, 8, 9]);
-        let tokens = |mask: Mask| mask.tokens(text, &starts).expect("within");
-        assert_eq!(tokens(Mask::Chars(vec![(1, 7)])), [1..3]);
-        assert_eq!(tokens(Mask::Chars(vec![(2, 5), (0, 1)])), [0..1, 2..3], "begun before");
-        assert_eq!(tokens(Mask::Chars(vec![(0, 8)])), [0..4], "never the end token");
-        assert!(tokens(Mask::Chars(vec![(3, 3)])).is_empty());
-        assert_eq!(tokens(Mask::Tokens(vec![(1, 2), (2, 5)])), [1..5]);
-        assert_eq!(Mask::Tokens(vec![(4, 6)]).tokens(text, &starts), None);
-        assert_eq!(Mask::Tokens(vec![(1, 6)]).tokens(text, &starts[..3]), Some(vec![1..3]), "cut");
+        let tokens = |mask: Mask, starts: &[usize]| -> Option<Vec<(usize, usize)>> {
+            let ranges = mask.tokens(text, starts)?;
+            Some(ranges.into_iter().map(|range| (range.start, range.end)).collect())
+        };
+        let chars = |ranges: &[(usize, usize)]| {
+            tokens(Mask::Chars(ranges.to_vec()), &starts).expect("within")
+        };
+        assert_eq!(chars(&[(1, 7)]), [(1, 3)]);
+        assert_eq!(chars(&[(2, 5), (0, 1)]), [(0, 1), (2, 3)], "begun before");
+        assert_eq!(chars(&[(0, 8)]), [(0, 4)], "never the end token");
+        assert_eq!(chars(&[(3, 3)]), []);
+        let whole = tokens(Mask::Tokens(vec![(1, 2), (2, 5)]), &starts);
+        assert_eq!(whole.expect("within"), [(1, 5)]);
+        assert_eq!(tokens(Mask::Tokens(vec![(4, 6)]), &starts), None);
+        let cut = tokens(Mask::Tokens(vec![(1, 6)]), &starts[..3]);
+        assert_eq!(cut.expect("of a cut text"), [(1, 3)]);
     }
 }

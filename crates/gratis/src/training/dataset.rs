@@ -67,7 +67,7 @@ impl RewardData {
             };
             let EncodedCompletion { completion_idx, response, starts, masked, .. } = completion;
             let problem = problem_name(rollout);
-            if masked == [0..starts.len()] {
+            if masked.first().is_some_and(|range| *range == (0..starts.len())) {
                 return Err(Error::InvalidSetting {
                     field: "masks",
                     expected: "masks that leave a token to learn from".to_owned(),

@@ -452,7 +452,9 @@ fn a_long_gold_answer_is_compared_digit_by_digit() {
     assert_eq!(verdicts, [true, false]);
     let out = folder.path().join("out.jsonl");
     let mut writer = CaseWriter::create(&out).expect("opens");
-    cases.iter().for_each(|case| writer.write(case).expect("written"));
+    for case in &cases {
+        writer.write(case).expect("written");
+    }
     writer.finish().expect("finished");
     let text = fs::read_to_string(&out).expect("read");
     assert!(text.starts_with(&format!("{{\"gold\":{big},\"pred\"")), "{text}");

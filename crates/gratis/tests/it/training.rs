@@ -100,7 +100,8 @@ fn every_objective_learns_to_tell_correct_from_incorrect() {
 fn loss_with(objective: Objective, with_tool: bool) -> (f64, Vec<Vec<f32>>) {
     let mut corpus = Corpus::default();
     let (mut examples, mut pairs) = (Vec::new(), Vec::new());
-    let (tool, masked): (&[u32], _) = if with_tool { (&[7, 8], vec![2..4]) } else { (&[], vec![]) };
+    let tool: &[u32] = if with_tool { &[7, 8] } else { &[] };
+    let masked: Vec<_> = with_tool.then_some(2..4).into_iter().collect();
     for problem in 0..2 {
         let prompt = corpus.prompt(&[1, 2, 5 + problem]);
         for (token, is_correct) in [(GOOD, true), (BAD, false)] {
