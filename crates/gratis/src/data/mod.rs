@@ -2,6 +2,7 @@
 
 pub mod case;
 pub mod completion;
+pub mod mask;
 pub mod operation;
 pub mod published;
 pub mod reader;
@@ -39,9 +40,10 @@ pub use apply::{
 };
 pub use balance::{BalanceDataset, BalanceInstructions};
 pub use case::Case;
-pub use completion::{Completion, Mask};
+pub use completion::Completion;
 pub use dedup::{DedupScope, Deduplicate};
 pub use fingerprint::Fingerprint;
+pub use mask::Mask;
 pub use mix::{Mix, MixRule};
 pub use operation::{Counts, DataOperation, OperationReport};
 pub use pairs::{MakePairs, PairRule, pairs_of};
