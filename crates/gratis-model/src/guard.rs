@@ -16,7 +16,10 @@ pub fn is_active() -> bool {
 /// Runs `run`; the message of its panic, if it panics.
 ///
 /// `run` should leave nothing half-changed that is used again.
-pub(crate) fn run<T>(run: impl FnOnce() -> T) -> Result<T, String> {
+///
+/// # Errors
+/// The message of the panic.
+pub fn run<T>(run: impl FnOnce() -> T) -> Result<T, String> {
     let before = IS_ACTIVE.replace(true);
     let outcome = catch_unwind(AssertUnwindSafe(run));
     IS_ACTIVE.set(before);

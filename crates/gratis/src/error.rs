@@ -62,6 +62,16 @@ pub enum Error {
         /// The record without them.
         record: String,
     },
+    /// A whole file without what grading compares with.
+    #[error("no line of `{path}` has {wanted}: the fields of its first are {fields}")]
+    NothingToGrade {
+        /// The file; `-` is standard input.
+        path: PathBuf,
+        /// The fields that are needed.
+        wanted: &'static str,
+        /// The fields that are there.
+        fields: String,
+    },
     /// Scores that are not those of the completions they stand with.
     #[error("the scores of problem `{problem}` are not its own: {reason}")]
     ScoresDiffer {
@@ -324,6 +334,9 @@ impl Error {
             }
             Self::NoCorrectness { .. } => {
                 Some("grade the rollouts against their `reference` first (`gratis grade`)")
+            }
+            Self::NothingToGrade { .. } => {
+                Some("rename the fields that hold them, or add them: nothing was written")
             }
             Self::ScoresDiffer { .. } => Some(
                 "scores stand in the order of the rollouts they were made from: score these rollouts \

@@ -4,11 +4,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use clap::Args;
-use gratis::data::{Case, CaseReader, CaseWriter, RolloutReader, RolloutWriter};
+use gratis::data::{Answered, Case, CaseReader, CaseWriter, RecordReader, RolloutWriter};
 use gratis::rollout::{GradeCounts, GradeExamples, grade, grade_cases};
 use gratis::{Error, Observer};
 use gratis_grading::Options;
-use tracing::info;
+use tracing::{info, warn};
 
 use super::{InvalidArgs, OUTPUT, OutputArgs, warn_skipped};
 use crate::Common;
@@ -21,7 +21,7 @@ const CASES_AT_ONCE: usize = 1024;
 ///
 /// Reads rollouts with `reference` and writes them with `correctness`, `extracted` and `how`.
 /// With `--cases` reads lines with `gold` and `pred` and writes them with `verdict`, `extracted`
-/// and `how`.
+/// and `how`. What has nothing to compare with is counted and stays as it is.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -95,20 +95,31 @@ fn run_rollouts(
     progress: &mut Progress,
     graded: &mut Graded,
 ) -> Result<u64> {
-    let mut rollouts = RolloutReader::open(&args.input, args.invalid.on_invalid())?;
+    let mut rollouts = RecordReader::<Answered>::open(&args.input, args.invalid.on_invalid())?;
+    let mut fields = None;
     let mut writer = RolloutWriter::create(&args.output.output)?;
     for rollout in rollouts.by_ref() {
-        let mut rollout = rollout?;
+        let Answered(mut rollout) = rollout?;
+        fields.get_or_insert_with(|| rollout.field_names());
         for found in grade(&mut rollout, options, &mut graded.counts) {
             graded.examples.add(&rollout.reference, &found);
         }
         writer.write(&rollout)?;
         progress.advance(1, &[]);
     }
+    if graded.counts.n() == 0 && graded.counts.without_reference > 0 {
+        return Err(Error::NothingToGrade {
+            path: args.input.clone(),
+            wanted: "a `reference`",
+            fields: fields.unwrap_or_default(),
+        }
+        .into());
+    }
     if graded.counts.n() == 0 {
         return Err(Error::NoExamples { purpose: "grade" }.into());
     }
     writer.finish()?;
+    warn_ungraded(graded.counts.without_reference, "problems without a `reference`");
     Ok(rollouts.n_skipped())
 }
 
@@ -121,6 +132,7 @@ fn run_cases(
 ) -> Result<u64> {
     let mut cases = CaseReader::open(path, args.invalid.on_invalid())?;
     let mut writer = CaseWriter::create(&args.output.output)?;
+    let (mut fields, mut n_incomplete) = (None, 0);
     loop {
         let mut batch: Vec<Case> = cases.by_ref().take(CASES_AT_ONCE).collect::<Result<_, _>>()?;
         if batch.is_empty() {
@@ -128,15 +140,36 @@ fn run_cases(
         }
         let grades = grade_cases(&mut batch, options);
         for (case, found) in batch.iter().zip(&grades) {
-            graded.counts.add(found.verdict);
-            graded.examples.add(&case.gold(), found);
+            fields.get_or_insert_with(|| case.field_names());
+            match found {
+                Some(found) => {
+                    graded.counts.add(found.verdict);
+                    graded.examples.add(&case.gold(), found);
+                }
+                None => n_incomplete += 1,
+            }
             writer.write(case)?;
         }
         progress.advance(batch.len() as u64, &[]);
+    }
+    if graded.counts.n() == 0 && n_incomplete > 0 {
+        return Err(Error::NothingToGrade {
+            path: path.to_owned(),
+            wanted: "both `gold` and `pred`",
+            fields: fields.unwrap_or_default(),
+        }
+        .into());
     }
     if graded.counts.n() == 0 {
         return Err(Error::NoExamples { purpose: "grade" }.into());
     }
     writer.finish()?;
+    warn_ungraded(n_incomplete, "cases without `gold` or `pred`");
     Ok(cases.n_skipped())
+}
+
+fn warn_ungraded(n: u64, what: &str) {
+    if n > 0 {
+        warn!("{what}, left as they are: {n}");
+    }
 }

@@ -132,7 +132,8 @@ fn learn_tokenizer(path: &Path, vocab: usize) -> Result<Tokenizer> {
     let texts: Vec<String> = examples
         .into_iter()
         .flat_map(|example| {
-            example.text.into_iter().chain([example.prompt]).chain(example.completions)
+            let completions = example.completions.unwrap_or_default();
+            example.text.into_iter().chain([example.prompt]).chain(completions)
         })
         .filter(|text| !text.is_empty())
         .collect();

@@ -38,7 +38,7 @@ use crate::output;
 /// What to do with malformed lines.
 #[derive(Debug, Clone, Copy, Args, Serialize)]
 pub(crate) struct InvalidArgs {
-    /// Leave out and count malformed lines and empty completions instead of stopping at the first.
+    /// Leave out and count malformed lines instead of stopping at the first.
     #[arg(long)]
     skip_invalid: bool,
 }

@@ -67,7 +67,7 @@ struct PretrainSettings {
     /// What to do with completions longer than the context.
     #[arg(long, value_enum, default_value_t = OnOverlong::default())]
     on_overlong: OnOverlong,
-    /// Leave out and count malformed lines and empty completions.
+    /// Leave out and count malformed lines.
     #[arg(long)]
     skip_invalid: bool,
     #[command(flatten)]

@@ -5,13 +5,13 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::Args;
 use gratis::cost::{Pass, Phase};
-use gratis::data::{Lines, RolloutFiles, StepSplit};
+use gratis::data::{Lines, RolloutFiles, ScoreKind, StepSplit};
 use gratis::encoding::OnOverlong;
 use gratis::reward_model::ScoreBy;
 use gratis::scoring::TokenRewards;
 use gratis::selection::Aggregation;
 use gratis::{Error, Observer};
-use tracing::info;
+use tracing::{info, warn};
 
 use super::cost::write_costs;
 use super::resumable::{Input, ResumableArgs, Spent, fingerprint, is_stream};
@@ -84,7 +84,7 @@ pub(crate) fn run(args: &ScoreArgs, common: &Common) -> Result<()> {
     let answers_at_once = is_stream(&args.input) && !output.is_resumable();
     let chunk_size = args.chunk.unwrap_or(if answers_at_once { 1 } else { CHUNK }).max(1);
     let input = Input::prepare(&args.input, &output)?;
-    let files = RolloutFiles::new(vec![input.path.clone()], args.invalid.on_invalid());
+    let files = RolloutFiles::new(vec![input.path.clone()], args.invalid.on_invalid()).answered();
     let n_completions = count(&input, &files)?;
     let mut rollouts = files.read().peekable();
     if rollouts.peek().is_none() {
@@ -125,11 +125,23 @@ pub(crate) fn run(args: &ScoreArgs, common: &Common) -> Result<()> {
     let mut n_scored = n_scored.unwrap_or(0) * n_passes;
     progress.resumed(n_scored);
     let mut left = rollouts.skip(n_done);
+    let mut masks = match reward_model.origin().kind {
+        ScoreKind::Implicit | ScoreKind::SelfCertainty => Masks::Applied,
+        ScoreKind::Head | ScoreKind::LabelTokens | ScoreKind::Published(_) => Masks::NotApplied,
+    };
     let mut spent: Spent = resumed.so_far(&args.output.output.output)?;
     loop {
         let chunk = left.by_ref().take(chunk_size).collect::<gratis::Result<Vec<_>>>()?;
         if chunk.is_empty() {
             break;
+        }
+        if masks == Masks::NotApplied
+            && chunk.iter().flat_map(|rollout| &rollout.completions).any(|c| c.mask.is_some())
+        {
+            warn!(
+                "masks have no effect: the values of this reward model are those of all the text"
+            );
+            masks = Masks::Said;
         }
         for scores in reward_model.score(&chunk, &mut progress)? {
             writer.write(&scores)?;
@@ -149,6 +161,15 @@ pub(crate) fn run(args: &ScoreArgs, common: &Common) -> Result<()> {
         Phase::new(name, Pass::Forward, shape, spent.as_run, spent.as_counted)
     });
     write_costs(&args.output.output.output, phases.collect(), spent.cpu_seconds_before)
+}
+
+/// What becomes of the masks of completions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Masks {
+    Applied,
+    NotApplied,
+    /// Not applied, and the user knows.
+    Said,
 }
 
 /// Problems scored together where nobody waits for a line.

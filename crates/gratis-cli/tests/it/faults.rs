@@ -16,8 +16,6 @@ fn faults_of_the_data_name_their_place() {
     let good = String::from_utf8(workspace.read("graded.jsonl")).expect("text");
     let first = good.lines().next().expect("a line");
     insta::assert_snapshot!("malformed-line", train(&format!("{first}\n{{\"prompt\": 3}}\n")));
-    let empty = first.replacen("1 and 2 are 3.\\nAnswer: 3", "", 1);
-    insta::assert_snapshot!("empty-completion", train(&empty));
     let long = first.replacen("1 and 2 are 3.", &"1 and 2 are 3. ".repeat(20), 1);
     insta::assert_snapshot!("too-long", train(&long));
     let ungraded = first.split(r#", "correctness""#).next().expect("a part");

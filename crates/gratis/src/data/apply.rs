@@ -14,7 +14,7 @@ use super::format::STANDARD_STREAM;
 use super::mix::Mix;
 use super::operation::{Counts, DataOperation, OperationReport, Outcome};
 use super::reader::{RecordReader, RolloutFiles};
-use super::record::OnInvalid;
+use super::record::{OnInvalid, Record};
 use super::replace::ReplaceResponses;
 use super::resumable::check_output;
 use super::rollout::Rollout;
@@ -195,7 +195,7 @@ pub fn apply_to_file(
     let scratch = Scratch::new(beside);
     let is_read_twice = operations.first().is_some_and(DataOperation::surveys);
     let (files, n_skipped) = if is_read_twice && input == Path::new(STANDARD_STREAM) {
-        let (path, n_skipped) = spool(input, on_invalid, scratch.folder()?)?;
+        let (path, n_skipped) = spool::<Rollout>(input, on_invalid, scratch.folder()?)?;
         (RolloutFiles::new(vec![path], OnInvalid::Stop), n_skipped)
     } else {
         (RolloutFiles::new(vec![input.to_owned()], on_invalid), 0)
@@ -212,12 +212,16 @@ pub fn apply_to_file(
 ///
 /// # Errors
 /// Those of reading and writing.
-pub fn spool(input: &Path, on_invalid: OnInvalid, scratch: &Path) -> Result<(PathBuf, u64)> {
+pub fn spool<T: Record + Into<Rollout>>(
+    input: &Path,
+    on_invalid: OnInvalid,
+    scratch: &Path,
+) -> Result<(PathBuf, u64)> {
     let path = scratch.join("input.jsonl.zst");
     let mut writer = RolloutWriter::create(&path)?;
-    let mut reader = RecordReader::open(input, on_invalid)?;
+    let mut reader = RecordReader::<T>::open(input, on_invalid)?;
     for rollout in reader.by_ref() {
-        writer.write(&rollout?)?;
+        writer.write(&rollout?.into())?;
     }
     writer.finish()?;
     Ok((path, reader.n_skipped()))

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::exact::{self, NotFinite};
 use super::record::{Fault, Field, Record};
 
 /// One line of a case file, with all of its fields in order.
@@ -26,12 +27,25 @@ impl Case {
         self.text("pred")
     }
 
-    /// A field as text: a number stands for its digits, null for nothing.
+    /// Whether it has a gold answer and a prediction. An empty prediction is one.
+    pub fn is_complete(&self) -> bool {
+        let has_pred = self.fields.get("pred").is_some_and(|pred| !pred.is_null());
+        has_pred && !self.gold().trim().is_empty()
+    }
+
+    /// The fields it has, for messages.
+    pub fn field_names(&self) -> String {
+        let names = self.fields.keys().map(|name| format!("`{name}`"));
+        names.collect::<Vec<_>>().join(", ")
+    }
+
+    /// A field as text: a number stands for its digits as they were
+    /// written, null for nothing.
     fn text(&self, name: &str) -> Cow<'_, str> {
         match self.fields.get(name) {
             None | Some(Value::Null) => Cow::Borrowed(""),
             Some(Value::String(text)) => Cow::Borrowed(text),
-            Some(other) => Cow::Owned(other.to_string()),
+            Some(other) => Cow::Owned(exact::to_json(other, NotFinite::Named)),
         }
     }
 }

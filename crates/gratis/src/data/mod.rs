@@ -2,6 +2,7 @@
 
 pub mod case;
 pub mod completion;
+pub mod mask;
 pub mod operation;
 pub mod published;
 pub mod reader;
@@ -16,7 +17,9 @@ pub mod writer;
 
 mod apply;
 mod balance;
+mod columns;
 mod dedup;
+mod exact;
 mod fingerprint;
 mod format;
 mod mix;
@@ -26,6 +29,7 @@ mod pairs;
 mod parquet;
 mod replace;
 mod resumable;
+mod rows;
 mod scratch;
 mod seeding;
 mod segment;
@@ -37,9 +41,10 @@ pub use apply::{
 };
 pub use balance::{BalanceDataset, BalanceInstructions};
 pub use case::Case;
-pub use completion::{Completion, Mask};
+pub use completion::Completion;
 pub use dedup::{DedupScope, Deduplicate};
 pub use fingerprint::Fingerprint;
+pub use mask::Mask;
 pub use mix::{Mix, MixRule};
 pub use model_format::ModelFormat;
 pub use operation::{Counts, DataOperation, OperationReport};
@@ -48,7 +53,7 @@ pub use reader::{RecordReader, RolloutFiles};
 pub use record::OnInvalid;
 pub use replace::ReplaceResponses;
 pub use resumable::{Lines, OnPartial, ReservedOutput, ResumableWriter, Resumed, check_output};
-pub use rollout::Rollout;
+pub use rollout::{Answered, Rollout};
 pub use score::{ProblemScores, ScoreKind, ScoreOrigin, Scored};
 pub use segment::{SegmentSteps, StepText};
 pub use split::{KeepSide, Side, Split};

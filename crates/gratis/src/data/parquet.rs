@@ -1,105 +1,43 @@
-//! Rollouts in Parquet, the form the authors' data set is published in.
+//! Rollouts written as Parquet, the form the authors' data set is published in.
 //!
-//! Reading takes any file whose columns have the names of a record's fields, wherever null is allowed; other
-//! columns are carried along. Writing gives each field its column, lists as Parquet lists, and
-//! gathers further fields in one JSON column, `extra`.
+//! The fields of a rollout are its first columns, lists as Parquet lists. A further field becomes a
+//! column of its own if each of the first rows has it, in one type (truth values, integers, numbers,
+//! texts, or lists of these); a later row without it then has null. What else there is stands in one
+//! JSON column, `extra`.
 
-use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use parquet::basic::{Compression, ZstdLevel};
 use parquet::data_type::{BoolType, ByteArray, ByteArrayType, DataType};
 use parquet::errors::ParquetError;
-use parquet::file::properties::WriterProperties;
-use parquet::file::reader::SerializedFileReader;
 use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
-use parquet::record::reader::RowIter;
-use parquet::record::{Field, Row};
 use parquet::schema::parser::parse_message_type;
+use parquet::schema::types::{Type, TypePtr};
 use serde_json::{Map, Value, json};
 
+use super::columns::{Level, MAX_BYTES, MAX_ROWS, Shape, properties, write_error};
+use super::exact::{self, NotFinite};
 use super::output::Output;
-use super::reader::Next;
-use super::record::{self, Record};
 use super::rollout::{CORRECTNESS, Rollout, STEPS};
-use crate::error::{Error, Result};
-
-/// Column that holds the fields a rollout has beside its own.
-const EXTRA: &str = "extra";
-
-/// The rows of a Parquet file as records, one page of each column in memory at a time.
-pub(super) fn rows<T: Record>(path: &Path) -> Result<Next<T>> {
-    let file = File::open(path).map_err(Error::io("open", path))?;
-    let reader = SerializedFileReader::new(file).map_err(|e| invalid(path, &e))?;
-    let mut rows = RowIter::from_file_into(Box::new(reader));
-    let path = path.to_owned();
-    let mut number = 0;
-    Ok(Box::new(move || {
-        let Some(row) = rows.next() else { return Ok(None) };
-        let row = row.map_err(|e| invalid(&path, &e))?;
-        number += 1;
-        Ok(Some((number, record::from_value(row_to_json(row)))))
-    }))
-}
-
-fn row_to_json(row: Row) -> Value {
-    let mut object: Map<String, Value> =
-        row.into_columns().into_iter().map(|(name, field)| (name, to_json(field))).collect();
-    let packed = object.get(EXTRA).and_then(Value::as_str).map(serde_json::from_str);
-    object.retain(|_, value| !value.is_null());
-    if let Some(Ok(Value::Object(extra))) = packed {
-        object.remove(EXTRA);
-        for (name, value) in extra {
-            // A column of the file's own stands above a field of the same name.
-            object.entry(name).or_insert(value);
-        }
-    }
-    Value::Object(object)
-}
-
-fn to_json(field: Field) -> Value {
-    match field {
-        Field::Null => Value::Null,
-        Field::Bool(value) => value.into(),
-        Field::Byte(value) => value.into(),
-        Field::Short(value) => value.into(),
-        Field::Int(value) => value.into(),
-        Field::Long(value) => value.into(),
-        Field::UByte(value) => value.into(),
-        Field::UShort(value) => value.into(),
-        Field::UInt(value) => value.into(),
-        Field::ULong(value) => value.into(),
-        Field::Float(value) => value.into(),
-        Field::Double(value) => value.into(),
-        Field::Str(text) => text.into(),
-        Field::Bytes(bytes) => String::from_utf8_lossy(bytes.data()).into(),
-        Field::Group(row) => row_to_json(row),
-        Field::ListInternal(list) => list.elements().iter().cloned().map(to_json).collect(),
-        other => other.to_string().into(),
-    }
-}
-
-fn invalid(path: &Path, error: &ParquetError) -> Error {
-    Error::InvalidFile {
-        path: path.to_owned(),
-        expected: "a whole Parquet file".to_owned(),
-        got: error.to_string(),
-    }
-}
+use super::rows::EXTRA;
+use crate::error::Result;
 
 /// Writes rollouts, a row group at a time.
 pub(super) struct ParquetWriter {
     path: PathBuf,
-    file: SerializedFileWriter<Output>,
+    /// Until the first rows say which columns there are.
+    output: Option<Output>,
+    table: Option<Box<Table>>,
     rows: Vec<Rollout>,
     n_bytes: usize,
 }
 
-/// Rows held in memory and written together: at most this many,
-pub(super) const MAX_ROWS: usize = 1024;
-/// and at most about this much text.
-pub(super) const MAX_BYTES: usize = 8 << 20;
+/// A file with its columns.
+struct Table {
+    file: SerializedFileWriter<Output>,
+    /// Further fields that have a column of their own.
+    own: Vec<(String, Shape)>,
+}
 
 const SCHEMA: &str = "message rollout {
   optional binary id (STRING);
@@ -119,17 +57,16 @@ const SCHEMA: &str = "message rollout {
       }
     }
   }
-  optional binary extra (JSON);
 }";
+
+/// The column of what has none of its own.
+const EXTRA_SCHEMA: &str = "message rollout { optional binary extra (JSON); }";
 
 impl ParquetWriter {
     /// Begins a Parquet file.
-    pub(super) fn create(output: Output) -> Result<Self> {
+    pub(super) fn create(output: Output) -> Self {
         let path = output.path().to_owned();
-        let schema = parse_message_type(SCHEMA).map_err(write_error(&path))?;
-        let file = SerializedFileWriter::new(output, Arc::new(schema), properties());
-        let file = file.map_err(write_error(&path))?;
-        Ok(Self { path, file, rows: Vec::new(), n_bytes: 0 })
+        Self { path, output: Some(output), table: None, rows: Vec::new(), n_bytes: 0 }
     }
 
     /// Adds a row.
@@ -143,32 +80,72 @@ impl ParquetWriter {
     /// Writes the remaining rows and makes the file appear under its name.
     pub(super) fn finish(mut self) -> Result<()> {
         self.flush()?;
-        self.file.into_inner().map_err(write_error(&self.path))?.finish()
+        let error = write_error(&self.path);
+        match self.table {
+            Some(table) => table.file.into_inner().map_err(error)?.finish(),
+            None => Ok(()),
+        }
     }
 
     fn flush(&mut self) -> Result<()> {
-        if self.rows.is_empty() {
-            return Ok(());
-        }
         let rows = std::mem::take(&mut self.rows);
+        let further: Vec<_> = rows.iter().map(Rollout::further_columns).collect();
         self.n_bytes = 0;
-        self.write_group(&rows).map_err(write_error(&self.path))
+        let error = write_error(&self.path);
+        if let Some(output) = self.output.take() {
+            self.table = Some(Box::new(Table::create(output, &further).map_err(&error)?));
+        }
+        match &mut self.table {
+            Some(table) if !rows.is_empty() => table.write_group(&rows, further).map_err(error),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Table {
+    fn create(output: Output, first: &[Map<String, Value>]) -> Result<Self, ParquetError> {
+        let fields = |schema| parse_message_type(schema).map(|schema| schema.get_fields().to_vec());
+        let mut columns: Vec<TypePtr> = fields(SCHEMA)?;
+        let is_free = |name: &str| name != EXTRA && columns.iter().all(|c| c.name() != name);
+        let own = own_columns(first, &is_free);
+        for (name, shape) in &own {
+            columns.push(shape.column(name)?);
+        }
+        columns.extend(fields(EXTRA_SCHEMA)?);
+        let schema = Type::group_type_builder("rollout").with_fields(columns).build()?;
+        let file = SerializedFileWriter::new(output, Arc::new(schema), properties())?;
+        Ok(Self { file, own })
     }
 
-    fn write_group(&mut self, rows: &[Rollout]) -> Result<(), ParquetError> {
+    fn write_group(
+        &mut self,
+        rows: &[Rollout],
+        further: Vec<Map<String, Value>>,
+    ) -> Result<(), ParquetError> {
         let mut ids = Column::default();
         let [mut prompts, mut references, mut datasets] = [const { Column::new() }; 3];
         let mut completions = Column::default();
         let mut correctness = Column::default();
         let mut steps = Column::default();
         let mut extra = Column::default();
-        for row in rows {
+        let mut own = Vec::new();
+        self.own.iter().for_each(|(_, shape)| shape.leaves(&mut own));
+        for (row, mut further) in rows.iter().zip(further) {
             ids.push_optional(row.id.as_deref().map(text));
             prompts.push(text(&row.prompt), 0, 0);
             references.push(text(&row.reference), 0, 0);
             datasets.push(text(&row.dataset), 0, 0);
             completions.push_list(row.texts().map(text), 0, 0);
-            let mut further = row.further_columns();
+            let mut leaves = own.iter_mut();
+            for (name, shape) in &self.own {
+                match further.get(name) {
+                    Some(value) if holds(shape, value) => {
+                        shape.put(value, Level::default(), &mut leaves);
+                        further.shift_remove(name);
+                    }
+                    _ => shape.put(&Value::Null, Level::default(), &mut leaves),
+                }
+            }
             // The columns hold no null within a list; a list with one stands among the further fields.
             match row.column(|completion| completion.label) {
                 None => correctness.push_absent(0, 0),
@@ -192,7 +169,7 @@ impl ParquetWriter {
                 }
             }
             let json = (!further.is_empty()).then(|| Value::Object(further));
-            extra.push_optional(json.map(|json| text(&json.to_string())));
+            extra.push_optional(json.map(|json| text(&exact::to_json(&json, NotFinite::Held))));
         }
         let mut group = self.file.next_row_group()?;
         ids.write::<ByteArrayType>(&mut group)?;
@@ -202,24 +179,60 @@ impl ParquetWriter {
         completions.write::<ByteArrayType>(&mut group)?;
         correctness.write::<BoolType>(&mut group)?;
         steps.write::<ByteArrayType>(&mut group)?;
+        for leaf in &own {
+            leaf.write(group.next_column()?.ok_or_else(too_few_columns)?)?;
+        }
         extra.write::<ByteArrayType>(&mut group)?;
         group.close()?;
         Ok(())
     }
 }
 
-/// The settings of every Parquet file that is written.
-pub(super) fn properties() -> Arc<WriterProperties> {
-    let compression = Compression::ZSTD(ZstdLevel::default());
-    Arc::new(WriterProperties::builder().set_compression(compression).build())
+fn too_few_columns() -> ParquetError {
+    ParquetError::General("the schema has fewer columns than a rollout".to_owned())
+}
+
+/// The fields that every one of these rows has in one type.
+fn own_columns(
+    rows: &[Map<String, Value>],
+    is_free: &dyn Fn(&str) -> bool,
+) -> Vec<(String, Shape)> {
+    let Some(first) = rows.first() else { return Vec::new() };
+    let names = first.keys().filter(|name| is_free(name) && !name.is_empty());
+    names
+        .filter_map(|name| {
+            let values: Vec<&Value> =
+                rows.iter().map(|row| row.get(name)).collect::<Option<_>>()?;
+            let shapes = values.iter().map(|value| Shape::of(value));
+            let shape = shapes.fold(Shape::Null, Shape::or);
+            let is_held = is_plain(&shape) && values.iter().all(|value| holds(&shape, value));
+            is_held.then(|| (name.clone(), shape))
+        })
+        .collect()
+}
+
+fn is_plain(shape: &Shape) -> bool {
+    match shape {
+        Shape::Bool | Shape::Integer | Shape::Number | Shape::Text => true,
+        Shape::List(element) => is_plain(element),
+        Shape::Null | Shape::Object(_) | Shape::Json => false,
+    }
+}
+
+/// Whether a column of this plain shape gives back the value as it is: an integer among numbers would
+/// become one of them.
+fn holds(shape: &Shape, value: &Value) -> bool {
+    match (shape, value) {
+        (_, Value::Null) => true,
+        (Shape::List(element), Value::Array(items)) => {
+            items.iter().all(|item| holds(element, item))
+        }
+        (shape, value) => Shape::of(value) == *shape,
+    }
 }
 
 fn text(text: &str) -> ByteArray {
     text.as_bytes().to_vec().into()
-}
-
-pub(super) fn write_error(path: &Path) -> impl Fn(ParquetError) -> Error {
-    move |error| Error::io("write", path)(std::io::Error::other(error))
 }
 
 /// A column of a row group with its definition and repetition levels.
@@ -284,9 +297,7 @@ impl<V> Column<V> {
         &self,
         group: &mut SerializedRowGroupWriter<'_, Output>,
     ) -> Result<(), ParquetError> {
-        let mut column = group.next_column()?.ok_or_else(|| {
-            ParquetError::General("the schema has fewer columns than a rollout".to_owned())
-        })?;
+        let mut column = group.next_column()?.ok_or_else(too_few_columns)?;
         column.typed::<T>().write_batch(
             &self.values,
             Some(&self.definitions),

@@ -7,9 +7,9 @@ use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
 use super::format::{Compression, Format, STANDARD_STREAM};
-use super::parquet;
 use super::record::{self, Fault, OnInvalid, Record};
-use super::rollout::Rollout;
+use super::rollout::{Answered, Rollout};
+use super::rows;
 use crate::error::{Error, Result};
 
 /// Gives the next line or row with its number from 1, and the record or what is wrong with it.
@@ -35,7 +35,7 @@ impl<T: Record> RecordReader<T> {
         let path = path.as_ref();
         let advance = match Format::of(path)? {
             Format::Lines(compression) => lines(path, compression)?,
-            Format::Parquet => parquet::rows(path)?,
+            Format::Parquet => rows::rows(path)?,
         };
         Ok(Self { path: path.to_owned(), advance, on_invalid, n_skipped: 0, failed: false })
     }
@@ -111,13 +111,27 @@ fn lines<T: Record>(path: &Path, compression: Compression) -> Result<Next<T>> {
 pub struct RolloutFiles {
     paths: Vec<PathBuf>,
     on_invalid: OnInvalid,
+    needs: Needs,
     n_skipped: Cell<u64>,
+}
+
+/// What a line must have beside a prompt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Needs {
+    Nothing,
+    Completions,
 }
 
 impl RolloutFiles {
     /// The files at `paths`, in this order. Standard input can be read once only.
     pub fn new(paths: Vec<PathBuf>, on_invalid: OnInvalid) -> Self {
-        Self { paths, on_invalid, n_skipped: Cell::new(0) }
+        Self { paths, on_invalid, needs: Needs::Nothing, n_skipped: Cell::new(0) }
+    }
+
+    /// The same files, of which a line without the column `completions` is invalid.
+    #[must_use]
+    pub fn answered(self) -> Self {
+        Self { needs: Needs::Completions, ..self }
     }
 
     /// The rollouts from the beginning; errors as of [`RecordReader`].
@@ -127,13 +141,23 @@ impl RolloutFiles {
     }
 
     fn read_file(&self, path: &Path) -> Box<dyn Iterator<Item = Result<Rollout>> + '_> {
+        match self.needs {
+            Needs::Nothing => self.read_as::<Rollout>(path),
+            Needs::Completions => self.read_as::<Answered>(path),
+        }
+    }
+
+    fn read_as<T: Record + Into<Rollout> + 'static>(
+        &self,
+        path: &Path,
+    ) -> Box<dyn Iterator<Item = Result<Rollout>> + '_> {
         let before = self.n_skipped.get();
-        match RecordReader::open(path, self.on_invalid) {
+        match RecordReader::<T>::open(path, self.on_invalid) {
             Err(error) => Box::new(std::iter::once(Err(error))),
             Ok(mut reader) => Box::new(std::iter::from_fn(move || {
                 let next = reader.next();
                 self.n_skipped.set(before + reader.n_skipped());
-                next
+                Some(next?.map(Into::into))
             })),
         }
     }

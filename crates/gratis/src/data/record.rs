@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::exact::{self, NotFinite};
 use crate::error::Error;
 
 /// What to do with a line that is not what its format asks for.
@@ -63,6 +64,11 @@ impl Field {
         Self { name, aliases: &[], shape, required: true }
     }
 
+    /// Whether `name` is its name, or another one that it may go by.
+    pub(super) fn is_called(&self, name: &str) -> bool {
+        self.name == name || self.aliases.contains(&name)
+    }
+
     /// The same field, which may also go by other names.
     #[must_use]
     pub const fn or(self, aliases: &'static [&'static str]) -> Self {
@@ -102,20 +108,30 @@ impl Shape {
         }
     }
 
+    /// Whether numbers are read in 64 bits.
+    fn has_numbers(&self) -> bool {
+        match self {
+            Self::Number => true,
+            Self::List(shape) | Self::OrNull(shape) => shape.has_numbers(),
+            Self::Object(fields) => fields.iter().any(|field| field.shape.has_numbers()),
+            Self::Bool | Self::Text | Self::TextOrInteger => false,
+        }
+    }
+
     /// The first part of `value`, called `name`, that has another shape.
     fn fault(&self, name: &str, value: &Value) -> Option<Fault> {
         let fits = match self {
             Self::Bool => value.is_boolean(),
             Self::Number => value.is_number(),
             Self::Text => value.is_string(),
-            Self::TextOrInteger => value.is_string() || value.is_i64(),
+            Self::TextOrInteger => value.is_string() || exact::integer_text(value).is_some(),
             Self::List(_) => value.is_array(),
             Self::OrNull(shape) if !value.is_null() => return shape.fault(name, value),
             Self::OrNull(_) => true,
             Self::Object(_) => value.is_object(),
         };
         match (self, value) {
-            _ if !fits => Some(Fault::new(name, self.describe(), excerpt(&value.to_string()))),
+            _ if !fits => Some(Fault::new(name, self.describe(), shown(value))),
             (Self::List(shape), Value::Array(items)) => items
                 .iter()
                 .enumerate()
@@ -175,6 +191,11 @@ impl fmt::Display for Fault {
 /// A record from one line of JSON.
 pub(super) fn from_json<T: Record>(line: &[u8]) -> Result<T, Fault> {
     let line = line.trim_ascii_end();
+    if let Some(held) = exact::hold(line)
+        && let Ok(value) = serde_json::from_slice(&held)
+    {
+        return from_value(value);
+    }
     let columns: T::Columns = serde_json::from_slice(line).map_err(|error| {
         let value = serde_json::from_slice::<Value>(line);
         value.map_or_else(|error| not_json(line, &error), |value| wrong_shape::<T>(&value, &error))
@@ -183,7 +204,12 @@ pub(super) fn from_json<T: Record>(line: &[u8]) -> Result<T, Fault> {
 }
 
 /// A record from a JSON value.
-pub(super) fn from_value<T: Record>(value: Value) -> Result<T, Fault> {
+pub(super) fn from_value<T: Record>(mut value: Value) -> Result<T, Fault> {
+    for (name, value) in value.as_object_mut().into_iter().flatten() {
+        if T::FIELDS.iter().any(|field| field.is_called(name) && field.shape.has_numbers()) {
+            exact::round(value);
+        }
+    }
     let columns = T::Columns::deserialize(&value);
     T::from_columns(columns.map_err(|error| wrong_shape::<T>(&value, &error))?)
 }
@@ -200,10 +226,15 @@ fn not_json(line: &[u8], error: &serde_json::Error) -> Fault {
 
 fn wrong_shape<T: Record>(value: &Value, error: &serde_json::Error) -> Fault {
     if !value.is_object() {
-        return Fault::new("record", "a JSON object", excerpt(&value.to_string()));
+        return Fault::new("record", "a JSON object", shown(value));
     }
     fields_fault(T::FIELDS, "", value)
         .unwrap_or_else(|| Fault::new("record", "of its format", error.to_string()))
+}
+
+/// The beginning of a value, in backticks.
+pub(crate) fn shown(value: &Value) -> String {
+    excerpt(&exact::to_json(value, NotFinite::Named))
 }
 
 /// The beginning of `text`, in backticks.

@@ -17,6 +17,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::exact::{self, NotFinite};
 use super::fingerprint::Fingerprint;
 use super::format::{Compression, Format, STANDARD_STREAM};
 use super::output::{Output, open_through};
@@ -292,8 +293,9 @@ impl ResumableWriter {
     /// # Errors
     /// [`Error::Io`].
     pub fn write(&mut self, value: &impl Serialize) -> Result<()> {
-        let mut line =
-            serde_json::to_vec(value).map_err(|e| Error::io("write", &self.path)(e.into()))?;
+        let line = serde_json::to_vec(value);
+        let line = line.map_err(|e| Error::io("write", &self.path)(e.into()))?;
+        let mut line = exact::restore(line, NotFinite::Null);
         line.push(b'\n');
         let out: &mut dyn Write = match &mut self.out {
             Out::File(out) => {
@@ -349,7 +351,7 @@ impl ResumableWriter {
             (Format::Lines(Compression::Zstd), _) => compress(open()?, begin()?)?,
             (Format::Parquet, Lines::Records) => table::write(open()?, begin()?)?.finish()?,
             (Format::Parquet, Lines::Rollouts) => {
-                let mut writer = ParquetWriter::create(begin()?)?;
+                let mut writer = ParquetWriter::create(begin()?);
                 for (line, number) in BufReader::new(open()?).split(b'\n').zip(1..) {
                     let line = line.map_err(Error::io("read", &partial.lines))?;
                     let rollout = record::from_json::<Rollout>(&line);

@@ -4,13 +4,16 @@
 //! that it loads as it is: `completions` (the texts), `correctness` (the labels) and `steps`, and
 //! further `step_labels`, `finish_reasons` (`stop` or `length`), `token_ids` and `masks`
 //! (`{"chars": [[start, end]]}` or `{"tokens": ...}`). Each has one entry per completion; an absent
-//! entry is null, a column without any entry is left out. In memory each completion holds its own.
+//! entry is null, a column without any entry is left out. Flags of other programs (`loss_mask`) become
+//! masks, see [`super::mask`]. In memory each completion holds its own.
 
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value, json};
 
-use super::completion::{self, Completion, Mask, PER_COMPLETION};
+use super::completion::{self, Completion, PER_COMPLETION};
+use super::exact;
+use super::mask::{self, Mask};
 use super::record::{Fault, Field, Record, Shape};
 use super::step_labels::STEP_LABELS;
 use crate::error::{Error, Result};
@@ -62,6 +65,21 @@ impl Rollout {
             needed_by: needed_by.to_owned(),
             record: format!("problem `{}`", self.name()),
         })
+    }
+
+    /// The fields that the problem has, for messages.
+    pub fn field_names(&self) -> String {
+        let own = [
+            ("prompt", true),
+            ("reference", !self.reference.is_empty()),
+            ("dataset", !self.dataset.is_empty()),
+            (COMPLETIONS, !self.completions.is_empty()),
+            (CORRECTNESS, self.completions.iter().any(|completion| completion.label.is_some())),
+            (STEPS, self.completions.iter().any(|completion| completion.steps.is_some())),
+        ];
+        let own = own.into_iter().filter(|(_, is_there)| *is_there).map(|(name, _)| name);
+        let names = own.chain(self.extra.keys().map(String::as_str));
+        names.map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
     }
 
     /// The problem's name: its `id`, or its first line.
@@ -177,7 +195,12 @@ impl TryFrom<Columns> for Rollout {
             completions: texts.into_iter().map(Completion::from).collect(),
             extra: columns.extra,
         };
-        rollout.check_texts()?;
+        if rollout.prompt.trim().is_empty() {
+            return Err(Fault::new("prompt", "a problem", "empty text"));
+        }
+        if columns.correctness.is_none() && !rollout.completions.is_empty() {
+            refuse_stepwise(&rollout.extra)?;
+        }
         rollout.fill(CORRECTNESS, columns.correctness, |c, label| c.label = Some(label))?;
         rollout.fill(STEPS, columns.steps, |c, steps| c.steps = Some(steps))?;
         rollout.check_steps()?;
@@ -191,9 +214,16 @@ impl TryFrom<Columns> for Rollout {
         }
         rollout.fill(TOKEN_IDS, columns.token_ids, |c, ids| c.token_ids = Some(ids))?;
         rollout.fill(MASKS, columns.masks, |c, mask| c.mask = Some(mask))?;
+        for (idx, completion) in rollout.completions.iter().enumerate() {
+            if let Some(mask) = &completion.mask {
+                mask.check(&format!("{MASKS}[{idx}]"), &completion.text)?;
+            }
+        }
+        mask::take_flags(&mut rollout.completions, &mut rollout.extra)?;
         for name in PER_COMPLETION {
-            if !rollout.extra.get(name).is_some_and(Value::is_array) {
-                continue;
+            match rollout.extra.get(name) {
+                Some(Value::Array(_) | Value::Null) => {}
+                _ => continue,
             }
             if let Some(Value::Array(values)) = rollout.extra.shift_remove(name) {
                 let values = values.into_iter().map(Some).collect();
@@ -228,19 +258,13 @@ impl Rollout {
         Ok(())
     }
 
-    fn check_texts(&self) -> Result<(), Fault> {
-        if self.prompt.trim().is_empty() {
-            return Err(Fault::new("prompt", "a problem", "empty text"));
-        }
-        match self.texts().position(|text| text.trim().is_empty()) {
-            Some(idx) => Err(Fault::new(format!("completions[{idx}]"), "a response", "empty text")),
-            None => Ok(()),
-        }
-    }
-
     fn check_steps(&self) -> Result<(), Fault> {
         for (idx, completion) in self.completions.iter().enumerate() {
             let Some(steps) = &completion.steps else { continue };
+            if completion.text.trim().is_empty() && steps.iter().all(|step| step.trim().is_empty())
+            {
+                continue;
+            }
             let field = format!("{STEPS}[{idx}]");
             if steps.is_empty() {
                 return Err(Fault::new(field, "at least one step", "none"));
@@ -250,6 +274,22 @@ impl Rollout {
             }
         }
         Ok(())
+    }
+}
+
+/// Refuses TRL's stepwise shape: its `completions` are the steps of one response, not rivals.
+fn refuse_stepwise(extra: &Map<String, Value>) -> Result<(), Fault> {
+    const LABELS: &str = "labels";
+    let is_label = |value: &Value| value.is_boolean() || value == 0 || value == 1;
+    let Some(labels) = extra.get(LABELS) else { return Ok(()) };
+    match labels.as_array() {
+        Some(items) if items.iter().all(is_label) => {
+            let expected = "absent beside `completions`: this is TRL's stepwise shape, in which \
+                            `completions` are the steps of one response (if they are rival \
+                            responses, rename the column `correctness`)";
+            Err(Fault::new(LABELS, expected, format!("`{labels}`")))
+        }
+        _ => Ok(()),
     }
 }
 
@@ -285,6 +325,36 @@ impl Record for Rollout {
     }
 }
 
+/// A rollout whose line must have the column `completions`, if only an empty list.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Answered(pub Rollout);
+
+impl From<Answered> for Rollout {
+    fn from(answered: Answered) -> Self {
+        answered.0
+    }
+}
+
+impl Record for Answered {
+    type Columns = Columns;
+
+    const FIELDS: &'static [Field] = Rollout::FIELDS;
+
+    fn from_columns(columns: Columns) -> Result<Self, Fault> {
+        let has_completions = columns.completions.is_some();
+        let rollout = Rollout::try_from(columns)?;
+        if has_completions {
+            return Ok(Self(rollout));
+        }
+        let got = format!("no such field among {}", rollout.field_names());
+        Err(Fault::new(COMPLETIONS, "a list of responses", got))
+    }
+
+    fn number(&mut self, line: u64) {
+        self.0.number(line);
+    }
+}
+
 const STEP_LABEL_COLUMN: Shape =
     Shape::List(&Shape::OrNull(&Shape::List(&Shape::OrNull(&Shape::Number))));
 
@@ -292,14 +362,12 @@ const STEP_LABEL_COLUMN: Shape =
 pub(crate) fn text_or_integer<'de, D: Deserializer<'de>>(
     source: D,
 ) -> Result<Option<String>, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum Id {
-        Text(String),
-        Integer(i64),
+    match Option::<Value>::deserialize(source)? {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text)),
+        Some(value) => match exact::integer_text(&value) {
+            Some(digits) => Ok(Some(digits.into_owned())),
+            None => Err(serde::de::Error::custom("expected a string or an integer")),
+        },
     }
-    Ok(Option::<Id>::deserialize(source)?.map(|id| match id {
-        Id::Text(text) => text,
-        Id::Integer(number) => number.to_string(),
-    }))
 }

@@ -102,6 +102,10 @@ pub struct Scored {
     /// Reward of each token, where asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tokens: Option<Vec<f64>>,
+    /// Half open ranges of masked tokens, whose rewards are 0; with `tokens` only, and only if there
+    /// are any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub masked_tokens: Option<Vec<(usize, usize)>>,
 }
 
 /// Names a prompt with a response: the first half of the SHA-256 over both, each preceded by its
@@ -188,6 +192,7 @@ impl Record for ProblemScores {
                 Field::required("q_values", &Shape::List(&Shape::Number)),
                 Field::required("step_ends", &Shape::List(&Shape::Number)),
                 Field::optional("tokens", &Shape::List(&Shape::Number)),
+                Field::optional("masked_tokens", &Shape::List(&Shape::List(&Shape::Number))),
             ])),
         ),
     ];

@@ -12,6 +12,7 @@ use std::str::FromStr;
 use regex::Regex;
 use serde::{Deserialize, Serialize};
 
+use super::completion::Completion;
 use crate::error::{Error, Result};
 
 /// Where one step ends and the next begins.
@@ -178,6 +179,20 @@ pub fn locate(text: &str, steps: &[impl AsRef<str>]) -> Result<Vec<Range<usize>>
         last.end = text.len();
     }
     Ok(ranges)
+}
+
+/// The byte ranges of the steps that a completion gives: none if it gives none, one for a text of
+/// white space.
+///
+/// # Errors
+/// As [`locate`].
+pub(crate) fn given(completion: &Completion) -> Result<Vec<Range<usize>>> {
+    let text = &completion.text;
+    let steps = completion.steps.as_deref().unwrap_or_default();
+    if text.trim().is_empty() {
+        return Ok(steps.iter().take(1).map(|_| 0..text.len()).collect());
+    }
+    locate(text, steps)
 }
 
 /// Where steps end, in characters of `text` rather than bytes.

@@ -8,6 +8,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
+use super::exact::{self, NotFinite};
 use super::format::{Compression, Format};
 use super::output::Output;
 use super::parquet::ParquetWriter;
@@ -84,9 +85,12 @@ impl<T: Serialize> LineWriter<T> {
     /// [`Error::Io`].
     pub fn write(&mut self, record: &T) -> Result<()> {
         let mut put = || {
-            let writer = self.sink.writer();
-            serde_json::to_writer(&mut *writer, record)?;
-            writer.write_all(b"\n")
+            let mut line = serde_json::to_vec(record)?;
+            if !matches!(self.sink, Sink::Table(..)) {
+                line = exact::restore(line, NotFinite::Null);
+            }
+            line.push(b'\n');
+            self.sink.writer().write_all(&line)
         };
         put().map_err(|error: io::Error| Error::io("write", self.sink.output().path())(error))
     }
@@ -152,7 +156,7 @@ impl RolloutWriter {
     pub(super) fn begin(format: Format, output: Output) -> Result<Self> {
         let sink = match format {
             Format::Lines(_) => RolloutSink::Lines(LineWriter::begin(format, output)?),
-            Format::Parquet => RolloutSink::Parquet(ParquetWriter::create(output)?),
+            Format::Parquet => RolloutSink::Parquet(ParquetWriter::create(output)),
         };
         Ok(Self { sink })
     }

@@ -19,6 +19,14 @@ pub struct GradeCounts {
     pub no_answer: u64,
     /// An answer is marked but cannot be read.
     pub malformed: u64,
+    /// Problems without a gold answer; their completions are not graded.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub without_reference: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+fn is_zero(n: &u64) -> bool {
+    *n == 0
 }
 
 impl GradeCounts {
@@ -41,13 +49,18 @@ impl GradeCounts {
 
 /// Sets `correctness` of a rollout by comparing each completion's final answer with `reference`,
 /// adds the columns `extracted` and `how`, and counts the verdicts. Completions are graded over
-/// all cores; the grades are in their order.
+/// all cores; the grades are in their order. A problem without `reference` stays as it is, its
+/// labels included, and is counted.
 pub fn grade(
     rollout: &mut Rollout,
     options: &Options,
     counts: &mut GradeCounts,
 ) -> Vec<gratis_grading::Grade> {
     let Rollout { reference, completions, .. } = &*rollout;
+    if reference.trim().is_empty() {
+        counts.without_reference += 1;
+        return Vec::new();
+    }
     let grades: Vec<_> = completions
         .par_iter()
         .map(|completion| gratis_grading::grade(reference, &completion.text, options))

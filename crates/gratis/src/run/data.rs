@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use super::TrainSettings;
-use crate::data::{OnInvalid, Rollout, RolloutFiles, Rollouts, apply_streaming, spool};
+use crate::data::{Answered, OnInvalid, Rollout, RolloutFiles, Rollouts, apply_streaming, spool};
 use crate::encoding::Encoder;
 use crate::error::{Error, Result};
 use crate::observer::Observer;
@@ -31,11 +31,11 @@ pub(super) fn read(
     let mut paths: Vec<PathBuf> = settings.data.clone();
     for path in paths.iter_mut().filter(|path| path.as_path() == Path::new("-")) {
         // The data are read more than once.
-        let (copy, n) = spool(path, on_invalid, scratch)?;
+        let (copy, n) = spool::<Answered>(path, on_invalid, scratch)?;
         *path = copy;
         n_skipped += n;
     }
-    let files = RolloutFiles::new(paths, on_invalid);
+    let files = RolloutFiles::new(paths, on_invalid).answered();
     let held_out = hold_out(settings, &files)?;
 
     let (mut train, mut validation) = (RewardData::default(), RewardData::default());
@@ -57,7 +57,7 @@ pub(super) fn read(
     }
 
     if let Some(path) = &settings.validation {
-        let files = RolloutFiles::new(vec![path.clone()], on_invalid);
+        let files = RolloutFiles::new(vec![path.clone()], on_invalid).answered();
         for rollout in files.read() {
             validation.add(&rollout?, encoder)?;
         }

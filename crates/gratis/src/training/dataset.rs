@@ -11,8 +11,8 @@ use sha2::{Digest, Sha256};
 
 use super::language_modelling::LanguageModelling;
 use super::units::RewardExample;
-use crate::data::record::{Fault, Field, Record, Shape};
-use crate::data::steps::locate;
+use crate::data::record::{Fault, Field, Record, Shape, shown};
+use crate::data::steps::given;
 use crate::data::{Completion, Rollout, StepLabels};
 use crate::digest::hex;
 use crate::encoding::{Corpus, EncodedCompletion, Encoder, encode_rollouts, problem_name};
@@ -33,6 +33,8 @@ pub struct RewardData {
     pub n_problems: usize,
     /// Completions left out: too long for the context.
     pub n_left_out: usize,
+    /// Completions of which a part is masked.
+    pub n_masked: usize,
 }
 
 impl RewardData {
@@ -63,8 +65,20 @@ impl RewardData {
                 Some(outcomes) => outcomes[completion.completion_idx],
                 None => steps.iter().all(|step| step.label >= 0.5),
             };
-            let (response, problem) = (completion.response, problem_name(rollout));
-            self.examples.push(RewardExample { response, problem, is_correct, steps });
+            let EncodedCompletion { completion_idx, response, starts, masked, .. } = completion;
+            let problem = problem_name(rollout);
+            if masked.first().is_some_and(|range| *range == (0..starts.len())) {
+                return Err(Error::InvalidSetting {
+                    field: "masks",
+                    expected: "masks that leave a token to learn from".to_owned(),
+                    got: format!(
+                        "none in completion {} of problem `{problem}`",
+                        completion_idx + 1
+                    ),
+                });
+            }
+            self.n_masked += usize::from(!masked.is_empty());
+            self.examples.push(RewardExample { response, problem, is_correct, steps, masked });
         }
         let (correct, incorrect): (Vec<usize>, Vec<usize>) =
             (first..self.examples.len()).partition(|&idx| self.examples[idx].is_correct);
@@ -90,6 +104,11 @@ impl RewardData {
             for step in &example.steps {
                 hasher.update((step.end as u64).to_le_bytes());
                 hasher.update(step.label.to_le_bytes());
+            }
+            for range in &example.masked {
+                hasher.update(b"mask");
+                hasher.update((range.start as u64).to_le_bytes());
+                hasher.update((range.end as u64).to_le_bytes());
             }
         }
         for pair in &self.pairs {
@@ -139,21 +158,21 @@ pub fn reward_data(rollouts: &[Rollout], encoder: &Encoder) -> Result<RewardData
 }
 
 /// The labelled steps of a completion with their ends in tokens. A step without a token of its own
-/// is left out, as is one that was cut off.
+/// that counts is left out, as is one that was cut off.
 fn labelled_steps(
     rollout: &Rollout,
     labels: &StepLabels,
     completion: &EncodedCompletion,
 ) -> Result<Vec<StepLabel>> {
-    let EncodedCompletion { completion_idx, starts, .. } = completion;
-    let Completion { text, steps: given, .. } = &rollout.completions[*completion_idx];
-    let ranges = locate(text, given.as_deref().unwrap_or_default())?;
+    let EncodedCompletion { completion_idx, starts, masked, .. } = completion;
+    let ranges = given(&rollout.completions[*completion_idx])?;
     let ends = step_ends_in_tokens(starts, &ranges);
     let mut start = 0;
     let mut steps = Vec::new();
     for (end, label) in ends.into_iter().zip(&labels.0[*completion_idx]) {
+        let counts = |token| !masked.iter().any(|range| range.contains(&token));
         if let Some(label) = *label
-            && end > start
+            && (start..end).any(counts)
         {
             steps.push(StepLabel { end, label });
             start = end;
@@ -208,8 +227,7 @@ pub struct LanguageExample {
     #[serde(default)]
     pub prompt: String,
     /// Completions of the prompt.
-    #[serde(default)]
-    pub completions: Vec<String>,
+    pub completions: Option<Vec<String>>,
     /// Further columns, ignored.
     #[serde(flatten)]
     pub extra: Map<String, Value>,
@@ -228,7 +246,14 @@ impl Record for LanguageExample {
     ];
 
     fn from_columns(columns: Self) -> std::result::Result<Self, Fault> {
-        Ok(columns)
+        let is_mask = |name: &&str| columns.extra.get(*name).is_some_and(|mask| !mask.is_null());
+        match ["masks", "loss_mask"].iter().find(|name| is_mask(name)) {
+            None => Ok(columns),
+            Some(name) => {
+                let expected = "absent: a language model is trained on all of a completion";
+                Err(Fault::new(*name, expected, shown(&columns.extra[*name])))
+            }
+        }
     }
 
     fn number(&mut self, line: u64) {
@@ -239,7 +264,7 @@ impl Record for LanguageExample {
 /// The task of learning the texts and completions of `examples`.
 ///
 /// # Errors
-/// Those of the encoder.
+/// [`Error::InvalidSetting`] for a line with neither `text` nor `completions`; those of the encoder.
 pub fn language_data(
     examples: Vec<LanguageExample>,
     encoder: &Encoder,
@@ -258,10 +283,15 @@ pub fn language_data(
             }
             continue;
         }
+        let completions = example.completions.ok_or_else(|| Error::InvalidSetting {
+            field: "completions",
+            expected: "in every line without `text`".to_owned(),
+            got: format!("neither in line {name}"),
+        })?;
         let rollout = Rollout {
             id: Some(name.clone()),
             prompt: example.prompt,
-            completions: example.completions.into_iter().map(Completion::from).collect(),
+            completions: completions.into_iter().map(Completion::from).collect(),
             ..Rollout::default()
         };
         let prompt = encoder.prompt(&rollout.prompt)?;

@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use gratis::Error;
 use gratis::data::score::completion_hash;
 use gratis::data::{
-    Completion, Mask, OnInvalid, ProblemScores, RecordReader, Rollout, RolloutReader,
-    RolloutWriter, ScoreReader, ScoreWriter, Scored,
+    CaseReader, CaseWriter, Completion, Mask, OnInvalid, ProblemScores, RecordReader, Rollout,
+    RolloutFiles, RolloutReader, RolloutWriter, ScoreReader, ScoreWriter, Scored,
 };
-use gratis::rollout::Problem;
+use gratis::rollout::{GradeCounts, Problem, grade, grade_cases};
 use gratis_engine::FinishReason;
 use serde_json::json;
 
@@ -106,8 +106,8 @@ fn faults_name_file_line_and_field() {
             "`correctness[0]` should be `true` or `false`, got `\"yes\"`",
         ),
         (
-            r#"{"prompt": "p", "completions": ["a", " "]}"#,
-            "`completions[1]` should be a response, got empty text",
+            r#"{"prompt": "p", "completions": ["a", "b"], "labels": [true, false]}"#,
+            "`labels` should be absent beside `completions`: this is TRL's stepwise shape",
         ),
         (r#"{"prompt": "p", "completions": "a"}"#, "`completions` should be a list"),
         (r#"{"completions": ["a"]}"#, "`prompt` should be a string, got nothing"),
@@ -184,6 +184,7 @@ fn scores_read_back_and_newer_versions_are_errors() {
         q_values: vec![0.2, 0.2 - 0.3],
         step_ends: vec![3, 9],
         tokens: None,
+        masked_tokens: None,
     };
     let score = ProblemScores::new("a", vec![completion.clone(), completion]);
     let mut writer = ScoreWriter::create(&path).expect("opens");
@@ -284,6 +285,54 @@ fn columns_of_completions_have_an_entry_for_each() {
 }
 
 #[test]
+fn flags_of_other_programs_become_masks_or_are_refused_by_name() {
+    let line = |columns: &str| {
+        format!(r#"{{"prompt": "p", "completions": ["a tool b", "c"], {columns}}}"#)
+    };
+    let steps = r#""steps": [["a", "tool", "b"], ["c"]]"#;
+    let ids = r#""token_ids": [[1, 2, 3, 4], [5, 0]]"#;
+    let masks = |columns: &str| -> Vec<Option<Mask>> {
+        let (_folder, path) = file_of(&line(columns));
+        let rollouts = read(&path);
+        assert!(rollouts[0].extra.is_empty(), "{:?}", rollouts[0].extra);
+        rollouts[0].completions.iter().map(|completion| completion.mask.clone()).collect()
+    };
+    for name in ["loss_mask", "mask", "step_mask", "response_mask"] {
+        let by_step = masks(&format!(r#"{steps}, "{name}": [[1, 0, 1], null]"#));
+        assert_eq!(by_step, [Some(Mask::Chars(vec![(2, 7)])), None], "{name}");
+    }
+    let by_token = masks(&format!(r#"{ids}, "loss_mask": [[1, 0, 0, 1], [true, true]]"#));
+    assert_eq!(by_token, [Some(Mask::Tokens(vec![(1, 3)])), Some(Mask::Tokens(vec![]))]);
+    let thrice = r#""loss_mask": [[1, 0, 1], [1]], "mask": [[1, 0, 1], [1]]"#;
+    assert_eq!(masks(&format!("{steps}, {thrice}"))[0], Some(Mask::Chars(vec![(2, 7)])));
+
+    for (columns, expected) in [
+        (r#""loss_mask": [1, 0]"#.to_owned(), "`loss_mask` should be a list of 0 and 1 for each"),
+        (r#""loss_mask": [[1], [1, 0]]"#.to_owned(), "`loss_mask[0]` should be a flag for each of"),
+        (
+            format!(r#"{steps}, "loss_mask": [[1, 0, 1], [1]], "mask": [[0, 1, 1], [1]]"#),
+            "`mask[0]` should be the same as the other mask of this completion",
+        ),
+        (
+            r#""masks": [{"chars": [[2, 9]]}, null]"#.to_owned(),
+            "`masks[0]` should be ranges within the 8 characters of the completion, got [2, 9]",
+        ),
+        (
+            r#""masks": [{"tokens": [[3, 2]]}, null]"#.to_owned(),
+            "`masks[0]` should be ranges of tokens that begin before they end, got [3, 2]",
+        ),
+    ] {
+        let (_folder, path) = file_of(&line(&columns));
+        let reader = RolloutReader::open(&path, OnInvalid::Stop).expect("opens");
+        let error = reader.collect::<Result<Vec<_>, _>>().expect_err(&columns).to_string();
+        assert!(error.contains(expected), "{error}");
+    }
+    // What only has such a name stays.
+    let (_folder, path) = file_of(&line(r#""mask": "cat.png""#));
+    assert_eq!(read(&path)[0].extra["mask"], "cat.png");
+}
+
+#[test]
 fn scores_are_joined_with_their_own_completions_only() {
     let rollout = Rollout {
         id: Some("a".to_owned()),
@@ -318,4 +367,95 @@ fn scores_are_joined_with_their_own_completions_only() {
     // A change of this number orphans every score file.
     assert_eq!(completion_hash("p", "one").len(), 32);
     assert_ne!(completion_hash("p", "one"), completion_hash("po", "ne"));
+}
+
+#[test]
+fn an_empty_completion_is_a_completion() {
+    let line = r#"{"id":"a","prompt":"p","reference":"4","dataset":"","completions":[""," \n","4"],"steps":[[],[""],["4"]]}"#;
+    let (folder, path) = file_of(line);
+    let mut rollouts = read(&path);
+    assert_eq!(rollouts[0].texts().collect::<Vec<_>>(), ["", " \n", "4"]);
+    let mut counts = GradeCounts::default();
+    let options = gratis_grading::Options::default();
+    assert_eq!(grade(&mut rollouts[0], &options, &mut counts).len(), 3);
+    assert_eq!(rollouts[0].labels("the test").expect("graded"), [false, false, true]);
+    assert_eq!(counts.no_answer, 2);
+    write(&folder.path().join("b.jsonl"), &rollouts);
+    assert_eq!(read(&folder.path().join("b.jsonl")), rollouts);
+}
+
+#[test]
+fn a_problem_without_a_reference_keeps_its_labels() {
+    let line = r#"{"prompt": "p", "answer": "4", "completions": ["4"], "correctness": [true]}"#;
+    let (_folder, path) = file_of(line);
+    let mut rollouts = read(&path);
+    let before = rollouts.clone();
+    let mut counts = GradeCounts::default();
+    let grades = grade(&mut rollouts[0], &gratis_grading::Options::default(), &mut counts);
+    assert!(grades.is_empty());
+    assert_eq!((counts.n(), counts.without_reference), (0, 1));
+    assert_eq!(rollouts, before);
+}
+
+#[test]
+fn completions_under_another_name_are_named_with_the_fields_found() {
+    let line = r#"{"prompt": "p", "reference": "4", "generations": ["4"]}"#;
+    let (_folder, path) = file_of(&format!("{line}\n"));
+    let files = RolloutFiles::new(vec![path.clone()], OnInvalid::Stop);
+    assert_eq!(files.read().count(), 1, "a problem");
+    let error = files.answered().read().next().expect("a line").expect_err("no completions");
+    let expected = "line 1: `completions` should be a list of responses, got no such field among \
+                    `prompt`, `reference`, `generations`";
+    assert!(error.to_string().contains(expected), "{error}");
+    let (_folder, path) = file_of(r#"{"prompt": "p", "completions": []}"#);
+    let files = RolloutFiles::new(vec![path], OnInvalid::Stop).answered();
+    assert!(files.read().all(|rollout| rollout.is_ok()));
+}
+
+#[test]
+fn numbers_are_written_as_they_were_read() {
+    let line = r#"{"id":"123456789012345678901234567890","prompt":"p","reference":"","dataset":"","completions":[],"uid":9007199254740993123456,"seed":10000000000000000000000000000000000000000,"deep":{"x":[0.1000000000000000000001,1e400,18446744073709551615,1.0]}}"#;
+    let (folder, path) = file_of(
+        &line.replace("\"123456789012345678901234567890\"", "123456789012345678901234567890"),
+    );
+    let rollouts = read(&path);
+    for name in ["b.jsonl", "b.jsonl.zst", "b.parquet"] {
+        let written = folder.path().join(name);
+        write(&written, &rollouts);
+        let back = folder.path().join(format!("{name}.jsonl"));
+        write(&back, &read(&written));
+        assert_eq!(fs::read_to_string(&back).expect("read").trim_end(), line, "{name}");
+    }
+    let (_folder, path) = file_of(r#"{"id": 18446744073709551615, "prompt": "p"}"#);
+    assert_eq!(read(&path)[0].id.as_deref(), Some("18446744073709551615"));
+    // Where a field is a number, it is read as one, whatever its digits.
+    let line = r#"{"prompt": "p", "completions": ["a"], "steps": [["a"]], "step_labels": [[0.1000000000000000000001]], "uid": 36893488147419103232}"#;
+    let (_folder, path) = file_of(line);
+    assert_eq!(read(&path)[0].completions[0].step_labels, Some(vec![Some(0.1)]));
+    let (_folder, path) = file_of(&line.replace("\"p\"", "36893488147419103233"));
+    let reader = RolloutReader::open(&path, OnInvalid::Stop).expect("opens");
+    let error = reader.collect::<Result<Vec<_>, _>>().expect_err("no text").to_string();
+    assert!(error.contains("`prompt` should be a string, got `36893488147419103"), "{error}");
+}
+
+#[test]
+fn a_long_gold_answer_is_compared_digit_by_digit() {
+    let big = "123456789012345678901234567890";
+    let lines =
+        format!("{{\"gold\":{big},\"pred\":\"{big}\"}}\n{{\"gold\":{big},\"pred\":\"{big}1\"}}\n");
+    let (folder, path) = file_of(&lines);
+    let reader = CaseReader::open(&path, OnInvalid::Stop).expect("opens");
+    let mut cases = reader.collect::<Result<Vec<_>, _>>().expect("valid");
+    let grades = grade_cases(&mut cases, &gratis_grading::Options::default());
+    let verdicts: Vec<_> =
+        grades.iter().flatten().map(|grade| grade.verdict.is_correct()).collect();
+    assert_eq!(verdicts, [true, false]);
+    let out = folder.path().join("out.jsonl");
+    let mut writer = CaseWriter::create(&out).expect("opens");
+    for case in &cases {
+        writer.write(case).expect("written");
+    }
+    writer.finish().expect("finished");
+    let text = fs::read_to_string(&out).expect("read");
+    assert!(text.starts_with(&format!("{{\"gold\":{big},\"pred\"")), "{text}");
 }

@@ -4,6 +4,7 @@ mod baselines;
 mod data_files;
 mod data_operations;
 mod objectives;
+mod parquet_files;
 mod reward_models;
 mod tabular;
 mod theory;

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use clap::{Args, Subcommand};
 use gratis::Error;
-use gratis::data::Rollout;
+use gratis::data::{Answered, Rollout};
 
 use super::{InvalidArgs, OutputArgs, read_records};
 use crate::Common;
@@ -63,7 +63,8 @@ impl FileArgs {
 /// # Errors
 /// [`Error::NoExamples`] if there are none.
 fn rollouts(input: &Path, invalid: InvalidArgs) -> Result<Vec<Rollout>> {
-    let rollouts: Vec<Rollout> = read_records(input, invalid.on_invalid())?;
+    let rollouts: Vec<Answered> = read_records(input, invalid.on_invalid())?;
+    let rollouts: Vec<Rollout> = rollouts.into_iter().map(Into::into).collect();
     if rollouts.is_empty() {
         return Err(Error::NoExamples { purpose: "label" }.into());
     }

@@ -149,6 +149,7 @@ impl ScoreRollouts for PublishedScorer<'_> {
                 steps: rewards,
                 step_ends: ends_in_chars(text, &steps),
                 tokens: None,
+                masked_tokens: None,
             });
         }
         Ok(all)

@@ -1,0 +1,212 @@
+//! What commands make of rollout files that lack something: references, completions, text.
+
+use serde_json::Value;
+
+use crate::workspace::{Workspace, ok, stderr};
+
+fn lines(workspace: &Workspace, name: &str) -> Vec<Value> {
+    let text = String::from_utf8(workspace.read(name)).expect("text");
+    text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
+}
+
+#[test]
+fn problems_without_a_reference_keep_their_labels_and_are_counted() {
+    let workspace = Workspace::new();
+    workspace.write(
+        "mixed.jsonl",
+        r#"{"prompt": "a", "completions": ["4"], "correctness": [true]}
+{"prompt": "b", "reference": null, "completions": ["4"]}
+{"prompt": "c", "reference": "4", "completions": ["5"], "correctness": [true]}
+"#,
+    );
+    let output = workspace.run(&["grade", "mixed.jsonl", "-o", "out.jsonl"]);
+    let said = stderr(&output);
+    assert!(output.status.success(), "{said}");
+    assert!(said.contains("problems without a `reference`, left as they are: 2"), "{said}");
+    assert!(said.contains("1 answers: 0 correct"), "{said}");
+    let graded = lines(&workspace, "out.jsonl");
+    assert_eq!(graded[0]["correctness"], serde_json::json!([true]), "kept");
+    assert_eq!(graded[1].get("correctness"), None, "{}", graded[1]);
+    assert_eq!(graded[2]["correctness"], serde_json::json!([false]), "graded");
+}
+
+#[test]
+fn a_file_with_nothing_to_grade_is_an_error_that_lists_its_fields() {
+    let workspace = Workspace::new();
+    let line = r#"{"prompt": "a", "answer": "4", "completions": ["4"], "correctness": [true]}"#;
+    workspace.write("bare.jsonl", line);
+    let error = workspace.error_of(&["grade", "bare.jsonl", "-o", "out.jsonl"]);
+    let expected = "no line of `bare.jsonl` has a `reference`: the fields of its first are \
+                    `prompt`, `completions`, `correctness`, `answer`";
+    assert!(error.contains(expected), "{error}");
+    workspace.write("cases.jsonl", r#"{"gt": "5", "pred": "5"}"#);
+    let error = workspace.error_of(&["grade", "--cases", "cases.jsonl", "-o", "out.jsonl"]);
+    let expected = "no line of `cases.jsonl` has both `gold` and `pred`: the fields of its first \
+                    are `gt`, `pred`";
+    assert!(error.contains(expected), "{error}");
+    assert!(!workspace.path("out.jsonl").exists());
+}
+
+#[test]
+fn cases_without_gold_or_pred_are_left_as_they_are() {
+    let workspace = Workspace::new();
+    workspace.write(
+        "cases.jsonl",
+        "{\"gold\": \"5\", \"pred\": \"\"}\n{\"gold\": null, \"pred\": \"5\"}\n{\"gold\": \"5\"}\n",
+    );
+    let output = workspace.run(&["grade", "--cases", "cases.jsonl", "-o", "out.jsonl"]);
+    let said = stderr(&output);
+    assert!(said.contains("cases without `gold` or `pred`, left as they are: 2"), "{said}");
+    let graded = lines(&workspace, "out.jsonl");
+    assert_eq!(graded[0]["verdict"], "no_answer", "an empty prediction is one");
+    assert!(graded[1..].iter().all(|case| case.get("verdict").is_none()), "{graded:?}");
+}
+
+#[test]
+fn a_file_without_completions_is_refused_by_what_needs_them() {
+    let workspace = Workspace::new();
+    let line = r#"{"prompt": "a", "reference": "4", "generations": ["4"]}"#;
+    workspace.write("other.jsonl", line);
+    let expected = "`other.jsonl`, line 1: `completions` should be a list of responses, got no such \
+                    field among `prompt`, `reference`, `generations`";
+    for command in [
+        &["score", "--model", "model", "--reference", "none", "other.jsonl"][..],
+        &["grade", "other.jsonl", "-o", "out.jsonl"],
+        &["train", "--model", "model", "--data", "other.jsonl", "--run", "run"],
+        &["annotate", "autopsv", "other.jsonl", "--model", "model", "-o", "out.jsonl"],
+    ] {
+        let error = workspace.error_of(command);
+        assert!(error.contains(expected), "{command:?}: {error}");
+    }
+    let pretrain = ["pretrain", "--model", "model", "--data", "other.jsonl", "--run", "run"];
+    let error = workspace.error_of(&pretrain);
+    assert!(
+        error.contains(
+            "`completions` should be in every line without `text`, got neither in line 1"
+        ),
+        "{error}"
+    );
+}
+
+#[test]
+fn steps_in_the_place_of_completions_are_refused_by_name() {
+    let workspace = Workspace::new();
+    for labels in ["[true, false]", "[1, 0]"] {
+        let line = format!(r#"{{"prompt": "a", "completions": ["x", "y"], "labels": {labels}}}"#);
+        workspace.write("trl.jsonl", &line);
+        let error = workspace.error_of(&["data", "summary", "trl.jsonl"]);
+        assert!(error.contains("this is TRL's stepwise shape"), "{error}");
+    }
+}
+
+#[test]
+fn an_empty_completion_is_graded_wrong_scored_and_trained_on() {
+    let workspace = Workspace::new();
+    let good = String::from_utf8(workspace.read("graded.jsonl")).expect("text");
+    let empty = good.replacen("1 and 2 are 4.\\nAnswer: 4", "", 1);
+    assert_ne!(empty, good);
+    workspace.write("empty.jsonl", &empty);
+    for more in [&[][..], &["--skip-invalid"]] {
+        ok(&workspace, &[&["grade", "empty.jsonl", "-o", "out.jsonl"], more].concat());
+        let graded = lines(&workspace, "out.jsonl");
+        assert_eq!(graded.len(), 12);
+        assert_eq!(graded[0]["completions"][1], "");
+        assert_eq!(graded[0]["correctness"][1], false);
+        assert_eq!(graded[0]["extracted"][1], Value::Null);
+    }
+    let score = ["score", "--model", "model", "--reference", "none", "empty.jsonl", "--tokens"];
+    ok(&workspace, &[&score[..], &["-o", "scores.jsonl"]].concat());
+    let scores = lines(&workspace, "scores.jsonl");
+    let scored = &scores[0]["scores"][1];
+    assert_eq!(scored["tokens"].as_array().map(Vec::len), Some(1), "its end token: {scored}");
+    assert_eq!(scored["step_ends"], serde_json::json!([0]), "{scored}");
+    assert!(scored["outcome"].as_f64().is_some_and(|outcome| outcome < 0.0), "{scored}");
+    let train = ["train", "--model", "model", "--data", "empty.jsonl", "--run", "run"];
+    ok(&workspace, &[&train[..], &["--max-steps", "1", "--batch-size", "4"]].concat());
+}
+
+#[test]
+fn a_masked_tool_output_has_no_reward() {
+    let workspace = Workspace::new();
+    let rollout = |more: &str| {
+        format!(
+            r#"{{"id": "t", "prompt": "1 and 2", "completions": ["are\n<tool>\n3 3 3\n</tool>\nAnswer: 3", "3"], "correctness": [true, false], "steps": [["are", "<tool>\n3 3 3\n</tool>", "Answer: 3"], ["3"]]{more}}}"#
+        )
+    };
+    let score = |name: &str, more: &str, flags: &[&str]| -> Vec<Value> {
+        workspace.write("in.jsonl", &(rollout(more) + "\n"));
+        let score = ["score", "--model", "model", "--reference", "none", "in.jsonl", "-o", name];
+        ok(&workspace, &[&score[..], flags].concat());
+        lines(&workspace, name)[0]["scores"].as_array().expect("scores").clone()
+    };
+    let numbers = |value: &Value| -> Vec<f64> {
+        value.as_array().expect("a list").iter().map(|x| x.as_f64().expect("a number")).collect()
+    };
+    let whole = score("whole.jsonl", "", &["--tokens"]);
+    let span = r#", "masks": [{"chars": [[4, 25]]}, null]"#;
+    let masked = score("masked.jsonl", span, &["--tokens"]);
+    let ranges = masked[0]["masked_tokens"].as_array().expect("ranges").clone();
+    assert_eq!(ranges.len(), 1, "{ranges:?}");
+    let range = numbers(&ranges[0]);
+    let (start, end) = (range[0] as usize, range[1] as usize);
+    let (before, after) = (numbers(&whole[0]["tokens"]), numbers(&masked[0]["tokens"]));
+    assert!(start > 0 && end > start && end < before.len(), "{range:?} of {}", before.len());
+    for (idx, (before, after)) in before.iter().zip(&after).enumerate() {
+        let expected = if (start..end).contains(&idx) { 0.0 } else { *before };
+        assert_eq!(*after, expected, "token {idx}");
+    }
+    let steps = numbers(&masked[0]["steps"]);
+    assert_eq!(steps[1], 0.0);
+    assert_eq!(
+        [steps[0], steps[2]],
+        [numbers(&whole[0]["steps"])[0], numbers(&whole[0]["steps"])[2]]
+    );
+    let q_values = numbers(&masked[0]["q_values"]);
+    assert_eq!([q_values[1], q_values[2]], [q_values[0], steps[0] + steps[2]]);
+    assert_eq!(masked[0]["outcome"], masked[0]["q_values"][2]);
+    assert_eq!(masked[1], whole[1], "no mask");
+    assert!(masked[1].get("masked_tokens").is_none());
+    let flags = score("flags.jsonl", r#", "loss_mask": [[1, 0, 1], null]"#, &["--tokens"]);
+    assert_eq!(flags, masked);
+    assert!(score("plain.jsonl", span, &[])[0].get("masked_tokens").is_none());
+    workspace.write("in.jsonl", &rollout(r#", "loss_mask": [[1, 0], null]"#));
+    let score = ["score", "--model", "model", "--reference", "none", "in.jsonl"];
+    let error = workspace.error_of(&score);
+    assert!(error.contains("`loss_mask[0]` should be a flag for each of its"), "{error}");
+
+    // Training; the reference's log-probabilities are those of the whole text.
+    let train = |run: &str, more: &str| {
+        workspace.write("in.jsonl", &(rollout(more) + "\n"));
+        let output = workspace.run(&[
+            "train",
+            "--model",
+            "model",
+            "--data",
+            "in.jsonl",
+            "--run",
+            run,
+            "--max-steps",
+            "2",
+        ]);
+        assert!(output.status.success(), "{}", stderr(&output));
+        stderr(&output)
+    };
+    assert!(!train("runs-a", "").contains("have masks"));
+    let said = train("runs-b", span);
+    assert!(
+        said.contains("1 completions have masks: the masked parts are not trained on"),
+        "{said}"
+    );
+    assert!(said.contains("log-probabilities of the reference from"), "{said}");
+    let orm = ["train", "--kind", "orm", "--model", "model", "--data", "in.jsonl", "--run", "orm"];
+    ok(&workspace, &[&orm[..], &["--max-steps", "1"]].concat());
+    let output = workspace.run(&["score", "--model", "orm", "in.jsonl", "-o", "orm.jsonl"]);
+    assert!(stderr(&output).contains("masks have no effect"), "{}", stderr(&output));
+    let error =
+        workspace.error_of(&["pretrain", "--model", "model", "--data", "in.jsonl", "--run", "p"]);
+    assert!(
+        error.contains("`masks` should be absent: a language model is trained on all"),
+        "{error}"
+    );
+    assert_ne!(workspace.metrics("runs-a"), workspace.metrics("runs-b"));
+}
