@@ -1,5 +1,6 @@
 //! Scoring: rewards of every step of every completion (Eq. 2 and 3, Proposition 3.1).
 //!
+//! Masked tokens have no part in any reward of an implicit model: `sum_t m_t log_ratio_t`.
 //! Completions that are copies are computed once, those of one problem share their prompt, and
 //! batches are cut by tokens.
 
@@ -116,9 +117,10 @@ impl ScoreRollouts for Scorer<'_> {
             Some(engine) => Some(log_probs(engine, &corpus, budget, observer)?),
             None => None,
         };
-        let gains = |&Solution { response, .. }: &Solution| {
+        let gains = |solution: &Solution| {
+            let response = solution.response;
             let reference = reference.as_ref().map(|reference| &reference[response][..]);
-            log_ratios(&policy[response], reference)
+            solution.without_masked(log_ratios(&policy[response], reference))
         };
         scores_of(rollouts, &solutions, self.settings.beta, self.settings.tokens, gains)
     }
@@ -139,6 +141,16 @@ pub struct Solution {
     steps: Vec<Range<usize>>,
     /// One past the last token of each step.
     pub step_ends: Vec<usize>,
+    /// Tokens that a mask excludes from the rewards, in rising ranges.
+    pub masked: Vec<Range<usize>>,
+}
+
+impl Solution {
+    /// Sets what masked tokens add to the value to 0.
+    pub(crate) fn without_masked(&self, mut gains: Vec<f64>) -> Vec<f64> {
+        self.masked.iter().for_each(|range| gains[range.clone()].fill(0.0));
+        gains
+    }
 }
 
 /// All completions with their steps: those that the rollouts give, or else by the split.
@@ -153,12 +165,19 @@ pub fn solutions(
 ) -> Result<Vec<Solution>> {
     let splitter = StepSplitter::new(step_split)?;
     let mut solutions = Vec::new();
-    for EncodedCompletion { rollout_idx, completion_idx, response, starts } in
+    for EncodedCompletion { rollout_idx, completion_idx, response, starts, masked } in
         encode_rollouts(rollouts, encoder, corpus)?
     {
         let steps = steps_of(&rollouts[rollout_idx], completion_idx, &splitter)?;
         let step_ends = step_ends_in_tokens(&starts, &steps);
-        solutions.push(Solution { rollout_idx, completion_idx, response, steps, step_ends });
+        solutions.push(Solution {
+            rollout_idx,
+            completion_idx,
+            response,
+            steps,
+            step_ends,
+            masked,
+        });
     }
     Ok(solutions)
 }
@@ -190,6 +209,8 @@ pub fn scores_of(
             q_values: rewards.q_values,
             step_ends: ends_in_chars(text, &solution.steps),
             tokens: (tokens == TokenRewards::Write).then_some(rewards.tokens),
+            masked_tokens: (tokens == TokenRewards::Write && !solution.masked.is_empty())
+                .then(|| solution.masked.iter().map(|range| (range.start, range.end)).collect()),
         });
     }
     for (rollout, score) in rollouts.iter().zip(&all) {

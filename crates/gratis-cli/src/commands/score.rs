@@ -5,12 +5,13 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::Args;
 use gratis::cost::{Pass, Phase};
-use gratis::data::{Lines, RolloutFiles, StepSplit};
+use gratis::data::{Lines, RolloutFiles, ScoreKind, StepSplit};
 use gratis::encoding::OnOverlong;
 use gratis::reward_model::ScoreBy;
 use gratis::scoring::TokenRewards;
+use gratis::selection::Aggregation;
 use gratis::{Error, Observer};
-use tracing::info;
+use tracing::{info, warn};
 
 use super::cost::write_costs;
 use super::resumable::{Input, ResumableArgs, Spent, fingerprint, is_stream};
@@ -24,19 +25,22 @@ use crate::progress::Progress;
 /// Of an implicit process reward model, the reward of a step is beta times the sum over its tokens
 /// of `log pi - log pi_ref`, and the Q value at its end is the sum up to there. Of a model with a
 /// scalar head or label tokens, the Q value is the model's value of the prefix and the reward of a
-/// step the difference of two.
+/// step the difference of two. A published reward model is scored as its authors do
+/// (`docs/reward-models.md`): the reward of a step is what it gives the step.
 ///
 /// What it cost is written beside the output, as `OUTPUT.cost.json` (`gratis cost`).
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Kind, beta, reference, step split and prompt are read from the model's `gratis.json`; flags overrule
-them. `--reference none` scores by log-probabilities alone.
+them. A published reward model is recognised by its files or by `--kind`. `--reference none` scores by log-probabilities alone.
 
 Examples:
   gratis score --model runs/prm candidates.jsonl -o scores.jsonl
   gratis score --model org/reward-model --reference org/base@v1.0 candidates.jsonl
   gratis score --model runs/prm --reference none - < candidates.jsonl > scores.jsonl
   gratis score --model runs/orm candidates.jsonl -o scores.jsonl
+  gratis score --model Qwen/Qwen2.5-Math-PRM-7B candidates.jsonl -o scores.jsonl
+  gratis score --model RLHFlow/Llama3.1-8B-PRM-Deepseek-Data --kind rlhflow-prm candidates.jsonl
   gratis score --model my-model --by self-certainty candidates.jsonl -o scores.jsonl")]
 pub(crate) struct ScoreArgs {
     /// Rollout file; `-` is standard input.
@@ -56,6 +60,10 @@ pub(crate) struct ScoreArgs {
     /// How completions without `steps` are split [default: the model's].
     #[arg(long)]
     step_split: Option<StepSplit>,
+    /// How the steps become a solution's score: recorded in every line, and what `gratis select` then
+    /// uses [default: the model's].
+    #[arg(long, value_name = "NAME")]
+    aggregation: Option<Aggregation>,
     /// What to do with completions longer than the context; every one needs a score.
     #[arg(long, value_enum, default_value_t = OnOverlong::Stop)]
     on_overlong: OnOverlong,
@@ -87,14 +95,16 @@ pub(crate) fn run(args: &ScoreArgs, common: &Common) -> Result<()> {
         step_split: args.step_split.clone(),
         on_overlong: args.on_overlong,
         tokens: if args.tokens { TokenRewards::Write } else { TokenRewards::Omit },
+        aggregation: args.aggregation,
     };
     let reward_model = args.reward_model.open(&args.model, scoring, common)?;
-    info!(
-        "beta {}, steps by {}, {}",
-        reward_model.beta(),
-        reward_model.step_split(),
-        reward_model.against()
-    );
+    let (step_split, aggregation) = (reward_model.step_split(), reward_model.aggregation());
+    if let Some(format) = reward_model.format() {
+        info!("kind {format}, steps by {step_split}, aggregated by {aggregation}");
+    } else {
+        let (beta, against) = (reward_model.beta(), reward_model.against());
+        info!("beta {beta}, steps by {step_split}, {against}");
+    }
     let mut lines_of = fingerprint("score", common);
     if let Some(hash) = &input.hash {
         lines_of = reward_model
@@ -115,11 +125,23 @@ pub(crate) fn run(args: &ScoreArgs, common: &Common) -> Result<()> {
     let mut n_scored = n_scored.unwrap_or(0) * n_passes;
     progress.resumed(n_scored);
     let mut left = rollouts.skip(n_done);
+    let mut masks = match reward_model.origin().kind {
+        ScoreKind::Implicit | ScoreKind::SelfCertainty => Masks::Applied,
+        ScoreKind::Head | ScoreKind::LabelTokens | ScoreKind::Published(_) => Masks::NotApplied,
+    };
     let mut spent: Spent = resumed.so_far(&args.output.output.output)?;
     loop {
         let chunk = left.by_ref().take(chunk_size).collect::<gratis::Result<Vec<_>>>()?;
         if chunk.is_empty() {
             break;
+        }
+        if masks == Masks::NotApplied
+            && chunk.iter().flat_map(|rollout| &rollout.completions).any(|c| c.mask.is_some())
+        {
+            warn!(
+                "masks have no effect: the values of this reward model are those of all the text"
+            );
+            masks = Masks::Said;
         }
         for scores in reward_model.score(&chunk, &mut progress)? {
             writer.write(&scores)?;
@@ -139,6 +161,15 @@ pub(crate) fn run(args: &ScoreArgs, common: &Common) -> Result<()> {
         Phase::new(name, Pass::Forward, shape, spent.as_run, spent.as_counted)
     });
     write_costs(&args.output.output.output, phases.collect(), spent.cpu_seconds_before)
+}
+
+/// What becomes of the masks of completions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Masks {
+    Applied,
+    NotApplied,
+    /// Not applied, and the user knows.
+    Said,
 }
 
 /// Problems scored together where nobody waits for a line.

@@ -15,6 +15,7 @@ mod loopback;
 mod models;
 mod outputs;
 mod process;
+mod published;
 mod rollout_files;
 mod theory;
 mod tidy;

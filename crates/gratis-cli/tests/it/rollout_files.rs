@@ -124,3 +124,89 @@ fn an_empty_completion_is_graded_wrong_scored_and_trained_on() {
     let train = ["train", "--model", "model", "--data", "empty.jsonl", "--run", "run"];
     ok(&workspace, &[&train[..], &["--max-steps", "1", "--batch-size", "4"]].concat());
 }
+
+#[test]
+fn a_masked_tool_output_has_no_reward() {
+    let workspace = Workspace::new();
+    let rollout = |more: &str| {
+        format!(
+            r#"{{"id": "t", "prompt": "1 and 2", "completions": ["are\n<tool>\n3 3 3\n</tool>\nAnswer: 3", "3"], "correctness": [true, false], "steps": [["are", "<tool>\n3 3 3\n</tool>", "Answer: 3"], ["3"]]{more}}}"#
+        )
+    };
+    let score = |name: &str, more: &str, flags: &[&str]| -> Vec<Value> {
+        workspace.write("in.jsonl", &(rollout(more) + "\n"));
+        let score = ["score", "--model", "model", "--reference", "none", "in.jsonl", "-o", name];
+        ok(&workspace, &[&score[..], flags].concat());
+        lines(&workspace, name)[0]["scores"].as_array().expect("scores").clone()
+    };
+    let numbers = |value: &Value| -> Vec<f64> {
+        value.as_array().expect("a list").iter().map(|x| x.as_f64().expect("a number")).collect()
+    };
+    let whole = score("whole.jsonl", "", &["--tokens"]);
+    let span = r#", "masks": [{"chars": [[4, 25]]}, null]"#;
+    let masked = score("masked.jsonl", span, &["--tokens"]);
+    let ranges = masked[0]["masked_tokens"].as_array().expect("ranges").clone();
+    assert_eq!(ranges.len(), 1, "{ranges:?}");
+    let range = numbers(&ranges[0]);
+    let (start, end) = (range[0] as usize, range[1] as usize);
+    let (before, after) = (numbers(&whole[0]["tokens"]), numbers(&masked[0]["tokens"]));
+    assert!(start > 0 && end > start && end < before.len(), "{range:?} of {}", before.len());
+    for (idx, (before, after)) in before.iter().zip(&after).enumerate() {
+        let expected = if (start..end).contains(&idx) { 0.0 } else { *before };
+        assert_eq!(*after, expected, "token {idx}");
+    }
+    let steps = numbers(&masked[0]["steps"]);
+    assert_eq!(steps[1], 0.0);
+    assert_eq!(
+        [steps[0], steps[2]],
+        [numbers(&whole[0]["steps"])[0], numbers(&whole[0]["steps"])[2]]
+    );
+    let q_values = numbers(&masked[0]["q_values"]);
+    assert_eq!([q_values[1], q_values[2]], [q_values[0], steps[0] + steps[2]]);
+    assert_eq!(masked[0]["outcome"], masked[0]["q_values"][2]);
+    assert_eq!(masked[1], whole[1], "no mask");
+    assert!(masked[1].get("masked_tokens").is_none());
+    let flags = score("flags.jsonl", r#", "loss_mask": [[1, 0, 1], null]"#, &["--tokens"]);
+    assert_eq!(flags, masked);
+    assert!(score("plain.jsonl", span, &[])[0].get("masked_tokens").is_none());
+    workspace.write("in.jsonl", &rollout(r#", "loss_mask": [[1, 0], null]"#));
+    let score = ["score", "--model", "model", "--reference", "none", "in.jsonl"];
+    let error = workspace.error_of(&score);
+    assert!(error.contains("`loss_mask[0]` should be a flag for each of its"), "{error}");
+
+    // Training; the reference's log-probabilities are those of the whole text.
+    let train = |run: &str, more: &str| {
+        workspace.write("in.jsonl", &(rollout(more) + "\n"));
+        let output = workspace.run(&[
+            "train",
+            "--model",
+            "model",
+            "--data",
+            "in.jsonl",
+            "--run",
+            run,
+            "--max-steps",
+            "2",
+        ]);
+        assert!(output.status.success(), "{}", stderr(&output));
+        stderr(&output)
+    };
+    assert!(!train("runs-a", "").contains("have masks"));
+    let said = train("runs-b", span);
+    assert!(
+        said.contains("1 completions have masks: the masked parts are not trained on"),
+        "{said}"
+    );
+    assert!(said.contains("log-probabilities of the reference from"), "{said}");
+    let orm = ["train", "--kind", "orm", "--model", "model", "--data", "in.jsonl", "--run", "orm"];
+    ok(&workspace, &[&orm[..], &["--max-steps", "1"]].concat());
+    let output = workspace.run(&["score", "--model", "orm", "in.jsonl", "-o", "orm.jsonl"]);
+    assert!(stderr(&output).contains("masks have no effect"), "{}", stderr(&output));
+    let error =
+        workspace.error_of(&["pretrain", "--model", "model", "--data", "in.jsonl", "--run", "p"]);
+    assert!(
+        error.contains("`masks` should be absent: a language model is trained on all"),
+        "{error}"
+    );
+    assert_ne!(workspace.metrics("runs-a"), workspace.metrics("runs-b"));
+}

@@ -3,14 +3,15 @@
 //! The Q value of a step is the model's value of the prefix that ends with it, the process reward is
 //! the difference of two Q values (with 0 before the first step), the outcome reward is the last
 //! one. What is usually called the reward of a process reward model is its value: aggregate it by
-//! `q_min`, and an outcome reward model's by `outcome`.
+//! `q_min`, and an outcome reward model's by `outcome`. Masks have no effect: the value of a prefix is
+//! that of all of its text.
 
 use gratis_engine::{Score, Values};
 
 use super::pooling::Pooling;
 use super::token_task::LabelTokens;
 use crate::cost::{JobWork, Work};
-use crate::data::{ProblemScores, Rollout};
+use crate::data::{ProblemScores, Rollout, StepSplit};
 use crate::encoding::{Corpus, Encoder, head_values, log_probs};
 use crate::error::Result;
 use crate::observer::{Observer, Silent};
@@ -38,7 +39,7 @@ impl ScoreRollouts for HeadScorer<'_> {
     ) -> Result<Vec<ProblemScores>> {
         let mut corpus = Corpus::default();
         let step_split = &self.settings.step_split;
-        let solutions = solutions(rollouts, &self.encoder, step_split, &mut corpus)?;
+        let solutions = unmasked(rollouts, &self.encoder, step_split, &mut corpus)?;
         let n_channels = self.engine.n_channels();
         let budget = self.settings.batch_tokens;
         let rows = head_values(self.engine, &corpus, budget, observer)?;
@@ -79,7 +80,7 @@ impl TokenScorer<'_> {
     fn chains(&self, rollouts: &[Rollout]) -> Result<Chains> {
         let mut plain = Corpus::default();
         let step_split = &self.settings.step_split;
-        let solutions = solutions(rollouts, &self.encoder, step_split, &mut plain)?;
+        let solutions = unmasked(rollouts, &self.encoder, step_split, &mut plain)?;
         let mut chains = Corpus::default();
         let mut first_of = vec![None; plain.responses().len()];
         for Solution { response, step_ends, .. } in &solutions {
@@ -134,6 +135,20 @@ impl ScoreRollouts for TokenScorer<'_> {
         }
         Ok(JobWork { as_run: pass_over(&corpus, self.settings.batch_tokens)?, as_counted })
     }
+}
+
+/// The completions with their steps and without masks: a value is that of all of the text.
+fn unmasked(
+    rollouts: &[Rollout],
+    encoder: &Encoder,
+    step_split: &StepSplit,
+    corpus: &mut Corpus,
+) -> Result<Vec<Solution>> {
+    let mut solutions = solutions(rollouts, encoder, step_split, corpus)?;
+    for solution in &mut solutions {
+        solution.masked.clear();
+    }
+    Ok(solutions)
 }
 
 /// The ends of steps that have a token of their own.

@@ -2,7 +2,8 @@
 //!
 //! At each token the divergence of the model's distribution from the uniform one,
 //! `KL(U || pi) = -log V - (1/V) sum_v log pi(v | y_<t)` with `V` the size of the vocabulary;
-//! the reward of a response is the mean over its tokens, that of a step its part of the mean.
+//! the reward of a response is the mean over its tokens that are not masked, that of a step its part
+//! of the mean.
 
 use gratis_engine::Score;
 
@@ -38,8 +39,10 @@ impl ScoreRollouts for SelfCertainty<'_> {
         let means = mean_log_probs(self.engine, &corpus, *batch_tokens, observer)?;
         let gains = |solution: &Solution| {
             let of_tokens = &means[solution.response];
-            let divergence = |&mean: &f32| -f64::from(mean) - log_vocab;
-            of_tokens.iter().map(|mean| divergence(mean) / of_tokens.len() as f64).collect()
+            let n_masked: usize = solution.masked.iter().map(ExactSizeIterator::len).sum();
+            let n_counted = (of_tokens.len() - n_masked).max(1) as f64;
+            let divergence = |&mean: &f32| (-f64::from(mean) - log_vocab) / n_counted;
+            solution.without_masked(of_tokens.iter().map(divergence).collect())
         };
         scores_of(rollouts, &solutions, 1.0, *tokens, gains)
     }

@@ -143,7 +143,7 @@ impl TokenTask {
     pub fn new(tokens: &LabelTokens, data: &RewardData) -> Result<Self> {
         let mut units = Units::default();
         let mut examples = Vec::new();
-        for RewardExample { response, problem, is_correct, steps } in &data.examples {
+        for RewardExample { response, problem, is_correct, steps, .. } in &data.examples {
             if steps.is_empty() {
                 continue;
             }

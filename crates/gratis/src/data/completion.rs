@@ -1,9 +1,9 @@
 //! A completion: one candidate solution of a problem, with everything that is known about it.
 
 use gratis_engine::FinishReason;
-use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::mask::Mask;
 use super::record::Fault;
 
 /// One candidate solution of a problem.
@@ -56,17 +56,6 @@ impl Completion {
     pub fn with_steps(self, steps: Vec<String>) -> Self {
         Self { steps: Some(steps), ..self }
     }
-}
-
-/// Parts of a completion that are excluded from rewards and training, such as a tool's output: half
-/// open ranges `[start, end)`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Mask {
-    /// Ranges of characters (Unicode scalar values) of the text.
-    Chars(Vec<(usize, usize)>),
-    /// Ranges of tokens.
-    Tokens(Vec<(usize, usize)>),
 }
 
 /// The name of a finish reason in files.

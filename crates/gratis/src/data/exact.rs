@@ -270,8 +270,7 @@ mod tests {
     fn integers_of_any_size_are_told_from_decimals() {
         let line = hold(b"[7, 123456789012345678901234567890, 0.1000000000000000000001, \"7\"]");
         let values: Value = serde_json::from_slice(&line.expect("held")).expect("JSON");
-        let texts: Vec<_> =
-            values.as_array().expect("a list").iter().map(|v| integer_text(v)).collect();
+        let texts: Vec<_> = values.as_array().expect("a list").iter().map(integer_text).collect();
         assert_eq!(texts[0].as_deref(), Some("7"));
         assert_eq!(texts[1].as_deref(), Some("123456789012345678901234567890"));
         assert_eq!(texts[2..], [None, None]);

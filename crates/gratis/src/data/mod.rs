@@ -2,6 +2,7 @@
 
 pub mod case;
 pub mod completion;
+pub mod mask;
 pub mod operation;
 pub mod published;
 pub mod reader;
@@ -22,6 +23,7 @@ mod exact;
 mod fingerprint;
 mod format;
 mod mix;
+mod model_format;
 mod output;
 mod pairs;
 mod parquet;
@@ -39,10 +41,12 @@ pub use apply::{
 };
 pub use balance::{BalanceDataset, BalanceInstructions};
 pub use case::Case;
-pub use completion::{Completion, Mask};
+pub use completion::Completion;
 pub use dedup::{DedupScope, Deduplicate};
 pub use fingerprint::Fingerprint;
+pub use mask::Mask;
 pub use mix::{Mix, MixRule};
+pub use model_format::ModelFormat;
 pub use operation::{Counts, DataOperation, OperationReport};
 pub use pairs::{MakePairs, PairRule, pairs_of};
 pub use reader::{RecordReader, RolloutFiles};

@@ -27,7 +27,7 @@ pub(super) struct ParquetWriter {
     path: PathBuf,
     /// Until the first rows say which columns there are.
     output: Option<Output>,
-    table: Option<Table>,
+    table: Option<Box<Table>>,
     rows: Vec<Rollout>,
     n_bytes: usize,
 }
@@ -93,7 +93,7 @@ impl ParquetWriter {
         self.n_bytes = 0;
         let error = write_error(&self.path);
         if let Some(output) = self.output.take() {
-            self.table = Some(Table::create(output, &further).map_err(&error)?);
+            self.table = Some(Box::new(Table::create(output, &further).map_err(&error)?));
         }
         match &mut self.table {
             Some(table) if !rows.is_empty() => table.write_group(&rows, further).map_err(error),

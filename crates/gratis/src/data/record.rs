@@ -233,7 +233,7 @@ fn wrong_shape<T: Record>(value: &Value, error: &serde_json::Error) -> Fault {
 }
 
 /// The beginning of a value, in backticks.
-fn shown(value: &Value) -> String {
+pub(crate) fn shown(value: &Value) -> String {
     excerpt(&exact::to_json(value, NotFinite::Named))
 }
 

@@ -4,14 +4,16 @@
 //! that it loads as it is: `completions` (the texts), `correctness` (the labels) and `steps`, and
 //! further `step_labels`, `finish_reasons` (`stop` or `length`), `token_ids` and `masks`
 //! (`{"chars": [[start, end]]}` or `{"tokens": ...}`). Each has one entry per completion; an absent
-//! entry is null, a column without any entry is left out. In memory each completion holds its own.
+//! entry is null, a column without any entry is left out. Flags of other programs (`loss_mask`) become
+//! masks, see [`super::mask`]. In memory each completion holds its own.
 
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value, json};
 
-use super::completion::{self, Completion, Mask, PER_COMPLETION};
+use super::completion::{self, Completion, PER_COMPLETION};
 use super::exact;
+use super::mask::{self, Mask};
 use super::record::{Fault, Field, Record, Shape};
 use super::step_labels::STEP_LABELS;
 use crate::error::{Error, Result};
@@ -212,6 +214,12 @@ impl TryFrom<Columns> for Rollout {
         }
         rollout.fill(TOKEN_IDS, columns.token_ids, |c, ids| c.token_ids = Some(ids))?;
         rollout.fill(MASKS, columns.masks, |c, mask| c.mask = Some(mask))?;
+        for (idx, completion) in rollout.completions.iter().enumerate() {
+            if let Some(mask) = &completion.mask {
+                mask.check(&format!("{MASKS}[{idx}]"), &completion.text)?;
+            }
+        }
+        mask::take_flags(&mut rollout.completions, &mut rollout.extra)?;
         for name in PER_COMPLETION {
             match rollout.extra.get(name) {
                 Some(Value::Array(_) | Value::Null) => {}

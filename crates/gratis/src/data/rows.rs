@@ -13,6 +13,7 @@ use gratis_model::guard;
 use parquet::basic::{Compression, LogicalType};
 use parquet::data_type::Decimal;
 use parquet::errors::ParquetError;
+use parquet::file::metadata::RowGroupMetaData;
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::record::reader::RowIter;
 use parquet::record::{Field, Map as Pairs, Row};
@@ -56,7 +57,7 @@ fn open(path: &Path) -> Result<SerializedFileReader<File>> {
     let reader = guard::run(|| SerializedFileReader::new(file));
     let reader = reader.map_err(|panic| damaged(path, panic))?;
     let reader = reader.map_err(|error| damaged(path, reason(&error)))?;
-    let mut columns = reader.metadata().row_groups().iter().flat_map(|group| group.columns());
+    let mut columns = reader.metadata().row_groups().iter().flat_map(RowGroupMetaData::columns);
     match columns.find(|column| !is_known(column.compression())) {
         None => Ok(reader),
         Some(column) => Err(Error::InvalidFile {

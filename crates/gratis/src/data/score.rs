@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::model_format::ModelFormat;
 use super::record::{Fault, Field, Record, Shape};
 use super::rollout::Rollout;
 use super::seeding::digest;
@@ -41,7 +42,8 @@ pub struct ScoreOrigin {
     pub model: String,
     /// What kind of reward model it is.
     pub kind: ScoreKind,
-    /// How the steps become a response's score, as the model's manifest says.
+    /// How the steps become a response's score, as was asked for, as the model's manifest says, or
+    /// as the authors of a published model do.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub aggregation: Option<Aggregation>,
     /// Factor of the log-ratio, or of a baseline's value.
@@ -65,6 +67,9 @@ pub enum ScoreKind {
     LabelTokens,
     /// How certain a model is of each token.
     SelfCertainty,
+    /// What a published reward model gives, by its format.
+    #[serde(untagged)]
+    Published(ModelFormat),
 }
 
 impl fmt::Display for ScoreKind {
@@ -74,6 +79,7 @@ impl fmt::Display for ScoreKind {
             Self::Head => "head",
             Self::LabelTokens => "label tokens",
             Self::SelfCertainty => "self-certainty",
+            Self::Published(format) => format.name(),
         })
     }
 }
@@ -96,6 +102,10 @@ pub struct Scored {
     /// Reward of each token, where asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tokens: Option<Vec<f64>>,
+    /// Half open ranges of masked tokens, whose rewards are 0; with `tokens` only, and only if there
+    /// are any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub masked_tokens: Option<Vec<(usize, usize)>>,
 }
 
 /// Names a prompt with a response: the first half of the SHA-256 over both, each preceded by its
@@ -182,6 +192,7 @@ impl Record for ProblemScores {
                 Field::required("q_values", &Shape::List(&Shape::Number)),
                 Field::required("step_ends", &Shape::List(&Shape::Number)),
                 Field::optional("tokens", &Shape::List(&Shape::Number)),
+                Field::optional("masked_tokens", &Shape::List(&Shape::List(&Shape::Number))),
             ])),
         ),
     ];

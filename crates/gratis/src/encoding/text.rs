@@ -1,5 +1,7 @@
 //! Rollouts as tokens: prompt template, end of turn, the context's length.
 
+use std::ops::Range;
+
 use gratis_engine::ModelDescription;
 use gratis_model::chat_template::Opening;
 use gratis_model::{End, Tokenizer};
@@ -162,12 +164,15 @@ pub struct EncodedCompletion {
     pub response: usize,
     /// Byte of the completion at which each token begins: `[n_tokens]`.
     pub starts: Vec<usize>,
+    /// Tokens that its mask excludes from rewards and training, in rising ranges.
+    pub masked: Vec<Range<usize>>,
 }
 
 /// Adds the completions of `rollouts` to a corpus; those left out are missing from the answer.
 ///
 /// # Errors
-/// Those of [`Encoder::completion`].
+/// Those of [`Encoder::completion`]; [`Error::InvalidSetting`] for a mask of more tokens than there
+/// are.
 pub fn encode_rollouts(
     rollouts: &[Rollout],
     encoder: &Encoder,
@@ -184,10 +189,27 @@ pub fn encode_rollouts(
             };
             let prompt_idx = corpus.prompt(&prompt);
             let response = corpus.response(prompt_idx, &tokens);
-            encoded.push(EncodedCompletion { rollout_idx, completion_idx, response, starts });
+            let masked = masked_tokens(rollout, completion_idx, &starts)?;
+            encoded.push(EncodedCompletion {
+                rollout_idx,
+                completion_idx,
+                response,
+                starts,
+                masked,
+            });
         }
     }
     Ok(encoded)
+}
+
+fn masked_tokens(rollout: &Rollout, idx: usize, starts: &[usize]) -> Result<Vec<Range<usize>>> {
+    let completion = &rollout.completions[idx];
+    let Some(mask) = &completion.mask else { return Ok(Vec::new()) };
+    mask.tokens(&completion.text, starts).ok_or_else(|| Error::InvalidSetting {
+        field: "masks",
+        expected: format!("within the {} tokens of a completion", starts.len()),
+        got: format!("more in completion {} of problem `{}`", idx + 1, problem_name(rollout)),
+    })
 }
 
 /// The problem's name: its `id` (readers give it one), or its first line.

@@ -207,6 +207,14 @@ pub fn train(
         train_data.corpus.responses().len(),
         validation_data.examples.len(),
     ));
+    let n_masked = train_data.n_masked + validation_data.n_masked;
+    if n_masked > 0 {
+        let what = match kind {
+            RewardKind::Implicit => "the masked parts are not trained on",
+            _ => "only steps that are masked as a whole are left out: a value is that of all text",
+        };
+        observer.note(&format!("{n_masked} completions have masks: {what}"));
+    }
     settings.baseline.check(kind, &settings.objective, &train_data, model.tokenizer())?;
 
     // The run, opened before the reference takes its time.

@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 
 use super::language_modelling::LanguageModelling;
 use super::units::RewardExample;
-use crate::data::record::{Fault, Field, Record, Shape};
+use crate::data::record::{Fault, Field, Record, Shape, shown};
 use crate::data::steps::given;
 use crate::data::{Completion, Rollout, StepLabels};
 use crate::digest::hex;
@@ -33,6 +33,8 @@ pub struct RewardData {
     pub n_problems: usize,
     /// Completions left out: too long for the context.
     pub n_left_out: usize,
+    /// Completions of which a part is masked.
+    pub n_masked: usize,
 }
 
 impl RewardData {
@@ -63,8 +65,20 @@ impl RewardData {
                 Some(outcomes) => outcomes[completion.completion_idx],
                 None => steps.iter().all(|step| step.label >= 0.5),
             };
-            let (response, problem) = (completion.response, problem_name(rollout));
-            self.examples.push(RewardExample { response, problem, is_correct, steps });
+            let EncodedCompletion { completion_idx, response, starts, masked, .. } = completion;
+            let problem = problem_name(rollout);
+            if masked.first().is_some_and(|range| *range == (0..starts.len())) {
+                return Err(Error::InvalidSetting {
+                    field: "masks",
+                    expected: "masks that leave a token to learn from".to_owned(),
+                    got: format!(
+                        "none in completion {} of problem `{problem}`",
+                        completion_idx + 1
+                    ),
+                });
+            }
+            self.n_masked += usize::from(!masked.is_empty());
+            self.examples.push(RewardExample { response, problem, is_correct, steps, masked });
         }
         let (correct, incorrect): (Vec<usize>, Vec<usize>) =
             (first..self.examples.len()).partition(|&idx| self.examples[idx].is_correct);
@@ -90,6 +104,11 @@ impl RewardData {
             for step in &example.steps {
                 hasher.update((step.end as u64).to_le_bytes());
                 hasher.update(step.label.to_le_bytes());
+            }
+            for range in &example.masked {
+                hasher.update(b"mask");
+                hasher.update((range.start as u64).to_le_bytes());
+                hasher.update((range.end as u64).to_le_bytes());
             }
         }
         for pair in &self.pairs {
@@ -139,20 +158,21 @@ pub fn reward_data(rollouts: &[Rollout], encoder: &Encoder) -> Result<RewardData
 }
 
 /// The labelled steps of a completion with their ends in tokens. A step without a token of its own
-/// is left out, as is one that was cut off.
+/// that counts is left out, as is one that was cut off.
 fn labelled_steps(
     rollout: &Rollout,
     labels: &StepLabels,
     completion: &EncodedCompletion,
 ) -> Result<Vec<StepLabel>> {
-    let EncodedCompletion { completion_idx, starts, .. } = completion;
+    let EncodedCompletion { completion_idx, starts, masked, .. } = completion;
     let ranges = given(&rollout.completions[*completion_idx])?;
     let ends = step_ends_in_tokens(starts, &ranges);
     let mut start = 0;
     let mut steps = Vec::new();
     for (end, label) in ends.into_iter().zip(&labels.0[*completion_idx]) {
+        let counts = |token| !masked.iter().any(|range| range.contains(&token));
         if let Some(label) = *label
-            && end > start
+            && (start..end).any(counts)
         {
             steps.push(StepLabel { end, label });
             start = end;
@@ -226,7 +246,14 @@ impl Record for LanguageExample {
     ];
 
     fn from_columns(columns: Self) -> std::result::Result<Self, Fault> {
-        Ok(columns)
+        let is_mask = |name: &&str| columns.extra.get(*name).is_some_and(|mask| !mask.is_null());
+        match ["masks", "loss_mask"].iter().find(|name| is_mask(name)) {
+            None => Ok(columns),
+            Some(name) => {
+                let expected = "absent: a language model is trained on all of a completion";
+                Err(Fault::new(*name, expected, shown(&columns.extra[*name])))
+            }
+        }
     }
 
     fn number(&mut self, line: u64) {

@@ -21,6 +21,8 @@ pub struct ImplicitReward {
     examples: Vec<RewardExample>,
     /// Example that each unit's label and step labels are read from; the chosen one of a pair.
     example_of: Vec<usize>,
+    /// The other example of each pair, where units are pairs.
+    rejected_of: Vec<usize>,
     /// Log-probabilities under the reference of each response of the corpus; `None` without a
     /// reference: the log-ratio is then the log-probability itself.
     reference: Option<Vec<Vec<f32>>>,
@@ -32,7 +34,14 @@ pub struct ImplicitReward {
 
 /// The responses under another problem's prompt, one list an optimizer batch, keyed by the units of
 /// the batch.
-type Mismatched = std::collections::HashMap<Vec<usize>, Vec<usize>>;
+type Mismatched = std::collections::HashMap<Vec<usize>, Vec<OfUnit>>;
+
+/// The response of a unit under another prompt.
+#[derive(Debug, Clone, Copy)]
+struct OfUnit {
+    unit: usize,
+    response: usize,
+}
 
 impl ImplicitReward {
     /// A task on labelled responses. `pairs` are indices into `examples` and stay unused where the
@@ -54,6 +63,10 @@ impl ImplicitReward {
             UnitKind::Responses
         };
         let (mut units, example_of) = Units::of_examples(kind, corpus, &examples, pairs);
+        let rejected_of = match kind {
+            UnitKind::Pairs => pairs.iter().map(|pair| pair.rejected).collect(),
+            UnitKind::Responses | UnitKind::LabelledSteps => Vec::new(),
+        };
         let mut mismatched = Mismatched::new();
         if objective.couples_batch() {
             // The batches of training, and the whole as one batch for an evaluation.
@@ -68,6 +81,7 @@ impl ImplicitReward {
             units,
             examples,
             example_of,
+            rejected_of,
             reference: None,
             mismatched,
             mismatched_log_ratio: 0.0,
@@ -93,7 +107,8 @@ impl ImplicitReward {
     }
 
     fn mark(&self, batch: &[usize], is_used: &mut [bool]) {
-        let mismatched = self.mismatched.get(batch).into_iter().flatten().copied();
+        let mismatched = self.mismatched.get(batch).into_iter().flatten();
+        let mismatched = mismatched.map(|of_unit| of_unit.response);
         let own = batch.iter().flat_map(|&unit| self.units.items[unit].responses());
         own.chain(mismatched).for_each(|response| is_used[response] = true);
     }
@@ -126,25 +141,26 @@ impl ImplicitReward {
         let mut batch = Corpus::default();
         let in_batch: Vec<usize> = responses
             .iter()
-            .map(|&idx| {
+            .map(|of_unit| {
                 let corpus = &self.units.corpus;
-                let response = &corpus.responses()[idx];
+                let response = &corpus.responses()[of_unit.response];
                 let prompt = batch.prompt(&corpus.prompts()[response.prompt_idx]);
                 batch.response(prompt, &response.tokens)
             })
             .collect();
         let values = log_probs(engine, &batch, self.micro_batch_tokens, &mut Silent)?;
-        let sums = in_batch
-            .iter()
-            .zip(responses)
-            .map(|(&row, &idx)| Ok(self.log_ratios(idx, &values[row])?.iter().sum::<f64>()));
+        let sums = in_batch.iter().zip(responses).map(|(&row, &OfUnit { unit, response })| {
+            let log_ratios = self.log_ratios(response, &values[row])?;
+            let example = &self.examples[self.example_of[unit]];
+            Ok(example.counted(log_ratios.len()).of(log_ratios).iter().sum::<f64>())
+        });
         Ok(sums.sum::<Result<f64>>()? / responses.len() as f64)
     }
 }
 
 /// The response of each unit under the prompt of the unit before it, the first after the last.
 /// Neighbours of one problem give no mismatch.
-fn mismatch(units: &mut Units, batch: &[usize]) -> Vec<usize> {
+fn mismatch(units: &mut Units, batch: &[usize]) -> Vec<OfUnit> {
     let Units { corpus, items, .. } = units;
     let first = |corpus: &Corpus, unit: usize| {
         let idx = items[unit].responses().next().unwrap_or_default();
@@ -155,7 +171,8 @@ fn mismatch(units: &mut Units, batch: &[usize]) -> Vec<usize> {
         let before = first(corpus, batch[(nth + batch.len() - 1) % batch.len()]);
         let response = first(corpus, unit);
         if before.prompt_idx != response.prompt_idx {
-            mismatched.push(corpus.response(before.prompt_idx, &response.tokens));
+            let response = corpus.response(before.prompt_idx, &response.tokens);
+            mismatched.push(OfUnit { unit, response });
         }
     }
     mismatched
@@ -188,6 +205,7 @@ impl Task for ImplicitReward {
         let mut labels = Vec::new();
         let mut steps = Vec::new();
         let mut pairs = Vec::new();
+        let mut counted = Vec::new();
         for &unit in &batch.units {
             let unit = units[unit];
             let example = &self.examples[self.example_of[unit]];
@@ -198,9 +216,16 @@ impl Task for ImplicitReward {
             for (nth, idx) in item.responses().enumerate() {
                 let row = row_of[&idx];
                 rows.push(row);
-                log_ratios.push(self.log_ratios(idx, log_probs.row(row))?);
+                let of_tokens = self.log_ratios(idx, log_probs.row(row))?;
+                let masked_by =
+                    if nth == 0 { example } else { &self.examples[self.rejected_of[unit]] };
+                let of_row = masked_by.counted(of_tokens.len());
+                log_ratios.push(of_row.of(of_tokens));
                 labels.push(if nth == 0 { example.is_correct } else { false });
-                steps.push(example.steps.clone());
+                if self.objective.needs_step_labels() {
+                    steps.push(of_row.steps(&example.steps));
+                }
+                counted.push(of_row);
             }
         }
         let output = self.objective.evaluate(&ObjectiveBatch {
@@ -209,7 +234,7 @@ impl Task for ImplicitReward {
             pairs: &pairs,
             n_units: units.len(),
             mismatched_log_ratio: self.mismatched_log_ratio,
-            steps: if self.objective.needs_step_labels() { &steps } else { &[] },
+            steps: &steps,
         })?;
 
         tally.add_loss(output.loss);
@@ -221,9 +246,10 @@ impl Task for ImplicitReward {
             tally.add_pair(reward(pair.chosen), reward(pair.rejected));
         }
         let mut weights = log_probs.zeros_like();
-        for (&row, of_row) in rows.iter().zip(&output.weights) {
-            for (sum, weight) in weights.row_mut(row).iter_mut().zip(of_row) {
-                *sum += *weight as f32;
+        for ((&row, of_row), counted) in rows.iter().zip(&output.weights).zip(&counted) {
+            let sums = weights.row_mut(row);
+            for (place, weight) in counted.places().zip(of_row) {
+                sums[place] += *weight as f32;
             }
         }
         Ok(weights)

@@ -1,5 +1,6 @@
 //! What an optimizer batch counts: a response, a pair, or a run of responses.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use crate::encoding::{Corpus, Item};
@@ -16,6 +17,40 @@ pub struct RewardExample {
     pub is_correct: bool,
     /// Labels of the steps, for objectives that need them; otherwise empty.
     pub steps: Vec<StepLabel>,
+    /// Tokens without a training signal, in rising ranges.
+    pub masked: Vec<Range<usize>>,
+}
+
+impl RewardExample {
+    /// Which of its `n_tokens` count.
+    pub(crate) fn counted(&self, n_tokens: usize) -> Counted {
+        let mut counts = vec![true; n_tokens];
+        self.masked.iter().for_each(|range| counts[range.clone()].fill(false));
+        Counted(counts)
+    }
+}
+
+/// Whether each token of a response counts. An objective sees those that do, one after the other.
+#[derive(Debug, Clone)]
+pub(crate) struct Counted(Vec<bool>);
+
+impl Counted {
+    /// The values of the tokens that count.
+    pub(crate) fn of(&self, values: Vec<f64>) -> Vec<f64> {
+        let pairs = values.into_iter().zip(&self.0);
+        pairs.filter(|(_, counts)| **counts).map(|(value, _)| value).collect()
+    }
+
+    /// The steps with their ends among the tokens that count.
+    pub(crate) fn steps(&self, steps: &[StepLabel]) -> Vec<StepLabel> {
+        let end = |end: usize| self.0[..end].iter().filter(|counts| **counts).count();
+        steps.iter().map(|step| StepLabel { end: end(step.end), label: step.label }).collect()
+    }
+
+    /// The places of the tokens that count.
+    pub(crate) fn places(&self) -> impl Iterator<Item = usize> + '_ {
+        self.0.iter().enumerate().filter(|(_, counts)| **counts).map(|(place, _)| place)
+    }
 }
 
 /// Which units labelled responses make.

@@ -69,6 +69,7 @@ impl Golden {
                 problem: "golden".to_owned(),
                 is_correct: solution.labels.iter().all(|label| *label >= 0.5),
                 steps: steps.map(|(&end, &label)| StepLabel { end, label }).collect(),
+                masked: Vec::new(),
             });
         }
         data.pairs = vec![Pair { chosen: 2, rejected: 0 }];

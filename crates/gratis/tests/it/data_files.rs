@@ -184,6 +184,7 @@ fn scores_read_back_and_newer_versions_are_errors() {
         q_values: vec![0.2, 0.2 - 0.3],
         step_ends: vec![3, 9],
         tokens: None,
+        masked_tokens: None,
     };
     let score = ProblemScores::new("a", vec![completion.clone(), completion]);
     let mut writer = ScoreWriter::create(&path).expect("opens");
@@ -281,6 +282,54 @@ fn columns_of_completions_have_an_entry_for_each() {
         let error = reader.collect::<Result<Vec<_>, _>>().expect_err(column).to_string();
         assert!(error.contains(expected), "{error}");
     }
+}
+
+#[test]
+fn flags_of_other_programs_become_masks_or_are_refused_by_name() {
+    let line = |columns: &str| {
+        format!(r#"{{"prompt": "p", "completions": ["a tool b", "c"], {columns}}}"#)
+    };
+    let steps = r#""steps": [["a", "tool", "b"], ["c"]]"#;
+    let ids = r#""token_ids": [[1, 2, 3, 4], [5, 0]]"#;
+    let masks = |columns: &str| -> Vec<Option<Mask>> {
+        let (_folder, path) = file_of(&line(columns));
+        let rollouts = read(&path);
+        assert!(rollouts[0].extra.is_empty(), "{:?}", rollouts[0].extra);
+        rollouts[0].completions.iter().map(|completion| completion.mask.clone()).collect()
+    };
+    for name in ["loss_mask", "mask", "step_mask", "response_mask"] {
+        let by_step = masks(&format!(r#"{steps}, "{name}": [[1, 0, 1], null]"#));
+        assert_eq!(by_step, [Some(Mask::Chars(vec![(2, 7)])), None], "{name}");
+    }
+    let by_token = masks(&format!(r#"{ids}, "loss_mask": [[1, 0, 0, 1], [true, true]]"#));
+    assert_eq!(by_token, [Some(Mask::Tokens(vec![(1, 3)])), Some(Mask::Tokens(vec![]))]);
+    let thrice = r#""loss_mask": [[1, 0, 1], [1]], "mask": [[1, 0, 1], [1]]"#;
+    assert_eq!(masks(&format!("{steps}, {thrice}"))[0], Some(Mask::Chars(vec![(2, 7)])));
+
+    for (columns, expected) in [
+        (r#""loss_mask": [1, 0]"#.to_owned(), "`loss_mask` should be a list of 0 and 1 for each"),
+        (r#""loss_mask": [[1], [1, 0]]"#.to_owned(), "`loss_mask[0]` should be a flag for each of"),
+        (
+            format!(r#"{steps}, "loss_mask": [[1, 0, 1], [1]], "mask": [[0, 1, 1], [1]]"#),
+            "`mask[0]` should be the same as the other mask of this completion",
+        ),
+        (
+            r#""masks": [{"chars": [[2, 9]]}, null]"#.to_owned(),
+            "`masks[0]` should be ranges within the 8 characters of the completion, got [2, 9]",
+        ),
+        (
+            r#""masks": [{"tokens": [[3, 2]]}, null]"#.to_owned(),
+            "`masks[0]` should be ranges of tokens that begin before they end, got [3, 2]",
+        ),
+    ] {
+        let (_folder, path) = file_of(&line(&columns));
+        let reader = RolloutReader::open(&path, OnInvalid::Stop).expect("opens");
+        let error = reader.collect::<Result<Vec<_>, _>>().expect_err(&columns).to_string();
+        assert!(error.contains(expected), "{error}");
+    }
+    // What only has such a name stays.
+    let (_folder, path) = file_of(&line(r#""mask": "cat.png""#));
+    assert_eq!(read(&path)[0].extra["mask"], "cat.png");
 }
 
 #[test]
@@ -403,7 +452,9 @@ fn a_long_gold_answer_is_compared_digit_by_digit() {
     assert_eq!(verdicts, [true, false]);
     let out = folder.path().join("out.jsonl");
     let mut writer = CaseWriter::create(&out).expect("opens");
-    cases.iter().for_each(|case| writer.write(case).expect("written"));
+    for case in &cases {
+        writer.write(case).expect("written");
+    }
     writer.finish().expect("finished");
     let text = fs::read_to_string(&out).expect("read");
     assert!(text.starts_with(&format!("{{\"gold\":{big},\"pred\"")), "{text}");

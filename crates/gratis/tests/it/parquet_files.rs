@@ -39,15 +39,17 @@ fn texts(group: &mut SerializedRowGroupWriter<'_, File>, values: &[&[u8]]) {
 fn file(columns: &[Column<'_>]) -> (tempfile::TempDir, PathBuf) {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("foreign.parquet");
-    let types: String = columns.iter().map(|(column, _)| format!("{column}\n")).collect();
-    let schema = format!("message m {{ required binary prompt (STRING);\n{types} }}");
+    let types: Vec<&str> = columns.iter().map(|(column, _)| *column).collect();
+    let schema = format!("message m {{ required binary prompt (STRING);\n{} }}", types.join("\n"));
     let schema = Arc::new(parse_message_type(&schema).expect("a schema"));
     let properties = Arc::new(WriterProperties::builder().build());
     let out = File::create(&path).expect("created");
     let mut writer = SerializedFileWriter::new(out, schema, properties).expect("begun");
     let mut group = writer.next_row_group().expect("a group");
     texts(&mut group, &[b"a", b"b", b"c"]);
-    columns.iter().for_each(|(_, write)| write(&mut group));
+    for (_, write) in columns {
+        write(&mut group);
+    }
     group.close().expect("closed");
     writer.close().expect("closed");
     (folder, path)
@@ -59,7 +61,9 @@ fn read(path: &Path) -> Result<Vec<Rollout>, Error> {
 
 fn write(path: &Path, rollouts: &[Rollout]) {
     let mut writer = RolloutWriter::create(path).expect("opens");
-    rollouts.iter().for_each(|rollout| writer.write(rollout).expect("written"));
+    for rollout in rollouts {
+        writer.write(rollout).expect("written");
+    }
     writer.finish().expect("finished");
 }
 
@@ -85,7 +89,7 @@ fn types_nulls_and_nan_of_further_columns_come_back() {
         ("required int64 n;", &|group| put::<Int64Type>(group, &[1, -2, i64::MAX], None, None)),
         ("optional int64 maybe;", &|group| put::<Int64Type>(group, &[5], Some(&[0, 1, 0]), None)),
         ("required double x;", &|g| {
-            put::<DoubleType>(g, &[1.0, f64::NAN, f64::INFINITY], None, None)
+            put::<DoubleType>(g, &[1.0, f64::NAN, f64::INFINITY], None, None);
         }),
         ("required float y;", &|group| put::<FloatType>(group, &[0.5, -0.0, 2.0], None, None)),
         ("required boolean flag;", &|g| put::<BoolType>(g, &[true, false, true], None, None)),

@@ -4,8 +4,8 @@ use std::cell::Cell;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-use gratis::encoding::{Corpus, MicroBatch};
-use gratis::objective::{Objective, Pair};
+use gratis::encoding::{Corpus, MicroBatch, MicroBatches, micro_batches};
+use gratis::objective::{Objective, Pair, StepLabel};
 use gratis::training::{
     CheckpointSettings, Companion, Decay, ImplicitReward, LanguageModelling, Learner, OnExisting,
     OptimizationSettings, RewardExample, RunFolder, Summary, Tally, Task, Trainer, Units, evaluate,
@@ -32,6 +32,7 @@ fn corpus() -> (Corpus, Vec<RewardExample>, Vec<Pair>) {
                 problem: format!("problem-{problem}"),
                 is_correct,
                 steps: Vec::new(),
+                masked: Vec::new(),
             });
         }
         pairs.push(Pair { chosen: examples.len() - 2, rejected: examples.len() - 1 });
@@ -91,6 +92,64 @@ fn every_objective_learns_to_tell_correct_from_incorrect() {
         let margin = after.reward_correct.expect("one") - after.reward_incorrect.expect("one");
         assert!(margin > 0.2, "{name}: {margin}");
         assert_eq!(before.reward_correct, Some(0.0), "{name}: policy and reference start equal");
+    }
+}
+
+/// Loss and weights of two problems under made-up log-probabilities. Where there is a tool's output,
+/// two tokens, it is masked and as improbable as can be.
+fn loss_with(objective: Objective, with_tool: bool) -> (f64, Vec<Vec<f32>>) {
+    let mut corpus = Corpus::default();
+    let (mut examples, mut pairs) = (Vec::new(), Vec::new());
+    let tool: &[u32] = if with_tool { &[7, 8] } else { &[] };
+    let masked: Vec<_> = with_tool.then_some(2..4).into_iter().collect();
+    for problem in 0..2 {
+        let prompt = corpus.prompt(&[1, 2, 5 + problem]);
+        for (token, is_correct) in [(GOOD, true), (BAD, false)] {
+            let tokens = [&[5, token], tool, &[6, 0]].concat();
+            let steps = [(2, 1.0), (tokens.len(), f64::from(u8::from(is_correct)))];
+            examples.push(RewardExample {
+                response: corpus.response(prompt, &tokens),
+                problem: format!("problem-{problem}"),
+                is_correct,
+                steps: steps.map(|(end, label)| StepLabel { end, label }).to_vec(),
+                masked: masked.clone(),
+            });
+        }
+        pairs.push(Pair { chosen: examples.len() - 2, rejected: examples.len() - 1 });
+    }
+    let settings = OptimizationSettings { batch_size: 4, ..settings() };
+    let mut task = ImplicitReward::new(objective, corpus, examples, &pairs, &settings);
+    let units: Vec<usize> = (0..task.items().len()).collect();
+    task.prepare(&TabularEngine::uniform(N_VOCAB), &units).expect("prepared");
+    let MicroBatches { packed, members } =
+        micro_batches(task.corpus(), task.items(), 1000).expect("batches");
+    assert_eq!(packed.len(), 1);
+    let mut values = TokenValues::default();
+    for &response in &members[0].responses {
+        let value = |place: usize| -0.1 * (response + 1) as f32 - 0.2 * place as f32;
+        let own = (0..4).map(value).collect::<Vec<_>>();
+        let of_tool: &[f32] = if with_tool { &[-90.0, -80.0] } else { &[] };
+        values.push(&[&own[..2], of_tool, &own[2..]].concat());
+    }
+    let mut tally = Tally::default();
+    let weights = task.weigh(&units, &members[0], &values, &mut tally).expect("weights");
+    let rows = weights.rows().map(<[f32]>::to_vec).collect();
+    (tally.loss(), rows)
+}
+
+#[test]
+fn masked_tokens_have_no_part_in_any_objective() {
+    for objective in Objective::all() {
+        let objective = objective.with_beta(0.5);
+        let (loss, weights) = loss_with(objective, false);
+        let (masked_loss, masked_weights) = loss_with(objective, true);
+        let name = objective.name();
+        assert_eq!(masked_loss, loss, "{name}");
+        for (row, masked_row) in weights.iter().zip(&masked_weights) {
+            assert!(row.iter().any(|weight| *weight != 0.0), "{name}");
+            assert_eq!(masked_row[2..4], [0.0, 0.0], "{name}");
+            assert_eq!([&masked_row[..2], &masked_row[4..]].concat(), *row, "{name}");
+        }
     }
 }
 
