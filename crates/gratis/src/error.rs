@@ -158,6 +158,16 @@ pub enum Error {
         /// The first problems of the batch.
         problems: String,
     },
+    /// A number of a completion's rewards is NaN or infinite.
+    #[error("completion {completion} of problem `{problem}` has no finite reward: {what}")]
+    NonFiniteReward {
+        /// The problem.
+        problem: String,
+        /// The completion, counted from 1.
+        completion: usize,
+        /// The first such number.
+        what: String,
+    },
     /// The folder of a new run holds a run already.
     #[error("`{path}` holds a run already")]
     RunExists {
@@ -371,9 +381,13 @@ impl Error {
             Self::NoExamples { .. } => {
                 Some("every example was left out, or the input is empty: look at what was skipped")
             }
+            Self::NonFiniteReward { .. } => Some(
+                "lower `--beta` if it is extreme; otherwise the model or its reference computes numbers \
+                 beyond single precision: its training diverged or its weights are damaged",
+            ),
             Self::NonFiniteLoss { .. } => Some(
-                "lower the learning rate, or look at these problems; the checkpoints before this \
-                 step are whole",
+                "lower the learning rate or `--beta`, or check these problems; the checkpoints before \
+                 this step are intact",
             ),
             Self::RunExists { .. } => Some("go on with it (`--resume`), or name another folder"),
             Self::StateDiffers { .. } => Some(

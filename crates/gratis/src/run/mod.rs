@@ -29,7 +29,7 @@ use crate::reward_model::{Hub, LoadOptions, Model, PromptSettings};
 use crate::selection::Aggregation;
 use crate::training::{
     CheckpointSettings, Companion, ImplicitReward, OnExisting, OptimizationSettings, Purpose,
-    RewardData, RunFolder, Summary, Task, fit, training_work,
+    RewardData, RunFolder, Summary, Task, Warning, fit, training_work,
 };
 
 /// What a run depends on; `config.toml` of its folder.
@@ -217,6 +217,18 @@ pub fn train(
     }
     settings.baseline.check(kind, &settings.objective, &train_data, model.tokenizer())?;
 
+    if settings.baseline.needs_pairs(kind, &settings.objective) {
+        match Warning::of_pairs(&train_data) {
+            Some(warning) => observer.warn(&warning.to_string()),
+            None => observer.note(&format!(
+                "{} pairs from {} of {} problems",
+                train_data.pairs.len(),
+                train_data.n_with_pairs,
+                train_data.n_problems
+            )),
+        }
+    }
+
     // The run, opened before the reference takes its time.
     let manifest = Manifest {
         version: Manifest::VERSION,
@@ -244,7 +256,11 @@ pub fn train(
             return settings.baseline.task(kind, data, model.tokenizer());
         }
         let RewardData { corpus, examples, pairs, .. } = data;
-        let task = ImplicitReward::new(settings.objective, corpus, examples, &pairs, optimization);
+        let (objective, context) = (settings.objective, model.config().context_length);
+        let task = ImplicitReward::new(objective, corpus, examples, &pairs, context, optimization);
+        if split == Split::Training {
+            task.warnings().iter().for_each(|warning| observer.warn(&warning.to_string()));
+        }
         let is_used = match split {
             Split::Training => task.used_in_training(optimization),
             Split::Validation => task.used_in_evaluation(),

@@ -31,6 +31,8 @@ pub struct RewardData {
     pub pairs: Vec<Pair>,
     /// Records they come from.
     pub n_problems: usize,
+    /// Records that give a pair.
+    pub n_with_pairs: usize,
     /// Completions left out: too long for the context.
     pub n_left_out: usize,
     /// Completions of which a part is masked.
@@ -82,6 +84,7 @@ impl RewardData {
         }
         let (correct, incorrect): (Vec<usize>, Vec<usize>) =
             (first..self.examples.len()).partition(|&idx| self.examples[idx].is_correct);
+        self.n_with_pairs += usize::from(!correct.is_empty() && !incorrect.is_empty());
         for &chosen in &correct {
             self.pairs.extend(incorrect.iter().map(|&rejected| Pair { chosen, rejected }));
         }
