@@ -1,4 +1,4 @@
-//! The flags that all commands share which score with a reward model.
+//! The flags shared by all commands that score with a reward model.
 
 use std::path::{Path, PathBuf};
 
@@ -19,13 +19,13 @@ use crate::model::{HUB, Remarks, load_options};
 /// How a reward model is used.
 #[derive(Debug, Args)]
 pub(crate) struct RewardModelArgs {
-    /// Reference model, or `none` [default: the one the model was trained with].
+    /// Reference model, or `none` [default: the reference used in training].
     #[arg(short, long)]
     reference: Option<PathBuf>,
-    /// Use a reference whose weights are not those of the training.
+    /// Accept a reference whose weights differ from those used in training.
     #[arg(long)]
     accept_reference: bool,
-    /// How weights are held in memory; the scores are the same to the bit.
+    /// How weights are held in memory; the scores have the same bits.
     #[arg(long, value_enum, default_value_t = Weights::Auto)]
     weights: Weights,
     /// Factor of the log-ratio [default: the model's].
@@ -38,16 +38,16 @@ pub(crate) struct RewardModelArgs {
     batch_tokens: usize,
 }
 
-/// What a command adds to the flags.
+/// Settings that the command adds to the flags.
 #[derive(Debug, Clone)]
 pub(crate) struct Scoring {
-    /// What gives the rewards.
+    /// The source of the rewards.
     pub(crate) by: ScoreBy,
-    /// How completions without steps are split, where it was asked for.
+    /// How completions without steps are split, if given.
     pub(crate) step_split: Option<StepSplit>,
     /// What to do with completions longer than the context.
     pub(crate) on_overlong: OnOverlong,
-    /// Whether token rewards are kept.
+    /// Whether token rewards are included.
     pub(crate) tokens: TokenRewards,
 }
 
