@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use clap::Args;
-use gratis::data::StepSplit;
+use gratis::data::{ModelFormat, StepSplit};
 use gratis::encoding::OnOverlong;
 use gratis::numeric::check_positive;
 use gratis::reward_model::{
@@ -12,6 +12,7 @@ use gratis::reward_model::{
     open,
 };
 use gratis::scoring::TokenRewards;
+use gratis::selection::Aggregation;
 
 use crate::Common;
 use crate::model::{HUB, Remarks, load_options};
@@ -19,6 +20,10 @@ use crate::model::{HUB, Remarks, load_options};
 /// How a reward model is used.
 #[derive(Debug, Args)]
 pub(crate) struct RewardModelArgs {
+    /// Format of a published reward model [default: recognised by its files, see
+    /// `docs/reward-models.md`].
+    #[arg(long, value_enum, value_name = "NAME")]
+    kind: Option<ModelFormat>,
     /// Reference model, or `none` [default: the reference used in training].
     #[arg(short, long)]
     reference: Option<PathBuf>,
@@ -49,6 +54,8 @@ pub(crate) struct Scoring {
     pub(crate) on_overlong: OnOverlong,
     /// Whether token rewards are included.
     pub(crate) tokens: TokenRewards,
+    /// The aggregation, if given.
+    pub(crate) aggregation: Option<Aggregation>,
 }
 
 /// The reference that a flag names.
@@ -75,6 +82,7 @@ impl RewardModelArgs {
     ) -> Result<RewardModel> {
         let options = OpenOptions {
             load: load_options(self.weights, common),
+            format: self.kind,
             by: scoring.by,
             reference: reference_choice(self.reference.as_deref()),
             reference_check: if self.accept_reference {
@@ -88,7 +96,7 @@ impl RewardModelArgs {
             on_overlong: scoring.on_overlong,
             batch_tokens: self.batch_tokens,
             tokens: scoring.tokens,
-            ..OpenOptions::default()
+            aggregation: scoring.aggregation,
         };
         Ok(open(path, &options, HUB, &mut Remarks)?)
     }

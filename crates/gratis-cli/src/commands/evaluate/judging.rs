@@ -118,6 +118,7 @@ impl JudgingArgs {
             by: ScoreBy::Reward,
             // The benchmark gives the steps.
             step_split: Some(StepSplit::default()),
+            aggregation: None,
             on_overlong: OnOverlong::Truncate,
             tokens: TokenRewards::Omit,
         };
