@@ -19,4 +19,5 @@ mod published;
 mod rollout_files;
 mod theory;
 mod tidy;
+mod training;
 mod workspace;

@@ -20,7 +20,7 @@ use crate::encoding::{Encoder, OnOverlong};
 use crate::error::{Error, Result};
 use crate::manifest::{self, Kind, Manifest, ReferenceModel};
 use crate::observer::Observer;
-use crate::training::{Companion, Learner};
+use crate::training::{Companion, Extent, Learner, Purpose, Trained};
 
 /// From this size in memory on, weights to score with stay in their files.
 const MAPPED_FROM: usize = 1 << 30;
@@ -302,6 +302,16 @@ impl Model {
     /// Number of parameters that training changes.
     pub fn n_trained_parameters(&self) -> usize {
         self.engine.trained_parameters().len()
+    }
+
+    /// What training changes, as far as the default learning rate depends on it.
+    pub fn trained(&self, purpose: Purpose) -> Trained {
+        let extent = if self.has_adapter() {
+            Extent::Adapter { n_parameters: self.n_trained_parameters() }
+        } else {
+            Extent::Full
+        };
+        Trained { purpose, n_parameters: self.engine.layout().n_parameters(), extent }
     }
 
     /// The same model with a fresh low-rank adapter, which alone will be trained.
