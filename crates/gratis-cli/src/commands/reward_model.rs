@@ -24,6 +24,9 @@ pub(crate) struct RewardModelArgs {
     /// `docs/reward-models.md`].
     #[arg(long, value_enum, value_name = "NAME")]
     kind: Option<ModelFormat>,
+    /// Text after each step, for formats that use a step tag [default: the format's].
+    #[arg(long, value_name = "TEXT")]
+    step_tag: Option<String>,
     /// Reference model, or `none` [default: the reference used in training].
     #[arg(short, long)]
     reference: Option<PathBuf>,
@@ -83,6 +86,7 @@ impl RewardModelArgs {
         let options = OpenOptions {
             load: load_options(self.weights, common),
             format: self.kind,
+            step_tag: self.step_tag.clone(),
             by: scoring.by,
             reference: reference_choice(self.reference.as_deref()),
             reference_check: if self.accept_reference {
