@@ -1,4 +1,4 @@
-//! Flags and `config.toml` are one struct: defaults, then the file, then the flags that were given.
+//! Flags and `config.toml` share one struct: defaults, then the file, then the given flags.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -36,12 +36,12 @@ impl Base {
 /// Name of the configuration in the folder of a run.
 const CONFIG: &str = "config.toml";
 
-/// The settings of a command: those of `base`, over them every flag of `given` that stands on the
-/// command line, and `finish` for flags that are no field. Flags are found by the name of their
-/// field, in whichever table it stands.
+/// The settings of a command: those of `base`, overridden by every flag of `given` that is on the
+/// command line, and by `finish` for flags that are not fields. Flags are matched by field name, in any
+/// table.
 ///
 /// # Errors
-/// [`CliError::Config`] for a file that is not TOML, holds an unknown field or a wrong value;
+/// [`CliError::Config`] for a file that is not TOML, or has an unknown field or a wrong value;
 /// [`gratis::Error::RunDiffers`] for a flag that differs from the settings of the run.
 pub(crate) fn layered<T: Serialize + DeserializeOwned>(
     flags: T,
@@ -88,7 +88,7 @@ fn first_difference(own: &Table, asked: &Table) -> Option<String> {
     })
 }
 
-/// Puts the given flags of `from` into `into`, table by table.
+/// Copies the given flags from `from` to `into`, table by table.
 fn overlay(into: &mut Table, from: Table, given: &ArgMatches) {
     for (key, value) in from {
         match value {
@@ -107,11 +107,11 @@ fn overlay(into: &mut Table, from: Table, given: &ArgMatches) {
 }
 
 fn is_given(given: &ArgMatches, key: &str) -> bool {
-    // A field that is no flag is unknown to `clap`.
+    // `clap` does not know fields that are not flags.
     given.try_contains_id(key).is_ok() && given.value_source(key) == Some(ValueSource::CommandLine)
 }
 
-/// The settings as the text of a `config.toml`.
+/// The settings as `config.toml` text.
 pub(crate) fn resolved<T: Serialize>(settings: &T) -> Result<String> {
     Ok(toml::to_string(settings)?)
 }

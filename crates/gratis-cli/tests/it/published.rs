@@ -36,7 +36,7 @@ fn first_line(workspace: &Workspace, name: &str) -> Value {
 fn a_process_reward_model_is_recognised_and_scored() {
     let workspace = with_model("qwen-prm");
     let page = ok(&workspace, &["inspect", "rm"]);
-    assert!(page.contains("published process reward model of the kind `qwen-prm`"), "{page}");
+    assert!(page.contains("published process reward model, format `qwen-prm`"), "{page}");
     assert!(page.contains("aggregated by prod") && page.contains("Qwen2Model"), "{page}");
     assert!(page.contains("{prompt}<|im_end|>") && page.contains("{steps}<extra_0>"), "{page}");
     assert!(!page.contains("missing"), "{page}");
@@ -75,7 +75,7 @@ fn what_a_folder_lacks_is_said() {
     let other = config.replace("Qwen2ForProcessRewardModel", "LlamaForRewardModelWithGating");
     workspace.write("rm/config.json", &other);
     let page = ok(&workspace, &["inspect", "rm"]);
-    assert!(page.contains("published outcome reward model of the kind `armo-rm`"), "{page}");
+    assert!(page.contains("published outcome reward model, format `armo-rm`"), "{page}");
     assert!(page.contains("missing         tensor `regression_layer.weight`"), "{page}");
     assert!(page.contains("does not open the turn of the assistant"), "{page}");
     let score = ["--quiet", "score", "--model", "rm", "graded.jsonl"];
@@ -91,4 +91,27 @@ fn what_a_folder_lacks_is_said() {
     // Commands that need a language model reject a reward model.
     let rollout = ["--quiet", "rollout", "--model", "rm", "graded.jsonl", "-o", "out.jsonl"];
     assert!(workspace.error_of(&rollout).contains("`architectures`"));
+}
+
+#[test]
+fn a_benchmark_of_steps_is_judged_by_a_process_reward_model_only() {
+    let entry = |idx: usize| {
+        let is_right = idx.is_multiple_of(2);
+        serde_json::json!({ "id": format!("gsm8k-{idx}"), "problem": "What is 3 + 4?",
+                            "steps": ["3 + 4 = 7", format!("The answer is {idx}")],
+                            "label": if is_right { -1 } else { 1 },
+                            "final_answer_correct": is_right, "generator": "g" })
+    };
+    let entries: Value = (0..6).map(entry).collect();
+    let with_bench = |name: &str| {
+        let workspace = with_model(name);
+        fs::create_dir(workspace.path("bench")).expect("made");
+        workspace.write("bench/gsm8k.json", &entries.to_string());
+        workspace
+    };
+    let arguments = ["--quiet", "evaluate", "processbench", "bench", "--model", "rm"];
+    let text = ok(&with_bench("value-head-prm"), &arguments);
+    assert!(text.contains("kind value-head-prm, 0 cut"), "{text}");
+    let error = with_bench("eurus-rm").error_of(&arguments);
+    assert!(error.contains("gives one reward to a whole solution"), "{error}");
 }

@@ -11,17 +11,17 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum ModelFormat {
-    /// `...ForSequenceClassification` with one label: Skywork-Reward and its kin.
+    /// `...ForSequenceClassification` with one label: Skywork-Reward and similar models.
     SequenceClassification,
     /// `...ForTokenClassification` with one or two labels, as TRL's `PRMTrainer` writes.
     TokenClassification,
-    /// Qwen2.5-Math-PRM: a head of two layers, read at `<extra_0>`.
+    /// Qwen2.5-Math-PRM: two-layer head, read at `<extra_0>`.
     QwenPrm,
     /// Skywork-o1-Open-PRM: a value head, read at the line end of each step.
     ValueHeadPrm,
     /// Eurus-RM: a regression head.
     EurusRm,
-    /// `ArmoRM`: several objectives weighed by a gate.
+    /// `ArmoRM`: several objectives weighted by a gate.
     ArmoRm,
     /// Math-Shepherd's model: `+` against `-` at a tag after each step.
     MathShepherd,

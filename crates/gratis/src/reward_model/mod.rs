@@ -40,6 +40,7 @@ use crate::baseline::{HeadScorer, LabelTokens, SelfCertainty, TokenScorer};
 use crate::cost::{Architecture, JobWork};
 use crate::data::{
     Fingerprint, ModelFormat, ProblemScores, Rollout, ScoreKind, ScoreOrigin, StepSplit,
+    StepSplitter,
 };
 use crate::encoding::{Encoder, OnOverlong};
 use crate::error::{Error, Result};
@@ -57,7 +58,7 @@ use published::PublishedModel;
 #[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
 #[serde(rename_all = "kebab-case")]
 pub enum ScoreBy {
-    /// What the model was trained for, or else its log-ratio to the reference.
+    /// The reward of the reward model, or else the log-ratio to the reference.
     #[default]
     Reward,
     /// How certain the model is of each token; no training, no reference.
@@ -105,6 +106,8 @@ pub struct OpenOptions {
     pub step_split: Option<StepSplit>,
     /// How the steps become a response's score.
     pub aggregation: Option<Aggregation>,
+    /// Text after each step, for published formats that are read at one.
+    pub step_tag: Option<String>,
     /// The prompt.
     pub prompt: PromptSettings,
     /// What to do with completions longer than the context.
@@ -127,12 +130,24 @@ impl Default for OpenOptions {
             beta: None,
             step_split: None,
             aggregation: None,
+            step_tag: None,
             prompt: PromptSettings::default(),
             on_overlong: OnOverlong::default(),
             batch_tokens: 8192,
             tokens: TokenRewards::Omit,
         }
     }
+}
+
+/// How much of a completion the context holds together with its prompt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Room {
+    /// All of it.
+    Whole,
+    /// Its beginning.
+    Part,
+    /// Nothing.
+    Nothing,
 }
 
 /// A reward model that is ready to score.
@@ -317,6 +332,29 @@ impl RewardModel {
     /// The published format that it is scored by, if it has one with a head.
     pub fn format(&self) -> Option<ModelFormat> {
         self.published.as_ref().map(PublishedModel::format)
+    }
+
+    /// Whether each step gets a reward of its own, or only the solution as a whole.
+    pub fn rewards_steps(&self) -> bool {
+        self.published.as_ref().is_none_or(PublishedModel::rewards_steps)
+    }
+
+    /// How much of a completion the context holds, as it is scored.
+    ///
+    /// # Errors
+    /// Those of the encoder.
+    pub fn room(&self, rollout: &Rollout, completion_idx: usize) -> Result<Room> {
+        if let Some(published) = &self.published {
+            let splitter = StepSplitter::new(&self.settings.step_split)?;
+            return published.room(&self.model, rollout, completion_idx, &splitter);
+        }
+        let encoder = self.encoder(OnOverlong::Skip)?;
+        let n_prompt = encoder.prompt(&rollout.prompt)?.len();
+        Ok(match encoder.completion(rollout, completion_idx, n_prompt)? {
+            Some(_) => Room::Whole,
+            None if n_prompt < encoder.context_length() => Room::Part,
+            None => Room::Nothing,
+        })
     }
 
     /// What kind of reward model it is; `None` for a model without `gratis.json`.

@@ -2,15 +2,17 @@
 
 use gratis_model::{ModelConfig, Tokenizer};
 
-use super::formats::{Chat, Prompter, PublishedScorer, Recipe, Reward, Scope, recognise};
+use super::formats::{
+    Chat, Prompter, PublishedScorer, Reading, Recipe, Reward, Scope, Sequence, recognise,
+};
 use super::model::{Model, tokenizer_at};
 use super::place::Place;
 use super::prompt::PromptSettings;
-use super::{OpenOptions, ReferenceChoice, RewardModel, ScoreBy};
-use crate::data::ModelFormat;
+use super::{OpenOptions, ReferenceChoice, RewardModel, Room, ScoreBy};
+use crate::data::{ModelFormat, Rollout, StepSplitter};
 use crate::encoding::OnOverlong;
 use crate::error::{Error, Result};
-use crate::scoring::{ScoringSettings, TokenRewards};
+use crate::scoring::{ScoringSettings, TokenRewards, steps_of};
 use crate::selection::Aggregation;
 
 /// How a published reward model with a head is scored.
@@ -19,6 +21,8 @@ pub(super) struct PublishedModel {
     format: ModelFormat,
     recipe: &'static Recipe,
     reward: Reward,
+    /// Text after each step.
+    tag: String,
     chat: Option<Chat>,
     pad: Option<u32>,
 }
@@ -34,7 +38,8 @@ impl PublishedModel {
         let recipe = &published.definition.recipe;
         let chat = options.prompt.published_chat(model.place(), model.tokenizer(), recipe)?;
         let format = published.definition.format;
-        Ok(Some(Self { format, recipe, reward, chat, pad: published.pad }))
+        let tag = options.step_tag.clone().unwrap_or_else(|| recipe.tag.to_owned());
+        Ok(Some(Self { format, recipe, reward, tag, chat, pad: published.pad }))
     }
 
     pub(super) fn format(&self) -> ModelFormat {
@@ -45,6 +50,7 @@ impl PublishedModel {
         Prompter {
             recipe: self.recipe,
             tokenizer: model.tokenizer(),
+            tag: &self.tag,
             chat: self.chat.as_ref(),
             pad: self.pad,
             path: model.place().path.clone(),
@@ -65,6 +71,34 @@ impl PublishedModel {
             on_overlong,
             batch_tokens: settings.batch_tokens,
         }
+    }
+
+    /// Whether each step gets a reward, or the solution as a whole.
+    pub(super) fn rewards_steps(&self) -> bool {
+        self.recipe.scope == Scope::Steps
+    }
+
+    /// How much of a solution the context holds.
+    ///
+    /// # Errors
+    /// Those of the prompt.
+    pub(super) fn room(
+        &self,
+        model: &Model,
+        rollout: &Rollout,
+        idx: usize,
+        splitter: &StepSplitter,
+    ) -> Result<Room> {
+        let text = &rollout.completions[idx].text;
+        let steps = steps_of(rollout, idx, splitter)?;
+        let Sequence { tokens, reads } =
+            self.prompter(model).sequence(&rollout.prompt, text, &steps)?;
+        let context_length = model.config().context_length;
+        Ok(match reads.first() {
+            _ if tokens.len() <= context_length => Room::Whole,
+            Some(&first) if first < context_length => Room::Part,
+            _ => Room::Nothing,
+        })
     }
 
     /// The reward model, ready to score.
@@ -88,6 +122,12 @@ impl PublishedModel {
         }
         if options.tokens == TokenRewards::Write {
             return refused("gives no reward to single tokens", "leave `--tokens` out");
+        }
+        if options.step_tag.is_some() && self.recipe.reading != Reading::Tag {
+            return refused("is not read at a tag after each step", "leave `--step-tag` out");
+        }
+        if self.recipe.reading == Reading::Tag && self.tag.is_empty() {
+            return refused("is read at a tag after each step", "give a text to `--step-tag`");
         }
         let prompter = self.prompter(&model);
         prompter.check()?;
@@ -170,7 +210,7 @@ fn prompt_at(
 ) -> Result<String> {
     let chat = PromptSettings::default().published_chat(place, tokenizer, recipe)?;
     let path = place.path.clone();
-    let prompter = Prompter { recipe, tokenizer, chat: chat.as_ref(), pad, path };
+    let prompter = Prompter { recipe, tokenizer, tag: recipe.tag, chat: chat.as_ref(), pad, path };
     prompter.check()?;
     prompter.example()
 }

@@ -4,12 +4,14 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use gratis::Silent;
 use gratis::data::{Completion, ModelFormat, ProblemScores, Rollout, ScoreKind};
+use gratis::encoding::OnOverlong;
 use gratis::reward_model::{
-    LoadOptions, NoHub, OpenOptions, ReferenceChoice, RewardModel, Weights, open,
+    LoadOptions, NoHub, OpenOptions, ReferenceChoice, RewardModel, Room, Weights, open,
 };
 use gratis::selection::Aggregation;
+use gratis::{Error, Silent};
+use safetensors::SafeTensors;
 use serde::Deserialize;
 
 /// What the script wrote beside a model.
@@ -115,6 +117,16 @@ impl Fixture {
     fn rewards(&self) -> Vec<Vec<Vec<f64>>> {
         let of = |problem: &Problem| problem.solutions.iter().map(|s| s.rewards.clone()).collect();
         self.golden.problems.iter().map(of).collect()
+    }
+}
+
+/// Remarks that are kept.
+#[derive(Default)]
+struct Remarks(Vec<String>);
+
+impl gratis::Observer for Remarks {
+    fn note(&mut self, remark: &str) {
+        self.0.push(remark.to_owned());
     }
 }
 
@@ -330,4 +342,139 @@ fn what_does_not_fit_is_named() {
         let error = fixture.fault(&wrong);
         assert!(error.contains(&format!("the kind `eurus-rm` {expected}")), "{error}");
     }
+}
+
+#[test]
+fn the_last_token_that_is_no_padding_is_read() {
+    let fixture = Fixture::new("skywork-reward-padded");
+    let tokenizer = fixture.open(&fixture.options()).expect("a model");
+    let eos = tokenizer.model().tokenizer().eos().expect("an end");
+    fixture.edit("config.json", "\"pad_token_id\": 328", &format!("\"pad_token_id\": {eos}"));
+    let model = fixture.open(&fixture.options()).expect("a model");
+    let scores = model.score(&fixture.rollouts(), &mut Silent).expect("scores");
+    let error = worst(&step_rewards(&scores), &fixture.rewards());
+    // Observed: 9.5e-7.
+    assert!(error < 5e-6, "{error:e}");
+    let unpadded = Fixture::new("skywork-reward-llama").rewards();
+    assert!(worst(&fixture.rewards(), &unpadded) > 0.1);
+}
+
+#[test]
+fn a_value_head_is_recognised_by_its_tensors_under_either_name() {
+    let fixture = Fixture::new("value-head-prm");
+    let path = fixture.folder.path().join("model.safetensors");
+    let bytes = fs::read(&path).expect("a file");
+    let tensors = SafeTensors::deserialize(&bytes).expect("tensors");
+    let renamed = tensors.iter().map(|(name, view)| {
+        let prefix = if name.starts_with("v_head") { "" } else { "pretrained_model." };
+        (format!("{prefix}{name}"), view)
+    });
+    let renamed = safetensors::serialize(renamed, None).expect("serialised");
+    fs::write(&path, renamed).expect("written");
+    fixture.edit("config.json", "Qwen2ForPrmModel", "Qwen2ForCausalLM");
+    let model = fixture.open(&fixture.options()).expect("a model");
+    assert_eq!(model.format(), Some(ModelFormat::ValueHeadPrm));
+    let scores = model.score(&fixture.rollouts(), &mut Silent).expect("scores");
+    assert!(worst(&step_rewards(&scores), &fixture.rewards()) < 1e-6);
+}
+
+#[test]
+fn a_language_model_is_recognised_by_its_published_name_and_that_is_said() {
+    let fixture = Fixture::new("math-shepherd");
+    let top = tempfile::tempdir().expect("a folder");
+    let folder = top.path().join("math-shepherd-mistral-7b-prm");
+    fs::create_dir(&folder).expect("made");
+    for entry in fs::read_dir(fixture.folder.path()).expect("a folder") {
+        let entry = entry.expect("an entry");
+        fs::copy(entry.path(), folder.join(entry.file_name())).expect("copied");
+    }
+    let mut remarks = Remarks::default();
+    let model = open(&folder, &OpenOptions::default(), &NoHub, &mut remarks).expect("a model");
+    assert_eq!(model.format(), Some(ModelFormat::MathShepherd));
+    let said = remarks.0.iter().any(|remark| remark.contains("`math-shepherd`, by its name"));
+    assert!(said, "{:?}", remarks.0);
+    // Elsewhere the same files are those of a language model, whose reference nobody names.
+    let error = fixture.fault(&OpenOptions::default());
+    assert!(error.contains("no `gratis.json`"), "{error}");
+}
+
+#[test]
+fn another_separator_is_an_option_of_what_is_read_at_one() {
+    let fixture = Fixture::new("trl-two-labels");
+    let with = |tag: &str| {
+        let options = OpenOptions { step_tag: Some(tag.to_owned()), ..fixture.options() };
+        let model = fixture.open(&options).expect("a model");
+        step_rewards(&model.score(&fixture.rollouts(), &mut Silent).expect("scores"))
+    };
+    assert!(worst(&with("\n"), &fixture.rewards()) < 1e-6);
+    assert!(worst(&with("\n\n"), &fixture.rewards()) > 1e-3);
+    let fixture = Fixture::new("rlhflow-prm");
+    let options = OpenOptions { step_tag: Some("\n".to_owned()), ..fixture.options() };
+    let error = fixture.fault(&options);
+    assert!(error.contains("is not read at a tag"), "{error}");
+}
+
+#[test]
+fn what_exceeds_the_context_is_an_error_or_cut_by_steps() {
+    let short = |name: &str, n_tokens: usize| {
+        let fixture = Fixture::new(name);
+        let context = format!("\"max_position_embeddings\": {n_tokens}");
+        fixture.edit("config.json", "\"max_position_embeddings\": 1024", &context);
+        fixture
+    };
+    let fixture = short("qwen-prm", 120);
+    let rollouts = fixture.rollouts();
+    let model = fixture.open(&fixture.options()).expect("a model");
+    let error = model.score(&rollouts, &mut Silent).expect_err("too long").to_string();
+    assert!(error.contains("completion 1 of problem `What is 3 + 4 - 2?`"), "{error}");
+    assert!(error.contains("the context holds 120"), "{error}");
+    assert_eq!(model.room(&rollouts[0], 0).expect("counted"), Room::Part);
+    assert_eq!(model.room(&rollouts[1], 0).expect("counted"), Room::Whole);
+
+    let cut = OpenOptions { on_overlong: OnOverlong::Truncate, ..fixture.options() };
+    let model = fixture.open(&cut).expect("a model");
+    let got = step_rewards(&model.score(&rollouts, &mut Silent).expect("scores"));
+    let expected = fixture.rewards();
+    let (got, expected) = (&got[0][0], &expected[0][0]);
+    assert!((got[0] - expected[0]).abs() < 1e-6, "{got:?}");
+    assert_eq!(got.last(), Some(&0.0), "the last step does not fit");
+
+    // Half a solution has no reward.
+    let outcome = short("skywork-reward-qwen3", 60);
+    let cut = OpenOptions { on_overlong: OnOverlong::Truncate, ..outcome.options() };
+    let model = outcome.open(&cut).expect("a model");
+    assert!(!model.rewards_steps());
+    assert!(matches!(model.score(&rollouts, &mut Silent), Err(Error::TooLong { .. })));
+}
+
+#[test]
+fn templates_and_files_that_cannot_be_scored_in_are_named() {
+    // Earlier turns that depend on later ones: one pass would not be what many are.
+    let fixture = Fixture::new("rlhflow-prm");
+    let last = "{% if loop.last %}!{% endif %}<|start_header_id|>";
+    let template = "<|start_header_id|>{{ m.role }}";
+    fixture.edit("tokenizer_config.json", template, &format!("{last}{{{{ m.role }}}}"));
+    let model = fixture.open(&fixture.options()).expect("one turn is as it should be");
+    let error = model.score(&fixture.rollouts(), &mut Silent).expect_err("many are not");
+    assert!(error.to_string().contains("prints earlier turns otherwise"), "{error}");
+
+    let opens = Fixture::new("armo-rm");
+    opens.edit("tokenizer_config.json", "<|eot_id|>{% endfor %}", "{% endfor %}");
+    let error = opens.fault(&opens.options());
+    assert!(error.contains("does not open the turn of the assistant"), "{error}");
+
+    let file = tempfile::tempdir().expect("a folder");
+    let path = file.path().join("model.gguf");
+    fs::write(&path, "").expect("written");
+    let options = OpenOptions { format: Some(ModelFormat::QwenPrm), ..OpenOptions::default() };
+    let error = open(&path, &options, &NoHub, &mut Silent).expect_err("no head");
+    let error = std::error::Error::source(&error).expect("a reason").to_string();
+    assert!(error.contains("a GGUF file holds no head of the kind `qwen-prm`"), "{error}");
+
+    let chat = Fixture::new("eurus-rm");
+    let mut options = chat.options();
+    options.prompt.chat_system = Some("Be kind.".to_owned());
+    assert!(chat.fault(&options).contains("without a chat template"));
+    options.prompt.template = Some("Q: {prompt}".to_owned());
+    assert!(chat.fault(&options).contains("part of its format"));
 }

@@ -32,8 +32,8 @@ use crate::manifest::Manifest;
 use head::HeadTensors;
 pub(crate) use head::Loaded;
 pub(crate) use implicit_prm::COEFFICIENT;
-pub(crate) use prompt::{Chat, Prompter};
-pub(crate) use recipe::{Recipe, Reward, Scope, Template};
+pub(crate) use prompt::{Chat, Prompter, Sequence};
+pub(crate) use recipe::{Reading, Recipe, Reward, Scope, Template};
 pub(crate) use scorer::PublishedScorer;
 
 /// A format of published reward models.

@@ -36,6 +36,8 @@ pub(crate) struct Chat {
 pub(crate) struct Prompter<'a> {
     pub(crate) recipe: &'a Recipe,
     pub(crate) tokenizer: &'a Tokenizer,
+    /// Text after each step: the recipe's, or one that was asked for.
+    pub(crate) tag: &'a str,
     /// For the templates that are chats.
     pub(crate) chat: Option<&'a Chat>,
     /// Padding, which the last token read is not.
@@ -57,7 +59,7 @@ impl Prompter<'_> {
     /// # Errors
     /// [`Error::Mismatch`] that names what was looked for.
     pub(crate) fn check(&self) -> Result<()> {
-        let tag = self.recipe.tag.trim();
+        let tag = self.tag.trim();
         if self.recipe.reading == Reading::Tag && !tag.is_empty() {
             self.one_token(tag)?;
         }
@@ -76,10 +78,10 @@ impl Prompter<'_> {
                 self.turns("{prompt}", problem_join, &[steps.to_owned()])?.text
             }
             Template::Pieces { after_problem, .. } => {
-                ["{prompt}", after_problem, steps, self.recipe.tag].concat()
+                ["{prompt}", after_problem, steps, self.tag].concat()
             }
             Template::Chat { .. } | Template::Text { .. } => {
-                let answer = [steps, self.recipe.tag].concat();
+                let answer = [steps, self.tag].concat();
                 self.whole("{prompt}", &Marked { text: answer, marks: Vec::new() })?.0.text
             }
         };
@@ -137,7 +139,7 @@ impl Prompter<'_> {
                 answer.text.push_str(self.recipe.step_join);
             }
             answer.text.push_str(step);
-            answer.text.push_str(self.recipe.tag);
+            answer.text.push_str(self.tag);
             answer.marks.push(answer.text.len());
         }
         answer
@@ -197,7 +199,7 @@ impl Prompter<'_> {
 
     /// The conversation with an answer after each step, marked where each answer begins.
     fn turns(&self, problem: &str, problem_join: &str, steps: &[String]) -> Result<Marked> {
-        let tag = self.recipe.tag;
+        let tag = self.tag;
         let mut messages = Vec::new();
         let mut starts: Vec<(String, usize)> = Vec::new();
         for (nth, step) in steps.iter().enumerate() {
@@ -226,7 +228,7 @@ impl Prompter<'_> {
     /// Pieces that are encoded one by one.
     fn pieces(&self, problem: &str, steps: &[String], unit: Unit) -> Result<Sequence> {
         let encode = |text: &str| -> Result<Vec<u32>> { Ok(self.tokenizer.encode(text)?.ids) };
-        let tag = encode(self.recipe.tag)?;
+        let tag = encode(self.tag)?;
         let mut tokens: Vec<u32> = self.tokenizer.bos().into_iter().collect();
         tokens.extend(encode(problem)?);
         let mut reads = Vec::new();
@@ -276,7 +278,7 @@ impl Prompter<'_> {
                 }
             }
             Reading::Tag | Reading::BeforeTag => {
-                let tag = self.one_token(self.recipe.tag.trim())?;
+                let tag = self.one_token(self.tag.trim())?;
                 let place = |&mark: &usize| {
                     let at = offsets.partition_point(|token| token.start < mark);
                     let at = at.checked_sub(1).map(|at| at + shift);
@@ -326,7 +328,7 @@ impl Prompter<'_> {
             what: format!(
                 "the tokenizer of `{}` joins the tag `{}` to the text beside it",
                 self.path.display(),
-                self.recipe.tag.trim()
+                self.tag.trim()
             ),
             hint: "take the tokenizer that was published with the model",
         }
