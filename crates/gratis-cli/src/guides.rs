@@ -39,9 +39,14 @@ fn examples_of(command: &clap::Command) -> Vec<String> {
     examples
 }
 
-/// The words of a command up to a pipe or a redirection.
+/// The words of a command up to a pipe or a redirection; what the shell puts in is one word.
 fn words_of(command: &str) -> Vec<String> {
-    let words = shlex::split(&command.replace("$'", "'")).expect("closed quotes");
+    let mut command = command.replace("$'", "'");
+    while let Some((before, rest)) = command.split_once("$(") {
+        let after = rest.split_once(')').map_or("", |(_, after)| after);
+        command = format!("{before}x{after}");
+    }
+    let words = shlex::split(&command).expect("closed quotes");
     words.into_iter().take_while(|word| !["|", ">", "<", "&&"].contains(&&word[..])).collect()
 }
 
