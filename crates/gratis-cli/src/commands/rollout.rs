@@ -86,7 +86,7 @@ pub(crate) fn run(args: &RolloutArgs, common: &Common) -> Result<()> {
 
 /// What a rollout took, as run and as counted: its completions' tokens and the one that ended each.
 fn work(encoder: &Encoder, rollout: &Rollout) -> Result<JobWork> {
-    let n_prompt = encoder.prompt(&rollout.prompt)?.len();
+    let n_prompt = encoder.prompt_of(rollout)?.len();
     let mut lengths = Vec::with_capacity(rollout.completions.len());
     let mut as_counted = Work::default();
     for text in rollout.texts() {

@@ -72,7 +72,7 @@ impl Published {
 
 type Parsed<T> = std::result::Result<T, Fault>;
 
-fn parse(value: &Value) -> Parsed<Rollout> {
+pub(super) fn parse(value: &Value) -> Parsed<Rollout> {
     if value.get("input").is_some() {
         tagged(value)
     } else if value.get("question").is_some() {

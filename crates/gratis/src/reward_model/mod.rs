@@ -36,7 +36,7 @@ use serde::Serialize;
 use crate::baseline::{HeadScorer, LabelTokens, SelfCertainty, TokenScorer};
 use crate::cost::{Architecture, JobWork};
 use crate::data::{Fingerprint, ProblemScores, Rollout, ScoreKind, ScoreOrigin, StepSplit};
-use crate::encoding::{Encoder, OnOverlong};
+use crate::encoding::{Conversations, Encoder, OnOverlong};
 use crate::error::{Error, Result};
 use crate::evaluation::StepSignal;
 use crate::manifest::{Kind, ReferenceModel};
@@ -134,6 +134,7 @@ pub struct RewardModel {
     kind: Option<Kind>,
     by: ScoreBy,
     template: String,
+    conversations: Option<Conversations>,
     /// As asked for or read from `gratis.json`.
     recorded_aggregation: Option<Aggregation>,
     on_overlong: OnOverlong,
@@ -185,6 +186,7 @@ pub fn open(
     let own_aggregation = own.map(|own| own.aggregation).filter(|_| options.by == ScoreBy::Reward);
     Ok(RewardModel {
         template: options.prompt.template(&model, observer)?,
+        conversations: options.prompt.conversations(&model)?,
         recorded_aggregation: options.aggregation.or(own_aggregation),
         model,
         reference,
@@ -353,7 +355,8 @@ impl RewardModel {
     /// # Errors
     /// Those of the template.
     pub fn encoder(&self, on_overlong: OnOverlong) -> Result<Encoder<'_>> {
-        self.model.encoder(&self.template, on_overlong)
+        let encoder = self.model.encoder(&self.template, on_overlong)?;
+        Ok(encoder.with_conversations(self.conversations.clone()))
     }
 
     /// The shapes of the models that pass over what is scored: the reward model's, and the

@@ -26,6 +26,7 @@ fn rollouts() -> Vec<Rollout> {
             Completion::graded("7", false).with_steps(text(&["7"])),
         ],
         extra: json!({"level": 3, "tags": ["x", "y"]}).as_object().expect("an object").clone(),
+        context: Vec::new(),
     };
     let sampled = Rollout {
         id: Some("b".into()),

@@ -7,4 +7,5 @@ mod objectives;
 mod parquet_files;
 mod tabular;
 mod theory;
+mod shapes;
 mod training;

@@ -201,7 +201,7 @@ impl Room {
         let encoder = reward_model.encoder(OnOverlong::Skip)?;
         let mut room = Self { n_cut: 0, without: BTreeSet::new() };
         for (idx, rollout) in solutions.iter().enumerate() {
-            let n_prompt = encoder.prompt(&rollout.prompt)?.len();
+            let n_prompt = encoder.prompt_of(rollout)?.len();
             room.n_cut += usize::from(encoder.completion(rollout, 0, n_prompt)?.is_none());
             if n_prompt >= encoder.context_length() {
                 room.without.insert(idx);
