@@ -227,7 +227,11 @@ pub(super) struct Matched {
 
 impl Matched {
     /// Opens both files.
-    pub(super) fn open(rollouts: &Path, scores: &Path, reading: impl Into<Reading>) -> Result<Self> {
+    pub(super) fn open(
+        rollouts: &Path,
+        scores: &Path,
+        reading: impl Into<Reading>,
+    ) -> Result<Self> {
         let reading = reading.into();
         Ok(Self {
             rollouts: RecordReader::open(rollouts, reading.clone())?,

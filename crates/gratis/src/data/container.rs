@@ -73,7 +73,10 @@ impl Container {
             } else if start.starts_with(ZSTD) {
                 name = name.strip_suffix(".zst").unwrap_or(name);
                 let decoder = zstd::Decoder::with_buffer(source);
-                Box::new(BufReader::with_capacity(1 << 16, decoder.map_err(Error::io("read", path))?))
+                Box::new(BufReader::with_capacity(
+                    1 << 16,
+                    decoder.map_err(Error::io("read", path))?,
+                ))
             } else {
                 break;
             };
@@ -124,7 +127,8 @@ impl Container {
                     }
                     Found::Torn(number) => {
                         *done = true;
-                        let fault = Fault::new("record", "a whole JSON value", "the end of the file");
+                        let fault =
+                            Fault::new("record", "a whole JSON value", "the end of the file");
                         Ok(Some((number, Raw::Invalid(fault))))
                     }
                 }
@@ -143,7 +147,8 @@ impl Container {
                     }
                     Err(error) => {
                         self.number += 1;
-                        let fault = Fault::new("record", "a row like the header", error.to_string());
+                        let fault =
+                            Fault::new("record", "a row like the header", error.to_string());
                         Ok(Some((self.number, Raw::Invalid(fault))))
                     }
                 }

@@ -88,9 +88,9 @@ impl<T: Record> RecordReader<T> {
         loop {
             let next = match &mut self.stream {
                 Stream::Text(container) => container.next()?,
-                Stream::Rows(rows) => rows()?.map(|(number, row)| {
-                    (number, row.map_or_else(Raw::Invalid, Raw::Row))
-                }),
+                Stream::Rows(rows) => {
+                    rows()?.map(|(number, row)| (number, row.map_or_else(Raw::Invalid, Raw::Row)))
+                }
             };
             let Some((number, raw)) = next else {
                 let finished = self.pending.take();
@@ -113,9 +113,7 @@ impl<T: Record> RecordReader<T> {
                 &mut self.shape,
                 &mut self.notice,
             );
-            if !was_known
-                && let (Some(notice), Some(words)) = (self.reading.notice, &self.notice)
-            {
+            if !was_known && let (Some(notice), Some(words)) = (self.reading.notice, &self.notice) {
                 notice(&self.path, words);
             }
             match decoded {
@@ -233,12 +231,13 @@ fn decode<T: Record>(
     shape: &mut Option<DataShape>,
     notice: &mut Option<String>,
 ) -> Result<Decoded<T>, Fault> {
-    let is_plain = !T::IS_ROLLOUT || (*shape == Some(DataShape::Gratis) && reading.shape.is_plain());
-    let value = match raw {
+    let is_plain =
+        !T::IS_ROLLOUT || (*shape == Some(DataShape::Gratis) && reading.shape.is_plain());
+    let (line, value) = match raw {
         Raw::Json(line) if is_plain => return record::from_json(line).map(Decoded::Whole),
         Raw::Row(value) if is_plain => return record::from_value(value).map(Decoded::Whole),
-        Raw::Json(line) => record::value_of(line)?,
-        Raw::Row(value) => value,
+        Raw::Json(line) => (Some(line), record::value_of(line)?),
+        Raw::Row(value) => (None, value),
         Raw::Invalid(fault) => return Err(fault),
     };
     let mut record = record::object_of(value)?;
@@ -252,7 +251,11 @@ fn decode<T: Record>(
         *notice = words_for(chosen, &record);
     }
     if chosen == DataShape::Gratis && reading.shape.is_plain() {
-        return record::from_value(Value::Object(record)).map(Decoded::Whole);
+        let decoded = match line {
+            Some(line) => record::from_json(line),
+            None => record::from_value(Value::Object(record)),
+        };
+        return decoded.map(Decoded::Whole);
     }
     let rollout = shapes::adapt(chosen, record, reading, requests)?;
     if chosen.is_grouped() {

@@ -251,9 +251,23 @@ fn not_json(line: &[u8], error: &serde_json::Error) -> Fault {
     // The line that counts is that of the file.
     let reason = reason.split(" at line ").next().unwrap_or_default();
     let column = error.column();
+    let advice = advice(line, reason);
     let excerpt = excerpt(&String::from_utf8_lossy(line));
-    let got = format!("{excerpt} ({reason} at column {column})");
+    let got = format!("{excerpt} ({reason} at column {column}{advice})");
     Fault::new("record", "a JSON object", got)
+}
+
+/// What usually is the reason.
+fn advice(line: &[u8], reason: &str) -> &'static str {
+    if std::str::from_utf8(line).is_err() {
+        "; the file is not UTF-8: convert it, for instance by `iconv -f LATIN1 -t UTF-8`"
+    } else if reason == "trailing characters" {
+        "; one record per line, with nothing between them"
+    } else if line.starts_with(b"{'") {
+        "; JSON has double quotes: write the file by `json.dumps`"
+    } else {
+        ""
+    }
 }
 
 fn wrong_shape<T: Record>(value: &Value, error: &serde_json::Error) -> Fault {

@@ -392,6 +392,7 @@ pub(crate) fn text_or_integer<'de, D: Deserializer<'de>>(
     match Option::<Value>::deserialize(source)? {
         None | Some(Value::Null) => Ok(None),
         Some(Value::String(text)) => Ok(Some(text)),
+        Some(Value::Number(number)) => Ok(Some(number.to_string())),
         Some(value) => match exact::integer_text(&value) {
             Some(digits) => Ok(Some(digits.into_owned())),
             None => Err(serde::de::Error::custom("expected a string or an integer")),

@@ -130,7 +130,10 @@ impl Conversations {
         let mut variables = tokenizer.special_tokens().clone();
         variables.extend(options.variables.clone());
         let generation_prompt = GenerationPrompt::Add;
-        Self { template, options: RenderOptions { variables, generation_prompt, ..options.clone() } }
+        Self {
+            template,
+            options: RenderOptions { variables, generation_prompt, ..options.clone() },
+        }
     }
 
     /// The text up to where the assistant begins to speak. A system message in `context` takes the

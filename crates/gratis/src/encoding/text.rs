@@ -124,9 +124,10 @@ impl<'a> Encoder<'a> {
         if rollout.context.is_empty() {
             return self.prompt(&rollout.prompt);
         }
-        let conversations = self.conversations.as_ref().ok_or_else(|| Error::Conversation {
-            problem: problem_name(rollout),
-        })?;
+        let conversations = self
+            .conversations
+            .as_ref()
+            .ok_or_else(|| Error::Conversation { problem: problem_name(rollout) })?;
         let text = conversations.render(&rollout.context, &rollout.prompt)?;
         self.encode(&text, begin_of(self.tokenizer, &text))
     }

@@ -4,7 +4,10 @@
 use std::path::{Path, PathBuf};
 
 use super::TrainSettings;
-use crate::data::{Answered, OnInvalid, Reading, RecordReader, Rollout, RolloutFiles, Rollouts, apply_streaming, spool};
+use crate::data::{
+    Answered, OnInvalid, Reading, RecordReader, Rollout, RolloutFiles, Rollouts, apply_streaming,
+    spool,
+};
 use crate::encoding::Encoder;
 use crate::error::{Error, Result};
 use crate::observer::Observer;

@@ -5,7 +5,7 @@ mod data_files;
 mod data_operations;
 mod objectives;
 mod parquet_files;
+mod shapes;
 mod tabular;
 mod theory;
-mod shapes;
 mod training;

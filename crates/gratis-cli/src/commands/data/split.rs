@@ -58,8 +58,7 @@ impl SplitArgs {
         let outputs = [self.output.as_path(), self.rest.as_path()];
         let mut progress = Progress::new(common);
         let reading = self.invalid.reading();
-        let report: SplitReport =
-            split_file(split, &self.input, reading, outputs, &mut progress)?;
+        let report: SplitReport = split_file(split, &self.input, reading, outputs, &mut progress)?;
         progress.finish();
         warn_skipped(report.n_skipped, "malformed lines");
         for (output, counts) in outputs.iter().zip([report.first, report.second]) {

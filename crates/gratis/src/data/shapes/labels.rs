@@ -67,5 +67,12 @@ fn is_certain(value: &Value) -> bool {
 }
 
 fn fault(name: &str, value: &Value) -> Fault {
-    Fault::new(name, "`true`, `false`, 0, 1 or null", shown(value))
+    let is_list = value.as_str().is_some_and(|text| text.starts_with('['));
+    let expected = if is_list {
+        "`true`, `false`, 0, 1 or null (a list written as text, as NumPy prints it, loses its parts: \
+         write JSON lines or Parquet instead of CSV)"
+    } else {
+        "`true`, `false`, 0, 1 or null"
+    };
+    Fault::new(name, expected, shown(value))
 }

@@ -17,6 +17,7 @@ use gratis_model::chat_template::Message;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::exact::{self, NotFinite};
 use super::reading::{ColumnName, Reading};
 use super::record::Fault;
 use super::rollout::Rollout;
@@ -147,9 +148,7 @@ pub(super) fn detect(record: &Map<String, Value>) -> Parsed<DataShape> {
     if is_text("input") && is_text("label") {
         return Ok(DataShape::MathShepherd);
     }
-    if record.get("question").is_some_and(Value::is_object)
-        || (has("steps") && has("ratings"))
-    {
+    if record.get("question").is_some_and(Value::is_object) || (has("steps") && has("ratings")) {
         return Ok(DataShape::Prm800k);
     }
     if has("reasoning_steps") {
@@ -237,7 +236,8 @@ fn is_list_of(value: &Value, is_item: impl Fn(&Value) -> bool) -> bool {
 
 /// Takes the first of these fields that is there and not null.
 fn take(record: &mut Map<String, Value>, names: &[&str]) -> Option<(String, Value)> {
-    let name = names.iter().find(|name| record.get(**name).is_some_and(|value| !value.is_null()))?;
+    let name =
+        names.iter().find(|name| record.get(**name).is_some_and(|value| !value.is_null()))?;
     Some(((*name).to_owned(), record.shift_remove(*name)?))
 }
 
@@ -250,7 +250,7 @@ fn text(name: &str, value: &Value) -> Parsed<String> {
 /// The beginning of a value, for messages.
 fn shown(value: &Value) -> String {
     const MAX_CHARS: usize = 60;
-    let text = value.to_string();
+    let text = exact::to_json(value, NotFinite::Named);
     match text.char_indices().nth(MAX_CHARS) {
         Some((end, _)) => format!("`{}...`", &text[..end]),
         None => format!("`{text}`"),

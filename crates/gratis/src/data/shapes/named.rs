@@ -48,6 +48,12 @@ const DATASET: &[&str] = &["dataset", "data_source", "task", "subset"];
 /// The shape of a record with a problem and responses, or neither.
 pub(super) fn detect(record: &Map<String, Value>) -> Parsed<DataShape> {
     let there = |name: &&str| record.get(*name).is_some_and(|value| !value.is_null());
+    if there(&"gold") && (there(&"pred") || there(&"prediction")) {
+        return Err(unknown(record, "grading cases, which `gratis grade --cases` reads"));
+    }
+    if there(&"scores") && there(&"version") {
+        return Err(unknown(record, "a score file, which `gratis select --scores` reads"));
+    }
     let Some(prompt) = PROMPT.iter().copied().find(|name| there(name)) else {
         let has_responses = RESPONSES.iter().chain(RESPONSE).any(|name| there(name));
         return if has_responses || conversation_column(record) {
@@ -60,6 +66,11 @@ pub(super) fn detect(record: &Map<String, Value>) -> Parsed<DataShape> {
         // `answers` may as well be a list of gold answers.
         there(name) && (*name != "answers" || !there(&"completion"))
     });
+    if is_table(&record[prompt]) {
+        let expected = "one record per problem, not one object of columns (with pandas: \
+                        `to_json(path, orient=\"records\", lines=True)`)";
+        return Err(Fault::new("record", expected, shown(&record[prompt])));
+    }
     let Some(responses) = responses else {
         return if RESPONSE.iter().any(there) {
             Ok(DataShape::Responses)
@@ -89,8 +100,34 @@ pub(super) fn detect(record: &Map<String, Value>) -> Parsed<DataShape> {
         && is_text_list
         && is_plain_problem(record)
         && record.get("correctness").is_none_or(are_plain_labels)
+        && !record.get("step_labels").is_some_and(has_booleans)
         && (there(&"correctness") || !LABEL.iter().chain(MAYBE_LABEL).any(there));
     Ok(if is_ours { DataShape::Gratis } else { DataShape::Problems })
+}
+
+fn has_booleans(value: &Value) -> bool {
+    match value {
+        Value::Array(items) => items.iter().any(has_booleans),
+        value => value.is_boolean(),
+    }
+}
+
+/// Booleans as 1 and 0.
+fn as_numbers(value: Value) -> Value {
+    match value {
+        Value::Bool(label) => Value::from(u8::from(label)),
+        Value::Array(items) => items.into_iter().map(as_numbers).collect(),
+        value => value,
+    }
+}
+
+/// Whether a problem's column holds the problems of a whole table.
+fn is_table(value: &Value) -> bool {
+    match value {
+        Value::Array(items) => !items.is_empty() && items.iter().all(Value::is_string),
+        Value::Object(rows) => rows.keys().all(|name| name.parse::<u64>().is_ok()),
+        _ => false,
+    }
 }
 
 fn conversation_column(record: &Map<String, Value>) -> bool {
@@ -127,9 +164,10 @@ pub(in super::super) fn mapping(
         DataShape::Responses => RESPONSE,
         _ => return Vec::new(),
     };
-    let certain = MAYBE_LABEL.iter().copied().filter(|name| {
-        record.get(*name).is_some_and(labels::are_certain)
-    });
+    let certain = MAYBE_LABEL
+        .iter()
+        .copied()
+        .filter(|name| record.get(*name).is_some_and(labels::are_certain));
     let label = there(LABEL).or_else(|| certain.map(str::to_owned).next());
     let found = [
         ("prompt", there(PROMPT)),
@@ -188,12 +226,6 @@ pub(super) fn rollout(
 ) -> Parsed<Rollout> {
     let mut columns = Map::new();
     if let Some((_, id)) = take(&mut record, ID) {
-        let id = match id {
-            Value::Number(number) if exact::integer_text(&Value::Number(number.clone())).is_none() => {
-                Value::from(number.to_string())
-            }
-            id => id,
-        };
         columns.insert("id".to_owned(), id);
     }
     columns.insert("prompt".to_owned(), prompt.text.into());
@@ -214,6 +246,9 @@ pub(super) fn rollout(
     let labels = take_labels(&mut record, &completions, reading)?;
     if labels.iter().any(Option::is_some) {
         columns.insert("correctness".to_owned(), json!(labels));
+    }
+    if let Some(labels) = record.shift_remove("step_labels") {
+        columns.insert("step_labels".to_owned(), as_numbers(labels));
     }
     for (name, value) in record {
         columns.entry(name).or_insert(value);
@@ -246,9 +281,8 @@ fn take_labels(
             || (reading.shape.label_threshold.is_some()
                 && value.as_array().map_or(is_number(value), |items| items.iter().all(is_number)))
     };
-    let name = name.or_else(|| {
-        MAYBE_LABEL.iter().find(|name| record.get(**name).is_some_and(is_label))
-    });
+    let name =
+        name.or_else(|| MAYBE_LABEL.iter().find(|name| record.get(**name).is_some_and(is_label)));
     let Some(name) = name else { return Ok(own) };
     let value = record.shift_remove(*name).unwrap_or_default();
     labels::labels(name, &value, completions.len(), reading)

@@ -84,8 +84,9 @@ pub(super) fn prm_chat(record: Map<String, Value>) -> Parsed<Rollout> {
     Ok(Rollout { prompt, completions: vec![stepped(steps, labels, "\n")], ..Rollout::default() })
 }
 
-/// Each step as the difference of two prefixes, with the Monte Carlo value of the longer one; or a
-/// tree of steps, of which every path to a leaf is a response.
+/// Prefixes of solutions with their Monte Carlo values: every prefix that none goes on from is a
+/// response, whose steps are what each prefix of it adds to the one before. Or a tree of steps, of
+/// which every path to a leaf is a response.
 pub(super) fn math_aps(record: &Map<String, Value>) -> Parsed<Rollout> {
     const FIELD: &str = "reasoning_steps";
     let get = |name: &str| record.get(name).cloned().unwrap_or_default();
@@ -99,23 +100,16 @@ pub(super) fn math_aps(record: &Map<String, Value>) -> Parsed<Rollout> {
     };
     match get(FIELD) {
         Value::Array(prefixes) => {
-            let (mut steps, mut labels) = (Vec::new(), Vec::new());
-            let mut before = rollout.prompt.clone();
+            let mut found = Vec::new();
             for (idx, prefix) in prefixes.iter().enumerate() {
                 let field = format!("{FIELD}[{idx}].solution_prefix");
-                let longer = text(&field, prefix.get("solution_prefix").unwrap_or(&Value::Null))?;
-                let step = longer.strip_prefix(&before).ok_or_else(|| {
-                    Fault::new(field, "the prefix before it, and more", shown(&prefix["solution_prefix"]))
+                let given = text(&field, prefix.get("solution_prefix").unwrap_or(&Value::Null))?;
+                let solution = given.strip_prefix(&rollout.prompt).ok_or_else(|| {
+                    Fault::new(field, "the question, and more", shown(&prefix["solution_prefix"]))
                 })?;
-                if !step.trim().is_empty() {
-                    steps.push(step.trim().to_owned());
-                    labels.push(prefix.get("mc_value").and_then(Value::as_f64));
-                }
-                before = longer;
+                found.push((solution.to_owned(), prefix.get("mc_value").and_then(Value::as_f64)));
             }
-            if !steps.is_empty() {
-                rollout.completions.push(stepped(steps, labels, "\n\n"));
-            }
+            rollout.completions = maximal(found);
         }
         Value::Object(root) => {
             let mut path = Path::default();
@@ -124,6 +118,39 @@ pub(super) fn math_aps(record: &Map<String, Value>) -> Parsed<Rollout> {
         other => return Err(Fault::new(FIELD, "a list of prefixes, or a tree", shown(&other))),
     }
     Ok(rollout)
+}
+
+/// A response for each prefix that no other begins with, in the order they are given.
+fn maximal(prefixes: Vec<(String, Option<f64>)>) -> Vec<Completion> {
+    let mut sorted: Vec<_> = prefixes.iter().enumerate().collect();
+    // What begins with a prefix stands right behind it.
+    sorted.sort_by(|(_, (a, _)), (_, (b, _))| a.cmp(b));
+    sorted.dedup_by(|(_, (a, _)), (_, (b, _))| a == b);
+    let mut open: Vec<&(String, Option<f64>)> = Vec::new();
+    let mut found = Vec::new();
+    for (at, (idx, prefix)) in sorted.iter().enumerate() {
+        while open.last().is_some_and(|(before, _)| !prefix.0.starts_with(before.as_str())) {
+            open.pop();
+        }
+        open.push(prefix);
+        let goes_on =
+            sorted.get(at + 1).is_some_and(|(_, (next, _))| next.starts_with(prefix.0.as_str()));
+        if goes_on || prefix.0.trim().is_empty() {
+            continue;
+        }
+        let (mut steps, mut labels, mut n_before) = (Vec::new(), Vec::new(), 0);
+        for (text, label) in &open {
+            let step = &text[n_before..];
+            n_before = text.len();
+            if !step.trim().is_empty() {
+                steps.push(step.trim().to_owned());
+                labels.push(*label);
+            }
+        }
+        found.push((*idx, stepped(steps, labels, "\n\n")));
+    }
+    found.sort_by_key(|(idx, _)| *idx);
+    found.into_iter().map(|(_, completion)| completion).collect()
 }
 
 #[derive(Default)]
