@@ -1,4 +1,4 @@
-//! `gratis inspect`: what a model is, what it needs, and how it would be scored with.
+//! `gratis inspect`: kind and shape of a model, its memory, and how it scores.
 
 use std::fmt::Write;
 use std::path::PathBuf;
@@ -7,7 +7,8 @@ use anyhow::{Context, Result};
 use clap::Args;
 use gratis::manifest::{Kind, Manifest};
 use gratis::reward_model::{
-    Place, PlaceKind, PromptSettings, chat_templates, declared_stop_tokens, tokenizer_at,
+    Place, PlaceKind, PromptSettings, PublishedAt, chat_templates, declared_stop_tokens,
+    published_at, tokenizer_at,
 };
 use gratis::training::OptimizationSettings;
 use gratis_cpu::{Recompute, WeightStorage, memory};
@@ -21,12 +22,12 @@ use serde_json::{Value, json};
 
 use crate::{Common, model, output};
 
-/// Rank for which the memory of an adapter is estimated if the model has none.
+/// Rank for the estimate of an adapter's memory if the model has no adapter.
 const EXAMPLE_RANK: usize = 16;
 
-/// Print what a model is: its shape, its memory, its tokenizer and what kind of reward model it is.
+/// Describe a model: its shape, its memory, its tokenizer and its kind of reward model.
 ///
-/// Only headers are read, so that it takes no time whatever the size.
+/// Only headers are read, so this is fast for a model of any size.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -34,7 +35,7 @@ Examples:
   gratis inspect model.gguf --threads 8
   gratis inspect org/name@v1.0 --json")]
 pub(crate) struct InspectArgs {
-    /// A folder, that of a run or of an adapter, a GGUF file, or `org/name` on a hub.
+    /// A model folder, run folder or adapter folder, a GGUF file, or `org/name` on a hub.
     #[arg(value_name = "MODEL")]
     model: PathBuf,
     /// Print JSON.
@@ -51,15 +52,18 @@ pub(crate) fn run(args: &InspectArgs, common: &Common) -> Result<()> {
 fn inspect(args: &InspectArgs, common: &Common) -> Result<Value> {
     let place = model::find(&args.model)?;
     let base = place.base();
+    let published = published_at(&place)?;
+    let body = published.as_ref().and_then(|published| published.body.clone());
+    let has_other_head = body.is_some();
     let (config, files) = match &base.kind {
         PlaceKind::Gguf => {
             let file = GgufFile::open(&base.path)?;
             (file.config()?, gguf_files(&file, &base.path)?)
         }
-        PlaceKind::Folder | PlaceKind::Adapter(_) => (
-            ModelConfig::read(&base.path.join("config.json"))?,
-            checkpoint::weight_files(&base.path)?,
-        ),
+        PlaceKind::Folder | PlaceKind::Adapter(_) => {
+            let read = || ModelConfig::read(&base.path.join("config.json"));
+            (body.map_or_else(read, Ok)?, checkpoint::weight_files(&base.path)?)
+        }
     };
     let adapter = match &place.kind {
         PlaceKind::Adapter(_) => Some(AdapterConfig::read(&place.path)?.settings),
@@ -82,8 +86,15 @@ fn inspect(args: &InspectArgs, common: &Common) -> Result<Value> {
     let paths: Vec<String> = files.paths.iter().map(|path| path.display().to_string()).collect();
     Ok(json!({
         "model": place.display_name(),
-        "kind": kind_of(&place, manifest.as_ref()),
-        "architecture": config.architecture.name(),
+        "kind": match &published {
+            Some(published) => published_kind(published),
+            None => kind_of(&place, manifest.as_ref()),
+        },
+        "architecture": if has_other_head {
+            config.architecture.trunk_name()
+        } else {
+            config.architecture.name()
+        },
         "shape": {
             "vocabulary": config.vocab_size,
             "width": config.hidden_size,
@@ -92,7 +103,11 @@ fn inspect(args: &InspectArgs, common: &Common) -> Result<Value> {
             "heads": config.n_heads,
             "key_value_heads": config.n_kv_heads,
             "head_width": config.head_dim,
-            "head": format!("{:?}", config.head).to_lowercase(),
+            "head": if has_other_head {
+                "reward".to_owned()
+            } else {
+                format!("{:?}", config.head).to_lowercase()
+            },
             "sliding_window": config.sliding_window,
         },
         "context": config.context_length,
@@ -119,10 +134,30 @@ fn inspect(args: &InspectArgs, common: &Common) -> Result<Value> {
             Err(error) => json!({ "error": format!("{error:#}") }),
         }),
         "reward": manifest,
+        "published": published.map(|published| json!({
+            "kind": published.format,
+            "by_name": published.by_name,
+            "aggregation": published.aggregation,
+            "prompt": published.prompt,
+            "missing": published.missing,
+        })),
     }))
 }
 
-/// What kind of model it is, in words.
+/// The kind of published reward model as text.
+fn published_kind(published: &PublishedAt) -> String {
+    let (format, aggregation) = (published.format, published.aggregation);
+    let what = if published.rewards_steps { "process" } else { "outcome" };
+    let of_steps = if published.rewards_steps {
+        format!(", aggregated by {aggregation}")
+    } else {
+        String::new()
+    };
+    let by_name = if published.by_name { ", by its name" } else { "" };
+    format!("published {what} reward model, format `{format}`{by_name}{of_steps}")
+}
+
+/// The kind of model as text.
 fn kind_of(place: &Place, manifest: Option<&Manifest>) -> String {
     let of_adapter = match &place.kind {
         PlaceKind::Adapter(_) => ", as a low-rank adapter",
@@ -203,7 +238,7 @@ fn tokenizer_report(tokenizer: &Tokenizer, stop_tokens: &[u32]) -> Value {
     })
 }
 
-/// The report as lines of a name and its value.
+/// The report as lines of a name and a value.
 fn page(report: &Value) -> String {
     let mut page = String::new();
     let mut line = |name: &str, value: String| {
@@ -304,6 +339,13 @@ fn page(report: &Value) -> String {
     if let Some(error) = report["chat_prompt"]["error"].as_str() {
         line("chat prompt", error.to_owned());
     }
+    let published = &report["published"];
+    if let Some(prompt) = published["prompt"].as_str() {
+        line("scored in", format!("{prompt:?}"));
+    }
+    for missing in published["missing"].as_array().into_iter().flatten() {
+        line("missing", text(missing));
+    }
     let reward = &report["reward"];
     if !reward.is_null() {
         line(
@@ -315,7 +357,7 @@ fn page(report: &Value) -> String {
     page
 }
 
-/// Bytes for people.
+/// A number of bytes in a readable unit.
 fn size(bytes: &Value) -> String {
     let bytes = bytes.as_u64().unwrap_or_default() as f64;
     match bytes {

@@ -1,10 +1,10 @@
-//! The flags that all commands share which score with a reward model.
+//! The flags shared by all commands that score with a reward model.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use clap::Args;
-use gratis::data::StepSplit;
+use gratis::data::{ModelFormat, StepSplit};
 use gratis::encoding::OnOverlong;
 use gratis::numeric::check_positive;
 use gratis::reward_model::{
@@ -12,6 +12,7 @@ use gratis::reward_model::{
     open,
 };
 use gratis::scoring::TokenRewards;
+use gratis::selection::Aggregation;
 
 use crate::Common;
 use crate::model::{HUB, Remarks, load_options};
@@ -19,13 +20,20 @@ use crate::model::{HUB, Remarks, load_options};
 /// How a reward model is used.
 #[derive(Debug, Args)]
 pub(crate) struct RewardModelArgs {
-    /// Reference model, or `none` [default: the one the model was trained with].
+    /// Format of a published reward model [default: recognised by its files, see
+    /// `docs/reward-models.md`].
+    #[arg(long, value_enum, value_name = "NAME")]
+    kind: Option<ModelFormat>,
+    /// Text after each step, for formats that use a step tag [default: the format's].
+    #[arg(long, value_name = "TEXT")]
+    step_tag: Option<String>,
+    /// Reference model, or `none` [default: the reference used in training].
     #[arg(short, long)]
     reference: Option<PathBuf>,
-    /// Use a reference whose weights are not those of the training.
+    /// Accept a reference whose weights differ from those used in training.
     #[arg(long)]
     accept_reference: bool,
-    /// How weights are held in memory; the scores are the same to the bit.
+    /// How weights are held in memory; the scores have the same bits.
     #[arg(long, value_enum, default_value_t = Weights::Auto)]
     weights: Weights,
     /// Factor of the log-ratio [default: the model's].
@@ -38,17 +46,19 @@ pub(crate) struct RewardModelArgs {
     batch_tokens: usize,
 }
 
-/// What a command adds to the flags.
+/// Settings that the command adds to the flags.
 #[derive(Debug, Clone)]
 pub(crate) struct Scoring {
-    /// What gives the rewards.
+    /// The source of the rewards.
     pub(crate) by: ScoreBy,
-    /// How completions without steps are split, where it was asked for.
+    /// How completions without steps are split, if given.
     pub(crate) step_split: Option<StepSplit>,
     /// What to do with completions longer than the context.
     pub(crate) on_overlong: OnOverlong,
-    /// Whether token rewards are kept.
+    /// Whether token rewards are included.
     pub(crate) tokens: TokenRewards,
+    /// The aggregation, if given.
+    pub(crate) aggregation: Option<Aggregation>,
 }
 
 /// The reference that a flag names.
@@ -75,6 +85,8 @@ impl RewardModelArgs {
     ) -> Result<RewardModel> {
         let options = OpenOptions {
             load: load_options(self.weights, common),
+            format: self.kind,
+            step_tag: self.step_tag.clone(),
             by: scoring.by,
             reference: reference_choice(self.reference.as_deref()),
             reference_check: if self.accept_reference {
@@ -88,7 +100,7 @@ impl RewardModelArgs {
             on_overlong: scoring.on_overlong,
             batch_tokens: self.batch_tokens,
             tokens: scoring.tokens,
-            ..OpenOptions::default()
+            aggregation: scoring.aggregation,
         };
         Ok(open(path, &options, HUB, &mut Remarks)?)
     }

@@ -9,6 +9,7 @@ use gratis::data::{Lines, RolloutFiles, ScoreKind, StepSplit};
 use gratis::encoding::OnOverlong;
 use gratis::reward_model::ScoreBy;
 use gratis::scoring::TokenRewards;
+use gratis::selection::Aggregation;
 use gratis::{Error, Observer};
 use tracing::{info, warn};
 
@@ -21,28 +22,31 @@ use crate::progress::Progress;
 
 /// Score every step of candidate solutions with a reward model.
 ///
-/// Of an implicit process reward model, the reward of a step is beta times the sum over its tokens
-/// of `log pi - log pi_ref`, and the Q value at its end is the sum up to there. Of a model with a
-/// scalar head or label tokens, the Q value is the model's value of the prefix and the reward of a
-/// step the difference of two.
+/// With an implicit process reward model, the reward of a step is beta times the sum over its
+/// tokens of `log pi - log pi_ref`, and the Q value at its end is the sum up to that point. With a
+/// scalar head or label tokens, the Q value is the model's value of the prefix, and the reward of a
+/// step is the difference of two Q values. A published reward model is scored as its authors do
+/// (`docs/reward-models.md`): the reward of a step is the model's output for that step.
 ///
-/// What it cost is written beside the output, as `OUTPUT.cost.json` (`gratis cost`).
+/// A cost record is written beside the output, as `OUTPUT.cost.json` (`gratis cost`).
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Kind, beta, reference, step split and prompt are read from the model's `gratis.json`; flags overrule
-them. `--reference none` scores by log-probabilities alone.
+them. A published reward model is recognised by its files or by `--kind`. `--reference none` scores by log-probabilities alone.
 
 Examples:
   gratis score --model runs/prm candidates.jsonl -o scores.jsonl
   gratis score --model org/reward-model --reference org/base@v1.0 candidates.jsonl
   gratis score --model runs/prm --reference none - < candidates.jsonl > scores.jsonl
   gratis score --model runs/orm candidates.jsonl -o scores.jsonl
+  gratis score --model Qwen/Qwen2.5-Math-PRM-7B candidates.jsonl -o scores.jsonl
+  gratis score --model RLHFlow/Llama3.1-8B-PRM-Deepseek-Data --kind rlhflow-prm candidates.jsonl
   gratis score --model my-model --by self-certainty candidates.jsonl -o scores.jsonl")]
 pub(crate) struct ScoreArgs {
     /// Rollout file; `-` is standard input.
     #[arg(value_name = "ROLLOUTS", default_value = "-")]
     input: PathBuf,
-    /// Reward model: its folder, that of its run or of an adapter, a GGUF file, or `org/name` on a
+    /// Reward model: a model folder, run folder or adapter folder, a GGUF file, or `org/name` on a
     /// hub.
     #[arg(short, long)]
     model: PathBuf,
@@ -50,20 +54,24 @@ pub(crate) struct ScoreArgs {
     reward_model: RewardModelArgs,
     #[command(flatten)]
     output: ResumableArgs,
-    /// What gives the rewards.
+    /// Source of the rewards.
     #[arg(long, value_enum, default_value_t)]
     by: ScoreBy,
     /// How completions without `steps` are split [default: the model's].
     #[arg(long)]
     step_split: Option<StepSplit>,
+    /// How the steps become a solution's score: recorded in every line, and what `gratis select` then
+    /// uses [default: the model's].
+    #[arg(long, value_name = "NAME")]
+    aggregation: Option<Aggregation>,
     /// What to do with completions longer than the context; every one needs a score.
     #[arg(long, value_enum, default_value_t = OnOverlong::Stop)]
     on_overlong: OnOverlong,
-    /// Write the reward of every token as well.
+    /// Also write the reward of every token.
     #[arg(long)]
     tokens: bool,
-    /// Problems scored together; copies are recognised among them [default: 32; 1 from a stream to a
-    /// stream, so that every line is answered at once].
+    /// Problems per chunk; duplicates within a chunk are scored once [default: 32; 1 from a stream
+    /// to a stream, so that each result is written at once].
     #[arg(long, value_name = "N")]
     chunk: Option<usize>,
     #[command(flatten)]
@@ -87,14 +95,16 @@ pub(crate) fn run(args: &ScoreArgs, common: &Common) -> Result<()> {
         step_split: args.step_split.clone(),
         on_overlong: args.on_overlong,
         tokens: if args.tokens { TokenRewards::Write } else { TokenRewards::Omit },
+        aggregation: args.aggregation,
     };
     let reward_model = args.reward_model.open(&args.model, scoring, common)?;
-    info!(
-        "beta {}, steps by {}, {}",
-        reward_model.beta(),
-        reward_model.step_split(),
-        reward_model.against()
-    );
+    let (step_split, aggregation) = (reward_model.step_split(), reward_model.aggregation());
+    if let Some(format) = reward_model.format() {
+        info!("kind {format}, steps by {step_split}, aggregated by {aggregation}");
+    } else {
+        let (beta, against) = (reward_model.beta(), reward_model.against());
+        info!("beta {beta}, steps by {step_split}, {against}");
+    }
     let mut lines_of = fingerprint("score", common);
     if let Some(hash) = &input.hash {
         lines_of = reward_model
@@ -117,7 +127,7 @@ pub(crate) fn run(args: &ScoreArgs, common: &Common) -> Result<()> {
     let mut left = rollouts.skip(n_done);
     let mut masks = match reward_model.origin().kind {
         ScoreKind::Implicit | ScoreKind::SelfCertainty => Masks::Applied,
-        ScoreKind::Head | ScoreKind::LabelTokens => Masks::NotApplied,
+        ScoreKind::Head | ScoreKind::LabelTokens | ScoreKind::Published(_) => Masks::NotApplied,
     };
     let mut spent: Spent = resumed.so_far(&args.output.output.output)?;
     loop {
@@ -128,9 +138,7 @@ pub(crate) fn run(args: &ScoreArgs, common: &Common) -> Result<()> {
         if masks == Masks::NotApplied
             && chunk.iter().flat_map(|rollout| &rollout.completions).any(|c| c.mask.is_some())
         {
-            warn!(
-                "masks have no effect: the values of this reward model are those of all the text"
-            );
+            warn!("masks have no effect: this reward model scores the whole text");
             masks = Masks::Said;
         }
         for scores in reward_model.score(&chunk, &mut progress)? {
@@ -153,20 +161,20 @@ pub(crate) fn run(args: &ScoreArgs, common: &Common) -> Result<()> {
     write_costs(&args.output.output.output, phases.collect(), spent.cpu_seconds_before)
 }
 
-/// What becomes of the masks of completions.
+/// How masks of completions are handled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Masks {
     Applied,
     NotApplied,
-    /// Not applied, and the user knows.
+    /// Not applied, and the user has been warned.
     Said,
 }
 
-/// Problems scored together where nobody waits for a line.
+/// Problems per chunk if the input or the output is a file.
 const CHUNK: usize = 32;
 
-/// Completions of each problem, so that a malformed line is found before the work and the progress
-/// has an end; a stream passes by only once.
+/// The number of completions, counted first so that a malformed line is found before the work
+/// starts and progress has a total; a stream can be read only once.
 fn count(input: &Input, files: &RolloutFiles) -> Result<Option<Vec<u64>>> {
     if is_stream(&input.path) {
         return Ok(None);

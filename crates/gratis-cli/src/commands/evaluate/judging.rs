@@ -1,5 +1,5 @@
-//! The scores that a benchmark of steps is judged by: those of a model, which can be kept and gone
-//! on with, or those of a file.
+//! The scores for a step benchmark: computed with a model, saved and resumable, or read from a
+//! file.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -12,7 +12,7 @@ use gratis::data::steps::{ends_in_chars, locate};
 use gratis::data::{Lines, OnInvalid, ProblemScores, ReservedOutput, Rollout, Scored, StepSplit};
 use gratis::encoding::{OnOverlong, problem_name};
 use gratis::evaluation::{Bootstrap, StepSignal};
-use gratis::reward_model::{RewardModel, ScoreBy};
+use gratis::reward_model::{self, RewardModel, ScoreBy};
 use gratis::scoring::TokenRewards;
 use serde_json::{Value, json};
 use tracing::{info, warn};
@@ -26,10 +26,10 @@ use crate::failure::CliError;
 use crate::interrupt::{Continue, on_interrupt};
 use crate::progress::Progress;
 
-/// What gives the scores.
+/// Source of the scores.
 #[derive(Debug, Args)]
 pub(super) struct JudgingArgs {
-    /// Reward model: a folder, the folder of its run, an adapter, or `org/name` on a hub.
+    /// Reward model: a folder, its run folder, an adapter, or `org/name` on a hub.
     #[arg(short, long, required_unless_present = "scores")]
     model: Option<PathBuf>,
     #[command(flatten)]
@@ -39,7 +39,7 @@ pub(super) struct JudgingArgs {
     save_scores: Option<PathBuf>,
     #[command(flatten)]
     restart: RestartArgs,
-    /// Take the scores from this file, one line a solution, instead of a model.
+    /// Read the scores from this file, one line per solution, instead of using a model.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["model", "save_scores"])]
     scores: Option<PathBuf>,
     /// Signal compared with the threshold [default: the Q value of models with a head or label
@@ -53,13 +53,13 @@ pub(super) struct JudgingArgs {
 
 /// The scores of a benchmark's solutions.
 pub(super) struct Judged {
-    /// One for each solution.
+    /// One per solution.
     pub(super) scores: Vec<ProblemScores>,
     /// Signal compared with the threshold.
     pub(super) signal: StepSignal,
-    /// Where the scores come from.
+    /// Source of the scores, for the JSON output.
     pub(super) origin: Value,
-    /// The same in words.
+    /// The same as text.
     pub(super) words: String,
 }
 
@@ -72,7 +72,7 @@ impl JudgingArgs {
         Bootstrap { seed: self.seed, ..Bootstrap::default() }
     }
 
-    /// The scores of all solutions; `stage` is what progress calls the work.
+    /// The scores of all solutions; `stage` is the name of the work in the progress output.
     pub(super) fn judge(
         &self,
         stage: &str,
@@ -118,13 +118,25 @@ impl JudgingArgs {
             by: ScoreBy::Reward,
             // The benchmark gives the steps.
             step_split: Some(StepSplit::default()),
+            aggregation: None,
             on_overlong: OnOverlong::Truncate,
             tokens: TokenRewards::Omit,
         };
         let reward_model = self.reward_model.open(path, scoring, common)?;
         let own_signal = reward_model.step_signal();
+        if !reward_model.rewards_steps() {
+            return Err(CliError::Mismatch {
+                what: format!("`{}` gives one reward to a whole solution", path.display()),
+                hint: "benchmarks of steps need a process reward model",
+            }
+            .into());
+        }
         let (beta, against) = (reward_model.beta(), reward_model.against());
-        info!("beta {beta}; steps as the benchmark gives them; {against}");
+        let told = match reward_model.format() {
+            Some(format) => format!("kind {format}"),
+            None => format!("beta {beta}, {against}"),
+        };
+        info!("{told}; steps as the benchmark gives them");
         let room = Room::of(&reward_model, solutions)?;
         if room.n_cut > 0 {
             warn!(
@@ -133,7 +145,8 @@ impl JudgingArgs {
             );
         }
         let reference = reward_model.reference().map(|model| model.place().display_name());
-        let origin = json!({ "model": path, "reference": reference, "beta": beta,
+        let origin = json!({ "model": path, "kind": reward_model.origin().kind,
+                             "reference": reference, "beta": beta,
                              "n_cut": room.n_cut, "n_without_room": room.without.len() });
         let mut progress = Progress::new(common);
         let (mut writer, n_done) = match output {
@@ -183,14 +196,14 @@ impl JudgingArgs {
             scores,
             signal: self.signal.unwrap_or(own_signal),
             origin,
-            words: format!("beta {beta}, {against}, {room}"),
+            words: format!("{told}, {room}"),
         })
     }
 }
 
-/// Solutions that the context does not hold.
+/// Solutions that do not fit the context.
 struct Room {
-    /// Those that are cut, or have no room at all.
+    /// Solutions that are truncated, or whose problem alone does not fit.
     n_cut: usize,
     /// Indices of those whose problem alone does not fit.
     without: BTreeSet<usize>,
@@ -198,12 +211,11 @@ struct Room {
 
 impl Room {
     fn of(reward_model: &RewardModel, solutions: &[Rollout]) -> Result<Self> {
-        let encoder = reward_model.encoder(OnOverlong::Skip)?;
         let mut room = Self { n_cut: 0, without: BTreeSet::new() };
         for (idx, rollout) in solutions.iter().enumerate() {
-            let n_prompt = encoder.prompt_of(rollout)?.len();
-            room.n_cut += usize::from(encoder.completion(rollout, 0, n_prompt)?.is_none());
-            if n_prompt >= encoder.context_length() {
+            let own = reward_model.room(rollout, 0)?;
+            room.n_cut += usize::from(own != reward_model::Room::Whole);
+            if own == reward_model::Room::Nothing {
                 room.without.insert(idx);
             }
         }
@@ -214,11 +226,15 @@ impl Room {
 impl fmt::Display for Room {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { n_cut, without } = self;
-        write!(f, "{n_cut} cut at the context's end ({} without room for any step)", without.len())
+        write!(
+            f,
+            "{n_cut} truncated at the end of the context ({} without room for any step)",
+            without.len()
+        )
     }
 }
 
-/// The score of a solution that the model has no room for.
+/// The score of a solution that does not fit the model's context.
 fn nothing(rollout: &Rollout) -> gratis::Result<ProblemScores> {
     let completion = rollout.completions.first();
     let steps = completion.and_then(|completion| completion.steps.as_deref()).unwrap_or_default();
