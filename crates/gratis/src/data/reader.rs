@@ -286,6 +286,8 @@ pub struct RolloutFiles {
     reading: Reading,
     needs: Needs,
     n_skipped: Cell<u64>,
+    /// Whether a pass has told how the files are read.
+    is_told: Cell<bool>,
 }
 
 /// What a line must have beside a prompt.
@@ -298,7 +300,13 @@ enum Needs {
 impl RolloutFiles {
     /// The files at `paths`, in this order. Standard input can be read once only.
     pub fn new(paths: Vec<PathBuf>, reading: impl Into<Reading>) -> Self {
-        Self { paths, reading: reading.into(), needs: Needs::Nothing, n_skipped: Cell::new(0) }
+        Self {
+            paths,
+            reading: reading.into(),
+            needs: Needs::Nothing,
+            n_skipped: Cell::new(0),
+            is_told: Cell::new(false),
+        }
     }
 
     /// The same files, of which a line without the column `completions` is invalid.
@@ -310,22 +318,29 @@ impl RolloutFiles {
     /// The rollouts from the beginning; errors as of [`RecordReader`].
     pub fn read(&self) -> impl Iterator<Item = Result<Rollout>> + '_ {
         self.n_skipped.set(0);
-        self.paths.iter().flat_map(|path| self.read_file(path))
+        let notice = self.reading.notice.filter(|_| !self.is_told.replace(true));
+        let reading = Reading { notice, ..self.reading.clone() };
+        self.paths.iter().flat_map(move |path| self.read_file(path, &reading))
     }
 
-    fn read_file(&self, path: &Path) -> Box<dyn Iterator<Item = Result<Rollout>> + '_> {
+    fn read_file(
+        &self,
+        path: &Path,
+        reading: &Reading,
+    ) -> Box<dyn Iterator<Item = Result<Rollout>> + '_> {
         match self.needs {
-            Needs::Nothing => self.read_as::<Rollout>(path),
-            Needs::Completions => self.read_as::<Answered>(path),
+            Needs::Nothing => self.read_as::<Rollout>(path, reading),
+            Needs::Completions => self.read_as::<Answered>(path, reading),
         }
     }
 
     fn read_as<T: Record + Into<Rollout> + 'static>(
         &self,
         path: &Path,
+        reading: &Reading,
     ) -> Box<dyn Iterator<Item = Result<Rollout>> + '_> {
         let before = self.n_skipped.get();
-        match RecordReader::<T>::open(path, self.reading.clone()) {
+        match RecordReader::<T>::open(path, reading.clone()) {
             Err(error) => Box::new(std::iter::once(Err(error))),
             Ok(mut reader) => Box::new(std::iter::from_fn(move || {
                 let next = reader.next();
