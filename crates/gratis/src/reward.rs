@@ -73,7 +73,7 @@ impl Rewards {
 
 /// Ends of the steps in tokens: the one rule by which tokens belong to steps.
 ///
-/// `token_starts` (`[n_tokens]`) is where each token begins in the text and `steps` (`[n_steps]`) the
+/// `token_starts` (`[n_tokens]`) is where each token begins in the text, white space aside, and `steps` (`[n_steps]`) the
 /// steps' ranges of it, in the same unit. A token belongs to the step that
 /// holds its beginning, so that one which begins in a separator stays with the step it ends; what
 /// begins at or past the last end, such as an end-of-turn token, belongs to the last step.
