@@ -1,9 +1,8 @@
 //! Steps of a response as ranges of its own text (paper section 4.1).
 //!
-//! The separator belongs to the step it ends, nothing is stripped, and the steps of a text joined
-//! together are the text: positions of tokens stay what they are. The authors instead rewrite the
-//! text; that is offered as [`renumber`], for whoever wants their input format
-//! (`gratis data steps --text renumbered`).
+//! The separator belongs to the step it ends, nothing is stripped, and the concatenated steps equal
+//! the text, so token positions do not change. The authors rewrite the text instead; [`renumber`]
+//! does the same, for their input format (`gratis data steps --text renumbered`).
 
 use std::fmt;
 use std::ops::Range;
@@ -19,8 +18,8 @@ use crate::error::{Error, Result};
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum StepSplit {
-    /// A step begins at `Step i:`, whatever its number, with a heading's `#` or `*` before it. The
-    /// authors' prompts ask for this form. A preface before the first one is a step of its own.
+    /// A step begins at `Step i:` (any number), including a preceding heading mark `#` or `*`. The
+    /// authors' prompts request this form. Text before the first marker is a step of its own.
     Numbered,
     /// Steps are separated by blank lines.
     Paragraphs,
@@ -28,7 +27,7 @@ pub enum StepSplit {
     #[default]
     Lines,
     /// A step ends with a sentence: `.`, `!` or `?` before white space, or a line end. A decimal
-    /// point is none; an abbreviation is.
+    /// point does not end a step; an abbreviation does.
     Sentences,
     /// The whole response is one step.
     Whole,
