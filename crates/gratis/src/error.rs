@@ -158,6 +158,16 @@ pub enum Error {
         /// The first problems of the batch.
         problems: String,
     },
+    /// A number of a completion's rewards is NaN or infinite.
+    #[error("completion {completion} of problem `{problem}` has no finite reward: {what}")]
+    NonFiniteReward {
+        /// The problem.
+        problem: String,
+        /// The completion, counted from 1.
+        completion: usize,
+        /// The first such number.
+        what: String,
+    },
     /// The folder of a new run already contains a run.
     #[error("`{path}` already contains a run")]
     RunExists {
@@ -234,6 +244,18 @@ pub enum Error {
     /// An error of the library's caller.
     #[error("{0}")]
     Caller(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// A prompt with earlier messages, and no chat template to render them.
+    #[error("problem `{problem}` has earlier messages, and the prompt is not a chat template")]
+    Conversation {
+        /// The problem.
+        problem: String,
+    },
+    /// A prompt with earlier messages, for a format whose prompt is one problem.
+    #[error("problem `{problem}` has earlier messages, and this model's prompt holds one problem")]
+    PublishedConversation {
+        /// The problem.
+        problem: String,
+    },
     /// A model's chat template could not be used.
     #[error("cannot use the chat template of `{path}`")]
     ChatTemplate {
@@ -318,6 +340,10 @@ impl Error {
             | Self::OnHub { source, .. }
             | Self::ChatTemplate { source, .. } => source.hint(),
             Self::Mismatch { hint, .. } => Some(hint),
+            Self::Conversation { .. } => Some(
+                "use a model with a chat template (`--template chat`), or data whose prompts are one \
+                 message of the user",
+            ),
             Self::NoReference { .. } => Some(
                 "give `--reference FOLDER`, or \
                  `--reference none` to score by log-probabilities alone",
@@ -365,6 +391,10 @@ impl Error {
             Self::InvalidSetting { field: "continuations", .. } => {
                 Some("set it with `-n`; the default is 8 continuations per step")
             }
+            Self::NonFiniteReward { .. } => Some(
+                "lower `--beta` if it is extreme; otherwise the model or its reference computes numbers \
+                 beyond single precision: its training diverged or its weights are damaged",
+            ),
             Self::TooLong { .. } => Some(
                 "truncate such completions (`--on-overlong truncate`) or skip them (`--on-overlong \
                  skip`)",
@@ -374,8 +404,8 @@ impl Error {
                       skipped lines",
             ),
             Self::NonFiniteLoss { .. } => Some(
-                "lower the learning rate, or check these problems; the checkpoints before this \
-                 step are valid",
+                "lower the learning rate or `--beta`, or check these problems; the checkpoints before \
+                 this step are valid",
             ),
             Self::RunExists { .. } => Some("continue it (`--resume`), or choose another folder"),
             Self::StateDiffers { .. } => Some(

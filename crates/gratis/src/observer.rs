@@ -45,6 +45,11 @@ pub trait Observer {
     fn note(&mut self, text: &str) {
         let _ = text;
     }
+
+    /// A remark about something that is probably wrong.
+    fn warn(&mut self, text: &str) {
+        self.note(text);
+    }
 }
 
 /// A named number of the running stage.

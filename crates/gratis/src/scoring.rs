@@ -186,7 +186,8 @@ pub fn solutions(
 /// of an implicit model, the differences of a baseline's values.
 ///
 /// # Errors
-/// [`Error::InvalidSetting`] if a completion has no solution.
+/// [`Error::InvalidSetting`] if a completion has no solution; [`Error::NonFiniteReward`] if a gain or a
+/// reward is NaN or infinite.
 pub fn scores_of(
     rollouts: &[Rollout],
     solutions: &[Solution],
@@ -199,8 +200,13 @@ pub fn scores_of(
         .map(|rollout| ProblemScores::new(problem_name(rollout), Vec::new()))
         .collect();
     for solution in solutions {
-        let rewards = Rewards::new(&gains(solution), beta, &solution.step_ends)?;
         let rollout = &rollouts[solution.rollout_idx];
+        let gains = gains(solution);
+        let rewards = Rewards::new(&gains, beta, &solution.step_ends)?;
+        if let Some(what) = non_finite(&gains, &rewards, beta) {
+            let (problem, completion) = (problem_name(rollout), solution.completion_idx + 1);
+            return Err(Error::NonFiniteReward { problem, completion, what });
+        }
         let text = &rollout.completions[solution.completion_idx].text;
         all[solution.rollout_idx].scores.push(Scored {
             hash: Some(completion_hash(&rollout.prompt, text)),
@@ -221,6 +227,22 @@ pub fn scores_of(
         }
     }
     Ok(all)
+}
+
+/// The first number that is not finite: of what the model computed, or of the rewards made of it.
+fn non_finite(gains: &[f64], rewards: &Rewards, beta: f64) -> Option<String> {
+    let find = |values: &[f64]| {
+        let idx = values.iter().position(|value| !value.is_finite())?;
+        Some((idx + 1, values[idx]))
+    };
+    if let Some((token, value)) = find(gains) {
+        return Some(format!("the model computes {value} at token {token}"));
+    }
+    if let Some((step, value)) = find(&rewards.steps).or_else(|| find(&rewards.q_values)) {
+        return Some(format!("the reward of step {step} is {value} with a beta of {beta:e}"));
+    }
+    let (token, value) = find(&rewards.tokens)?;
+    Some(format!("the reward of token {token} is {value} with a beta of {beta:e}"))
 }
 
 /// The steps of a completion as ranges of its bytes: those that the rollout gives, or by the split.

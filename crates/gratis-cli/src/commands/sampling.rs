@@ -6,7 +6,7 @@ use anyhow::Result;
 use clap::Args;
 use gratis::Error;
 use gratis::data::Fingerprint;
-use gratis::encoding::OnOverlong;
+use gratis::encoding::{Conversations, OnOverlong};
 use gratis::reward_model::{Model, PromptSettings, Weights};
 use gratis::rollout::{Problem, Sampler};
 use gratis_engine::SamplingSettings;
@@ -54,6 +54,7 @@ pub(super) struct Generator {
     /// The settings that its samples depend on.
     pub(super) provenance: Value,
     template: String,
+    conversations: Option<Conversations>,
     settings: SamplingSettings,
 }
 
@@ -63,7 +64,7 @@ impl SamplingArgs {
     /// # Errors
     /// [`Error::NoExamples`] if there are none.
     pub(super) fn problems(&self, input: &Path) -> Result<Vec<Problem>> {
-        let problems: Vec<Problem> = read_records(input, self.invalid.on_invalid())?;
+        let problems: Vec<Problem> = read_records(input, self.invalid.reading())?;
         if problems.is_empty() {
             return Err(Error::NoExamples { purpose: "solve" }.into());
         }
@@ -91,6 +92,7 @@ impl SamplingArgs {
                 seed: self.seed,
             },
             template: self.prompt.template(&model, &mut Remarks)?,
+            conversations: self.prompt.conversations(&model)?,
             provenance,
             model,
         })
@@ -118,6 +120,7 @@ impl Generator {
     /// A sampler for `n_samples` per problem.
     pub(super) fn sampler(&self, n_samples: usize) -> Result<Sampler<'_>> {
         let encoder = self.model.encoder(&self.template, OnOverlong::Stop)?;
+        let encoder = encoder.with_conversations(self.conversations.clone());
         Ok(Sampler {
             settings: self.settings.clone(),
             engine: self.model.generate(),

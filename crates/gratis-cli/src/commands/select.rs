@@ -6,7 +6,7 @@ use anyhow::Result;
 use clap::Args;
 use gratis::Error;
 use gratis::data::{
-    LineWriter, OnInvalid, ProblemScores, RecordReader, Rollout, RolloutReader, ScoreOrigin,
+    LineWriter, ProblemScores, Reading, RecordReader, Rollout, RolloutReader, ScoreOrigin,
     ScoreReader, Scored, check_output,
 };
 use gratis::encoding::problem_name;
@@ -187,7 +187,7 @@ pub(crate) fn run(args: &SelectArgs) -> Result<()> {
     let mut problems = Some(Vec::new());
     let mut sampling = None;
     let mut rule = args.rules.aggregation();
-    for pair in Matched::open(&args.rollouts, &args.scores, args.invalid.on_invalid())? {
+    for pair in Matched::open(&args.rollouts, &args.scores, args.invalid.reading())? {
         let (rollout, scores) = pair?;
         rule.see(&scores)?;
         if let Some(writer) = &mut selected
@@ -229,10 +229,15 @@ pub(super) struct Matched {
 
 impl Matched {
     /// Opens both files.
-    pub(super) fn open(rollouts: &Path, scores: &Path, on_invalid: OnInvalid) -> Result<Self> {
+    pub(super) fn open(
+        rollouts: &Path,
+        scores: &Path,
+        reading: impl Into<Reading>,
+    ) -> Result<Self> {
+        let reading = reading.into();
         Ok(Self {
-            rollouts: RecordReader::open(rollouts, on_invalid)?,
-            scores: RecordReader::open(scores, on_invalid)?,
+            rollouts: RecordReader::open(rollouts, reading.clone())?,
+            scores: RecordReader::open(scores, reading.on_invalid)?,
         })
     }
 
@@ -315,22 +320,18 @@ fn print_table(
     sampling: &Value,
     rule: &AggregationRule<'_>,
 ) -> Result<()> {
-    let n_least = problems.iter().map(|problem| problem.answers.len()).min().unwrap_or_default();
-    let ns = if args.ns.is_empty() {
-        let mut ns: Vec<usize> = [4, 16, 64].into_iter().filter(|&n| n < n_least).collect();
-        ns.push(n_least);
-        ns
-    } else {
-        args.ns.clone()
+    let generators = [GeneratorCandidates { name: args.rollouts.display().to_string(), problems }];
+    let ns = match &args.ns[..] {
+        [] => BestOfNTable::usual_ns(&generators),
+        given => given.to_vec(),
     };
     let subsets = if args.unbiased {
         Subsets::Unbiased { n_samples: N_SUBSETS, seed: args.rules.seed }
     } else {
         Subsets::First
     };
-    let generator = GeneratorCandidates { name: args.rollouts.display().to_string(), problems };
     let table =
-        BestOfNTable::new(args.rules.settings(ns, subsets, &rule.aggregations()), &[generator])?;
+        BestOfNTable::new(args.rules.settings(ns, subsets, &rule.aggregations()), &generators)?;
     if args.json {
         return output::print_json(&json!({ "sampling": sampling, "table": table }));
     }

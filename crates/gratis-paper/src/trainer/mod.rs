@@ -214,7 +214,9 @@ impl ModelTrainer<'_> {
         let settings = LearningSettings { n_steps: Some(n_steps), ..*settings };
         let optimization = self.optimization(&settings, n_steps);
         let RewardData { corpus, examples, pairs, .. } = data;
-        let mut task = ImplicitReward::new(objective, corpus, examples, &pairs, &optimization);
+        let context = policy.config().context_length;
+        let mut task =
+            ImplicitReward::new(objective, corpus, examples, &pairs, context, &optimization);
         if let Some(reference) = reference {
             // KTO's mismatched responses are in the task's corpus by now.
             let of_reference =

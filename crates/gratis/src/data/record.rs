@@ -8,9 +8,10 @@ use std::path::Path;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::exact::{self, NotFinite};
+use super::rollout::Rollout;
 use crate::error::Error;
 
 /// What to do with a line that is not what its format asks for.
@@ -37,6 +38,18 @@ pub trait Record: Sized {
     /// # Errors
     /// The first fault.
     fn from_columns(columns: Self::Columns) -> Result<Self, Fault>;
+
+    /// Whether it may stand in a file in any shape that is read as a rollout.
+    const IS_ROLLOUT: bool = false;
+
+    /// The record of a rollout that was read from another shape.
+    ///
+    /// # Errors
+    /// What the rollout lacks.
+    fn from_rollout(rollout: Rollout) -> Result<Self, Fault> {
+        let _ = rollout;
+        Err(Fault::new("record", "of its own format", "a rollout"))
+    }
 
     /// Told its line or row, counted from 1.
     fn number(&mut self, line: u64) {
@@ -203,6 +216,25 @@ pub(super) fn from_json<T: Record>(line: &[u8]) -> Result<T, Fault> {
     T::from_columns(columns)
 }
 
+/// A line of JSON as a value, with numbers as they were written.
+pub(super) fn value_of(line: &[u8]) -> Result<Value, Fault> {
+    let line = line.trim_ascii_end();
+    if let Some(held) = exact::hold(line)
+        && let Ok(value) = serde_json::from_slice(&held)
+    {
+        return Ok(value);
+    }
+    serde_json::from_slice(line).map_err(|error| not_json(line, &error))
+}
+
+/// The fields of a record.
+pub(super) fn object_of(value: Value) -> Result<Map<String, Value>, Fault> {
+    match value {
+        Value::Object(fields) => Ok(fields),
+        other => Err(Fault::new("record", "a JSON object", shown(&other))),
+    }
+}
+
 /// A record from a JSON value.
 pub(super) fn from_value<T: Record>(mut value: Value) -> Result<T, Fault> {
     for (name, value) in value.as_object_mut().into_iter().flatten() {
@@ -219,9 +251,23 @@ fn not_json(line: &[u8], error: &serde_json::Error) -> Fault {
     // The line that counts is that of the file.
     let reason = reason.split(" at line ").next().unwrap_or_default();
     let column = error.column();
+    let advice = advice(line, reason);
     let excerpt = excerpt(&String::from_utf8_lossy(line));
-    let got = format!("{excerpt} ({reason} at column {column})");
+    let got = format!("{excerpt} ({reason} at column {column}{advice})");
     Fault::new("record", "a JSON object", got)
+}
+
+/// What usually is the reason.
+fn advice(line: &[u8], reason: &str) -> &'static str {
+    if std::str::from_utf8(line).is_err() {
+        "; the file is not UTF-8: convert it, for instance by `iconv -f LATIN1 -t UTF-8`"
+    } else if reason == "trailing characters" {
+        "; one record per line, with nothing between them"
+    } else if line.starts_with(b"{'") {
+        "; JSON has double quotes: write the file by `json.dumps`"
+    } else {
+        ""
+    }
 }
 
 fn wrong_shape<T: Record>(value: &Value, error: &serde_json::Error) -> Fault {

@@ -171,6 +171,16 @@ impl BestOfNTable {
         Ok(Self { settings, n_problems, rows })
     }
 
+    /// The numbers of candidates of a table where none are asked for: those of 4, 16 and 64 that are
+    /// below the fewest candidates of any problem, and that number itself.
+    pub fn usual_ns(generators: &[GeneratorCandidates]) -> Vec<usize> {
+        let problems = generators.iter().flat_map(|generator| &generator.problems);
+        let n_least = problems.map(|problem| problem.answers.len()).min().unwrap_or_default();
+        let mut ns: Vec<usize> = [4, 16, 64].into_iter().filter(|&n| n < n_least).collect();
+        ns.push(n_least);
+        ns
+    }
+
     /// The row of `selector`.
     pub fn row(&self, selector: Selector) -> Option<&Row> {
         self.rows.iter().find(|row| row.selector == selector)

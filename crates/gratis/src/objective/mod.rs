@@ -81,6 +81,11 @@ trait Definition {
         false
     }
 
+    /// Why the gradient is 0 at a model that equals its reference, where it is, and what to do.
+    fn reason_for_no_gradient(&self) -> Option<&'static str> {
+        None
+    }
+
     /// Rejects settings other than beta that are outside their domain.
     fn validate(&self) -> Result<()> {
         Ok(())
@@ -210,6 +215,11 @@ impl Objective {
     /// Whether it trains on labels of steps, [`ObjectiveBatch::steps`].
     pub fn needs_step_labels(&self) -> bool {
         self.definition().needs_step_labels()
+    }
+
+    /// Why the gradient is 0 at a model that equals its reference, where it is, and what to do.
+    pub fn reason_for_no_gradient(&self) -> Option<&'static str> {
+        self.definition().reason_for_no_gradient()
     }
 
     /// Checks the settings.

@@ -60,6 +60,14 @@ impl Definition for StepKto {
         true
     }
 
+    fn reason_for_no_gradient(&self) -> Option<&'static str> {
+        (self.magnitude == Magnitude::Absolute).then_some(
+            "`step_kto` has no slope where the reward of a step is exactly 0, which is everywhere if the \
+             model equals its reference: start from a model trained on outcome labels, or use \
+             `--objective step_kto,magnitude=signed`",
+        )
+    }
+
     fn evaluate(&self, batch: &ObjectiveBatch) -> ObjectiveOutput {
         batch.output_of_steps(self.beta, |rewards, labels| {
             let n_steps = rewards.len() as f64;

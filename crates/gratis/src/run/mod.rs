@@ -19,7 +19,7 @@ pub use lora::AdapterSettings;
 use self::data::TrainData;
 use self::reference::Reference;
 use crate::cost::{Architecture, COST_FILE, CostRecord, JobWork, Pass, Phase, Work};
-use crate::data::{DataOperation, StepSplit};
+use crate::data::{DataOperation, ShapeSettings, StepSplit};
 use crate::encoding::OnOverlong;
 use crate::error::{Error, Result};
 use crate::manifest::{FILE_NAME, Manifest};
@@ -29,7 +29,7 @@ use crate::reward_model::{Hub, LoadOptions, Model, PromptSettings};
 use crate::selection::Aggregation;
 use crate::training::{
     CheckpointSettings, Companion, ImplicitReward, OnExisting, OptimizationSettings, Purpose,
-    RewardData, RunFolder, Summary, Task, fit, training_work,
+    RewardData, RunFolder, Summary, Task, Warning, fit, training_work,
 };
 
 /// The settings of a run; the `config.toml` of its folder.
@@ -69,6 +69,10 @@ pub struct TrainSettings {
     /// Skip and count malformed lines.
     #[cfg_attr(feature = "clap", arg(long))]
     pub skip_invalid: bool,
+    #[cfg_attr(feature = "clap", command(flatten))]
+    #[serde(skip_serializing_if = "ShapeSettings::is_default")]
+    /// How the records of the data become rollouts.
+    pub shape: ShapeSettings,
     /// Operation on the training data before training, with settings after commas (`deduplicate`,
     /// `balance_instructions,seed=1`); repeatable, see `gratis data apply --help`.
     #[cfg_attr(feature = "clap", arg(long = "operation", value_name = "OPERATION"))]
@@ -111,6 +115,7 @@ impl Default for TrainSettings {
             aggregation: Aggregation::default(),
             on_overlong: OnOverlong::default(),
             skip_invalid: false,
+            shape: ShapeSettings::default(),
             operations: Vec::new(),
             kind: RewardKind::default(),
             objective: Objective::default(),
@@ -194,7 +199,8 @@ pub fn train(
 
     // Tokens.
     let template = settings.prompt.template(&model, observer)?;
-    let encoder = model.encoder(&template, settings.on_overlong)?;
+    let conversations = settings.prompt.conversations(&model)?;
+    let encoder = model.encoder(&template, settings.on_overlong)?.with_conversations(conversations);
     let TrainData { train: mut train_data, validation: mut validation_data } =
         data::read(settings, &encoder, at.scratch, observer)?;
     settings.baseline.relabel(&mut train_data);
@@ -216,6 +222,18 @@ pub fn train(
         observer.note(&format!("{n_masked} completions have masks: {what}"));
     }
     settings.baseline.check(kind, &settings.objective, &train_data, model.tokenizer())?;
+
+    if settings.baseline.needs_pairs(kind, &settings.objective) {
+        match Warning::of_pairs(&train_data) {
+            Some(warning) => observer.warn(&warning.to_string()),
+            None => observer.note(&format!(
+                "{} pairs from {} of {} problems",
+                train_data.pairs.len(),
+                train_data.n_with_pairs,
+                train_data.n_problems
+            )),
+        }
+    }
 
     // The run, opened before the slow pass of the reference.
     let manifest = Manifest {
@@ -244,7 +262,11 @@ pub fn train(
             return settings.baseline.task(kind, data, model.tokenizer());
         }
         let RewardData { corpus, examples, pairs, .. } = data;
-        let task = ImplicitReward::new(settings.objective, corpus, examples, &pairs, optimization);
+        let (objective, context) = (settings.objective, model.config().context_length);
+        let task = ImplicitReward::new(objective, corpus, examples, &pairs, context, optimization);
+        if split == Split::Training {
+            task.warnings().iter().for_each(|warning| observer.warn(&warning.to_string()));
+        }
         let is_used = match split {
             Split::Training => task.used_in_training(optimization),
             Split::Validation => task.used_in_evaluation(),

@@ -31,6 +31,8 @@ pub struct RewardData {
     pub pairs: Vec<Pair>,
     /// Records they come from.
     pub n_problems: usize,
+    /// Records with at least one pair.
+    pub n_with_pairs: usize,
     /// Completions skipped because they are too long for the context.
     pub n_left_out: usize,
     /// Completions of which a part is masked.
@@ -82,6 +84,7 @@ impl RewardData {
         }
         let (correct, incorrect): (Vec<usize>, Vec<usize>) =
             (first..self.examples.len()).partition(|&idx| self.examples[idx].is_correct);
+        self.n_with_pairs += usize::from(!correct.is_empty() && !incorrect.is_empty());
         for &chosen in &correct {
             self.pairs.extend(incorrect.iter().map(|&rejected| Pair { chosen, rejected }));
         }
@@ -294,7 +297,7 @@ pub fn language_data(
             completions: completions.into_iter().map(Completion::from).collect(),
             ..Rollout::default()
         };
-        let prompt = encoder.prompt(&rollout.prompt)?;
+        let prompt = encoder.prompt_of(&rollout)?;
         for idx in 0..rollout.completions.len() {
             let Some(completion) = encoder.completion(&rollout, idx, prompt.len())? else {
                 continue;

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::watch::Warning;
+
 /// One optimizer step, as written to `metrics.jsonl`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct StepMetrics {
@@ -18,6 +20,9 @@ pub struct StepMetrics {
     pub learning_rate: f64,
     /// Tokens that went through the engine, each shared prompt counted once per micro-batch.
     pub n_tokens: u64,
+    /// Warnings that this step gave rise to.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<Warning>,
 }
 
 /// Loss and rewards of a batch or of a validation split.

@@ -19,6 +19,7 @@ mod settings;
 mod task;
 mod trainer;
 mod units;
+mod watch;
 mod work;
 
 pub use dataset::{HeldOut, LanguageExample, LossOn, RewardData, language_data, reward_data};
@@ -34,4 +35,5 @@ pub use settings::{CheckpointSettings, Decay, OptimizationSettings};
 pub use task::Task;
 pub use trainer::{Trainer, evaluate};
 pub use units::{RewardExample, UnitKind, Units};
+pub use watch::Warning;
 pub use work::{scoring_work, training_work};

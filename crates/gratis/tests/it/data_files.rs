@@ -26,6 +26,7 @@ fn rollouts() -> Vec<Rollout> {
             Completion::graded("7", false).with_steps(text(&["7"])),
         ],
         extra: json!({"level": 3, "tags": ["x", "y"]}).as_object().expect("an object").clone(),
+        context: Vec::new(),
     };
     let sampled = Rollout {
         id: Some("b".into()),
@@ -155,8 +156,9 @@ fn damaged_and_unknown_files_are_errors() {
     write(&zstd, &rollouts());
     let bytes = fs::read(&zstd).expect("read");
     fs::write(&zstd, &bytes[..bytes.len() / 2]).expect("written");
-    let truncated = RolloutReader::open(&zstd, OnInvalid::Skip).expect("opens");
-    assert!(matches!(truncated.last(), Some(Err(Error::Io { .. }))));
+    let truncated = RolloutReader::open(&zstd, OnInvalid::Skip);
+    let error = truncated.and_then(|reader| reader.last().transpose()).expect_err("cut");
+    assert!(matches!(error, Error::Io { .. }), "{error}");
 
     for path in ["absent.jsonl", "a.csv"] {
         assert!(RolloutReader::open(folder.path().join(path), OnInvalid::Stop).is_err());
@@ -217,7 +219,7 @@ fn problems_go_by_other_names_and_faults_use_the_name_that_is_there() {
     assert_eq!(ids, [Some("1"), Some("7")]);
     for (line, expected) in [
         (r#"{"question": 3}"#, "`question` should be a string, got `3`"),
-        ("{}", "`prompt` should be a string, got nothing"),
+        ("{}", "needs `prompt`"),
         (r#"{"prompt": " "}"#, "`prompt` should be a problem, got empty text"),
     ] {
         let (_folder, path) = file_of(line);
@@ -386,7 +388,7 @@ fn an_empty_completion_is_a_completion() {
 
 #[test]
 fn a_problem_without_a_reference_keeps_its_labels() {
-    let line = r#"{"prompt": "p", "answer": "4", "completions": ["4"], "correctness": [true]}"#;
+    let line = r#"{"prompt": "p", "key": "4", "completions": ["4"], "correctness": [true]}"#;
     let (_folder, path) = file_of(line);
     let mut rollouts = read(&path);
     let before = rollouts.clone();
@@ -399,13 +401,13 @@ fn a_problem_without_a_reference_keeps_its_labels() {
 
 #[test]
 fn completions_under_another_name_are_named_with_the_fields_found() {
-    let line = r#"{"prompt": "p", "reference": "4", "generations": ["4"]}"#;
+    let line = r#"{"prompt": "p", "reference": "4", "texts": ["4"]}"#;
     let (_folder, path) = file_of(&format!("{line}\n"));
     let files = RolloutFiles::new(vec![path.clone()], OnInvalid::Stop);
     assert_eq!(files.read().count(), 1, "a problem");
     let error = files.answered().read().next().expect("a line").expect_err("no completions");
     let expected = "line 1: `completions` should be a list of responses, got no such field among \
-                    `prompt`, `reference`, `generations`";
+                    `prompt`, `reference`, `texts`";
     assert!(error.to_string().contains(expected), "{error}");
     let (_folder, path) = file_of(r#"{"prompt": "p", "completions": []}"#);
     let files = RolloutFiles::new(vec![path], OnInvalid::Stop).answered();

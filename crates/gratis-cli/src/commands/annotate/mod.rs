@@ -55,7 +55,7 @@ struct FileArgs {
 impl FileArgs {
     /// The rollouts.
     fn rollouts(&self) -> Result<Vec<Rollout>> {
-        rollouts(&self.input, self.invalid)
+        rollouts(&self.input, &self.invalid)
     }
 }
 
@@ -63,8 +63,8 @@ impl FileArgs {
 ///
 /// # Errors
 /// [`Error::NoExamples`] if there are none.
-fn rollouts(input: &Path, invalid: InvalidArgs) -> Result<Vec<Rollout>> {
-    let rollouts: Vec<Answered> = read_records(input, invalid.on_invalid())?;
+fn rollouts(input: &Path, invalid: &InvalidArgs) -> Result<Vec<Rollout>> {
+    let rollouts: Vec<Answered> = read_records(input, invalid.reading())?;
     let rollouts: Vec<Rollout> = rollouts.into_iter().map(Into::into).collect();
     if rollouts.is_empty() {
         return Err(Error::NoExamples { purpose: "label" }.into());
