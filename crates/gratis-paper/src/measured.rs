@@ -221,9 +221,10 @@ pub(crate) fn conditions(cache: &Cache<'_>) -> Vec<String> {
     let (train, test) = (&settings.train, &settings.test);
     vec![
         format!(
-            "Reward models start from the medium generator and learn from {} problems x {} of its \
-             responses at temperature {}, in one epoch unless stated otherwise; AdamW, {} warm-up \
-             steps, then linear decay to 0; batches of {} responses or half as many pairs.",
+            "Reward models start from the medium generator and are trained on {} problems x {} of \
+             its responses at temperature {}, for one epoch unless stated otherwise; AdamW, {} \
+             warm-up steps, then linear decay to 0; batches of {} responses or half as many \
+             pairs.",
             train.n_problems,
             train.n_samples,
             train.temperature,
@@ -238,13 +239,13 @@ pub(crate) fn conditions(cache: &Cache<'_>) -> Vec<String> {
         ),
         format!(
             "Chosen on {} validation problems with {} candidates of each generator: beta, learning \
-             rate, the threshold below which a step is called wrong, and the temperature of the \
+             rate, the threshold below which a step is predicted wrong, and the temperature of the \
              vote weighted by exp(score / temperature).",
             settings.validation.n_problems, settings.validation.n_samples,
         ),
         format!(
-            "Seeds {:?}: each is a world of its own, with its problems, error contexts, weights and \
-             samples. Intervals are {:.0} % percentile bootstraps over seeds and problems ({} \
+            "Seeds {:?}: each has its own world, with its own problems, error contexts, weights \
+             and samples. Intervals are {:.0} % percentile bootstraps over seeds and problems ({} \
              resamples, seed {}).",
             settings.seeds,
             100.0 * settings.bootstrap.confidence,

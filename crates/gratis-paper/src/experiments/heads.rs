@@ -76,11 +76,11 @@ pub(super) fn run(cache: &mut Cache<'_>) -> Result<Outcome> {
         name: "Heads".to_owned(),
         title: "what it takes to learn from true step labels".to_owned(),
         question: "Does a classic head find first errors once its trunk is deeper or wider? The \
-                   labels are the checker's own: a bound for every way to get labels."
+                   labels are the checker's own: an upper bound for any labelling method."
             .to_owned(),
         comparisons: vec![table],
         tables: vec![PlainTable {
-            caption: "What training took".to_owned(),
+            caption: "Cost of training".to_owned(),
             header: ["", "seed", "steps", "processor seconds"].map(str::to_owned).to_vec(),
             rows: costs,
         }],
@@ -88,10 +88,10 @@ pub(super) fn run(cache: &mut Cache<'_>) -> Result<Outcome> {
         conditions: {
             let mut all = conditions(cache);
             all.push(format!(
-                "Rows from the generator have one configuration each; those on a base of their own \
-                 choose among the learning rates {LEARNING_RATES:?} on the validation problems of \
-                 the first seed. All choose their aggregation, and whether rewards or Q values tell \
-                 first errors."
+                "Rows from the generator have one configuration each; for those on a base of their \
+                 own the learning rate is chosen among {LEARNING_RATES:?} on the validation \
+                 problems of the first seed. For all rows, the aggregation and the signal for \
+                 first errors (rewards or Q values) are chosen as well."
             ));
             all
         },

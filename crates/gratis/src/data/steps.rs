@@ -1,9 +1,8 @@
 //! Steps of a response as ranges of its own text (paper section 4.1).
 //!
-//! The separator belongs to the step it ends, nothing is stripped, and the steps of a text joined
-//! together are the text: positions of tokens stay what they are. The authors instead rewrite the
-//! text; that is offered as [`renumber`], for whoever wants their input format
-//! (`gratis data steps --text renumbered`).
+//! The separator belongs to the step it ends, nothing is stripped, and the concatenated steps equal
+//! the text, so token positions do not change. The authors rewrite the text instead; [`renumber`]
+//! does the same, for their input format (`gratis data steps --text renumbered`).
 
 use std::fmt;
 use std::ops::Range;

@@ -1,4 +1,4 @@
-//! From text to what an engine runs: tokens, distinct responses, micro-batches.
+//! From text to the input of an engine: tokens, distinct responses, micro-batches.
 
 pub mod corpus;
 pub mod packing;

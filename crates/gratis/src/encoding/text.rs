@@ -1,4 +1,4 @@
-//! Rollouts as tokens: prompt template, end of turn, the context's length.
+//! Rollouts as tokens: prompt template, end of turn, context length.
 
 use std::ops::{AddAssign, Range};
 
@@ -20,9 +20,9 @@ pub enum OnOverlong {
     /// Stop with an error that names the completion.
     #[default]
     Stop,
-    /// Cut it; its last token becomes the end of turn, as in the authors' recipe.
+    /// Truncate it; its last token becomes the end of turn, as in the authors' recipe.
     Truncate,
-    /// Leave it out.
+    /// Skip it.
     Skip,
 }
 
@@ -36,7 +36,7 @@ pub struct EncodedText {
     pub starts: Vec<usize>,
 }
 
-/// How a problem and its solution become a prompt and a response.
+/// Encodes a problem and its solution as a prompt and a response.
 #[derive(Debug, Clone)]
 pub struct Encoder<'a> {
     tokenizer: &'a Tokenizer,
@@ -289,7 +289,7 @@ pub struct EncodedCompletion {
     pub masked: Vec<Range<usize>>,
 }
 
-/// Adds the completions of `rollouts` to a corpus; those left out are missing from the answer.
+/// Adds the completions of `rollouts` to a corpus; those skipped are not in the result.
 ///
 /// # Errors
 /// Those of [`Encoder::completion`]; [`Error::InvalidSetting`] for a mask of more tokens than there

@@ -31,9 +31,9 @@ pub struct RewardData {
     pub pairs: Vec<Pair>,
     /// Records they come from.
     pub n_problems: usize,
-    /// Records that give a pair.
+    /// Records with at least one pair.
     pub n_with_pairs: usize,
-    /// Completions left out: too long for the context.
+    /// Completions skipped because they are too long for the context.
     pub n_left_out: usize,
     /// Completions of which a part is masked.
     pub n_masked: usize,
@@ -124,7 +124,7 @@ impl RewardData {
         hex(&hasher.finalize())
     }
 
-    /// Checks that `objective` can learn something from it.
+    /// Checks that `objective` can be trained on it.
     ///
     /// # Errors
     /// [`Error::NoExamples`] without responses, [`Error::OneClass`] if all labels are equal,
