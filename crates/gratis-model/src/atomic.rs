@@ -332,7 +332,7 @@ impl Drop for Temporary {
 /// without unwinding, such as on a signal. Threads that create or publish a temporary afterwards
 /// block for good.
 ///
-/// Answers with the number removed.
+/// Returns the number removed.
 pub fn remove_temporaries() -> usize {
     /// A thread that is writing into a folder may add a file while it is being removed.
     const ATTEMPTS: usize = 5;
@@ -387,7 +387,7 @@ fn drafted(name: &str) -> Option<&str> {
 
 /// Removes the drafts in `folder` that processes left when they were killed, of the names that
 /// `is_own` picks. Those of a living process are locked and stay; so does every file that is not
-/// called as drafts are. Answers with the number removed.
+/// called as drafts are. Returns the number removed.
 pub fn remove_stale_drafts(folder: &Path, is_own: impl Fn(&str) -> bool) -> usize {
     // Drafts that cannot be read or removed do no harm.
     let Ok(entries) = fs::read_dir(folder) else { return 0 };
