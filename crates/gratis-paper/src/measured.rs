@@ -1,4 +1,4 @@
-//! A reward model over several seeds: figures with intervals over seeds and problems, and paired
+//! A reward model over several seeds: results with intervals over seeds and problems, and paired
 //! comparisons.
 
 use gratis::evaluation::{Bootstrap, FirstErrorCounts, Interval};
@@ -142,7 +142,7 @@ impl Measured {
         interval(bootstrap, &differences)
     }
 
-    /// First-error F1, mean over generators; `None` where no step was judged.
+    /// First-error F1, mean over generators; `None` if no step was evaluated.
     pub(crate) fn first_error(&self, bootstrap: &Bootstrap) -> Option<Interval> {
         (!self.first_error.is_empty())
             .then(|| bootstrap.nested(&self.n_problems(), |drawn| self.f1(drawn)))
@@ -215,7 +215,7 @@ pub(crate) fn comparison(cache: &Cache<'_>, caption: &str) -> Comparison {
     Comparison { caption: caption.to_owned(), columns: columns.collect(), rows: Vec::new() }
 }
 
-/// What every number of a reproduction depends on.
+/// The conditions that every number of a reproduction depends on.
 pub(crate) fn conditions(cache: &Cache<'_>) -> Vec<String> {
     let settings = &cache.settings;
     let (train, test) = (&settings.train, &settings.test);

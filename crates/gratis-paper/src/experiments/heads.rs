@@ -1,8 +1,8 @@
-//! Beyond the paper: what a head needs to learn from true step labels.
+//! Beyond the paper: when a head learns from true step labels.
 //!
-//! Classic linear heads fail on the trunk of this world even with the checker's own labels. This asks
-//! whether a deeper or wider trunk helps, within the time that an experiment here may take, and what
-//! other forms make of the same labels. The target is a first-error F1 of 90.
+//! Classic linear heads fail on the small trunk even with the checker's own labels. This experiment
+//! tests whether a deeper or wider trunk helps within a limited run time, and how other forms do
+//! with the same labels. The target is a first-error F1 of 90.
 
 use crate::cache::{Cache, record_of_model};
 use crate::error::Result;
@@ -23,8 +23,8 @@ const TRUNKS: [(Trunk, u64); 4] = [
     (Trunk { n_layers: 4, hidden_size: 128 }, 6),
 ];
 
-/// Trains and judges every row: those on the generator on all seeds, those on trunks of their own on
-/// the first.
+/// Trains and evaluates every row: those on the generator on all seeds, those on trunks of their
+/// own on the first.
 pub(super) fn run(cache: &mut Cache<'_>) -> Result<Outcome> {
     let bootstrap = cache.settings.bootstrap;
     let seeds = cache.settings.seeds.clone();

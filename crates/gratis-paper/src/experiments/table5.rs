@@ -1,5 +1,5 @@
-//! Table 5: what else may change a reward model: other instructions, deduplication, responses of
-//! the base model, step labels (paper appendix C.2).
+//! Table 5: other factors that may affect a reward model: other instructions, deduplication,
+//! responses of the base model, step labels (paper appendix C.2).
 
 use gratis::objective::step_kto::Magnitude;
 use gratis::objective::{Dpo, Objective};

@@ -1,4 +1,4 @@
-//! What a training leaves behind: models as Hugging Face folders, data as rollout files.
+//! The output of training: models as Hugging Face folders, data as rollout files.
 
 use std::path::Path;
 
