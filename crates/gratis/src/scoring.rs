@@ -139,6 +139,8 @@ pub struct Solution {
     pub response: usize,
     /// The steps as ranges of its bytes.
     steps: Vec<Range<usize>>,
+    /// Steps that were read, of a response that was truncated.
+    n_read: Option<usize>,
     /// One past the last token of each step.
     pub step_ends: Vec<usize>,
     /// Tokens that a mask excludes from the rewards, in rising ranges.
@@ -165,15 +167,16 @@ pub fn solutions(
 ) -> Result<Vec<Solution>> {
     let splitter = StepSplitter::new(step_split)?;
     let mut solutions = Vec::new();
-    for EncodedCompletion { rollout_idx, completion_idx, response, starts, masked } in
-        encode_rollouts(rollouts, encoder, corpus)?
-    {
+    for completion in encode_rollouts(rollouts, encoder, corpus)? {
+        let EncodedCompletion { rollout_idx, completion_idx, response, starts, masked, cut_at } =
+            completion;
         let steps = steps_of(&rollouts[rollout_idx], completion_idx, &splitter)?;
         let step_ends = step_ends_in_tokens(&starts, &steps);
         solutions.push(Solution {
             rollout_idx,
             completion_idx,
             response,
+            n_read: cut_at.map(|cut| steps.partition_point(|step| step.start < cut)),
             steps,
             step_ends,
             masked,
@@ -197,7 +200,10 @@ pub fn scores_of(
 ) -> Result<Vec<ProblemScores>> {
     let mut all: Vec<ProblemScores> = rollouts
         .iter()
-        .map(|rollout| ProblemScores::new(problem_name(rollout), Vec::new()))
+        .map(|rollout| {
+            let skipped = |text| Scored::skipped(&rollout.prompt, text);
+            ProblemScores::new(problem_name(rollout), rollout.texts().map(skipped).collect())
+        })
         .collect();
     for solution in solutions {
         let rollout = &rollouts[solution.rollout_idx];
@@ -208,8 +214,9 @@ pub fn scores_of(
             return Err(Error::NonFiniteReward { problem, completion, what });
         }
         let text = &rollout.completions[solution.completion_idx].text;
-        all[solution.rollout_idx].scores.push(Scored {
+        let scored = Scored {
             hash: Some(completion_hash(&rollout.prompt, text)),
+            extent: None,
             outcome: rewards.outcome,
             steps: rewards.steps,
             q_values: rewards.q_values,
@@ -217,14 +224,12 @@ pub fn scores_of(
             tokens: (tokens == TokenRewards::Write).then_some(rewards.tokens),
             masked_tokens: (tokens == TokenRewards::Write && !solution.masked.is_empty())
                 .then(|| solution.masked.iter().map(|range| (range.start, range.end)).collect()),
-        });
-    }
-    for (rollout, score) in rollouts.iter().zip(&all) {
-        let (n, n_scored) = (rollout.completions.len(), score.scores.len());
-        if n != n_scored {
-            let expected = format!("a score for each of {n} completions of `{}`", score.id);
-            return Err(Error::setting("scores", expected, n_scored));
-        }
+        };
+        let place = &mut all[solution.rollout_idx].scores[solution.completion_idx];
+        *place = match solution.n_read {
+            None => scored,
+            Some(n_read) => scored.truncated(n_read),
+        };
     }
     Ok(all)
 }

@@ -81,7 +81,22 @@ impl Aggregation {
 
     /// The score of a response from its process rewards and Q values (`[n_steps]` each) and its
     /// outcome reward; NaN where a response without steps is asked for a step's value.
+    ///
+    /// NaN stands for a step that was not read. The lowest value, sums, means and products are those
+    /// of the steps that were read; the last step's value of a response that was not read to its end
+    /// is NaN, and so is its outcome.
     pub fn score(self, process_rewards: &[f64], q_values: &[f64], outcome_reward: f64) -> f64 {
+        let is_last = matches!(self, Self::Last | Self::QLast | Self::Outcome);
+        if !is_last && process_rewards.iter().chain(q_values).any(|value| value.is_nan()) {
+            let known = |values: &[f64]| -> Vec<f64> {
+                values.iter().copied().filter(|value| !value.is_nan()).collect()
+            };
+            let (process_rewards, q_values) = (known(process_rewards), known(q_values));
+            return match process_rewards.len() {
+                0 => f64::NAN,
+                _ => self.score(&process_rewards, &q_values, outcome_reward),
+            };
+        }
         let min = |values: &[f64]| values.iter().copied().reduce(f64::min).unwrap_or(f64::NAN);
         let sum = |values: &[f64]| values.iter().sum::<f64>();
         let mean = |values: &[f64]| sum(values) / values.len() as f64;

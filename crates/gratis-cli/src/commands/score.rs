@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::Args;
 use gratis::cost::{Pass, Phase};
-use gratis::data::{Lines, RolloutFiles, ScoreKind, StepSplit};
+use gratis::data::{Extent, Lines, RolloutFiles, ScoreKind, StepSplit};
 use gratis::encoding::{OnOverlong, Unusual};
-use gratis::reward_model::ScoreBy;
+use gratis::reward_model::{RewardModel, Room, ScoreBy};
 use gratis::scoring::TokenRewards;
 use gratis::selection::Aggregation;
 use gratis::{Error, Observer};
@@ -18,6 +18,7 @@ use super::resumable::{Input, ResumableArgs, Spent, fingerprint, is_stream};
 use super::reward_model::{RewardModelArgs, Scoring};
 use super::{InvalidArgs, OUTPUT, warn_skipped};
 use crate::Common;
+use crate::failure::CliError;
 use crate::progress::Progress;
 
 /// Score every step of candidate solutions with a reward model.
@@ -137,6 +138,10 @@ pub(crate) fn run(args: &ScoreArgs, common: &Common) -> Result<()> {
     };
     let mut unusual = Unusual::default();
     let (mut n_single, mut n_split) = (0, 0);
+    let mut extents = Extents::default();
+    if !is_stream(&input.path) {
+        look_ahead(&files, &reward_model, args.on_overlong)?;
+    }
     loop {
         let chunk = left.by_ref().take(chunk_size).collect::<gratis::Result<Vec<_>>>()?;
         if chunk.is_empty() {
@@ -153,6 +158,7 @@ pub(crate) fn run(args: &ScoreArgs, common: &Common) -> Result<()> {
         }
         for (rollout, scores) in chunk.iter().zip(reward_model.score(&chunk, &mut progress)?) {
             for (completion, scored) in rollout.completions.iter().zip(&scores.scores) {
+                extents.add(scored.extent);
                 n_split += usize::from(completion.steps.is_none());
                 n_single += usize::from(completion.steps.is_none() && scored.steps.len() == 1);
             }
@@ -169,6 +175,7 @@ pub(crate) fn run(args: &ScoreArgs, common: &Common) -> Result<()> {
     let given = args.input.to_string_lossy();
     args.output.output.next(&["select", "--rollouts", &given, "--scores", OUTPUT]);
     warn_skipped(files.n_skipped(), "malformed lines");
+    extents.say();
     unusual.remarks().iter().for_each(|remark| info!("{remark}"));
     if n_single > 0 && *step_split != StepSplit::Whole {
         info!("{n_single} of {n_split} responses have a single step (split by `{step_split}`)");
@@ -177,6 +184,67 @@ pub(crate) fn run(args: &ScoreArgs, common: &Common) -> Result<()> {
         Phase::new(name, Pass::Forward, shape, spent.as_run, spent.as_counted)
     });
     write_costs(&args.output.output.output, phases.collect(), spent.cpu_seconds_before)
+}
+
+/// Numbers of responses that exceed the context.
+#[derive(Default)]
+struct Extents {
+    n: usize,
+    n_truncated: usize,
+    n_skipped: usize,
+}
+
+impl Extents {
+    fn add(&mut self, extent: Option<Extent>) {
+        self.n += 1;
+        self.n_truncated += usize::from(extent == Some(Extent::Truncated));
+        self.n_skipped += usize::from(extent == Some(Extent::Skipped));
+    }
+
+    fn say(&self) {
+        let Self { n, n_truncated, n_skipped } = self;
+        if n_truncated + n_skipped > 0 {
+            warn!(
+                "of {n} responses {n_truncated} were truncated at the end of the context and \
+                 {n_skipped} skipped; their unread steps and their outcome are `null`"
+            );
+        }
+    }
+}
+
+/// Finds the responses that exceed the context before the work begins: an error, or their number.
+fn look_ahead(
+    files: &RolloutFiles,
+    reward_model: &RewardModel,
+    on_overlong: OnOverlong,
+) -> Result<()> {
+    let (mut n, mut first) = (0, None);
+    for rollout in files.read() {
+        let rollout = rollout?;
+        for idx in 0..rollout.completions.len() {
+            if reward_model.room(&rollout, idx)? != Room::Whole {
+                n += 1;
+                first.get_or_insert_with(|| {
+                    format!("completion {} of `{}`", idx + 1, rollout.name())
+                });
+            }
+        }
+    }
+    match (first, on_overlong) {
+        (Some(first), OnOverlong::Stop) => Err(CliError::Mismatch {
+            what: format!(
+                "{n} responses exceed the context of the model with their prompts, the first is \
+                 {first}"
+            ),
+            hint: "truncate them (`--on-overlong truncate`) or skip them (`--on-overlong skip`)",
+        }
+        .into()),
+        (Some(_), _) => {
+            info!("{n} responses exceed the context of the model");
+            Ok(())
+        }
+        (None, _) => Ok(()),
+    }
 }
 
 /// How masks of completions are handled.

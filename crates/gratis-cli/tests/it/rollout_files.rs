@@ -1,5 +1,7 @@
 //! What commands make of rollout files that lack something: references, completions, text.
 
+use std::fs;
+
 use serde_json::Value;
 
 use crate::workspace::{Workspace, ok, stderr};
@@ -233,4 +235,43 @@ fn a_masked_tool_output_has_no_reward() {
         "{error}"
     );
     assert_ne!(workspace.metrics("runs-a"), workspace.metrics("runs-b"));
+}
+
+#[test]
+fn what_exceeds_the_context_is_found_first_and_marked() {
+    let workspace = Workspace::new();
+    let config: Value = serde_json::from_slice(&workspace.read("model/config.json")).expect("JSON");
+    let context = config["max_position_embeddings"].as_u64().expect("a number") as usize;
+    let long = "1 and 2 are 3.\n".repeat(context);
+    let line = serde_json::json!({
+        "id": "p", "prompt": "1 + 2?", "completions": ["1 and 2 are 3.", long, "1"],
+    });
+    let wide = serde_json::json!({"id": "q", "prompt": long, "completions": ["1"]});
+    workspace.write("long.jsonl", &format!("{line}\n{wide}\n"));
+    let score = ["score", "--model", "model", "--reference", "none", "long.jsonl", "-o"];
+    let error = workspace.error_of(&[&score[..], &["stop.jsonl"]].concat());
+    assert!(error.contains("2 responses exceed the context"), "{error}");
+    assert!(error.contains("the first is completion 2 of `p`"), "{error}");
+    assert!(!workspace.path("stop.jsonl").exists());
+
+    for (rule, extent) in [("truncate", "truncated"), ("skip", "skipped")] {
+        let output = workspace.run(&[&score[..], &["out.jsonl", "--on-overlong", rule]].concat());
+        let said = stderr(&output);
+        assert!(output.status.success() && said.contains("of 4 responses"), "{said}");
+        let scores = lines(&workspace, "out.jsonl");
+        let scored = &scores[0]["scores"];
+        assert_eq!(scored[1]["extent"], extent);
+        assert_eq!(scored[1]["outcome"], Value::Null);
+        assert!(scored[0].get("extent").is_none() && scored[2]["outcome"].is_number());
+        let steps = scored[1]["steps"].as_array().expect("a list");
+        if rule == "truncate" {
+            assert!(steps[0].is_number() && steps.last() == Some(&Value::Null));
+            assert_eq!(steps.len(), context);
+        } else {
+            assert!(steps.is_empty());
+        }
+        // Nothing can be read after a prompt that is longer than the context.
+        assert_eq!(scores[1]["scores"][0]["extent"], "skipped");
+        fs::remove_file(workspace.path("out.jsonl")).expect("removed");
+    }
 }

@@ -58,7 +58,7 @@ pub use record::OnInvalid;
 pub use replace::ReplaceResponses;
 pub use resumable::{Lines, OnPartial, ReservedOutput, ResumableWriter, Resumed, check_output};
 pub use rollout::{Answered, Rollout};
-pub use score::{ProblemScores, ScoreKind, ScoreOrigin, Scored};
+pub use score::{Extent, ProblemScores, ScoreKind, ScoreOrigin, Scored};
 pub use segment::{SegmentSteps, StepText};
 pub use shapes::DataShape;
 pub use split::{KeepSide, Side, Split};

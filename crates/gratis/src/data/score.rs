@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::model_format::ModelFormat;
 use super::record::{Fault, Field, Record, Shape};
@@ -91,11 +91,17 @@ pub struct Scored {
     /// What [`completion_hash`] gives for the prompt and the response; absent in files of version 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hash: Option<String>,
-    /// Outcome reward.
+    /// How much of the response was read, if not all of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub extent: Option<Extent>,
+    /// Outcome reward; NaN, `null` in files, for a response that was not read to its end.
+    #[serde(deserialize_with = "or_nan")]
     pub outcome: f64,
-    /// Process reward of each step.
+    /// Process reward of each step; NaN for steps that were not read.
+    #[serde(deserialize_with = "or_nans")]
     pub steps: Vec<f64>,
-    /// Q value at the end of each step.
+    /// Q value at the end of each step; NaN for steps that were not read.
+    #[serde(deserialize_with = "or_nans")]
     pub q_values: Vec<f64>,
     /// Where each step ends in the response, in characters (Unicode scalar values).
     pub step_ends: Vec<usize>,
@@ -106,6 +112,47 @@ pub struct Scored {
     /// are any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub masked_tokens: Option<Vec<(usize, usize)>>,
+}
+
+/// What was read of a response that exceeds the model's context.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Extent {
+    /// Its beginning.
+    Truncated,
+    /// Nothing.
+    Skipped,
+}
+
+fn or_nan<'de, D: Deserializer<'de>>(source: D) -> std::result::Result<f64, D::Error> {
+    Ok(Option::deserialize(source)?.unwrap_or(f64::NAN))
+}
+
+fn or_nans<'de, D: Deserializer<'de>>(source: D) -> std::result::Result<Vec<f64>, D::Error> {
+    let values = Vec::<Option<f64>>::deserialize(source)?;
+    Ok(values.into_iter().map(|value| value.unwrap_or(f64::NAN)).collect())
+}
+
+impl Scored {
+    /// A response that was not read.
+    pub fn skipped(prompt: &str, text: &str) -> Self {
+        Self {
+            hash: Some(completion_hash(prompt, text)),
+            extent: Some(Extent::Skipped),
+            outcome: f64::NAN,
+            ..Self::default()
+        }
+    }
+
+    /// The same rewards, those of the steps from `n_read` on and the outcome unknown.
+    #[must_use]
+    pub fn truncated(mut self, n_read: usize) -> Self {
+        self.extent = Some(Extent::Truncated);
+        self.outcome = f64::NAN;
+        self.steps.iter_mut().skip(n_read).for_each(|reward| *reward = f64::NAN);
+        self.q_values.iter_mut().skip(n_read).for_each(|value| *value = f64::NAN);
+        self
+    }
 }
 
 /// Names a prompt with a response: the first half of the SHA-256 over both, each preceded by its
@@ -187,9 +234,10 @@ impl Record for ProblemScores {
             "scores",
             &Shape::List(&Shape::Object(&[
                 Field::optional("hash", &Shape::Text),
-                Field::required("outcome", &Shape::Number),
-                Field::required("steps", &Shape::List(&Shape::Number)),
-                Field::required("q_values", &Shape::List(&Shape::Number)),
+                Field::optional("extent", &Shape::Text),
+                Field::required("outcome", &Shape::OrNull(&Shape::Number)),
+                Field::required("steps", &Shape::List(&Shape::OrNull(&Shape::Number))),
+                Field::required("q_values", &Shape::List(&Shape::OrNull(&Shape::Number))),
                 Field::required("step_ends", &Shape::List(&Shape::Number)),
                 Field::optional("tokens", &Shape::List(&Shape::Number)),
                 Field::optional("masked_tokens", &Shape::List(&Shape::List(&Shape::Number))),
@@ -210,6 +258,13 @@ impl ProblemScores {
         }
         self.scores.iter().enumerate().find_map(|(idx, score)| {
             let n = score.steps.len();
+            let unknown = |values: &[f64]| values.iter().any(|value| value.is_nan());
+            if score.extent.is_none()
+                && (score.outcome.is_nan() || unknown(&score.steps) || unknown(&score.q_values))
+            {
+                let expected = "numbers, unless `extent` says that the response was not read whole";
+                return Some(Fault::new(format!("scores[{idx}]"), expected, "`null`"));
+            }
             [("q_values", score.q_values.len()), ("step_ends", score.step_ends.len())]
                 .into_iter()
                 .find(|(_, len)| *len != n)

@@ -34,6 +34,8 @@ pub struct EncodedText {
     /// Byte of the text at which each token begins, white space aside: `[n_tokens]`. A token of
     /// nothing but white space begins where that begins.
     pub starts: Vec<usize>,
+    /// Byte of the text at which it was cut to fit the context; `None` if it is whole.
+    pub cut_at: Option<usize>,
 }
 
 /// Encodes a problem and its solution as a prompt and a response.
@@ -164,15 +166,18 @@ impl<'a> Encoder<'a> {
             range.start + token.start + if space < text.len() { space } else { 0 }
         };
         let starts = encoding.offsets.into_iter().map(start).collect();
-        let mut encoded = EncodedText { tokens: encoding.ids, starts };
+        let mut encoded = EncodedText { tokens: encoding.ids, starts, cut_at: None };
         let n_tokens = n_prompt + encoded.tokens.len();
         if n_tokens <= self.context_length {
             return Ok(Some(encoded));
         }
         match self.on_overlong {
             OnOverlong::Skip => Ok(None),
+            // Nothing can be read after such a prompt.
+            OnOverlong::Truncate if n_prompt >= self.context_length => Ok(None),
             OnOverlong::Truncate if n_prompt < self.context_length => {
                 let n_left = self.context_length - n_prompt;
+                encoded.cut_at = Some(encoded.starts[n_left]);
                 encoded.tokens.truncate(n_left);
                 encoded.starts.truncate(n_left);
                 if let Some(last) = encoded.tokens.last_mut() {
@@ -287,6 +292,8 @@ pub struct EncodedCompletion {
     pub starts: Vec<usize>,
     /// Tokens that its mask excludes from rewards and training, in rising ranges.
     pub masked: Vec<Range<usize>>,
+    /// As of [`EncodedText`].
+    pub cut_at: Option<usize>,
 }
 
 /// Adds the completions of `rollouts` to a corpus; those skipped are not in the result.
@@ -303,7 +310,7 @@ pub fn encode_rollouts(
     for (rollout_idx, rollout) in rollouts.iter().enumerate() {
         let prompt = encoder.prompt_of(rollout)?;
         for completion_idx in 0..rollout.completions.len() {
-            let Some(EncodedText { tokens, starts }) =
+            let Some(EncodedText { tokens, starts, cut_at }) =
                 encoder.completion(rollout, completion_idx, prompt.len())?
             else {
                 continue;
@@ -317,6 +324,7 @@ pub fn encode_rollouts(
                 response,
                 starts,
                 masked,
+                cut_at,
             });
         }
     }

@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::data::{ProblemScores, Rollout, Scored};
+use crate::data::{Extent, ProblemScores, Rollout, Scored};
 use crate::error::{Error, Result};
 
 /// Signal of a step that is compared with a threshold.
@@ -36,6 +36,21 @@ impl StepSignal {
         }
     }
 
+    /// The signal with what a truncated solution has in place of the steps that were not read: no
+    /// reward, and the Q value of the last step that was.
+    fn read(self, signal: &[f64]) -> Vec<f64> {
+        let mut before = 0.0;
+        let value = |&value: &f64| {
+            match (value.is_nan(), self) {
+                (false, _) => before = value,
+                (true, Self::Reward) => before = 0.0,
+                (true, Self::QValue) => {}
+            }
+            before
+        };
+        signal.iter().map(value).collect()
+    }
+
     /// The signal of each step of rollouts with one completion each, which give their steps:
     /// `[n_rollouts][n_steps]`.
     ///
@@ -56,13 +71,17 @@ impl StepSignal {
             let steps =
                 rollout.completions.iter().filter_map(|completion| completion.steps.as_ref());
             let n_steps = steps.map(Vec::len).sum::<usize>();
-            let signal = score.scores.first().map_or(&[][..], |score| self.of(score));
+            let scored = score.scores.first();
+            if scored.is_some_and(|scored| scored.extent == Some(Extent::Skipped)) {
+                return Ok(vec![0.0; n_steps]);
+            }
+            let signal = scored.map_or(&[][..], |score| self.of(score));
             if signal.len() != n_steps {
                 let id = rollout.id.as_deref().unwrap_or_default();
                 let expected = format!("{n_steps}, one for each step of `{id}`");
                 return Err(Error::setting("scores", expected, signal.len()));
             }
-            Ok(signal.to_vec())
+            Ok(self.read(signal))
         };
         rollouts.iter().zip(scores).map(of).collect()
     }

@@ -130,3 +130,21 @@ proptest! {
         prop_assert_eq!(counts(vote(1e9).expect("not empty")), greatest);
     }
 }
+
+#[test]
+fn what_was_not_read_is_left_out_or_unknown() {
+    let nan = f64::NAN;
+    let score =
+        |aggregation: Aggregation| aggregation.score(&[1.0, -2.0, nan], &[1.0, -1.0, nan], nan);
+    assert_eq!(
+        [Aggregation::Min, Aggregation::Sum, Aggregation::Mean].map(score),
+        [-2.0, -1.0, -0.5]
+    );
+    assert_eq!([Aggregation::QMin, Aggregation::Prod].map(score), [-1.0, -2.0]);
+    for unknown in [Aggregation::Last, Aggregation::QLast, Aggregation::Outcome] {
+        assert!(score(unknown).is_nan(), "{unknown}");
+        // It ranks below every number.
+        assert_eq!(best_of_n(&[score(unknown), -1e9]), Some(1));
+    }
+    assert!(Aggregation::Min.score(&[], &[], nan).is_nan());
+}

@@ -180,6 +180,7 @@ fn an_unfinished_file_does_not_appear() {
 fn scores_read_back_and_newer_versions_are_errors() {
     let (_folder, path) = file_of("");
     let completion = Scored {
+        extent: None,
         hash: Some("00".to_owned()),
         outcome: -0.1,
         steps: vec![0.2, -0.3],

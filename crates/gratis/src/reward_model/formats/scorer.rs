@@ -62,10 +62,12 @@ impl PublishedScorer<'_> {
                     Scope::Solution => std::iter::once(0..text.len()).collect(),
                 };
                 let sequence = self.prompter.sequence(&rollout.prompt, text, &steps)?;
-                own.push((steps, self.fitting(sequence, rollout, idx)?));
+                if let Some(sequence) = self.fitting(sequence, rollout, idx)? {
+                    own.push((idx, steps, sequence));
+                }
             }
-            let n_shared = shared(own.iter().map(|(_, sequence)| sequence));
-            for (completion_idx, (steps, sequence)) in own.into_iter().enumerate() {
+            let n_shared = shared(own.iter().map(|(_, _, sequence)| sequence));
+            for (completion_idx, steps, sequence) in own {
                 let Sequence { tokens, reads } = sequence;
                 let prompt = corpus.prompt(&tokens[..n_shared]);
                 let response = corpus.response(prompt, &tokens[n_shared..]);
@@ -80,18 +82,27 @@ impl PublishedScorer<'_> {
     }
 
     /// The sequence within the context. Of a process reward model the steps that do not fit may be
-    /// cut off; the reward of a whole solution is at its end.
-    fn fitting(&self, sequence: Sequence, rollout: &Rollout, idx: usize) -> Result<Sequence> {
+    /// cut off; the reward of a whole solution is at its end. `None` for a solution that is skipped:
+    /// as asked for, or because nothing of it can be read.
+    fn fitting(
+        &self,
+        sequence: Sequence,
+        rollout: &Rollout,
+        idx: usize,
+    ) -> Result<Option<Sequence>> {
         let context_length = self.engine.describe().context_length;
         let n_tokens = sequence.tokens.len();
         if n_tokens <= context_length {
-            return Ok(sequence);
+            return Ok(Some(sequence));
         }
         let Sequence { mut tokens, mut reads } = sequence;
         reads.retain(|&read| read < context_length);
         let may_cut = self.on_overlong == OnOverlong::Truncate
             && self.prompter.recipe.scope == Scope::Steps
             && !reads.is_empty();
+        if !may_cut && self.on_overlong != OnOverlong::Stop {
+            return Ok(None);
+        }
         if !may_cut {
             return Err(Error::TooLong {
                 problem: problem_name(rollout),
@@ -101,7 +112,7 @@ impl PublishedScorer<'_> {
             });
         }
         tokens.truncate(context_length);
-        Ok(Sequence { tokens, reads })
+        Ok(Some(Sequence { tokens, reads }))
     }
 }
 
@@ -127,7 +138,10 @@ impl ScoreRollouts for PublishedScorer<'_> {
         let n_channels = self.engine.n_channels();
         let mut all: Vec<ProblemScores> = rollouts
             .iter()
-            .map(|rollout| ProblemScores::new(problem_name(rollout), Vec::new()))
+            .map(|rollout| {
+                let skipped = |text| Scored::skipped(&rollout.prompt, text);
+                ProblemScores::new(problem_name(rollout), rollout.texts().map(skipped).collect())
+            })
             .collect();
         for Solution { rollout_idx, completion_idx, steps, response, mut reads, .. } in solutions {
             let row = &rows[response];
@@ -149,10 +163,11 @@ impl ScoreRollouts for PublishedScorer<'_> {
                     what: format!("the model computes {} for step {}", rewards[idx], idx + 1),
                 });
             }
-            // Steps beyond the context, where these are cut.
-            rewards.resize(steps.len(), 0.0);
+            let n_read = rewards.len();
+            rewards.resize(steps.len(), f64::NAN);
             let text = &rollout.completions[completion_idx].text;
-            all[rollout_idx].scores.push(Scored {
+            let scored = Scored {
+                extent: None,
                 hash: Some(completion_hash(&rollout.prompt, text)),
                 outcome: rewards.last().copied().unwrap_or(f64::NAN),
                 q_values: rewards.clone(),
@@ -160,7 +175,10 @@ impl ScoreRollouts for PublishedScorer<'_> {
                 step_ends: ends_in_chars(text, &steps),
                 tokens: None,
                 masked_tokens: None,
-            });
+            };
+            let is_whole = n_read == steps.len();
+            all[rollout_idx].scores[completion_idx] =
+                if is_whole { scored } else { scored.truncated(n_read) };
         }
         Ok(all)
     }
