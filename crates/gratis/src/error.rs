@@ -33,6 +33,8 @@ pub enum Error {
         expected: String,
         /// What is there.
         got: String,
+        /// What to do about it.
+        hint: &'static str,
     },
     /// A file as a whole is not of its format.
     #[error("`{path}` should be {expected}, got {got}")]
@@ -62,6 +64,31 @@ pub enum Error {
         /// The record without them.
         record: String,
     },
+    /// Steps that are given and are not those of their completion.
+    #[error("the `steps` of completion {completion} of problem `{problem}` do not fit its text")]
+    Steps {
+        /// The problem, as the rollouts name it.
+        problem: String,
+        /// The completion, counted from 1.
+        completion: usize,
+        /// The step at fault.
+        source: Box<Self>,
+    },
+    /// A problem without anything to choose from.
+    #[error("problem `{problem}` has no completions to select from")]
+    NoCandidates {
+        /// The problem, as the rollouts name it.
+        problem: String,
+    },
+    /// An input that is read twice was written in between.
+    #[error("`{path}` changed while it was read")]
+    InputChanged {
+        /// The input.
+        path: PathBuf,
+    },
+    /// Standard input, which can be read once, is asked for again.
+    #[error("standard input (`-`) is named twice, and can be read only once")]
+    StandardInputTwice,
     /// A whole file without what grading compares with.
     #[error("no line of `{path}` has {wanted}: the fields of its first are {fields}")]
     NothingToGrade {
@@ -141,10 +168,12 @@ pub enum Error {
         context_length: usize,
     },
     /// There is nothing to do a job with.
-    #[error("no valid example to {purpose}")]
+    #[error("no valid example to {purpose}{}", left_out(*.n_left_out))]
     NoExamples {
         /// What the examples are for: `train on`, `score`.
         purpose: &'static str,
+        /// How many were left out.
+        n_left_out: u64,
     },
     /// The loss or the gradient of a step is NaN or infinite; no parameter was changed by it.
     #[error("step {step}: the {what} is {value}, in a batch of the problems {problems}")]
@@ -293,6 +322,10 @@ pub enum Error {
     Cpu(#[from] gratis_cpu::Error),
 }
 
+fn left_out(n: u64) -> String {
+    if n == 0 { String::new() } else { format!(": {n} were left out") }
+}
+
 /// An error that stopped the engine on our own behalf comes back as what it was.
 impl From<gratis_engine::Error> for Error {
     fn from(error: gratis_engine::Error) -> Self {
@@ -316,7 +349,7 @@ impl Error {
             | Self::AdapterBase { source, .. }
             | Self::OnHub { source, .. }
             | Self::ChatTemplate { source, .. } => source.hint(),
-            Self::Mismatch { hint, .. } => Some(hint),
+            Self::Mismatch { hint, .. } | Self::InvalidRecord { hint, .. } => Some(hint),
             Self::NoReference { .. } => Some(
                 "give `--reference FOLDER`, or \
                  `--reference none` to score by log-probabilities alone",
@@ -329,9 +362,14 @@ impl Error {
                 "policy and reference must share one tokenizer: take the model that the policy was \
                  trained from",
             ),
-            Self::InvalidRecord { .. } => {
-                Some("fix the line, or skip and count invalid lines (`--skip-invalid`)")
+            Self::Steps { .. } => {
+                Some("`steps` are parts of the text one after the other; without them it is split")
             }
+            Self::NoCandidates { .. } => Some("leave such problems out of both files"),
+            Self::InputChanged { .. } => {
+                Some("run the command again once nothing writes the file any more")
+            }
+            Self::StandardInputTwice => Some("write one of the inputs to a file and name that"),
             Self::NoCorrectness { .. } => {
                 Some("grade the rollouts against their `reference` first (`gratis grade`)")
             }
@@ -368,9 +406,13 @@ impl Error {
                 "cut such completions (`--on-overlong truncate`) or leave them out \
                  (`--on-overlong skip`)",
             ),
-            Self::NoExamples { .. } => {
-                Some("every example was left out, or the input is empty: look at what was skipped")
+            Self::NoExamples { n_left_out: 0, .. } => {
+                Some("the input is empty, or has nothing of that kind, such as completions")
             }
+            Self::NoExamples { .. } => Some(
+                "all were left out: without `--skip-invalid`, or with `--on-overlong stop`, \
+                      the first says why",
+            ),
             Self::NonFiniteLoss { .. } => Some(
                 "lower the learning rate, or look at these problems; the checkpoints before this \
                  step are whole",

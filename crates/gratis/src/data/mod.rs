@@ -23,6 +23,7 @@ mod exact;
 mod fingerprint;
 mod format;
 mod mix;
+mod not_json;
 mod output;
 mod pairs;
 mod parquet;

@@ -1,10 +1,12 @@
 //! Reading records of any kind, one at a time: `.jsonl`, `.jsonl.zst`, `.parquet`, and `-` for
 //! standard input as JSON lines. Memory does not grow with the file.
 
-use std::cell::Cell;
-use std::fs::File;
+use std::cell::{Cell, RefCell};
+use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::SystemTime;
 
 use super::format::{Compression, Format, STANDARD_STREAM};
 use super::record::{self, Fault, OnInvalid, Record};
@@ -74,9 +76,15 @@ impl<T: Record> Iterator for RecordReader<T> {
     }
 }
 
+/// Whether this process reads its standard input already: a second reader would find nothing.
+static STANDARD_INPUT_TAKEN: AtomicBool = AtomicBool::new(false);
+
 /// The records of a file of lines; blank lines are passed over.
 fn lines<T: Record>(path: &Path, compression: Compression) -> Result<Next<T>> {
     let plain: Box<dyn BufRead> = if path == Path::new(STANDARD_STREAM) {
+        if STANDARD_INPUT_TAKEN.swap(true, Ordering::Relaxed) {
+            return Err(Error::StandardInputTwice);
+        }
         Box::new(BufReader::new(io::stdin()))
     } else {
         Box::new(BufReader::new(File::open(path).map_err(Error::io("open", path))?))
@@ -113,6 +121,17 @@ pub struct RolloutFiles {
     on_invalid: OnInvalid,
     needs: Needs,
     n_skipped: Cell<u64>,
+    /// What each file was when it was first opened.
+    seen: RefCell<Vec<Option<Stamp>>>,
+}
+
+/// By which a file is known to be the same: its length and the time of its last change.
+type Stamp = (u64, Option<SystemTime>);
+
+/// The stamp of a file; none of a stream, which is read once.
+fn stamp_of(path: &Path) -> Option<Stamp> {
+    let found = fs::metadata(path).ok().filter(fs::Metadata::is_file)?;
+    Some((found.len(), found.modified().ok()))
 }
 
 /// What a line must have beside a prompt.
@@ -125,7 +144,8 @@ enum Needs {
 impl RolloutFiles {
     /// The files at `paths`, in this order. Standard input can be read once only.
     pub fn new(paths: Vec<PathBuf>, on_invalid: OnInvalid) -> Self {
-        Self { paths, on_invalid, needs: Needs::Nothing, n_skipped: Cell::new(0) }
+        let seen = RefCell::new(vec![None; paths.len()]);
+        Self { paths, on_invalid, needs: Needs::Nothing, n_skipped: Cell::new(0), seen }
     }
 
     /// The same files, of which a line without the column `completions` is invalid.
@@ -134,10 +154,27 @@ impl RolloutFiles {
         Self { needs: Needs::Completions, ..self }
     }
 
-    /// The rollouts from the beginning; errors as of [`RecordReader`].
+    /// The rollouts from the beginning; errors as of [`RecordReader`], and [`Error::InputChanged`] at
+    /// the beginning or the end of a file that is not what it was.
     pub fn read(&self) -> impl Iterator<Item = Result<Rollout>> + '_ {
         self.n_skipped.set(0);
-        self.paths.iter().flat_map(|path| self.read_file(path))
+        self.paths.iter().enumerate().flat_map(move |(idx, path)| {
+            let first = self.check(idx, path).err().map(Err);
+            let all = if first.is_some() { None } else { Some(self.read_file(path)) };
+            let last = std::iter::once_with(move || self.check(idx, path).err().map(Err));
+            let last = last.take(usize::from(all.is_some())).flatten();
+            first.into_iter().chain(all.into_iter().flatten()).chain(last)
+        })
+    }
+
+    /// Whether a file is what it was when it was first opened.
+    fn check(&self, idx: usize, path: &Path) -> Result<()> {
+        let Some(stamp) = stamp_of(path) else { return Ok(()) };
+        let mut seen = self.seen.borrow_mut();
+        if *seen[idx].get_or_insert(stamp) == stamp {
+            return Ok(());
+        }
+        Err(Error::InputChanged { path: path.to_owned() })
     }
 
     fn read_file(&self, path: &Path) -> Box<dyn Iterator<Item = Result<Rollout>> + '_> {

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::exact::{self, NotFinite};
+use super::not_json;
 use crate::error::Error;
 
 /// What to do with a line that is not what its format asks for.
@@ -163,7 +164,11 @@ pub struct Fault {
     field: String,
     expected: String,
     got: String,
+    hint: &'static str,
 }
+
+/// The hint of most faults.
+const FIX: &str = "fix the line, or skip and count invalid lines (`--skip-invalid`)";
 
 impl Fault {
     /// `field` should be `expected` but is `got`.
@@ -172,13 +177,19 @@ impl Fault {
         expected: impl Into<String>,
         got: impl Into<String>,
     ) -> Self {
-        Self { field: field.into(), expected: expected.into(), got: got.into() }
+        Self { field: field.into(), expected: expected.into(), got: got.into(), hint: FIX }
+    }
+
+    /// The same fault with something else to do about it.
+    #[must_use]
+    pub(crate) fn hinted(self, hint: &'static str) -> Self {
+        Self { hint, ..self }
     }
 
     /// The error for this fault at a line of a file.
     pub(super) fn at(self, path: &Path, line: u64) -> Error {
-        let Self { field, expected, got } = self;
-        Error::InvalidRecord { path: path.to_owned(), line, field, expected, got }
+        let Self { field, expected, got, hint } = self;
+        Error::InvalidRecord { path: path.to_owned(), line, field, expected, got, hint }
     }
 }
 
@@ -198,7 +209,10 @@ pub(super) fn from_json<T: Record>(line: &[u8]) -> Result<T, Fault> {
     }
     let columns: T::Columns = serde_json::from_slice(line).map_err(|error| {
         let value = serde_json::from_slice::<Value>(line);
-        value.map_or_else(|error| not_json(line, &error), |value| wrong_shape::<T>(&value, &error))
+        value.map_or_else(
+            |error| not_json::fault(line, &error),
+            |value| wrong_shape::<T>(&value, &error),
+        )
     })?;
     T::from_columns(columns)
 }
@@ -214,17 +228,11 @@ pub(super) fn from_value<T: Record>(mut value: Value) -> Result<T, Fault> {
     T::from_columns(columns.map_err(|error| wrong_shape::<T>(&value, &error))?)
 }
 
-fn not_json(line: &[u8], error: &serde_json::Error) -> Fault {
-    let reason = error.to_string();
-    // The line that counts is that of the file.
-    let reason = reason.split(" at line ").next().unwrap_or_default();
-    let column = error.column();
-    let excerpt = excerpt(&String::from_utf8_lossy(line));
-    let got = format!("{excerpt} ({reason} at column {column})");
-    Fault::new("record", "a JSON object", got)
-}
-
 fn wrong_shape<T: Record>(value: &Value, error: &serde_json::Error) -> Fault {
+    if value.is_array() {
+        let got = format!("a list, {}", shown(value));
+        return Fault::new("record", "a JSON object", got).hinted(not_json::LIST);
+    }
     if !value.is_object() {
         return Fault::new("record", "a JSON object", shown(value));
     }
@@ -238,7 +246,7 @@ pub(crate) fn shown(value: &Value) -> String {
 }
 
 /// The beginning of `text`, in backticks.
-fn excerpt(text: &str) -> String {
+pub(super) fn excerpt(text: &str) -> String {
     const MAX_CHARS: usize = 60;
     match text.trim_end().char_indices().nth(MAX_CHARS) {
         Some((end, _)) => format!("`{}...`", &text[..end]),

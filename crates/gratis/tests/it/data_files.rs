@@ -120,7 +120,7 @@ fn faults_name_file_line_and_field() {
             "`steps[0][1]` should be a step",
         ),
         (r#"{"prompt": "p", "#, "`record` should be a JSON object, got `{\"prompt\": \"p\",`"),
-        ("[1]", "`record` should be a JSON object, got `[1]`"),
+        ("[1]", "`record` should be a JSON object, got a list, `[1]`"),
     ];
     for (line, expected) in cases {
         let valid = r#"{"prompt": "p", "id": 7}"#;
@@ -458,4 +458,54 @@ fn a_long_gold_answer_is_compared_digit_by_digit() {
     writer.finish().expect("finished");
     let text = fs::read_to_string(&out).expect("read");
     assert!(text.starts_with(&format!("{{\"gold\":{big},\"pred\"")), "{text}");
+}
+
+#[test]
+fn a_line_that_is_not_json_is_named_for_what_it_is() {
+    let cases: [(&[u8], &str, &str); 12] = [
+        (b"[{\"prompt\": \"p\"}]", "got a list, `[{\"prompt\":\"p\"}]`", "jq -c '.[]' FILE"),
+        (b"[", "got a list, `[`", "write one object per line"),
+        (b"{", "got the beginning of one over several lines", "jq -c . FILE"),
+        (b"\xef\xbb\xbf{\"prompt\": \"p\"}", "got a byte order mark (BOM)", "without a BOM"),
+        (b"\xff\xfe{\0\"\0", "got UTF-16 text", "convert the file to UTF-8"),
+        (b"{\"prompt\": \"caf\xe9\"}", "got bytes that are not UTF-8 (at byte 16)", "to UTF-8"),
+        (b"{\"prompt\": \"p\", \"x\": [NaN]}", "got `NaN` at column 23, which is not JSON", "null"),
+        (b"{\"prompt\": \"p\", \"x\": -Infinity}", "got `-Infinity` at column", "null"),
+        (b"\x1f\x8b\x08\x00\x11\x0c", "got gzip data", "decompress the file"),
+        (b"BZh91AY&SY", "got bzip2 data", "decompress the file"),
+        (b"PAR1\x15\x04", "got a Parquet file", "end in `.parquet`"),
+        (b"\0\0\0", "got null bytes", "is the file whole"),
+    ];
+    for (line, expected, hint) in cases {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("a.jsonl");
+        fs::write(&path, line).expect("written");
+        let error = RolloutReader::open(&path, OnInvalid::Stop).expect("opens").next();
+        let error = error.expect("a line").expect_err(expected);
+        let message = error.to_string();
+        assert!(message.contains("`record` should be a JSON object, "), "{message}");
+        assert!(message.contains(expected), "{message}");
+        assert!(message.is_ascii() && !message.contains('\0'), "{message}");
+        assert!(error.hint().is_some_and(|found| found.contains(hint)), "{:?}", error.hint());
+    }
+}
+
+#[test]
+fn an_input_that_changes_between_two_passes_is_an_error() {
+    let (_folder, path) = file_of("{\"prompt\": \"p\"}\n");
+    let files = RolloutFiles::new(vec![path.clone()], OnInvalid::Stop);
+    assert_eq!(files.read().filter_map(Result::ok).count(), 1);
+    assert!(files.read().all(|rollout| rollout.is_ok()), "the same");
+    fs::write(&path, "{\"prompt\": \"p\"}\n{\"prompt\": \"q\"}\n").expect("written");
+    let found: Vec<_> = files.read().collect();
+    let expected = format!("`{}` changed while it was read", path.display());
+    assert_eq!(found.len(), 1);
+    assert_eq!(found[0].as_ref().expect_err("changed").to_string(), expected);
+
+    // While it is read.
+    let files = RolloutFiles::new(vec![path.clone()], OnInvalid::Stop);
+    let mut reading = files.read();
+    assert!(reading.next().expect("a line").is_ok());
+    fs::write(&path, "{\"prompt\": \"other\"}\n").expect("written");
+    assert!(matches!(reading.last(), Some(Err(Error::InputChanged { .. }))));
 }
