@@ -1,10 +1,10 @@
-# The commands of everyday work; `just check` is what must be green before a change lands.
+# Common commands; `just check` must pass before a change is merged.
 
 # fmt, clippy, tests, docs, deny
 check:
     .ci/run
 
-# only what the compiler and the linter say
+# formatting and clippy only
 lint:
     cargo fmt --all --check
     cargo clippy --workspace --all-targets -- -D warnings
@@ -17,10 +17,10 @@ test:
 demo *flags:
     cargo run --release -- demo {{flags}}
 
-# accept new snapshots after looking at them
+# accept new snapshots (review them first)
 snapshots:
     INSTA_UPDATE=always cargo test --workspace
 
-# fuzz targets, each for so many seconds; all of them unless named (fuzz/README.md)
+# run fuzz targets for `seconds` each; all targets unless named (fuzz/README.md)
 fuzz seconds="60" *targets:
     fuzz/run.sh {{seconds}} {{targets}}

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The engine's throughput beside PyTorch's, both run in turns on the same machine.
-# Usage: bench/engine_vs_torch.sh [repetitions] [seconds a run] [workloads]
+# Compares the throughput of the engine and of PyTorch, run alternately on the same machine.
+# Usage: bench/engine_vs_torch.sh [repetitions] [seconds per run] [workloads]
 # PYTHON names an interpreter with torch (default: python3).
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -18,8 +18,8 @@ for ((repetition = 0; repetition < repetitions; repetition++)); do
     done
   done
 done | tee "$lines"
-# For each case the ratio of the best rates, of the medians of the runs' medians, and of the medians
-# of the rates per second of processor time, which other programs on the machine disturb least.
+# Prints, for each case, the ratio of the best rates, of the medians of the runs' medians, and of the
+# medians of the rates per second of processor time, which other programs disturb least.
 awk '
   { key = $2 " " $3 " " $4; if (!(key in seen)) { seen[key] = ++n; keys[n] = key }
     if ($5 > best[$1, key]) best[$1, key] = $5; medians[$1, key] = medians[$1, key] " " $6; cpu[$1, key] = cpu[$1, key] " " $7 }

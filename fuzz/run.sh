@@ -1,6 +1,6 @@
 #!/bin/sh
-# Runs fuzz targets: `run.sh SECONDS [TARGET...]`; without names, all of them. Starts from the
-# committed fixtures where a target reads such files.
+# Runs fuzz targets: `run.sh SECONDS [TARGET...]`. Without names it runs all targets. The corpus
+# starts from the committed fixtures if the target reads such files.
 set -eu
 cd "$(dirname "$0")/.."
 seconds=$1
@@ -16,7 +16,7 @@ for target in "$@"; do
         config) cp "$folder/config.json" "$corpus/$(basename "$folder")" ;;
         esac
     done
-    # A template may make values of 128 MiB altogether.
+    # The values of a template may take 128 MiB in total.
     case $target in chat_template) memory=1024 ;; *) memory=2048 ;; esac
     cargo +nightly fuzz run "$target" -- -max_total_time="$seconds" -timeout=10 -rss_limit_mb=$memory
 done

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Agreement and speed of gratis beside Math-Verify, on the same cases and one after the other.
+# Compares agreement and speed of gratis and Math-Verify on the same cases, one after the other.
 #
 #   python3 -m venv venv && venv/bin/pip install math-verify==0.9.0
 #   bench/peers/grading.sh DATA venv/bin/python
 #
-# DATA holds the public data sets (`grading/`, `bon_gsm8k/`, `qwen_bon8_rm_scores/`). Both times are
-# processor time of one thread, so that a busy machine does not change their ratio much; the start
-# of Python and its imports are left out.
+# DATA contains the public data sets (`grading/`, `bon_gsm8k/`, `qwen_bon8_rm_scores/`). Both times are
+# processor time of one thread, so a busy machine does not change their ratio much; Python's startup
+# and imports are excluded.
 set -euo pipefail
 data=${1:?usage: bench/peers/grading.sh DATA [PYTHON]}
 python=${2:-python3}

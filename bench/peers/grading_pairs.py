@@ -1,9 +1,9 @@
-"""Pairs of gold answers and whole model outputs, as a grader meets them, from the public data sets:
-every eighth candidate of bon_gsm8k and the eight samples of 100 MATH problems.
+"""Prints pairs of gold answers and complete model outputs from the public data sets: every eighth
+candidate of bon_gsm8k and the eight samples of each of 100 MATH problems.
 
     python bench/peers/grading_pairs.py DATA > pairs.jsonl
 
-`expected` is the label that came with the data set. Some of those labels are wrong: see
+`expected` is the label from the data set. Some of these labels are wrong: see
 `docs/grading.md`.
 """
 

@@ -1,5 +1,5 @@
-"""Math-Verify on a case file: agreement and processor time, beside the example `grade_cases` of
-gratis-grading. `grading.sh` runs both.
+"""Runs Math-Verify on a case file and prints agreement and processor time. The counterpart is the
+example `grade_cases` of gratis-grading; `grading.sh` runs both.
 
     pip install math-verify==0.9.0
     python bench/peers/math_verify_cases.py cases.jsonl [repetitions]
@@ -16,7 +16,7 @@ logging.disable(logging.CRITICAL)
 
 
 def is_correct(gold: str, pred: str) -> bool:
-    """Whether Math-Verify takes `pred` for `gold`; bare golds are given dollar signs, as its README asks."""
+    """Whether Math-Verify accepts `pred` for `gold`; bare golds get dollar signs, as its README asks."""
     gold_parsed = parse(gold) or parse(f"${gold}$")
     pred_parsed = parse(pred) or parse(f"${pred}$")
     return bool(verify(gold_parsed, pred_parsed))

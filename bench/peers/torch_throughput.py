@@ -1,7 +1,7 @@
-"""Tokens a second of a plain PyTorch decoder, eager fp32: the peer of `examples/throughput.rs`.
+"""Tokens per second of a plain PyTorch decoder in eager fp32, for comparison with `examples/throughput.rs`.
 
-`torch_throughput.py <small|tiny|large> <train|score> <n_threads> <seconds>`. The same shapes, fused
-projections, `scaled_dot_product_attention`, fused RMSNorm and AdamW: the fastest eager form found.
+`torch_throughput.py <small|tiny|large> <train|score> <n_threads> <seconds>`. It has the same shapes and uses
+fused projections, `scaled_dot_product_attention`, fused RMSNorm and AdamW: the fastest eager version found.
 """
 
 import sys

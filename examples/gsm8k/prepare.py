@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
-"""Turns GSM8K and its 16 published candidates a problem into gratis' files.
+"""Converts GSM8K and its 16 published candidates per problem into gratis' files.
 
 usage: prepare.py DATA OUT
 
-DATA holds `gsm8k/train.jsonl` (question, answer) and `bon_gsm8k/gsm8k_bon16.jsonl` (question,
-gold, candidates with their labels). OUT receives
+DATA contains `gsm8k/train.jsonl` (question, answer) and `bon_gsm8k/gsm8k_bon16.jsonl` (question,
+gold, candidates with their labels). The script writes to OUT:
 
-  corpus.jsonl      the 7,473 training solutions, one completion a problem: what the base reads
+  corpus.jsonl      the 7,473 training solutions, one completion per problem, to train the base model
   train.jsonl       half of the candidate problems with outcome labels
-  validation.jsonl  a tenth of that half, kept apart for choices
+  validation.jsonl  a tenth of that half, held out for validation
   test.jsonl        the other half, scored at the end
 
 The split is by problem and seeded. Only the standard library is used.
@@ -48,7 +48,7 @@ def solution(row):
 
 
 def rollout(row):
-    # The generators' names ride along: style is a confound worth measuring.
+    # The generators' names are kept: style is a confounder worth measuring.
     return {
         "id": row["id"],
         "prompt": prompt(row["question"]),

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# The main job on real input: a small model from scratch on GSM8K's training solutions, then an
-# implicit process reward model on the outcome labels of half of the published candidates, judged
-# on the other half. About a quarter of an hour on two cores.
+# The main workflow on real data: trains a small model from scratch on GSM8K's training solutions,
+# then an implicit process reward model on the outcome labels of half of the published candidates,
+# and evaluates it on the other half. Takes about a quarter of an hour on two cores.
 #
 #   examples/gsm8k/run.sh DATA [OUT]
 #
-# DATA holds `gsm8k/train.jsonl` and `bon_gsm8k/gsm8k_bon16.jsonl`; OUT (default runs/gsm8k) gets
-# everything else. A run that was interrupted resumes where it stopped.
+# DATA contains `gsm8k/train.jsonl` and `bon_gsm8k/gsm8k_bon16.jsonl`; all output goes to OUT (default
+# runs/gsm8k). An interrupted run resumes where it stopped.
 set -euo pipefail
 data=${1:?usage: examples/gsm8k/run.sh DATA [OUT]}
 out=${2:-runs/gsm8k}
@@ -20,7 +20,7 @@ stage() {
     local name=$1
     shift
     printf '\n== %s\n' "$name" >&2
-    # User and system seconds of the stage, and its peak memory where GNU time is at hand.
+    # User and system seconds of the stage, and its peak memory if GNU time is available.
     if [ -x /usr/bin/time ]; then
         /usr/bin/time -f "$name: %e s, %U + %S CPU s, %M KB" "$@"
     else

@@ -23,6 +23,12 @@ pub enum Error {
         /// Number given.
         got: usize,
     },
+    /// A read-out whose layers do not chain from the width of the model.
+    #[error("the layers of the read-out do not fit a model of width {hidden_size}")]
+    ReadoutWidth {
+        /// Width of the model's states.
+        hidden_size: usize,
+    },
     /// The threads of an engine could not be started.
     #[error("cannot start {n_threads} threads")]
     Threads {

@@ -33,6 +33,7 @@ pub mod layout;
 pub mod links;
 pub mod lock;
 pub mod lora;
+pub mod readout;
 pub mod simd;
 pub mod tokenizer;
 
@@ -43,4 +44,5 @@ pub use error::{Error, Result};
 pub use head::{ACTION_WEIGHT, StateValue, ValueHead};
 pub use layout::Layout;
 pub use lora::{BaseName, LoraScaling, LoraSettings, LoraTarget};
+pub use readout::{Dense, Readout};
 pub use tokenizer::{Encoding, End, SpecialTokens, Tokenizer};

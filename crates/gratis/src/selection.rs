@@ -20,7 +20,8 @@ use crate::numeric::{check_positive, sigmoid};
 
 /// How the steps of a response become its score.
 ///
-/// The paper takes `Min`: the lowest process reward. `QLast` and `Sum` equal `Outcome`.
+/// The paper takes `Min`: the lowest process reward. Of an implicit process reward model `QLast` and
+/// `Sum` equal `Outcome`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Aggregation {
@@ -33,6 +34,8 @@ pub enum Aggregation {
     Mean,
     /// Process reward of the last step.
     Last,
+    /// Product of the process rewards, for those that are probabilities.
+    Prod,
     /// Lowest Q value.
     QMin,
     /// Sum of the Q values.
@@ -47,11 +50,12 @@ pub enum Aggregation {
 
 impl Aggregation {
     /// Every aggregation.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Min,
         Self::Sum,
         Self::Mean,
         Self::Last,
+        Self::Prod,
         Self::QMin,
         Self::QSum,
         Self::QMean,
@@ -66,6 +70,7 @@ impl Aggregation {
             Self::Sum => "sum",
             Self::Mean => "mean",
             Self::Last => "last",
+            Self::Prod => "prod",
             Self::QMin => "q_min",
             Self::QSum => "q_sum",
             Self::QMean => "q_mean",
@@ -86,6 +91,7 @@ impl Aggregation {
             Self::Sum => sum(process_rewards),
             Self::Mean => mean(process_rewards),
             Self::Last => last(process_rewards),
+            Self::Prod => process_rewards.iter().copied().reduce(|a, b| a * b).unwrap_or(f64::NAN),
             Self::QMin => min(q_values),
             Self::QSum => sum(q_values),
             Self::QMean => mean(q_values),

@@ -7,7 +7,8 @@ use anyhow::{Context, Result};
 use clap::Args;
 use gratis::manifest::{Kind, Manifest};
 use gratis::reward_model::{
-    Place, PlaceKind, PromptSettings, chat_templates, declared_stop_tokens, tokenizer_at,
+    Place, PlaceKind, PromptSettings, PublishedAt, chat_templates, declared_stop_tokens,
+    published_at, tokenizer_at,
 };
 use gratis::training::OptimizationSettings;
 use gratis_cpu::{Recompute, WeightStorage, memory};
@@ -51,15 +52,18 @@ pub(crate) fn run(args: &InspectArgs, common: &Common) -> Result<()> {
 fn inspect(args: &InspectArgs, common: &Common) -> Result<Value> {
     let place = model::find(&args.model)?;
     let base = place.base();
+    let published = published_at(&place)?;
+    let body = published.as_ref().and_then(|published| published.body.clone());
+    let has_other_head = body.is_some();
     let (config, files) = match &base.kind {
         PlaceKind::Gguf => {
             let file = GgufFile::open(&base.path)?;
             (file.config()?, gguf_files(&file, &base.path)?)
         }
-        PlaceKind::Folder | PlaceKind::Adapter(_) => (
-            ModelConfig::read(&base.path.join("config.json"))?,
-            checkpoint::weight_files(&base.path)?,
-        ),
+        PlaceKind::Folder | PlaceKind::Adapter(_) => {
+            let read = || ModelConfig::read(&base.path.join("config.json"));
+            (body.map_or_else(read, Ok)?, checkpoint::weight_files(&base.path)?)
+        }
     };
     let adapter = match &place.kind {
         PlaceKind::Adapter(_) => Some(AdapterConfig::read(&place.path)?.settings),
@@ -82,8 +86,15 @@ fn inspect(args: &InspectArgs, common: &Common) -> Result<Value> {
     let paths: Vec<String> = files.paths.iter().map(|path| path.display().to_string()).collect();
     Ok(json!({
         "model": place.display_name(),
-        "kind": kind_of(&place, manifest.as_ref()),
-        "architecture": config.architecture.name(),
+        "kind": match &published {
+            Some(published) => published_kind(published),
+            None => kind_of(&place, manifest.as_ref()),
+        },
+        "architecture": if has_other_head {
+            config.architecture.trunk_name()
+        } else {
+            config.architecture.name()
+        },
         "shape": {
             "vocabulary": config.vocab_size,
             "width": config.hidden_size,
@@ -92,7 +103,11 @@ fn inspect(args: &InspectArgs, common: &Common) -> Result<Value> {
             "heads": config.n_heads,
             "key_value_heads": config.n_kv_heads,
             "head_width": config.head_dim,
-            "head": format!("{:?}", config.head).to_lowercase(),
+            "head": if has_other_head {
+                "reward".to_owned()
+            } else {
+                format!("{:?}", config.head).to_lowercase()
+            },
             "sliding_window": config.sliding_window,
         },
         "context": config.context_length,
@@ -119,7 +134,27 @@ fn inspect(args: &InspectArgs, common: &Common) -> Result<Value> {
             Err(error) => json!({ "error": format!("{error:#}") }),
         }),
         "reward": manifest,
+        "published": published.map(|published| json!({
+            "kind": published.format,
+            "by_name": published.by_name,
+            "aggregation": published.aggregation,
+            "prompt": published.prompt,
+            "missing": published.missing,
+        })),
     }))
+}
+
+/// What kind of published reward model it is, in words.
+fn published_kind(published: &PublishedAt) -> String {
+    let (format, aggregation) = (published.format, published.aggregation);
+    let what = if published.rewards_steps { "process" } else { "outcome" };
+    let of_steps = if published.rewards_steps {
+        format!(", aggregated by {aggregation}")
+    } else {
+        String::new()
+    };
+    let by_name = if published.by_name { ", by its name" } else { "" };
+    format!("published {what} reward model of the kind `{format}`{by_name}{of_steps}")
 }
 
 /// What kind of model it is, in words.
@@ -303,6 +338,13 @@ fn page(report: &Value) -> String {
     }
     if let Some(error) = report["chat_prompt"]["error"].as_str() {
         line("chat prompt", error.to_owned());
+    }
+    let published = &report["published"];
+    if let Some(prompt) = published["prompt"].as_str() {
+        line("scored in", format!("{prompt:?}"));
+    }
+    for missing in published["missing"].as_array().into_iter().flatten() {
+        line("missing", text(missing));
     }
     let reward = &report["reward"];
     if !reward.is_null() {

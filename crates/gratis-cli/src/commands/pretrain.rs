@@ -8,7 +8,7 @@ use gratis::encoding::OnOverlong;
 use gratis::reward_model::{Model, PromptSettings, Weights};
 use gratis::training::{
     CheckpointSettings, LanguageExample, LanguageModelling, LossOn, OnExisting,
-    OptimizationSettings, RunFolder, Task, fit, language_data,
+    OptimizationSettings, Purpose, RunFolder, Task, fit, language_data,
 };
 use serde::{Deserialize, Serialize};
 use tracing::info;
@@ -80,7 +80,7 @@ struct PretrainSettings {
 }
 
 pub(crate) fn run(args: PretrainArgs, given: &ArgMatches, common: &Common) -> Result<()> {
-    let settings = config::layered(args.settings, given, args.config.as_deref())?;
+    let mut settings = config::layered(args.settings, given, args.config.as_deref())?;
     settings.optimization.validate()?;
     let missing = |field| CliError::Missing {
         field,
@@ -93,6 +93,7 @@ pub(crate) fn run(args: PretrainArgs, given: &ArgMatches, common: &Common) -> Re
     let on_existing = if args.resume { OnExisting::Resume } else { OnExisting::Fail };
     RunFolder::check(&args.run, on_existing)?;
     let mut model = model::load(&model_path, Weights::Loaded, common)?;
+    settings.optimization.resolve(&model.trained(Purpose::LanguageModel), &mut Remarks);
     let (mut task, mut validation) = {
         let validation: Vec<PathBuf> = settings.validation.iter().cloned().collect();
         (load(&settings.data, &settings, &model)?, load(&validation, &settings, &model)?)

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use clap::Args;
-use gratis::data::StepSplit;
+use gratis::data::{ModelFormat, StepSplit};
 use gratis::encoding::OnOverlong;
 use gratis::numeric::check_positive;
 use gratis::reward_model::{
@@ -12,6 +12,7 @@ use gratis::reward_model::{
     open,
 };
 use gratis::scoring::TokenRewards;
+use gratis::selection::Aggregation;
 
 use crate::Common;
 use crate::model::{HUB, Remarks, load_options};
@@ -19,6 +20,13 @@ use crate::model::{HUB, Remarks, load_options};
 /// How a reward model is used.
 #[derive(Debug, Args)]
 pub(crate) struct RewardModelArgs {
+    /// Format of a published reward model [default: recognised by its files, see
+    /// `docs/reward-models.md`].
+    #[arg(long, value_enum, value_name = "NAME")]
+    kind: Option<ModelFormat>,
+    /// Text after each step, for kinds that are read at one [default: the kind's].
+    #[arg(long, value_name = "TEXT")]
+    step_tag: Option<String>,
     /// Reference model, or `none` [default: the one the model was trained with].
     #[arg(short, long)]
     reference: Option<PathBuf>,
@@ -49,6 +57,8 @@ pub(crate) struct Scoring {
     pub(crate) on_overlong: OnOverlong,
     /// Whether token rewards are kept.
     pub(crate) tokens: TokenRewards,
+    /// How the steps become a solution's score, where it was asked for.
+    pub(crate) aggregation: Option<Aggregation>,
 }
 
 /// The reference that a flag names.
@@ -75,6 +85,8 @@ impl RewardModelArgs {
     ) -> Result<RewardModel> {
         let options = OpenOptions {
             load: load_options(self.weights, common),
+            format: self.kind,
+            step_tag: self.step_tag.clone(),
             by: scoring.by,
             reference: reference_choice(self.reference.as_deref()),
             reference_check: if self.accept_reference {
@@ -88,7 +100,7 @@ impl RewardModelArgs {
             on_overlong: scoring.on_overlong,
             batch_tokens: self.batch_tokens,
             tokens: scoring.tokens,
-            ..OpenOptions::default()
+            aggregation: scoring.aggregation,
         };
         Ok(open(path, &options, HUB, &mut Remarks)?)
     }

@@ -9,6 +9,7 @@ use gratis::data::{Lines, RolloutFiles, ScoreKind, StepSplit};
 use gratis::encoding::OnOverlong;
 use gratis::reward_model::ScoreBy;
 use gratis::scoring::TokenRewards;
+use gratis::selection::Aggregation;
 use gratis::{Error, Observer};
 use tracing::{info, warn};
 
@@ -24,19 +25,22 @@ use crate::progress::Progress;
 /// Of an implicit process reward model, the reward of a step is beta times the sum over its tokens
 /// of `log pi - log pi_ref`, and the Q value at its end is the sum up to there. Of a model with a
 /// scalar head or label tokens, the Q value is the model's value of the prefix and the reward of a
-/// step the difference of two.
+/// step the difference of two. A published reward model is scored as its authors do
+/// (`docs/reward-models.md`): the reward of a step is what it gives the step.
 ///
 /// What it cost is written beside the output, as `OUTPUT.cost.json` (`gratis cost`).
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Kind, beta, reference, step split and prompt are read from the model's `gratis.json`; flags overrule
-them. `--reference none` scores by log-probabilities alone.
+them. A published reward model is recognised by its files or by `--kind`. `--reference none` scores by log-probabilities alone.
 
 Examples:
   gratis score --model runs/prm candidates.jsonl -o scores.jsonl
   gratis score --model org/reward-model --reference org/base@v1.0 candidates.jsonl
   gratis score --model runs/prm --reference none - < candidates.jsonl > scores.jsonl
   gratis score --model runs/orm candidates.jsonl -o scores.jsonl
+  gratis score --model Qwen/Qwen2.5-Math-PRM-7B candidates.jsonl -o scores.jsonl
+  gratis score --model RLHFlow/Llama3.1-8B-PRM-Deepseek-Data --kind rlhflow-prm candidates.jsonl
   gratis score --model my-model --by self-certainty candidates.jsonl -o scores.jsonl")]
 pub(crate) struct ScoreArgs {
     /// Rollout file; `-` is standard input.
@@ -56,6 +60,10 @@ pub(crate) struct ScoreArgs {
     /// How completions without `steps` are split [default: the model's].
     #[arg(long)]
     step_split: Option<StepSplit>,
+    /// How the steps become a solution's score: recorded in every line, and what `gratis select` then
+    /// uses [default: the model's].
+    #[arg(long, value_name = "NAME")]
+    aggregation: Option<Aggregation>,
     /// What to do with completions longer than the context; every one needs a score.
     #[arg(long, value_enum, default_value_t = OnOverlong::Stop)]
     on_overlong: OnOverlong,
@@ -88,14 +96,16 @@ pub(crate) fn run(args: &ScoreArgs, common: &Common) -> Result<()> {
         step_split: args.step_split.clone(),
         on_overlong: args.on_overlong,
         tokens: if args.tokens { TokenRewards::Write } else { TokenRewards::Omit },
+        aggregation: args.aggregation,
     };
     let reward_model = args.reward_model.open(&args.model, scoring, common)?;
-    info!(
-        "beta {}, steps by {}, {}",
-        reward_model.beta(),
-        reward_model.step_split(),
-        reward_model.against()
-    );
+    let (step_split, aggregation) = (reward_model.step_split(), reward_model.aggregation());
+    if let Some(format) = reward_model.format() {
+        info!("kind {format}, steps by {step_split}, aggregated by {aggregation}");
+    } else {
+        let (beta, against) = (reward_model.beta(), reward_model.against());
+        info!("beta {beta}, steps by {step_split}, {against}");
+    }
     let mut lines_of = fingerprint("score", common);
     if let Some(hash) = &input.hash {
         lines_of = reward_model
@@ -118,7 +128,7 @@ pub(crate) fn run(args: &ScoreArgs, common: &Common) -> Result<()> {
     let mut left = rollouts.skip(n_done);
     let mut masks = match reward_model.origin().kind {
         ScoreKind::Implicit | ScoreKind::SelfCertainty => Masks::Applied,
-        ScoreKind::Head | ScoreKind::LabelTokens => Masks::NotApplied,
+        ScoreKind::Head | ScoreKind::LabelTokens | ScoreKind::Published(_) => Masks::NotApplied,
     };
     let mut spent: Spent = resumed.so_far(&args.output.output.output)?;
     loop {

@@ -72,7 +72,7 @@ pub(crate) fn run(args: TrainArgs, given: &ArgMatches, common: &Common) -> Resul
         cache: cache.as_deref(),
     };
     let mut progress = Progress::new(common);
-    let summary = train(&settings, &config::resolved(&settings)?, at, &mut progress)?;
+    let summary = train(&settings, at, &mut progress)?;
     progress.finish();
     training::report(&summary, &args.run);
     let folder = args.run.to_string_lossy();

@@ -8,6 +8,7 @@ mod backward;
 mod forward;
 mod head;
 mod initialise;
+mod readout;
 mod value;
 mod value_head;
 

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use gratis_model::checkpoint;
 use gratis_model::gguf::GgufFile;
 use gratis_model::head::{ACTION_WEIGHT, ValueHead};
-use gratis_model::{BaseName, Layout, LoraSettings, ModelConfig};
+use gratis_model::{BaseName, Layout, LoraSettings, ModelConfig, Readout};
 
 use super::{
     CANNOT_CHANGE_MAPPED, NativeEngine, NativeOptions, WeightStorage, Worker, description,
@@ -66,6 +66,7 @@ impl NativeEngine {
             decoder,
             parameters,
             adapter: None,
+            readout: Readout::default(),
             gradient: Vec::new(),
             optimizer: AdamW::default(),
             recompute: options.recompute,
@@ -141,6 +142,65 @@ impl NativeEngine {
             }
         };
         Self::new(Decoder::new(config), parameters, options)
+    }
+
+    /// The body of a folder whose class has another head than a language model's, of shape
+    /// `config`. The files may also hold the tensors named in `beside`, which are not read here.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub fn load_body(
+        folder: &Path,
+        config: ModelConfig,
+        beside: &[String],
+        options: NativeOptions,
+    ) -> Result<Self> {
+        let layout = Layout::new(&config);
+        let parameters = match options.weights {
+            WeightStorage::Loaded => {
+                let parameters = checkpoint::read_body(folder, &config, &layout, beside)?;
+                Parameters::Loaded(Arc::new(parameters))
+            }
+            WeightStorage::Mapped => {
+                let mapped = checkpoint::map_body(folder, &config, &layout, beside)?;
+                Parameters::Mapped(Arc::new(mapped))
+            }
+        };
+        Self::new(Decoder::new(config), parameters, options)
+    }
+
+    /// The same model with a read-out, whose channels [`gratis_engine::Values`] then gives. It is
+    /// not trained.
+    ///
+    /// # Errors
+    /// [`Error::ReadoutWidth`] if it does not fit the width of the model.
+    pub fn with_readout(self, readout: Readout) -> Result<Self> {
+        let hidden_size = self.config().hidden_size;
+        if !readout.fits(hidden_size) {
+            return Err(Error::ReadoutWidth { hidden_size });
+        }
+        Ok(Self { readout, ..self })
+    }
+
+    /// The rows of the language model's head for these tokens, one after the other:
+    /// `[n_tokens, hidden]`.
+    ///
+    /// # Errors
+    /// [`gratis_engine::Error::InvalidBatch`] for a token outside the vocabulary.
+    pub fn head_rows(&self, tokens: &[u32]) -> Result<Vec<f32>> {
+        let (d, vocab_size) = (self.config().hidden_size, self.config().vocab_size);
+        let head = self.layout().head.start;
+        let mut rows = vec![0.0; tokens.len() * d];
+        for (&token, row) in tokens.iter().zip(rows.chunks_exact_mut(d)) {
+            let token = token as usize;
+            if token >= vocab_size {
+                let reason = format!("token {token} is outside the vocabulary of {vocab_size}");
+                return Err(gratis_engine::Error::InvalidBatch { reason }.into());
+            }
+            let start = head + token * d;
+            self.parameters.view().copy(start..start + d, row);
+        }
+        Ok(rows)
     }
 
     /// The model of a GGUF file, in memory.

@@ -20,7 +20,7 @@ use gratis_engine::{
 use gratis_model::checkpoint;
 use gratis_model::layout::{Layout, TensorSpec};
 use gratis_model::lora::{AdapterConfig, LoraSettings, peft};
-use gratis_model::{ModelConfig, ValueHead, WeightType};
+use gratis_model::{ModelConfig, Readout, ValueHead, WeightType};
 
 use crate::error::{Error, Result};
 use crate::lora::Adapter;
@@ -93,6 +93,8 @@ pub struct NativeEngine {
     parameters: Parameters,
     /// What is trained in the place of the parameters, if it is there.
     adapter: Option<Adapter>,
+    /// Read in the place of a scalar head; without networks where there is none.
+    readout: Readout,
     /// Of what is trained. Accumulated since the last step; empty before the first backward pass.
     gradient: Vec<f32>,
     optimizer: AdamW,
@@ -334,11 +336,17 @@ impl NativeEngine {
 
 impl Values for NativeEngine {
     fn n_channels(&self) -> usize {
-        self.value_head().map_or(0, ValueHead::n_channels)
+        match self.readout.n_channels() {
+            0 => self.value_head().map_or(0, ValueHead::n_channels),
+            n_channels => n_channels,
+        }
     }
 
     fn values(&self, batches: &[PackedBatch]) -> gratis_engine::Result<Vec<TokenValues>> {
-        let output = self.usable_head()?;
+        let output = match self.readout.n_channels() {
+            0 => self.usable_head()?,
+            n_channels => Output::Readout { n_channels },
+        };
         batches.iter().map(|batch| self.score(batch, output)).collect()
     }
 }

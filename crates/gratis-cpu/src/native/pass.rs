@@ -22,6 +22,10 @@ pub(super) enum Output {
     LogProbs,
     MeanLogProbs,
     Values(ValueHead),
+    /// The channels of the engine's read-out.
+    Readout {
+        n_channels: usize,
+    },
 }
 
 impl Output {
@@ -29,6 +33,7 @@ impl Output {
         match self {
             Self::LogProbs | Self::MeanLogProbs => 1,
             Self::Values(head) => head.n_channels(),
+            Self::Readout { n_channels } => n_channels,
         }
     }
 }
@@ -69,7 +74,7 @@ impl NativeEngine {
         keep: Keep,
         output: Output,
     ) -> Vec<Vec<f32>> {
-        let Self { decoder, parameters, adapter, pool, .. } = self;
+        let Self { decoder, parameters, adapter, readout, pool, .. } = self;
         let weights = Weights { base: parameters.view(), adapter: adapter.as_ref() };
         let loaded = parameters.loaded().unwrap_or_default();
         let n_workers = workers.len();
@@ -87,6 +92,9 @@ impl NativeEngine {
                             decoder.mean_log_probs(weights, &part.batch, workspace)
                         }
                         Output::Values(_) => decoder.values(loaded, &part.batch, keep, workspace),
+                        Output::Readout { .. } => {
+                            decoder.read_out(weights, readout, &part.batch, workspace)
+                        }
                     }
                 });
                 outputs.collect::<Vec<_>>()
@@ -174,8 +182,8 @@ impl NativeEngine {
                     };
                     decoder.backward(weights, &mut gradient, slopes, keep, workspace);
                 }
-                // A mean over the vocabulary is only read.
-                Output::MeanLogProbs => {}
+                // These are only read.
+                Output::MeanLogProbs | Output::Readout { .. } => {}
                 Output::Values(_) => {
                     decoder.values_backward(loaded, gradient, slopes, batch, keep, workspace);
                 }

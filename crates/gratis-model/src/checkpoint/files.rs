@@ -48,11 +48,13 @@ impl CheckpointFiles {
 
     /// The file that holds a parameter, and the tensor's name there: its own, or without `model.`,
     /// as the class without a head writes it; a tied embedding may stand as `lm_head.weight` alone.
+    /// A wrapper with a value head puts `pretrained_model.` before its own name.
     pub(super) fn place_of(&self, parameter: &str, head: Head) -> Option<(usize, String)> {
         let trunk = parameter.strip_prefix("model.");
         let tied = (parameter == EMBEDDING && head == Head::Tied).then_some(HEAD);
-        let names = [Some(parameter), trunk, tied];
-        names.into_iter().flatten().find_map(|name| Some((self.file_of(name)?, name.to_owned())))
+        let names = [Some(parameter), trunk, tied].into_iter().flatten().map(str::to_owned);
+        let wrapped = std::iter::once_with(|| format!("pretrained_model.{parameter}"));
+        names.chain(wrapped).find_map(|name| Some((self.file_of(&name)?, name)))
     }
 }
 

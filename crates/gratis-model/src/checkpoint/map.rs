@@ -15,7 +15,21 @@ use crate::layout::Layout;
 /// # Errors
 /// As [`super::read_weights`]. A matrix that holds a NaN is found when a result is not finite.
 pub fn map_weights(folder: &Path, config: &ModelConfig, layout: &Layout) -> Result<MappedWeights> {
-    let checkpoint = open_fitting(folder, config, layout)?;
+    map_body(folder, config, layout, &[])
+}
+
+/// As [`map_weights`], for files that also hold the tensors named in `beside`: see
+/// [`super::read_body`].
+///
+/// # Errors
+/// As [`map_weights`].
+pub fn map_body(
+    folder: &Path,
+    config: &ModelConfig,
+    layout: &Layout,
+    beside: &[String],
+) -> Result<MappedWeights> {
+    let checkpoint = open_fitting(folder, config, layout, beside)?;
     let mut tensors = Vec::with_capacity(layout.tensors.len());
     for spec in &layout.tensors {
         let missing =

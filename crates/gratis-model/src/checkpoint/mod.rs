@@ -7,6 +7,7 @@
 mod files;
 mod map;
 mod mapped;
+mod named;
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::{Read, Seek, SeekFrom, Write};
@@ -22,8 +23,9 @@ use crate::dtype::{WeightType, first_non_finite, size_of_dtype, widen};
 use crate::error::{Error, Result};
 use crate::layout::{Layout, TensorSpec};
 use files::{CheckpointFiles, EMBEDDING, HEAD, SINGLE_FILE, TensorFile};
-pub use map::map_weights;
+pub use map::{map_body, map_weights};
 pub use mapped::MappedWeights;
+pub use named::NamedTensors;
 
 /// Bytes converted at a time.
 const CHUNK: usize = 1 << 20;
@@ -41,7 +43,21 @@ const CHUNK: usize = 1 << 20;
 /// [`Error::UnsupportedDtype`], [`Error::NonFiniteWeight`]). Memory for the parameters is taken
 /// only after the headers have been found to fit `layout`.
 pub fn read_weights(folder: &Path, config: &ModelConfig, layout: &Layout) -> Result<Vec<f32>> {
-    let mut checkpoint = open_fitting(folder, config, layout)?;
+    read_body(folder, config, layout, &[])
+}
+
+/// As [`read_weights`], for files that also hold the tensors named in `beside`, which are passed
+/// over: the head of a reward model, and a language model's head that it does not use.
+///
+/// # Errors
+/// As [`read_weights`].
+pub fn read_body(
+    folder: &Path,
+    config: &ModelConfig,
+    layout: &Layout,
+    beside: &[String],
+) -> Result<Vec<f32>> {
+    let mut checkpoint = open_fitting(folder, config, layout, beside)?;
     let mut parameters = vec![0.0; layout.n_parameters()];
     for spec in &layout.tensors {
         if let Some((file, name)) = checkpoint.place_of(&spec.name, config.head) {
@@ -94,7 +110,12 @@ pub(crate) fn check_file(path: &Path) -> Result<()> {
 }
 
 /// Opens the files of a folder and checks by their headers that they hold the model.
-fn open_fitting(folder: &Path, config: &ModelConfig, layout: &Layout) -> Result<CheckpointFiles> {
+fn open_fitting(
+    folder: &Path,
+    config: &ModelConfig,
+    layout: &Layout,
+    beside: &[String],
+) -> Result<CheckpointFiles> {
     let mut checkpoint = files::open(folder)?;
     // Each tensor of the files that holds a parameter, by its name there.
     let mut expected: HashMap<String, &TensorSpec> = HashMap::new();
@@ -109,7 +130,7 @@ fn open_fitting(folder: &Path, config: &ModelConfig, layout: &Layout) -> Result<
         for (name, info) in file.header.tensors() {
             match expected.get(name.as_str()) {
                 Some(spec) => check(file, spec, info)?,
-                None if ignored(&name, config) => {}
+                None if ignored(&name, config) || beside.contains(&name) => {}
                 None => {
                     return Err(Error::UnexpectedTensor {
                         path: file.path.clone(),
@@ -123,7 +144,8 @@ fn open_fitting(folder: &Path, config: &ModelConfig, layout: &Layout) -> Result<
     if let Some(spec) = missing {
         return Err(Error::MissingTensor { path: checkpoint.path, tensor: spec.name.clone() });
     }
-    if config.head == Head::Tied && !expected.contains_key(HEAD) {
+    let is_unused = beside.iter().any(|name| name == HEAD);
+    if config.head == Head::Tied && !is_unused && !expected.contains_key(HEAD) {
         check_tied(folder, &mut checkpoint)?;
     }
     Ok(checkpoint)

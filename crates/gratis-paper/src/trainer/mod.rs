@@ -265,7 +265,7 @@ impl ModelTrainer<'_> {
             epochs: usize::MAX >> 32,
             max_steps: n_steps,
             batch_size: settings.batch_size,
-            learning_rate: settings.learning_rate,
+            learning_rate: Some(settings.learning_rate),
             warmup: (settings.n_warm_up_steps as f64 / n_steps as f64).min(1.0),
             decay: settings.decay,
             floor: 0.0,

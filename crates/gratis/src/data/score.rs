@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::model_format::ModelFormat;
 use super::record::{Fault, Field, Record, Shape};
 use super::rollout::Rollout;
 use super::seeding::digest;
@@ -41,7 +42,8 @@ pub struct ScoreOrigin {
     pub model: String,
     /// What kind of reward model it is.
     pub kind: ScoreKind,
-    /// How the steps become a response's score, as the model's manifest says.
+    /// How the steps become a response's score, as was asked for, as the model's manifest says, or
+    /// as the authors of a published model do.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub aggregation: Option<Aggregation>,
     /// Factor of the log-ratio, or of a baseline's value.
@@ -65,6 +67,9 @@ pub enum ScoreKind {
     LabelTokens,
     /// How certain a model is of each token.
     SelfCertainty,
+    /// What a published reward model gives, by its format.
+    #[serde(untagged)]
+    Published(ModelFormat),
 }
 
 impl fmt::Display for ScoreKind {
@@ -74,6 +79,7 @@ impl fmt::Display for ScoreKind {
             Self::Head => "head",
             Self::LabelTokens => "label tokens",
             Self::SelfCertainty => "self-certainty",
+            Self::Published(format) => format.name(),
         })
     }
 }

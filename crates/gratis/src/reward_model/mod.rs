@@ -21,21 +21,27 @@
 //! # Ok::<(), gratis::Error>(())
 //! ```
 
+mod formats;
 mod model;
 mod place;
 mod prompt;
+mod published;
 
 use std::path::{Path, PathBuf};
 
 pub use model::{LoadOptions, Model, Weights, declared_stop_tokens, initialise, tokenizer_at};
 pub use place::{Hub, NoHub, Place, PlaceKind};
 pub use prompt::{PromptSettings, TemplateArgument, chat_templates};
+pub use published::{PublishedAt, published_at};
 
 use serde::Serialize;
 
 use crate::baseline::{HeadScorer, LabelTokens, SelfCertainty, TokenScorer};
 use crate::cost::{Architecture, JobWork};
-use crate::data::{Fingerprint, ProblemScores, Rollout, ScoreKind, ScoreOrigin, StepSplit};
+use crate::data::{
+    Fingerprint, ModelFormat, ProblemScores, Rollout, ScoreKind, ScoreOrigin, StepSplit,
+    StepSplitter,
+};
 use crate::encoding::{Encoder, OnOverlong};
 use crate::error::{Error, Result};
 use crate::evaluation::StepSignal;
@@ -44,6 +50,8 @@ use crate::numeric::check_positive;
 use crate::observer::Observer;
 use crate::scoring::{ScoreRollouts, Scorer, ScoringSettings, TokenRewards};
 use crate::selection::Aggregation;
+use formats::COEFFICIENT;
+use published::PublishedModel;
 
 /// What gives the rewards.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
@@ -84,6 +92,8 @@ pub enum ReferenceCheck {
 pub struct OpenOptions {
     /// How the weights are loaded.
     pub load: LoadOptions,
+    /// Which published format it has; `None` to recognise it, if it has one.
+    pub format: Option<ModelFormat>,
     /// What gives the rewards.
     pub by: ScoreBy,
     /// The reference.
@@ -96,6 +106,8 @@ pub struct OpenOptions {
     pub step_split: Option<StepSplit>,
     /// How the steps become a response's score.
     pub aggregation: Option<Aggregation>,
+    /// Text after each step, for published formats that are read at one.
+    pub step_tag: Option<String>,
     /// The prompt.
     pub prompt: PromptSettings,
     /// What to do with completions longer than the context.
@@ -111,18 +123,31 @@ impl Default for OpenOptions {
     fn default() -> Self {
         Self {
             load: LoadOptions::default(),
+            format: None,
             by: ScoreBy::default(),
             reference: ReferenceChoice::default(),
             reference_check: ReferenceCheck::default(),
             beta: None,
             step_split: None,
             aggregation: None,
+            step_tag: None,
             prompt: PromptSettings::default(),
             on_overlong: OnOverlong::default(),
             batch_tokens: 8192,
             tokens: TokenRewards::Omit,
         }
     }
+}
+
+/// How much of a completion the context holds together with its prompt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Room {
+    /// All of it.
+    Whole,
+    /// Its beginning.
+    Part,
+    /// Nothing.
+    Nothing,
 }
 
 /// A reward model that is ready to score.
@@ -133,6 +158,8 @@ pub struct RewardModel {
     /// `None` for a model without `gratis.json`: its rewards are log-ratios all the same.
     kind: Option<Kind>,
     by: ScoreBy,
+    /// For a published format with a head.
+    published: Option<PublishedModel>,
     template: String,
     /// As asked for or read from `gratis.json`.
     recorded_aggregation: Option<Aggregation>,
@@ -153,7 +180,11 @@ pub fn open(
     observer: &mut dyn Observer,
 ) -> Result<RewardModel> {
     options.beta.map_or(Ok(()), |beta| check_positive("beta", beta))?;
-    let model = Model::load(path, options.load, hub, observer)?;
+    let model = Model::load_reward_model(path, options.load, options.format, hub, observer)?;
+    let definition = model.published().map(|published| published.definition);
+    if let Some(published) = PublishedModel::of(&model, options)? {
+        return published.open(model, options);
+    }
     let manifest = model.manifest().cloned();
     let kind = manifest.as_ref().map(|manifest| manifest.kind.clone());
     let takes_reference = match (options.by, &kind) {
@@ -171,20 +202,35 @@ pub fn open(
     };
     let reference = if takes_reference { reference(&model, options, hub, observer)? } else { None };
     let own = manifest.as_ref();
+    // An implicit one of a published format.
+    let implicit = definition.filter(|definition| definition.is_implicit());
+    let recipe = implicit.map(|definition| &definition.recipe);
     let settings = ScoringSettings {
-        beta: options.beta.or(own.map(|own| own.beta)).unwrap_or(1.0),
+        beta: options
+            .beta
+            .or(own.map(|own| own.beta))
+            .or(implicit.map(|_| COEFFICIENT))
+            .unwrap_or(1.0),
         step_split: options
             .step_split
             .clone()
             .or(own.map(|own| own.step_split.clone()))
+            .or(recipe.map(|recipe| recipe.step_split.clone()))
             .unwrap_or_default(),
         batch_tokens: options.batch_tokens,
         tokens: options.tokens,
     };
     // What `gratis.json` says is of the rewards it describes.
-    let own_aggregation = own.map(|own| own.aggregation).filter(|_| options.by == ScoreBy::Reward);
+    let own_aggregation = own.map(|own| own.aggregation);
+    let own_aggregation = own_aggregation.or(recipe.map(|recipe| recipe.aggregation));
+    let own_aggregation = own_aggregation.filter(|_| options.by == ScoreBy::Reward);
+    let prompt = match implicit {
+        Some(_) => options.prompt.clone().or_chat(),
+        None => options.prompt.clone(),
+    };
     Ok(RewardModel {
-        template: options.prompt.template(&model, observer)?,
+        template: prompt.template(&model, observer)?,
+        published: None,
         recorded_aggregation: options.aggregation.or(own_aggregation),
         model,
         reference,
@@ -283,6 +329,34 @@ impl RewardModel {
         self.reference.as_ref()
     }
 
+    /// The published format that it is scored by, if it has one with a head.
+    pub fn format(&self) -> Option<ModelFormat> {
+        self.published.as_ref().map(PublishedModel::format)
+    }
+
+    /// Whether each step gets a reward of its own, or only the solution as a whole.
+    pub fn rewards_steps(&self) -> bool {
+        self.published.as_ref().is_none_or(PublishedModel::rewards_steps)
+    }
+
+    /// How much of a completion the context holds, as it is scored.
+    ///
+    /// # Errors
+    /// Those of the encoder.
+    pub fn room(&self, rollout: &Rollout, completion_idx: usize) -> Result<Room> {
+        if let Some(published) = &self.published {
+            let splitter = StepSplitter::new(&self.settings.step_split)?;
+            return published.room(&self.model, rollout, completion_idx, &splitter);
+        }
+        let encoder = self.encoder(OnOverlong::Skip)?;
+        let n_prompt = encoder.prompt(&rollout.prompt)?.len();
+        Ok(match encoder.completion(rollout, completion_idx, n_prompt)? {
+            Some(_) => Room::Whole,
+            None if n_prompt < encoder.context_length() => Room::Part,
+            None => Room::Nothing,
+        })
+    }
+
     /// What kind of reward model it is; `None` for a model without `gratis.json`.
     pub fn kind(&self) -> Option<&Kind> {
         self.kind.as_ref()
@@ -311,6 +385,9 @@ impl RewardModel {
     /// What says that a step is wrong: the Q value of models that say how good a prefix is, the
     /// process reward of the others.
     pub fn step_signal(&self) -> StepSignal {
+        if self.published.is_some() {
+            return StepSignal::QValue;
+        }
         match (self.by, &self.kind) {
             (ScoreBy::Reward, Some(Kind::Head { .. } | Kind::LabelTokens { .. })) => {
                 StepSignal::QValue
@@ -339,6 +416,8 @@ impl RewardModel {
         };
         let ScoringSettings { beta, step_split, batch_tokens, tokens } = &self.settings;
         Ok(fingerprint
+            .with("`--kind`", self.format())
+            .with("`--aggregation`", self.recorded_aggregation)
             .with("beta", beta)
             .with("template", &self.template)
             .with("step split", step_split.to_string())
@@ -362,6 +441,7 @@ impl RewardModel {
         let own = Architecture::from(self.model.config());
         let own = match (self.by, &self.kind) {
             (ScoreBy::Reward, Some(Kind::Head { .. })) => own.with_scalar_head(),
+            _ if self.published.is_some() => own.with_scalar_head(),
             _ => own,
         };
         let of_reference = self.reference.as_ref();
@@ -396,7 +476,7 @@ impl RewardModel {
         let reference = self.reference.as_ref();
         ScoreOrigin {
             model: self.model.place().display_name(),
-            kind,
+            kind: self.format().map_or(kind, ScoreKind::Published),
             aggregation: self.recorded_aggregation,
             beta: self.settings.beta,
             reference: reference.map(|reference| reference.place().display_name()),
@@ -414,6 +494,9 @@ impl RewardModel {
     }
 
     fn scorer(&self) -> Result<Box<dyn ScoreRollouts + '_>> {
+        if let Some(published) = &self.published {
+            return Ok(Box::new(published.scorer(&self.model, &self.settings, self.on_overlong)));
+        }
         let encoder = self.encoder(self.on_overlong)?;
         let settings = self.settings.clone();
         let engine = self.model.score();

@@ -13,13 +13,14 @@ use gratis_model::gguf::GgufFile;
 use gratis_model::{Layout, LoraSettings, ModelConfig, Tokenizer, ValueHead, WeightType, atomic};
 use serde::{Deserialize, Serialize};
 
+use super::formats::{Definition, Loaded, Recognised, Reward, recognise};
 use super::place::{Hub, Place, PlaceKind};
-use crate::data::Fingerprint;
+use crate::data::{Fingerprint, ModelFormat};
 use crate::encoding::{Encoder, OnOverlong};
 use crate::error::{Error, Result};
 use crate::manifest::{self, Kind, Manifest, ReferenceModel};
 use crate::observer::Observer;
-use crate::training::{Companion, Learner};
+use crate::training::{Companion, Extent, Learner, Purpose, Trained};
 
 /// From this size in memory on, weights to score with stay in their files.
 const MAPPED_FROM: usize = 1 << 30;
@@ -80,6 +81,27 @@ pub struct Model {
     engine: NativeEngine,
     tokenizer: Tokenizer,
     manifest: Option<Manifest>,
+    published: Option<Published>,
+}
+
+/// What a model of a published format has beside its body.
+#[derive(Debug)]
+pub(super) struct Published {
+    pub(super) definition: &'static Definition,
+    /// What becomes of the channels of its head; `None` where it is scored as a language model.
+    pub(super) reward: Option<Reward>,
+    /// Padding, as the configuration names it.
+    pub(super) pad: Option<u32>,
+    /// Whether only its name gave it away.
+    by_name: bool,
+}
+
+/// Which models may be loaded.
+enum Wanted {
+    /// Language models, and reward models with a `gratis.json`.
+    Own,
+    /// Published reward models too: of this format, or of the one that is recognised.
+    Published(Option<ModelFormat>),
 }
 
 impl Model {
@@ -107,20 +129,67 @@ impl Model {
         hub: &dyn Hub,
         observer: &mut dyn Observer,
     ) -> Result<Self> {
+        Self::load_wanted(path, options, known, &Wanted::Own, hub, observer)
+    }
+
+    /// Loads a reward model: one with a `gratis.json`, a language model, or a published one of the
+    /// format `asked`, or of the one that it is recognised by.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub(super) fn load_reward_model(
+        path: &Path,
+        options: LoadOptions,
+        asked: Option<ModelFormat>,
+        hub: &dyn Hub,
+        observer: &mut dyn Observer,
+    ) -> Result<Self> {
+        let wanted = Wanted::Published(asked);
+        let model = Self::load_wanted(path, options, None, &wanted, hub, observer)?;
+        if let Some(Published { definition, by_name: true, .. }) = &model.published {
+            let format = definition.format;
+            observer.note(&format!(
+                "scored as a reward model of the kind `{format}`, by its name; `--kind` names another"
+            ));
+        }
+        Ok(model)
+    }
+
+    fn load_wanted(
+        path: &Path,
+        options: LoadOptions,
+        known: Option<&Self>,
+        wanted: &Wanted,
+        hub: &dyn Hub,
+        observer: &mut dyn Observer,
+    ) -> Result<Self> {
         let load = || -> Result<Self> {
             let place = Place::find(path, hub)?;
+            let recognised = match wanted {
+                Wanted::Own => None,
+                Wanted::Published(asked) => recognise(&place, *asked)?,
+            };
+            let base = &place.base().path;
+            let head = recognised.as_ref().map(|recognised| recognised.head_of_tensors(base));
+            let head = head.transpose()?.flatten();
             let engine = match known.filter(|known| known.place.has_base_of(&place)) {
                 Some(known) => known.engine.base()?,
-                None => load_base(place.base(), options)?,
+                None => load_base(place.base(), recognised.as_ref(), options)?,
             };
-            let engine = adapted(engine, &place)?;
+            let mut engine = adapted(engine, &place)?;
             let tokenizer = tokenizer_at(&place)?;
             tokenizer.check_fits(engine.config())?;
+            if let Some(recognised) = recognised {
+                let published;
+                (engine, published) = with_head(engine, &recognised, head, &tokenizer)?;
+                let (manifest, published) = (None, Some(published));
+                return Ok(Self { place, engine, tokenizer, manifest, published });
+            }
             let manifest = match place.kind {
                 PlaceKind::Gguf => None,
                 PlaceKind::Folder | PlaceKind::Adapter(_) => Manifest::read(&place.path)?,
             };
-            Ok(Self { place, engine, tokenizer, manifest })
+            Ok(Self { place, engine, tokenizer, manifest, published: None })
         };
         let model = load()
             .map_err(|source| Error::Load { path: path.to_owned(), source: Box::new(source) })?;
@@ -145,6 +214,11 @@ impl Model {
     /// How to score with it, where it is a reward model.
     pub fn manifest(&self) -> Option<&Manifest> {
         self.manifest.as_ref()
+    }
+
+    /// What it has as a model of a published format, where it is one.
+    pub(super) fn published(&self) -> Option<&Published> {
+        self.published.as_ref()
     }
 
     /// The shape of the model.
@@ -230,6 +304,16 @@ impl Model {
         self.engine.trained_parameters().len()
     }
 
+    /// What training changes, as far as the default learning rate depends on it.
+    pub fn trained(&self, purpose: Purpose) -> Trained {
+        let extent = if self.has_adapter() {
+            Extent::Adapter { n_parameters: self.n_trained_parameters() }
+        } else {
+            Extent::Full
+        };
+        Trained { purpose, n_parameters: self.engine.layout().n_parameters(), extent }
+    }
+
     /// The same model with a fresh low-rank adapter, which alone will be trained.
     ///
     /// # Errors
@@ -242,9 +326,9 @@ impl Model {
                        (`gratis merge`)",
             });
         }
-        let Self { place, engine, tokenizer, manifest } = self;
-        let engine = engine.with_adapter(settings, place.name.clone(), seed)?;
-        Ok(Self { place, engine, tokenizer, manifest })
+        let name = self.place.name.clone();
+        let engine = self.engine.with_adapter(settings, name, seed)?;
+        Ok(Self { engine, ..self })
     }
 
     /// The same model with a scalar head: a fresh one, unless it has such a head already. The head
@@ -390,19 +474,53 @@ fn add_files(mut fingerprint: Fingerprint, role: &str, place: &Place) -> Result<
     }
 }
 
-fn load_base(place: &Place, options: LoadOptions) -> Result<NativeEngine> {
+fn load_base(
+    place: &Place,
+    recognised: Option<&Recognised>,
+    options: LoadOptions,
+) -> Result<NativeEngine> {
     let LoadOptions { n_threads, weights } = options;
     let options = NativeOptions { n_threads, ..NativeOptions::default() };
+    if let Some(recognised) = recognised
+        && let Some(config) = recognised.body()?
+    {
+        let options = NativeOptions { weights: weights.storage(&config), ..options };
+        let beside = recognised.beside();
+        return Ok(NativeEngine::load_body(&place.path, config, &beside, options)?);
+    }
     if let PlaceKind::Gguf = place.kind {
         return Ok(NativeEngine::load_gguf(&GgufFile::open(&place.path)?, options)?);
     }
     let kind = Manifest::read(&place.path)?.map(|manifest| manifest.kind);
-    if let Some(Kind::Head { head, .. }) = kind {
+    if let (Some(Kind::Head { head, .. }), None) = (kind, recognised) {
         return Ok(NativeEngine::load_with_value_head(&place.path, head, options)?);
     }
     let config = ModelConfig::read(&place.path.join("config.json"))?;
     let options = NativeOptions { weights: weights.storage(&config), ..options };
     Ok(NativeEngine::load(&place.path, options)?)
+}
+
+/// The engine with the head of a published format: the one that was read from its files, or one of
+/// the language model's own rows.
+fn with_head(
+    engine: NativeEngine,
+    recognised: &Recognised,
+    head: Option<Loaded>,
+    tokenizer: &Tokenizer,
+) -> Result<(NativeEngine, Published)> {
+    let hidden_size = engine.config().hidden_size;
+    let head_rows = |tokens: &[u32]| Ok(engine.head_rows(tokens)?);
+    let head = match head {
+        Some(head) => Some(head),
+        None => recognised.head_of_labels(hidden_size, tokenizer, head_rows)?,
+    };
+    let (engine, reward) = match head {
+        Some(head) => (engine.with_readout(head.readout)?, Some(head.reward)),
+        None => (engine, None),
+    };
+    let Recognised { definition, by_name, .. } = recognised;
+    let (by_name, pad) = (*by_name, recognised.pad());
+    Ok((engine, Published { definition, reward, pad, by_name }))
 }
 
 /// The engine of a base with the adapter of `place`, if there is one.

@@ -9,6 +9,7 @@ use gratis_model::gguf::GgufFile;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::formats::{Chat, Recipe, Template};
 use super::model::Model;
 use super::place::{Place, PlaceKind};
 use crate::encoding::chat_prompt_for;
@@ -108,6 +109,13 @@ impl PromptSettings {
         *self == Self::default()
     }
 
+    /// The same, with the model's chat template where no prompt was asked for.
+    #[must_use]
+    pub(super) fn or_chat(self) -> Self {
+        let template = self.template.or_else(|| Some(CHAT.to_owned()));
+        Self { template, ..self }
+    }
+
     /// The text that `{prompt}` is replaced in: what was asked for, or else the model's own.
     ///
     /// # Errors
@@ -151,6 +159,55 @@ impl PromptSettings {
             );
         }
         Ok(PROBLEM_ALONE.to_owned())
+    }
+
+    /// The chat that a published format is scored in; `None` for a format with a text of its own.
+    ///
+    /// # Errors
+    /// [`Error::Mismatch`] for a prompt that would replace the format's, settings of a chat where
+    /// there is none, or a model without a chat template; those of the template.
+    pub(super) fn published_chat(
+        &self,
+        place: &Place,
+        tokenizer: &Tokenizer,
+        recipe: &Recipe,
+    ) -> Result<Option<Chat>> {
+        if self.template.as_deref().is_some_and(|template| template != CHAT) {
+            return Err(Error::Mismatch {
+                what: "the prompt of a published reward model is part of its format".to_owned(),
+                hint: "leave `--template` out",
+            });
+        }
+        let system = match recipe.template {
+            Template::Chat { system } => system,
+            Template::Turns { .. } => None,
+            Template::Text { .. } | Template::Pieces { .. } if self.is_default() => {
+                return Ok(None);
+            }
+            Template::Text { .. } | Template::Pieces { .. } => {
+                return Err(Error::Mismatch {
+                    what: "this published reward model is scored without a chat template"
+                        .to_owned(),
+                    hint: "leave the flags of the prompt out",
+                });
+            }
+        };
+        let templates = chat_templates(place)?.ok_or_else(|| Error::Mismatch {
+            what: format!(
+                "`{}` has no chat template, in which its format is scored",
+                place.path.display()
+            ),
+            hint: "put the `chat_template.jinja` that was published with the model beside it",
+        })?;
+        let mut variables = tokenizer.special_tokens().clone();
+        variables.extend(self.arguments());
+        let options = RenderOptions {
+            system: self.chat_system.clone().or(system.map(str::to_owned)),
+            date: self.chat_date,
+            variables,
+            ..RenderOptions::default()
+        };
+        Ok(Some(Chat { template: templates.select(self.chat_template.as_deref())?, options }))
     }
 
     /// The record of the prompt for `gratis.json`: `None` where it is a text.

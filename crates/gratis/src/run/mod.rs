@@ -28,8 +28,8 @@ use crate::observer::Observer;
 use crate::reward_model::{Hub, LoadOptions, Model, PromptSettings};
 use crate::selection::Aggregation;
 use crate::training::{
-    CheckpointSettings, Companion, ImplicitReward, OnExisting, OptimizationSettings, RewardData,
-    RunFolder, Summary, Task, fit, training_work,
+    CheckpointSettings, Companion, ImplicitReward, OnExisting, OptimizationSettings, Purpose,
+    RewardData, RunFolder, Summary, Task, fit, training_work,
 };
 
 /// What a run depends on; `config.toml` of its folder.
@@ -163,15 +163,14 @@ pub struct TrainPlace<'a> {
     pub cache: Option<&'a Path>,
 }
 
-/// Trains a reward model from graded rollouts. The run folder then holds `config.toml`,
-/// `metrics.jsonl`, `checkpoints/`, the last model in `model/` and, with a validation split, the best
-/// in `best/`.
+/// Trains a reward model from graded rollouts. The run folder then holds `config.toml` with every
+/// setting resolved, `metrics.jsonl`, `checkpoints/`, the last model in `model/` and, with a
+/// validation split, the best in `best/`.
 ///
 /// # Errors
 /// Those of the settings, the data, the models and the training.
 pub fn train(
     settings: &TrainSettings,
-    config: &str,
     at: TrainPlace<'_>,
     observer: &mut dyn Observer,
 ) -> Result<Summary> {
@@ -191,6 +190,7 @@ pub fn train(
     };
     let model = settings.lora.apply(model, settings.optimization.seed, observer)?;
     let mut model = settings.baseline.fit_head(kind, model)?;
+    let settings = &resolved(settings, &model, observer);
 
     // Tokens.
     let template = settings.prompt.template(&model, observer)?;
@@ -232,39 +232,40 @@ pub fn train(
     let mut companions = model.companions(at.scratch)?;
     companions.push(Companion { name: FILE_NAME.to_owned(), bytes: manifest.to_bytes() });
     let run_hash = format!("{} {} {}", train_data.digest(), validation_data.digest(), model_hash);
-    let run = RunFolder::open(at.run, config, &run_hash, companions, at.on_existing)?;
+    let config = toml::to_string(settings).map_err(|error| Error::Caller(Box::new(error)))?;
+    let run = RunFolder::open(at.run, &config, &run_hash, companions, at.on_existing)?;
     let mut run = run.with_threads(at.n_threads);
     observer.resumable();
 
     let optimization = &settings.optimization;
     let mut reference_work = None;
-    let mut task_on = |data: RewardData, purpose: Purpose| -> Result<Box<dyn Task>> {
+    let mut task_on = |data: RewardData, split: Split| -> Result<Box<dyn Task>> {
         if kind != RewardKind::Implicit {
             return settings.baseline.task(kind, data, model.tokenizer());
         }
         let RewardData { corpus, examples, pairs, .. } = data;
         let task = ImplicitReward::new(settings.objective, corpus, examples, &pairs, optimization);
-        let is_used = match purpose {
-            Purpose::Training => task.used_in_training(optimization),
-            Purpose::Validation => task.used_in_evaluation(),
+        let is_used = match split {
+            Split::Training => task.used_in_training(optimization),
+            Split::Validation => task.used_in_evaluation(),
         };
         let budget = optimization.micro_batch_tokens;
         let values = reference.log_probs(&task, &is_used, &model, at.cache, budget, observer)?;
         Ok(match values {
             None => Box::new(task),
             Some(values) => {
-                if purpose == Purpose::Training {
+                if split == Split::Training {
                     reference_work = Some(values.work);
                 }
                 Box::new(task.with_reference(values.log_probs))
             }
         })
     };
-    let mut task = task_on(train_data, Purpose::Training)?;
+    let mut task = task_on(train_data, Split::Training)?;
     let mut validation = if validation_data.examples.is_empty() {
         None
     } else {
-        Some(task_on(validation_data, Purpose::Validation)?)
+        Some(task_on(validation_data, Split::Validation)?)
     };
 
     let architecture = Architecture::from(model.config());
@@ -286,9 +287,16 @@ pub fn train(
     Ok(summary)
 }
 
+/// The settings with the learning rate that they leave to the model.
+fn resolved(settings: &TrainSettings, model: &Model, observer: &mut dyn Observer) -> TrainSettings {
+    let mut settings = settings.clone();
+    settings.optimization.resolve(&model.trained(Purpose::RewardModel), observer);
+    settings
+}
+
 /// What responses are for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Purpose {
+enum Split {
     Training,
     Validation,
 }

@@ -47,7 +47,7 @@ fn ties_go_to_the_first_response() {
 fn aggregations_by_hand() {
     let score =
         |aggregation: Aggregation| aggregation.score(&[1.0, -2.0, 3.0], &[1.0, -1.0, 2.0], 2.0);
-    let expected = [-2.0, 2.0, 2.0 / 3.0, 3.0, -1.0, 2.0, 2.0 / 3.0, 2.0, 2.0];
+    let expected = [-2.0, 2.0, 2.0 / 3.0, 3.0, -6.0, -1.0, 2.0, 2.0 / 3.0, 2.0, 2.0];
     assert_eq!(Aggregation::ALL.map(score), expected);
     for aggregation in Aggregation::ALL {
         assert_eq!(aggregation.name().parse::<Aggregation>().expect("known"), aggregation);

@@ -3,8 +3,10 @@
 use gratis_engine::{OptimizerStep, Schedule};
 use serde::{Deserialize, Serialize};
 
+use super::learning_rate::Trained;
 use crate::error::{Error, Result};
 use crate::numeric::check_positive;
+use crate::observer::Observer;
 
 /// How the learning rate falls after the warm-up.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,8 +32,8 @@ impl From<Decay> for gratis_engine::Decay {
     }
 }
 
-/// How a model is optimized. The defaults are those of the authors' recipe but for the learning
-/// rate, which is of an 8-billion-parameter model there (5e-7).
+/// How a model is optimized. The defaults are those of the authors' recipe; that of the learning
+/// rate depends on the size of the model ([`Trained`]).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "clap", derive(clap::Args))]
 #[serde(deny_unknown_fields, default)]
@@ -45,9 +47,11 @@ pub struct OptimizationSettings {
     /// Responses (pairs, where the objective is pairwise) in an optimizer step.
     #[cfg_attr(feature = "clap", arg(long, default_value_t = Self::default().batch_size))]
     pub batch_size: usize,
-    /// Highest learning rate.
-    #[cfg_attr(feature = "clap", arg(long, default_value_t = Self::default().learning_rate))]
-    pub learning_rate: f64,
+    /// Highest learning rate [default: depends on the number of parameters and on `--lora-rank`;
+    /// printed at the start, table in `docs/training.md`].
+    #[cfg_attr(feature = "clap", arg(long, value_name = "RATE"))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub learning_rate: Option<f64>,
     /// Share of the steps over which the learning rate rises from 0.
     #[cfg_attr(feature = "clap", arg(long, default_value_t = Self::default().warmup))]
     pub warmup: f64,
@@ -83,7 +87,7 @@ impl Default for OptimizationSettings {
             epochs: 1,
             max_steps: 0,
             batch_size: 64,
-            learning_rate: 1e-3,
+            learning_rate: None,
             warmup: 0.03,
             decay: Decay::Cosine,
             floor: 0.1,
@@ -101,23 +105,38 @@ impl Default for OptimizationSettings {
 const ADAM_EPSILON: f64 = 1e-8;
 
 impl OptimizationSettings {
+    /// Sets the default learning rate where none was given, and reports the rate with its source.
+    pub fn resolve(&mut self, trained: &Trained, observer: &mut dyn Observer) {
+        if let Some(rate) = self.learning_rate {
+            observer.note(&format!("learning rate {rate:e} (as set)"));
+        } else {
+            let rate = trained.learning_rate();
+            observer.note(&format!("learning rate {rate:e} ({trained})"));
+            self.learning_rate = Some(rate);
+        }
+    }
+
     /// Number of optimizer steps for `n_units` units.
     pub fn n_steps(&self, n_units: usize) -> u64 {
         let n_steps = (self.epochs * n_units.div_ceil(self.batch_size)) as u64;
         if self.max_steps == 0 { n_steps } else { n_steps.min(self.max_steps) }
     }
 
-    /// Learning rate of step `step` (from 0) of `n_steps`: a linear warm-up over
+    /// The learning rate of each of `n_steps` steps: a linear warm-up over
     /// `ceil(warmup * n_steps)` steps that ends at the highest rate, then the decay to the floor.
-    pub fn learning_rate_at(&self, step: u64, n_steps: u64) -> f64 {
-        let schedule = Schedule {
-            peak: self.learning_rate,
+    ///
+    /// # Errors
+    /// [`Error::MissingSetting`] without a learning rate: its default depends on the model
+    /// ([`Self::resolve`]).
+    pub fn schedule(&self, n_steps: u64) -> Result<Schedule> {
+        let missing = Error::MissingSetting { field: "learning_rate" };
+        Ok(Schedule {
+            peak: self.learning_rate.ok_or(missing)?,
             n_warm_up_steps: (self.warmup * n_steps as f64).ceil() as u64,
             n_steps,
             decay: self.decay.into(),
             floor: self.floor,
-        };
-        schedule.learning_rate(step)
+        })
     }
 
     /// The optimizer step at this learning rate.
@@ -147,7 +166,9 @@ impl OptimizationSettings {
                 return Err(Error::setting(field, "at least 1", value));
             }
         }
-        check_positive("learning_rate", self.learning_rate)?;
+        if let Some(rate) = self.learning_rate {
+            check_positive("learning_rate", rate)?;
+        }
         for (field, value) in [("warmup", self.warmup), ("floor", self.floor)] {
             if !(0.0..=1.0).contains(&value) {
                 return Err(Error::setting(field, "within 0..=1", value));
@@ -209,17 +230,18 @@ mod tests {
     #[test]
     fn the_learning_rate_rises_over_the_warmup_and_falls_to_the_floor() {
         let settings = OptimizationSettings {
-            learning_rate: 1.0,
+            learning_rate: Some(1.0),
             warmup: 0.2,
             floor: 0.1,
             ..OptimizationSettings::default()
         };
         for decay in [Decay::Cosine, Decay::Linear] {
             let settings = OptimizationSettings { decay, ..settings.clone() };
-            let rates: Vec<_> = (0..10).map(|step| settings.learning_rate_at(step, 10)).collect();
+            let schedule = settings.schedule(10).expect("a rate");
+            let rates: Vec<_> = (0..10).map(|step| schedule.learning_rate(step)).collect();
             assert_eq!(&rates[..3], [0.5, 1.0, 1.0]);
             assert!(rates[2..].windows(2).all(|pair| pair[1] < pair[0]), "{rates:?}");
-            assert!(rates[9] > 0.1 && (settings.learning_rate_at(10, 10) - 0.1).abs() < 1e-12);
+            assert!(rates[9] > 0.1 && (schedule.learning_rate(10) - 0.1).abs() < 1e-12);
         }
     }
 

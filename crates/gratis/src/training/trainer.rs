@@ -1,6 +1,6 @@
 //! The training loop: one optimizer step at a time.
 
-use gratis_engine::{PackedBatch, Stop};
+use gratis_engine::{PackedBatch, Schedule, Stop};
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
@@ -20,6 +20,7 @@ const N_PROBLEMS_NAMED: usize = 8;
 #[derive(Debug, Clone)]
 pub struct Trainer {
     settings: OptimizationSettings,
+    schedule: Schedule,
     n_units: usize,
     n_taken: u64,
     is_resumed: bool,
@@ -30,7 +31,8 @@ impl Trainer {
     /// A trainer for `n_units` units that has taken `n_taken` steps.
     ///
     /// # Errors
-    /// [`Error::InvalidSetting`], and [`Error::NoExamples`] if there is nothing to train on.
+    /// [`Error::InvalidSetting`], [`Error::MissingSetting`] without a learning rate, and
+    /// [`Error::NoExamples`] if there is nothing to train on.
     pub fn new(settings: &OptimizationSettings, n_units: usize, n_taken: u64) -> Result<Self> {
         settings.validate()?;
         if n_units == 0 {
@@ -39,6 +41,7 @@ impl Trainer {
         let epoch_order = (0, epoch_order(settings.seed, 0, n_units));
         Ok(Self {
             settings: settings.clone(),
+            schedule: settings.schedule(settings.n_steps(n_units))?,
             n_units,
             n_taken,
             is_resumed: n_taken > 0,
@@ -62,7 +65,7 @@ impl Trainer {
     /// [`Error::NonFiniteLoss`] if the loss or the gradient is NaN or infinite: the parameters are
     /// then what they were before the step. Otherwise those of the engine and the task.
     pub fn step(&mut self, learner: &mut Learner, task: &mut dyn Task) -> Result<StepMetrics> {
-        let learning_rate = self.settings.learning_rate_at(self.n_taken, self.n_steps());
+        let learning_rate = self.schedule.learning_rate(self.n_taken);
         let (epoch, units) = self.next_batch();
         let non_finite = |task: &dyn Task, what, value| Error::NonFiniteLoss {
             step: self.n_taken + 1,
@@ -215,8 +218,12 @@ mod tests {
 
     #[test]
     fn a_trainer_that_starts_late_sees_the_same_batches() {
-        let settings =
-            OptimizationSettings { batch_size: 3, epochs: 3, ..OptimizationSettings::default() };
+        let settings = OptimizationSettings {
+            batch_size: 3,
+            epochs: 3,
+            learning_rate: Some(1.0),
+            ..OptimizationSettings::default()
+        };
         let batches: Vec<_> = all_batches(&settings, 10).collect();
         assert_eq!(batches.len(), 12);
         for (step, batch) in batches.iter().enumerate() {

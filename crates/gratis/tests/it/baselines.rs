@@ -301,7 +301,7 @@ fn settings() -> OptimizationSettings {
     OptimizationSettings {
         epochs: 60,
         batch_size: 8,
-        learning_rate: 1e-2,
+        learning_rate: Some(1e-2),
         ..OptimizationSettings::default()
     }
 }

@@ -5,6 +5,7 @@ mod data_files;
 mod data_operations;
 mod objectives;
 mod parquet_files;
+mod reward_models;
 mod tabular;
 mod theory;
 mod training;

@@ -44,7 +44,7 @@ fn settings() -> OptimizationSettings {
     OptimizationSettings {
         epochs: 10,
         batch_size: 4,
-        learning_rate: 0.05,
+        learning_rate: Some(0.05),
         decay: Decay::Linear,
         micro_batch_tokens: 20,
         ..OptimizationSettings::default()

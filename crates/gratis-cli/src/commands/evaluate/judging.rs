@@ -12,7 +12,7 @@ use gratis::data::steps::{ends_in_chars, locate};
 use gratis::data::{Lines, OnInvalid, ProblemScores, ReservedOutput, Rollout, Scored, StepSplit};
 use gratis::encoding::{OnOverlong, problem_name};
 use gratis::evaluation::{Bootstrap, StepSignal};
-use gratis::reward_model::{RewardModel, ScoreBy};
+use gratis::reward_model::{self, RewardModel, ScoreBy};
 use gratis::scoring::TokenRewards;
 use serde_json::{Value, json};
 use tracing::{info, warn};
@@ -118,13 +118,25 @@ impl JudgingArgs {
             by: ScoreBy::Reward,
             // The benchmark gives the steps.
             step_split: Some(StepSplit::default()),
+            aggregation: None,
             on_overlong: OnOverlong::Truncate,
             tokens: TokenRewards::Omit,
         };
         let reward_model = self.reward_model.open(path, scoring, common)?;
         let own_signal = reward_model.step_signal();
+        if !reward_model.rewards_steps() {
+            return Err(CliError::Mismatch {
+                what: format!("`{}` gives one reward to a whole solution", path.display()),
+                hint: "benchmarks of steps need a process reward model",
+            }
+            .into());
+        }
         let (beta, against) = (reward_model.beta(), reward_model.against());
-        info!("beta {beta}; steps as the benchmark gives them; {against}");
+        let told = match reward_model.format() {
+            Some(format) => format!("kind {format}"),
+            None => format!("beta {beta}, {against}"),
+        };
+        info!("{told}; steps as the benchmark gives them");
         let room = Room::of(&reward_model, solutions)?;
         if room.n_cut > 0 {
             warn!(
@@ -133,7 +145,8 @@ impl JudgingArgs {
             );
         }
         let reference = reward_model.reference().map(|model| model.place().display_name());
-        let origin = json!({ "model": path, "reference": reference, "beta": beta,
+        let origin = json!({ "model": path, "kind": reward_model.origin().kind,
+                             "reference": reference, "beta": beta,
                              "n_cut": room.n_cut, "n_without_room": room.without.len() });
         let mut progress = Progress::new(common);
         let (mut writer, n_done) = match output {
@@ -183,7 +196,7 @@ impl JudgingArgs {
             scores,
             signal: self.signal.unwrap_or(own_signal),
             origin,
-            words: format!("beta {beta}, {against}, {room}"),
+            words: format!("{told}, {room}"),
         })
     }
 }
@@ -198,12 +211,11 @@ struct Room {
 
 impl Room {
     fn of(reward_model: &RewardModel, solutions: &[Rollout]) -> Result<Self> {
-        let encoder = reward_model.encoder(OnOverlong::Skip)?;
         let mut room = Self { n_cut: 0, without: BTreeSet::new() };
         for (idx, rollout) in solutions.iter().enumerate() {
-            let n_prompt = encoder.prompt(&rollout.prompt)?.len();
-            room.n_cut += usize::from(encoder.completion(rollout, 0, n_prompt)?.is_none());
-            if n_prompt >= encoder.context_length() {
+            let own = reward_model.room(rollout, 0)?;
+            room.n_cut += usize::from(own != reward_model::Room::Whole);
+            if own == reward_model::Room::Nothing {
                 room.without.insert(idx);
             }
         }

@@ -4,6 +4,7 @@
 //! effect on it stand in a table (`considered`), and a field that stands nowhere is refused. An
 //! absent field takes the default of the architecture's class in `transformers`.
 
+mod class;
 mod considered;
 mod fields;
 #[cfg(test)]
@@ -17,6 +18,7 @@ use serde_json::{Map, Value, json};
 use super::{Architecture, Head, ModelConfig, RopeScaling};
 use crate::dtype::WeightType;
 use crate::error::{Error, Result};
+pub use class::ConfigFile;
 use fields::{Fields, LARGEST_SIZE};
 
 /// With at most this many layers the number of parameters fits a `usize`.
@@ -31,23 +33,7 @@ impl ModelConfig {
     /// for one that asks for mathematics this engine lacks, [`Error::UnknownField`] for one that is
     /// not known at all.
     pub fn read(path: &Path) -> Result<Self> {
-        let text = match std::fs::read_to_string(path) {
-            Ok(text) => text,
-            Err(error)
-                if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) =>
-            {
-                return Err(Error::MissingFile {
-                    path: path.to_owned(),
-                    hint: "a model is a Hugging Face folder with `config.json`, \
-                           `model.safetensors` and `tokenizer.json`"
-                        .to_owned(),
-                });
-            }
-            Err(source) => {
-                return Err(Error::Io { action: "read", path: path.to_owned(), source });
-            }
-        };
-        Self::from_json(&text, path)
+        Self::from_json(&read_text(path)?, path)
     }
 
     /// Parses the text of a `config.json`; `path` only names it in errors.
@@ -197,5 +183,22 @@ impl ModelConfig {
             }
         }
         Ok(format!("{config:#}\n"))
+    }
+}
+
+/// The text of a `config.json`.
+fn read_text(path: &Path) -> Result<String> {
+    match std::fs::read_to_string(path) {
+        Ok(text) => Ok(text),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+            Err(Error::MissingFile {
+                path: path.to_owned(),
+                hint:
+                    "a model is a Hugging Face folder with `config.json`, `model.safetensors` and \
+                       `tokenizer.json`"
+                        .to_owned(),
+            })
+        }
+        Err(source) => Err(Error::Io { action: "read", path: path.to_owned(), source }),
     }
 }

@@ -1,0 +1,216 @@
+//! Published reward models as they are opened and inspected; what each format is, `formats` says.
+
+use gratis_model::{ModelConfig, Tokenizer};
+
+use super::formats::{
+    Chat, Prompter, PublishedScorer, Reading, Recipe, Reward, Scope, Sequence, recognise,
+};
+use super::model::{Model, tokenizer_at};
+use super::place::Place;
+use super::prompt::PromptSettings;
+use super::{OpenOptions, ReferenceChoice, RewardModel, Room, ScoreBy};
+use crate::data::{ModelFormat, Rollout, StepSplitter};
+use crate::encoding::OnOverlong;
+use crate::error::{Error, Result};
+use crate::scoring::{ScoringSettings, TokenRewards, steps_of};
+use crate::selection::Aggregation;
+
+/// How a published reward model with a head is scored.
+#[derive(Debug)]
+pub(super) struct PublishedModel {
+    format: ModelFormat,
+    recipe: &'static Recipe,
+    reward: Reward,
+    /// Text after each step.
+    tag: String,
+    chat: Option<Chat>,
+    pad: Option<u32>,
+}
+
+impl PublishedModel {
+    /// That of a loaded model; `None` unless it was loaded with the head of a published format.
+    ///
+    /// # Errors
+    /// [`Error::Mismatch`] for prompt settings or a chat template that do not fit.
+    pub(super) fn of(model: &Model, options: &OpenOptions) -> Result<Option<Self>> {
+        let Some(published) = model.published() else { return Ok(None) };
+        let Some(reward) = published.reward.clone() else { return Ok(None) };
+        let recipe = &published.definition.recipe;
+        let chat = options.prompt.published_chat(model.place(), model.tokenizer(), recipe)?;
+        let format = published.definition.format;
+        let tag = options.step_tag.clone().unwrap_or_else(|| recipe.tag.to_owned());
+        Ok(Some(Self { format, recipe, reward, tag, chat, pad: published.pad }))
+    }
+
+    pub(super) fn format(&self) -> ModelFormat {
+        self.format
+    }
+
+    fn prompter<'a>(&'a self, model: &'a Model) -> Prompter<'a> {
+        Prompter {
+            recipe: self.recipe,
+            tokenizer: model.tokenizer(),
+            tag: &self.tag,
+            chat: self.chat.as_ref(),
+            pad: self.pad,
+            path: model.place().path.clone(),
+        }
+    }
+
+    pub(super) fn scorer<'a>(
+        &'a self,
+        model: &'a Model,
+        settings: &ScoringSettings,
+        on_overlong: OnOverlong,
+    ) -> PublishedScorer<'a> {
+        PublishedScorer {
+            engine: model.values(),
+            prompter: self.prompter(model),
+            reward: &self.reward,
+            step_split: settings.step_split.clone(),
+            on_overlong,
+            batch_tokens: settings.batch_tokens,
+        }
+    }
+
+    /// Whether each step gets a reward, or the solution as a whole.
+    pub(super) fn rewards_steps(&self) -> bool {
+        self.recipe.scope == Scope::Steps
+    }
+
+    /// How much of a solution the context holds.
+    ///
+    /// # Errors
+    /// Those of the prompt.
+    pub(super) fn room(
+        &self,
+        model: &Model,
+        rollout: &Rollout,
+        idx: usize,
+        splitter: &StepSplitter,
+    ) -> Result<Room> {
+        let text = &rollout.completions[idx].text;
+        let steps = steps_of(rollout, idx, splitter)?;
+        let Sequence { tokens, reads } =
+            self.prompter(model).sequence(&rollout.prompt, text, &steps)?;
+        let context_length = model.config().context_length;
+        Ok(match reads.first() {
+            _ if tokens.len() <= context_length => Room::Whole,
+            Some(&first) if first < context_length => Room::Part,
+            _ => Room::Nothing,
+        })
+    }
+
+    /// The reward model, ready to score.
+    ///
+    /// # Errors
+    /// [`Error::Mismatch`] for options that do not fit the format, or a tokenizer or chat template
+    /// without what it needs.
+    pub(super) fn open(self, model: Model, options: &OpenOptions) -> Result<RewardModel> {
+        let refused = |what: &str, hint| {
+            let what = format!("a reward model of the kind `{}` {what}", self.format);
+            Err(Error::Mismatch { what, hint })
+        };
+        if let ReferenceChoice::At(_) = options.reference {
+            return refused("has no reference", "leave `--reference` out");
+        }
+        if options.by == ScoreBy::SelfCertainty {
+            return refused("is scored by its head", "leave `--by` out");
+        }
+        if options.beta.is_some() {
+            return refused("has no factor `beta`", "leave `--beta` out");
+        }
+        if options.tokens == TokenRewards::Write {
+            return refused("gives no reward to single tokens", "leave `--tokens` out");
+        }
+        if options.step_tag.is_some() && self.recipe.reading != Reading::Tag {
+            return refused("is not read at a tag after each step", "leave `--step-tag` out");
+        }
+        if self.recipe.reading == Reading::Tag && self.tag.is_empty() {
+            return refused("is read at a tag after each step", "give a text to `--step-tag`");
+        }
+        let prompter = self.prompter(&model);
+        prompter.check()?;
+        let template = prompter.example()?;
+        let recipe = self.recipe;
+        let settings = ScoringSettings {
+            beta: 1.0,
+            step_split: options.step_split.clone().unwrap_or_else(|| recipe.step_split.clone()),
+            batch_tokens: options.batch_tokens,
+            tokens: TokenRewards::Omit,
+        };
+        Ok(RewardModel {
+            template,
+            recorded_aggregation: Some(options.aggregation.unwrap_or(recipe.aggregation)),
+            published: Some(self),
+            model,
+            reference: None,
+            kind: None,
+            by: options.by,
+            on_overlong: options.on_overlong,
+            settings,
+        })
+    }
+}
+
+/// A published reward model that was found at a place and not loaded.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct PublishedAt {
+    /// Its format.
+    pub format: ModelFormat,
+    /// Whether its name gave it away, and nothing in its files.
+    pub by_name: bool,
+    /// Whether each step gets a reward, or the solution as a whole.
+    pub rewards_steps: bool,
+    /// The shape of its body, where its class is not that of a language model.
+    pub body: Option<ModelConfig>,
+    /// What the authors make of the step rewards.
+    pub aggregation: Aggregation,
+    /// The prompt, with `{prompt}` for the problem and `{steps}` for the solution, where it can be
+    /// made.
+    pub prompt: Option<String>,
+    /// What keeps it from being scored with: tensors, a tag of the tokenizer, a chat template.
+    pub missing: Vec<String>,
+}
+
+/// What published reward model is at a place, from its headers alone; `None` if it is another model.
+///
+/// # Errors
+/// A fault of its files.
+pub fn published_at(place: &Place) -> Result<Option<PublishedAt>> {
+    let Some(recognised) = recognise(place, None)? else { return Ok(None) };
+    let definition = recognised.definition;
+    let recipe = &definition.recipe;
+    let mut missing: Vec<String> = recognised
+        .missing(&place.base().path)?
+        .into_iter()
+        .map(|name| format!("tensor `{name}`"))
+        .collect();
+    let tokenizer = tokenizer_at(place)?;
+    let prompt = prompt_at(place, &tokenizer, recipe, recognised.pad());
+    let prompt = prompt.map_err(|error| missing.push(error.to_string())).ok();
+    Ok(Some(PublishedAt {
+        format: definition.format,
+        by_name: recognised.by_name,
+        rewards_steps: recipe.scope == Scope::Steps || definition.is_implicit(),
+        body: recognised.body()?,
+        aggregation: recipe.aggregation,
+        prompt,
+        missing,
+    }))
+}
+
+/// The prompt of a place, checked on an example.
+fn prompt_at(
+    place: &Place,
+    tokenizer: &Tokenizer,
+    recipe: &Recipe,
+    pad: Option<u32>,
+) -> Result<String> {
+    let chat = PromptSettings::default().published_chat(place, tokenizer, recipe)?;
+    let path = place.path.clone();
+    let prompter = Prompter { recipe, tokenizer, tag: recipe.tag, chat: chat.as_ref(), pad, path };
+    prompter.check()?;
+    prompter.example()
+}
