@@ -1,15 +1,15 @@
-//! The folder of caches: `--cache`, `GRATIS_CACHE`, or that of the platform.
+//! The cache folder: `--cache`, `GRATIS_CACHE`, or the platform's default.
 
 use std::path::{Path, PathBuf};
 
 use etcetera::{BaseStrategy, choose_base_strategy};
 use tracing::warn;
 
-/// Names the folder in the environment.
+/// Environment variable for the cache folder.
 const VARIABLE: &str = "GRATIS_CACHE";
 
-/// The folder for a kind of cached files. Where none was named and the platform's cannot be made,
-/// there is none: nothing is cached then, which is said.
+/// The folder for one kind of cached files. If none was given and the platform's cannot be created,
+/// returns `None` and logs a warning: nothing is cached then.
 pub(crate) fn folder(given: Option<&Path>, kind: &str) -> Option<PathBuf> {
     let variable = std::env::var_os(VARIABLE).filter(|value| !value.is_empty());
     if let Some(named) = given.map(Path::to_owned).or(variable.map(PathBuf::from)) {

@@ -1,4 +1,4 @@
-//! Flags and `config.toml` are one struct: defaults, then the file, then the flags that were given.
+//! Flags and `config.toml` share one struct: defaults, then the file, then the given flags.
 
 use std::fs;
 use std::path::Path;
@@ -12,11 +12,11 @@ use toml::{Table, Value};
 
 use crate::failure::CliError;
 
-/// The settings of a command: those in `file`, over them every flag of `given` that stands on the
-/// command line. Flags are found by the name of their field, in whichever table it stands.
+/// The settings of a command: those in `file`, overridden by every flag of `given` that is on the
+/// command line. Flags are matched by field name, in any table.
 ///
 /// # Errors
-/// [`CliError::Config`] for a file that is not TOML, holds an unknown field or a wrong value.
+/// [`CliError::Config`] for a file that is not TOML, or has an unknown field or a wrong value.
 pub(crate) fn layered<T: Serialize + DeserializeOwned>(
     flags: T,
     given: &ArgMatches,
@@ -32,7 +32,7 @@ pub(crate) fn layered<T: Serialize + DeserializeOwned>(
     Ok(settings.map_err(|error: toml::de::Error| broken(error.message().to_owned()))?)
 }
 
-/// Puts the given flags of `from` into `into`, table by table.
+/// Copies the given flags from `from` to `into`, table by table.
 fn overlay(into: &mut Table, from: Table, given: &ArgMatches) {
     for (key, value) in from {
         match value {
@@ -51,11 +51,11 @@ fn overlay(into: &mut Table, from: Table, given: &ArgMatches) {
 }
 
 fn is_given(given: &ArgMatches, key: &str) -> bool {
-    // A field that is no flag is unknown to `clap`.
+    // `clap` does not know fields that are not flags.
     given.try_contains_id(key).is_ok() && given.value_source(key) == Some(ValueSource::CommandLine)
 }
 
-/// The settings as the text of a `config.toml`.
+/// The settings as `config.toml` text.
 pub(crate) fn resolved<T: Serialize>(settings: &T) -> Result<String> {
     Ok(toml::to_string(settings)?)
 }

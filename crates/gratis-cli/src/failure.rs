@@ -1,4 +1,4 @@
-//! Errors as the user sees them: the chain, a hint, and the exit code; panics as one line.
+//! Error output: the chain, a hint, and the exit code; panics as one line.
 
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::io::{ErrorKind, Write};
@@ -24,37 +24,38 @@ pub(crate) enum CliError {
         #[source]
         source: std::io::Error,
     },
-    /// The threads that compute cannot be started.
+    /// The compute threads cannot be started.
     #[error("cannot start {n_threads} threads")]
     Threads {
-        /// How many were asked for.
+        /// The requested number.
         n_threads: usize,
         /// The reason.
         #[source]
         source: rayon::ThreadPoolBuildError,
     },
-    /// There is no place for temporary files.
-    #[error("cannot create a temporary folder in `{place}`{}", if *.is_set { ", the value of `TMPDIR`" } else { "" })]
+    /// The folder for temporary files cannot be created.
+    #[error("cannot create a temporary folder in `{place}`{}", if *.is_set { ", the value of \
+             `TMPDIR`" } else { "" })]
     Temporary {
         /// The folder for temporary files.
         place: String,
-        /// Whether `TMPDIR` names it.
+        /// Whether it comes from `TMPDIR`.
         is_set: bool,
         /// The reason.
         #[source]
         source: std::io::Error,
     },
-    /// More is asked for than can be done.
+    /// A request that is too large.
     #[error("{amount}; {limit}")]
     TooLarge {
-        /// What the request amounts to.
+        /// The size of the request.
         amount: String,
-        /// What it exceeds.
+        /// The limit that it exceeds.
         limit: String,
-        /// The flag that asks for it.
+        /// The flag that sets it.
         flag: &'static str,
     },
-    /// Something that must be given was not.
+    /// A required setting is missing.
     #[error("`{field}` is missing")]
     Missing {
         /// The setting.
@@ -62,7 +63,7 @@ pub(crate) enum CliError {
         /// How to give it.
         hint: String,
     },
-    /// A configuration file that cannot be used.
+    /// An invalid configuration file.
     #[error("`{path}`: {reason}")]
     Config {
         /// The file.
@@ -70,10 +71,10 @@ pub(crate) enum CliError {
         /// What is wrong, with the field.
         reason: String,
     },
-    /// Two inputs that do not belong together.
+    /// Two inputs that do not match.
     #[error("{what}")]
     Mismatch {
-        /// What does not fit what.
+        /// The mismatch.
         what: String,
         /// What to do.
         hint: &'static str,
@@ -83,7 +84,7 @@ pub(crate) enum CliError {
 /// Prints the error with its causes and a hint on stderr.
 pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
     if is_broken_pipe(error) {
-        // Whoever read our output has enough.
+        // The reader of our output has closed it.
         return ExitCode::SUCCESS;
     }
     let mut text = format!("error: {error}\n");
@@ -101,10 +102,10 @@ pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
     ExitCode::from(if is_ours(error) { OURS } else { USER })
 }
 
-/// Prints what `clap` has to say: help, the version, or what is wrong with the flags.
+/// Prints the output of `clap`: help, the version, or an error in the flags.
 pub(crate) fn usage(error: &clap::Error) -> ExitCode {
     let text = error.render().to_string();
-    // Nothing is left to do if the stream is closed.
+    // If the stream is closed, nothing can be reported.
     let _ = if text.contains(is_unsafe) {
         std::io::stderr().write_all(visible(&text).as_bytes())
     } else {
@@ -120,20 +121,20 @@ fn hint(error: &anyhow::Error) -> Option<String> {
     })
 }
 
-/// What the user can do about a file, by what the system says of it.
+/// The hint for an I/O error.
 fn io_hint(kind: ErrorKind) -> Option<&'static str> {
     match kind {
         ErrorKind::NotFound | ErrorKind::NotADirectory => Some(
-            "check the path: a file to read must exist, and so must the folder of a file to write",
+            "check the path: an input file must exist, and so must the folder of an output file",
         ),
         ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
-            Some("name a place where you may read and write")
+            Some("choose a path for which you have permission")
         }
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
-            Some("make room and run the same command again: nothing was half-written")
+            Some("free some space and run the same command again; no incomplete file was written")
         }
         ErrorKind::InvalidData | ErrorKind::UnexpectedEof | ErrorKind::Other => {
-            Some("is the file whole, and is it what its name says?")
+            Some("check that the file is complete and has the format that its name says")
         }
         _ => None,
     }
@@ -158,7 +159,7 @@ fn own_hint(error: &anyhow::Error) -> Option<String> {
             CliError::Missing { hint, .. } => Some(hint.clone()),
             CliError::Mismatch { hint, .. } => Some((*hint).to_owned()),
             CliError::TooLarge { flag, .. } => Some(format!(
-                "lower `{flag}`, `--max-tokens` or `--chunk`, or let it through (`--allow-large`)"
+                "lower `{flag}`, `--max-tokens` or `--chunk`, or give `--allow-large`"
             )),
             CliError::Stdout { source } => io_hint(source.kind()).map(str::to_owned),
             CliError::Threads { .. } => Some(
@@ -167,7 +168,7 @@ fn own_hint(error: &anyhow::Error) -> Option<String> {
                     .to_owned(),
             ),
             CliError::Temporary { .. } => {
-                Some("set `TMPDIR` to a folder that exists and can be written".to_owned())
+                Some("set `TMPDIR` to an existing writable folder".to_owned())
             }
             CliError::Config { .. } => {
                 Some("`config.toml` of a run folder shows every setting with its value".to_owned())
@@ -176,7 +177,7 @@ fn own_hint(error: &anyhow::Error) -> Option<String> {
     })
 }
 
-/// Whether no input of the user explains the error.
+/// Whether the error is internal, not a user error.
 fn is_ours(error: &anyhow::Error) -> bool {
     !error.chain().any(|cause| {
         cause.is::<gratis::Error>()
@@ -189,7 +190,7 @@ fn is_ours(error: &anyhow::Error) -> bool {
     })
 }
 
-/// Whether the reader of standard output has closed it. A connection that breaks is an error.
+/// Whether the reader of standard output has closed it. A broken network connection is an error.
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
     let is_stdout = |cause: &(dyn std::error::Error + 'static)| {
         matches!(cause.downcast_ref(), Some(CliError::Stdout { .. }))
@@ -208,7 +209,7 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 /// Runs the program. A panic prints one line and ends with the exit code of an internal error.
 pub(crate) fn catch_panics(run: impl FnOnce() -> ExitCode) -> ExitCode {
     set_hook(Box::new(|panic| {
-        // It becomes an error of the input.
+        // Reported as an error of the input.
         if gratis_model::guard::is_active() {
             return;
         }
@@ -219,11 +220,11 @@ pub(crate) fn catch_panics(run: impl FnOnce() -> ExitCode) -> ExitCode {
         }
         terminal::say(&text);
     }));
-    // What the panic left half-done is not looked at again.
+    // State left by the panic is not used again.
     catch_unwind(AssertUnwindSafe(run)).unwrap_or(ExitCode::from(OURS))
 }
 
-/// What, where, in which version, and what to do about it.
+/// The message, the place, the version, and what to do.
 fn panic_line(panic: &PanicHookInfo<'_>) -> String {
     let payload = panic.payload();
     let text = payload.downcast_ref::<&str>().copied();
@@ -231,7 +232,8 @@ fn panic_line(panic: &PanicHookInfo<'_>) -> String {
     let what = text.unwrap_or("unknown reason").replace('\n', " ");
     let place = panic.location().map(|location| format!(" at {location}")).unwrap_or_default();
     format!(
-        "internal error: {what}{place} (gratis {} on {}-{}); this is a bug in gratis: please report \
+        "internal error: {what}{place} (gratis {} on {}-{}); this is a bug in gratis: please \
+         report \
          this line with the command that led to it\n",
         env!("CARGO_PKG_VERSION"),
         std::env::consts::ARCH,

@@ -1,7 +1,7 @@
-//! The hub as the environment describes it, and downloads as bars.
+//! The hub settings from the environment, and progress bars for downloads.
 //!
 //! The variables are those of `huggingface_hub`: `HF_HOME`, `HF_HUB_CACHE`, `HF_ENDPOINT`,
-//! `HF_TOKEN`, `HF_HUB_OFFLINE`, `HF_HUB_DOWNLOAD_TIMEOUT`; and those of proxies, `HTTPS_PROXY`,
+//! `HF_TOKEN`, `HF_HUB_OFFLINE`, `HF_HUB_DOWNLOAD_TIMEOUT`; and the proxy variables, `HTTPS_PROXY`,
 //! `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY`.
 
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ use tracing::{info, warn};
 
 use crate::failure::CliError;
 
-/// The hub and the cache that the environment names.
+/// The hub and the cache from the environment.
 pub(crate) struct EnvironmentHub;
 
 impl Hub for EnvironmentHub {
@@ -43,14 +43,14 @@ fn settings() -> Result<HubSettings> {
     })
 }
 
-/// A variable that is set to something.
+/// A variable that is set and not empty.
 fn variable(name: &str) -> Option<String> {
     let value = std::env::var(name).ok()?;
     let value = value.trim();
     (!value.is_empty()).then(|| value.to_owned())
 }
 
-/// `HF_HUB_CACHE`, or else `hub` in `HF_HOME`, or else in the usual folder.
+/// `HF_HUB_CACHE`, else `hub` in `HF_HOME`, else `hub` in the default folder.
 fn cache_folder() -> Result<PathBuf> {
     let home = || {
         let usual = || Some(std::env::home_dir()?.join(".cache").join("huggingface"));
@@ -63,14 +63,14 @@ fn cache_folder() -> Result<PathBuf> {
     })
 }
 
-/// The token that logging in has left beside the cache.
+/// The token saved by a login, beside the cache.
 fn token_beside(cache: &Path) -> Option<String> {
     let text = std::fs::read_to_string(cache.parent()?.join("token")).ok()?;
     let token = text.trim();
     (!token.is_empty()).then(|| token.to_owned())
 }
 
-/// Proxies by their usual variables, in capitals or not.
+/// Proxies from the usual variables, in upper or lower case.
 fn proxies() -> Proxies {
     let either = |name: &str| variable(&name.to_lowercase()).or_else(|| variable(name));
     let all = || either("ALL_PROXY");
@@ -83,7 +83,7 @@ fn proxies() -> Proxies {
     }
 }
 
-/// How long the hub may be silent: `HF_HUB_DOWNLOAD_TIMEOUT`, in seconds.
+/// Timeout without data from the hub: `HF_HUB_DOWNLOAD_TIMEOUT`, in seconds.
 fn timeouts() -> Result<Timeouts> {
     const NAME: &str = "HF_HUB_DOWNLOAD_TIMEOUT";
     let Some(given) = variable(NAME) else { return Ok(Timeouts::default()) };
@@ -91,7 +91,7 @@ fn timeouts() -> Result<Timeouts> {
     let silence = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
     let silence = silence.ok_or_else(|| CliError::Mismatch {
         what: format!("`{NAME}` must be a positive number of seconds, got `{given}`"),
-        hint: "leave it unset for 10 seconds",
+        hint: "unset it to use the default of 10 seconds",
     })?;
     Ok(Timeouts { silence, ..Timeouts::default() })
 }
@@ -141,7 +141,7 @@ impl DownloadObserver for Downloads {
 impl Downloads {
     fn finish(&mut self) {
         if let Some((name, bar)) = self.bar.take() {
-            // A finished bar stands at its end, wherever it was.
+            // A finished bar is drawn as complete.
             let (position, length) = (bar.position(), bar.length().unwrap_or_default());
             bar.finish_and_clear();
             if position >= length {

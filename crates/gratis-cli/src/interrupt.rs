@@ -1,12 +1,12 @@
-//! SIGINT, SIGTERM and SIGHUP: remove temporary files, say how to continue, and end.
+//! SIGINT, SIGTERM and SIGHUP: remove temporary files, print how to continue, and exit.
 //!
 //! SIGTERM and SIGHUP exit with 128 plus the number of the signal. SIGINT ends the process by the
-//! signal itself, for which shells report 130 and stop the script around it as well.
+//! signal itself; shells report it as 130 and also stop a surrounding script.
 
 use std::ffi::OsString;
 use std::sync::{Mutex, PoisonError};
 
-/// What a run that is interrupted now leaves, and how to continue it.
+/// What remains if the run is interrupted now, and how to continue it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Continue {
     /// Nothing is kept.
@@ -19,7 +19,7 @@ pub(crate) enum Continue {
 
 static CONTINUE: Mutex<Continue> = Mutex::new(Continue::StartAgain);
 
-/// Says from now on, if the run is interrupted, how to continue it.
+/// Sets how an interruption from now on tells the user to continue.
 pub(crate) fn on_interrupt(how: Continue) {
     *CONTINUE.lock().unwrap_or_else(PoisonError::into_inner) = how;
 }
@@ -65,16 +65,16 @@ mod unix {
     use super::{CONTINUE, Continue, advice};
     use crate::terminal;
 
-    /// How long a stderr that nobody reads may hold up the end.
+    /// How long a blocked stderr may delay the exit.
     const PATIENCE: Duration = Duration::from_millis(500);
 
-    /// Handles the signals that end a process from now on. One that is ignored stays ignored, as
-    /// `nohup` and background jobs need it.
+    /// Installs the handlers of the signals that end a process. A signal that is ignored stays
+    /// ignored, as `nohup` and background jobs require.
     pub(crate) fn listen() {
         let ignored = ignored_signals();
         let watched = [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|&signal| match ignored {
             Some(mask) => mask >> (signal - 1) & 1 == 0,
-            // Where the system does not tell, a hangup keeps its action.
+            // If the system does not report the mask, SIGHUP keeps its action.
             None => signal != SIGHUP,
         });
         let watched: Vec<i32> = watched.collect();
@@ -90,7 +90,7 @@ mod unix {
     }
 
     fn end(signal: i32) {
-        // Whoever holds the lock is about to change it; the old value will do.
+        // The holder of the lock is about to change the value; the old one is good enough.
         let how = CONTINUE.try_lock().map_or(Continue::StartAgain, |how| *how);
         atomic::remove_temporaries();
         let name = signal_name(signal).unwrap_or("a signal");
@@ -112,7 +112,7 @@ mod unix {
         std::process::exit(128 + signal);
     }
 
-    /// The mask of ignored signals, where `/proc` tells.
+    /// The mask of ignored signals, if `/proc` has it.
     fn ignored_signals() -> Option<u64> {
         let status = std::fs::read_to_string("/proc/self/status").ok()?;
         let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"))?;

@@ -1,4 +1,4 @@
-//! The log on stderr: one line per event, with nothing from data that could steer the terminal.
+//! The log on stderr: one line per event, with control characters escaped.
 
 use std::fmt::{self, Write as _};
 use std::io::IsTerminal;

@@ -44,21 +44,21 @@ Examples:
 
 `-` is standard input or output. Each command's `--help` has examples of its own.";
 
-/// What every command takes.
+/// The flags of every command.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Global options")]
 pub(crate) struct Common {
-    /// Number of computing threads; the same number gives the same bits.
+    /// Number of compute threads; the same number gives the same bits.
     #[arg(long, global = true, value_name = "N", default_value_t = default_threads(),
           hide_default_value = true, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..))]
     pub(crate) threads: usize,
-    /// Increase verbosity: figures of every step (`-vv` for debug: every unit, times, modules).
+    /// Increase verbosity: metrics of every step (`-vv` for debug: every unit, times, modules).
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     verbose: u8,
     /// Print only errors on stderr.
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     quiet: bool,
-    /// Seconds between progress lines where stderr is not a terminal.
+    /// Seconds between progress lines if stderr is not a terminal.
     #[arg(long, global = true, value_name = "SECONDS", default_value_t = 30.0, value_parser = positive_seconds)]
     progress_every: f64,
 }
@@ -70,7 +70,7 @@ pub(crate) enum Verbosity {
     Quiet,
     /// Stages, remarks and progress.
     Normal,
-    /// Also the figures of every step.
+    /// Also the metrics of every step.
     Verbose,
     /// Also every unit of work, with times and modules.
     Debug,
@@ -125,7 +125,7 @@ enum Command {
 }
 
 impl Command {
-    /// Whether it computes on threads outside an engine.
+    /// Whether the command computes on threads outside an engine.
     fn computes(&self) -> bool {
         !matches!(self, Self::Inspect(_) | Self::Data(_) | Self::Select(_) | Self::Cost(_))
     }
@@ -152,7 +152,7 @@ fn run_command_line() -> ExitCode {
     }
 }
 
-/// Lets `--beta -1` be a value, so that it is refused for what it is and not as an unknown flag.
+/// Parses `--beta -1` as a value, so the error is about the number and not an unknown flag.
 fn with_negative_numbers(command: clap::Command) -> clap::Command {
     command
         .mut_args(|arg| {
@@ -164,7 +164,7 @@ fn with_negative_numbers(command: clap::Command) -> clap::Command {
 
 fn run(cli: Cli, matches: &ArgMatches) -> anyhow::Result<()> {
     let common = cli.common;
-    // The flags of the command itself, to tell those given from defaults.
+    // The flags of the command itself, to distinguish given flags from defaults.
     let given = matches.subcommand().map_or(matches, |(_, given)| given);
     if cli.command.computes() {
         threads::start(common.threads)?;

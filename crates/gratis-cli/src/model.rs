@@ -1,4 +1,4 @@
-//! Models as commands load them: the hub that the environment describes, and remarks in the log.
+//! Loading models in commands: with the hub settings from the environment, and remarks in the log.
 
 use std::path::Path;
 
@@ -9,7 +9,7 @@ use tracing::info;
 use crate::Common;
 use crate::hub::EnvironmentHub;
 
-/// Where models are found by name.
+/// The hub for models given by name.
 pub(crate) const HUB: &dyn Hub = &EnvironmentHub;
 
 /// An observer that logs remarks and nothing else.
@@ -21,12 +21,12 @@ impl Observer for Remarks {
     }
 }
 
-/// How a model is loaded with the flags that every command takes.
+/// The load options from the flags of every command.
 pub(crate) fn load_options(weights: Weights, common: &Common) -> LoadOptions {
     LoadOptions { n_threads: common.threads, weights }
 }
 
-/// Loads a model: see [`Place`] for what may be given.
+/// Loads a model; see [`Place`] for the accepted arguments.
 pub(crate) fn load(path: &Path, weights: Weights, common: &Common) -> Result<Model> {
     Model::load(path, load_options(weights, common), HUB, &mut Remarks)
 }

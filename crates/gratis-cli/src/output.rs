@@ -1,4 +1,4 @@
-//! What goes to stdout: text, JSON, tables and the notes under them.
+//! Output on stdout: text, JSON, tables and the notes under them.
 //!
 //! Tables fit the terminal, or 80 columns elsewhere, and never break a number: headings and names
 //! are wrapped first, then the columns are spread over several blocks that repeat the first column.
@@ -14,25 +14,25 @@ use tracing::info;
 use crate::failure::CliError;
 use crate::terminal;
 
-/// Prints text on stdout; control characters from data are written out.
+/// Prints text on stdout; control characters in data are escaped.
 pub(crate) fn print(text: &str) -> Result<()> {
     print_visible(&visible(text))
 }
 
-/// Prints text that may hold colours and whose data is already safe to show.
+/// Prints text that may contain colours and whose data is already escaped.
 pub(crate) fn print_visible(text: &str) -> Result<()> {
     let mut stdout = std::io::stdout().lock();
     let written = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
     written.map_err(|source| CliError::Stdout { source }.into())
 }
 
-/// Prints a value as indented JSON on stdout. Characters that could steer a terminal are escaped by
-/// the rules of JSON, so that the value is the same.
+/// Prints a value as indented JSON on stdout. Control characters are escaped by the rules of JSON,
+/// so the value does not change.
 pub(crate) fn print_json(value: &serde_json::Value) -> Result<()> {
     print_visible(&(json_escaped(&format!("{value:#}")) + "\n"))
 }
 
-/// Such characters only stand inside of strings.
+/// Such characters occur only inside strings.
 fn json_escaped(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {
@@ -50,13 +50,13 @@ fn json_escaped(text: &str) -> String {
 pub(crate) fn command(words: &[&str]) -> String {
     let quote = |word: &&str| match shlex::try_quote(word) {
         Ok(quoted) => quoted.into_owned(),
-        // A word with a null byte cannot be given to a command at all.
+        // A word with a null byte cannot be an argument.
         Err(_) => (*word).to_owned(),
     };
     words.iter().map(quote).collect::<Vec<_>>().join(" ")
 }
 
-/// Says in the log which command usually comes next.
+/// Logs the command that usually comes next.
 pub(crate) fn next(words: &[&str]) {
     info!("next: {}", command(words));
 }
@@ -74,7 +74,7 @@ pub(crate) fn notes<T: AsRef<str>>(notes: impl IntoIterator<Item = T>) -> String
     text
 }
 
-/// The text with its long lines wrapped, but for those with colours.
+/// The text with its long lines wrapped, except those with colours.
 pub(crate) fn wrapped(text: &str) -> String {
     let width = terminal::width().min(MOST_WIDTH);
     let wrap = |line: &str| match line {
@@ -84,10 +84,11 @@ pub(crate) fn wrapped(text: &str) -> String {
     text.lines().map(wrap).collect()
 }
 
-/// Text is not wrapped wider than this, however wide the terminal is.
+/// Maximum width of wrapped text, even on wider terminals.
 const MOST_WIDTH: usize = 100;
 
-/// A table with its first column to the left and the others to the right, as wide as the terminal.
+/// A table with the first column left-aligned and the others right-aligned, at most as wide as the
+/// terminal.
 pub(crate) fn table<T: AsRef<str>>(header: &[T], rows: &[Vec<String>]) -> String {
     let header: Vec<&str> = header.iter().map(AsRef::as_ref).collect();
     table_in(&header, rows, terminal::width())
@@ -95,7 +96,7 @@ pub(crate) fn table<T: AsRef<str>>(header: &[T], rows: &[Vec<String>]) -> String
 
 /// Blanks on both sides of a cell.
 const PADDING: usize = 2;
-/// A first column is not made narrower than this, unless all of it is.
+/// Minimum width of the first column, unless all its cells are narrower.
 const LEAST_NAME: usize = 16;
 
 fn table_in(header: &[&str], rows: &[Vec<String>], width: usize) -> String {
@@ -135,13 +136,13 @@ fn table_in(header: &[&str], rows: &[Vec<String>], width: usize) -> String {
     // Several blocks, as many columns in each as fit.
     let least = least.min(room.saturating_sub(widest)).max(1);
     let n_blocks = blocks_of(&others, room - least, usize::MAX).len();
-    // As even as they fit in the same number of blocks.
+    // Distributes the columns evenly over the same number of blocks.
     let even = others.len().div_ceil(n_blocks.max(1));
     let blocks = (even..=others.len())
         .map(|most| blocks_of(&others, room - least, most))
         .find(|blocks| blocks.len() <= n_blocks)
         .unwrap_or_default();
-    // The same names in every block, as wide as the fullest block allows.
+    // The same first column in every block, as wide as the fullest block allows.
     let of_block = |block: &Vec<&Column>| -> usize {
         block.iter().map(|column| column.natural() + PADDING).sum()
     };
@@ -171,7 +172,7 @@ fn blocks_of(columns: &[Column], room: usize, most: usize) -> Vec<Vec<&Column>> 
     blocks
 }
 
-/// The texts of a column; a line feed begins a new line of its cell.
+/// The texts of a column; a line feed starts a new line in its cell.
 struct Column {
     heading: String,
     cells: Vec<String>,
@@ -193,7 +194,7 @@ impl Column {
         words.map(display_width).max().unwrap_or(0)
     }
 
-    /// Least width with every cell that has a digit on one line and no word broken.
+    /// Minimum width that keeps every cell with a digit on one line and breaks no word.
     fn narrowest(&self) -> usize {
         let is_whole = |cell: &&String| cell.contains(|c: char| c.is_ascii_digit());
         let cells = self.cells.iter().filter(is_whole).map(|cell| display_width(cell)).max();

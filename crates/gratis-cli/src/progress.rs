@@ -1,7 +1,7 @@
 //! Progress on stderr: a bar on a terminal, a line at intervals elsewhere.
 //!
-//! Both show the units done, the rate, the time left and the figures of the job. Rates and time left
-//! are those of this run: what an earlier run had done counts as done, not as fast.
+//! Both show the units done, the rate, the time left and the metrics of the job. Rate and time left
+//! are those of this run: units done by an earlier run do not count towards the rate.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -19,10 +19,10 @@ use tracing::{debug, info, trace};
 use crate::interrupt::{Continue, on_interrupt};
 use crate::{Common, Verbosity, terminal, usage};
 
-/// The first line of a stage comes at the latest after this time, so that a user sees soon that it
+/// The first line of a stage is printed after at most this time, so the user soon sees that it
 /// runs.
 const FIRST_LINE: Duration = Duration::from_secs(5);
-/// How often the line thread looks whether one is due.
+/// How often the line thread checks whether a line is due.
 const TICK: Duration = Duration::from_millis(100);
 
 /// Shows the progress of a job, measures its time, and computes rates.
@@ -42,9 +42,9 @@ pub(crate) struct Progress {
 pub(crate) struct StageTime {
     /// Its name.
     pub(crate) name: String,
-    /// Time on the clock.
+    /// Wall time.
     pub(crate) wall: Duration,
-    /// Processor time, where the system tells.
+    /// Processor time, if the system reports it.
     pub(crate) cpu_seconds: Option<f64>,
 }
 
@@ -61,14 +61,14 @@ struct Stage {
     cpu_at_start: Option<f64>,
     amounts: BTreeMap<&'static str, u64>,
     counts: BTreeMap<&'static str, u64>,
-    /// The latest values, in the order in which they first came.
+    /// The latest values, in the order of their first occurrence.
     values: Vec<(&'static str, f64)>,
     n_lines: u32,
     last_line: Instant,
 }
 
 impl Progress {
-    /// Progress on stderr as far as the user wants to see it.
+    /// Progress on stderr, as verbose as the user wants.
     pub(crate) fn new(common: &Common) -> Self {
         let bar = ProgressBar::hidden();
         let stage = Arc::new(Mutex::new(None));
@@ -85,7 +85,7 @@ impl Progress {
         Self { bar, part, stage, began, stages, _lines: lines }
     }
 
-    /// Ends the last stage and says how long it took.
+    /// Ends the last stage and logs how long it took.
     pub(crate) fn finish(&mut self) {
         self.bar.finish_and_clear();
         let Some(stage) = self.lock().take() else { return };
@@ -102,8 +102,8 @@ impl Progress {
         self.stages.push(StageTime { name: stage.name, wall, cpu_seconds });
     }
 
-    /// Counts what is not done yet of the first `n` units: those that needed no work of their own,
-    /// such as copies.
+    /// Counts those of the first `n` units as done that needed no work of their own, such as
+    /// duplicates.
     pub(crate) fn reach(&mut self, n: u64) {
         if let Some(stage) = &mut *self.lock() {
             stage.n_done = stage.n_done.max(n.saturating_sub(stage.n_resumed));
@@ -136,7 +136,7 @@ impl Drop for Progress {
 }
 
 fn lock(stage: &Mutex<Option<Stage>>) -> MutexGuard<'_, Option<Stage>> {
-    // A panic elsewhere leaves plain figures behind.
+    // A panic elsewhere leaves the counts valid.
     stage.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -158,7 +158,7 @@ fn print_lines(stage: &Arc<Mutex<Option<Stage>>>, interval: Duration) -> Option<
             }
         }
     };
-    // Without the thread only the ends of stages are shown.
+    // Without the thread only the ends of stages are logged.
     thread::Builder::new().name("progress".to_owned()).spawn(run).ok().map(|_| sender)
 }
 
@@ -180,7 +180,7 @@ impl Stage {
         text + ", " + &duration(seconds) + " so far" + &self.figures()
     }
 
-    /// Time left and the figures, each after a comma.
+    /// Time left and the metrics, each after a comma.
     fn figures(&self) -> String {
         let seconds = self.began.elapsed().as_secs_f64();
         let mut text = String::new();
@@ -194,7 +194,7 @@ impl Stage {
         text + &self.amounts(seconds) + &self.values()
     }
 
-    /// Rates of the amounts, and the counts as they are.
+    /// Rates of the amounts, and the counts.
     fn amounts(&self, seconds: f64) -> String {
         let mut text = String::new();
         for (name, &amount) in &self.amounts {

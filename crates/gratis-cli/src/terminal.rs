@@ -1,4 +1,5 @@
-//! The boundary to the terminal: its width, and stderr as a stream that cannot fail or be steered.
+//! The terminal: its width, and a stderr stream that never fails and has control characters
+//! escaped.
 
 use std::io::{self, IsTerminal, Write};
 use std::sync::{Mutex, PoisonError};
@@ -7,12 +8,12 @@ use gratis::visible::visible;
 use indicatif::ProgressBar;
 use terminal_size::{Height, Width, terminal_size_of};
 
-/// Columns where the output is not a terminal.
+/// Width if the output is not a terminal.
 const DEFAULT_WIDTH: usize = 80;
-/// Below this a table cannot be read anyway.
+/// Minimum width; narrower tables are unreadable.
 const LEAST_WIDTH: usize = 40;
 
-/// Columns of the terminal behind stdout, or 80.
+/// Width of the terminal of stdout, or 80.
 pub(crate) fn width() -> usize {
     let stdout = io::stdout();
     let size = if stdout.is_terminal() { terminal_size_of(&stdout) } else { None };
@@ -22,13 +23,13 @@ pub(crate) fn width() -> usize {
 /// The progress bar that is on the screen.
 static BAR: Mutex<Option<ProgressBar>> = Mutex::new(None);
 
-/// Makes room for text on stderr above this bar, from now on.
+/// Prints later stderr text above this bar.
 pub(crate) fn show_above(bar: Option<ProgressBar>) {
     *BAR.lock().unwrap_or_else(PoisonError::into_inner) = bar;
 }
 
-/// Writes text to stderr, above the progress bar if there is one. Control characters from data are
-/// written out. Where stderr is closed or full, there is nobody to tell: the text is dropped.
+/// Writes text to stderr, above the progress bar if there is one. Control characters in data are
+/// escaped. If stderr is closed or full, the text is dropped.
 pub(crate) fn say(text: &str) {
     let text = visible(text);
     let write = || {
@@ -41,7 +42,7 @@ pub(crate) fn say(text: &str) {
     }
 }
 
-/// Stderr for text that is already safe to show, such as coloured log lines.
+/// Stderr for text that is already escaped, such as coloured log lines.
 pub(crate) struct Stderr;
 
 impl Write for Stderr {

@@ -1,22 +1,23 @@
-//! What the process has used so far, where the system tells: processor time and memory.
+//! Processor time and memory of the process so far, if the system reports them.
 
-/// Seconds of processor time of all threads; known on Linux.
+/// Processor seconds of all threads; available on Linux.
 pub(crate) fn cpu_seconds() -> Option<f64> {
-    // Fields 14 and 15 of the line, in hundredths of a second; the name before may hold spaces.
+    // Fields 14 and 15 of the line, in hundredths of a second; the name before them may contain
+    // spaces.
     let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
     let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
     let mut ticks = || fields.next()?.parse::<f64>().ok();
     Some((ticks()? + ticks()?) / 100.0)
 }
 
-/// Largest resident memory so far, in MiB; known on Linux.
+/// Peak resident memory so far, in MiB; available on Linux.
 pub(crate) fn peak_memory_mib() -> Option<f64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     Some(line.trim().strip_suffix("kB")?.trim().parse::<f64>().ok()? / 1024.0)
 }
 
-/// Memory that can be had without swapping, in bytes; known on Linux.
+/// Memory available without swapping, in bytes; available on Linux.
 pub(crate) fn free_memory_bytes() -> Option<u64> {
     let memory = std::fs::read_to_string("/proc/meminfo").ok()?;
     let line = memory.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;

@@ -5,20 +5,20 @@ use gratis_engine::ErrorKind;
 /// The result type of the crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// What can go wrong when a model is made ready to compute.
+/// What can go wrong when a model is loaded into the engine.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// A fault of the model's files or settings.
+    /// An error in the model's files or settings.
     #[error("{0}")]
     Model(#[from] gratis_model::Error),
-    /// A fault of a request to the engine.
+    /// An invalid request to the engine.
     #[error("{0}")]
     Engine(#[from] gratis_engine::Error),
-    /// The parameters given are not as many as the model has.
+    /// The number of parameters does not match the model.
     #[error("the model has {expected} parameters, got {got}")]
     ParameterCount {
-        /// Number by the configuration.
+        /// Number according to the configuration.
         expected: usize,
         /// Number given.
         got: usize,
@@ -32,7 +32,7 @@ pub enum Error {
     /// The threads of an engine could not be started.
     #[error("cannot start {n_threads} threads")]
     Threads {
-        /// How many were asked for.
+        /// The requested number.
         n_threads: usize,
         /// The reason.
         #[source]
@@ -40,7 +40,8 @@ pub enum Error {
     },
 }
 
-/// The seam's error: a request's own fault as it is, everything else as the engine's.
+/// The error of the engine interface: an invalid request unchanged, everything else as an engine
+/// error.
 impl From<Error> for gratis_engine::Error {
     fn from(error: Error) -> Self {
         match error {

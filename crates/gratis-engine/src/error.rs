@@ -1,4 +1,4 @@
-//! The errors of the seam, and whether it helps to try again.
+//! The errors of the engine interface, with whether to retry.
 
 use std::error::Error as StdError;
 
@@ -8,17 +8,17 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// What a caller can do about an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ErrorKind {
-    /// The request itself is at fault: the same request fails again.
+    /// The request is invalid: the same request will fail again.
     Input,
-    /// The engine could not answer this time: the same request may succeed later. What the call
-    /// had already handed over is valid and need not be asked for again.
+    /// A temporary failure: the same request may succeed later. Results that the call has already
+    /// returned are valid and need not be requested again.
     TryAgain,
     /// The engine or its model is broken: no request will succeed.
     Broken,
 }
 
-/// Why a caller of [`Train::forward_backward`](crate::Train::forward_backward) stopped it: any error
-/// of its own, which comes back as [`Error::Stopped`].
+/// The error with which a caller of [`Train::forward_backward`](crate::Train::forward_backward)
+/// stops it; it is returned as [`Error::Stopped`].
 #[derive(Debug)]
 pub struct Stop(pub Box<dyn StdError + Send + Sync>);
 
@@ -33,10 +33,10 @@ impl Stop {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// A value was asked of a model that gives log-probabilities only.
+    /// Values were requested from a model without a scalar head.
     #[error("the model is a language model without a scalar head")]
     NoValueHead,
-    /// A batch that no engine can run.
+    /// An invalid batch.
     #[error("invalid batch: {reason}")]
     InvalidBatch {
         /// What is wrong with it.
@@ -47,12 +47,12 @@ pub enum Error {
     InvalidSampling {
         /// Name of the setting.
         field: &'static str,
-        /// What it has to be.
+        /// The allowed values.
         expected: &'static str,
-        /// What was given.
+        /// The given value.
         got: f32,
     },
-    /// The model's logits hold a NaN or an infinity, so that nothing can be drawn from them.
+    /// The model's logits contain a NaN or an infinity, so no token can be sampled.
     #[error("the logits after {n_tokens} tokens of request {key} are not finite")]
     NonFiniteLogits {
         /// Key of the request.
@@ -60,32 +60,33 @@ pub enum Error {
         /// Tokens of the prompt and the sample so far.
         n_tokens: usize,
     },
-    /// A response needs more positions than the model has.
+    /// A sequence is longer than the model's context.
     #[error("a sequence of {n_tokens} tokens is longer than the context of {context_length}")]
     ContextOverflow {
         /// Tokens of the prompt and the response together.
         n_tokens: usize,
-        /// Positions the model was built for.
+        /// The context length of the model.
         context_length: usize,
     },
-    /// The accumulated gradient holds a NaN or an infinity; nothing was updated.
+    /// The accumulated gradient contains a NaN or an infinity; nothing was updated.
     #[error("the gradient norm is {norm}; no parameter was changed")]
     NonFiniteGradient {
         /// The offending norm.
         norm: f64,
     },
-    /// This engine does not offer what was asked.
+    /// The engine does not support the request.
     #[error("the {engine} engine cannot {what}")]
     Unsupported {
         /// The engine.
         engine: &'static str,
-        /// What was asked.
+        /// The unsupported operation.
         what: &'static str,
     },
-    /// The caller's `weigh` asked to stop; nothing was added to the gradient since.
+    /// The caller's `weigh` function stopped the pass; nothing was added to the gradient
+    /// afterwards.
     #[error("stopped by the caller: {0}")]
     Stopped(#[source] Box<dyn StdError + Send + Sync>),
-    /// An error of the engine behind the seam.
+    /// An error of the concrete engine.
     #[error("{source}")]
     Engine {
         /// What the caller can do about it.
@@ -96,7 +97,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// An error of the engine behind the seam.
+    /// An error of the concrete engine.
     pub fn engine(kind: ErrorKind, source: impl StdError + Send + Sync + 'static) -> Self {
         Self::Engine { kind, source: Box::new(source) }
     }

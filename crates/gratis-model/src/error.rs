@@ -1,4 +1,4 @@
-//! The errors of models at rest.
+//! The errors of model files.
 
 use std::path::PathBuf;
 
@@ -25,34 +25,34 @@ pub enum Error {
     Locked {
         /// The file or folder.
         path: PathBuf,
-        /// The process that holds its lock, where the system tells.
+        /// The process that holds its lock, if the system reports it.
         pid: Option<u32>,
         /// Since when, in UTC.
         since: Option<String>,
     },
-    /// A file is to be written where a folder is.
+    /// The path of an output file is a folder.
     #[error("`{path}` is a folder: a file was expected")]
     IsFolder {
         /// The folder.
         path: PathBuf,
     },
-    /// A new model is to be written where another is.
-    #[error("`{path}` already holds another model: its `{file}` differs")]
+    /// The folder of a new model contains another model.
+    #[error("`{path}` already contains another model: its `{file}` differs")]
     FolderDiffers {
         /// The folder.
         path: PathBuf,
-        /// The first file that is absent there or has other bytes.
+        /// The first file that is missing there or differs.
         file: String,
     },
-    /// A file that should be there is not.
+    /// A required file does not exist.
     #[error("`{path}` is absent: {hint}")]
     MissingFile {
         /// The absent file or folder.
         path: PathBuf,
-        /// Why it is needed, or how to come by it.
+        /// Why it is needed, or how to get it.
         hint: String,
     },
-    /// A file that is not what its name says: truncated, not JSON, not safetensors.
+    /// A file without the format that its name says: truncated, not JSON, not safetensors.
     #[error("`{path}` is malformed: {reason}")]
     MalformedFile {
         /// The file.
@@ -60,7 +60,7 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
-    /// A field of `config.json` is absent or holds something impossible.
+    /// A field of `config.json` is absent or has an impossible value.
     #[error("`{path}`: field `{field}` must be {expected}, got {got}")]
     InvalidConfig {
         /// The configuration file.
@@ -69,10 +69,10 @@ pub enum Error {
         field: String,
         /// What it has to be.
         expected: String,
-        /// What stands there.
+        /// The actual value.
         got: String,
     },
-    /// A field of `config.json` asks for mathematics that is not supported.
+    /// A field of `config.json` requires an unsupported computation.
     #[error("`{path}`: `{field}` = {got} is not supported; supported: {supported}")]
     UnsupportedConfig {
         /// The configuration file.
@@ -84,7 +84,7 @@ pub enum Error {
         /// The values that are.
         supported: String,
     },
-    /// A field that nobody has considered: it may or may not change the mathematics.
+    /// An unknown field, which may change the computation.
     #[error("`{path}`: unknown field `{field}` = {got}")]
     UnknownField {
         /// The configuration file.
@@ -102,8 +102,10 @@ pub enum Error {
         /// Hugging Face name of the parameter.
         tensor: String,
     },
-    /// A checkpoint holds a tensor that the model of its `config.json` does not have.
-    #[error("`{path}` holds the tensor `{tensor}`, which a {architecture} of this shape lacks")]
+    /// A checkpoint has a tensor that the model of its `config.json` does not have.
+    #[error(
+        "`{path}` has the tensor `{tensor}`, which a {architecture} of this shape does not have"
+    )]
     UnexpectedTensor {
         /// The file that holds it.
         path: PathBuf,
@@ -124,7 +126,7 @@ pub enum Error {
         /// Shape in the file.
         got: Vec<usize>,
     },
-    /// A tensor is stored in a type that is not read.
+    /// A tensor has an unsupported data type.
     #[error("`{path}`: tensor `{tensor}` has type {got}; supported: F64, F32, BF16, F16")]
     UnsupportedDtype {
         /// The file that holds it.
@@ -135,7 +137,7 @@ pub enum Error {
         got: String,
     },
     /// A weight is NaN or infinite.
-    #[error("`{path}`: tensor `{tensor}` holds {value} at flat index {index}")]
+    #[error("`{path}`: tensor `{tensor}` has {value} at flat index {index}")]
     NonFiniteWeight {
         /// The file that holds it.
         path: PathBuf,
@@ -154,21 +156,21 @@ pub enum Error {
         /// The reason, by the tokenizer.
         reason: String,
     },
-    /// A text has to end with a token that the tokenizer does not have.
+    /// The tokenizer lacks a required special token.
     #[error("the tokenizer names no `{which}`: add it to `tokenizer_config.json`")]
     MissingSpecialToken {
         /// Name of the field, such as `eos_token`.
         which: &'static str,
     },
     /// The tokenizer makes tokens that the model has no embedding for.
-    #[error("the tokenizer has token {largest} and the model {vocab_size} embeddings")]
+    #[error("the tokenizer has token {largest}, but the model has only {vocab_size} embeddings")]
     VocabularyMismatch {
         /// Largest token of the tokenizer.
         largest: u32,
         /// Rows of the embedding.
         vocab_size: usize,
     },
-    /// A setting that makes no adapter.
+    /// An invalid adapter setting.
     #[error("LoRA `{field}` must be {expected}, got {got}")]
     InvalidLora {
         /// Name of the setting.
@@ -198,12 +200,12 @@ pub enum Error {
         /// The names that there are.
         known: String,
     },
-    /// A chat template refused its input by `raise_exception`.
-    #[error("the chat template in `{origin}` refuses this conversation: {message}")]
+    /// A chat template rejected its input with `raise_exception`.
+    #[error("the chat template in `{origin}` rejects this conversation: {message}")]
     TemplateRaised {
         /// The file it came from.
         origin: String,
-        /// The template's own words.
+        /// The template's message.
         message: String,
     },
     /// A chat template could not be run on these messages.
@@ -216,7 +218,7 @@ pub enum Error {
         /// What went wrong.
         reason: String,
     },
-    /// A text that does not have the form of a model's name on a hub.
+    /// A text that is not a valid model name on a hub.
     #[error(
         "`{name}` is not the name of a model on a hub, such as `org/name` or `org/name@revision`"
     )]
@@ -229,7 +231,7 @@ pub enum Error {
     HubOffline {
         /// Name on the hub.
         name: String,
-        /// Where it was looked for.
+        /// The cache folder that was searched.
         cache: PathBuf,
     },
     /// The hub does not know a model, a revision or a file.
@@ -240,8 +242,8 @@ pub enum Error {
         /// What was asked for.
         what: String,
     },
-    /// The hub does not give a model to whoever asks.
-    #[error("the hub refuses {what} of `{name}`")]
+    /// The hub denies access to a model.
+    #[error("the hub denies access to {what} of `{name}`")]
     HubRefused {
         /// Name on the hub.
         name: String,
@@ -259,8 +261,8 @@ pub enum Error {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// An answer of a hub, or content, that cannot be what was asked for. Nothing of it is kept.
-    #[error("the hub's answer for {what} of `{name}` is rejected: {reason}")]
+    /// A response of a hub, or its content, that does not match the request. Nothing of it is kept.
+    #[error("the hub's response for {what} of `{name}` is rejected: {reason}")]
     HubUntrusted {
         /// Name on the hub.
         name: String,
@@ -269,7 +271,7 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
-    /// A file in the cache is not what it should be, and the network must not be used.
+    /// A file in the cache is damaged, and the network must not be used.
     #[error("`{path}` in the cache is damaged: {reason}")]
     HubDamaged {
         /// The file.
@@ -277,7 +279,7 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
-    /// An address that no hub can be asked with.
+    /// An invalid address of a hub or proxy.
     #[error("the hub's {what} cannot be used: {reason}")]
     HubSetting {
         /// Which address.
@@ -285,7 +287,7 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
-    /// A link in a model's folder that leads out of it.
+    /// A link in a model's folder that points outside it.
     #[error("`{path}` is a link out of the model's folder, to `{target}`")]
     ForeignLink {
         /// The link.
@@ -293,7 +295,7 @@ pub enum Error {
         /// Where it leads.
         target: PathBuf,
     },
-    /// Neither a day of the calendar nor a known way to print one.
+    /// A text that is neither a calendar date nor a known date format.
     #[error("`{text}` is not a date such as `2024-07-26`, nor a format of one")]
     InvalidDate {
         /// What was given.
@@ -302,29 +304,30 @@ pub enum Error {
 }
 
 impl Error {
-    /// What the user can do about it, where that does not follow from the message.
+    /// What the user can do about the error, if the message does not say so.
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Locked { .. } => Some(
-                "wait until that process has ended, or write somewhere else; its lock ends with it",
+                "wait until that process has ended (this releases the lock), or write to another \
+                 path",
             ),
             Self::IsFolder { .. } => Some("name a file in that folder"),
-            Self::FolderDiffers { .. } => Some("name another folder, or remove this one first"),
+            Self::FolderDiffers { .. } => Some("choose another folder, or remove this one first"),
             Self::HubOffline { .. } => Some(
                 "unset `HF_HUB_OFFLINE` to download it, set `HF_HOME` to the cache that has it, or \
                  give a folder",
             ),
             Self::HubNotFound { .. } => Some(
-                "check the path if a folder was meant, or the name and the revision; a private model is visible only with a token \
-                 (`HF_TOKEN`)",
+                "check the path if a folder was meant, or the name and the revision; a private \
+                 model is visible only with a token (`HF_TOKEN`)",
             ),
             Self::HubRefused { .. } => Some(
                 "set `HF_TOKEN` to a token that can read it; some models require their terms to be \
                  accepted on their page first",
             ),
             Self::HubFailed { .. } => Some(
-                "check the path if a folder was meant, or the network and `HF_ENDPOINT`; then run the same command again: a download \
-                 continues where it stopped",
+                "check the path if a folder was meant, or the network and `HF_ENDPOINT`; then run \
+                 the same command again: a download continues where it stopped",
             ),
             Self::UnknownTemplate { .. } => Some("name one of them with `--chat-template NAME`"),
             Self::UnknownField { .. } => Some(
@@ -332,8 +335,8 @@ impl Error {
                  from the file",
             ),
             Self::HubUntrusted { .. } => Some(
-                "nothing of it was kept: the hub, or a proxy on the way to it, is faulty; run the \
-                 same command again, or set `HF_ENDPOINT` to another hub",
+                "nothing was kept: the hub, or a proxy on the way to it, is faulty; run the same \
+                 command again, or set `HF_ENDPOINT` to another hub",
             ),
             Self::HubDamaged { .. } => {
                 Some("unset `HF_HUB_OFFLINE` to download it again, or delete it")
@@ -343,35 +346,36 @@ impl Error {
                  `HTTPS_PROXY`, `HTTP_PROXY` and `ALL_PROXY`",
             ),
             Self::ForeignLink { .. } => {
-                Some("copy the file into the folder, or name the folder that holds it")
+                Some("copy the file into the folder, or use the folder that contains it")
             }
             Self::VocabularyMismatch { .. } => {
-                Some("the folder mixes files of two models: take all of them from one")
+                Some("the folder mixes files of two models: take all files from one model")
             }
             Self::MissingTensor { tensor, .. } if tensor.contains("score.") => Some(
                 "the weights are those of a language model without a scalar head: train one \
-                 (`gratis train --kind orm` or `prm-head`), or take the folder as it was written",
+                 (`gratis train --kind orm` or `prm-head`), or use the folder as it was written",
             ),
             Self::MalformedFile { .. } => Some(
-                "the file is cut off or not what its name says: fetch it, or save it, once more",
+                "the file is truncated or has another format than its name says: download it, or \
+                 save it, again",
             ),
             Self::MissingTensor { .. }
             | Self::UnexpectedTensor { .. }
             | Self::WrongShape { .. } => Some(
-                "`config.json` and the weights seem to be of two models: take all files of the \
-                 folder from one",
+                "`config.json` and the weights seem to belong to different models: take all files \
+                 from one model",
             ),
-            Self::UnsupportedDtype { .. } => {
-                Some("save the weights as F32, BF16 or F16 first; quantised ones are not read")
-            }
+            Self::UnsupportedDtype { .. } => Some(
+                "save the weights as F32, BF16 or F16 first; quantised weights are not supported",
+            ),
             Self::NonFiniteWeight { .. } => Some(
-                "the model had diverged when it was saved, or the file is damaged: take an earlier \
-                 checkpoint, or fetch it once more",
+                "the model had diverged when it was saved, or the file is damaged: use an earlier \
+                 checkpoint, or download it again",
             ),
             Self::InvalidTemplate { .. }
             | Self::TemplateRaised { .. }
             | Self::TemplateFailed { .. } => {
-                Some("give the form of a prompt as text instead: `--template 'Question: {prompt}'`")
+                Some("give the prompt template as text instead: `--template 'Question: {prompt}'`")
             }
             _ => None,
         }

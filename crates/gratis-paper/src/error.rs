@@ -20,7 +20,7 @@ pub enum Error {
         #[source]
         source: std::io::Error,
     },
-    /// A file of the cache is not the JSON that belongs there.
+    /// A file of the cache is not valid JSON of this version.
     #[error("cannot read `{path}` as JSON of this version")]
     Json {
         /// The file.
@@ -29,14 +29,14 @@ pub enum Error {
         #[source]
         source: serde_json::Error,
     },
-    /// A training that continues until a measure reaches its target ran out of steps.
+    /// A training run did not reach its target within the maximum number of steps.
     #[error("{what} is {reached:.3} after {n_steps} steps, below the target of {target}")]
     TargetNotReached {
-        /// What is measured.
+        /// The measure.
         what: &'static str,
-        /// What it should have reached.
+        /// The target value.
         target: f64,
-        /// What it reached.
+        /// The value reached.
         reached: f64,
         /// Optimizer steps taken.
         n_steps: u64,
@@ -44,7 +44,7 @@ pub enum Error {
     /// No validation solution can be used to choose the threshold of the first error.
     #[error("no validation solution has both a step reward and a known first error")]
     NoThreshold,
-    /// A baseline whose model cannot be made.
+    /// A baseline that cannot be trained.
     #[error("the log-ratio baseline `{baseline}` must start from the generator, its reference")]
     NoReference {
         /// The baseline's name.
@@ -83,7 +83,7 @@ impl From<gratis_cpu::Error> for Error {
 }
 
 impl Error {
-    /// What the user can do about it, where that can be said.
+    /// What the user can do about the error, if known.
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::TargetNotReached { .. } => Some("try another seed (`--seed`)"),

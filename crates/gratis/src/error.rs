@@ -20,30 +20,30 @@ pub enum Error {
         #[source]
         source: std::io::Error,
     },
-    /// A line (or row) of a file is not what its format asks for.
+    /// A line (or row) of a file does not have the required format.
     #[error("`{path}`, line {line}: `{field}` should be {expected}, got {got}")]
     InvalidRecord {
         /// The file; `-` is standard input.
         path: PathBuf,
         /// Line, or row of a Parquet file, counted from 1.
         line: u64,
-        /// The field at fault.
+        /// The invalid field.
         field: String,
-        /// What belongs there.
+        /// The expected value.
         expected: String,
-        /// What is there.
+        /// The actual value.
         got: String,
         /// What to do about it.
         hint: &'static str,
     },
-    /// A file as a whole is not of its format.
+    /// A file does not have the expected format.
     #[error("`{path}` should be {expected}, got {got}")]
     InvalidFile {
         /// The file.
         path: PathBuf,
-        /// What was expected of it.
+        /// The expected format.
         expected: String,
-        /// What it is.
+        /// The actual format.
         got: String,
     },
     /// A setting, or an argument of a pure function, outside its domain.
@@ -59,7 +59,7 @@ pub enum Error {
     /// The rollouts carry no outcome labels.
     #[error("{needed_by} requires `correctness`, but {record} has none")]
     NoCorrectness {
-        /// What asked for the labels.
+        /// What requires the labels.
         needed_by: String,
         /// The record without them.
         record: String,
@@ -89,25 +89,25 @@ pub enum Error {
     /// Standard input, which can be read once, is asked for again.
     #[error("standard input (`-`) is named twice, and can be read only once")]
     StandardInputTwice,
-    /// A whole file without what grading compares with.
+    /// A file in which no line has what grading requires.
     #[error("no line of `{path}` has {wanted}: the fields of its first are {fields}")]
     NothingToGrade {
         /// The file; `-` is standard input.
         path: PathBuf,
         /// The fields that are needed.
         wanted: &'static str,
-        /// The fields that are there.
+        /// The fields of the first line.
         fields: String,
     },
-    /// Scores that are not those of the completions they stand with.
-    #[error("the scores of problem `{problem}` are not its own: {reason}")]
+    /// Scores that do not belong to the completions.
+    #[error("the scores of problem `{problem}` do not belong to its completions: {reason}")]
     ScoresDiffer {
-        /// The problem, as the rollouts name it.
+        /// The problem's id in the rollouts.
         problem: String,
         /// The first difference.
         reason: String,
     },
-    /// Monte-Carlo labels that say nothing: no continuation came to a right answer.
+    /// Monte-Carlo labels without information: no continuation has a right answer.
     #[error(
         "every one of the {n_continuations} continuations sampled for {n_problems} problems has a \
          wrong answer: every step would be labelled bad"
@@ -118,33 +118,33 @@ pub enum Error {
         /// Problems they are of.
         n_problems: u64,
     },
-    /// Labels of one class only, where both are needed.
+    /// Labels of one class only, but both are needed.
     #[error(
         "{needed_by} needs correct and incorrect responses, but `correctness` has {n_correct} \
          correct and {n_incorrect} incorrect ones"
     )]
     OneClass {
-        /// What asked for both classes.
+        /// What requires both classes.
         needed_by: String,
         /// Responses labelled correct.
         n_correct: u64,
         /// Responses labelled incorrect.
         n_incorrect: u64,
     },
-    /// No problem has responses of both classes, where one is needed.
+    /// No problem has responses of both classes, but one is needed.
     #[error(
         "{needed_by} needs a problem with correct and incorrect responses, but no problem has \
-         both: `correctness` has {n_correct} correct and {n_incorrect} incorrect ones in all"
+         both: `correctness` has {n_correct} correct and {n_incorrect} incorrect ones in total"
     )]
     NoPairs {
-        /// What asked for such a problem.
+        /// What requires such a problem.
         needed_by: String,
         /// Responses labelled correct.
         n_correct: u64,
         /// Responses labelled incorrect.
         n_incorrect: u64,
     },
-    /// An objective on labelled steps, and responses without labels of their steps.
+    /// An objective on step labels, but responses without them.
     #[error("`{objective}` requires step labels, but problem `{problem}` has none")]
     NoStepLabels {
         /// The objective.
@@ -154,21 +154,21 @@ pub enum Error {
     },
     /// A completion does not fit into the model's context.
     #[error(
-        "completion {completion} of problem `{problem}` makes {n_tokens} tokens with its prompt, \
-         and the context holds {context_length}"
+        "completion {completion} of problem `{problem}` has {n_tokens} tokens with its prompt, but \
+         the context is {context_length}"
     )]
     TooLong {
-        /// The problem's `id`, or its line where it has none.
+        /// The problem's `id`, or its line if it has none.
         problem: String,
         /// The completion, counted from 1.
         completion: usize,
         /// Tokens of prompt and completion together.
         n_tokens: usize,
-        /// Tokens the model takes.
+        /// Context length of the model.
         context_length: usize,
     },
-    /// There is nothing to do a job with.
-    #[error("no valid example to {purpose}{}", left_out(*.n_left_out))]
+    /// There are no valid examples.
+    #[error("no valid example to {purpose}{}", skipped(*.n_left_out))]
     NoExamples {
         /// What the examples are for: `train on`, `score`.
         purpose: &'static str,
@@ -187,8 +187,8 @@ pub enum Error {
         /// The first problems of the batch.
         problems: String,
     },
-    /// The folder of a new run holds a run already.
-    #[error("`{path}` holds a run already")]
+    /// The folder of a new run already contains a run.
+    #[error("`{path}` already contains a run")]
     RunExists {
         /// The run folder.
         path: PathBuf,
@@ -201,9 +201,10 @@ pub enum Error {
         /// The first difference.
         what: String,
     },
-    /// The state of an engine is not that of the training that it is resumed with.
+    /// The engine's state does not match the trainer's state.
     #[error(
-        "the weights of the checkpoint have taken {engine} steps, but its `trainer.json` says {trainer}"
+        "the weights of the checkpoint have taken {engine} steps, but its `trainer.json` says \
+         {trainer}"
     )]
     StateDiffers {
         /// Steps that the engine's optimizer has taken.
@@ -211,26 +212,26 @@ pub enum Error {
         /// Steps by the trainer's state.
         trainer: u64,
     },
-    /// The lines that a stopped job left are not those of the job that would continue them.
-    #[error("`{path}` was left by another job: {what}")]
+    /// The lines of an interrupted job belong to a different job.
+    #[error("`{path}` was written by another job: {what}")]
     PartialDiffers {
         /// The file of the lines so far.
         path: PathBuf,
         /// The first difference.
         what: String,
     },
-    /// What is to be written is what is read.
+    /// The output is one of the inputs.
     #[error("the output `{output}` is its input `{input}`")]
     OutputIsInput {
-        /// The output as it was given.
+        /// The output as given.
         output: PathBuf,
-        /// The input as it was given.
+        /// The input as given.
         input: PathBuf,
     },
     /// A model could not be loaded.
     #[error("cannot load the model `{path}`")]
     Load {
-        /// As it was given.
+        /// The path as given.
         path: PathBuf,
         /// The reason.
         source: Box<Self>,
@@ -238,7 +239,7 @@ pub enum Error {
     /// The reference of a model could not be loaded.
     #[error("cannot load the reference")]
     LoadReference {
-        /// The reason, with its place.
+        /// The reason, with the path.
         source: Box<Self>,
     },
     /// An adapter's base could not be found.
@@ -251,15 +252,15 @@ pub enum Error {
         /// The reason.
         source: Box<Self>,
     },
-    /// A model that is not on this machine could not be had from a hub either.
-    #[error("`{name}` is not a file or folder here, so it was looked for on a hub")]
+    /// A model is not on this machine and could not be fetched from a hub.
+    #[error("`{name}` is not a local file or folder, so it was looked up on a hub")]
     OnHub {
-        /// What was given.
+        /// The given name.
         name: String,
         /// The reason.
         source: Box<Self>,
     },
-    /// An error of whoever called the library.
+    /// An error of the library's caller.
     #[error("{0}")]
     Caller(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// A model's chat template could not be used.
@@ -270,22 +271,22 @@ pub enum Error {
         /// The reason.
         source: Box<Self>,
     },
-    /// An implicit reward model whose reference nobody names.
+    /// An implicit reward model without a recorded reference.
     #[error("`{path}` has no `gratis.json` that names its reference")]
     NoReference {
         /// The model.
         path: PathBuf,
     },
-    /// A reference whose weights are not those of the training.
-    #[error("`{path}` is not the reference of the training: its weights differ")]
+    /// A reference whose weights differ from those used in training.
+    #[error("`{path}` is not the reference used in training: its weights differ")]
     ReferenceDiffers {
         /// The reference.
         path: PathBuf,
     },
-    /// A reference that means something else by the same token ids.
+    /// A reference with another tokenizer.
     #[error(
         "the reference `{path}` has another tokenizer: token {id} is {got}, but {expected} in the \
-         model's"
+         model"
     )]
     OtherTokenizer {
         /// The reference.
@@ -297,36 +298,36 @@ pub enum Error {
         /// The token of the reference.
         got: String,
     },
-    /// A setting that must be given was not.
+    /// A required setting is missing.
     #[error("`{field}` is missing")]
     MissingSetting {
         /// The setting.
         field: &'static str,
     },
-    /// Two inputs, or an input and a setting, that do not belong together.
+    /// Two inputs, or an input and a setting, that do not match.
     #[error("{what}")]
     Mismatch {
-        /// What does not fit what.
+        /// The mismatch.
         what: String,
         /// What to do.
         hint: &'static str,
     },
-    /// A fault of a model's files, its tokenizer or its prompt template.
+    /// An error in a model's files, its tokenizer or its prompt template.
     #[error(transparent)]
     Model(#[from] gratis_model::Error),
     /// The engine failed.
     #[error(transparent)]
     Engine(gratis_engine::Error),
-    /// The engine of this machine could not be made ready.
+    /// The CPU engine could not be initialised.
     #[error(transparent)]
     Cpu(#[from] gratis_cpu::Error),
 }
 
-fn left_out(n: u64) -> String {
-    if n == 0 { String::new() } else { format!(": {n} were left out") }
+fn skipped(n: u64) -> String {
+    if n == 0 { String::new() } else { format!(": {n} skipped") }
 }
 
-/// An error that stopped the engine on our own behalf comes back as what it was.
+/// Converts an error of our own that stopped the engine back to the original error.
 impl From<gratis_engine::Error> for Error {
     fn from(error: gratis_engine::Error) -> Self {
         match error {
@@ -340,7 +341,7 @@ impl From<gratis_engine::Error> for Error {
 }
 
 impl Error {
-    /// What the user can do about it, where that can be said.
+    /// What the user can do about the error, if known.
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Model(error) | Self::Cpu(gratis_cpu::Error::Model(error)) => error.hint(),
@@ -355,12 +356,12 @@ impl Error {
                  `--reference none` to score by log-probabilities alone",
             ),
             Self::ReferenceDiffers { .. } => Some(
-                "give the model that it was trained against (`--reference`), or use this one all \
-                 the same with `--accept-reference`",
+                "give the reference used in training (`--reference`), or accept this one with \
+                 `--accept-reference`",
             ),
             Self::OtherTokenizer { .. } => Some(
-                "policy and reference must share one tokenizer: take the model that the policy was \
-                 trained from",
+                "policy and reference must have the same tokenizer: use the model that the policy \
+                 was trained from",
             ),
             Self::Steps { .. } => {
                 Some("`steps` are parts of the text one after the other; without them it is split")
@@ -374,15 +375,15 @@ impl Error {
                 Some("grade the rollouts against their `reference` first (`gratis grade`)")
             }
             Self::NothingToGrade { .. } => {
-                Some("rename the fields that hold them, or add them: nothing was written")
+                Some("rename the fields that contain them, or add them; nothing was written")
             }
             Self::ScoresDiffer { .. } => Some(
-                "scores stand in the order of the rollouts they were made from: score these rollouts \
-                 again, or restore that order",
+                "scores must be in the order of their rollouts: score these rollouts again, or \
+                 restore the order",
             ),
             Self::EveryContinuationWrong { .. } => Some(
-                "check that `reference` holds the final answers, that the model solves such \
-                 problems, and that `--max-tokens` lets it finish",
+                "check that `reference` has the final answers, that the model can solve such \
+                 problems, and that `--max-tokens` is large enough",
             ),
             Self::OneClass { .. } => {
                 Some("sample more responses per problem, or mix in other data")
@@ -396,39 +397,42 @@ impl Error {
                  (`gratis annotate math-shepherd` or `autopsv`)",
             ),
             Self::InvalidSetting { field: "beta", .. } => Some(
-                "`--beta` gives it; without it the objective's own default is taken, see \
-                 `docs/objectives.md`",
+                "set it with `--beta`, or leave it out to use the objective's default (see \
+                 `docs/objectives.md`)",
             ),
-            Self::InvalidSetting { field: "continuations", .. } => Some(
-                "`-n` gives it; the label of a step is read from its continuations, 8 by default",
-            ),
+            Self::InvalidSetting { field: "continuations", .. } => {
+                Some("set it with `-n`; the default is 8 continuations per step")
+            }
             Self::TooLong { .. } => Some(
-                "cut such completions (`--on-overlong truncate`) or leave them out \
-                 (`--on-overlong skip`)",
+                "truncate such completions (`--on-overlong truncate`) or skip them (`--on-overlong \
+                 skip`)",
             ),
             Self::NoExamples { n_left_out: 0, .. } => {
                 Some("the input is empty, or has nothing of that kind, such as completions")
             }
             Self::NoExamples { .. } => Some(
-                "all were left out: without `--skip-invalid`, or with `--on-overlong stop`, \
-                      the first says why",
+                "all were skipped: without `--skip-invalid`, or with `--on-overlong stop`, the first \
+                 one is an error that says why",
             ),
             Self::NonFiniteLoss { .. } => Some(
-                "lower the learning rate, or look at these problems; the checkpoints before this \
-                 step are whole",
+                "lower the learning rate, or check these problems; the checkpoints before this \
+                 step are valid",
             ),
-            Self::RunExists { .. } => Some("go on with it (`--resume`), or name another folder"),
+            Self::RunExists { .. } => Some("continue it (`--resume`), or choose another folder"),
             Self::StateDiffers { .. } => Some(
-                "the files of the checkpoint are of two moments: remove its folder to resume from \
-                 the one before",
+                "the files of the checkpoint belong to different steps: remove its folder to \
+                 resume from the previous checkpoint",
             ),
             Self::PartialDiffers { .. } => Some(
-                "run the command that began it, name another output, or discard its lines and begin \
-                 anew (`--restart`)",
+                "run the original command, choose another output, or discard the lines and start \
+                 over (`--restart`)",
             ),
-            Self::OutputIsInput { .. } => Some("name another file: the input would be replaced"),
+            Self::OutputIsInput { .. } => Some(
+                "choose another file: the input would be \
+                                                overwritten",
+            ),
             Self::RunDiffers { .. } => {
-                Some("give what the run was started with, or name another folder")
+                Some("use the original settings and data, or choose another folder")
             }
             _ => None,
         }

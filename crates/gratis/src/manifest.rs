@@ -1,5 +1,4 @@
-//! `gratis.json`: what stands beside a trained model, so that whoever holds it knows how to score
-//! with it.
+//! `gratis.json`: the file beside a trained model that records how to score with it.
 
 use std::fs::File;
 use std::io::Read;
@@ -18,7 +17,7 @@ use crate::error::{Error, Result};
 use crate::objective::Objective;
 use crate::selection::Aggregation;
 
-/// Name of the file.
+/// File name.
 pub const FILE_NAME: &str = "gratis.json";
 
 /// How a model was trained and how to score with it.
@@ -27,15 +26,15 @@ pub const FILE_NAME: &str = "gratis.json";
 pub struct Manifest {
     /// Version of this file's format.
     pub version: u32,
-    /// What kind of reward model it is.
+    /// Kind of reward model.
     pub kind: Kind,
-    /// Factor of the log-ratio in the rewards, or of the model's value.
+    /// Factor of the log-ratio, or of the model's value, in the rewards.
     pub beta: f64,
-    /// What the log-ratio was taken to; `None` for log-probabilities alone.
+    /// The reference of the log-ratio; `None` for log-probabilities alone.
     pub reference: Option<ReferenceModel>,
     /// How a solution is split into steps.
     pub step_split: StepSplit,
-    /// How the steps become a response's score.
+    /// How step rewards are aggregated into a response's score.
     pub aggregation: Aggregation,
     /// The prompt, `{prompt}` standing for the problem.
     pub template: String,
@@ -46,8 +45,8 @@ pub struct Manifest {
     pub data_hash: String,
 }
 
-/// What a chat template was given when it became the prompt: a record, which nothing is computed
-/// from.
+/// The inputs of the chat template when it was rendered into the prompt: a record only, not used
+/// for scoring.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ChatSettings {
@@ -57,7 +56,7 @@ pub struct ChatSettings {
     /// The system message; `None` for the template's own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub system: Option<String>,
-    /// What it took for today.
+    /// The date used as today's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub date: Option<Date>,
     /// Further variables by name.
@@ -75,13 +74,13 @@ pub enum Kind {
         /// The objective with its settings.
         objective: Objective,
     },
-    /// The numbers of a scalar head.
+    /// The values of a scalar head.
     Head {
-        /// What is read from the states.
+        /// How the head reads the states.
         head: ValueHead,
-        /// How the tokens' values become those of prefixes.
+        /// How token values are combined into prefix values.
         pooling: Pooling,
-        /// What it was trained on.
+        /// The loss of training.
         objective: ValueObjective,
     },
     /// The log-odds of label tokens after each step.
@@ -102,9 +101,9 @@ pub struct ReferenceModel {
 }
 
 impl ReferenceModel {
-    /// The place of a reference as it is written into the `gratis.json` of a model in `folder`:
-    /// relative where both are on this machine, so that they can be moved together. `place` is an
-    /// absolute path, or a name on a hub.
+    /// The path of a reference in the `gratis.json` of a model in `folder`: relative if both are on
+    /// this machine, so that they can be moved together. `place` is an absolute path, or a name on
+    /// a hub.
     pub fn named(place: &str, hash: String, folder: &Path) -> Self {
         let absolute = |path: &Path| {
             path.canonicalize().or_else(|_| std::path::absolute(path)).unwrap_or_default()
@@ -113,7 +112,7 @@ impl ReferenceModel {
         if !place_path.is_absolute() {
             return Self { path: place.to_owned(), hash };
         }
-        // The folder need not be there yet; its parent's real path is what counts.
+        // The folder need not exist yet; its parent's real path is used.
         let folder = match (folder.parent(), folder.file_name()) {
             (Some(parent), Some(name)) => absolute(parent).join(name),
             _ => absolute(folder),
@@ -132,7 +131,7 @@ impl ReferenceModel {
         }
     }
 
-    /// Where the reference of a model in `folder` is to be looked for.
+    /// The path of the reference of a model in `folder`.
     pub fn place_from(&self, folder: &Path) -> PathBuf {
         let path = Path::new(&self.path);
         let beside = folder.join(path);
@@ -140,7 +139,7 @@ impl ReferenceModel {
     }
 }
 
-/// `path` as seen from `folder`, both absolute; `None` if they share nothing but the root.
+/// `path` as seen from `folder`, both absolute; `None` if they share only the root.
 fn relative(path: &Path, folder: &Path) -> Option<PathBuf> {
     let n_shared = path.components().zip(folder.components()).take_while(|(a, b)| a == b).count();
     if n_shared < 2 {
@@ -151,7 +150,7 @@ fn relative(path: &Path, folder: &Path) -> Option<PathBuf> {
 }
 
 impl Manifest {
-    /// The version written by this program; version 1 is read as well.
+    /// The version that this program writes; version 1 can also be read.
     pub const VERSION: u32 = 2;
 
     /// Reads the manifest of a model folder; `None` if the model has none.
@@ -186,11 +185,11 @@ impl Manifest {
     }
 }
 
-/// The file as it was before there was one field for the kind.
+/// Format version 1, before there was one field for the kind.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Version1 {
-    #[expect(dead_code, reason = "it is known by now")]
+    #[expect(dead_code, reason = "the kind is known here")]
     version: u32,
     #[serde(default)]
     objective: Option<Objective>,
@@ -250,8 +249,8 @@ pub fn hash_file(path: &Path) -> Result<String> {
     Ok(hex(&hasher.finalize()))
 }
 
-/// What names the weights in several files: that of [`hash_file`] for one, otherwise the SHA-256 of
-/// theirs, one after the other.
+/// A hash of weights in several files: that of [`hash_file`] for one file, otherwise the SHA-256 of
+/// the concatenated hashes.
 ///
 /// # Errors
 /// [`Error::Io`].

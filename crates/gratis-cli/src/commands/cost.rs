@@ -1,4 +1,4 @@
-//! `gratis cost`: what jobs cost in operations and processor time, and the paper's own figures.
+//! `gratis cost`: the cost of jobs in operations and processor time, and the paper's own figures.
 
 use std::path::{Path, PathBuf};
 
@@ -12,15 +12,14 @@ use serde_json::json;
 use super::resumable::{Spent, is_file};
 use crate::{output, usage};
 
-/// Tokens of a sequence that the absolute figures of `--paper` are for; the ratios do not depend on
-/// it.
+/// Tokens per sequence for the absolute figures of `--paper`; the ratios do not depend on it.
 const PAPER_TOKENS: f64 = 1024.0;
 
-/// Show what jobs cost: operations as run, operations as the paper counts, processor seconds.
+/// Show the cost of jobs: operations as run, operations as the paper counts, processor seconds.
 ///
-/// Trainings leave `cost.json` in their run folder, `rollout`, `annotate` and `score` leave
-/// `OUTPUT.cost.json` beside their output. As the paper counts, every sequence goes through the model
-/// on its own; as run, shared prompts and copies are computed once and keys and values are cached.
+/// Training runs write `cost.json` to their run folder; `rollout`, `annotate` and `score` write
+/// `OUTPUT.cost.json` beside their output. As the paper counts, every sequence is computed on its
+/// own; as run, shared prompts and duplicates are computed once and keys and values are cached.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -31,19 +30,19 @@ pub(crate) struct CostArgs {
     /// Run folders or cost records.
     #[arg(value_name = "RUN", required_unless_present = "paper")]
     runs: Vec<PathBuf>,
-    /// The ratios of the paper's figure 3 from assumptions.
+    /// Compute the ratios of the paper's figure 3 from assumptions.
     #[arg(long)]
     paper: bool,
-    /// Steps of a response at the paper's scale.
+    /// Steps per response at the paper's scale.
     #[arg(long, default_value_t = Assumptions::default().n_steps)]
     steps: f64,
-    /// Continuations of a step.
+    /// Continuations per step.
     #[arg(long, default_value_t = Assumptions::default().n_continuations)]
     continuations: f64,
-    /// Pairs of an instruction with K responses are this times K (K - 1).
+    /// An instruction with K responses has this times K (K - 1) pairs.
     #[arg(long, default_value_t = Assumptions::default().pair_share)]
     pair_share: f64,
-    /// Forward passes of the reference for each trained response.
+    /// Forward passes of the reference per trained response.
     #[arg(long, default_value_t = Assumptions::default().n_reference_passes)]
     reference_passes: f64,
     /// How often the sampling of the responses themselves is counted.
@@ -176,7 +175,7 @@ fn row(path: &Path, phase: &Phase, cpu_seconds: Option<f64>) -> Vec<String> {
     ]
 }
 
-/// Where the record of what an output file cost stands; nowhere for a stream.
+/// Path of the cost record of an output file; none for a stream.
 fn cost_path(output: &Path) -> Option<PathBuf> {
     if !is_file(output) {
         return None;
@@ -187,7 +186,7 @@ fn cost_path(output: &Path) -> Option<PathBuf> {
     Some(output.with_file_name(name))
 }
 
-/// Writes what was sampled or scored for `output` by one model.
+/// Writes the cost record of `output` for sampling or scoring with one model.
 pub(crate) fn write_cost(
     output: &Path,
     phase: &str,
@@ -198,7 +197,7 @@ pub(crate) fn write_cost(
     write_costs(output, vec![phase], spent.cpu_seconds_before)
 }
 
-/// Writes the phases of a job beside its `output`; nowhere if that is a stream.
+/// Writes the phases of a job beside its `output`; nothing if that is a stream.
 pub(crate) fn write_costs(
     output: &Path,
     phases: Vec<Phase>,

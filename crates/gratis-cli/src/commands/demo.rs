@@ -18,9 +18,9 @@ use crate::usage;
 
 /// Train small models, and an implicit process reward model that scores their solutions.
 ///
-/// A base model and three generators learn to solve small problems. The reward model is trained only
-/// on whether the final answers of rollouts were right; it then picks the best of N and points at
-/// wrong steps. Models, data and `report.html` are written into the output folder.
+/// A base model and three generators learn to solve small problems. The reward model is trained
+/// only on whether the final answers of rollouts are right; it then selects the best of N and finds
+/// wrong steps. Models, data and `report.html` are written to the output folder.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -31,7 +31,7 @@ pub(crate) struct DemoArgs {
     /// Folder for models, data and `report.html`.
     #[arg(short, long, default_value = "gratis-demo", value_name = "FOLDER")]
     output: PathBuf,
-    /// Seed of everything.
+    /// Seed of all random choices.
     #[arg(long, default_value_t = 0)]
     seed: u64,
     /// Print the result as JSON.
@@ -104,7 +104,7 @@ fn story(result: &DemoResult) -> String {
     text
 }
 
-/// One row a way to select, one column a generator and N.
+/// One row per selection method, one column per generator and N.
 fn best_of_n(result: &DemoResult) -> String {
     let settings = &result.settings;
     let table = &result.best_of_n;

@@ -19,9 +19,9 @@ const CASES_AT_ONCE: usize = 1024;
 
 /// Label each completion by comparing its final answer with the problem's.
 ///
-/// Reads rollouts with `reference` and writes them with `correctness`, `extracted` and `how`.
-/// With `--cases` reads lines with `gold` and `pred` and writes them with `verdict`, `extracted`
-/// and `how`. What has nothing to compare with is counted and stays as it is.
+/// Reads rollouts with `reference` and writes them with `correctness`, `extracted` and `how`. With
+/// `--cases` reads lines with `gold` and `pred` and writes them with `verdict`, `extracted` and
+/// `how`. Lines without a gold answer are counted and stay unchanged.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -37,7 +37,7 @@ pub(crate) struct GradeArgs {
     cases: Option<PathBuf>,
     #[command(flatten)]
     output: OutputArgs,
-    /// Accept only what is equal as written: no rounding, the same unit, order and form.
+    /// Accept only answers equal as written: no rounding, the same unit, order and form.
     #[arg(long)]
     strict: bool,
     #[command(flatten)]
@@ -64,7 +64,7 @@ pub(crate) fn run(args: &GradeArgs, common: &Common) -> Result<()> {
     Ok(())
 }
 
-/// What is told at the end.
+/// The counts reported at the end.
 #[derive(Default)]
 struct Graded {
     counts: GradeCounts,
@@ -76,7 +76,8 @@ impl Graded {
         let counts = &self.counts;
         let share = 100.0 * counts.correct as f64 / counts.n() as f64;
         info!(
-            "{} answers: {} correct ({share:.1} %), {} incorrect, {} without an answer, {} malformed",
+            "{} answers: {} correct ({share:.1} %), {} incorrect, {} without an answer, {} \
+             malformed",
             counts.n(),
             counts.correct,
             counts.incorrect,
@@ -172,6 +173,6 @@ fn run_cases(
 
 fn warn_ungraded(n: u64, what: &str) {
     if n > 0 {
-        warn!("{what}, left as they are: {n}");
+        warn!("{what}, left unchanged: {n}");
     }
 }

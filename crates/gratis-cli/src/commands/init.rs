@@ -1,4 +1,4 @@
-//! `gratis init`: a fresh model from a size and a tokenizer.
+//! `gratis init`: a new model from a size and a tokenizer.
 
 use std::path::{Path, PathBuf};
 
@@ -16,9 +16,9 @@ use tracing::info;
 use super::{read_records, refuse_file_name};
 use crate::failure::CliError;
 
-/// Make a fresh model with random weights.
+/// Create a new model with random weights.
 ///
-/// The tokenizer is that of another model, or a byte-level BPE learnt from a corpus.
+/// The tokenizer is copied from another model, or a byte-level BPE trained on a corpus.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -38,16 +38,16 @@ pub(crate) struct InitArgs {
     /// Size of the model.
     #[arg(long, value_enum, default_value_t = Preset::Small)]
     preset: Preset,
-    /// Take the tokenizer of this model folder.
+    /// Use the tokenizer of this model folder.
     #[arg(long, value_name = "FOLDER", required_unless_present = "train_tokenizer")]
     tokenizer: Option<PathBuf>,
-    /// Learn a tokenizer from the texts, prompts and completions of this file.
+    /// Train a tokenizer on the texts, prompts and completions of this file.
     #[arg(long, value_name = "FILE", conflicts_with = "tokenizer")]
     train_tokenizer: Option<PathBuf>,
-    /// Tokens of a learnt tokenizer.
+    /// Vocabulary size of a trained tokenizer.
     #[arg(long, default_value_t = 4096)]
     vocab: usize,
-    /// Longest sequence in tokens.
+    /// Maximum sequence length in tokens.
     #[arg(long, default_value_t = 1024)]
     context_length: usize,
     /// Seed of the weights.
@@ -117,7 +117,7 @@ pub(crate) fn run(args: &InitArgs) -> Result<()> {
     };
     let (n_parameters, published) = initialise(&args.output, config, &tokenizer, args.seed, 1)?;
     if published == Published::WasThere {
-        info!("`{}` held this very model already", args.output.display());
+        info!("`{}` already contained the same model", args.output.display());
     }
     info!(
         "`{}`: {n_parameters} parameters, {} tokens",

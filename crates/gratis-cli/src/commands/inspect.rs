@@ -1,4 +1,4 @@
-//! `gratis inspect`: what a model is, what it needs, and how it would be scored with.
+//! `gratis inspect`: kind and shape of a model, its memory, and how it scores.
 
 use std::fmt::Write;
 use std::path::PathBuf;
@@ -22,12 +22,12 @@ use serde_json::{Value, json};
 
 use crate::{Common, model, output};
 
-/// Rank for which the memory of an adapter is estimated if the model has none.
+/// Rank for the estimate of an adapter's memory if the model has no adapter.
 const EXAMPLE_RANK: usize = 16;
 
-/// Print what a model is: its shape, its memory, its tokenizer and what kind of reward model it is.
+/// Describe a model: its shape, its memory, its tokenizer and its kind of reward model.
 ///
-/// Only headers are read, so that it takes no time whatever the size.
+/// Only headers are read, so this is fast for a model of any size.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -35,7 +35,7 @@ Examples:
   gratis inspect model.gguf --threads 8
   gratis inspect org/name@v1.0 --json")]
 pub(crate) struct InspectArgs {
-    /// A folder, that of a run or of an adapter, a GGUF file, or `org/name` on a hub.
+    /// A model folder, run folder or adapter folder, a GGUF file, or `org/name` on a hub.
     #[arg(value_name = "MODEL")]
     model: PathBuf,
     /// Print JSON.
@@ -144,7 +144,7 @@ fn inspect(args: &InspectArgs, common: &Common) -> Result<Value> {
     }))
 }
 
-/// What kind of published reward model it is, in words.
+/// The kind of published reward model as text.
 fn published_kind(published: &PublishedAt) -> String {
     let (format, aggregation) = (published.format, published.aggregation);
     let what = if published.rewards_steps { "process" } else { "outcome" };
@@ -154,10 +154,10 @@ fn published_kind(published: &PublishedAt) -> String {
         String::new()
     };
     let by_name = if published.by_name { ", by its name" } else { "" };
-    format!("published {what} reward model of the kind `{format}`{by_name}{of_steps}")
+    format!("published {what} reward model, format `{format}`{by_name}{of_steps}")
 }
 
-/// What kind of model it is, in words.
+/// The kind of model as text.
 fn kind_of(place: &Place, manifest: Option<&Manifest>) -> String {
     let of_adapter = match &place.kind {
         PlaceKind::Adapter(_) => ", as a low-rank adapter",
@@ -238,7 +238,7 @@ fn tokenizer_report(tokenizer: &Tokenizer, stop_tokens: &[u32]) -> Value {
     })
 }
 
-/// The report as lines of a name and its value.
+/// The report as lines of a name and a value.
 fn page(report: &Value) -> String {
     let mut page = String::new();
     let mut line = |name: &str, value: String| {
@@ -357,7 +357,7 @@ fn page(report: &Value) -> String {
     page
 }
 
-/// Bytes for people.
+/// A number of bytes in a readable unit.
 fn size(bytes: &Value) -> String {
     let bytes = bytes.as_u64().unwrap_or_default() as f64;
     match bytes {

@@ -1,4 +1,4 @@
-//! `gratis merge`: an adapter becomes a part of its base's weights.
+//! `gratis merge`: merges an adapter into the weights of its base.
 
 use std::path::PathBuf;
 
@@ -13,32 +13,32 @@ use super::refuse_file_name;
 use crate::Common;
 use crate::model;
 
-/// Write the model that an adapter and its base make together.
+/// Merge an adapter into its base model.
 ///
-/// Every adapted matrix becomes `W + s B A`, so that the result needs neither the adapter nor the
-/// base. `gratis.json` goes with it: its reference is still the base.
+/// Every adapted matrix becomes `W + s B A`, so the result needs neither the adapter nor the base.
+/// `gratis.json` is copied; its reference is still the base.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   gratis merge runs/prm -o merged
   gratis merge my-adapter -o merged --dtype bf16")]
 pub(crate) struct MergeArgs {
-    /// Folder of the adapter, or of the run that trained it.
+    /// Adapter folder, or the run folder that contains it.
     #[arg(value_name = "ADAPTER")]
     adapter: PathBuf,
     /// Folder of the new model.
     #[arg(short, long, value_name = "FOLDER")]
     output: PathBuf,
-    /// How the weights are stored.
+    /// Data type of the stored weights.
     #[arg(long, value_enum, default_value_t = Dtype::F32)]
     dtype: Dtype,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Dtype {
-    /// As they were computed.
+    /// As computed.
     F32,
-    /// Rounded to half the size.
+    /// Rounded, half the size.
     Bf16,
 }
 
@@ -51,7 +51,7 @@ pub(crate) fn run(args: &MergeArgs, common: &Common) -> Result<()> {
     };
     let (n_parameters, published) = model.write_merged(&args.output, weights)?;
     if published == Published::WasThere {
-        info!("`{}` held this very model already", args.output.display());
+        info!("`{}` already contained the same model", args.output.display());
     }
     info!("`{}`: {n_parameters} parameters", args.output.display());
     Ok(())

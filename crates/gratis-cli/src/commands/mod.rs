@@ -39,7 +39,7 @@ use crate::output;
 /// What to do with malformed lines.
 #[derive(Debug, Clone, Copy, Args, Serialize)]
 pub(crate) struct InvalidArgs {
-    /// Leave out and count malformed lines instead of stopping at the first.
+    /// Skip and count malformed lines instead of stopping at the first.
     #[arg(long)]
     skip_invalid: bool,
 }
@@ -51,19 +51,19 @@ impl InvalidArgs {
     }
 }
 
-/// The choice that a flag stands for.
+/// The choice for the value of the flag.
 pub(crate) fn on_invalid(skip: bool) -> OnInvalid {
     if skip { OnInvalid::Skip } else { OnInvalid::Stop }
 }
 
-/// Refuses the name of a single file as the folder of a model: only folders are written.
+/// Rejects the name of a single file as a model folder: only folders are written.
 pub(crate) fn refuse_file_name(folder: &Path) -> Result<()> {
     let extension = folder.extension().and_then(|extension| extension.to_str());
     let extension = extension.map(str::to_ascii_lowercase);
     match extension.as_deref() {
         Some("gguf" | "safetensors" | "bin" | "pt" | "pth" | "onnx") => Err(CliError::Mismatch {
             what: format!(
-                "`{}` names a file, and a model is written as a folder",
+                "`{}` is a file name, but models are written as folders",
                 folder.display()
             ),
             hint: "give the name of a folder; for GGUF, convert that folder with the tools of \
@@ -74,7 +74,7 @@ pub(crate) fn refuse_file_name(folder: &Path) -> Result<()> {
     }
 }
 
-/// All records of a file, where they must be in memory together.
+/// All records of a file, for jobs that need them in memory at once.
 pub(crate) fn read_records<T: Record>(path: &Path, on_invalid: OnInvalid) -> Result<Vec<T>> {
     let mut reader = RecordReader::open(path, on_invalid)?;
     let records = reader.by_ref().collect::<gratis::Result<Vec<_>>>()?;
@@ -100,18 +100,18 @@ pub(crate) fn read_some<T: Record>(
     Ok(records)
 }
 
-/// Says how much was left out.
+/// Logs how much was skipped.
 pub(crate) fn warn_skipped(n: u64, what: &str) {
     if n > 0 {
-        warn!("left out {n} {what}");
+        warn!("skipped {n} {what}");
     }
 }
 
-/// Where data goes.
+/// Destination of the data.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct OutputArgs {
-    /// Output file, in the format of its name: `.jsonl`, `.jsonl.zst` or `.parquet`; `-` is standard
-    /// output.
+    /// Output file; its name determines the format: `.jsonl`, `.jsonl.zst` or `.parquet`; `-` is
+    /// standard output.
     #[arg(short, long, default_value = "-", value_name = "FILE")]
     pub(crate) output: PathBuf,
 }
@@ -120,14 +120,14 @@ pub(crate) struct OutputArgs {
 pub(crate) const OUTPUT: &str = "\0";
 
 impl OutputArgs {
-    /// Says from now on that an interrupted run continues where the output file stops.
+    /// Makes later interruptions report that a new run continues where the output file stops.
     pub(crate) fn on_interrupt(&self) {
         if self.is_file() {
             on_interrupt(Continue::SameCommand);
         }
     }
 
-    /// Says in the log which command usually comes next, where the output is a file.
+    /// Logs the command that usually comes next, if the output is a file.
     pub(crate) fn next(&self, words: &[&str]) {
         if self.is_file() {
             let output = self.output.to_string_lossy();

@@ -1,4 +1,4 @@
-//! `gratis pretrain`: a plain language model, from scratch or further.
+//! `gratis pretrain`: trains a plain language model, from scratch or from a checkpoint.
 
 use std::path::PathBuf;
 
@@ -26,27 +26,27 @@ use crate::temporary::TemporaryFolder;
 
 /// Train a language model on texts, or on completions given their prompts.
 ///
-/// Lines hold a `text`, or a `prompt` with `completions` as rollout files do.
+/// Each line has a `text`, or a `prompt` with `completions` as in rollout files.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   gratis init --preset tiny --train-tokenizer corpus.jsonl --vocab 4096 fresh
   gratis pretrain --model fresh --data corpus.jsonl --run runs/base --epochs 3")]
 pub(crate) struct PretrainArgs {
-    /// Settings in a file, as `config.toml` of a run folder has them; flags overrule it.
+    /// File with settings in the format of a run folder's `config.toml`; flags override it.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Folder of the run.
+    /// Run folder.
     #[arg(long, value_name = "FOLDER")]
     run: PathBuf,
-    /// Go on with the run in the folder, if there is one, to the same bits.
+    /// Continue the run in the folder, if there is one; the result has the same bits.
     #[arg(long)]
     resume: bool,
     #[command(flatten)]
     settings: PretrainSettings,
 }
 
-/// What a run depends on; `config.toml` of its folder.
+/// The settings of a run; the `config.toml` of its folder.
 #[derive(Debug, Clone, Default, Args, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct PretrainSettings {
@@ -54,20 +54,20 @@ struct PretrainSettings {
     #[arg(short, long)]
     #[serde(skip_serializing_if = "Option::is_none")]
     model: Option<PathBuf>,
-    /// Files to learn from.
+    /// Training files.
     #[arg(short, long, value_name = "FILE", num_args = 1..)]
     data: Vec<PathBuf>,
-    /// File to validate on.
+    /// Validation file.
     #[arg(long, value_name = "FILE")]
     #[serde(skip_serializing_if = "Option::is_none")]
     validation: Option<PathBuf>,
-    /// Which tokens are learnt.
+    /// Which tokens contribute to the loss.
     #[arg(long, value_enum, default_value_t = LossOn::default())]
     loss_on: LossOn,
     /// What to do with completions longer than the context.
     #[arg(long, value_enum, default_value_t = OnOverlong::default())]
     on_overlong: OnOverlong,
-    /// Leave out and count malformed lines.
+    /// Skip and count malformed lines.
     #[arg(long)]
     skip_invalid: bool,
     #[command(flatten)]
@@ -99,7 +99,7 @@ pub(crate) fn run(args: PretrainArgs, given: &ArgMatches, common: &Common) -> Re
         (load(&settings.data, &settings, &model)?, load(&validation, &settings, &model)?)
     };
     info!(
-        "{} responses, {} distinct; {} to validate on",
+        "{} responses, {} distinct; {} for validation",
         task.items().len(),
         task.corpus().responses().len(),
         validation.items().len(),

@@ -19,17 +19,18 @@ use crate::progress::Progress;
 
 /// Rerun the paper's tables and figures in the tiny world and report which of its claims hold.
 ///
-/// Models, samples, labels and evaluations are made once and kept in the cache, named by what they
-/// were made from: a run that was stopped continues where it was, and an experiment finds what another
-/// has made. The report folder holds `index.html` with everything, a page and a JSON file per
-/// experiment, and `report.md`; a summary of the tables and claims goes to stdout.
+/// Models, samples, labels and evaluations are computed once and cached under names derived from
+/// their inputs, so a run that was stopped continues where it was, and experiments share results.
+/// The report folder contains `index.html` with everything, a page and a JSON file per experiment,
+/// and `report.md`; a summary of the tables and claims goes to stdout.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   gratis reproduce all
   gratis reproduce table1 figure6 --scale full --seeds 3
   gratis reproduce table4 --json | jq '.[0].claims'
-  gratis reproduce tuning --scale full    # beta and learning rate of every row, on validation problems")]
+  gratis reproduce tuning --scale full    # beta and learning rate of every row, on validation \
+       problems")]
 pub(crate) struct ReproduceArgs {
     /// What to reproduce.
     #[arg(required = true, num_args = 1.., value_parser = What::parser())]
@@ -40,10 +41,10 @@ pub(crate) struct ReproduceArgs {
     /// Number of seeds [default: 1 if quick, 3 if full].
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
     seeds: Option<u64>,
-    /// Folder of the report.
+    /// Report folder.
     #[arg(short, long, default_value = "report", value_name = "FOLDER")]
     output: PathBuf,
-    /// Folder of the cache.
+    /// Cache folder.
     #[arg(long, default_value = "gratis-cache", value_name = "FOLDER")]
     cache: PathBuf,
     /// Print the results as JSON.
@@ -58,12 +59,12 @@ enum What {
     All,
     /// Beta and learning rate of every row.
     Tuning,
-    /// One of them.
+    /// One experiment.
     One(Experiment),
 }
 
 impl What {
-    /// Reads a name.
+    /// Parses a name.
     fn parser() -> impl TypedValueParser<Value = Self> {
         let all = PossibleValue::new("all").help("Every table and figure of the paper");
         let tuning = PossibleValue::new("tuning")
@@ -89,7 +90,7 @@ impl What {
 
 pub(crate) fn run(args: &ReproduceArgs, common: &Common) -> Result<()> {
     let settings = Settings::new(args.scale, args.seeds, common.threads);
-    // Artefacts are kept as soon as they are made.
+    // Artefacts are cached as soon as they are complete.
     on_interrupt(Continue::SameCommand);
     let mut progress = Progress::new(common);
     if args.what.contains(&What::Tuning) {
@@ -160,7 +161,8 @@ fn verdict(claim: &Claim) -> String {
     let Claim { statement, measure, source, .. } = claim;
     let caveat = claim.caveat.as_ref().map_or(String::new(), |why| format!(" Not counted: {why}"));
     format!(
-        "{mark} {name}: {statement} ({source}). {measure}: {ours}, interval {low} to {high}.{caveat}"
+        "{mark} {name}: {statement} ({source}). {measure}: {ours}, interval {low} to \
+         {high}.{caveat}"
     )
 }
 

@@ -1,4 +1,4 @@
-//! What a request for samples amounts to: said before it starts, and refused where it cannot fit.
+//! The size of a request for samples: reported before it starts, and rejected if it cannot fit.
 
 use anyhow::Result;
 use clap::Args;
@@ -7,16 +7,16 @@ use tracing::info;
 use crate::failure::CliError;
 use crate::usage;
 
-/// Bytes that a sampled token takes until its chunk is written: id, log-probability, text.
+/// Memory per sampled token until its chunk is written: id, log-probability, text.
 const BYTES_PER_TOKEN: u128 = 16;
 /// Bytes of text per token, for the size of the output.
 const TEXT_BYTES_PER_TOKEN: u128 = 4;
-/// More tokens than a machine that samples 10,000 a second draws in three years.
+/// More tokens than a machine samples in three years at 10,000 per second.
 const MAX_TOKENS: u128 = 1_000_000_000_000;
-/// Where the system does not tell how much memory is free: 64 GiB.
+/// Assumed if the system does not report free memory: 64 GiB.
 const ASSUMED_MEMORY: u128 = 64 << 30;
 
-/// Whether a request beyond the limits is let through.
+/// Whether a request beyond the limits is allowed.
 #[derive(Debug, Clone, Copy, Default, Args)]
 pub(crate) struct RequestArgs {
     /// Sample even if the request could exceed the free memory or 10^12 tokens.
@@ -24,36 +24,37 @@ pub(crate) struct RequestArgs {
     allow_large: bool,
 }
 
-/// Samples that are asked for.
+/// A request for samples.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Request {
-    /// What is sampled from: `problems`, `step prefixes`.
+    /// The kind of prompt: `problems`, `step prefixes`.
     pub(crate) of: &'static str,
-    /// How many there are.
+    /// Number of prompts.
     pub(crate) n_prompts: usize,
-    /// How many are in memory at once.
+    /// Prompts in memory at once.
     pub(crate) n_at_once: usize,
-    /// Samples of each.
+    /// Samples per prompt.
     pub(crate) n_samples: usize,
-    /// Longest sample in tokens.
+    /// Maximum sample length in tokens.
     pub(crate) max_tokens: usize,
-    /// The flag that says how many samples.
+    /// The flag that sets the number of samples.
     pub(crate) flag: &'static str,
 }
 
 impl RequestArgs {
-    /// Says what the request amounts to.
+    /// Logs the size of the request.
     ///
     /// # Errors
-    /// [`CliError::TooLarge`] for a request that cannot fit, unless it is let through.
+    /// [`CliError::TooLarge`] for a request that cannot fit, unless large requests are allowed.
     pub(crate) fn check(self, request: &Request) -> Result<()> {
         let Request { of, n_prompts, n_at_once, n_samples, max_tokens, flag } = *request;
-        // Two numbers of 64 bits make one of 128; a third or a factor may be too much.
+        // The product of two 64-bit numbers fits into 128 bits; a third factor may overflow.
         let times =
             |a: usize, b: usize, c: usize| (a as u128 * b as u128).saturating_mul(c as u128);
         let n_tokens = times(n_prompts, n_samples, max_tokens);
         let amount = format!(
-            "{n_prompts} {of} x {n_samples} samples of up to {max_tokens} tokens: at most {} tokens, \
+            "{n_prompts} {of} x {n_samples} samples of up to {max_tokens} tokens: at most {} \
+             tokens, \
              {} of text",
             grouped(n_tokens),
             bytes(n_tokens.saturating_mul(TEXT_BYTES_PER_TOKEN)),

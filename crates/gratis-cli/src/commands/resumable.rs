@@ -1,5 +1,5 @@
-//! Outputs that a stopped job continues: reserved before the models are loaded, begun with the
-//! fingerprint of everything that their lines depend on, and charged with what they cost so far.
+//! Resumable outputs: reserved before the models are loaded, started with the fingerprint of
+//! everything that their lines depend on, with a record of the cost so far.
 
 use std::fs;
 use std::io::{self, BufReader};
@@ -21,7 +21,7 @@ use crate::Common;
 use crate::temporary::TemporaryFolder;
 use crate::usage;
 
-/// Where data goes, and what happens to the lines that a stopped job left there.
+/// Destination of the data, and what happens to lines that an interrupted job left there.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct ResumableArgs {
     #[command(flatten)]
@@ -30,17 +30,18 @@ pub(crate) struct ResumableArgs {
     pub(crate) restart: RestartArgs,
 }
 
-/// What happens to the lines that a stopped job left.
+/// What happens to the lines that an interrupted job left.
 #[derive(Debug, Clone, Copy, Args)]
 pub(crate) struct RestartArgs {
-    /// Discard the lines that an interrupted run left in `OUTPUT.partial` and begin anew. By default
-    /// they are continued, and refused if anything that they depend on differs.
+    /// Discard the lines that an interrupted run left in `OUTPUT.partial` and start over. By
+    /// default the job continues after these lines, or is rejected if anything that they depend on
+    /// differs.
     #[arg(long)]
     restart: bool,
 }
 
 impl OutputArgs {
-    /// Checks that the output is no folder and none of the inputs.
+    /// Checks that the output is not a folder and not one of the inputs.
     pub(crate) fn check(&self, inputs: &[&Path]) -> Result<()> {
         Ok(check_output(&self.output, inputs)?)
     }
@@ -64,7 +65,7 @@ impl ResumableArgs {
 }
 
 impl RestartArgs {
-    /// Begins an output, or continues where an interrupted run stopped.
+    /// Starts an output, or continues where an interrupted run stopped.
     pub(crate) fn begin(
         self,
         output: ReservedOutput,
@@ -83,17 +84,17 @@ impl RestartArgs {
     }
 }
 
-/// The fingerprint of a command, still without its settings.
+/// The fingerprint of a command, before its settings are added.
 pub(crate) fn fingerprint(command: &str, common: &Common) -> Fingerprint {
     Fingerprint::new(command, env!("CARGO_PKG_VERSION"), common.threads)
 }
 
-/// What a job has cost, with the runs that it continues.
+/// The cost of a job, including the runs that it continues.
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 pub(crate) struct Spent {
-    /// Passes as they were run.
+    /// Passes as run.
     pub(crate) as_run: Work,
-    /// Passes as the paper counts them.
+    /// Passes as the paper counts.
     pub(crate) as_counted: Work,
     /// Processor seconds of interrupted runs.
     pub(crate) cpu_seconds_before: f64,
@@ -106,7 +107,7 @@ impl Spent {
         self.as_counted += work.as_counted;
     }
 
-    /// The same for the run that continues this one.
+    /// The cost for the run that continues this one.
     pub(crate) fn so_far(mut self) -> Self {
         self.cpu_seconds_before += usage::cpu_seconds().unwrap_or(0.0);
         self
@@ -115,7 +116,7 @@ impl Spent {
 
 /// A file that a job reads, with the hash of its content if its output is resumable.
 pub(crate) struct Input {
-    /// Where it can be read, as often as needed if the output is resumable.
+    /// The path to read; it can be read repeatedly if the output is resumable.
     pub(crate) path: PathBuf,
     /// SHA-256 of its bytes.
     pub(crate) hash: Option<String>,
@@ -123,7 +124,7 @@ pub(crate) struct Input {
 }
 
 impl Input {
-    /// Prepares an input for an output. A stream is copied for one that is resumable.
+    /// Prepares an input. A stream is copied if the output is resumable.
     pub(crate) fn prepare(given: &Path, output: &ReservedOutput) -> Result<Self> {
         if !output.is_resumable() {
             return Ok(Self { path: given.to_owned(), hash: None, _copy: None });

@@ -1,4 +1,4 @@
-//! The flags that all commands share which score with a reward model.
+//! The flags shared by all commands that score with a reward model.
 
 use std::path::{Path, PathBuf};
 
@@ -24,16 +24,16 @@ pub(crate) struct RewardModelArgs {
     /// `docs/reward-models.md`].
     #[arg(long, value_enum, value_name = "NAME")]
     kind: Option<ModelFormat>,
-    /// Text after each step, for kinds that are read at one [default: the kind's].
+    /// Text after each step, for formats that use a step tag [default: the format's].
     #[arg(long, value_name = "TEXT")]
     step_tag: Option<String>,
-    /// Reference model, or `none` [default: the one the model was trained with].
+    /// Reference model, or `none` [default: the reference used in training].
     #[arg(short, long)]
     reference: Option<PathBuf>,
-    /// Use a reference whose weights are not those of the training.
+    /// Accept a reference whose weights differ from those used in training.
     #[arg(long)]
     accept_reference: bool,
-    /// How weights are held in memory; the scores are the same to the bit.
+    /// How weights are held in memory; the scores have the same bits.
     #[arg(long, value_enum, default_value_t = Weights::Auto)]
     weights: Weights,
     /// Factor of the log-ratio [default: the model's].
@@ -46,18 +46,18 @@ pub(crate) struct RewardModelArgs {
     batch_tokens: usize,
 }
 
-/// What a command adds to the flags.
+/// Settings that the command adds to the flags.
 #[derive(Debug, Clone)]
 pub(crate) struct Scoring {
-    /// What gives the rewards.
+    /// The source of the rewards.
     pub(crate) by: ScoreBy,
-    /// How completions without steps are split, where it was asked for.
+    /// How completions without steps are split, if given.
     pub(crate) step_split: Option<StepSplit>,
     /// What to do with completions longer than the context.
     pub(crate) on_overlong: OnOverlong,
-    /// Whether token rewards are kept.
+    /// Whether token rewards are included.
     pub(crate) tokens: TokenRewards,
-    /// How the steps become a solution's score, where it was asked for.
+    /// The aggregation, if given.
     pub(crate) aggregation: Option<Aggregation>,
 }
 

@@ -1,4 +1,4 @@
-//! `gratis rollout`: solutions drawn from a model.
+//! `gratis rollout`: sample solutions from a model.
 
 use anyhow::Result;
 use clap::Args;
@@ -16,10 +16,10 @@ use super::sampling::SamplingArgs;
 use crate::Common;
 use crate::progress::Progress;
 
-/// Draw solutions of problems from a model.
+/// Sample solutions to problems from a model.
 ///
-/// A sample depends on the seed, its problem's number and its own number only. After an interruption,
-/// the same command continues where it stopped.
+/// A sample depends only on the seed, the number of its problem and its own number. After an
+/// interruption, the same command continues where it stopped.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Problems are lines of JSON with `prompt` (or `question`, `problem`) and `reference` (or `answer`);
@@ -27,7 +27,8 @@ a rollout file will do, its completions are ignored.
 
 Examples:
   gratis rollout --model my-model problems.jsonl --samples 8 -o rollouts.jsonl
-  gratis rollout --model my-model - --temperature 0.7 --top-p 0.95 < problems.jsonl | gratis grade")]
+  gratis rollout --model my-model - --temperature 0.7 --top-p 0.95 < problems.jsonl | gratis \
+       grade")]
 pub(crate) struct RolloutArgs {
     #[command(flatten)]
     sampling: SamplingArgs,
@@ -35,13 +36,13 @@ pub(crate) struct RolloutArgs {
     output: ResumableArgs,
     #[command(flatten)]
     request: RequestArgs,
-    /// Solutions of each problem.
+    /// Solutions per problem.
     #[arg(short = 'k', long, default_value_t = 8, value_name = "K")]
     samples: usize,
     /// Sampling temperature; 0 means greedy.
     #[arg(long, default_value_t = 1.0)]
     temperature: f32,
-    /// Problems drawn together.
+    /// Problems per chunk.
     #[arg(long, default_value_t = 32)]
     chunk: usize,
 }
@@ -84,7 +85,8 @@ pub(crate) fn run(args: &RolloutArgs, common: &Common) -> Result<()> {
     write_cost(&args.output.output.output, "sampling", architecture, &spent)
 }
 
-/// What a rollout took, as run and as counted: its completions' tokens and the one that ended each.
+/// The passes of a rollout, as run and as counted: the tokens of its completions and the end token
+/// of each.
 fn work(encoder: &Encoder, rollout: &Rollout) -> Result<JobWork> {
     let n_prompt = encoder.prompt(&rollout.prompt)?.len();
     let mut lengths = Vec::with_capacity(rollout.completions.len());

@@ -1,4 +1,4 @@
-//! Sampling in a command: the problems, the model and the flags that all who sample share.
+//! Sampling in a command: the problems, the model and the flags shared by all sampling commands.
 
 use std::path::{Path, PathBuf};
 
@@ -16,7 +16,7 @@ use super::{InvalidArgs, read_some};
 use crate::Common;
 use crate::model::{self, Remarks};
 
-/// What is sampled from, and how.
+/// The problems, the model and the sampling settings.
 #[derive(Debug, Args)]
 pub(crate) struct SamplingArgs {
     /// Problem file; `-` is standard input.
@@ -34,10 +34,10 @@ pub(crate) struct SamplingArgs {
     /// Keep this many of the most probable tokens (top-k); 0 keeps all.
     #[arg(long, default_value_t = 0)]
     top_k: usize,
-    /// Longest solution in tokens.
+    /// Maximum solution length in tokens.
     #[arg(long, default_value_t = 512)]
     max_tokens: usize,
-    /// Seed of the samples.
+    /// Sampling seed.
     #[arg(long, default_value_t = 0)]
     pub(super) seed: u64,
     #[command(flatten)]
@@ -46,11 +46,11 @@ pub(crate) struct SamplingArgs {
     invalid: InvalidArgs,
 }
 
-/// A loaded model that samples are drawn from.
+/// A model loaded for sampling.
 pub(super) struct Generator {
     /// The model.
     pub(super) model: Model,
-    /// What its samples depend on.
+    /// The settings that its samples depend on.
     pub(super) provenance: Value,
     template: String,
     settings: SamplingSettings,
@@ -92,13 +92,13 @@ impl SamplingArgs {
     }
 }
 
-/// The number as it was given: 0.7, not the next f32 with all its digits.
+/// The number as given: 0.7, not all digits of the nearest f32.
 fn as_written(value: f32) -> f64 {
     value.to_string().parse().unwrap_or_else(|_| value.into())
 }
 
 impl Generator {
-    /// What sampling from `n_prompts` problems amounts to.
+    /// The request for sampling from `n_prompts` problems.
     pub(super) fn request(&self, n_prompts: usize, n_at_once: usize, n_samples: usize) -> Request {
         let max_tokens = self.settings.max_new_tokens.min(self.model.config().context_length);
         Request { of: "problems", n_prompts, n_at_once, n_samples, max_tokens, flag: "--samples" }
@@ -110,7 +110,7 @@ impl Generator {
         Ok(add_sampling(fingerprint, &self.settings).with("template", &self.template))
     }
 
-    /// What draws `n_samples` of each problem.
+    /// A sampler for `n_samples` per problem.
     pub(super) fn sampler(&self, n_samples: usize) -> Result<Sampler<'_>> {
         let encoder = self.model.encoder(&self.template, OnOverlong::Stop)?;
         Ok(Sampler {

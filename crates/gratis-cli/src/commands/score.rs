@@ -22,13 +22,13 @@ use crate::progress::Progress;
 
 /// Score every step of candidate solutions with a reward model.
 ///
-/// Of an implicit process reward model, the reward of a step is beta times the sum over its tokens
-/// of `log pi - log pi_ref`, and the Q value at its end is the sum up to there. Of a model with a
-/// scalar head or label tokens, the Q value is the model's value of the prefix and the reward of a
-/// step the difference of two. A published reward model is scored as its authors do
-/// (`docs/reward-models.md`): the reward of a step is what it gives the step.
+/// With an implicit process reward model, the reward of a step is beta times the sum over its
+/// tokens of `log pi - log pi_ref`, and the Q value at its end is the sum up to that point. With a
+/// scalar head or label tokens, the Q value is the model's value of the prefix, and the reward of a
+/// step is the difference of two Q values. A published reward model is scored as its authors do
+/// (`docs/reward-models.md`): the reward of a step is the model's output for that step.
 ///
-/// What it cost is written beside the output, as `OUTPUT.cost.json` (`gratis cost`).
+/// A cost record is written beside the output, as `OUTPUT.cost.json` (`gratis cost`).
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Kind, beta, reference, step split and prompt are read from the model's `gratis.json`; flags overrule
@@ -46,7 +46,7 @@ pub(crate) struct ScoreArgs {
     /// Rollout file; `-` is standard input.
     #[arg(value_name = "ROLLOUTS", default_value = "-")]
     input: PathBuf,
-    /// Reward model: its folder, that of its run or of an adapter, a GGUF file, or `org/name` on a
+    /// Reward model: a model folder, run folder or adapter folder, a GGUF file, or `org/name` on a
     /// hub.
     #[arg(short, long)]
     model: PathBuf,
@@ -54,7 +54,7 @@ pub(crate) struct ScoreArgs {
     reward_model: RewardModelArgs,
     #[command(flatten)]
     output: ResumableArgs,
-    /// What gives the rewards.
+    /// Source of the rewards.
     #[arg(long, value_enum, default_value_t)]
     by: ScoreBy,
     /// How completions without `steps` are split [default: the model's].
@@ -67,11 +67,11 @@ pub(crate) struct ScoreArgs {
     /// What to do with completions longer than the context; every one needs a score.
     #[arg(long, value_enum, default_value_t = OnOverlong::Stop)]
     on_overlong: OnOverlong,
-    /// Write the reward of every token as well.
+    /// Also write the reward of every token.
     #[arg(long)]
     tokens: bool,
-    /// Problems scored together; copies are recognised among them [default: 32; 1 from a stream to a
-    /// stream, so that every line is answered at once].
+    /// Problems per chunk; duplicates within a chunk are scored once [default: 32; 1 from a stream
+    /// to a stream, so that each result is written at once].
     #[arg(long, value_name = "N")]
     chunk: Option<usize>,
     #[command(flatten)]
@@ -139,9 +139,7 @@ pub(crate) fn run(args: &ScoreArgs, common: &Common) -> Result<()> {
         if masks == Masks::NotApplied
             && chunk.iter().flat_map(|rollout| &rollout.completions).any(|c| c.mask.is_some())
         {
-            warn!(
-                "masks have no effect: the values of this reward model are those of all the text"
-            );
+            warn!("masks have no effect: this reward model scores the whole text");
             masks = Masks::Said;
         }
         for scores in reward_model.score(&chunk, &mut progress)? {
@@ -164,20 +162,20 @@ pub(crate) fn run(args: &ScoreArgs, common: &Common) -> Result<()> {
     write_costs(&args.output.output.output, phases.collect(), spent.cpu_seconds_before)
 }
 
-/// What becomes of the masks of completions.
+/// How masks of completions are handled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Masks {
     Applied,
     NotApplied,
-    /// Not applied, and the user knows.
+    /// Not applied, and the user has been warned.
     Said,
 }
 
-/// Problems scored together where nobody waits for a line.
+/// Problems per chunk if the input or the output is a file.
 const CHUNK: usize = 32;
 
-/// Completions of each problem, so that a malformed line is found before the work and the progress
-/// has an end; a stream passes by only once.
+/// The number of completions, counted first so that a malformed line is found before the work
+/// starts and progress has a total; a stream can be read only once.
 fn count(input: &Input, files: &RolloutFiles) -> Result<Option<Vec<u64>>> {
     if is_stream(&input.path) {
         return Ok(None);

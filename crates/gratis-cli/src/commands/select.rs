@@ -1,4 +1,4 @@
-//! `gratis select`: best-of-N from scores, beside majority, votes and the oracle.
+//! `gratis select`: best-of-N from scores, with majority, votes and the oracle.
 
 use std::path::{Path, PathBuf};
 
@@ -22,9 +22,9 @@ use super::{InvalidArgs, warn_skipped};
 use crate::failure::CliError;
 use crate::output;
 
-/// Select the best of N candidates by their scores, and say how well that goes.
+/// Select the best of N candidates by their scores, and report the accuracy.
 ///
-/// The table needs graded rollouts. Ties go to the candidate that comes first.
+/// The table needs graded rollouts. Ties go to the first candidate.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Rows: a random candidate (mean pass@1), majority, best-of-N by each `--aggregation`, the weighted
@@ -41,7 +41,7 @@ pub(crate) struct SelectArgs {
     /// Score file of these rollouts.
     #[arg(long, value_name = "FILE")]
     scores: PathBuf,
-    /// Numbers of candidates [default: those of 4, 16, 64 that there are, and all].
+    /// Numbers of candidates [default: 4, 16 and 64 where available, and all].
     #[arg(short, long = "n", value_name = "N", value_delimiter = ',')]
     ns: Vec<usize>,
     #[command(flatten)]
@@ -52,7 +52,8 @@ pub(crate) struct SelectArgs {
     /// Print the table as JSON.
     #[arg(long)]
     json: bool,
-    /// Write the selected candidate of each problem, by the first aggregation among all.
+    /// Write the selected candidate of each problem, chosen from all candidates by the first
+    /// aggregation.
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
     #[command(flatten)]
@@ -69,7 +70,8 @@ fn positive(text: &str) -> Result<f64, String> {
 /// How candidates are selected.
 #[derive(Debug, Args)]
 pub(super) struct RuleArgs {
-    /// How step rewards become a score [default: as the score files record, else `min`].
+    /// How step rewards are aggregated into a score [default: as recorded in the score files, else
+    /// `min`].
     #[arg(long, value_delimiter = ',')]
     aggregation: Vec<Aggregation>,
     /// Vote by `exp(score / T)` instead of `sigmoid(score)`.
@@ -100,7 +102,7 @@ impl RuleArgs {
         selectors
     }
 
-    /// How step rewards become a score, before any score was seen.
+    /// The aggregation, before any score has been read.
     pub(super) fn aggregation(&self) -> AggregationRule<'_> {
         AggregationRule { asked: &self.aggregation, first: None }
     }
@@ -121,18 +123,18 @@ impl RuleArgs {
     }
 }
 
-/// How step rewards become a score: as asked for, or as the score files record.
+/// The aggregation: as given, or as recorded in the score files.
 pub(super) struct AggregationRule<'a> {
     asked: &'a [Aggregation],
-    /// What the first scores record.
+    /// The aggregation recorded in the first scores.
     first: Option<Recorded>,
 }
 
-/// What scores record; nothing in files of version 1.
+/// The aggregation recorded in the scores; none in files of version 1.
 struct Recorded(Option<ScoreOrigin>);
 
 impl AggregationRule<'_> {
-    /// Takes note of what scores record, which must be the same for all unless it is asked for.
+    /// Notes the recorded aggregation, which must be the same for all scores unless one is given.
     pub(super) fn see(&mut self, scores: &ProblemScores) -> Result<()> {
         let Recorded(recorded) = self.first.get_or_insert_with(|| Recorded(scores.origin.clone()));
         let of = |origin: &Option<ScoreOrigin>| origin.as_ref().and_then(|o| o.aggregation);
@@ -166,7 +168,7 @@ impl AggregationRule<'_> {
         vec![self.recorded().map(|(_, aggregation)| aggregation).unwrap_or_default()]
     }
 
-    /// Which aggregation is used and why.
+    /// Reports which aggregation is used and why.
     pub(super) fn note(&self) -> String {
         let names: Vec<String> = self.aggregations().iter().map(ToString::to_string).collect();
         let why = match self.recorded() {
@@ -180,7 +182,7 @@ impl AggregationRule<'_> {
     }
 }
 
-/// Subsets sampled where a vote has no closed form.
+/// Number of subsets sampled for votes, which have no closed form.
 const N_SUBSETS: usize = 100;
 
 pub(crate) fn run(args: &SelectArgs) -> Result<()> {
@@ -188,7 +190,7 @@ pub(crate) fn run(args: &SelectArgs) -> Result<()> {
         check_output(output, &[&args.rollouts, &args.scores])?;
     }
     let mut selected = args.output.as_deref().map(LineWriter::create).transpose()?;
-    // No table once a rollout is not graded.
+    // No table if any rollout is not graded.
     let mut problems = Some(Vec::new());
     let mut sampling = None;
     let mut rule = args.rules.aggregation();
@@ -223,12 +225,12 @@ pub(crate) fn run(args: &SelectArgs) -> Result<()> {
     Ok(())
 }
 
-/// How the completions of a rollout were drawn, as far as it says.
+/// How the completions of a rollout were sampled, if recorded.
 pub(super) fn sampling_of(rollout: &Rollout) -> Value {
     rollout.extra.get(SAMPLING).cloned().unwrap_or_else(|| json!("not recorded"))
 }
 
-/// Rollouts and their scores, a problem at a time.
+/// Rollouts and their scores, one problem at a time.
 pub(super) struct Matched {
     rollouts: RolloutReader,
     scores: ScoreReader,
@@ -243,7 +245,7 @@ impl Matched {
         })
     }
 
-    /// The next problem, if its scores are its own.
+    /// The next problem, after checking that the scores belong to it.
     fn next_pair(&mut self) -> Result<Option<(Rollout, ProblemScores)>> {
         let next = (self.rollouts.next().transpose()?, self.scores.next().transpose()?);
         check_pair(next.0.as_ref(), next.1.as_ref())?;
@@ -256,7 +258,7 @@ impl Matched {
     }
 }
 
-/// Whether the scores are those of the rollouts.
+/// Whether the scores belong to the rollouts.
 pub(super) fn check_match(rollouts: &[Rollout], scores: &[ProblemScores]) -> Result<()> {
     if rollouts.len() != scores.len() {
         let what = format!("{} problems, but scores of {}", rollouts.len(), scores.len());
@@ -266,7 +268,7 @@ pub(super) fn check_match(rollouts: &[Rollout], scores: &[ProblemScores]) -> Res
     pairs.try_for_each(|(rollout, scores)| check_pair(Some(rollout), Some(scores)))
 }
 
-/// Whether the scores are those of the rollout; both files must come to their ends together.
+/// Whether the scores belong to the rollout; both files must end together.
 fn check_pair(rollout: Option<&Rollout>, scores: Option<&ProblemScores>) -> Result<()> {
     let what = match (rollout, scores) {
         (None, None) => return Ok(()),
@@ -280,7 +282,7 @@ fn check_pair(rollout: Option<&Rollout>, scores: Option<&ProblemScores>) -> Resu
 }
 
 fn mismatch(what: String) -> anyhow::Error {
-    let hint = "scores stand in the order of the rollouts they were made from";
+    let hint = "scores must be in the order of their rollouts";
     CliError::Mismatch { what, hint }.into()
 }
 
@@ -297,7 +299,7 @@ fn scores_by(aggregation: Aggregation, scores: &ProblemScores) -> Vec<f64> {
     scores.scores.iter().map(score).collect()
 }
 
-/// The selected candidate of a problem; none where there are no candidates.
+/// The selected candidate of a problem; none if there are no candidates.
 fn selected_line(
     rollout: &Rollout,
     scores: &ProblemScores,
@@ -370,11 +372,12 @@ fn print_table(
     output::print(&(output::table(&header, &rows) + &output::notes(notes)))
 }
 
-/// What `±` stands for.
+/// Explains `±`.
 pub(super) fn interval_note(bootstrap: &Bootstrap, over: &str) -> String {
     let Bootstrap { confidence, n_resamples, seed, .. } = bootstrap;
     format!(
-        "±: half of a {:.0} % bootstrap interval over {over} ({n_resamples} resamples, seed {seed}).",
+        "±: half of a {:.0} % bootstrap interval over {over} ({n_resamples} resamples, seed \
+         {seed}).",
         100.0 * confidence
     )
 }

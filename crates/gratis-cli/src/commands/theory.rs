@@ -1,4 +1,4 @@
-//! `gratis theory`: Propositions 3.1 and 3.2 on the user's own models, or by enumeration.
+//! `gratis theory`: Propositions 3.1 and 3.2 checked on the user's own models, or by enumeration.
 
 use std::path::{Path, PathBuf};
 
@@ -26,13 +26,14 @@ use crate::model::{HUB, Remarks, load_options};
 use crate::output;
 use crate::progress::Progress;
 
-/// Check what the paper proves: Q values are exponential averages of the outcome reward, and lie
+/// Check the paper's propositions: Q values are exponential averages of the outcome reward, and lie
 /// between the soft and the hard estimate.
 ///
 /// Proposition 3.1: the sum of a prefix's token rewards, q, equals `beta log E[exp(r / beta)]` over
-/// continuations by the reference. Proposition 3.2: `E[r] <= q <= max r`. With `--model`, for
-/// prefixes of responses: both sides are estimated from continuations drawn from the reference at
-/// temperature 1. With `--exact`, for random models so small that every sequence is enumerated.
+/// continuations by the reference. Proposition 3.2: `E[r] <= q <= max r`. With `--model`, both
+/// sides are estimated for prefixes of responses, from continuations sampled from the reference at
+/// temperature 1. With `--exact`, they are computed for random models so small that every sequence
+/// is enumerated.
 #[derive(Debug, Args)]
 #[command(group(clap::ArgGroup::new("what").required(true).multiple(true)), after_help = "\
 Columns: q, the exponential average with its standard error (delta method), z, their difference in
@@ -45,49 +46,49 @@ Examples:
   gratis theory --model runs/prm --prompts problems.jsonl --continuations 1024
   gratis theory --model gratis-demo/models/reward --json | jq .monte_carlo.summary")]
 pub(crate) struct TheoryArgs {
-    /// The policy: a reward model's folder, or the folder of its run.
+    /// The policy: a reward model folder, or its run folder.
     #[arg(short, long, group = "what")]
     model: Option<PathBuf>,
-    /// The reference [default: the one the model was trained with].
+    /// The reference [default: the reference used in training].
     #[arg(short, long)]
     reference: Option<PathBuf>,
     /// Factor of the log-ratio [default: the model's, or 1].
     #[arg(long)]
     beta: Option<f64>,
-    /// Rollout or problem file; prefixes are of the first completion, or of one drawn from the
-    /// reference [default: problems of the tiny world].
+    /// Rollout or problem file; prefixes are taken from the first completion, or from one sampled
+    /// from the reference [default: problems of the tiny world].
     #[arg(long, value_name = "FILE")]
     prompts: Option<PathBuf>,
     #[command(flatten)]
     prompt: PromptSettings,
-    /// Problems looked at: the first of the file.
+    /// Number of problems, from the start of the file.
     #[arg(long, default_value_t = 8)]
     problems: usize,
-    /// Prefixes of each response, the empty one first, at equal distances.
+    /// Prefixes per response, at equal distances, starting with the empty one.
     #[arg(long, default_value_t = 4)]
     prefixes: usize,
-    /// Continuations of each prefix.
+    /// Continuations per prefix.
     #[arg(short = 'k', long, default_value_t = 256)]
     continuations: usize,
-    /// Longest continuation in tokens.
+    /// Maximum continuation length in tokens.
     #[arg(long, default_value_t = 512)]
     max_tokens: usize,
-    /// Tokens in a batch.
+    /// Tokens per batch.
     #[arg(long, default_value_t = 8192)]
     batch_tokens: usize,
     /// Enumerate all sequences of small random models.
     #[arg(long, group = "what")]
     exact: bool,
-    /// Tokens that the small models know.
+    /// Vocabulary size of the small models.
     #[arg(long, default_value_t = 4)]
     vocab: usize,
-    /// Tokens of the small models' sequences.
+    /// Sequence length of the small models in tokens.
     #[arg(long, default_value_t = 6)]
     length: usize,
-    /// Pairs of small models for each beta.
+    /// Pairs of small models per beta.
     #[arg(long, default_value_t = 5)]
     models: u64,
-    /// Seed of what is drawn.
+    /// Seed of all random choices.
     #[arg(long, default_value_t = 0)]
     seed: u64,
     /// Print the tables as JSON.
@@ -108,7 +109,7 @@ pub(crate) fn run(args: &TheoryArgs, common: &Common) -> Result<()> {
     output::print(&tables.into_iter().flatten().collect::<Vec<_>>().join("\n"))
 }
 
-/// Betas that are enumerated where none is given.
+/// Betas to enumerate if none is given.
 const BETAS: [f64; 4] = [0.05, 0.3, 1.0, 10.0];
 /// Betas between the two limits of Proposition 3.2.
 const LIMITS: [f64; 6] = [1e-3, 1e-2, 0.1, 1.0, 10.0, 1e3];
@@ -118,9 +119,9 @@ const LIMITS: [f64; 6] = [1e-3, 1e-2, 0.1, 1.0, 10.0, 1e3];
 struct Exact {
     vocab: usize,
     length: usize,
-    /// The worst over all models of each beta.
+    /// The largest values over all models, per beta.
     checks: Vec<(f64, ExactCheck)>,
-    /// Greatest distance of Q from the soft and from the hard estimate, by beta.
+    /// Largest distance of Q from the soft and from the hard estimate, per beta.
     limits: Vec<(f64, f64, f64)>,
 }
 
@@ -179,7 +180,7 @@ struct Drawn {
     beta: f64,
     n_continuations: usize,
     summary: MonteCarloSummary,
-    /// One an estimate: the problem, its values, and z.
+    /// One row per estimate: the problem, its values, and z.
     prefixes: Vec<(String, PrefixEstimate, f64)>,
 }
 
@@ -195,7 +196,7 @@ fn draw(model: &Path, args: &TheoryArgs, common: &Common) -> Result<Drawn> {
     let reward_model = open(model, &options, HUB, &mut Remarks)?;
     let missing = CliError::Missing {
         field: "reference",
-        hint: "the propositions are about two models: give `--reference FOLDER`".to_owned(),
+        hint: "the propositions compare two models: give `--reference FOLDER`".to_owned(),
     };
     let (policy, reference) = (reward_model.model(), reward_model.reference().ok_or(missing)?);
     let beta = reward_model.beta();
@@ -228,13 +229,13 @@ fn draw(model: &Path, args: &TheoryArgs, common: &Common) -> Result<Drawn> {
     Ok(Drawn { beta, n_continuations: args.continuations, summary, prefixes: named })
 }
 
-/// The problems to look at.
+/// The problems to check.
 fn problems(args: &TheoryArgs) -> Result<Vec<Rollout>> {
     let rollouts = if let Some(path) = &args.prompts {
         let reader = RolloutReader::open(path, OnInvalid::Stop)?;
         reader.take(args.problems).collect::<gratis::Result<Vec<_>>>()?
     } else {
-        info!("problems of the tiny world (`--prompts` gives others)");
+        info!("using problems of the tiny world (`--prompts` selects others)");
         let split = Split::Validation;
         split.unsolved(&split.draw(args.problems, N_DERIVED, args.seed))
     };
@@ -244,8 +245,8 @@ fn problems(args: &TheoryArgs) -> Result<Vec<Rollout>> {
     Ok(rollouts)
 }
 
-/// The tokens of a problem and of a response to it without its end: the first one that is given, or
-/// one drawn from the reference.
+/// The tokens of a problem and of a response to it, without the end token: the first response of
+/// the file, or one sampled from the reference.
 fn response_of(
     rollout: &Rollout,
     number: u64,
@@ -257,7 +258,7 @@ fn response_of(
     let mut response = if rollout.completions.is_empty() {
         let request = SampleRequest {
             prompt: prompt.clone(),
-            // Not a key of the continuations.
+            // Not used as a key of the continuations.
             key: u64::MAX - number,
             first_sample: 0,
             n_samples: 1,
@@ -267,7 +268,7 @@ fn response_of(
         let (tokens, finish) =
             sample.map_or((Vec::new(), FinishReason::Stop), |s| (s.tokens, s.finish));
         if finish == FinishReason::Length {
-            // Nothing ends it.
+            // No stop tokens.
             return Ok((prompt, tokens));
         }
         tokens

@@ -1,4 +1,4 @@
-//! `gratis train`: an implicit process reward model from outcome labels, or one of the usual kinds.
+//! `gratis train`: trains an implicit process reward model from outcome labels, or a baseline.
 
 use std::path::{Path, PathBuf};
 
@@ -18,9 +18,10 @@ use crate::temporary::TemporaryFolder;
 
 /// Train an implicit process reward model from outcome labels only, or a baseline.
 ///
-/// The reward of a solution is `beta * log pi/pi_ref`; an objective fits it to the labels, and every
-/// step's reward follows for free. The run folder holds `config.toml`, `metrics.jsonl`,
-/// `checkpoints/`, the last model in `model/` and, with a validation split, the best in `best/`.
+/// The reward of a solution is `beta * log pi/pi_ref`; the objective fits it to the labels, and the
+/// process rewards need no further training. The run folder contains `config.toml`,
+/// `metrics.jsonl`, `checkpoints/`, the last model in `model/` and, with a validation split, the
+/// best in `best/`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -32,17 +33,17 @@ Examples:
   gratis train --config runs/prm/config.toml --learning-rate 3e-4 --run runs/prm-2
   gratis train --config runs/prm/config.toml --run runs/prm --resume")]
 pub(crate) struct TrainArgs {
-    /// Settings in a file, as `config.toml` of a run folder has them; flags overrule it.
+    /// File with settings in the format of a run folder's `config.toml`; flags override it.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Folder of the run.
+    /// Run folder.
     #[arg(long, value_name = "FOLDER")]
     run: PathBuf,
-    /// Go on with the run in the folder, if there is one, to the same bits.
+    /// Continue the run in the folder, if there is one; the result has the same bits.
     #[arg(long)]
     resume: bool,
-    /// Folder for the reference's log-probabilities, which later runs on the same data read [default:
-    /// `GRATIS_CACHE`, or `gratis` in the platform's cache folder].
+    /// Cache folder for the reference's log-probabilities, which later runs on the same data reuse
+    /// [default: `GRATIS_CACHE`, or `gratis` in the platform's cache folder].
     #[arg(long, value_name = "FOLDER")]
     cache: Option<PathBuf>,
     /// Factor of the log-ratio [default: the objective's].

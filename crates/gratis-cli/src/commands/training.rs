@@ -1,4 +1,4 @@
-//! The last lines of `train` and `pretrain`: final figures, and where the model is.
+//! The last log lines of `train` and `pretrain`: final metrics and the path of the model.
 
 use std::path::Path;
 
@@ -7,7 +7,7 @@ use tracing::info;
 
 use crate::progress::figure;
 
-/// Logs the figures of the last step and of the validation split, and where the model is.
+/// Logs the metrics of the last step and of the validation split, and the path of the model.
 pub(super) fn report(summary: &Summary, run: &Path) {
     let n_steps = summary.n_steps;
     if let Some(last) = &summary.last_step {

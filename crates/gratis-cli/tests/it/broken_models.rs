@@ -89,7 +89,7 @@ fn files_that_are_cut_off_or_claim_too_much_are_named() {
         let error = patient.error();
         contains(
             &error,
-            &["`model/model.safetensors` is malformed", said, "hint: the file is cut"],
+            &["`model/model.safetensors` is malformed", said, "hint: the file is truncated"],
         );
     }
     fs::remove_file(patient.workspace.path(WEIGHTS)).expect("removed");
@@ -105,7 +105,7 @@ fn tensors_that_are_absent_misshapen_or_not_finite_are_named() {
     let mut broken = data.clone();
     broken[start + 4..start + 8].copy_from_slice(&f32::NAN.to_le_bytes());
     patient.write_parts(&header, &broken);
-    let said = "tensor `model.norm.weight` holds NaN at flat index 1";
+    let said = "tensor `model.norm.weight` has NaN at flat index 1";
     contains(&patient.error(), &[WEIGHTS, said, "hint: the model had diverged"]);
 
     let with = |field: &str, value: Value| {
@@ -146,7 +146,7 @@ fn an_index_that_does_not_fit_its_shards_is_named() {
 
     patient.workspace.write("model/model.safetensors.index.json", "{");
     let said = "model.safetensors.index.json` is malformed";
-    contains(&patient.error(), &[said, "hint: the file is cut off"]);
+    contains(&patient.error(), &[said, "hint: the file is truncated"]);
 }
 
 #[test]
@@ -173,12 +173,12 @@ fn a_template_that_raises_or_does_not_parse_is_named() {
     let score = ["--quiet", "score", "--model", "model", "--template", "chat"];
     let score = [&score[..], &["--reference", "none", "graded.jsonl", "-o", "out.jsonl"]].concat();
     for (template, said) in [
-        ("{{ raise_exception('roles must alternate') }}", "refuses this conversation: roles must"),
+        ("{{ raise_exception('roles must alternate') }}", "rejects this conversation: roles must"),
         ("{% for x in %}", "line 1: syntax error"),
     ] {
         workspace.write("model/chat_template.jinja", template);
         let error = workspace.error_of(&score);
-        contains(&error, &["model/chat_template.jinja`", said, "hint: give the form of a prompt"]);
+        contains(&error, &["model/chat_template.jinja`", said, "hint: give the prompt template"]);
     }
     assert!(!workspace.path("out.jsonl").exists());
 }
@@ -194,6 +194,6 @@ fn a_gguf_file_that_is_none_is_named() {
     ] {
         fs::write(workspace.path("broken.gguf"), bytes).expect("written");
         let error = workspace.error_of(&["inspect", "broken.gguf"]);
-        contains(&error, &["`broken.gguf` is malformed", said, "hint: the file is cut off"]);
+        contains(&error, &["`broken.gguf` is malformed", said, "hint: the file is truncated"]);
     }
 }

@@ -156,7 +156,7 @@ fn what_an_operation_cannot_do_is_said_with_a_hint() {
     insta::assert_snapshot!("data-share", error("subsample graded.jsonl --share 1.5"));
     insta::assert_snapshot!("data-extension", error("convert graded.jsonl -o graded.csv"));
     let same = error("split graded.jsonl --share 0.5 -o o.jsonl --rest o.jsonl");
-    assert!(same.contains("both sides would go to `o.jsonl`"), "{same}");
+    assert!(same.contains("both outputs are `o.jsonl`"), "{same}");
     let unknown = error("apply graded.jsonl --operation balance");
     assert!(
         unknown.contains("one of `balance_dataset`, ") && unknown.contains("got `balance`"),

@@ -224,7 +224,8 @@ fn permuted_candidates_are_not_joined_with_the_scores_of_others() {
     let workspace = Workspace::new();
     scored(&workspace, "min");
     workspace.write("permuted.jsonl", &graded(["wrong", "right"], [false, true]));
-    let message = "the scores of problem `1` are not its own: completion 1 has another text";
+    let message =
+        "the scores of problem `1` do not belong to its completions: completion 1 has another text";
     let select = ["select", "--rollouts", "permuted.jsonl", "--scores", "scores.jsonl"];
     let error = workspace.error_of(&select);
     assert!(error.contains(message), "{error}");

@@ -73,7 +73,7 @@ fn invalid_lines_can_be_left_out_and_are_counted() {
     workspace.write("mixed.jsonl", &data);
     let output = workspace.run(&["grade", "mixed.jsonl", "-o", "out.jsonl", "--skip-invalid"]);
     assert!(output.status.success());
-    assert!(stderr(&output).contains("left out 2 malformed lines"), "{}", stderr(&output));
+    assert!(stderr(&output).contains("skipped 2 malformed lines"), "{}", stderr(&output));
     assert_eq!(String::from_utf8(workspace.read("out.jsonl")).expect("text").lines().count(), 12);
 }
 
@@ -158,7 +158,7 @@ fn files_that_are_not_what_they_are_called_are_named() {
     assert!(error.contains("`noise.parquet` should be a whole Parquet file"), "{error}");
     let error = summary("noise.jsonl.zst", &[7; 100]);
     assert!(error.contains("cannot read `noise.jsonl.zst`"), "{error}");
-    assert!(error.contains("hint: is the file whole"), "{error}");
+    assert!(error.contains("hint: check that the file is complete"), "{error}");
 
     let absent = workspace.error_of(&["grade", "absent.jsonl", "-o", "out.jsonl"]);
     assert!(absent.contains("cannot open `absent.jsonl`"), "{absent}");

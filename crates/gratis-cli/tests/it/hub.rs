@@ -81,7 +81,7 @@ fn what_the_hub_does_not_give_is_said_with_a_hint() {
     assert!(text.contains("the hub has no `org/absent`"), "{text}");
     assert!(text.contains("hint: check the path if a folder was meant, or the name"), "{text}");
     let text = fails("org/private", true);
-    assert!(text.contains("the hub refuses the list of files of `org/private`"), "{text}");
+    assert!(text.contains("the hub denies access to the list of files of `org/private`"), "{text}");
     assert!(text.contains("hint: set `HF_TOKEN`"), "{text}");
     hub.shelf().files.remove("model.safetensors");
     let text = fails("org/name", true);

@@ -49,11 +49,11 @@ fn a_tag_or_a_commit_never_becomes_a_path_outside_the_cache() {
         hub.shelf().tags.insert("config.json".to_owned(), text.to_owned());
         let message = error_of(&hub, &workspace, "org/name");
         assert!(
-            message.contains("the hub's answer for config.json of `org/name` is rejected"),
+            message.contains("the hub's response for config.json of `org/name` is rejected"),
             "{message}"
         );
         assert!(message.contains("its header `ETag` is"), "{message}");
-        assert!(message.contains("hint: nothing of it was kept"), "{message}");
+        assert!(message.contains("hint: nothing was kept"), "{message}");
 
         hub.shelf().tags.clear();
         hub.shelf().file_commit = Some(text.to_owned());

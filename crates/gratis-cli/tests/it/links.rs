@@ -82,7 +82,7 @@ fn a_missing_folder_is_not_blamed_on_the_network() {
     assert_eq!(hub.n_requests(), 0);
     // Whether this is a path or a name, nobody can know: both are said.
     let text = fails("absent/prm");
-    assert!(text.contains("`absent/prm` is not a file or folder here"), "{text}");
+    assert!(text.contains("`absent/prm` is not a local file or folder"), "{text}");
     assert!(text.contains("the hub has no `absent/prm`"), "{text}");
     assert!(text.contains("hint: check the path if a folder was meant"), "{text}");
     assert!(!text.contains("is there a network"), "{text}");

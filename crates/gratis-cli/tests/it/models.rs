@@ -55,9 +55,13 @@ fn an_adapter_is_trained_scored_and_merged() {
     // As after a kill at the very end: the same command finds its own result.
     let again = workspace.run(&["merge", "prm", "-o", "merged"]);
     assert!(again.status.success(), "{}", stderr(&again));
-    assert!(stderr(&again).contains("`merged` held this very model already"), "{}", stderr(&again));
+    assert!(
+        stderr(&again).contains("`merged` already contained the same model"),
+        "{}",
+        stderr(&again)
+    );
     let error = workspace.error_of(&["merge", "prm", "-o", "merged", "--dtype", "bf16"]);
-    assert!(error.contains("`merged` already holds another model: its `"), "{error}");
+    assert!(error.contains("`merged` already contains another model: its `"), "{error}");
     let error = workspace.error_of(&["merge", "prm", "-o", "prm/model"]);
     assert!(error.contains("`prm/model` is the adapter's own folder"), "{error}");
     let error = workspace.error_of(&[
@@ -70,7 +74,7 @@ fn an_adapter_is_trained_scored_and_merged() {
         "--context-length",
         "32",
     ]);
-    assert!(error.contains("`model` already holds another model: its `config.json`"), "{error}");
+    assert!(error.contains("`model` already contains another model: its `config.json`"), "{error}");
 }
 
 #[test]
@@ -195,7 +199,10 @@ fn faults_of_a_model_are_the_users() {
     assert_ne!(larger, tokenizer);
     workspace.write("model/tokenizer.json", &larger);
     let error = workspace.error_of(&score);
-    assert!(error.contains("the tokenizer has token 274 and the model 274 embeddings"), "{error}");
+    assert!(
+        error.contains("the tokenizer has token 274, but the model has only 274 embeddings"),
+        "{error}"
+    );
     assert!(error.contains("hint: the folder mixes files of two models"), "{error}");
     workspace.write("model/tokenizer.json", &tokenizer);
 
@@ -277,7 +284,7 @@ fn a_chat_template_becomes_the_prompt_of_the_reward_model() {
     assert!(error.contains("chat_template.jinja") && error.contains("no users here"), "{error}");
     let error =
         workspace.error_of(&["score", "--model", "chat", "graded.jsonl", "--chat-system", "x"]);
-    assert!(error.contains("`--chat-system` is for chat templates"), "{error}");
+    assert!(error.contains("`--chat-system` applies to chat templates"), "{error}");
 
     let report = ok(&workspace, &["inspect", "model"]);
     assert!(report.contains(r#""{no_bos}u:{prompt|trim}\na:""#), "{report}");
@@ -325,7 +332,7 @@ fn a_chat_template_takes_arguments_and_has_a_name() {
     let error = error_of(&["--template", "chat", "--chat-template", "tools"]);
     assert!(error.contains("no chat template `tools`; it has `brief`, `default`"), "{error}");
     let error = error_of(&["--template-arg", "n=1"]);
-    assert!(error.contains("`--template-arg` is for chat templates"), "{error}");
+    assert!(error.contains("`--template-arg` applies to chat templates"), "{error}");
     let error = error_of(&["--template", "chat", "--template-arg", "n=abc"]);
     assert!(error.contains("a text is written with its quotes"), "{error}");
     // Code from a stranger.
@@ -346,7 +353,7 @@ fn impossible_sizes_and_names_of_files_are_refused() {
     }
     for command in ["merge model -o new.gguf", "init new.GGUF --tokenizer model"] {
         let error = error_of(command);
-        assert!(error.contains("names a file, and a model is written as a folder"), "{error}");
+        assert!(error.contains("is a file name, but models are written as folders"), "{error}");
     }
     assert!(!workspace.path("new.gguf").exists());
 }
@@ -406,7 +413,7 @@ fn another_reference_than_that_of_the_training_is_refused() {
     ok(&workspace, &[&arguments[..], &["--max-steps", "1"]].concat());
     let score = ["--quiet", "score", "--model", "prm", "--reference", "prm", "graded.jsonl"];
     let error = workspace.error_of(&score);
-    assert!(error.contains("is not the reference of the training"), "{error}");
+    assert!(error.contains("is not the reference used in training"), "{error}");
     ok(&workspace, &[&score[..], &["--accept-reference"]].concat());
 
     // Policy and reference of two vocabularies: the first token that differs is named.

@@ -124,7 +124,7 @@ fn lines_of_another_job_are_refused_by_every_command_that_resumes() {
         };
         let other = [&job[..], &[flag, &name], other].concat();
         let error = workspace.error_of(&other);
-        let start = format!("`{name}.partial` was left by another job: ");
+        let start = format!("`{name}.partial` was written by another job: ");
         assert!(error.contains(&start) && error.contains(said), "{error}");
         assert!(error.contains("hint: ") && error.contains("`--restart`"), "{error}");
         assert_eq!(workspace.read(&format!("{name}.partial")), left, "nothing was touched");
@@ -429,7 +429,7 @@ fn what_a_kill_left_is_removed_and_what_is_the_users_stays() {
     assert_eq!(hidden(&workspace), expected);
     // Killed after its last rename, the same command finds its own result.
     let text = stderr(&workspace.run(&init));
-    assert!(text.contains("`new` held this very model already"), "{text}");
+    assert!(text.contains("`new` already contained the same model"), "{text}");
 }
 
 #[test]

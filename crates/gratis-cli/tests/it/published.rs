@@ -36,7 +36,7 @@ fn first_line(workspace: &Workspace, name: &str) -> Value {
 fn a_process_reward_model_is_recognised_and_scored() {
     let workspace = with_model("qwen-prm");
     let page = ok(&workspace, &["inspect", "rm"]);
-    assert!(page.contains("published process reward model of the kind `qwen-prm`"), "{page}");
+    assert!(page.contains("published process reward model, format `qwen-prm`"), "{page}");
     assert!(page.contains("aggregated by prod") && page.contains("Qwen2Model"), "{page}");
     assert!(page.contains("{prompt}<|im_end|>") && page.contains("{steps}<extra_0>"), "{page}");
     assert!(!page.contains("missing"), "{page}");
@@ -75,7 +75,7 @@ fn what_a_folder_lacks_is_said() {
     let other = config.replace("Qwen2ForProcessRewardModel", "LlamaForRewardModelWithGating");
     workspace.write("rm/config.json", &other);
     let page = ok(&workspace, &["inspect", "rm"]);
-    assert!(page.contains("published outcome reward model of the kind `armo-rm`"), "{page}");
+    assert!(page.contains("published outcome reward model, format `armo-rm`"), "{page}");
     assert!(page.contains("missing         tensor `regression_layer.weight`"), "{page}");
     assert!(page.contains("does not open the turn of the assistant"), "{page}");
     let score = ["--quiet", "score", "--model", "rm", "graded.jsonl"];

@@ -22,7 +22,7 @@ fn problems_without_a_reference_keep_their_labels_and_are_counted() {
     let output = workspace.run(&["grade", "mixed.jsonl", "-o", "out.jsonl"]);
     let said = stderr(&output);
     assert!(output.status.success(), "{said}");
-    assert!(said.contains("problems without a `reference`, left as they are: 2"), "{said}");
+    assert!(said.contains("problems without a `reference`, left unchanged: 2"), "{said}");
     assert!(said.contains("1 answers: 0 correct"), "{said}");
     let graded = lines(&workspace, "out.jsonl");
     assert_eq!(graded[0]["correctness"], serde_json::json!([true]), "kept");
@@ -56,7 +56,7 @@ fn cases_without_gold_or_pred_are_left_as_they_are() {
     );
     let output = workspace.run(&["grade", "--cases", "cases.jsonl", "-o", "out.jsonl"]);
     let said = stderr(&output);
-    assert!(said.contains("cases without `gold` or `pred`, left as they are: 2"), "{said}");
+    assert!(said.contains("cases without `gold` or `pred`, left unchanged: 2"), "{said}");
     let graded = lines(&workspace, "out.jsonl");
     assert_eq!(graded[0]["verdict"], "no_answer", "an empty prediction is one");
     assert!(graded[1..].iter().all(|case| case.get("verdict").is_none()), "{graded:?}");
@@ -194,7 +194,7 @@ fn a_masked_tool_output_has_no_reward() {
     assert!(!train("runs-a", "").contains("have masks"));
     let said = train("runs-b", span);
     assert!(
-        said.contains("1 completions have masks: the masked parts are not trained on"),
+        said.contains("1 completions have masks: the masked parts are not used in training"),
         "{said}"
     );
     assert!(said.contains("log-probabilities of the reference from"), "{said}");
@@ -255,10 +255,10 @@ fn messages_say_what_there_is() {
     let error = score("empty.jsonl", &[]);
     assert!(error.contains("no valid example to score\nhint: the input is empty"), "{error}");
     let error = score("bad.jsonl", &["--skip-invalid"]);
-    assert!(error.contains("no valid example to score: 2 were left out"), "{error}");
+    assert!(error.contains("no valid example to score: 2 skipped"), "{error}");
     let train = ["train", "--model", "model", "--run", "run", "--data"];
     let error = workspace.error_of(&[&train[..], &["bad.jsonl", "--skip-invalid"]].concat());
-    assert!(error.contains("no valid example to train on: 2 were left out"), "{error}");
+    assert!(error.contains("no valid example to train on: 2 skipped"), "{error}");
 
     // Preferences and single responses are not told to be graded.
     for (line, hint) in [

@@ -256,7 +256,7 @@ fn faults_of_a_tensor_are_named() {
         let nan = fault(&|tensors, idx| {
             tensors[idx].bytes[20..24].copy_from_slice(&value.to_le_bytes());
         });
-        assert!(nan.to_string().ends_with(&format!("`{name}` holds {value} at flat index 5")));
+        assert!(nan.to_string().ends_with(&format!("`{name}` has {value} at flat index 5")));
     }
 }
 

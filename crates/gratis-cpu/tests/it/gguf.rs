@@ -371,7 +371,7 @@ fn faults_name_the_file_and_the_tensor() {
     `model.gguf` is malformed: GGUF version 50331648 (big-endian) is not 1, 2 or 3
     `model.gguf` is malformed: 18446744073709551615 items of 1 bytes or more are claimed at byte 32, 0 are left
     `model.gguf` is malformed: tensor `output_norm.weight` takes 128 bytes at 37760 after 1056, the file has 38880
-    `model.gguf`: tensor `output_norm.weight` holds NaN at flat index 31
+    `model.gguf`: tensor `output_norm.weight` has NaN at flat index 31
     `model.gguf` has no tensor `blk.0.ffn_up.weight`, which the model needs
     `model.gguf`: `llama.rope.freq_bass` = 500000 is not supported; supported: its absence
     `model.gguf`: `general.architecture` = mamba is not supported; supported: llama, qwen2, qwen3

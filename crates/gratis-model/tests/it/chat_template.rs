@@ -262,7 +262,7 @@ fn failures_name_the_template_and_say_why() {
     errors.push("2024-02-30".parse::<Date>().expect_err("no such day").to_string());
     insta::assert_snapshot!(errors.join("\n"), @"
     invalid chat template in `model/tokenizer_config.json`, line 1: syntax error: unexpected end of block, expected in
-    the chat template in `model/tokenizer_config.json` refuses this conversation: roles must alternate
+    the chat template in `model/tokenizer_config.json` rejects this conversation: roles must alternate
     cannot render the chat template in `model/tokenizer_config.json`, line 1: undefined value: `messages[0].nothing` is undefined
     cannot render the chat template in `model/tokenizer_config.json`, line 1: the template asks for today's date and none was given
     cannot render the chat template in `model/tokenizer_config.json`, line 1: engine ran out of fuel

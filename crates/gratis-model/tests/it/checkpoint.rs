@@ -96,7 +96,7 @@ fn names_without_their_prefix_and_64_bit_floats_are_read() {
         &[("norm.weight", vec![4], vec![0.0; 4])],
     );
     let message = read(folder.path(), Head::Untied).expect_err("twice").to_string();
-    assert!(message.contains("holds the tensor `norm.weight`"), "{message}");
+    assert!(message.contains("has the tensor `norm.weight`"), "{message}");
 }
 
 #[test]

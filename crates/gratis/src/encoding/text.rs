@@ -17,7 +17,7 @@ use crate::error::{Error, Result};
 #[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
 #[serde(rename_all = "snake_case")]
 pub enum OnOverlong {
-    /// Stop with an error that names it.
+    /// Stop with an error that names the completion.
     #[default]
     Stop,
     /// Cut it; its last token becomes the end of turn, as in the authors' recipe.

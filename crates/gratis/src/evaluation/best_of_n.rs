@@ -277,7 +277,7 @@ mod tests {
         let error = ScoredProblem::new(&rollout, &score(3)).expect_err("one is missing");
         assert_eq!(
             error.to_string(),
-            "the scores of problem `a` are not its own: it has 4 completions, and 3 are scored"
+            "the scores of problem `a` do not belong to its completions: it has 4 completions, and 3 are scored"
         );
         let mut ungraded = rollout;
         ungraded.completions[3].label = None;

@@ -58,7 +58,7 @@ use published::PublishedModel;
 #[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
 #[serde(rename_all = "kebab-case")]
 pub enum ScoreBy {
-    /// What the model was trained for, or else its log-ratio to the reference.
+    /// The reward of the reward model, or else the log-ratio to the reference.
     #[default]
     Reward,
     /// How certain the model is of each token; no training, no reference.

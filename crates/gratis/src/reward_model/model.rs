@@ -33,17 +33,17 @@ const CARRIED_FILES: &[&str] = &[
     "special_tokens_map.json",
 ];
 
-/// How weights are held in memory; results are the same to the bit.
+/// How weights are held in memory; results have the same bits.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
 #[serde(rename_all = "snake_case")]
 pub enum Weights {
-    /// Mapped from 1 GiB on, loaded below.
+    /// Mapped if they would take 1 GiB or more, else loaded.
     Auto,
-    /// In memory, four bytes per parameter: fastest.
+    /// In memory as f32, four bytes per parameter; fastest.
     #[default]
     Loaded,
-    /// In their files, widened tile by tile: uses at most the files' size, slower per token.
+    /// In their memory-mapped files, converted tile by tile; uses less memory, slower per token.
     Mapped,
 }
 

@@ -1,4 +1,4 @@
-//! How a problem becomes the prompt of a model: a text, or the model's chat template.
+//! How a problem is turned into a prompt: by a text template, or by the model's chat template.
 
 use std::fmt;
 use std::str::FromStr;
@@ -20,20 +20,20 @@ use crate::observer::Observer;
 /// The prompt of a model for which none was given.
 const PROBLEM_ALONE: &str = "{prompt}";
 
-/// The value of `template` that stands for the model's own chat template.
+/// The value of `template` that selects the model's own chat template.
 const CHAT: &str = "chat";
 
-/// The prompt that problems are put into.
+/// The prompt template of problems.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "clap", derive(clap::Args))]
 #[serde(deny_unknown_fields, default)]
 pub struct PromptSettings {
-    /// Prompt: a text in which `{prompt}` stands for the problem, or `chat` for the model's chat
-    /// template [default: that of `gratis.json`, or else the problem alone].
+    /// Prompt template: a text in which `{prompt}` stands for the problem, or `chat` for the
+    /// model's chat template [default: the one in `gratis.json`, or else the problem alone].
     #[cfg_attr(feature = "clap", arg(long, value_name = "TEXT|chat"))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub template: Option<String>,
-    /// Which of the model's chat templates, where it has several [default: `default`].
+    /// Name of the chat template, if the model has several [default: `default`].
     #[cfg_attr(feature = "clap", arg(long, value_name = "NAME"))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub chat_template: Option<String>,
@@ -45,8 +45,8 @@ pub struct PromptSettings {
     #[cfg_attr(feature = "clap", arg(long, value_name = "TEXT"))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub chat_system: Option<String>,
-    /// Date that the chat template prints as today's, such as `2024-07-26`; the clock is never read
-    /// [default: none, so that a template prints the date it holds, if any].
+    /// Today's date for the chat template, such as `2024-07-26`; the clock is never read [default:
+    /// none; a template then prints its built-in date, if any].
     #[cfg_attr(feature = "clap", arg(long, value_name = "DATE"))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub chat_date: Option<Date>,
@@ -104,23 +104,23 @@ impl From<TemplateArgument> for String {
 }
 
 impl PromptSettings {
-    /// Whether nothing was asked for.
+    /// Whether no prompt was given.
     pub fn is_default(&self) -> bool {
         *self == Self::default()
     }
 
-    /// The same, with the model's chat template where no prompt was asked for.
+    /// The same, with the model's chat template if no prompt was given.
     #[must_use]
     pub(super) fn or_chat(self) -> Self {
         let template = self.template.or_else(|| Some(CHAT.to_owned()));
         Self { template, ..self }
     }
 
-    /// The text that `{prompt}` is replaced in: what was asked for, or else the model's own.
+    /// The prompt template: the one given, or else the model's own.
     ///
     /// # Errors
-    /// [`Error::Mismatch`] for a chat template that the model does not have, or for settings of one
-    /// that is not asked for; those of the template.
+    /// [`Error::Mismatch`] for a chat template that the model does not have, or for chat settings
+    /// without `chat`; those of the template.
     pub fn template(&self, model: &Model, observer: &mut dyn Observer) -> Result<String> {
         if self.template.as_deref() == Some(CHAT) {
             let path = model.place().path.display();
@@ -143,8 +143,8 @@ impl PromptSettings {
         ];
         if let Some((flag, _)) = unused.iter().find(|(_, given)| *given) {
             return Err(Error::Mismatch {
-                what: format!("`--{flag}` is for chat templates, and none is used"),
-                hint: "ask for the model's with `--template chat`",
+                what: format!("`--{flag}` applies to chat templates, but none is used"),
+                hint: "use the model's chat template with `--template chat`",
             });
         }
         if let Some(text) = &self.template {
@@ -161,11 +161,11 @@ impl PromptSettings {
         Ok(PROBLEM_ALONE.to_owned())
     }
 
-    /// The chat that a published format is scored in; `None` for a format with a text of its own.
+    /// The chat template of a published format; `None` for a format with its own text template.
     ///
     /// # Errors
-    /// [`Error::Mismatch`] for a prompt that would replace the format's, settings of a chat where
-    /// there is none, or a model without a chat template; those of the template.
+    /// [`Error::Mismatch`] for a prompt that would replace the format's, chat settings for a format
+    /// without a chat, or a model without a chat template; those of the template.
     pub(super) fn published_chat(
         &self,
         place: &Place,
@@ -175,7 +175,7 @@ impl PromptSettings {
         if self.template.as_deref().is_some_and(|template| template != CHAT) {
             return Err(Error::Mismatch {
                 what: "the prompt of a published reward model is part of its format".to_owned(),
-                hint: "leave `--template` out",
+                hint: "omit `--template`",
             });
         }
         let system = match recipe.template {
@@ -188,16 +188,16 @@ impl PromptSettings {
                 return Err(Error::Mismatch {
                     what: "this published reward model is scored without a chat template"
                         .to_owned(),
-                    hint: "leave the flags of the prompt out",
+                    hint: "omit the prompt flags",
                 });
             }
         };
         let templates = chat_templates(place)?.ok_or_else(|| Error::Mismatch {
             what: format!(
-                "`{}` has no chat template, in which its format is scored",
+                "`{}` has no chat template, which its format requires",
                 place.path.display()
             ),
-            hint: "put the `chat_template.jinja` that was published with the model beside it",
+            hint: "copy the published `chat_template.jinja` into the model folder",
         })?;
         let mut variables = tokenizer.special_tokens().clone();
         variables.extend(self.arguments());
@@ -210,7 +210,7 @@ impl PromptSettings {
         Ok(Some(Chat { template: templates.select(self.chat_template.as_deref())?, options }))
     }
 
-    /// The record of the prompt for `gratis.json`: `None` where it is a text.
+    /// The record of the chat template for `gratis.json`; `None` for a text template.
     pub fn chat_settings(&self, model: &Model) -> Option<ChatSettings> {
         if self.template.as_deref() == Some(CHAT) {
             return Some(ChatSettings {
@@ -228,10 +228,10 @@ impl PromptSettings {
         self.template_args.iter().map(|arg| (arg.name.clone(), arg.value.clone())).collect()
     }
 
-    /// A chat template as a text to put the problem in.
+    /// A chat template rendered as a prompt template.
     ///
     /// # Errors
-    /// Those of the template, or that there is none of this name.
+    /// Those of the template, or an error if there is none of this name.
     pub fn chat(&self, templates: &ChatTemplates, tokenizer: &Tokenizer) -> Result<String> {
         let options = RenderOptions {
             system: self.chat_system.clone(),

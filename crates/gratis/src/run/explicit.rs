@@ -11,7 +11,7 @@ use crate::reward_model::Model;
 use crate::selection::Aggregation;
 use crate::training::{RewardData, Task};
 
-/// What kind of reward model is trained.
+/// Kind of reward model to train.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
 #[serde(rename_all = "kebab-case")]
@@ -23,7 +23,7 @@ pub enum RewardKind {
     Orm,
     /// Process reward model with a scalar head, from step labels.
     PrmHead,
-    /// Process reward model by good and bad tokens after each step, from step labels.
+    /// Process reward model that predicts a good or a bad token after each step, from step labels.
     PrmToken,
 }
 
@@ -38,7 +38,7 @@ impl RewardKind {
         matches!(self, Self::Orm | Self::PrmHead)
     }
 
-    /// The aggregation that suits this kind, unless another than the default was asked for.
+    /// The default aggregation of this kind, unless another one was given.
     pub(super) fn aggregation(self, asked: Aggregation) -> Aggregation {
         match self {
             _ if asked != Aggregation::default() => asked,
@@ -49,17 +49,17 @@ impl RewardKind {
     }
 }
 
-/// What is read from the states of the model.
+/// How the head reads the states of the model.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
 #[serde(rename_all = "kebab-case")]
 pub enum HeadKind {
-    /// A linear map of the state at each token.
+    /// A linear function of the state at each token.
     #[default]
     Linear,
     /// The value of each token in the state before it.
     ActionValue,
-    /// The same, and the value of the state.
+    /// `action-value`, plus a linear value of the state.
     ActionAndStateValue,
 }
 
@@ -73,7 +73,7 @@ impl From<HeadKind> for ValueHead {
     }
 }
 
-/// What becomes of the step labels.
+/// How step labels are used.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
 #[serde(rename_all = "kebab-case")]
@@ -81,19 +81,19 @@ pub enum StepLabelUse {
     /// As they are.
     #[default]
     AsGiven,
-    /// 1 if above 0: any right continuation.
+    /// 1 if above 0 (any correct continuation).
     Hard,
 }
 
-/// What is said of the steps after the first bad one.
+/// How steps after the first bad one are labelled.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
 #[serde(rename_all = "kebab-case")]
 pub enum AfterError {
-    /// What their labels say.
+    /// By their own labels.
     #[default]
     Keep,
-    /// Nothing.
+    /// Not at all; they are ignored.
     Forget,
 }
 
@@ -108,28 +108,28 @@ pub struct ExplicitSettings {
         arg(long, value_enum, default_value_t, help_heading = "Baselines")
     )]
     pub head: HeadKind,
-    /// How the tokens' values become those of prefixes.
+    /// How token values are combined into prefix values.
     #[cfg_attr(
         feature = "clap",
         arg(long, value_enum, default_value_t, help_heading = "Baselines")
     )]
     pub pooling: Pooling,
-    /// What an outcome reward model learns by.
+    /// Loss of an outcome reward model.
     #[cfg_attr(
         feature = "clap",
         arg(long, value_enum, default_value_t, help_heading = "Baselines")
     )]
     pub value_loss: ValueObjective,
-    /// Learning rate of the head over that of the other parameters.
+    /// Learning rate of the head, relative to that of the other parameters.
     #[cfg_attr(feature = "clap", arg(long, default_value_t = Self::default().head_rate, help_heading = "Baselines"))]
     pub head_rate: f64,
-    /// What becomes of step labels.
+    /// How step labels are used.
     #[cfg_attr(
         feature = "clap",
         arg(long, value_enum, default_value_t, help_heading = "Baselines")
     )]
     pub step_labels: StepLabelUse,
-    /// What is said of steps after the first bad one.
+    /// How steps after the first bad one are labelled.
     #[cfg_attr(
         feature = "clap",
         arg(long, value_enum, default_value_t, help_heading = "Baselines")
@@ -179,7 +179,7 @@ impl ExplicitSettings {
         Ok(())
     }
 
-    /// How a model of this kind is to be scored with.
+    /// How to score with a model of this kind.
     pub(super) fn kind(&self, kind: RewardKind, objective: Objective) -> Kind {
         match kind {
             RewardKind::Implicit => Kind::Implicit { objective },
@@ -192,12 +192,12 @@ impl ExplicitSettings {
         }
     }
 
-    /// Gives the model its head: a fresh one, unless it has such a head already.
+    /// Adds a new head to the model, unless it already has such a head.
     pub(super) fn fit_head(&self, kind: RewardKind, model: Model) -> Result<Model> {
         if kind.has_head() { model.with_head(self.head.into(), self.head_rate) } else { Ok(model) }
     }
 
-    /// The step labels as they are to be learnt from.
+    /// The step labels for training.
     pub(super) fn relabel(&self, data: &mut RewardData) {
         for example in &mut data.examples {
             if self.after_error == AfterError::Forget
@@ -213,7 +213,7 @@ impl ExplicitSettings {
         }
     }
 
-    /// Whether a model of this kind can learn something from the data.
+    /// Checks that a model of this kind can be trained on the data.
     pub(super) fn check(
         &self,
         kind: RewardKind,

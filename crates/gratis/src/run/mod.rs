@@ -1,8 +1,8 @@
 //! A training run from its settings to its run folder: one call for every front end.
 //!
-//! [`train`] opens the model to start from and its reference, reads the data, trains with
-//! `fit` and writes what the run cost. Which model is trained, an implicit
-//! reward model or one of the paper's baselines, is a setting ([`RewardKind`]).
+//! [`train`] opens the initial model and its reference, reads the data, trains with `fit` and
+//! writes the cost record. The kind of model, an implicit reward model or one of the paper's
+//! baselines, is a setting ([`RewardKind`]).
 
 mod data;
 mod explicit;
@@ -32,7 +32,7 @@ use crate::training::{
     RewardData, RunFolder, Summary, Task, fit, training_work,
 };
 
-/// What a run depends on; `config.toml` of its folder.
+/// The settings of a run; the `config.toml` of its folder.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(feature = "clap", derive(clap::Args))]
 #[serde(deny_unknown_fields, default)]
@@ -41,39 +41,39 @@ pub struct TrainSettings {
     #[cfg_attr(feature = "clap", arg(short, long))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub model: Option<PathBuf>,
-    /// Reference model, or `none` [default: the reference that the model was trained with, the base
-    /// of an adapter, or else the model to start from].
+    /// Reference model, or `none` [default: the reference of the initial model, the base of an
+    /// adapter, or else the initial model itself].
     #[cfg_attr(feature = "clap", arg(short, long))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reference: Option<PathBuf>,
     /// Graded rollout files.
     #[cfg_attr(feature = "clap", arg(short, long, value_name = "FILE", num_args = 1..))]
     pub data: Vec<PathBuf>,
-    /// Graded rollouts to validate on.
+    /// File with graded rollouts for validation.
     #[cfg_attr(feature = "clap", arg(long, value_name = "FILE"))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub validation: Option<PathBuf>,
-    /// Share of the problems to hold out for validation, where no file is given.
+    /// Share of the problems to hold out for validation, if no validation file is given.
     #[cfg_attr(feature = "clap", arg(long, default_value_t = Self::default().validation_share))]
     pub validation_share: f64,
     /// How solutions without `steps` are split when scoring.
     #[cfg_attr(feature = "clap", arg(long, default_value_t = Self::default().step_split))]
     pub step_split: StepSplit,
-    /// How step rewards become a solution's score; where it is left at `min`, outcome models take
-    /// `outcome` and explicit process models `q_min`.
+    /// How step rewards are aggregated into a solution's score; if left at `min`, outcome models
+    /// use `outcome` and explicit process models `q_min`.
     #[cfg_attr(feature = "clap", arg(long, default_value_t = Self::default().aggregation))]
     pub aggregation: Aggregation,
     /// What to do with completions longer than the context.
     #[cfg_attr(feature = "clap", arg(long, value_enum, default_value_t = Self::default().on_overlong))]
     pub on_overlong: OnOverlong,
-    /// Leave out and count malformed lines.
+    /// Skip and count malformed lines.
     #[cfg_attr(feature = "clap", arg(long))]
     pub skip_invalid: bool,
-    /// Operation to apply to the training data first, with settings after commas (`deduplicate`,
-    /// `balance_instructions,seed=1`); may be repeated, see `gratis data apply --help`.
+    /// Operation on the training data before training, with settings after commas (`deduplicate`,
+    /// `balance_instructions,seed=1`); repeatable, see `gratis data apply --help`.
     #[cfg_attr(feature = "clap", arg(long = "operation", value_name = "OPERATION"))]
     pub operations: Vec<DataOperation>,
-    /// What kind of reward model is trained.
+    /// Kind of reward model to train.
     #[cfg_attr(feature = "clap", arg(long, value_enum, default_value_t))]
     #[serde(skip_serializing_if = "RewardKind::is_default")]
     pub kind: RewardKind,
@@ -146,25 +146,25 @@ impl TrainSettings {
     }
 }
 
-/// Where and with what a run takes place.
+/// The folder, threads and caches of a run.
 #[derive(Clone, Copy)]
 pub struct TrainPlace<'a> {
-    /// Folder of the run.
+    /// Run folder.
     pub run: &'a Path,
-    /// What to do with a run that is there already.
+    /// What to do if the folder already contains a run.
     pub on_existing: OnExisting,
-    /// Threads that compute.
+    /// Number of compute threads.
     pub n_threads: usize,
     /// Finds models by name.
     pub hub: &'a dyn Hub,
     /// A folder for temporary files.
     pub scratch: &'a Path,
-    /// Folder of the reference's log-probabilities; `None` keeps them in memory only.
+    /// Cache folder for the reference's log-probabilities; `None` keeps them in memory only.
     pub cache: Option<&'a Path>,
 }
 
-/// Trains a reward model from graded rollouts. The run folder then holds `config.toml` with every
-/// setting resolved, `metrics.jsonl`, `checkpoints/`, the last model in `model/` and, with a
+/// Trains a reward model from graded rollouts. The run folder then contains `config.toml` with
+/// every setting resolved, `metrics.jsonl`, `checkpoints/`, the last model in `model/` and, with a
 /// validation split, the best in `best/`.
 ///
 /// # Errors
@@ -210,14 +210,14 @@ pub fn train(
     let n_masked = train_data.n_masked + validation_data.n_masked;
     if n_masked > 0 {
         let what = match kind {
-            RewardKind::Implicit => "the masked parts are not trained on",
-            _ => "only steps that are masked as a whole are left out: a value is that of all text",
+            RewardKind::Implicit => "the masked parts are not used in training",
+            _ => "only fully masked steps are skipped, because a value is that of the whole text",
         };
         observer.note(&format!("{n_masked} completions have masks: {what}"));
     }
     settings.baseline.check(kind, &settings.objective, &train_data, model.tokenizer())?;
 
-    // The run, opened before the reference takes its time.
+    // The run, opened before the slow pass of the reference.
     let manifest = Manifest {
         version: Manifest::VERSION,
         kind: settings.baseline.kind(kind, settings.objective),
@@ -301,7 +301,7 @@ enum Split {
     Validation,
 }
 
-/// What the training cost; `reference_work` are the passes of the reference over what was used.
+/// The cost of training; `reference_work` are the reference's passes over the data that were used.
 fn phases(
     architecture: Architecture,
     task: &dyn Task,
@@ -312,7 +312,7 @@ fn phases(
     let pass = Pass::ForwardBackward;
     let mut phases = vec![Phase::new("training", pass, architecture, as_run, as_counted)];
     if let Some(as_run) = reference_work {
-        // Counted with every trained response; run once for each distinct one.
+        // Counted once per trained response; run once per distinct response.
         let pass = Pass::Forward;
         phases.push(Phase::new("reference", pass, architecture, as_run, as_counted));
     }

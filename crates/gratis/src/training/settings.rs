@@ -1,4 +1,4 @@
-//! What can be chosen about optimization and checkpoints.
+//! Settings of optimization and checkpoints.
 
 use gratis_engine::{OptimizerStep, Schedule};
 use serde::{Deserialize, Serialize};
@@ -8,17 +8,17 @@ use crate::error::{Error, Result};
 use crate::numeric::check_positive;
 use crate::observer::Observer;
 
-/// How the learning rate falls after the warm-up.
+/// How the learning rate decays after the warm-up.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
 #[serde(rename_all = "snake_case")]
 pub enum Decay {
-    /// Half a cosine down to the floor.
+    /// Half a cosine, down to the floor.
     #[default]
     Cosine,
-    /// A straight line down to the floor.
+    /// Linear, down to the floor.
     Linear,
-    /// Not at all.
+    /// No decay.
     Constant,
 }
 
@@ -32,51 +32,51 @@ impl From<Decay> for gratis_engine::Decay {
     }
 }
 
-/// How a model is optimized. The defaults are those of the authors' recipe; that of the learning
+/// How a model is optimized. The defaults are those of the authors' recipe; the default learning
 /// rate depends on the size of the model ([`Trained`]).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "clap", derive(clap::Args))]
 #[serde(deny_unknown_fields, default)]
 pub struct OptimizationSettings {
-    /// Passes over the data.
+    /// Number of passes over the data.
     #[cfg_attr(feature = "clap", arg(long, default_value_t = Self::default().epochs))]
     pub epochs: usize,
-    /// Stop after this many optimizer steps, whatever the epochs; 0 for no bound.
+    /// Stop after this many optimizer steps, regardless of `epochs`; 0 for no limit.
     #[cfg_attr(feature = "clap", arg(long, default_value_t = Self::default().max_steps))]
     pub max_steps: u64,
-    /// Responses (pairs, where the objective is pairwise) in an optimizer step.
+    /// Responses (or pairs, for a pairwise objective) per optimizer step.
     #[cfg_attr(feature = "clap", arg(long, default_value_t = Self::default().batch_size))]
     pub batch_size: usize,
-    /// Highest learning rate [default: depends on the number of parameters and on `--lora-rank`;
+    /// Peak learning rate [default: depends on the number of parameters and on `--lora-rank`;
     /// printed at the start, table in `docs/training.md`].
     #[cfg_attr(feature = "clap", arg(long, value_name = "RATE"))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub learning_rate: Option<f64>,
-    /// Share of the steps over which the learning rate rises from 0.
+    /// Share of the steps used for the warm-up of the learning rate from 0.
     #[cfg_attr(feature = "clap", arg(long, default_value_t = Self::default().warmup))]
     pub warmup: f64,
-    /// How the learning rate falls afterwards.
+    /// Decay of the learning rate after the warm-up.
     #[cfg_attr(feature = "clap", arg(long, value_enum, default_value_t = Self::default().decay))]
     pub decay: Decay,
-    /// Lowest learning rate after the warm-up, as a share of the highest.
+    /// Final learning rate, as a share of the peak.
     #[cfg_attr(feature = "clap", arg(long, default_value_t = Self::default().floor))]
     pub floor: f64,
-    /// AdamW's decay of the first moment.
+    /// AdamW beta1: decay of the first moment.
     #[cfg_attr(feature = "clap", arg(long, default_value_t = Self::default().beta1))]
     pub beta1: f64,
-    /// AdamW's decay of the second moment.
+    /// AdamW beta2: decay of the second moment.
     #[cfg_attr(feature = "clap", arg(long, default_value_t = Self::default().beta2))]
     pub beta2: f64,
-    /// AdamW's decoupled weight decay.
+    /// AdamW weight decay (decoupled).
     #[cfg_attr(feature = "clap", arg(long, default_value_t = Self::default().weight_decay))]
     pub weight_decay: f64,
-    /// The gradient is scaled down to this global norm; 0 for no clipping.
+    /// Maximum global gradient norm; 0 for no clipping.
     #[cfg_attr(feature = "clap", arg(long, default_value_t = Self::default().clip))]
     pub clip: f64,
-    /// Tokens in a micro-batch: bounds the memory, changes no result beyond rounding.
+    /// Tokens per micro-batch; bounds the memory and changes results only by rounding.
     #[cfg_attr(feature = "clap", arg(long, default_value_t = Self::default().micro_batch_tokens))]
     pub micro_batch_tokens: usize,
-    /// Seed of the order of the data (and of the split, and of new weights).
+    /// Seed of the data order, the validation split and new weights.
     #[cfg_attr(feature = "clap", arg(long, default_value_t = Self::default().seed))]
     pub seed: u64,
 }
@@ -101,7 +101,7 @@ impl Default for OptimizationSettings {
     }
 }
 
-/// AdamW's usual guard against a division by zero.
+/// AdamW's epsilon.
 const ADAM_EPSILON: f64 = 1e-8;
 
 impl OptimizationSettings {
@@ -188,18 +188,18 @@ impl OptimizationSettings {
     }
 }
 
-/// When a run is saved and measured.
+/// When a run is saved and validated.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "clap", derive(clap::Args))]
 #[serde(deny_unknown_fields, default)]
 pub struct CheckpointSettings {
-    /// Steps between two checkpoints; 0 for none but the last.
+    /// Steps between checkpoints; 0 saves only the last one.
     #[cfg_attr(feature = "clap", arg(long, default_value_t = Self::default().checkpoint_every))]
     pub checkpoint_every: u64,
-    /// How many of the newest checkpoints stay.
+    /// Number of newest checkpoints to keep.
     #[cfg_attr(feature = "clap", arg(long, default_value_t = Self::default().keep_last))]
     pub keep_last: usize,
-    /// Steps between two measurements on the validation split; 0 for only the last.
+    /// Steps between validations; 0 validates only at the end.
     #[cfg_attr(feature = "clap", arg(long, default_value_t = Self::default().validate_every))]
     pub validate_every: u64,
 }

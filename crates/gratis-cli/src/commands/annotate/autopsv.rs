@@ -21,8 +21,8 @@ use crate::progress::Progress;
 
 /// Label steps by an outcome verifier's loss of confidence (AutoPSV).
 ///
-/// A step is bad where the confidence changes by less than the threshold, relative to what it was
-/// before, and so is everything after it.
+/// A step is bad if the relative change of the confidence is below the threshold; all steps after
+/// it are bad too.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -32,13 +32,13 @@ Examples:
 pub(crate) struct AutopsvArgs {
     #[command(flatten)]
     file: FileArgs,
-    /// The verifier: a model with a scalar head, or the folder of its run.
+    /// The verifier: a model with a scalar head, or its run folder.
     #[arg(short, long)]
     model: PathBuf,
     /// Relative change of confidence below which a step is bad.
     #[arg(long, default_value_t = autopsv::THRESHOLD, allow_negative_numbers = true)]
     threshold: f64,
-    /// Tokens in a batch.
+    /// Tokens per batch.
     #[arg(long, default_value_t = 8192)]
     batch_tokens: usize,
 }

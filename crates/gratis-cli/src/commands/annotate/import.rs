@@ -11,11 +11,11 @@ use tracing::info;
 
 use crate::commands::{InvalidArgs, OutputArgs, warn_skipped};
 
-/// Turn published step labels into a label file.
+/// Convert published step labels into a label file.
 ///
-/// Read are Math-Shepherd's format (`input` with a `ки` after each step, `label` with `+` or `-`),
-/// PRM800K's (`question`, `label.steps` with rated alternatives) and flat ratings (`problem`, `steps`,
-/// `ratings`). Ratings 1, 0 and -1 become 1, 1/2 and 0.
+/// Supported formats: Math-Shepherd's (`input` with a `ки` after each step, `label` with `+` or
+/// `-`), PRM800K's (`question`, `label.steps` with rated alternatives) and flat ratings (`problem`,
+/// `steps`, `ratings`). Ratings 1, 0 and -1 become 1, 1/2 and 0.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:

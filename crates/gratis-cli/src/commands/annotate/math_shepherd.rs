@@ -26,9 +26,9 @@ use crate::progress::Progress;
 
 /// Label steps by Monte Carlo: continue each step prefix, grade the answers.
 ///
-/// Prefixes that solutions of a problem share are continued once. The label is the share of right
-/// continuations, or with `--labels hard` 1 if any is right; that of the last step is the solution's
-/// outcome label. After an interruption, the same command continues where it stopped.
+/// Prefixes shared by several solutions of a problem are continued once. The label is the share of
+/// correct continuations, or with `--labels hard` 1 if any is correct; the last step gets the
+/// solution's outcome label. After an interruption, the same command continues where it stopped.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -45,13 +45,13 @@ pub(crate) struct MathShepherdArgs {
     invalid: InvalidArgs,
     #[command(flatten)]
     request: RequestArgs,
-    /// The generator that continues.
+    /// Model that continues the prefixes.
     #[arg(short, long)]
     model: PathBuf,
-    /// Continuations of each prefix.
+    /// Continuations per prefix.
     #[arg(short = 'n', long, default_value_t = 8, value_name = "N")]
     continuations: usize,
-    /// What a label is.
+    /// Kind of label.
     #[arg(long, value_enum, default_value_t)]
     labels: LabelKind,
     /// How completions without `steps` are split.
@@ -71,7 +71,7 @@ pub(crate) struct MathShepherdArgs {
     seed: u64,
     #[command(flatten)]
     prompt: PromptSettings,
-    /// Problems continued together.
+    /// Problems per chunk.
     #[arg(long, default_value_t = 16)]
     chunk: usize,
 }
@@ -145,14 +145,14 @@ pub(super) fn run(args: &MathShepherdArgs, common: &Common) -> Result<()> {
     write_cost(&args.output.output.output, "continuations", architecture, &spent)
 }
 
-/// What a run that continues this one begins with.
+/// The initial state of a run that continues this one.
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 struct Progressed {
     counts: AnnotationCounts,
     spent: Spent,
 }
 
-/// What the continuations amount to, prefixes that solutions share counted for each.
+/// The number of continuations, with shared prefixes counted once per solution.
 fn request(
     args: &MathShepherdArgs,
     rollouts: &[Rollout],

@@ -1,4 +1,4 @@
-//! `gratis annotate`: labels of steps for explicit process reward models.
+//! `gratis annotate`: step labels for explicit process reward models.
 
 mod autopsv;
 mod import;
@@ -15,8 +15,9 @@ use crate::Common;
 
 /// Label the steps of graded solutions, to train an explicit process reward model.
 ///
-/// A label file is a rollout file with two columns more: `steps`, the texts of each completion's
-/// steps, and `step_labels`, a number from 0 (bad) to 1 (good) for each, null where unknown.
+/// A label file is a rollout file with two additional columns: `steps`, the texts of each
+/// completion's steps, and `step_labels`, one number from 0 (bad) to 1 (good) per step, null if
+/// unknown.
 #[derive(Debug, Args)]
 pub(crate) struct AnnotateArgs {
     #[command(subcommand)]

@@ -1,7 +1,6 @@
 //! `gratis data`: operations on rollout files.
 //!
-//! Every command reads and writes JSON lines, zstd and Parquet, streams, and says what it kept and
-//! dropped.
+//! Every command streams JSON lines, zstd and Parquet and reports what it kept and dropped.
 
 mod operations;
 mod split;
@@ -24,8 +23,8 @@ use crate::progress::Progress;
 
 /// Pair, balance, sample, clean, mix, split and convert rollout files.
 ///
-/// Files are `.jsonl`, `.jsonl.zst` or `.parquet`, by their names; `-` is standard input or output
-/// as JSON lines. Memory does not grow with the file unless a command's help says so.
+/// The file name determines the format: `.jsonl`, `.jsonl.zst` or `.parquet`; `-` is standard input
+/// or output as JSON lines. Memory does not grow with the file unless a command's help says so.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 What is chosen at random depends on the seed and on the problem, not on the order of the file
@@ -88,7 +87,7 @@ struct FileArgs {
 }
 
 impl FileArgs {
-    /// Applies the operations in order and says what they did.
+    /// Applies the operations in order and reports what they did.
     fn apply(&self, operations: &[DataOperation], common: &Common) -> Result<()> {
         let Self { input, output, report, invalid } = self;
         report.check(&[&output.output])?;
@@ -104,20 +103,20 @@ impl FileArgs {
     }
 }
 
-/// How the report is given beside its lines on stderr.
+/// How the report is printed in addition to its lines on stderr.
 #[derive(Debug, Clone, Copy, Args)]
 struct ReportArgs {
-    /// Print the report as JSON on stdout; the data must then go to a file.
+    /// Print the report as JSON on stdout; requires `-o` with a file.
     #[arg(long)]
     json: bool,
 }
 
 impl ReportArgs {
-    /// Checks that report and data do not go to the same place.
+    /// Checks that the report and the data do not both go to stdout.
     fn check(self, outputs: &[&PathBuf]) -> Result<()> {
         if self.json && outputs.iter().any(|output| output.as_os_str() == "-") {
             let what = "the report of `--json` and the data would both go to stdout".to_owned();
-            return Err(CliError::Mismatch { what, hint: "give the data a file (`-o`)" }.into());
+            return Err(CliError::Mismatch { what, hint: "write the data to a file (`-o`)" }.into());
         }
         Ok(())
     }
@@ -127,7 +126,7 @@ impl ReportArgs {
     }
 }
 
-/// Says what an operation did, a line for the whole and one for each remark.
+/// Logs what an operation did: one line in total and one per remark.
 pub(crate) fn log_operation(report: &OperationReport) {
     info!("{}: {} -> {}", report.operation, report.before, report.after);
     for (what, n) in &report.remarks {

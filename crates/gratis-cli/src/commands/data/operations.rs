@@ -1,5 +1,5 @@
-//! The commands of `gratis data` that take a rollout file and write another: each makes one data
-//! operation, or several, of its arguments.
+//! The commands of `gratis data` that convert one rollout file into another: each turns its
+//! arguments into one or several data operations.
 
 use std::path::PathBuf;
 
@@ -14,10 +14,11 @@ use gratis::data::{
 use super::FileArgs;
 use crate::Common;
 
-/// Make a record of each pair of a correct and an incorrect response of a problem.
+/// Write one record per pair of a correct and an incorrect response to a problem.
 ///
-/// The correct response comes first. Problems of one class are dropped. Objectives on pairs (`dpo`,
-/// `nca`, `ipo`, `sppo`) make all pairs by themselves: this chooses fewer, or shows them.
+/// The correct response comes first. Problems with one class only are dropped. Pairwise objectives
+/// (`dpo`, `nca`, `ipo`, `sppo`) form all pairs themselves; use this command to select fewer or to
+/// inspect them.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -26,10 +27,10 @@ Examples:
 pub(crate) struct PairsArgs {
     #[command(flatten)]
     file: FileArgs,
-    /// At most this many pairs of each problem, drawn at random [default: all].
+    /// Maximum number of pairs per problem, chosen at random [default: all].
     #[arg(short = 'k', long, value_name = "K")]
     per_prompt: Option<usize>,
-    /// Seed of the choice.
+    /// Seed of the random choice.
     #[arg(long, default_value_t = 0)]
     seed: u64,
 }
@@ -41,11 +42,12 @@ impl PairsArgs {
     }
 }
 
-/// Drop random responses of the class that has more, until both have as many.
+/// Drop random responses of the majority class until both classes have the same size.
 ///
-/// By `dataset`, classes are equal over the whole file (the paper's dataset-wise balance): reads
-/// the file twice and remembers 8 bytes a response. By `instruction`, they are equal for each
-/// problem, and problems of one class are dropped (instruction-wise).
+/// With `--by dataset`, the classes are equal over the whole file (the paper's dataset-wise
+/// balance); this reads the file twice and stores 8 bytes per response. With `--by instruction`,
+/// they are equal within each problem, and problems with one class only are dropped
+/// (instruction-wise).
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -57,7 +59,7 @@ pub(crate) struct BalanceArgs {
     /// Scope within which classes are balanced.
     #[arg(long, value_enum)]
     by: Over,
-    /// Seed of the choice.
+    /// Seed of the random choice.
     #[arg(long, default_value_t = 0)]
     seed: u64,
 }
@@ -81,8 +83,8 @@ impl BalanceArgs {
 
 /// Keep a share of the problems, some responses of each, or both.
 ///
-/// Smaller samples of one seed are part of larger ones. `--share` reads the file twice and
-/// remembers 8 bytes a problem.
+/// With the same seed, a smaller sample is a subset of a larger one. `--share` reads the file twice
+/// and stores 8 bytes per problem.
 #[derive(Debug, Args)]
 #[command(group(clap::ArgGroup::new("what").required(true).multiple(true)), after_help = "\
 Examples:
@@ -95,10 +97,10 @@ pub(crate) struct SubsampleArgs {
     /// Share of the problems to keep, above 0 and at most 1.
     #[arg(long, group = "what")]
     share: Option<f64>,
-    /// Responses to keep of each problem.
+    /// Responses to keep per problem.
     #[arg(long, value_name = "K", group = "what")]
     responses: Option<usize>,
-    /// Seed of both choices.
+    /// Seed of the random choices.
     #[arg(long, default_value_t = 0)]
     seed: u64,
 }
@@ -119,10 +121,10 @@ impl SubsampleArgs {
 
 /// Drop responses whose word n-grams mostly occur in responses kept before them.
 ///
-/// The overlap of a response is the share of its n-grams that were seen. Only responses with the
-/// same label are compared. Nothing is random: of two that repeat each other the first stays. With
-/// `--scope dataset` memory grows with the file: about 18 bytes for each different n-gram, more than
-/// the text itself. `--sample M` divides it by M. With `--scope problem` it does not grow.
+/// The overlap of a response is the share of its n-grams that occurred before. Only responses with
+/// the same label are compared. Nothing is random: the first of two duplicates is kept. With
+/// `--scope dataset` memory grows with the file: about 18 bytes per distinct n-gram, more than the
+/// text itself. `--sample M` divides it by M. With `--scope problem` it does not grow.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -132,25 +134,25 @@ Examples:
 pub(crate) struct DedupArgs {
     #[command(flatten)]
     file: FileArgs,
-    /// Words in an n-gram.
+    /// Words per n-gram.
     #[arg(long, value_name = "WORDS", default_value_t = Deduplicate::default().n)]
     n: usize,
-    /// Overlap from which on a response is dropped, above 0 and at most 1.
+    /// Overlap at or above which a response is dropped, above 0 and at most 1.
     #[arg(long, default_value_t = Deduplicate::default().threshold)]
     threshold: f64,
     /// Which responses are compared.
     #[arg(long, value_enum, default_value_t = Scope::Problem)]
     scope: Scope,
-    /// Look at one n-gram in M: the overlap becomes an estimate.
+    /// Use one n-gram in M; the overlap is then an estimate.
     #[arg(long, value_name = "M", default_value_t = Deduplicate::default().sample)]
     sample: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Scope {
-    /// Those of the same record.
+    /// Responses of the same record.
     Problem,
-    /// All of the file.
+    /// All responses of the file.
     Dataset,
 }
 
@@ -166,7 +168,7 @@ impl DedupArgs {
     }
 }
 
-/// Append the problems of another file, whole or with one pair of each.
+/// Append the problems of another file, in full or with one pair per problem.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -178,10 +180,10 @@ pub(crate) struct MixArgs {
     /// The other file.
     #[arg(long, value_name = "FILE")]
     with: PathBuf,
-    /// What to take of it.
+    /// What to take from it.
     #[arg(long, value_enum, default_value_t = Take::All)]
     take: Take,
-    /// Seed of the choice of pairs.
+    /// Seed of the random choice of pairs.
     #[arg(long, default_value_t = 0)]
     seed: u64,
 }
@@ -190,7 +192,7 @@ pub(crate) struct MixArgs {
 enum Take {
     /// Everything.
     All,
-    /// A random pair of a correct and an incorrect response of each problem.
+    /// One random pair of a correct and an incorrect response per problem.
     OnePair,
 }
 
@@ -205,11 +207,11 @@ impl MixArgs {
     }
 }
 
-/// Replace random responses of each problem by random ones that another file has for it.
+/// Replace random responses of each problem with random responses from another file.
 ///
-/// Problems for which either file has too few stay as they are and are counted. The drawn responses
-/// of the other file stand in a hidden folder beside the output until the end; memory grows by about
-/// 40 bytes for each of its problems.
+/// Problems with too few responses in either file stay unchanged and are counted. The chosen
+/// responses of the other file are stored in a hidden folder beside the output until the end;
+/// memory grows by about 40 bytes per problem of that file.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -220,10 +222,10 @@ pub(crate) struct ReplaceArgs {
     /// The other file, with the same prompts.
     #[arg(long, value_name = "FILE")]
     with: PathBuf,
-    /// Responses to replace of each problem.
+    /// Responses to replace per problem.
     #[arg(short = 'k', long, value_name = "K", default_value_t = 4)]
     responses: usize,
-    /// Seed of both choices.
+    /// Seed of the random choices.
     #[arg(long, default_value_t = 0)]
     seed: u64,
 }
@@ -236,13 +238,13 @@ impl ReplaceArgs {
     }
 }
 
-/// Cut every response into steps and write them into the column `steps`.
+/// Split every response into steps and write them to the column `steps`.
 ///
-/// Commands that need steps take that column where it is there and cut by themselves
-/// (`--step-split`) where it is not; written down, they can be looked at and corrected. The text of a
-/// step goes from its beginning to the next one's, white space included, so that nothing is lost.
-/// With `--text renumbered` responses are rewritten as the authors of the paper do before scoring:
-/// `Step 1: ...`, a blank line, `Step 2: ...`.
+/// Commands that need steps use this column if it exists and split responses themselves
+/// (`--step-split`) otherwise; in a file, steps can be inspected and corrected. A step extends from
+/// its beginning to the beginning of the next one, including white space, so no text is lost. With
+/// `--text renumbered` responses are rewritten as the authors of the paper do before scoring: `Step
+/// 1: ...`, a blank line, `Step 2: ...`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -256,7 +258,7 @@ pub(crate) struct StepsArgs {
     /// `pattern:` and a regular expression.
     #[arg(long, default_value_t = SegmentSteps::default().split)]
     split: StepSplit,
-    /// What becomes of the text.
+    /// Whether to keep or rewrite the text.
     #[arg(long, value_enum, default_value_t)]
     text: StepText,
 }
@@ -268,9 +270,9 @@ impl StepsArgs {
     }
 }
 
-/// Copy a rollout file into another format, by the names of the files.
+/// Convert a rollout file to another format, given by the file names.
 ///
-/// Every line is checked on its way; `--skip-invalid` leaves malformed ones out.
+/// Every line is checked; `--skip-invalid` skips malformed lines.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -287,9 +289,10 @@ impl ConvertArgs {
     }
 }
 
-/// Apply operations in order, written as `gratis train --operation` takes them.
+/// Apply operations in order, in the syntax of `gratis train --operation`.
 ///
-/// What passes between two operations stands in a hidden folder beside the output until the end.
+/// Intermediate results between operations are stored in a hidden folder beside the output until
+/// the end.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Operations, with their settings (and `seed=N` where something is chosen at random):

@@ -14,10 +14,10 @@ use crate::commands::{InvalidArgs, warn_skipped};
 use crate::failure::CliError;
 use crate::progress::Progress;
 
-/// Split a file in two by problem, so that no problem is in both.
+/// Split a file into two that share no problem.
 ///
-/// The side of a problem depends on its prompt (white space aside) and the seed alone: it is the
-/// same in every file, and stays when data are added. The share is met in expectation.
+/// The side of a problem depends only on its prompt (ignoring white space) and the seed: it is the
+/// same in every file and does not change when data are added. The share is met in expectation.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -51,8 +51,8 @@ impl SplitArgs {
     pub(super) fn run(&self, common: &Common) -> Result<()> {
         self.report.check(&[&self.output, &self.rest])?;
         if self.output == self.rest {
-            let what = format!("both sides would go to `{}`", self.output.display());
-            return Err(CliError::Mismatch { what, hint: "name two files" }.into());
+            let what = format!("both outputs are `{}`", self.output.display());
+            return Err(CliError::Mismatch { what, hint: "give two different files" }.into());
         }
         let split = Split { share: self.share, seed: self.seed };
         let outputs = [self.output.as_path(), self.rest.as_path()];

@@ -1,4 +1,4 @@
-//! `gratis data summary`: what is in a rollout file.
+//! `gratis data summary`: the contents of a rollout file.
 
 use std::path::PathBuf;
 
@@ -13,9 +13,9 @@ use crate::commands::{InvalidArgs, warn_skipped};
 use crate::output;
 use crate::progress::Progress;
 
-/// Count what is in a rollout file: problems, responses, labels, pairs, copies.
+/// Summarise a rollout file: problems, responses, labels, pairs, duplicates.
 ///
-/// Remembers 8 bytes for each different prompt.
+/// Stores 8 bytes per distinct prompt.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:

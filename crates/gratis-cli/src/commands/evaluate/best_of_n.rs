@@ -13,14 +13,15 @@ use super::percent;
 use crate::commands::select::{Matched, RuleArgs, interval_note, name_of, sampling_of};
 use crate::output;
 
-/// The best-of-N table of several generators: one row a way to select, one column a generator and N.
+/// Print the best-of-N table of several generators: one row per selection method, one column per
+/// generator and N.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   gratis evaluate bon weak=weak.jsonl,weak-scores.jsonl strong=strong.jsonl,strong-scores.jsonl
   gratis evaluate bon g=candidates.jsonl,scores.jsonl -n 4,16 --vote-temperature 0.1 --json")]
 pub(super) struct BestOfNArgs {
-    /// A generator: its name, its graded rollout file and the score file of that.
+    /// A generator: its name, its graded rollout file and the score file of these rollouts.
     #[arg(value_name = "NAME=ROLLOUTS,SCORES", required = true, value_parser = parse)]
     generators: Vec<Generator>,
     /// Numbers of candidates.
@@ -33,7 +34,7 @@ pub(super) struct BestOfNArgs {
     json: bool,
 }
 
-/// The files of a generator.
+/// The input files of a generator.
 #[derive(Debug, Clone)]
 struct Generator {
     name: String,

@@ -1,5 +1,5 @@
-//! The scores that a benchmark of steps is judged by: those of a model, which can be kept and gone
-//! on with, or those of a file.
+//! The scores for a step benchmark: computed with a model, saved and resumable, or read from a
+//! file.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -26,10 +26,10 @@ use crate::failure::CliError;
 use crate::interrupt::{Continue, on_interrupt};
 use crate::progress::Progress;
 
-/// What gives the scores.
+/// Source of the scores.
 #[derive(Debug, Args)]
 pub(super) struct JudgingArgs {
-    /// Reward model: a folder, the folder of its run, an adapter, or `org/name` on a hub.
+    /// Reward model: a folder, its run folder, an adapter, or `org/name` on a hub.
     #[arg(short, long, required_unless_present = "scores")]
     model: Option<PathBuf>,
     #[command(flatten)]
@@ -39,7 +39,7 @@ pub(super) struct JudgingArgs {
     save_scores: Option<PathBuf>,
     #[command(flatten)]
     restart: RestartArgs,
-    /// Take the scores from this file, one line a solution, instead of a model.
+    /// Read the scores from this file, one line per solution, instead of using a model.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["model", "save_scores"])]
     scores: Option<PathBuf>,
     /// Signal compared with the threshold [default: the Q value of models with a head or label
@@ -53,13 +53,13 @@ pub(super) struct JudgingArgs {
 
 /// The scores of a benchmark's solutions.
 pub(super) struct Judged {
-    /// One for each solution.
+    /// One per solution.
     pub(super) scores: Vec<ProblemScores>,
     /// Signal compared with the threshold.
     pub(super) signal: StepSignal,
-    /// Where the scores come from.
+    /// Source of the scores, for the JSON output.
     pub(super) origin: Value,
-    /// The same in words.
+    /// The same as text.
     pub(super) words: String,
 }
 
@@ -72,7 +72,7 @@ impl JudgingArgs {
         Bootstrap { seed: self.seed, ..Bootstrap::default() }
     }
 
-    /// The scores of all solutions; `stage` is what progress calls the work.
+    /// The scores of all solutions; `stage` is the name of the work in the progress output.
     pub(super) fn judge(
         &self,
         stage: &str,
@@ -201,9 +201,9 @@ impl JudgingArgs {
     }
 }
 
-/// Solutions that the context does not hold.
+/// Solutions that do not fit the context.
 struct Room {
-    /// Those that are cut, or have no room at all.
+    /// Solutions that are truncated, or whose problem alone does not fit.
     n_cut: usize,
     /// Indices of those whose problem alone does not fit.
     without: BTreeSet<usize>,
@@ -226,11 +226,15 @@ impl Room {
 impl fmt::Display for Room {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { n_cut, without } = self;
-        write!(f, "{n_cut} cut at the context's end ({} without room for any step)", without.len())
+        write!(
+            f,
+            "{n_cut} truncated at the end of the context ({} without room for any step)",
+            without.len()
+        )
     }
 }
 
-/// The score of a solution that the model has no room for.
+/// The score of a solution that does not fit the model's context.
 fn nothing(rollout: &Rollout) -> gratis::Result<ProblemScores> {
     let completion = rollout.completions.first();
     let steps = completion.and_then(|completion| completion.steps.as_deref()).unwrap_or_default();

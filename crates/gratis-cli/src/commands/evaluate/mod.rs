@@ -1,4 +1,4 @@
-//! `gratis evaluate`: the field's benchmarks with any model that loads.
+//! `gratis evaluate`: the standard benchmarks with any model.
 
 mod best_of_n;
 mod judging;
@@ -12,7 +12,7 @@ use gratis::evaluation::Interval;
 
 use crate::Common;
 
-/// Judge reward models and policies: best-of-N tables, ProcessBench, PRMBench, pass@1.
+/// Evaluate reward models and policies: best-of-N tables, ProcessBench, PRMBench, pass@1.
 #[derive(Debug, Args)]
 pub(crate) struct EvaluateArgs {
     #[command(subcommand)]

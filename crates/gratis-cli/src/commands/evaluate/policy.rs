@@ -27,7 +27,7 @@ pub(super) struct PolicyArgs {
     sampling: SamplingArgs,
     #[command(flatten)]
     request: RequestArgs,
-    /// Solutions of each problem.
+    /// Solutions per problem.
     #[arg(short = 'k', long, default_value_t = 4, value_name = "K")]
     samples: usize,
     /// Sampling temperature; 0 means greedy.
@@ -38,7 +38,7 @@ pub(super) struct PolicyArgs {
     json: bool,
 }
 
-/// Problems drawn together.
+/// Problems per chunk.
 const CHUNK: usize = 32;
 
 pub(super) fn run(args: &PolicyArgs, common: &Common) -> Result<()> {

@@ -1,4 +1,4 @@
-//! `gratis evaluate prmbench`: tell right steps from wrong ones, by kind of error.
+//! `gratis evaluate prmbench`: classify steps as right or wrong, by kind of error.
 
 use std::path::PathBuf;
 
@@ -15,15 +15,15 @@ use crate::Common;
 use crate::commands::select::interval_note;
 use crate::output;
 
-/// Score every step of PRMBench and tell the right ones from the wrong.
+/// Score every step of PRMBench and classify it as right or wrong.
 ///
-/// A step is called wrong if its process reward is below the threshold, which is the model's own
-/// and not tuned on the benchmark: 0 by default, where an implicit process reward model holds a step
-/// for neither. PRMScore is the mean of the F1 of right steps and the F1 of wrong steps, over all
-/// steps of a category; solutions of `multi_solutions` have no wrong step, so that their score is the
-/// F1 of right steps. A dimension is the mean of its categories, `overall` is over all steps. Beside
-/// it stands the overall score with the threshold that is best on the benchmark itself, which is too
-/// good to be true.
+/// A step is predicted wrong if its process reward is below the threshold. The threshold belongs to
+/// the model and is not tuned on the benchmark; the default is 0, the neutral process reward of an
+/// implicit model. PRMScore is the mean of the F1 of right steps and the F1 of wrong steps, over
+/// all steps of a category; solutions of `multi_solutions` have no wrong step, so their score is
+/// the F1 of right steps. A dimension is the mean of its categories, `overall` is computed over all
+/// steps. The output also has the overall score with the threshold that is best on the benchmark
+/// itself, an optimistic upper bound.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Files are lines of JSON with `idx`, `modified_question`, `modified_process`, `error_steps` (numbers
@@ -39,7 +39,7 @@ pub(super) struct PrmBenchArgs {
     files: Vec<PathBuf>,
     #[command(flatten)]
     judging: JudgingArgs,
-    /// A step is called wrong below this.
+    /// A step is predicted wrong below this threshold.
     #[arg(long, default_value_t = 0.0, allow_negative_numbers = true)]
     threshold: f64,
     /// Print the result as JSON.

@@ -17,11 +17,11 @@ use crate::output;
 
 /// Score every step of ProcessBench and find the first wrong one.
 ///
-/// The benchmark's protocol: the threshold below which a step is called wrong is tuned on the GSM8K
-/// subset only; a subset's F1 is the harmonic mean of the accuracies on solutions with an error (the
-/// very step must be named) and without; the result is the mean over the subsets. The last
-/// column has the F1 with each subset's own best threshold: an optimistic upper bound, for comparison
-/// with numbers that were published that way.
+/// The benchmark's protocol: the threshold below which a step is predicted wrong is tuned on the
+/// GSM8K subset only; a subset's F1 is the harmonic mean of the accuracies on solutions with an
+/// error (exactly the first wrong step must be predicted) and without; the result is the mean over
+/// the subsets. The last column has the F1 with each subset's own best threshold: an optimistic
+/// upper bound, for comparison with numbers published in this way.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 The folder holds the benchmark's files as they are: gsm8k.json and any of math.json,
