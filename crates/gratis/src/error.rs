@@ -263,6 +263,18 @@ pub enum Error {
     /// An error of the library's caller.
     #[error("{0}")]
     Caller(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// A prompt with earlier messages, and no chat template to render them.
+    #[error("problem `{problem}` has earlier messages, and the prompt is not a chat template")]
+    Conversation {
+        /// The problem.
+        problem: String,
+    },
+    /// A prompt with earlier messages, for a format whose prompt is one problem.
+    #[error("problem `{problem}` has earlier messages, and this model's prompt holds one problem")]
+    PublishedConversation {
+        /// The problem.
+        problem: String,
+    },
     /// A model's chat template could not be used.
     #[error("cannot use the chat template of `{path}`")]
     ChatTemplate {
@@ -351,6 +363,10 @@ impl Error {
             | Self::OnHub { source, .. }
             | Self::ChatTemplate { source, .. } => source.hint(),
             Self::Mismatch { hint, .. } | Self::InvalidRecord { hint, .. } => Some(hint),
+            Self::Conversation { .. } => Some(
+                "use a model with a chat template (`--template chat`), or data whose prompts are one \
+                 message of the user",
+            ),
             Self::NoReference { .. } => Some(
                 "give `--reference FOLDER`, or \
                  `--reference none` to score by log-probabilities alone",

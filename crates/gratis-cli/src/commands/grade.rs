@@ -96,7 +96,7 @@ fn run_rollouts(
     progress: &mut Progress,
     graded: &mut Graded,
 ) -> Result<u64> {
-    let mut rollouts = RecordReader::<Answered>::open(&args.input, args.invalid.on_invalid())?;
+    let mut rollouts = RecordReader::<Answered>::open(&args.input, args.invalid.reading())?;
     let mut fields = None;
     let mut writer = RolloutWriter::create(&args.output.output)?;
     for rollout in rollouts.by_ref() {
@@ -132,7 +132,7 @@ fn run_cases(
     progress: &mut Progress,
     graded: &mut Graded,
 ) -> Result<u64> {
-    let mut cases = CaseReader::open(path, args.invalid.on_invalid())?;
+    let mut cases = CaseReader::open(path, args.invalid.reading())?;
     let mut writer = CaseWriter::create(&args.output.output)?;
     let (mut fields, mut n_incomplete) = (None, 0);
     loop {

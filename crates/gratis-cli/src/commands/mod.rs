@@ -28,26 +28,31 @@ use anyhow::Result;
 use clap::Args;
 use gratis::Error;
 use gratis::data::record::Record;
-use gratis::data::{OnInvalid, RecordReader};
+use gratis::data::{OnInvalid, Reading, RecordReader, ShapeSettings};
 use serde::Serialize;
-use tracing::warn;
+use tracing::{info, warn};
 
 use crate::failure::CliError;
 use crate::interrupt::{Continue, on_interrupt};
 use crate::output;
 
-/// What to do with malformed lines.
-#[derive(Debug, Clone, Copy, Args, Serialize)]
+/// How rollout files are read.
+#[derive(Debug, Clone, Args, Serialize)]
 pub(crate) struct InvalidArgs {
     /// Skip and count malformed lines instead of stopping at the first.
     #[arg(long)]
     skip_invalid: bool,
+    #[command(flatten)]
+    #[serde(skip_serializing_if = "ShapeSettings::is_default")]
+    shape: ShapeSettings,
 }
 
 impl InvalidArgs {
-    /// The choice.
-    pub(crate) fn on_invalid(self) -> OnInvalid {
-        on_invalid(self.skip_invalid)
+    /// How files are read; what is found out about them goes to the log.
+    pub(crate) fn reading(&self) -> Reading {
+        let notice = |path: &Path, words: &str| info!("`{}`: {words}", path.display());
+        let on_invalid = on_invalid(self.skip_invalid);
+        Reading { on_invalid, shape: self.shape.clone(), notice: Some(notice) }
     }
 }
 
@@ -75,8 +80,8 @@ pub(crate) fn refuse_file_name(folder: &Path) -> Result<()> {
 }
 
 /// All records of a file, for jobs that need them in memory at once.
-pub(crate) fn read_records<T: Record>(path: &Path, on_invalid: OnInvalid) -> Result<Vec<T>> {
-    let mut reader = RecordReader::open(path, on_invalid)?;
+pub(crate) fn read_records<T: Record>(path: &Path, reading: impl Into<Reading>) -> Result<Vec<T>> {
+    let mut reader = RecordReader::open(path, reading)?;
     let records = reader.by_ref().collect::<gratis::Result<Vec<_>>>()?;
     warn_skipped(reader.n_skipped(), "malformed lines");
     Ok(records)
@@ -88,10 +93,10 @@ pub(crate) fn read_records<T: Record>(path: &Path, on_invalid: OnInvalid) -> Res
 /// [`Error::NoExamples`] if there are none.
 pub(crate) fn read_some<T: Record>(
     path: &Path,
-    on_invalid: OnInvalid,
+    reading: impl Into<Reading>,
     purpose: &'static str,
 ) -> Result<Vec<T>> {
-    let mut reader = RecordReader::open(path, on_invalid)?;
+    let mut reader = RecordReader::open(path, reading)?;
     let records = reader.by_ref().collect::<gratis::Result<Vec<_>>>()?;
     if records.is_empty() {
         return Err(Error::NoExamples { purpose, n_left_out: reader.n_skipped() }.into());

@@ -88,7 +88,7 @@ pub(crate) fn run(args: &RolloutArgs, common: &Common) -> Result<()> {
 /// The passes of a rollout, as run and as counted: the tokens of its completions and the end token
 /// of each.
 fn work(encoder: &Encoder, rollout: &Rollout) -> Result<JobWork> {
-    let n_prompt = encoder.prompt(&rollout.prompt)?.len();
+    let n_prompt = encoder.prompt_of(rollout)?.len();
     let mut lengths = Vec::with_capacity(rollout.completions.len());
     let mut as_counted = Work::default();
     for text in rollout.texts() {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use clap::Args;
 use gratis::data::Fingerprint;
-use gratis::encoding::OnOverlong;
+use gratis::encoding::{Conversations, OnOverlong};
 use gratis::reward_model::{Model, PromptSettings, Weights};
 use gratis::rollout::{Problem, Sampler};
 use gratis_engine::SamplingSettings;
@@ -53,6 +53,7 @@ pub(super) struct Generator {
     /// The settings that its samples depend on.
     pub(super) provenance: Value,
     template: String,
+    conversations: Option<Conversations>,
     settings: SamplingSettings,
 }
 
@@ -62,7 +63,7 @@ impl SamplingArgs {
     /// # Errors
     /// [`gratis::Error::NoExamples`] if there are none.
     pub(super) fn problems(&self, input: &Path) -> Result<Vec<Problem>> {
-        read_some(input, self.invalid.on_invalid(), "solve")
+        read_some(input, self.invalid.reading(), "solve")
     }
 
     /// Loads the model to sample from at a temperature.
@@ -86,6 +87,7 @@ impl SamplingArgs {
                 seed: self.seed,
             },
             template: self.prompt.template(&model, &mut Remarks)?,
+            conversations: self.prompt.conversations(&model)?,
             provenance,
             model,
         })
@@ -113,6 +115,7 @@ impl Generator {
     /// A sampler for `n_samples` per problem.
     pub(super) fn sampler(&self, n_samples: usize) -> Result<Sampler<'_>> {
         let encoder = self.model.encoder(&self.template, OnOverlong::Stop)?;
+        let encoder = encoder.with_conversations(self.conversations.clone());
         Ok(Sampler {
             settings: self.settings.clone(),
             engine: self.model.generate(),

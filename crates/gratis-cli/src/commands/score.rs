@@ -84,7 +84,7 @@ pub(crate) fn run(args: &ScoreArgs, common: &Common) -> Result<()> {
     let answers_at_once = is_stream(&args.input) && !output.is_resumable();
     let chunk_size = args.chunk.unwrap_or(if answers_at_once { 1 } else { CHUNK }).max(1);
     let input = Input::prepare(&args.input, &output)?;
-    let files = RolloutFiles::new(vec![input.path.clone()], args.invalid.on_invalid()).answered();
+    let files = RolloutFiles::new(vec![input.path.clone()], args.invalid.reading()).answered();
     let n_completions = count(&input, &files)?;
     let mut rollouts = files.read().peekable();
     if rollouts.peek().is_none() {
@@ -110,7 +110,7 @@ pub(crate) fn run(args: &ScoreArgs, common: &Common) -> Result<()> {
     if let Some(hash) = &input.hash {
         lines_of = reward_model
             .add_to(lines_of.with("input", hash))?
-            .with("`--skip-invalid`", args.invalid)
+            .with("`--skip-invalid`", &args.invalid)
             .with("`--chunk`", chunk_size);
     }
     let (mut writer, resumed) = args.output.restart.begin(output, &lines_of)?;

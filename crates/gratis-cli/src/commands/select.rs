@@ -6,7 +6,7 @@ use anyhow::Result;
 use clap::Args;
 use gratis::Error;
 use gratis::data::{
-    LineWriter, OnInvalid, ProblemScores, RecordReader, Rollout, RolloutReader, ScoreOrigin,
+    LineWriter, ProblemScores, Reading, RecordReader, Rollout, RolloutReader, ScoreOrigin,
     ScoreReader, Scored, check_output,
 };
 use gratis::encoding::problem_name;
@@ -194,7 +194,7 @@ pub(crate) fn run(args: &SelectArgs) -> Result<()> {
     let mut problems = Some(Vec::new());
     let mut sampling = None;
     let mut rule = args.rules.aggregation();
-    let mut pairs = Matched::open(&args.rollouts, &args.scores, args.invalid.on_invalid())?;
+    let mut pairs = Matched::open(&args.rollouts, &args.scores, args.invalid.reading())?;
     for pair in pairs.by_ref() {
         let (rollout, scores) = pair?;
         rule.see(&scores)?;
@@ -238,10 +238,15 @@ pub(super) struct Matched {
 
 impl Matched {
     /// Opens both files.
-    pub(super) fn open(rollouts: &Path, scores: &Path, on_invalid: OnInvalid) -> Result<Self> {
+    pub(super) fn open(
+        rollouts: &Path,
+        scores: &Path,
+        reading: impl Into<Reading>,
+    ) -> Result<Self> {
+        let reading = reading.into();
         Ok(Self {
-            rollouts: RecordReader::open(rollouts, on_invalid)?,
-            scores: RecordReader::open(scores, on_invalid)?,
+            rollouts: RecordReader::open(rollouts, reading.clone())?,
+            scores: RecordReader::open(scores, reading.on_invalid)?,
         })
     }
 

@@ -254,7 +254,7 @@ fn response_of(
     reference: &dyn Generate,
     settings: &MonteCarloSettings,
 ) -> Result<(Vec<u32>, Vec<u32>)> {
-    let prompt = encoder.prompt(&rollout.prompt)?;
+    let prompt = encoder.prompt_of(rollout)?;
     let mut response = if rollout.completions.is_empty() {
         let request = SampleRequest {
             prompt: prompt.clone(),

@@ -137,7 +137,7 @@ fn what_an_operation_cannot_do_is_said_with_a_hint() {
     let labels = "[true, false, false, true]";
     workspace.write("one-class.jsonl", &good.replace(labels, "[false, false, false, false]"));
     workspace.write("ungraded.jsonl", &good.replace(&format!(r#", "correctness": {labels}"#), ""));
-    workspace.write("numbers.jsonl", &good.replace(labels, "[1, 0, 0, 1]"));
+    workspace.write("numbers.jsonl", &good.replace(labels, "[1, 0, 0.5, 1]"));
     let error = |command: &str| {
         workspace
             .error_of(&[&["--quiet", "data"], &command.split(' ').collect::<Vec<_>>()[..]].concat())

@@ -153,11 +153,16 @@ fn files_that_are_not_what_they_are_called_are_named() {
     assert!(error.contains("`cut.jsonl`, line 2: `record` should be a JSON object"), "{error}");
     assert!(error.contains("at column 14") && !error.contains("line 1"), "{error}");
     let error = summary("noise.jsonl", &[0xff, 0xfe, b'{', b'}']);
+    assert!(error.contains("`noise.jsonl` should be text in UTF-8, got UTF-16"), "{error}");
+    let error = summary("noise.jsonl", &[0xff, 0xff, b'{', b'}']);
     assert!(error.contains("`noise.jsonl`, line 1: `record` should be"), "{error}");
     let error = summary("noise.parquet", &[7; 100]);
     assert!(error.contains("`noise.parquet` should be a whole Parquet file"), "{error}");
+    // The content says what a file is.
     let error = summary("noise.jsonl.zst", &[7; 100]);
-    assert!(error.contains("cannot read `noise.jsonl.zst`"), "{error}");
+    assert!(error.contains("`noise.jsonl.zst`, line 1: `record` should be"), "{error}");
+    let error = summary("cut.jsonl.zst", &[&[0x28, 0xb5, 0x2f, 0xfd][..], &[7; 9]].concat());
+    assert!(error.contains("cannot read `cut.jsonl.zst`"), "{error}");
     assert!(error.contains("hint: check that the file is complete"), "{error}");
 
     let absent = workspace.error_of(&["grade", "absent.jsonl", "-o", "out.jsonl"]);

@@ -111,7 +111,7 @@ fn a_benchmark_of_steps_is_judged_by_a_process_reward_model_only() {
     };
     let arguments = ["--quiet", "evaluate", "processbench", "bench", "--model", "rm"];
     let text = ok(&with_bench("value-head-prm"), &arguments);
-    assert!(text.contains("kind value-head-prm, 0 cut"), "{text}");
+    assert!(text.contains("kind value-head-prm, 0 truncated"), "{text}");
     let error = with_bench("eurus-rm").error_of(&arguments);
     assert!(error.contains("gives one reward to a whole solution"), "{error}");
 }

@@ -33,11 +33,11 @@ fn problems_without_a_reference_keep_their_labels_and_are_counted() {
 #[test]
 fn a_file_with_nothing_to_grade_is_an_error_that_lists_its_fields() {
     let workspace = Workspace::new();
-    let line = r#"{"prompt": "a", "answer": "4", "completions": ["4"], "correctness": [true]}"#;
+    let line = r#"{"prompt": "a", "key": "4", "completions": ["4"], "correctness": [true]}"#;
     workspace.write("bare.jsonl", line);
     let error = workspace.error_of(&["grade", "bare.jsonl", "-o", "out.jsonl"]);
     let expected = "no line of `bare.jsonl` has a `reference`: the fields of its first are \
-                    `prompt`, `completions`, `correctness`, `answer`";
+                    `prompt`, `completions`, `correctness`, `key`";
     assert!(error.contains(expected), "{error}");
     workspace.write("cases.jsonl", r#"{"gt": "5", "pred": "5"}"#);
     let error = workspace.error_of(&["grade", "--cases", "cases.jsonl", "-o", "out.jsonl"]);
@@ -65,10 +65,10 @@ fn cases_without_gold_or_pred_are_left_as_they_are() {
 #[test]
 fn a_file_without_completions_is_refused_by_what_needs_them() {
     let workspace = Workspace::new();
-    let line = r#"{"prompt": "a", "reference": "4", "generations": ["4"]}"#;
+    let line = r#"{"prompt": "a", "reference": "4", "texts": ["4"]}"#;
     workspace.write("other.jsonl", line);
     let expected = "`other.jsonl`, line 1: `completions` should be a list of responses, got no such \
-                    field among `prompt`, `reference`, `generations`";
+                    field among `prompt`, `reference`, `texts`";
     for command in [
         &["score", "--model", "model", "--reference", "none", "other.jsonl"][..],
         &["grade", "other.jsonl", "-o", "out.jsonl"],
@@ -89,14 +89,38 @@ fn a_file_without_completions_is_refused_by_what_needs_them() {
 }
 
 #[test]
-fn steps_in_the_place_of_completions_are_refused_by_name() {
+fn labels_of_steps_or_of_responses_are_told_apart_or_refused() {
     let workspace = Workspace::new();
     for labels in ["[true, false]", "[1, 0]"] {
-        let line = format!(r#"{{"prompt": "a", "completions": ["x", "y"], "labels": {labels}}}"#);
-        workspace.write("trl.jsonl", &line);
-        let error = workspace.error_of(&["data", "summary", "trl.jsonl"]);
-        assert!(error.contains("this is TRL's stepwise shape"), "{error}");
+        let steps = format!(r#"{{"prompt": "a", "completions": ["x", "y"], "labels": {labels}}}"#);
+        workspace.write("trl.jsonl", &steps);
+        let output = workspace.run(&["data", "convert", "trl.jsonl", "-o", "steps.jsonl"]);
+        let said = stderr(&output);
+        assert!(said.contains("read as TRL stepwise supervision (`--shape stepwise`)"), "{said}");
+        let read = lines(&workspace, "steps.jsonl");
+        assert_eq!(read[0]["steps"], serde_json::json!([["x", "y"]]));
+        assert_eq!(read[0]["step_labels"], serde_json::json!([[1.0, 0.0]]));
+        // Beside a gold answer they may be those of rival responses.
+        workspace.write("both.jsonl", &steps.replace("\"a\"", "\"a\", \"reference\": \"4\""));
+        let error = workspace.error_of(&["data", "summary", "both.jsonl"]);
+        assert!(error.contains("`--column correctness=labels` or `--shape stepwise`"), "{error}");
+        let summary = ["data", "summary", "both.jsonl", "--column", "correctness=labels"];
+        ok(&workspace, &summary);
     }
+}
+
+#[test]
+fn the_shape_of_a_file_is_said_once() {
+    let workspace = Workspace::new();
+    let line = r#"{"question": "1 + 2?", "gt": "3", "responses": ["3", "4"]}"#;
+    workspace.write("other.jsonl", line);
+    let score = ["score", "--model", "model", "--reference", "none", "other.jsonl"];
+    let output = workspace.run(&[&score[..], &["-o", "scores.jsonl"]].concat());
+    let said = stderr(&output);
+    let expected = "`other.jsonl`: read as one problem per record (`--shape problems`): `prompt` from \
+                    `question`, `reference` from `gt`, `completions` from `responses`";
+    assert_eq!(said.matches(expected).count(), 1, "{said}");
+    assert_eq!(lines(&workspace, "scores.jsonl")[0]["scores"].as_array().map(Vec::len), Some(2));
 }
 
 #[test]
@@ -260,18 +284,10 @@ fn messages_say_what_there_is() {
     let error = workspace.error_of(&[&train[..], &["bad.jsonl", "--skip-invalid"]].concat());
     assert!(error.contains("no valid example to train on: 2 skipped"), "{error}");
 
-    // Preferences and single responses are not told to be graded.
-    for (line, hint) in [
-        (r#"{"prompt": "p", "chosen": "a", "rejected": "b"}"#, "hint: these are preferences: give"),
-        (
-            r#"{"prompt": "p", "completion": "a", "label": true}"#,
-            "hint: these are single responses",
-        ),
-    ] {
-        workspace.write("other.jsonl", line);
-        let error = workspace.error_of(&[&train[..], &["other.jsonl"]].concat());
-        assert!(error.contains(hint) && !error.contains("gratis grade"), "{error}");
-    }
+    // Preferences are not told to be graded.
+    workspace.write("other.jsonl", r#"{"prompt": "p", "chosen": "a", "rejected": "a"}"#);
+    let output = workspace.run(&[&train[..], &["other.jsonl", "--max-steps", "1"]].concat());
+    assert!(!stderr(&output).contains("gratis grade"), "{}", stderr(&output));
 
     // Steps that are not the completion's, with their problem.
     let line =
@@ -304,8 +320,8 @@ fn messages_say_what_there_is() {
     assert!(error.contains("./models/prm") && !error.contains("hub"), "{error}");
 
     // Bytes of another format do not reach the terminal.
-    let bytes: Vec<u8> = [&b"\x1f\x8b\x08\x00"[..], &[0x9b; 40]].concat();
-    std::fs::write(workspace.path("zipped.jsonl"), bytes).expect("written");
-    let error = workspace.error_of(&["data", "summary", "zipped.jsonl"]);
-    assert!(error.contains("got gzip data\nhint: decompress the file"), "{error}");
+    std::fs::write(workspace.path("binary.jsonl"), [0x9b; 40]).expect("written");
+    let error = workspace.error_of(&["data", "summary", "binary.jsonl"]);
+    assert!(error.contains("got bytes that are not UTF-8 (at byte 1"), "{error}");
+    assert!(!error.contains('\u{fffd}'), "{error}");
 }

@@ -110,11 +110,12 @@ pub(crate) fn sample(
     let problems: Vec<Problem> = split
         .unsolved(&split.draw(settings.n_problems, N_DERIVED, seed))
         .into_iter()
-        .map(|Rollout { id, prompt, reference, dataset, extra, .. }| Problem {
+        .map(|Rollout { id, prompt, reference, dataset, context, extra, .. }| Problem {
             id,
             prompt,
             reference,
             dataset,
+            context,
             extra,
         })
         .collect();

@@ -158,7 +158,7 @@ impl MonteCarlo<'_> {
         let mut requests = Vec::new();
         for (rollout, problem) in rollouts.iter().zip(first..) {
             rollout.labels("the label of a last step")?;
-            let prompt = self.encoder.prompt(&rollout.prompt)?;
+            let prompt = self.encoder.prompt_of(rollout)?;
             let plan = self.plan(rollout, prompt.len(), &splitter)?;
             for (prefix, nth) in plan.prefixes.iter().zip(0..) {
                 requests.push(SampleRequest {

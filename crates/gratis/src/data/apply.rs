@@ -14,6 +14,7 @@ use super::format::STANDARD_STREAM;
 use super::mix::Mix;
 use super::operation::{Counts, DataOperation, OperationReport, Outcome};
 use super::reader::{RecordReader, RolloutFiles};
+use super::reading::Reading;
 use super::record::{OnInvalid, Record};
 use super::replace::ReplaceResponses;
 use super::resumable::check_output;
@@ -170,7 +171,7 @@ pub struct FileReport {
 pub fn apply_to_file(
     operations: &[DataOperation],
     input: &Path,
-    on_invalid: OnInvalid,
+    reading: impl Into<Reading>,
     output: &Path,
     observer: &mut dyn Observer,
 ) -> Result<FileReport> {
@@ -195,10 +196,10 @@ pub fn apply_to_file(
     let scratch = Scratch::new(beside);
     let is_read_twice = operations.first().is_some_and(DataOperation::surveys);
     let (files, n_skipped) = if is_read_twice && input == Path::new(STANDARD_STREAM) {
-        let (path, n_skipped) = spool::<Rollout>(input, on_invalid, scratch.folder()?)?;
+        let (path, n_skipped) = spool::<Rollout>(input, reading, scratch.folder()?)?;
         (RolloutFiles::new(vec![path], OnInvalid::Stop), n_skipped)
     } else {
-        (RolloutFiles::new(vec![input.to_owned()], on_invalid), 0)
+        (RolloutFiles::new(vec![input.to_owned()], reading), 0)
     };
     let open = || Ok(Box::new(files.read()) as Rollouts<'_>);
     let operations = apply_streaming(operations, &open, beside, &mut write, observer)?;
@@ -214,12 +215,12 @@ pub fn apply_to_file(
 /// Those of reading and writing.
 pub fn spool<T: Record + Into<Rollout>>(
     input: &Path,
-    on_invalid: OnInvalid,
+    reading: impl Into<Reading>,
     scratch: &Path,
 ) -> Result<(PathBuf, u64)> {
     let path = scratch.join("input.jsonl.zst");
     let mut writer = RolloutWriter::create(&path)?;
-    let mut reader = RecordReader::<T>::open(input, on_invalid)?;
+    let mut reader = RecordReader::<T>::open(input, reading)?;
     for rollout in reader.by_ref() {
         writer.write(&rollout?.into())?;
     }
@@ -246,7 +247,7 @@ pub struct SplitReport {
 pub fn split_file(
     split: Split,
     input: &Path,
-    on_invalid: OnInvalid,
+    reading: impl Into<Reading>,
     [first, second]: [&Path; 2],
     observer: &mut dyn Observer,
 ) -> Result<SplitReport> {
@@ -255,7 +256,7 @@ pub fn split_file(
     check_output(second, &[input])?;
     let mut report = SplitReport::default();
     let mut writers = [RolloutWriter::create(first)?, RolloutWriter::create(second)?];
-    let mut reader = RecordReader::<Rollout>::open(input, on_invalid)?;
+    let mut reader = RecordReader::<Rollout>::open(input, reading)?;
     observer.stage("split", None);
     for (rollout, n) in reader.by_ref().zip(1..) {
         let rollout = rollout?;

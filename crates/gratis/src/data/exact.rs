@@ -97,6 +97,15 @@ pub(super) fn hold(line: &[u8]) -> Option<Vec<u8>> {
     let mut out = Vec::new();
     let (mut at, mut copied) = (0, 0);
     while at < line.len() {
+        // Other programs write NaN and infinities, though JSON has none.
+        if matches!(line[at], b'N' | b'I' | b'-')
+            && let Some(name) = name_at(&line[at..])
+        {
+            out.extend([&line[copied..at], BEFORE, name, AFTER].concat());
+            copied = at + name.len();
+            at = copied;
+            continue;
+        }
         match line[at] {
             b'"' => at = end_of_string(line, at + 1),
             b'-' | b'0'..=b'9' => {
@@ -118,6 +127,14 @@ pub(super) fn hold(line: &[u8]) -> Option<Vec<u8>> {
     }
     out.extend(&line[copied..]);
     Some(out)
+}
+
+/// The name of a number that JSON has not, at the beginning of `rest`.
+fn name_at(rest: &[u8]) -> Option<&[u8]> {
+    let names: [&[u8]; 3] = [b"NaN", b"Infinity", b"-Infinity"];
+    let name = names.into_iter().find(|name| rest.starts_with(name))?;
+    let ends = rest.get(name.len()).is_none_or(|byte| !byte.is_ascii_alphanumeric());
+    ends.then_some(&rest[..name.len()])
 }
 
 /// The byte after the quote that ends a string.

@@ -72,7 +72,7 @@ impl Published {
 
 type Parsed<T> = std::result::Result<T, Fault>;
 
-fn parse(value: &Value) -> Parsed<Rollout> {
+pub(super) fn parse(value: &Value) -> Parsed<Rollout> {
     if value.get("input").is_some() {
         tagged(value)
     } else if value.get("question").is_some() {
@@ -127,8 +127,10 @@ fn tagged(value: &Value) -> Parsed<Rollout> {
         task: String,
     }
     let Tagged { input, label, task } = typed(value)?;
-    let start = input
-        .find("Step 1:")
+    // The problem may say it too: the last one before the first tag begins the solution.
+    let first_tag = input.find(TAG).unwrap_or(input.len());
+    let start = input[..first_tag]
+        .rfind("Step 1:")
         .ok_or_else(|| Fault::new("input", "`Step 1:` after the problem", "none"))?;
     let (prompt, mut solution) = input.split_at(start);
     let unlike =
@@ -210,9 +212,6 @@ fn prm800k(value: &Value) -> Parsed<Rollout> {
     }
     if chain.iter().any(|(_, label)| label.is_some()) {
         solutions.insert(0, chain);
-    }
-    if solutions.is_empty() {
-        return Err(Fault::new("label.steps", "at least one rated step", "none"));
     }
     let reference = question.ground_truth_answer.unwrap_or_default();
     Ok(rollout(question.problem, reference, "PRM800K", solutions))

@@ -1,45 +1,78 @@
-//! Reading records of any kind, one at a time: `.jsonl`, `.jsonl.zst`, `.parquet`, and `-` for
-//! standard input as JSON lines. Memory does not grow with the file.
+//! Reading records of any kind, one at a time, from files of any container and shape: JSON lines, JSON
+//! arrays, CSV and Parquet, compressed or not; a folder or a pattern stands for its files in order of
+//! their names, and `-` for standard input. Memory does not grow with the file.
 
 use std::cell::{Cell, RefCell};
-use std::fs::{self, File};
-use std::io::{self, BufRead, BufReader};
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
-use super::format::{Compression, Format, STANDARD_STREAM};
+use serde_json::{Map, Value};
+
+use super::container::{Container, Raw};
+use super::format::STANDARD_STREAM;
+use super::reading::Reading;
 use super::record::{self, Fault, OnInvalid, Record};
 use super::rollout::{Answered, Rollout};
 use super::rows;
+use super::shapes::{self, DataShape, Requests};
 use crate::error::{Error, Result};
 
-/// Gives the next line or row with its number from 1, and the record or what is wrong with it.
-pub(super) type Next<T> = Box<dyn FnMut() -> Result<Option<(u64, Result<T, Fault>)>>>;
-
-/// Reads the records of a file.
+/// Reads the records of a file, or of the files in a folder.
 pub struct RecordReader<T> {
+    reading: Reading,
+    requests: Option<Requests>,
     path: PathBuf,
-    advance: Next<T>,
-    on_invalid: OnInvalid,
+    stream: Stream,
+    shape: Option<DataShape>,
+    rest: VecDeque<PathBuf>,
+    /// A record whose problem may go on in the next one.
+    pending: Option<(u64, Rollout)>,
+    notice: Option<String>,
     n_skipped: u64,
     failed: bool,
+    record: std::marker::PhantomData<T>,
+}
+
+enum Stream {
+    Text(Box<Container>),
+    Rows(rows::Values),
+}
+
+/// A record as it was decoded.
+enum Decoded<T> {
+    Whole(T),
+    /// Records like it that follow may belong to the same problem.
+    Part(Rollout),
 }
 
 impl<T: Record> RecordReader<T> {
-    /// Opens `path`.
+    /// Opens the file, folder or pattern `path`.
     ///
     /// # Errors
-    /// [`Error::Io`] if it cannot be opened, [`Error::InvalidFile`] for an unknown extension or a
-    /// damaged Parquet file. Iteration yields [`Error::InvalidRecord`] for a line that is no such
+    /// [`Error::Io`] if it cannot be opened, [`Error::InvalidFile`] for a format that is not read or
+    /// a damaged Parquet file. Iteration yields [`Error::InvalidRecord`] for a line that is no such
     /// record, unless such lines are skipped.
-    pub fn open(path: impl AsRef<Path>, on_invalid: OnInvalid) -> Result<Self> {
-        let path = path.as_ref();
-        let advance = match Format::of(path)? {
-            Format::Lines(compression) => lines(path, compression)?,
-            Format::Parquet => rows::rows(path)?,
-        };
-        Ok(Self { path: path.to_owned(), advance, on_invalid, n_skipped: 0, failed: false })
+    pub fn open(path: impl AsRef<Path>, reading: impl Into<Reading>) -> Result<Self> {
+        let reading = reading.into();
+        let mut rest: VecDeque<_> = files(path.as_ref())?.into();
+        let path = rest.pop_front().unwrap_or_default();
+        let requests = reading.shape.batch_input.as_deref().map(Requests::read).transpose()?;
+        Ok(Self {
+            stream: Stream::open::<T>(&path)?,
+            reading,
+            requests,
+            path,
+            shape: None,
+            rest,
+            pending: None,
+            notice: None,
+            n_skipped: 0,
+            failed: false,
+            record: std::marker::PhantomData,
+        })
     }
 
     /// Lines left out so far under [`OnInvalid::Skip`].
@@ -47,18 +80,71 @@ impl<T: Record> RecordReader<T> {
         self.n_skipped
     }
 
+    /// How the file is read, in words; `None` before its first record, and for our own columns.
+    pub fn notice(&self) -> Option<&str> {
+        self.notice.as_deref()
+    }
+
     fn read(&mut self) -> Result<Option<T>> {
-        while let Some((number, record)) = (self.advance)()? {
-            match record {
-                Ok(mut record) => {
+        loop {
+            let next = match &mut self.stream {
+                Stream::Text(container) => container.next()?,
+                Stream::Rows(rows) => {
+                    rows()?.map(|(number, row)| (number, row.map_or_else(Raw::Invalid, Raw::Row)))
+                }
+            };
+            let Some((number, raw)) = next else {
+                let finished = self.pending.take();
+                if let Some(path) = self.rest.pop_front() {
+                    self.stream = Stream::open::<T>(&path)?;
+                    (self.path, self.shape, self.notice) = (path, None, None);
+                } else if finished.is_none() {
+                    return Ok(None);
+                }
+                match finished {
+                    Some((number, rollout)) => return self.whole(number, rollout).map(Some),
+                    None => continue,
+                }
+            };
+            let was_known = self.shape.is_some();
+            let decoded = decode::<T>(
+                raw,
+                &self.reading,
+                self.requests.as_ref(),
+                &mut self.shape,
+                &mut self.notice,
+            );
+            if !was_known && let (Some(notice), Some(words)) = (self.reading.notice, &self.notice) {
+                notice(&self.path, words);
+            }
+            match decoded {
+                Ok(Decoded::Whole(mut record)) => {
                     record.number(number);
                     return Ok(Some(record));
                 }
-                Err(_) if self.on_invalid == OnInvalid::Skip => self.n_skipped += 1,
+                Ok(Decoded::Part(rollout)) => {
+                    let next = match &mut self.pending {
+                        None => Some(Box::new(rollout)),
+                        Some((_, pending)) => shapes::merge(pending, rollout).err(),
+                    };
+                    if let Some(next) = next
+                        && let Some((number, done)) = self.pending.replace((number, *next))
+                    {
+                        return self.whole(number, done).map(Some);
+                    }
+                }
+                Err(_) if self.reading.on_invalid == OnInvalid::Skip => self.n_skipped += 1,
                 Err(fault) => return Err(fault.at(&self.path, number)),
             }
         }
-        Ok(None)
+    }
+
+    fn whole(&self, number: u64, rollout: Rollout) -> Result<T> {
+        let record = T::from_rollout(rollout).map_err(|fault| fault.at(&self.path, number));
+        record.map(|mut record| {
+            record.number(number);
+            record
+        })
     }
 }
 
@@ -76,41 +162,121 @@ impl<T: Record> Iterator for RecordReader<T> {
     }
 }
 
-/// Whether this process reads its standard input already: a second reader would find nothing.
-static STANDARD_INPUT_TAKEN: AtomicBool = AtomicBool::new(false);
+impl Stream {
+    fn open<T: Record>(path: &Path) -> Result<Self> {
+        if is_parquet(path)? {
+            Ok(Self::Rows(rows::values::<T>(path)?))
+        } else {
+            Ok(Self::Text(Box::new(Container::open(path)?)))
+        }
+    }
+}
 
-/// The records of a file of lines; blank lines are passed over.
-fn lines<T: Record>(path: &Path, compression: Compression) -> Result<Next<T>> {
-    let plain: Box<dyn BufRead> = if path == Path::new(STANDARD_STREAM) {
-        if STANDARD_INPUT_TAKEN.swap(true, Ordering::Relaxed) {
-            return Err(Error::StandardInputTwice);
-        }
-        Box::new(BufReader::new(io::stdin()))
+/// Whether a file holds Parquet, by its content; pipes are text.
+fn is_parquet(path: &Path) -> Result<bool> {
+    const MAGIC: &[u8] = b"PAR1";
+    if path == Path::new(STANDARD_STREAM) || !path.is_file() {
+        return Ok(false);
+    }
+    let file = File::open(path).map_err(Error::io("open", path))?;
+    let mut start = Vec::new();
+    file.take(MAGIC.len() as u64).read_to_end(&mut start).map_err(Error::io("read", path))?;
+    Ok(start == MAGIC || path.extension().is_some_and(|extension| extension == "parquet"))
+}
+
+/// The files that a path stands for.
+fn files(path: &Path) -> Result<Vec<PathBuf>> {
+    let invalid = |expected: &str, got: &str| Error::InvalidFile {
+        path: path.to_owned(),
+        expected: expected.to_owned(),
+        got: got.to_owned(),
+    };
+    if path.is_dir() {
+        let entries = std::fs::read_dir(path).map_err(Error::io("read", path))?;
+        let entries = entries.collect::<std::io::Result<Vec<_>>>();
+        let entries = entries.map_err(Error::io("read", path))?;
+        let mut found: Vec<_> = entries.iter().map(std::fs::DirEntry::path).collect();
+        found.retain(|file| file.is_file() && has_known_extension(file));
+        found.sort();
+        return match found.is_empty() {
+            false => Ok(found),
+            true => Err(invalid("a folder with data files", "none with a known extension")),
+        };
+    }
+    let pattern = path.to_string_lossy();
+    if path.exists() || !pattern.contains(['*', '?', '[']) {
+        return Ok(vec![path.to_owned()]);
+    }
+    let found = glob::glob(&pattern).map_err(|error| invalid("a pattern", &error.to_string()))?;
+    let found: Vec<_> = found.filter_map(std::result::Result::ok).filter(|p| p.is_file()).collect();
+    if found.is_empty() {
+        return Err(invalid("a pattern of file names", "no file that fits it"));
+    }
+    Ok(found)
+}
+
+fn has_known_extension(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
+    let name = name.strip_suffix(".gz").or_else(|| name.strip_suffix(".zst")).unwrap_or(&name);
+    let extension = name.rsplit_once('.').map_or("", |(_, extension)| extension);
+    !name.starts_with('.')
+        && matches!(extension, "jsonl" | "json" | "ndjson" | "jl" | "parquet" | "csv" | "tsv")
+}
+
+/// A record of type `T`: as it stands where it has our columns, else read through its shape, which
+/// is found from the first record of a file.
+fn decode<T: Record>(
+    raw: Raw<'_>,
+    reading: &Reading,
+    requests: Option<&Requests>,
+    shape: &mut Option<DataShape>,
+    notice: &mut Option<String>,
+) -> Result<Decoded<T>, Fault> {
+    let is_plain =
+        !T::IS_ROLLOUT || (*shape == Some(DataShape::Gratis) && reading.shape.is_plain());
+    let (line, value) = match raw {
+        Raw::Json(line) if is_plain => return record::from_json(line).map(Decoded::Whole),
+        Raw::Row(value) if is_plain => return record::from_value(value).map(Decoded::Whole),
+        Raw::Json(line) => (Some(line), record::value_of(line)?),
+        Raw::Row(value) => (None, value),
+        Raw::Invalid(fault) => return Err(fault),
+    };
+    let mut record = record::object_of(value)?;
+    shapes::rename(&mut record, &reading.shape.columns)?;
+    let chosen = match (*shape, reading.shape.shape) {
+        (Some(shape), _) | (None, Some(shape)) => shape,
+        (None, None) => shapes::detect(&record)?,
+    };
+    if shape.is_none() {
+        *shape = Some(chosen);
+        *notice = words_for(chosen, &record);
+    }
+    if chosen == DataShape::Gratis && reading.shape.is_plain() {
+        let decoded = match line {
+            Some(line) => record::from_json(line),
+            None => record::from_value(Value::Object(record)),
+        };
+        return decoded.map(Decoded::Whole);
+    }
+    let rollout = shapes::adapt(chosen, record, reading, requests)?;
+    if chosen.is_grouped() {
+        Ok(Decoded::Part(rollout))
     } else {
-        Box::new(BufReader::new(File::open(path).map_err(Error::io("open", path))?))
-    };
-    let mut source: Box<dyn BufRead> = match compression {
-        Compression::None => plain,
-        Compression::Zstd => {
-            let decoder = zstd::Decoder::with_buffer(plain).map_err(Error::io("read", path))?;
-            Box::new(BufReader::new(decoder))
-        }
-    };
-    let path = path.to_owned();
-    let (mut buffer, mut number) = (Vec::new(), 0);
-    Ok(Box::new(move || {
-        loop {
-            buffer.clear();
-            let n_bytes = source.read_until(b'\n', &mut buffer);
-            if n_bytes.map_err(Error::io("read", &path))? == 0 {
-                return Ok(None);
-            }
-            number += 1;
-            if !buffer.iter().all(u8::is_ascii_whitespace) {
-                return Ok(Some((number, record::from_json(&buffer))));
-            }
-        }
-    }))
+        T::from_rollout(rollout).map(Decoded::Whole)
+    }
+}
+
+/// How a file is read, if not as our own columns.
+fn words_for(shape: DataShape, record: &Map<String, Value>) -> Option<String> {
+    if shape == DataShape::Gratis {
+        return None;
+    }
+    let columns = shapes::mapping(shape, record);
+    let columns: Vec<_> =
+        columns.iter().map(|(ours, theirs)| format!("`{ours}` from `{theirs}`")).collect();
+    let columns =
+        if columns.is_empty() { String::new() } else { format!(": {}", columns.join(", ")) };
+    Some(format!("read as {} (`--shape {shape}`){columns}", shape.describe()))
 }
 
 /// Rollout files read as one, and as often as needed: an operation that counts before it decides
@@ -118,20 +284,25 @@ fn lines<T: Record>(path: &Path, compression: Compression) -> Result<Next<T>> {
 #[derive(Debug, Clone)]
 pub struct RolloutFiles {
     paths: Vec<PathBuf>,
-    on_invalid: OnInvalid,
+    reading: Reading,
     needs: Needs,
     n_skipped: Cell<u64>,
-    /// What each file was when it was first opened.
-    seen: RefCell<Vec<Option<Stamp>>>,
+    /// Whether a pass has told how the files are read.
+    is_told: Cell<bool>,
+    /// What the files of each path were when they were first opened.
+    seen: RefCell<Vec<Option<Vec<Stamp>>>>,
 }
 
-/// By which a file is known to be the same: its length and the time of its last change.
-type Stamp = (u64, Option<SystemTime>);
+/// By which a file is known to be the same: its name, its length and the time of its last change.
+type Stamp = (PathBuf, u64, Option<SystemTime>);
 
-/// The stamp of a file; none of a stream, which is read once.
-fn stamp_of(path: &Path) -> Option<Stamp> {
-    let found = fs::metadata(path).ok().filter(fs::Metadata::is_file)?;
-    Some((found.len(), found.modified().ok()))
+/// The stamps of the files that a path stands for; none of a stream, which is read once.
+fn stamps_of(path: &Path) -> Option<Vec<Stamp>> {
+    let stamp = |file: PathBuf| {
+        let found = std::fs::metadata(&file).ok().filter(std::fs::Metadata::is_file)?;
+        Some((file, found.len(), found.modified().ok()))
+    };
+    files(path).ok()?.into_iter().map(stamp).collect()
 }
 
 /// What a line must have beside a prompt.
@@ -143,9 +314,15 @@ enum Needs {
 
 impl RolloutFiles {
     /// The files at `paths`, in this order. Standard input can be read once only.
-    pub fn new(paths: Vec<PathBuf>, on_invalid: OnInvalid) -> Self {
-        let seen = RefCell::new(vec![None; paths.len()]);
-        Self { paths, on_invalid, needs: Needs::Nothing, n_skipped: Cell::new(0), seen }
+    pub fn new(paths: Vec<PathBuf>, reading: impl Into<Reading>) -> Self {
+        Self {
+            seen: RefCell::new(vec![None; paths.len()]),
+            paths,
+            reading: reading.into(),
+            needs: Needs::Nothing,
+            n_skipped: Cell::new(0),
+            is_told: Cell::new(false),
+        }
     }
 
     /// The same files, of which a line without the column `completions` is invalid.
@@ -158,38 +335,45 @@ impl RolloutFiles {
     /// the beginning or the end of a file that is not what it was.
     pub fn read(&self) -> impl Iterator<Item = Result<Rollout>> + '_ {
         self.n_skipped.set(0);
+        let notice = self.reading.notice.filter(|_| !self.is_told.replace(true));
+        let reading = Reading { notice, ..self.reading.clone() };
         self.paths.iter().enumerate().flat_map(move |(idx, path)| {
             let first = self.check(idx, path).err().map(Err);
-            let all = if first.is_some() { None } else { Some(self.read_file(path)) };
+            let all = if first.is_some() { None } else { Some(self.read_file(path, &reading)) };
             let last = std::iter::once_with(move || self.check(idx, path).err().map(Err));
             let last = last.take(usize::from(all.is_some())).flatten();
             first.into_iter().chain(all.into_iter().flatten()).chain(last)
         })
     }
 
-    /// Whether a file is what it was when it was first opened.
+    /// Whether the files of a path are what they were when they were first opened.
     fn check(&self, idx: usize, path: &Path) -> Result<()> {
-        let Some(stamp) = stamp_of(path) else { return Ok(()) };
+        let Some(stamps) = stamps_of(path) else { return Ok(()) };
         let mut seen = self.seen.borrow_mut();
-        if *seen[idx].get_or_insert(stamp) == stamp {
+        if *seen[idx].get_or_insert_with(|| stamps.clone()) == stamps {
             return Ok(());
         }
         Err(Error::InputChanged { path: path.to_owned() })
     }
 
-    fn read_file(&self, path: &Path) -> Box<dyn Iterator<Item = Result<Rollout>> + '_> {
+    fn read_file(
+        &self,
+        path: &Path,
+        reading: &Reading,
+    ) -> Box<dyn Iterator<Item = Result<Rollout>> + '_> {
         match self.needs {
-            Needs::Nothing => self.read_as::<Rollout>(path),
-            Needs::Completions => self.read_as::<Answered>(path),
+            Needs::Nothing => self.read_as::<Rollout>(path, reading),
+            Needs::Completions => self.read_as::<Answered>(path, reading),
         }
     }
 
     fn read_as<T: Record + Into<Rollout> + 'static>(
         &self,
         path: &Path,
+        reading: &Reading,
     ) -> Box<dyn Iterator<Item = Result<Rollout>> + '_> {
         let before = self.n_skipped.get();
-        match RecordReader::<T>::open(path, self.on_invalid) {
+        match RecordReader::<T>::open(path, reading.clone()) {
             Err(error) => Box::new(std::iter::once(Err(error))),
             Ok(mut reader) => Box::new(std::iter::from_fn(move || {
                 let next = reader.next();

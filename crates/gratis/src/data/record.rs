@@ -8,10 +8,10 @@ use std::path::Path;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::exact::{self, NotFinite};
-use super::not_json;
+use super::rollout::Rollout;
 use crate::error::Error;
 
 /// What to do with a line that is not what its format asks for.
@@ -38,6 +38,18 @@ pub trait Record: Sized {
     /// # Errors
     /// The first fault.
     fn from_columns(columns: Self::Columns) -> Result<Self, Fault>;
+
+    /// Whether it may stand in a file in any shape that is read as a rollout.
+    const IS_ROLLOUT: bool = false;
+
+    /// The record of a rollout that was read from another shape.
+    ///
+    /// # Errors
+    /// What the rollout lacks.
+    fn from_rollout(rollout: Rollout) -> Result<Self, Fault> {
+        let _ = rollout;
+        Err(Fault::new("record", "of its own format", "a rollout"))
+    }
 
     /// Told its line or row, counted from 1.
     fn number(&mut self, line: u64) {
@@ -209,12 +221,28 @@ pub(super) fn from_json<T: Record>(line: &[u8]) -> Result<T, Fault> {
     }
     let columns: T::Columns = serde_json::from_slice(line).map_err(|error| {
         let value = serde_json::from_slice::<Value>(line);
-        value.map_or_else(
-            |error| not_json::fault(line, &error),
-            |value| wrong_shape::<T>(&value, &error),
-        )
+        value.map_or_else(|error| not_json(line, &error), |value| wrong_shape::<T>(&value, &error))
     })?;
     T::from_columns(columns)
+}
+
+/// A line of JSON as a value, with numbers as they were written.
+pub(super) fn value_of(line: &[u8]) -> Result<Value, Fault> {
+    let line = line.trim_ascii_end();
+    if let Some(held) = exact::hold(line)
+        && let Ok(value) = serde_json::from_slice(&held)
+    {
+        return Ok(value);
+    }
+    serde_json::from_slice(line).map_err(|error| not_json(line, &error))
+}
+
+/// The fields of a record.
+pub(super) fn object_of(value: Value) -> Result<Map<String, Value>, Fault> {
+    match value {
+        Value::Object(fields) => Ok(fields),
+        other => Err(Fault::new("record", "a JSON object", shown(&other))),
+    }
 }
 
 /// A record from a JSON value.
@@ -228,11 +256,38 @@ pub(super) fn from_value<T: Record>(mut value: Value) -> Result<T, Fault> {
     T::from_columns(columns.map_err(|error| wrong_shape::<T>(&value, &error))?)
 }
 
-fn wrong_shape<T: Record>(value: &Value, error: &serde_json::Error) -> Fault {
-    if value.is_array() {
-        let got = format!("a list, {}", shown(value));
-        return Fault::new("record", "a JSON object", got).hinted(not_json::LIST);
+fn not_json(line: &[u8], error: &serde_json::Error) -> Fault {
+    let reason = error.to_string();
+    // The line that counts is that of the file.
+    let reason = reason.split(" at line ").next().unwrap_or_default();
+    let column = error.column();
+    let advice = advice(line, reason);
+    let found = |got: String| Fault::new("record", "a JSON object", got);
+    // Neither bytes of another encoding nor those of another format are shown.
+    match std::str::from_utf8(line) {
+        Err(error) => {
+            let at = error.valid_up_to() + 1;
+            found(format!("bytes that are not UTF-8 (at byte {at}{advice})"))
+        }
+        Ok(text) if text.contains('\0') => found(format!("null bytes ({reason}{advice})")),
+        Ok(text) => found(format!("{} ({reason} at column {column}{advice})", excerpt(text))),
     }
+}
+
+/// What usually is the reason.
+fn advice(line: &[u8], reason: &str) -> &'static str {
+    if std::str::from_utf8(line).is_err() {
+        "; the file is not UTF-8: convert it, for instance by `iconv -f LATIN1 -t UTF-8`"
+    } else if reason == "trailing characters" {
+        "; one record per line, with nothing between them"
+    } else if line.starts_with(b"{'") {
+        "; JSON has double quotes: write the file by `json.dumps`"
+    } else {
+        ""
+    }
+}
+
+fn wrong_shape<T: Record>(value: &Value, error: &serde_json::Error) -> Fault {
     if !value.is_object() {
         return Fault::new("record", "a JSON object", shown(value));
     }

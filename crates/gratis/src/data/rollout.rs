@@ -7,6 +7,7 @@
 //! entry is null, a column without any entry is left out. Flags of other programs (`loss_mask`) become
 //! masks, see [`super::mask`]. In memory each completion holds its own.
 
+use gratis_model::chat_template::Message;
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value, json};
@@ -29,6 +30,9 @@ pub struct Rollout {
     pub reference: String,
     /// Where the problem comes from.
     pub dataset: String,
+    /// What was said before the prompt: a system message, earlier turns. Only a chat template renders
+    /// it.
+    pub context: Vec<Message>,
     /// Candidate solutions; none before sampling.
     pub completions: Vec<Completion>,
     /// Further columns, carried along unchanged. They belong to the problem.
@@ -42,6 +46,8 @@ pub(super) const STEPS: &str = "steps";
 const FINISH_REASONS: &str = "finish_reasons";
 const TOKEN_IDS: &str = "token_ids";
 const MASKS: &str = "masks";
+/// The column of what was said before the prompt: a list of `role` and `content`.
+pub(super) const CONTEXT: &str = "context";
 
 impl Rollout {
     /// Whether this column of a file has one entry per completion.
@@ -97,6 +103,7 @@ impl Rollout {
             prompt: self.prompt.clone(),
             reference: self.reference.clone(),
             dataset: self.dataset.clone(),
+            context: self.context.clone(),
             completions: indices.iter().map(|&idx| self.completions[idx].clone()).collect(),
             extra: self.extra.clone(),
         }
@@ -106,6 +113,9 @@ impl Rollout {
     /// then those of the completions.
     pub(super) fn further_columns(&self) -> Map<String, Value> {
         let mut columns = self.extra.clone();
+        if !self.context.is_empty() {
+            insert(&mut columns, CONTEXT, Some(self.context.iter().map(Some).collect()));
+        }
         for completion in &self.completions {
             for name in completion.extra.keys() {
                 let value = |c: &Completion| c.extra.get(name).cloned();
@@ -178,6 +188,7 @@ pub struct Columns {
     finish_reasons: Option<Vec<Option<String>>>,
     token_ids: Option<Vec<Option<Vec<u32>>>>,
     masks: Option<Vec<Option<Mask>>>,
+    context: Option<Vec<Message>>,
     #[serde(flatten)]
     extra: Map<String, Value>,
 }
@@ -192,6 +203,7 @@ impl TryFrom<Columns> for Rollout {
             prompt: columns.prompt,
             reference: columns.reference.unwrap_or_default(),
             dataset: columns.dataset.unwrap_or_default(),
+            context: columns.context.unwrap_or_default(),
             completions: texts.into_iter().map(Completion::from).collect(),
             extra: columns.extra,
         };
@@ -316,6 +328,12 @@ impl Record for Rollout {
         Field::optional(MASKS, &Shape::List(&Shape::OrNull(&Shape::Object(&[])))),
     ];
 
+    const IS_ROLLOUT: bool = true;
+
+    fn from_rollout(rollout: Rollout) -> Result<Self, Fault> {
+        Ok(rollout)
+    }
+
     fn from_columns(columns: Columns) -> Result<Self, Fault> {
         Self::try_from(columns)
     }
@@ -339,6 +357,15 @@ impl Record for Answered {
     type Columns = Columns;
 
     const FIELDS: &'static [Field] = Rollout::FIELDS;
+    const IS_ROLLOUT: bool = true;
+
+    fn from_rollout(rollout: Rollout) -> Result<Self, Fault> {
+        if rollout.completions.is_empty() {
+            let got = format!("no such field among {}", rollout.field_names());
+            return Err(Fault::new(COMPLETIONS, "a list of responses", got));
+        }
+        Ok(Self(rollout))
+    }
 
     fn from_columns(columns: Columns) -> Result<Self, Fault> {
         let has_completions = columns.completions.is_some();
@@ -377,6 +404,7 @@ pub(crate) fn text_or_integer<'de, D: Deserializer<'de>>(
     match Option::<Value>::deserialize(source)? {
         None | Some(Value::Null) => Ok(None),
         Some(Value::String(text)) => Ok(Some(text)),
+        Some(Value::Number(number)) => Ok(Some(number.to_string())),
         Some(value) => match exact::integer_text(&value) {
             Some(digits) => Ok(Some(digits.into_owned())),
             None => Err(serde::de::Error::custom("expected a string or an integer")),

@@ -21,8 +21,7 @@ use parquet::schema::types::Type;
 use serde_json::{Map, Value};
 
 use super::exact::{self, NotFinite};
-use super::reader::Next;
-use super::record::{self, Fault, Record};
+use super::record::{Fault, Record};
 use crate::error::{Error, Result};
 
 /// Column that holds the fields a rollout has beside its own.
@@ -34,8 +33,11 @@ const BYTES: &str = "leave the column out of the file, or write its bytes as tex
 /// Fields that are never taken from [`EXTRA`].
 const NEVER_EXTRA: [&str; 5] = ["id", "prompt", "reference", "dataset", "completions"];
 
+/// Gives the next row with its number from 1, or what is wrong with it.
+pub(super) type Values = Box<dyn FnMut() -> Result<Option<(u64, Result<Value, Fault>)>>>;
+
 /// The rows of a Parquet file as records, one page of each column in memory at a time.
-pub(super) fn rows<T: Record>(path: &Path) -> Result<Next<T>> {
+pub(super) fn values<T: Record>(path: &Path) -> Result<Values> {
     let reader = open(path)?;
     let json_columns = json_columns(reader.metadata().file_metadata().schema());
     let mut rows = RowIter::from_file_into(Box::new(reader));
@@ -51,7 +53,7 @@ pub(super) fn rows<T: Record>(path: &Path) -> Result<Next<T>> {
         number += 1;
         let row = row.map_err(|reason| unreadable(&path, number, reason))?;
         let value = record_of::<T>(row, &json_columns);
-        Ok(Some((number, value.and_then(record::from_value))))
+        Ok(Some((number, value)))
     }))
 }
 
@@ -65,7 +67,7 @@ fn open(path: &Path) -> Result<SerializedFileReader<File>> {
         None => Ok(reader),
         Some(column) => Err(Error::InvalidFile {
             path: path.to_owned(),
-            expected: "uncompressed, or compressed with snappy or zstd".to_owned(),
+            expected: "compressed with anything but lzo".to_owned(),
             got: format!(
                 "{} in the column `{}`",
                 name_of(column.compression()),
@@ -76,7 +78,7 @@ fn open(path: &Path) -> Result<SerializedFileReader<File>> {
 }
 
 fn is_known(compression: Compression) -> bool {
-    matches!(compression, Compression::UNCOMPRESSED | Compression::SNAPPY | Compression::ZSTD(_))
+    !matches!(compression, Compression::LZO)
 }
 
 fn name_of(compression: Compression) -> String {

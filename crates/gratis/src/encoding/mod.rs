@@ -9,7 +9,7 @@ pub use corpus::{Corpus, Item, Response};
 pub use packing::{
     MicroBatch, MicroBatches, head_values, log_probs, mean_log_probs, micro_batches,
 };
-pub use prompt::{chat_prompt, chat_prompt_for};
+pub use prompt::{Conversations, chat_prompt, chat_prompt_for};
 pub use text::{
     EncodedCompletion, EncodedText, Encoder, OnOverlong, encode_rollouts, problem_name,
 };

@@ -116,6 +116,46 @@ pub fn chat_prompt(template: &ChatTemplate, options: &RenderOptions) -> Result<S
     Ok(text)
 }
 
+/// Renders conversations: prompts with a system message or earlier turns of their own, which no fixed
+/// text around the problem can hold.
+#[derive(Debug, Clone)]
+pub struct Conversations {
+    template: ChatTemplate,
+    options: RenderOptions,
+}
+
+impl Conversations {
+    /// Conversations in a model's chat template. `options` are those of its prompt.
+    pub fn new(tokenizer: &Tokenizer, template: ChatTemplate, options: &RenderOptions) -> Self {
+        let mut variables = tokenizer.special_tokens().clone();
+        variables.extend(options.variables.clone());
+        let generation_prompt = GenerationPrompt::Add;
+        Self {
+            template,
+            options: RenderOptions { variables, generation_prompt, ..options.clone() },
+        }
+    }
+
+    /// The text up to where the assistant begins to speak. A system message in `context` takes the
+    /// place of that of the options.
+    pub(super) fn render(&self, context: &[Message], problem: &str) -> Result<String> {
+        let mut options = self.options.clone();
+        if context.iter().any(|message| message.role == "system") {
+            options.system = None;
+        }
+        let mut messages = context.to_vec();
+        messages.push(Message::user(problem));
+        Ok(self.template.render(&messages, &options)?)
+    }
+}
+
+/// How a text that a chat template printed begins.
+pub(super) fn begin_of(tokenizer: &Tokenizer, text: &str) -> Begin {
+    let bos = tokenizer.special_tokens().get("bos_token").and_then(|token| token.as_str());
+    let is_begun = bos.is_some_and(|bos| text.starts_with(bos));
+    if tokenizer.begins_with_bos() && !is_begun { Begin::AsWritten } else { Begin::Tokenizer }
+}
+
 /// As [`chat_prompt`], for a model's tokenizer: the template sees its special tokens (`bos_token`,
 /// `pad_token`, ...), and the text begins as the template prints it. A template that prints no
 /// beginning of sequence gives a text that begins with `{no_bos}`, where the tokenizer would add one.
@@ -130,10 +170,10 @@ pub fn chat_prompt_for(
     let mut variables = tokenizer.special_tokens().clone();
     variables.extend(options.variables.clone());
     let text = chat_prompt(template, &RenderOptions { variables, ..options.clone() })?;
-    let bos = tokenizer.special_tokens().get("bos_token").and_then(|token| token.as_str());
-    let is_begun = bos.is_some_and(|bos| text.starts_with(bos));
-    let is_unwanted = tokenizer.begins_with_bos() && !is_begun;
-    Ok(if is_unwanted { format!("{NO_BOS}{text}") } else { text })
+    Ok(match begin_of(tokenizer, &text) {
+        Begin::AsWritten => format!("{NO_BOS}{text}"),
+        Begin::Tokenizer => text,
+    })
 }
 
 #[cfg(test)]

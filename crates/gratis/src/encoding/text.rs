@@ -8,7 +8,7 @@ use gratis_model::{End, Tokenizer};
 use serde::{Deserialize, Serialize};
 
 use super::corpus::Corpus;
-use super::prompt::{Begin, PromptTemplate};
+use super::prompt::{Begin, Conversations, PromptTemplate, begin_of};
 use crate::data::Rollout;
 use crate::error::{Error, Result};
 
@@ -40,6 +40,7 @@ pub struct EncodedText {
 pub struct Encoder<'a> {
     tokenizer: &'a Tokenizer,
     template: PromptTemplate,
+    conversations: Option<Conversations>,
     context_length: usize,
     on_overlong: OnOverlong,
 }
@@ -59,9 +60,16 @@ impl<'a> Encoder<'a> {
         Ok(Self {
             tokenizer,
             template: PromptTemplate::parse(template)?,
+            conversations: None,
             context_length: description.context_length,
             on_overlong,
         })
+    }
+
+    /// The same encoder, which renders prompts with earlier messages in this way.
+    #[must_use]
+    pub fn with_conversations(self, conversations: Option<Conversations>) -> Self {
+        Self { conversations, ..self }
     }
 
     /// The tokenizer.
@@ -104,10 +112,30 @@ impl<'a> Encoder<'a> {
     /// # Errors
     /// Those of the tokenizer.
     pub fn prompt(&self, problem: &str) -> Result<Vec<u32>> {
-        let text = self.template.fill(problem);
-        let tokens = match self.template.begin() {
-            Begin::Tokenizer => self.tokenizer.encode_prompt(&text)?,
-            Begin::AsWritten => self.tokenizer.encode(&text)?.ids,
+        self.encode(&self.template.fill(problem), self.template.begin())
+    }
+
+    /// The tokens of a problem with what was said before it.
+    ///
+    /// # Errors
+    /// [`Error::Conversation`] if something was said and the prompt is no chat template; those of the
+    /// template and of the tokenizer.
+    pub fn prompt_of(&self, rollout: &Rollout) -> Result<Vec<u32>> {
+        if rollout.context.is_empty() {
+            return self.prompt(&rollout.prompt);
+        }
+        let conversations = self
+            .conversations
+            .as_ref()
+            .ok_or_else(|| Error::Conversation { problem: problem_name(rollout) })?;
+        let text = conversations.render(&rollout.context, &rollout.prompt)?;
+        self.encode(&text, begin_of(self.tokenizer, &text))
+    }
+
+    fn encode(&self, text: &str, begin: Begin) -> Result<Vec<u32>> {
+        let tokens = match begin {
+            Begin::Tokenizer => self.tokenizer.encode_prompt(text)?,
+            Begin::AsWritten => self.tokenizer.encode(text)?.ids,
         };
         if tokens.is_empty() { Ok(vec![self.begin_token()?]) } else { Ok(tokens) }
     }
@@ -180,7 +208,7 @@ pub fn encode_rollouts(
 ) -> Result<Vec<EncodedCompletion>> {
     let mut encoded = Vec::new();
     for (rollout_idx, rollout) in rollouts.iter().enumerate() {
-        let prompt = encoder.prompt(&rollout.prompt)?;
+        let prompt = encoder.prompt_of(rollout)?;
         for completion_idx in 0..rollout.completions.len() {
             let Some(EncodedText { tokens, starts }) =
                 encoder.completion(rollout, completion_idx, prompt.len())?

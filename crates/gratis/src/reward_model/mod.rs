@@ -42,7 +42,7 @@ use crate::data::{
     Fingerprint, ModelFormat, ProblemScores, Rollout, ScoreKind, ScoreOrigin, StepSplit,
     StepSplitter,
 };
-use crate::encoding::{Encoder, OnOverlong};
+use crate::encoding::{Conversations, Encoder, OnOverlong};
 use crate::error::{Error, Result};
 use crate::evaluation::StepSignal;
 use crate::manifest::{Kind, ReferenceModel};
@@ -161,6 +161,7 @@ pub struct RewardModel {
     /// For a published format with a head.
     published: Option<PublishedModel>,
     template: String,
+    conversations: Option<Conversations>,
     /// As asked for or read from `gratis.json`.
     recorded_aggregation: Option<Aggregation>,
     on_overlong: OnOverlong,
@@ -230,6 +231,7 @@ pub fn open(
     };
     Ok(RewardModel {
         template: prompt.template(&model, observer)?,
+        conversations: prompt.conversations(&model)?,
         published: None,
         recorded_aggregation: options.aggregation.or(own_aggregation),
         model,
@@ -349,7 +351,7 @@ impl RewardModel {
             return published.room(&self.model, rollout, completion_idx, &splitter);
         }
         let encoder = self.encoder(OnOverlong::Skip)?;
-        let n_prompt = encoder.prompt(&rollout.prompt)?.len();
+        let n_prompt = encoder.prompt_of(rollout)?.len();
         Ok(match encoder.completion(rollout, completion_idx, n_prompt)? {
             Some(_) => Room::Whole,
             None if n_prompt < encoder.context_length() => Room::Part,
@@ -432,7 +434,8 @@ impl RewardModel {
     /// # Errors
     /// Those of the template.
     pub fn encoder(&self, on_overlong: OnOverlong) -> Result<Encoder<'_>> {
-        self.model.encoder(&self.template, on_overlong)
+        let encoder = self.model.encoder(&self.template, on_overlong)?;
+        Ok(encoder.with_conversations(self.conversations.clone()))
     }
 
     /// The shapes of the models that pass over what is scored: the reward model's, and the

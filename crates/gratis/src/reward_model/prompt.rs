@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 use super::formats::{Chat, Recipe, Template};
 use super::model::Model;
 use super::place::{Place, PlaceKind};
-use crate::encoding::chat_prompt_for;
+use crate::encoding::{Conversations, chat_prompt_for};
 use crate::error::{Error, Result};
 use crate::manifest::ChatSettings;
 use crate::observer::Observer;
@@ -222,6 +222,24 @@ impl PromptSettings {
         }
         let own = model.manifest().filter(|_| self.template.is_none());
         own.and_then(|manifest| manifest.chat.clone())
+    }
+
+    /// How prompts with earlier messages are rendered: `None` unless the prompt is a chat template
+    /// that is beside the model.
+    ///
+    /// # Errors
+    /// A fault of a template's file, or no template of the name that was given.
+    pub fn conversations(&self, model: &Model) -> Result<Option<Conversations>> {
+        let Some(settings) = self.chat_settings(model) else { return Ok(None) };
+        let Some(templates) = chat_templates(model.place())? else { return Ok(None) };
+        let template = templates.select(settings.name.as_deref())?;
+        let options = RenderOptions {
+            system: settings.system,
+            date: settings.date,
+            variables: settings.arguments,
+            ..RenderOptions::default()
+        };
+        Ok(Some(Conversations::new(model.tokenizer(), template, &options)))
     }
 
     fn arguments(&self) -> Map<String, Value> {

@@ -140,6 +140,7 @@ impl PublishedModel {
             tokens: TokenRewards::Omit,
         };
         Ok(RewardModel {
+            conversations: None,
             template,
             recorded_aggregation: Some(options.aggregation.unwrap_or(recipe.aggregation)),
             published: Some(self),

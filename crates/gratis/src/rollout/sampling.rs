@@ -1,6 +1,7 @@
 //! Drawing K solutions of each problem.
 
 use gratis_engine::{FinishReason, Generate, SampleRequest, SamplingSettings};
+use gratis_model::chat_template::Message;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -27,6 +28,9 @@ pub struct Problem {
     /// Where the problem comes from.
     #[serde(default)]
     pub dataset: String,
+    /// What was said before the prompt.
+    #[serde(default)]
+    pub context: Vec<Message>,
     /// Further columns, carried along unchanged.
     #[serde(flatten)]
     pub extra: Map<String, Value>,
@@ -42,6 +46,13 @@ impl Record for Problem {
         Field::optional("dataset", &Shape::Text),
     ];
 
+    const IS_ROLLOUT: bool = true;
+
+    fn from_rollout(rollout: Rollout) -> std::result::Result<Self, Fault> {
+        let Rollout { id, prompt, reference, dataset, context, extra, .. } = rollout;
+        Ok(Self { id, prompt, reference, dataset, context, extra })
+    }
+
     fn from_columns(columns: Self) -> std::result::Result<Self, Fault> {
         if columns.prompt.trim().is_empty() {
             return Err(Fault::new("prompt", "a problem", "empty text"));
@@ -51,6 +62,20 @@ impl Record for Problem {
 
     fn number(&mut self, line: u64) {
         self.id.get_or_insert_with(|| line.to_string());
+    }
+}
+
+impl Problem {
+    /// The problem without completions and further columns.
+    fn rollout(&self) -> Rollout {
+        Rollout {
+            id: self.id.clone(),
+            prompt: self.prompt.clone(),
+            reference: self.reference.clone(),
+            dataset: self.dataset.clone(),
+            context: self.context.clone(),
+            ..Rollout::default()
+        }
     }
 }
 
@@ -88,7 +113,7 @@ impl Sampler<'_> {
         }
         let mut requests = Vec::with_capacity(problems.len());
         for (problem, key) in problems.iter().zip(first..) {
-            let prompt = self.encoder.prompt(&problem.prompt)?;
+            let prompt = self.encoder.prompt_of(&problem.rollout())?;
             requests.push(SampleRequest {
                 prompt,
                 key,
@@ -117,14 +142,7 @@ impl Sampler<'_> {
             let mut extra = problem.extra.clone();
             extra.retain(|column, _| !Rollout::is_per_completion(column));
             extra.insert(SAMPLING.to_owned(), self.provenance.clone());
-            rollouts.push(Rollout {
-                id: problem.id.clone(),
-                prompt: problem.prompt.clone(),
-                reference: problem.reference.clone(),
-                dataset: problem.dataset.clone(),
-                completions,
-                extra,
-            });
+            rollouts.push(Rollout { completions, extra, ..problem.rollout() });
         }
         Ok(rollouts)
     }

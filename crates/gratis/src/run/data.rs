@@ -4,7 +4,10 @@
 use std::path::{Path, PathBuf};
 
 use super::TrainSettings;
-use crate::data::{Answered, OnInvalid, Rollout, RolloutFiles, Rollouts, apply_streaming, spool};
+use crate::data::{
+    Answered, OnInvalid, Reading, RecordReader, Rollout, RolloutFiles, Rollouts, apply_streaming,
+    spool,
+};
 use crate::encoding::Encoder;
 use crate::error::{Error, Result};
 use crate::observer::Observer;
@@ -27,15 +30,23 @@ pub(super) fn read(
     observer: &mut dyn Observer,
 ) -> Result<TrainData> {
     let on_invalid = if settings.skip_invalid { OnInvalid::Skip } else { OnInvalid::Stop };
+    let reading = Reading { on_invalid, shape: settings.shape.clone(), notice: None };
     let mut n_skipped = 0;
     let mut paths: Vec<PathBuf> = settings.data.clone();
     for path in paths.iter_mut().filter(|path| path.as_path() == Path::new("-")) {
         // The data are read more than once.
-        let (copy, n) = spool::<Answered>(path, on_invalid, scratch)?;
+        let (copy, n) = spool::<Answered>(path, reading.clone(), scratch)?;
         *path = copy;
         n_skipped += n;
     }
-    let files = RolloutFiles::new(paths, on_invalid).answered();
+    for path in &paths {
+        let mut reader = RecordReader::<Rollout>::open(path, reading.clone())?;
+        let _ = reader.next();
+        if let Some(notice) = reader.notice() {
+            observer.note(&format!("`{}`: {notice}", path.display()));
+        }
+    }
+    let files = RolloutFiles::new(paths, reading.clone()).answered();
     let held_out = hold_out(settings, &files)?;
 
     let (mut train, mut validation) = (RewardData::default(), RewardData::default());
@@ -57,7 +68,7 @@ pub(super) fn read(
     }
 
     if let Some(path) = &settings.validation {
-        let files = RolloutFiles::new(vec![path.clone()], on_invalid).answered();
+        let files = RolloutFiles::new(vec![path.clone()], reading).answered();
         for rollout in files.read() {
             validation.add(&rollout?, encoder)?;
         }

@@ -19,7 +19,7 @@ pub use lora::AdapterSettings;
 use self::data::TrainData;
 use self::reference::Reference;
 use crate::cost::{Architecture, COST_FILE, CostRecord, JobWork, Pass, Phase, Work};
-use crate::data::{DataOperation, StepSplit};
+use crate::data::{DataOperation, ShapeSettings, StepSplit};
 use crate::encoding::OnOverlong;
 use crate::error::{Error, Result};
 use crate::manifest::{FILE_NAME, Manifest};
@@ -69,6 +69,10 @@ pub struct TrainSettings {
     /// Skip and count malformed lines.
     #[cfg_attr(feature = "clap", arg(long))]
     pub skip_invalid: bool,
+    #[cfg_attr(feature = "clap", command(flatten))]
+    #[serde(skip_serializing_if = "ShapeSettings::is_default")]
+    /// How the records of the data become rollouts.
+    pub shape: ShapeSettings,
     /// Operation on the training data before training, with settings after commas (`deduplicate`,
     /// `balance_instructions,seed=1`); repeatable, see `gratis data apply --help`.
     #[cfg_attr(feature = "clap", arg(long = "operation", value_name = "OPERATION"))]
@@ -111,6 +115,7 @@ impl Default for TrainSettings {
             aggregation: Aggregation::default(),
             on_overlong: OnOverlong::default(),
             skip_invalid: false,
+            shape: ShapeSettings::default(),
             operations: Vec::new(),
             kind: RewardKind::default(),
             objective: Objective::default(),
@@ -194,7 +199,8 @@ pub fn train(
 
     // Tokens.
     let template = settings.prompt.template(&model, observer)?;
-    let encoder = model.encoder(&template, settings.on_overlong)?;
+    let conversations = settings.prompt.conversations(&model)?;
+    let encoder = model.encoder(&template, settings.on_overlong)?.with_conversations(conversations);
     let TrainData { train: mut train_data, validation: mut validation_data } =
         data::read(settings, &encoder, at.scratch, observer)?;
     settings.baseline.relabel(&mut train_data);

@@ -295,7 +295,7 @@ pub fn language_data(
             completions: completions.into_iter().map(Completion::from).collect(),
             ..Rollout::default()
         };
-        let prompt = encoder.prompt(&rollout.prompt)?;
+        let prompt = encoder.prompt_of(&rollout)?;
         for idx in 0..rollout.completions.len() {
             let Some(completion) = encoder.completion(&rollout, idx, prompt.len())? else {
                 continue;

@@ -6,6 +6,7 @@ mod data_operations;
 mod objectives;
 mod parquet_files;
 mod reward_models;
+mod shapes;
 mod tabular;
 mod theory;
 mod training;

@@ -427,7 +427,7 @@ fn what_exceeds_the_context_is_an_error_or_cut_by_steps() {
     let model = fixture.open(&fixture.options()).expect("a model");
     let error = model.score(&rollouts, &mut Silent).expect_err("too long").to_string();
     assert!(error.contains("completion 1 of problem `What is 3 + 4 - 2?`"), "{error}");
-    assert!(error.contains("the context holds 120"), "{error}");
+    assert!(error.contains("the context is 120"), "{error}");
     assert_eq!(model.room(&rollouts[0], 0).expect("counted"), Room::Part);
     assert_eq!(model.room(&rollouts[1], 0).expect("counted"), Room::Whole);
 

@@ -33,7 +33,7 @@ pub(crate) struct ImportArgs {
 
 pub(super) fn run(args: &ImportArgs) -> Result<()> {
     args.output.check(&[&args.input])?;
-    let (rollouts, n_skipped) = Published::read(&args.input, args.invalid.on_invalid())?;
+    let (rollouts, n_skipped) = Published::read(&args.input, args.invalid.reading().on_invalid)?;
     if rollouts.is_empty() {
         return Err(Error::NoExamples { purpose: "import", n_left_out: n_skipped }.into());
     }

@@ -79,7 +79,7 @@ pub(crate) struct MathShepherdArgs {
 pub(super) fn run(args: &MathShepherdArgs, common: &Common) -> Result<()> {
     let output = args.output.reserve(Lines::Rollouts, &[&args.input])?;
     let input = Input::prepare(&args.input, &output)?;
-    let rollouts = rollouts(&input.path, args.invalid)?;
+    let rollouts = rollouts(&input.path, &args.invalid)?;
     let model = model::load(&args.model, Weights::Loaded, common)?;
     let template = args.prompt.template(&model, &mut Remarks)?;
     let encoder = model.encoder(&template, OnOverlong::Stop)?;
@@ -113,7 +113,7 @@ pub(super) fn run(args: &MathShepherdArgs, common: &Common) -> Result<()> {
             .with("`--continuations`", args.continuations)
             .with("`--labels`", args.labels)
             // A continuation does not depend on its chunk.
-            .with("`--skip-invalid`", args.invalid);
+            .with("`--skip-invalid`", &args.invalid);
     }
     let (mut writer, resumed) = args.output.restart.begin(output, &lines_of)?;
     let mut progress = Progress::new(common);

@@ -54,7 +54,7 @@ struct FileArgs {
 impl FileArgs {
     /// The rollouts.
     fn rollouts(&self) -> Result<Vec<Rollout>> {
-        rollouts(&self.input, self.invalid)
+        rollouts(&self.input, &self.invalid)
     }
 }
 
@@ -62,7 +62,7 @@ impl FileArgs {
 ///
 /// # Errors
 /// [`gratis::Error::NoExamples`] if there are none.
-fn rollouts(input: &Path, invalid: InvalidArgs) -> Result<Vec<Rollout>> {
-    let rollouts: Vec<Answered> = read_some(input, invalid.on_invalid(), "label")?;
+fn rollouts(input: &Path, invalid: &InvalidArgs) -> Result<Vec<Rollout>> {
+    let rollouts: Vec<Answered> = read_some(input, invalid.reading(), "label")?;
     Ok(rollouts.into_iter().map(Into::into).collect())
 }

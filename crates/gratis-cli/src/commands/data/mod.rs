@@ -92,9 +92,9 @@ impl FileArgs {
         let Self { input, output, report, invalid } = self;
         report.check(&[&output.output])?;
         let mut progress = Progress::new(common);
-        let on_invalid = invalid.on_invalid();
+        let reading = invalid.reading();
         let FileReport { n_skipped, operations, written } =
-            apply_to_file(operations, input, on_invalid, &output.output, &mut progress)?;
+            apply_to_file(operations, input, reading, &output.output, &mut progress)?;
         progress.finish();
         warn_skipped(n_skipped, "malformed lines");
         operations.iter().for_each(log_operation);

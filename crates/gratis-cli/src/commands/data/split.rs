@@ -57,9 +57,8 @@ impl SplitArgs {
         let split = Split { share: self.share, seed: self.seed };
         let outputs = [self.output.as_path(), self.rest.as_path()];
         let mut progress = Progress::new(common);
-        let on_invalid = self.invalid.on_invalid();
-        let report: SplitReport =
-            split_file(split, &self.input, on_invalid, outputs, &mut progress)?;
+        let reading = self.invalid.reading();
+        let report: SplitReport = split_file(split, &self.input, reading, outputs, &mut progress)?;
         progress.finish();
         warn_skipped(report.n_skipped, "malformed lines");
         for (output, counts) in outputs.iter().zip([report.first, report.second]) {

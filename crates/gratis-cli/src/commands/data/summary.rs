@@ -36,7 +36,7 @@ impl SummaryArgs {
     pub(super) fn run(&self, common: &Common) -> Result<()> {
         let mut progress = Progress::new(common);
         progress.stage("summary", None);
-        let mut reader = RolloutReader::open(&self.input, self.invalid.on_invalid())?;
+        let mut reader = RolloutReader::open(&self.input, self.invalid.reading())?;
         let mut summary = Summary::default();
         for rollout in reader.by_ref() {
             summary.add(&rollout?);

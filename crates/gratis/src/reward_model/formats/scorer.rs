@@ -51,6 +51,9 @@ impl PublishedScorer<'_> {
         let splitter = StepSplitter::new(&self.step_split)?;
         let mut solutions = Vec::new();
         for (rollout_idx, rollout) in rollouts.iter().enumerate() {
+            if !rollout.context.is_empty() {
+                return Err(Error::PublishedConversation { problem: rollout.name().to_owned() });
+            }
             let mut own = Vec::new();
             for (idx, completion) in rollout.completions.iter().enumerate() {
                 let text = &completion.text;

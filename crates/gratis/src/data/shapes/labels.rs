@@ -1,0 +1,78 @@
+//! Labels as others write them: booleans, 0 and 1, and numbers against a threshold.
+
+use serde_json::Value;
+
+use super::super::exact;
+use super::super::reading::Reading;
+use super::super::record::Fault;
+use super::{Parsed, shown};
+
+/// A label; `None` for null. `true` and `false` in words are labels as well (CSV has nothing else).
+pub(super) fn label(name: &str, value: &Value, reading: &Reading) -> Parsed<Option<bool>> {
+    let value = match value {
+        Value::Null => return Ok(None),
+        Value::Bool(label) => return Ok(Some(*label)),
+        Value::String(text) => match text.trim() {
+            "true" | "True" | "TRUE" => return Ok(Some(true)),
+            "false" | "False" | "FALSE" => return Ok(Some(false)),
+            number => number.parse::<f64>().map_err(|_| fault(name, value))?,
+        },
+        value => exact::as_f64(value).ok_or_else(|| fault(name, value))?,
+    };
+    match reading.shape.label_threshold {
+        Some(_) if value.is_nan() => Err(Fault::new(name, "a number", "`NaN`")),
+        Some(threshold) => Ok(Some(value >= threshold)),
+        None if value == 0.0 || value == 1.0 => Ok(Some(value == 1.0)),
+        None => Err(Fault::new(
+            name,
+            "a label: `true`, `false`, 0, 1 or null (other numbers need `--label-threshold`, from \
+             which on a response counts as correct)",
+            format!("`{value}`"),
+        )),
+    }
+}
+
+/// Labels, one for each of `n` responses; a single label is that of a single response.
+pub(super) fn labels(
+    name: &str,
+    value: &Value,
+    n: usize,
+    reading: &Reading,
+) -> Parsed<Vec<Option<bool>>> {
+    let items = match value {
+        Value::Null => return Ok(vec![None; n]),
+        Value::Array(items) => items.as_slice(),
+        value => std::slice::from_ref(value),
+    };
+    if items.len() != n {
+        let expected = format!("one entry for each of {n} responses");
+        return Err(Fault::new(name, expected, items.len().to_string()));
+    }
+    let item = |(idx, item)| label(&format!("{name}[{idx}]"), item, reading);
+    items.iter().enumerate().map(item).collect()
+}
+
+/// Whether a value can only be a label or a list of labels, whatever its column is called.
+pub(super) fn are_certain(value: &Value) -> bool {
+    match value {
+        Value::Array(items) => {
+            !items.is_empty() && items.iter().all(|item| item.is_null() || is_certain(item))
+        }
+        value => is_certain(value),
+    }
+}
+
+fn is_certain(value: &Value) -> bool {
+    value.is_boolean() || value.as_f64().is_some_and(|number| number == 0.0 || number == 1.0)
+}
+
+fn fault(name: &str, value: &Value) -> Fault {
+    let is_list = value.as_str().is_some_and(|text| text.starts_with('['));
+    let expected = if is_list {
+        "`true`, `false`, 0, 1 or null (a list written as text, as NumPy prints it, loses its parts: \
+         write JSON lines or Parquet instead of CSV)"
+    } else {
+        "`true`, `false`, 0, 1 or null"
+    };
+    Fault::new(name, expected, shown(value))
+}

@@ -1,0 +1,275 @@
+//! Files in the shapes of other tools are read as they are, or refused with what to do. The table in
+//! `docs/data-files.md` says which; `GRATIS_UPDATE_DOCS=1 cargo test -p gratis --test it data_files`
+//! writes it anew.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use gratis::data::{DataShape, OnInvalid, Reading, RecordReader, Rollout, ShapeSettings};
+use serde_json::json;
+
+const FOLDERS: [&str; 5] =
+    ["field_shapes", "field_prm", "ipvrm_qwen3_0.6b", "bon_gsm8k", "openr_step_samples"];
+
+fn shared(folder: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data").join(folder)
+}
+
+/// What becomes of a file, in a few words.
+fn outcome(path: &Path) -> String {
+    let mut reader = match RecordReader::<Rollout>::open(path, OnInvalid::Stop) {
+        Ok(reader) => reader,
+        Err(error) => return format!("refused: {}", plain(&error, path)),
+    };
+    let (mut n_problems, mut n_responses, mut n_labels) = (0, 0, 0);
+    for rollout in reader.by_ref() {
+        match rollout {
+            Ok(rollout) => {
+                n_problems += 1;
+                n_responses += rollout.completions.len();
+                n_labels += rollout.completions.iter().filter(|c| c.label.is_some()).count();
+            }
+            Err(error) => return format!("refused: {}", plain(&error, path)),
+        }
+    }
+    let words = reader.notice().unwrap_or("read as it is").to_owned();
+    format!("{n_problems} problems, {n_responses} responses, {n_labels} labels; {words}")
+}
+
+fn plain(error: &gratis::Error, path: &Path) -> String {
+    let text = error.to_string().replace(&path.display().to_string(), "FILE");
+    let text: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    text.replace('|', "\\|").replace("`FILE`, ", "").replace("`FILE` ", "")
+}
+
+#[test]
+fn data_files_of_other_tools() {
+    let mut table = String::from("| file | what becomes of it |\n|---|---|\n");
+    for folder in FOLDERS {
+        let folder_path = shared(folder);
+        let Ok(entries) = std::fs::read_dir(&folder_path) else {
+            println!("skipped: `{}` is not here", folder_path.display());
+            return;
+        };
+        let mut files: Vec<PathBuf> = entries.map(|entry| entry.expect("entry").path()).collect();
+        files.retain(|file| {
+            file.extension().is_none_or(|extension| extension != "txt")
+                || file.ends_with("c_txt.txt")
+        });
+        files.sort();
+        for file in files {
+            let name = file.file_name().expect("a name").to_string_lossy();
+            writeln!(table, "| `{folder}/{name}` | {} |", outcome(&file)).expect("text");
+        }
+    }
+    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/data-files.md");
+    const MARK: &str = "<!-- table -->\n";
+    let text = std::fs::read_to_string(&docs).unwrap_or_default();
+    let (before, written) = text.split_once(MARK).unwrap_or((&text, ""));
+    if std::env::var_os("GRATIS_UPDATE_DOCS").is_some() {
+        std::fs::write(&docs, format!("{before}{MARK}{table}")).expect("written");
+        return;
+    }
+    for (line, (found, expected)) in table.lines().zip(written.lines()).enumerate() {
+        assert_eq!(found, expected, "line {line} of the table in docs/data-files.md");
+    }
+    assert_eq!(table, written, "the table in docs/data-files.md");
+}
+
+/// The rollouts of a file with these lines.
+fn read(name: &str, lines: &[serde_json::Value], settings: ShapeSettings) -> Vec<Rollout> {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join(name);
+    let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
+    std::fs::write(&path, text).expect("written");
+    let reading = Reading { shape: settings, ..Reading::default() };
+    let reader = RecordReader::open(&path, reading).expect("opened");
+    reader.collect::<gratis::Result<_>>().expect("valid")
+}
+
+fn read_one(line: serde_json::Value) -> Rollout {
+    let mut rollouts = read("one.jsonl", &[line], ShapeSettings::default());
+    assert_eq!(rollouts.len(), 1);
+    rollouts.remove(0)
+}
+
+fn texts(rollout: &Rollout) -> Vec<&str> {
+    rollout.texts().collect()
+}
+
+fn labels(rollout: &Rollout) -> Vec<Option<bool>> {
+    rollout.completions.iter().map(|completion| completion.label).collect()
+}
+
+#[test]
+fn one_response_per_line_is_grouped_by_problem() {
+    let lines = [
+        json!({"prompt": "p", "completion": "a", "label": true, "id": 7, "level": 1, "n": 1}),
+        json!({"prompt": "p", "completion": "b", "label": false, "id": 8, "level": 1, "n": 2}),
+        json!({"prompt": "q", "completion": "c", "label": 1.0}),
+        json!({"prompt": "p", "completion": "d", "label": 0}),
+    ];
+    let rollouts = read("x.jsonl", &lines, ShapeSettings::default());
+    let found: Vec<_> = rollouts.iter().map(|r| (r.prompt.as_str(), texts(r))).collect();
+    assert_eq!(found, [("p", vec!["a", "b"]), ("q", vec!["c"]), ("p", vec!["d"])]);
+    assert_eq!(labels(&rollouts[0]), [Some(true), Some(false)]);
+    assert_eq!(rollouts[0].id.as_deref(), Some("7"));
+    // What differs between the lines belongs to the responses.
+    assert_eq!(rollouts[0].extra.get("level"), Some(&json!(1)));
+    assert_eq!(rollouts[0].extra.get("n"), None);
+}
+
+#[test]
+fn preference_pairs_and_conversations() {
+    let message = |role: &str, content: &str| json!({"role": role, "content": content});
+    let pair = read_one(json!({
+        "chosen": [message("system", "s"), message("user", "p"), message("assistant", "good")],
+        "rejected": [message("system", "s"), message("user", "p"), message("assistant", "bad")],
+    }));
+    assert_eq!((pair.prompt.as_str(), texts(&pair)), ("p", vec!["good", "bad"]));
+    assert_eq!(labels(&pair), [Some(true), Some(false)]);
+    assert_eq!(pair.context, [gratis_model::chat_template::Message::system("s")]);
+    // The context survives a round through a file.
+    let again = serde_json::to_value(&pair).expect("JSON");
+    assert_eq!(read_one(again).context, pair.context);
+
+    let trajectory = read_one(json!({
+        "id": "u", "dataset": "own", "trajectory": [{"from": "user", "value": "p"}],
+        "chosen": "good", "rejected": "bad",
+    }));
+    assert_eq!((trajectory.prompt.as_str(), trajectory.dataset.as_str()), ("p", "own"));
+
+    let turns = read_one(json!({"conversations": [
+        {"from": "human", "value": "p"}, {"from": "gpt", "value": "more?"},
+        {"from": "human", "value": "yes"}, {"from": "gpt", "value": "done"},
+    ]}));
+    assert_eq!(
+        (turns.prompt.as_str(), texts(&turns), turns.context.len()),
+        ("yes", vec!["done"], 2)
+    );
+}
+
+#[test]
+fn labelled_steps() {
+    let steps = |rollout: &Rollout| {
+        let completion = &rollout.completions[0];
+        (completion.steps.clone().expect("steps"), completion.step_labels.clone().expect("labels"))
+    };
+    let words = |words: &[&str]| words.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let expected = (words(&["a", "b"]), vec![Some(1.0), Some(0.0)]);
+    let trl = json!({"prompt": "p", "completions": ["a", "b"], "labels": [true, false]});
+    let trl = read_one(trl);
+    assert_eq!(
+        (texts(&trl), steps(&trl), labels(&trl)),
+        (vec!["a\nb"], expected.clone(), vec![None])
+    );
+    let chat = read_one(json!({"conversations": [
+        {"role": "user", "content": "p Step 1: a ки"}, {"role": "assistant", "content": "+"},
+        {"role": "user", "content": "b"}, {"role": "assistant", "content": "-"},
+    ]}));
+    assert_eq!(chat.prompt, "p");
+    assert_eq!(steps(&chat), (words(&["Step 1: a", "b"]), expected.1.clone()));
+    let bench = read_one(json!({
+        "id": "x", "problem": "p", "steps": ["a", "b", "c"], "final_answer_correct": false, "label": 1,
+    }));
+    assert_eq!(steps(&bench).1, [Some(1.0), Some(0.0), None]);
+    assert_eq!(labels(&bench), [Some(false)]);
+    let tagged = read_one(json!({
+        "input": "Read Step 1: first. Step 1: a ки\nStep 2: b ки",
+        "label": "Read Step 1: first. Step 1: a +\nStep 2: b -", "task": "t",
+    }));
+    assert_eq!(tagged.prompt, "Read Step 1: first.");
+    let aps = read_one(json!({"question": "p", "final_answer": "4", "reasoning_steps": [
+        {"solution_prefix": "p", "mc_value": 0.5}, {"solution_prefix": "p\n\na b", "mc_value": 1.0},
+        {"solution_prefix": "p\n\na", "mc_value": 0.75}, {"solution_prefix": "p\n\nc", "mc_value": 0.0},
+    ]}));
+    assert_eq!(texts(&aps), ["a\n\nb", "c"]);
+    assert_eq!(steps(&aps), (words(&["a", "b"]), vec![Some(0.75), Some(1.0)]));
+    assert_eq!(aps.reference, "4");
+}
+
+#[test]
+fn names_labels_and_references_of_evaluation_outputs() {
+    let qwen = read_one(json!({
+        "idx": 3, "question": "p", "gt": "5", "answer": "x", "code": ["a", "b"],
+        "score": [true, false], "pred_score": [0.4, -1.0],
+    }));
+    assert_eq!((qwen.id.as_deref(), qwen.reference.as_str()), (Some("3"), "5"));
+    assert_eq!(labels(&qwen), [Some(true), Some(false)]);
+    assert_eq!(qwen.extra.get("answer"), Some(&json!("x")));
+    let vllm = read_one(json!({"prompt": "p", "outputs": [
+        {"text": "a", "finish_reason": "length", "token_ids": [1, 2]},
+    ]}));
+    assert_eq!(vllm.completions[0].token_ids, Some(vec![1, 2]));
+    assert_eq!(vllm.completions[0].finish_reason, Some(gratis_engine::FinishReason::Length));
+    let gsm8k = read_one(json!({"question": "p", "answer": "so\n#### 72"}));
+    assert_eq!(gsm8k.reference, "72");
+    let number = read_one(json!({"prompt": "p", "reference": 204, "completions": ["a"]}));
+    assert_eq!(number.reference, "204");
+    // Scores that may be anything are labels only where a threshold says so.
+    let scored = json!({"prompt": "p", "responses": ["a", "b"], "score": [0.7, -1.0]});
+    assert_eq!(labels(&read_one(scored.clone())), [None, None]);
+    let settings = ShapeSettings { label_threshold: Some(0.5), ..ShapeSettings::default() };
+    assert_eq!(labels(&read("x.jsonl", &[scored], settings)[0]), [Some(true), Some(false)]);
+}
+
+#[test]
+fn columns_and_shapes_can_be_named() {
+    let settings = ShapeSettings {
+        columns: vec![
+            "prompt=ask".parse().expect("valid"),
+            "correctness=ok".parse().expect("valid"),
+        ],
+        ..ShapeSettings::default()
+    };
+    let line = json!({"ask": "p", "completions": ["a", "b"], "ok": [0, 1]});
+    let rollouts = read("x.jsonl", &[line], settings);
+    assert_eq!(
+        (rollouts[0].prompt.as_str(), labels(&rollouts[0])),
+        ("p", vec![Some(false), Some(true)])
+    );
+    let settings = ShapeSettings { shape: Some(DataShape::Stepwise), ..ShapeSettings::default() };
+    let line = json!({"prompt": "p", "reference": "1", "completions": ["a"], "labels": [true]});
+    assert_eq!(
+        read("x.jsonl", &[line], settings)[0].completions[0].steps,
+        Some(vec!["a".to_owned()])
+    );
+}
+
+#[test]
+fn batch_results_find_their_prompts() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let requests = folder.path().join("in.jsonl");
+    let request =
+        json!({"custom_id": "q", "body": {"messages": [{"role": "user", "content": "p"}]}});
+    std::fs::write(&requests, request.to_string()).expect("written");
+    let settings = ShapeSettings { batch_input: Some(requests), ..ShapeSettings::default() };
+    let result = json!({"custom_id": "q", "response": {"status_code": 200, "body": {"choices": [
+        {"message": {"role": "assistant", "content": "a"}, "finish_reason": "stop"},
+    ]}}});
+    let rollouts = read("out.jsonl", &[result], settings);
+    assert_eq!((rollouts[0].prompt.as_str(), texts(&rollouts[0])), ("p", vec!["a"]));
+}
+
+#[test]
+fn folders_patterns_and_compressed_files() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let line = |prompt: &str| json!({"prompt": prompt, "completions": ["a"]}).to_string();
+    let write = |name: &str, bytes: &[u8]| {
+        std::fs::write(folder.path().join(name), bytes).expect("written");
+    };
+    write("2.json", format!("[{},\n {}]", line("c"), line("d")).as_bytes());
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    std::io::Write::write_all(&mut gzip, line("b").as_bytes()).expect("written");
+    write("1.jsonl.gz", &gzip.finish().expect("whole"));
+    write("0.csv", b"prompt,completion\na,\"x, y\"\n");
+    write("notes.md", b"not data");
+    let prompts = |path: &Path| {
+        let reader = RecordReader::<Rollout>::open(path, OnInvalid::Stop).expect("opened");
+        reader.map(|rollout| rollout.expect("valid").prompt).collect::<String>()
+    };
+    assert_eq!(prompts(folder.path()), "abcd");
+    assert_eq!(prompts(&folder.path().join("[12].json*")), "bcd");
+    let missing = RecordReader::<Rollout>::open(folder.path().join("*.x"), OnInvalid::Stop);
+    assert!(missing.err().expect("nothing fits").to_string().contains("no file that fits"));
+}
