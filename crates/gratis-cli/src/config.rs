@@ -1,7 +1,7 @@
 //! Flags and `config.toml` share one struct: defaults, then the file, then the given flags.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use clap::ArgMatches;
@@ -12,24 +12,80 @@ use toml::{Table, Value};
 
 use crate::failure::CliError;
 
-/// The settings of a command: those in `file`, overridden by every flag of `given` that is on the
-/// command line. Flags are matched by field name, in any table.
+/// The settings that the flags of a command overrule.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Base {
+    /// The defaults.
+    Defaults,
+    /// The settings of a file, which flags overrule.
+    File(PathBuf),
+    /// The settings of a run that is resumed, which no flag may change.
+    Run(PathBuf),
+}
+
+impl Base {
+    /// The file that was given, or else the configuration of the run to resume, if it has begun.
+    pub(crate) fn of_run(file: Option<&Path>, run: &Path, resume: bool) -> Self {
+        if let Some(file) = file {
+            return Self::File(file.to_owned());
+        }
+        if resume && run.join(CONFIG).exists() { Self::Run(run.to_owned()) } else { Self::Defaults }
+    }
+}
+
+/// Name of the configuration in the folder of a run.
+const CONFIG: &str = "config.toml";
+
+/// The settings of a command: those of `base`, overridden by every flag of `given` that is on the
+/// command line, and by `finish` for flags that are not fields. Flags are matched by field name, in any
+/// table.
 ///
 /// # Errors
-/// [`CliError::Config`] for a file that is not TOML, or has an unknown field or a wrong value.
+/// [`CliError::Config`] for a file that is not TOML, or has an unknown field or a wrong value;
+/// [`gratis::Error::RunDiffers`] for a flag that differs from the settings of the run.
 pub(crate) fn layered<T: Serialize + DeserializeOwned>(
     flags: T,
     given: &ArgMatches,
-    file: Option<&Path>,
+    base: &Base,
+    finish: impl FnOnce(T) -> T,
 ) -> Result<T> {
-    let Some(path) = file else { return Ok(flags) };
+    let path = match base {
+        Base::Defaults => return Ok(finish(flags)),
+        Base::File(path) => path.clone(),
+        Base::Run(run) => run.join(CONFIG),
+    };
     let broken = |reason: String| CliError::Config { path: path.display().to_string(), reason };
+    let typed = |table: Table| -> Result<T> {
+        let settings = Value::Table(table).try_into();
+        Ok(settings.map_err(|error: toml::de::Error| broken(error.message().to_owned()))?)
+    };
     let text =
-        fs::read_to_string(path).with_context(|| format!("cannot read `{}`", path.display()))?;
-    let mut table: Table = toml::from_str(&text).map_err(|error| broken(error.to_string()))?;
+        fs::read_to_string(&path).with_context(|| format!("cannot read `{}`", path.display()))?;
+    let own: Table = toml::from_str(&text).map_err(|error| broken(error.to_string()))?;
+    let mut table = own.clone();
     overlay(&mut table, Table::try_from(&flags)?, given);
-    let settings = Value::Table(table).try_into();
-    Ok(settings.map_err(|error: toml::de::Error| broken(error.message().to_owned()))?)
+    let settings = finish(typed(table)?);
+    if let Base::Run(run) = base {
+        // Both with their defaults filled in.
+        let (own, asked) = (Table::try_from(typed(own)?)?, Table::try_from(&settings)?);
+        if let Some(what) = first_difference(&own, &asked) {
+            return Err(gratis::Error::RunDiffers { path: run.clone(), what }.into());
+        }
+    }
+    Ok(settings)
+}
+
+/// The first setting that differs, with both values.
+fn first_difference(own: &Table, asked: &Table) -> Option<String> {
+    let absent = |value: Option<&Value>| value.map_or("nothing".to_owned(), |v| format!("`{v}`"));
+    let keys = asked.keys().chain(own.keys().filter(|key| !asked.contains_key(*key)));
+    keys.into_iter().find_map(|key| match (own.get(key), asked.get(key)) {
+        (Some(Value::Table(own)), Some(Value::Table(asked))) => first_difference(own, asked),
+        (own, asked) if own != asked => {
+            Some(format!("`{key}` (it has {}, the flag says {})", absent(own), absent(asked)))
+        }
+        _ => None,
+    })
 }
 
 /// Copies the given flags from `from` to `into`, table by table.
@@ -87,26 +143,46 @@ mod tests {
         steps: u32,
     }
 
-    fn layer(arguments: &[&str], config: &str) -> Result<Settings> {
+    fn layer(arguments: &[&str], config: &str, base: impl Fn(&Path) -> Base) -> Result<Settings> {
         let command = Settings::augment_args(Command::new("test").no_binary_name(true));
         let matches = command.get_matches_from(arguments);
         let flags = Settings::from_arg_matches(&matches).expect("flags");
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("config.toml");
         fs::write(&path, config).expect("written");
-        layered(flags, &matches, Some(&path))
+        layered(flags, &matches, &base(&path), |settings| settings)
+    }
+
+    fn over_file(path: &Path) -> Base {
+        Base::File(path.to_owned())
     }
 
     #[test]
     fn a_given_flag_wins_over_the_file_and_the_file_over_a_default() {
-        let settings = layer(&["--epochs", "1"], "model = 'a'\n[inner]\nepochs = 5\nsteps = 6\n");
+        let settings =
+            layer(&["--epochs", "1"], "model = 'a'\n[inner]\nepochs = 5\nsteps = 6\n", over_file);
         let expected = Settings { model: Some("a".into()), inner: Inner { epochs: 1, steps: 6 } };
         assert_eq!(settings.expect("valid"), expected);
     }
 
     #[test]
     fn an_unknown_field_is_named() {
-        let error = layer(&[], "[inner]\nepoch = 5\n").expect_err("unknown");
+        let error = layer(&[], "[inner]\nepoch = 5\n", over_file).expect_err("unknown");
         assert!(error.to_string().contains("unknown field `epoch`"), "{error}");
+    }
+
+    #[test]
+    fn no_flag_changes_a_run_that_is_resumed() {
+        let config = "model = 'a'\n[inner]\nepochs = 5\nsteps = 2\n";
+        let run = |path: &Path| Base::of_run(None, path.parent().expect("a folder"), true);
+        let resumed = |arguments: &[&str]| layer(arguments, config, run);
+        let expected = Settings { model: Some("a".into()), inner: Inner { epochs: 5, steps: 2 } };
+        assert_eq!(resumed(&[]).expect("valid"), expected);
+        // A flag with the value of the run changes nothing.
+        assert_eq!(resumed(&["--steps", "2", "--epochs", "5"]).expect("the same"), expected);
+        let error = resumed(&["--steps", "3", "--epochs", "1"]).expect_err("differs").to_string();
+        assert!(error.ends_with("`epochs` (it has `5`, the flag says `1`) differs"), "{error}");
+        let beginning = Base::of_run(None, Path::new("absent"), true);
+        assert_eq!(beginning, Base::Defaults);
     }
 }

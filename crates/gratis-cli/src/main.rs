@@ -7,6 +7,8 @@ mod cache;
 mod commands;
 mod config;
 mod failure;
+#[cfg(test)]
+mod guides;
 mod hub;
 mod interrupt;
 mod log;

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use gratis::reward_model::{Hub, LoadOptions, Model, Place, Weights};
 use gratis::{Observer, Result};
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::Common;
 use crate::hub::EnvironmentHub;
@@ -18,6 +18,10 @@ pub(crate) struct Remarks;
 impl Observer for Remarks {
     fn note(&mut self, text: &str) {
         info!("{text}");
+    }
+
+    fn warn(&mut self, text: &str) {
+        warn!("{text}");
     }
 }
 
@@ -33,5 +37,9 @@ pub(crate) fn load(path: &Path, weights: Weights, common: &Common) -> Result<Mod
 
 /// Finds a model without loading it.
 pub(crate) fn find(path: &Path) -> Result<Place> {
-    Place::find(path, HUB)
+    let place = Place::find(path, HUB)?;
+    if let Some(choice) = place.choice() {
+        info!("{choice}");
+    }
+    Ok(place)
 }

@@ -11,10 +11,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use gratis::numeric::figure;
 use gratis::visible::visible;
 use gratis::{Figure, Observer};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use tracing::{debug, info, trace};
+use tracing::{debug, info, trace, warn};
 
 use crate::interrupt::{Continue, on_interrupt};
 use crate::{Common, Verbosity, terminal, usage};
@@ -312,6 +313,10 @@ impl Observer for Progress {
     fn note(&mut self, text: &str) {
         info!("{text}");
     }
+
+    fn warn(&mut self, text: &str) {
+        warn!("{text}");
+    }
 }
 
 /// `812 tokens/s`, `1.5/s`, `3.2/min`: with enough digits to tell slow from stopped.
@@ -337,20 +342,6 @@ fn duration(seconds: f64) -> String {
             format!("{} h {:02} min", minutes / 60, minutes % 60)
         }
         _ => "unknown".to_owned(),
-    }
-}
-
-/// A value with four digits after the point, or in scientific form where those would be lost.
-pub(crate) fn figure(value: f64) -> String {
-    if value == 0.0 || !value.is_finite() || (0.01..1e6).contains(&value.abs()) {
-        return format!("{value:.4}");
-    }
-    let text = format!("{value:.3e}");
-    match text.split_once('e') {
-        Some((digits, exponent)) => {
-            format!("{}e{exponent}", digits.trim_end_matches('0').trim_end_matches('.'))
-        }
-        None => text,
     }
 }
 
@@ -391,9 +382,7 @@ mod tests {
     }
 
     #[test]
-    fn small_figures_and_slow_rates_keep_their_digits() {
-        let figures = [0.0, 0.71234, 5e-7, 1.2345e-3, -0.004, 3e7, f64::NAN].map(figure);
-        assert_eq!(figures, ["0.0000", "0.7123", "5e-7", "1.234e-3", "-4e-3", "3e7", "NaN"]);
+    fn slow_rates_keep_their_digits() {
         assert_eq!(
             [0.0, 0.5, 61.0, 125.0, 1500.0, 12_000.0].map(duration).join(" | "),
             "0.0 s | 0.5 s | 61 s | 2 min 05 s | 25 min | 3 h 20 min"

@@ -187,6 +187,16 @@ pub enum Error {
         /// The first problems of the batch.
         problems: String,
     },
+    /// A number of a completion's rewards is NaN or infinite.
+    #[error("completion {completion} of problem `{problem}` has no finite reward: {what}")]
+    NonFiniteReward {
+        /// The problem.
+        problem: String,
+        /// The completion, counted from 1.
+        completion: usize,
+        /// The first such number.
+        what: String,
+    },
     /// The folder of a new run already contains a run.
     #[error("`{path}` already contains a run")]
     RunExists {
@@ -419,6 +429,10 @@ impl Error {
             Self::InvalidSetting { field: "continuations", .. } => {
                 Some("set it with `-n`; the default is 8 continuations per step")
             }
+            Self::NonFiniteReward { .. } => Some(
+                "lower `--beta` if it is extreme; otherwise the model or its reference computes numbers \
+                 beyond single precision: its training diverged or its weights are damaged",
+            ),
             Self::TooLong { .. } => Some(
                 "truncate such completions (`--on-overlong truncate`) or skip them (`--on-overlong \
                  skip`)",
@@ -431,8 +445,8 @@ impl Error {
                  one is an error that says why",
             ),
             Self::NonFiniteLoss { .. } => Some(
-                "lower the learning rate, or check these problems; the checkpoints before this \
-                 step are valid",
+                "lower the learning rate or `--beta`, or check these problems; the checkpoints before \
+                 this step are valid",
             ),
             Self::RunExists { .. } => Some("continue it (`--resume`), or choose another folder"),
             Self::StateDiffers { .. } => Some(

@@ -1,5 +1,5 @@
-//! Logistic functions and log-sum-exp that neither overflow nor saturate to NaN, and the domain of
-//! numbers such as beta.
+//! Logistic functions and log-sum-exp that neither overflow nor saturate to NaN, the domain of numbers
+//! such as beta, and how a number is shown.
 
 use crate::error::{Error, Result};
 
@@ -46,6 +46,20 @@ pub fn log_sum_exp(terms: &[f64]) -> f64 {
     }
 }
 
+/// A value with four digits after the point, or in scientific form where those would be lost.
+pub fn figure(value: f64) -> String {
+    if value == 0.0 || !value.is_finite() || (0.01..1e6).contains(&value.abs()) {
+        return format!("{value:.4}");
+    }
+    let text = format!("{value:.3e}");
+    match text.split_once('e') {
+        Some((digits, exponent)) => {
+            format!("{}e{exponent}", digits.trim_end_matches('0').trim_end_matches('.'))
+        }
+        None => text,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -59,5 +73,11 @@ mod tests {
         assert_eq!(log_sigmoid(0.0), -std::f64::consts::LN_2);
         assert_eq!(log_sum_exp(&[1e4, 1e4]), 1e4 + std::f64::consts::LN_2);
         assert_eq!(log_sum_exp(&[]), f64::NEG_INFINITY);
+    }
+
+    #[test]
+    fn small_figures_keep_their_digits() {
+        let figures = [0.0, 0.71234, 5e-7, 1.2345e-3, -0.004, 3e7, f64::NAN].map(figure);
+        assert_eq!(figures, ["0.0000", "0.7123", "5e-7", "1.234e-3", "-4e-3", "3e7", "NaN"]);
     }
 }

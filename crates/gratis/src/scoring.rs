@@ -1,8 +1,8 @@
 //! Scoring: rewards of every step of every completion (Eq. 2 and 3, Proposition 3.1).
 //!
-//! Masked tokens have no part in any reward of an implicit model: `sum_t m_t log_ratio_t`.
-//! Completions that are copies are computed once, those of one problem share their prompt, and
-//! batches are cut by tokens.
+//! Masked tokens are excluded from all rewards of an implicit model: `sum_t m_t log_ratio_t`.
+//! Duplicate completions are computed once, those of one problem share their prompt, and batches
+//! are split by tokens.
 
 use std::ops::Range;
 
@@ -29,7 +29,7 @@ pub enum TokenRewards {
     Write,
 }
 
-/// What scoring depends on beside the models.
+/// Settings of scoring.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ScoringSettings {
     /// Factor of the log-ratio.
@@ -42,8 +42,8 @@ pub struct ScoringSettings {
     pub tokens: TokenRewards,
 }
 
-/// Whatever gives every step of a completion a reward: implicit process reward models and the
-/// baselines they are compared with.
+/// A scorer that gives every step of a completion a reward: implicit process reward models and the
+/// baselines.
 pub trait ScoreRollouts {
     /// The scores of all completions of `rollouts`, in their order.
     ///
@@ -186,7 +186,8 @@ pub fn solutions(
 /// of an implicit model, the differences of a baseline's values.
 ///
 /// # Errors
-/// [`Error::InvalidSetting`] if a completion has no solution.
+/// [`Error::InvalidSetting`] if a completion has no solution; [`Error::NonFiniteReward`] if a gain or a
+/// reward is NaN or infinite.
 pub fn scores_of(
     rollouts: &[Rollout],
     solutions: &[Solution],
@@ -199,8 +200,13 @@ pub fn scores_of(
         .map(|rollout| ProblemScores::new(problem_name(rollout), Vec::new()))
         .collect();
     for solution in solutions {
-        let rewards = Rewards::new(&gains(solution), beta, &solution.step_ends)?;
         let rollout = &rollouts[solution.rollout_idx];
+        let gains = gains(solution);
+        let rewards = Rewards::new(&gains, beta, &solution.step_ends)?;
+        if let Some(what) = non_finite(&gains, &rewards, beta) {
+            let (problem, completion) = (problem_name(rollout), solution.completion_idx + 1);
+            return Err(Error::NonFiniteReward { problem, completion, what });
+        }
         let text = &rollout.completions[solution.completion_idx].text;
         all[solution.rollout_idx].scores.push(Scored {
             hash: Some(completion_hash(&rollout.prompt, text)),
@@ -221,6 +227,22 @@ pub fn scores_of(
         }
     }
     Ok(all)
+}
+
+/// The first number that is not finite: of what the model computed, or of the rewards made of it.
+fn non_finite(gains: &[f64], rewards: &Rewards, beta: f64) -> Option<String> {
+    let find = |values: &[f64]| {
+        let idx = values.iter().position(|value| !value.is_finite())?;
+        Some((idx + 1, values[idx]))
+    };
+    if let Some((token, value)) = find(gains) {
+        return Some(format!("the model computes {value} at token {token}"));
+    }
+    if let Some((step, value)) = find(&rewards.steps).or_else(|| find(&rewards.q_values)) {
+        return Some(format!("the reward of step {step} is {value} with a beta of {beta:e}"));
+    }
+    let (token, value) = find(&rewards.tokens)?;
+    Some(format!("the reward of token {token} is {value} with a beta of {beta:e}"))
 }
 
 /// The steps of a completion as ranges of its bytes: those that the rollout gives, or by the split.

@@ -16,7 +16,7 @@ use tracing::info;
 use super::training;
 use super::{on_invalid, read_records};
 use crate::Common;
-use crate::config;
+use crate::config::{self, Base};
 use crate::failure::CliError;
 use crate::interrupt::{Continue, on_interrupt};
 use crate::model::{self, Remarks};
@@ -39,7 +39,8 @@ pub(crate) struct PretrainArgs {
     /// Run folder.
     #[arg(long, value_name = "FOLDER")]
     run: PathBuf,
-    /// Continue the run in the folder, if there is one; the result has the same bits.
+    /// Continue the run in the folder, if there is one, with the settings of its `config.toml`; the
+    /// result has the same bits as that of an uninterrupted run.
     #[arg(long)]
     resume: bool,
     #[command(flatten)]
@@ -80,7 +81,8 @@ struct PretrainSettings {
 }
 
 pub(crate) fn run(args: PretrainArgs, given: &ArgMatches, common: &Common) -> Result<()> {
-    let mut settings = config::layered(args.settings, given, args.config.as_deref())?;
+    let base = Base::of_run(args.config.as_deref(), &args.run, args.resume);
+    let mut settings = config::layered(args.settings, given, &base, |settings| settings)?;
     settings.optimization.validate()?;
     let missing = |field| CliError::Missing {
         field,

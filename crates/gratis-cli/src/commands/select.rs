@@ -329,22 +329,18 @@ fn print_table(
     sampling: &Value,
     rule: &AggregationRule<'_>,
 ) -> Result<()> {
-    let n_least = problems.iter().map(|problem| problem.answers.len()).min().unwrap_or_default();
-    let ns = if args.ns.is_empty() {
-        let mut ns: Vec<usize> = [4, 16, 64].into_iter().filter(|&n| n < n_least).collect();
-        ns.push(n_least);
-        ns
-    } else {
-        args.ns.clone()
+    let generators = [GeneratorCandidates { name: args.rollouts.display().to_string(), problems }];
+    let ns = match &args.ns[..] {
+        [] => BestOfNTable::usual_ns(&generators),
+        given => given.to_vec(),
     };
     let subsets = if args.unbiased {
         Subsets::Unbiased { n_samples: N_SUBSETS, seed: args.rules.seed }
     } else {
         Subsets::First
     };
-    let generator = GeneratorCandidates { name: args.rollouts.display().to_string(), problems };
     let table =
-        BestOfNTable::new(args.rules.settings(ns, subsets, &rule.aggregations()), &[generator])?;
+        BestOfNTable::new(args.rules.settings(ns, subsets, &rule.aggregations()), &generators)?;
     if args.json {
         return output::print_json(&json!({ "sampling": sampling, "table": table }));
     }

@@ -10,7 +10,7 @@ use gratis::training::OnExisting;
 use super::training;
 use crate::Common;
 use crate::cache;
-use crate::config;
+use crate::config::{self, Base};
 use crate::model::HUB;
 use crate::output;
 use crate::progress::Progress;
@@ -31,7 +31,7 @@ Examples:
     --operation balance_instructions --operation subsample_responses,n=4
   gratis train --model org/model --data graded.jsonl --run runs/lora --lora-rank 16
   gratis train --config runs/prm/config.toml --learning-rate 3e-4 --run runs/prm-2
-  gratis train --config runs/prm/config.toml --run runs/prm --resume")]
+  gratis train --run runs/prm --resume")]
 pub(crate) struct TrainArgs {
     /// File with settings in the format of a run folder's `config.toml`; flags override it.
     #[arg(long, value_name = "FILE")]
@@ -39,7 +39,8 @@ pub(crate) struct TrainArgs {
     /// Run folder.
     #[arg(long, value_name = "FOLDER")]
     run: PathBuf,
-    /// Continue the run in the folder, if there is one; the result has the same bits.
+    /// Continue the run in the folder, if there is one, with the settings of its `config.toml`; the
+    /// result has the same bits as that of an uninterrupted run.
     #[arg(long)]
     resume: bool,
     /// Cache folder for the reference's log-probabilities, which later runs on the same data reuse
@@ -54,10 +55,14 @@ pub(crate) struct TrainArgs {
 }
 
 pub(crate) fn run(args: TrainArgs, given: &ArgMatches, common: &Common) -> Result<()> {
-    let mut settings = config::layered(args.settings, given, args.config.as_deref())?;
-    if let Some(beta) = args.beta {
-        settings.objective = settings.objective.with_beta(beta);
-    }
+    let base = Base::of_run(args.config.as_deref(), &args.run, args.resume);
+    let with_beta = |mut settings: TrainSettings| {
+        if let Some(beta) = args.beta {
+            settings.objective = settings.objective.with_beta(beta);
+        }
+        settings
+    };
+    let settings = config::layered(args.settings, given, &base, with_beta)?;
     let scratch = TemporaryFolder::new()?;
     let cache = match (settings.kind, &settings.reference) {
         (RewardKind::Implicit, Some(reference)) if reference == Path::new("none") => None,

@@ -2,10 +2,9 @@
 
 use std::path::Path;
 
+use gratis::numeric::figure;
 use gratis::training::{Evaluation, Summary};
 use tracing::info;
-
-use crate::progress::figure;
 
 /// Logs the metrics of the last step and of the validation split, and the path of the model.
 pub(super) fn report(summary: &Summary, run: &Path) {

@@ -4,7 +4,7 @@
 use crate::workspace::{Workspace, ok, stderr};
 
 /// The solutions of the workspace with a label for each of their two steps.
-fn labelled(workspace: &Workspace) {
+pub(crate) fn labelled(workspace: &Workspace) {
     let graded = String::from_utf8(workspace.read("graded.jsonl")).expect("text");
     let lines = graded.lines().map(|line| {
         let mut rollout: serde_json::Value = serde_json::from_str(line).expect("JSON");

@@ -39,7 +39,7 @@ impl Output {
 }
 
 impl NativeEngine {
-    /// Refuses what cannot be computed and makes the rotary angles known.
+    /// Rejects invalid batches and prepares the rotary angles.
     fn admit(&self, batch: &PackedBatch) -> Result<()> {
         let config = &self.decoder.config;
         let n_tokens = batch.longest_path();
@@ -55,8 +55,8 @@ impl NativeEngine {
         Ok(())
     }
 
-    /// Matrices that are mapped are not looked at before they are used; where a result is not
-    /// finite, this finds the one to blame.
+    /// Mapped matrices are not checked before they are used; if a result is not finite, this finds
+    /// the matrix that caused it.
     fn check_mapped(&self, log_probs: &TokenValues) -> Result<()> {
         match &self.parameters {
             Parameters::Mapped(mapped) if log_probs.values().iter().any(|lp| !lp.is_finite()) => {

@@ -1,5 +1,5 @@
-//! How the models of the tiny world are shaped and trained: a base that solves problems, three
-//! generators that err, and the reward models that start from one of them.
+//! Shapes and training of the models of the tiny world: a base model that solves problems, three
+//! generators that make errors, and the reward models that start from one of them.
 
 mod output;
 
@@ -32,7 +32,7 @@ pub(crate) const TEMPLATE: &str = "{prompt}";
 /// A step is a line.
 pub(crate) const STEP_SPLIT: StepSplit = StepSplit::Lines;
 
-/// Wide embeddings and a small head: with these this small model leaves its plateau soonest.
+/// Wide embeddings and a small head: with these, the small model leaves its plateau soonest.
 pub(crate) const INITIALISATION: Initialisation =
     Initialisation { embedding_std: 0.5, linear_std: 0.07, residual_std: 0.07, head_std: 0.02 };
 
@@ -214,7 +214,9 @@ impl ModelTrainer<'_> {
         let settings = LearningSettings { n_steps: Some(n_steps), ..*settings };
         let optimization = self.optimization(&settings, n_steps);
         let RewardData { corpus, examples, pairs, .. } = data;
-        let mut task = ImplicitReward::new(objective, corpus, examples, &pairs, &optimization);
+        let context = policy.config().context_length;
+        let mut task =
+            ImplicitReward::new(objective, corpus, examples, &pairs, context, &optimization);
         if let Some(reference) = reference {
             // KTO's mismatched responses are in the task's corpus by now.
             let of_reference =

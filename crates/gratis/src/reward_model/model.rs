@@ -194,6 +194,9 @@ impl Model {
         let model = load()
             .map_err(|source| Error::Load { path: path.to_owned(), source: Box::new(source) })?;
         let n_parameters = model.engine.describe().n_parameters;
+        if let Some(choice) = model.place.choice() {
+            observer.note(&choice);
+        }
         let mapped = if model.engine.is_mapped() { ", mapped" } else { "" };
         let path = model.place.path.display();
         let n_threads = options.n_threads;

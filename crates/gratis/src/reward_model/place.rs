@@ -55,6 +55,8 @@ pub struct Place {
     pub name: BaseName,
     /// What it is.
     pub kind: PlaceKind,
+    /// The best model of the run whose last model this is, if the run has one.
+    pub best: Option<PathBuf>,
 }
 
 impl Place {
@@ -91,15 +93,16 @@ impl Place {
         let is_model =
             |path: &Path| path.join("config.json").exists() || AdapterConfig::is_in(path);
         let of_run = given.join("model");
-        let mut path = given.to_owned();
+        let (mut path, mut best) = (given.to_owned(), None);
         if !is_model(given) && is_model(&of_run) {
             links::check_within(&of_run, given)?;
             path = of_run;
+            best = Some(given.join("best")).filter(|best| is_model(best));
         }
         links::check(&path)?;
         let absolute = std::path::absolute(&path).unwrap_or_else(|_| path.clone());
         let name = BaseName { name: absolute.display().to_string(), revision: None };
-        Ok(Self { kind: kind_of(&path, hub, above)?, path, name })
+        Ok(Self { kind: kind_of(&path, hub, above)?, path, name, best })
     }
 
     /// A model on a hub, as for [`Self::here`].
@@ -107,7 +110,7 @@ impl Place {
         let path = hub.fetch(name)?;
         let revision = name.revision().map(str::to_owned);
         let name = BaseName { name: name.repository().to_owned(), revision };
-        Ok(Self { kind: kind_of(&path, hub, above)?, path, name })
+        Ok(Self { kind: kind_of(&path, hub, above)?, path, name, best: None })
     }
 
     /// Its name with its revision, as it may be given again.
@@ -116,6 +119,16 @@ impl Place {
             Some(revision) => format!("{}@{revision}", self.name.name),
             None => self.name.name.clone(),
         }
+    }
+
+    /// Which of the two models of a run this is, and how to use the other.
+    pub fn choice(&self) -> Option<String> {
+        let best = self.best.as_ref()?.display();
+        let last = self.path.display();
+        Some(format!(
+            "using `{last}`, the model after the last step; give `{best}` to use the one with the best \
+             validation loss"
+        ))
     }
 
     /// The place of the weights that an adapter adapts, or else its own.

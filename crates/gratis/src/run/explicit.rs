@@ -246,6 +246,15 @@ impl ExplicitSettings {
         Ok(())
     }
 
+    /// Whether a model of this kind learns from pairs.
+    pub(super) fn needs_pairs(&self, kind: RewardKind, objective: &Objective) -> bool {
+        match kind {
+            RewardKind::Implicit => objective.needs_pairs(),
+            RewardKind::Orm => self.value_loss.needs_pairs(),
+            RewardKind::PrmHead | RewardKind::PrmToken => false,
+        }
+    }
+
     /// The task of a model that is not implicit.
     pub(super) fn task(
         &self,

@@ -29,7 +29,7 @@ use crate::reward_model::{Hub, LoadOptions, Model, PromptSettings};
 use crate::selection::Aggregation;
 use crate::training::{
     CheckpointSettings, Companion, ImplicitReward, OnExisting, OptimizationSettings, Purpose,
-    RewardData, RunFolder, Summary, Task, fit, training_work,
+    RewardData, RunFolder, Summary, Task, Warning, fit, training_work,
 };
 
 /// The settings of a run; the `config.toml` of its folder.
@@ -213,6 +213,9 @@ pub fn train(
         train_data.corpus.responses().len(),
         validation_data.examples.len(),
     ));
+    let mut unusual = train_data.unusual;
+    unusual += validation_data.unusual;
+    unusual.remarks().iter().for_each(|remark| observer.note(remark));
     let n_masked = train_data.n_masked + validation_data.n_masked;
     if n_masked > 0 {
         let what = match kind {
@@ -222,6 +225,18 @@ pub fn train(
         observer.note(&format!("{n_masked} completions have masks: {what}"));
     }
     settings.baseline.check(kind, &settings.objective, &train_data, model.tokenizer())?;
+
+    if settings.baseline.needs_pairs(kind, &settings.objective) {
+        match Warning::of_pairs(&train_data) {
+            Some(warning) => observer.warn(&warning.to_string()),
+            None => observer.note(&format!(
+                "{} pairs from {} of {} problems",
+                train_data.pairs.len(),
+                train_data.n_with_pairs,
+                train_data.n_problems
+            )),
+        }
+    }
 
     // The run, opened before the slow pass of the reference.
     let manifest = Manifest {
@@ -250,7 +265,11 @@ pub fn train(
             return settings.baseline.task(kind, data, model.tokenizer());
         }
         let RewardData { corpus, examples, pairs, .. } = data;
-        let task = ImplicitReward::new(settings.objective, corpus, examples, &pairs, optimization);
+        let (objective, context) = (settings.objective, model.config().context_length);
+        let task = ImplicitReward::new(objective, corpus, examples, &pairs, context, optimization);
+        if split == Split::Training {
+            task.warnings().iter().for_each(|warning| observer.warn(&warning.to_string()));
+        }
         let is_used = match split {
             Split::Training => task.used_in_training(optimization),
             Split::Validation => task.used_in_evaluation(),

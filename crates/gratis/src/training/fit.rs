@@ -1,4 +1,4 @@
-//! A run from its first step, or its last checkpoint, to its end.
+//! A training run from its first step, or its last checkpoint, to its end.
 
 use super::learner::Learner;
 use super::metrics::{Evaluation, StepMetrics};
@@ -6,7 +6,9 @@ use super::run_folder::{Best, Record, RunFolder, Seconds, TrainerState};
 use super::settings::{CheckpointSettings, OptimizationSettings};
 use super::task::Task;
 use super::trainer::{Trainer, evaluate};
-use crate::error::Result;
+use super::watch::{Warning, Watch};
+use crate::error::{Error, Result};
+use crate::numeric::figure;
 use crate::observer::{Figure, Observer};
 
 /// How a run ended.
@@ -27,8 +29,8 @@ pub struct Summary {
 }
 
 /// Trains to the end. With a run folder, metrics and checkpoints are written, a run that was
-/// stopped goes on from its last checkpoint with the same bits, and the models `model` (last) and
-/// `best` (where there is a validation split) stand there afterwards.
+/// stopped continues from its last checkpoint with the same bits, and the models `model` (last) and
+/// `best` (with a validation split) are written at the end.
 ///
 /// # Errors
 /// Those of [`Trainer::step`] and of the run folder. On [`crate::Error::NonFiniteLoss`] the
@@ -51,6 +53,12 @@ pub fn fit(
     };
     let mut trainer = Trainer::new(optimization, task.items().len(), state.n_taken)?;
     let n_steps = trainer.n_steps();
+    let mut watch = Watch::new(n_steps);
+    if let Some(run) = &run {
+        for metrics in &run.steps_so_far()? {
+            watch.observe(metrics);
+        }
+    }
     let mut summary = Summary {
         n_steps,
         n_resumed: state.n_taken,
@@ -79,7 +87,11 @@ pub fn fit(
     };
 
     while trainer.n_taken() < n_steps {
-        let metrics = trainer.step(learner, task)?;
+        let mut metrics = trainer.step(learner, task)?;
+        metrics.warnings = watch.observe(&metrics);
+        for warning in &metrics.warnings {
+            observer.warn(&with_reason(warning, metrics.step, task));
+        }
         let is_last = metrics.step == n_steps;
         let is_due = |every: u64| is_last || every > 0 && metrics.step % every == 0;
 
@@ -91,11 +103,20 @@ pub fn fit(
             && is_due(checkpoints.validate_every)
         {
             let measured = evaluate(learner, *validation, optimization.micro_batch_tokens)?;
+            if !measured.loss.is_finite() {
+                return Err(Error::NonFiniteLoss {
+                    step: metrics.step,
+                    what: "loss on the validation split",
+                    value: measured.loss,
+                    problems: "the validation split".to_owned(),
+                });
+            }
             let is_best = summary.best.is_none_or(|best| measured.loss < best.loss);
             if is_best {
                 summary.best = Some(Best { step: metrics.step, loss: measured.loss });
             }
-            observer.note(&format!("step {}: validation loss {:.4}", metrics.step, measured.loss));
+            let (step, loss) = (metrics.step, figure(measured.loss));
+            observer.note(&format!("step {step}: validation loss {loss}"));
             summary.validation = Some(measured.clone());
             if let Some(run) = &mut run {
                 let record = Record::Validation { step: metrics.step, evaluation: measured };
@@ -121,6 +142,19 @@ pub fn fit(
         run.publish(learner.train(), "model")?;
     }
     Ok(summary)
+}
+
+/// A warning about a step with what the task knows of its cause.
+fn with_reason(warning: &Warning, step: u64, task: &dyn Task) -> String {
+    let step_text = format!("step {step}: {warning}");
+    match (warning, task.reason_for_no_gradient()) {
+        (Warning::VanishedGradient { n_steps, .. }, Some(reason))
+            if u64::from(*n_steps) == step =>
+        {
+            format!("{step_text}; {reason}")
+        }
+        _ => step_text,
+    }
 }
 
 fn figures(metrics: &StepMetrics) -> Vec<Figure> {

@@ -7,6 +7,7 @@ use super::settings::OptimizationSettings;
 use super::task::Task;
 use super::trainer::{all_batches, begun_epochs};
 use super::units::{RewardExample, UnitKind, Units};
+use super::watch::Warning;
 use crate::encoding::{Corpus, Item, MicroBatch, log_probs};
 use crate::error::{Error, Result};
 use crate::objective::{Objective, ObjectiveBatch, Pair};
@@ -29,10 +30,12 @@ pub struct ImplicitReward {
     /// For KTO: each unit's response under the prompt of the unit before it in its batch.
     mismatched: Mismatched,
     mismatched_log_ratio: f64,
+    /// What is probably wrong with the mismatched responses.
+    warnings: Vec<Warning>,
     micro_batch_tokens: usize,
 }
 
-/// The responses under another problem's prompt, one list an optimizer batch, keyed by the units of
+/// The responses under another problem's prompt, one list per optimizer batch, keyed by the units of
 /// the batch.
 type Mismatched = std::collections::HashMap<Vec<usize>, Vec<OfUnit>>;
 
@@ -48,11 +51,13 @@ impl ImplicitReward {
     /// objective is not pairwise. Where the objective couples a batch, the mismatched responses of
     /// all batches are added to the corpus here, to the end of the last epoch that is begun, so that
     /// the reference sees them once and the corpus does not depend on where a run stops in an epoch.
+    /// Those that exceed `context_length` are left out and counted in [`Self::warnings`].
     pub fn new(
         objective: Objective,
         corpus: Corpus,
         examples: Vec<RewardExample>,
         pairs: &[Pair],
+        context_length: usize,
         settings: &OptimizationSettings,
     ) -> Self {
         let kind = if objective.needs_pairs() {
@@ -68,12 +73,27 @@ impl ImplicitReward {
             UnitKind::Responses | UnitKind::LabelledSteps => Vec::new(),
         };
         let mut mismatched = Mismatched::new();
+        let mut warnings = Vec::new();
         if objective.couples_batch() {
             // The batches of training, and the whole as one batch for an evaluation.
-            let whole = (0..units.len()).collect();
-            for batch in begun_epochs(settings, units.len()).chain([whole]) {
-                let responses = mismatch(&mut units, &batch);
-                mismatched.insert(batch, responses);
+            let whole: Vec<usize> = (0..units.len()).collect();
+            let (mut n_batches, mut n_empty) = (0, 0);
+            let (mut n_all, mut n_left_out) = (0, 0);
+            for batch in begun_epochs(settings, units.len()) {
+                let Mismatches { kept, n_too_long } = mismatch(&mut units, &batch, context_length);
+                let n = kept.len() + n_too_long;
+                (n_batches, n_empty) = (n_batches + 1, n_empty + usize::from(n == 0));
+                (n_all, n_left_out) = (n_all + n, n_left_out + n_too_long);
+                mismatched.insert(batch, kept);
+            }
+            let of_whole = mismatch(&mut units, &whole, context_length);
+            mismatched.insert(whole, of_whole.kept);
+            // The last batch of an epoch may be of one response.
+            if 10 * n_empty >= n_batches.max(1) {
+                warnings.push(Warning::NoMismatch { n_batches: n_empty, n_all: n_batches });
+            }
+            if n_left_out > 0 {
+                warnings.push(Warning::MismatchTooLong { n_left_out, n_all, context_length });
             }
         }
         Self {
@@ -85,8 +105,14 @@ impl ImplicitReward {
             reference: None,
             mismatched,
             mismatched_log_ratio: 0.0,
+            warnings,
             micro_batch_tokens: settings.micro_batch_tokens,
         }
+    }
+
+    /// What is probably wrong with the data for this objective.
+    pub fn warnings(&self) -> &[Warning] {
+        &self.warnings
     }
 
     /// Which responses of the corpus a training with these settings uses, and therefore needs the
@@ -158,29 +184,48 @@ impl ImplicitReward {
     }
 }
 
+/// The responses of a batch under the prompts of other problems.
+#[derive(Default)]
+struct Mismatches {
+    /// Those that fit into the context.
+    kept: Vec<OfUnit>,
+    /// How many do not.
+    n_too_long: usize,
+}
+
 /// The response of each unit under the prompt of the unit before it, the first after the last.
 /// Neighbours of one problem give no mismatch.
-fn mismatch(units: &mut Units, batch: &[usize]) -> Vec<OfUnit> {
+fn mismatch(units: &mut Units, batch: &[usize], context_length: usize) -> Mismatches {
     let Units { corpus, items, .. } = units;
     let first = |corpus: &Corpus, unit: usize| {
         let idx = items[unit].responses().next().unwrap_or_default();
         corpus.responses()[idx].clone()
     };
-    let mut mismatched = Vec::new();
+    let mut mismatches = Mismatches::default();
     for (nth, &unit) in batch.iter().enumerate() {
         let before = first(corpus, batch[(nth + batch.len() - 1) % batch.len()]);
         let response = first(corpus, unit);
-        if before.prompt_idx != response.prompt_idx {
+        if before.prompt_idx == response.prompt_idx {
+            continue;
+        }
+        let n_prompt = corpus.prompts()[before.prompt_idx].len();
+        if n_prompt + response.tokens.len() > context_length {
+            mismatches.n_too_long += 1;
+        } else {
             let response = corpus.response(before.prompt_idx, &response.tokens);
-            mismatched.push(OfUnit { unit, response });
+            mismatches.kept.push(OfUnit { unit, response });
         }
     }
-    mismatched
+    mismatches
 }
 
 impl Task for ImplicitReward {
     fn units(&self) -> &Units {
         &self.units
+    }
+
+    fn reason_for_no_gradient(&self) -> Option<&'static str> {
+        self.objective.reason_for_no_gradient()
     }
 
     fn prepare(&mut self, engine: &dyn Score, units: &[usize]) -> Result<()> {

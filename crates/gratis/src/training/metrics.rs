@@ -1,6 +1,8 @@
-//! The figures of a step and of a validation.
+//! The metrics of a step and of a validation.
 
 use serde::{Deserialize, Serialize};
+
+use super::watch::Warning;
 
 /// One optimizer step, as written to `metrics.jsonl`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -16,8 +18,11 @@ pub struct StepMetrics {
     pub gradient_norm: f64,
     /// Learning rate of the step.
     pub learning_rate: f64,
-    /// Tokens that went through the engine, each shared prompt counted once a micro-batch.
+    /// Tokens that went through the engine, each shared prompt counted once per micro-batch.
     pub n_tokens: u64,
+    /// Warnings that this step gave rise to.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<Warning>,
 }
 
 /// Loss and rewards of a batch or of a validation split.
@@ -71,7 +76,7 @@ impl Tally {
         self.loss
     }
 
-    /// The figures of everything added.
+    /// The metrics of everything added.
     pub fn evaluation(&self) -> Evaluation {
         Evaluation {
             loss: self.loss,

@@ -10,7 +10,7 @@
 //! process at a time holds the folder's lock. What this program did not write is never removed.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use gratis_engine::{StateName, StateRef, Train};
@@ -225,6 +225,21 @@ impl RunFolder {
         self.prune(keep_last)?;
         self.cut_metrics(state.n_taken)?;
         Ok(state)
+    }
+
+    /// The steps that the metrics hold.
+    pub(super) fn steps_so_far(&self) -> Result<Vec<StepMetrics>> {
+        let path = self.path.join(METRICS);
+        let text = match fs::read_to_string(&path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+            text => text.map_err(Error::io("read", &path))?,
+        };
+        let lines = text.lines().filter_map(|line| serde_json::from_str::<Line>(line).ok());
+        let steps = lines.filter_map(|line| match line.record {
+            Record::Step(metrics) => Some(metrics),
+            Record::Validation { .. } => None,
+        });
+        Ok(steps.collect())
     }
 
     /// Processor seconds of training before this run resumed it.

@@ -22,6 +22,12 @@ pub trait Task {
         &self.units().items
     }
 
+    /// Why the gradient may be 0 from the first step on, where the rule of the weights explains it, and
+    /// what to do.
+    fn reason_for_no_gradient(&self) -> Option<&'static str> {
+        None
+    }
+
     /// Called with the units of an optimizer batch before its first micro-batch, for what depends
     /// on the whole batch and is more than their number: KTO's divergence, a count of tokens.
     fn prepare(&mut self, engine: &dyn Score, units: &[usize]) -> Result<()> {

@@ -115,6 +115,7 @@ impl Trainer {
             gradient_norm: report.gradient_norm,
             learning_rate,
             n_tokens: packed.iter().map(PackedBatch::n_tokens).sum::<usize>() as u64,
+            warnings: Vec::new(),
         })
     }
 

@@ -17,6 +17,8 @@ use gratis_engine::{Score, TokenValues};
 use crate::tabular::{TabularEngine, read};
 
 const N_VOCAB: usize = 12;
+/// Tokens that fit into the context; the engine of these tests has no limit of its own.
+const CONTEXT: usize = 64;
 const GOOD: u32 = 3;
 const BAD: u32 = 4;
 
@@ -54,7 +56,7 @@ fn settings() -> OptimizationSettings {
 /// The task with the reference's log-probabilities of a uniform engine.
 fn reward_task(objective: Objective, settings: &OptimizationSettings) -> ImplicitReward {
     let (corpus, examples, pairs) = corpus();
-    let task = ImplicitReward::new(objective, corpus, examples, &pairs, settings);
+    let task = ImplicitReward::new(objective, corpus, examples, &pairs, CONTEXT, settings);
     let is_used = vec![true; task.corpus().responses().len()];
     let engine = TabularEngine::uniform(N_VOCAB);
     let reference =
@@ -118,7 +120,7 @@ fn loss_with(objective: Objective, with_tool: bool) -> (f64, Vec<Vec<f32>>) {
         pairs.push(Pair { chosen: examples.len() - 2, rejected: examples.len() - 1 });
     }
     let settings = OptimizationSettings { batch_size: 4, ..settings() };
-    let mut task = ImplicitReward::new(objective, corpus, examples, &pairs, &settings);
+    let mut task = ImplicitReward::new(objective, corpus, examples, &pairs, CONTEXT, &settings);
     let units: Vec<usize> = (0..task.items().len()).collect();
     task.prepare(&TabularEngine::uniform(N_VOCAB), &units).expect("prepared");
     let MicroBatches { packed, members } =
@@ -240,6 +242,52 @@ fn run_in(folder: &Path, on_existing: OnExisting, observer: &mut dyn Observer) -
         observer,
     )
     .expect("trained")
+}
+
+/// Counts warnings, and stops as [`StopAfter`] does.
+struct Warned<'a>(Vec<String>, StopAfter<'a>);
+
+impl Observer for Warned<'_> {
+    fn advance(&mut self, n: u64, figures: &[Figure]) {
+        self.1.advance(n, figures);
+    }
+
+    fn warn(&mut self, text: &str) {
+        self.0.push(text.to_owned());
+    }
+}
+
+#[test]
+fn a_resumed_run_repeats_no_warning_and_records_the_same() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let settings = OptimizationSettings { learning_rate: Some(200.0), clip: 0.0, ..settings() };
+    let run_in = |path: &Path, on_existing, observer: &mut dyn Observer| {
+        let run = RunFolder::open(path, "a = 1\n", "data", Vec::new(), on_existing);
+        let mut engine = TabularEngine::uniform(N_VOCAB);
+        let mut task = reward_task(Objective::Ipo(gratis::objective::Ipo::default()), &settings);
+        let checkpoints = CheckpointSettings { checkpoint_every: 7, ..Default::default() };
+        let mut run = run.expect("a run folder");
+        let mut learner = Learner::LogProbs(&mut engine);
+        fit(&mut learner, &mut task, None, &settings, &checkpoints, Some(&mut run), observer)
+    };
+    let never = Cell::new(u64::MAX);
+    let whole = folder.path().join("whole");
+    let mut observer = Warned(Vec::new(), StopAfter(&never));
+    run_in(&whole, OnExisting::Fail, &mut observer).expect("trained");
+    assert_eq!(observer.0.len(), 1, "{:?}", observer.0);
+    assert!(observer.0[0].contains("the training diverges"), "{:?}", observer.0);
+
+    let stopped = folder.path().join("stopped");
+    let left = Cell::new(16);
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        run_in(&stopped, OnExisting::Fail, &mut StopAfter(&left))
+    }))
+    .expect_err("stopped");
+    let mut observer = Warned(Vec::new(), StopAfter(&never));
+    run_in(&stopped, OnExisting::Resume, &mut observer).expect("trained");
+    assert_eq!(observer.0, Vec::<String>::new(), "reported by the run that was stopped");
+    let metrics = |path: &Path| std::fs::read(path.join("metrics.jsonl")).expect("written");
+    assert_eq!(metrics(&whole), metrics(&stopped));
 }
 
 #[test]
@@ -544,7 +592,7 @@ fn the_reference_covers_what_is_used_and_its_file_does_not_depend_on_where_a_run
         let of_steps = |max_steps| {
             let settings = OptimizationSettings { max_steps, epochs: 1, ..settings() };
             let (corpus, examples, pairs) = corpus();
-            let task = ImplicitReward::new(objective, corpus, examples, &pairs, &settings);
+            let task = ImplicitReward::new(objective, corpus, examples, &pairs, CONTEXT, &settings);
             let is_used = task.used_in_training(&settings);
             let (values, n_asked) = ask(folder.path(), "a", &task, &is_used, ALL);
             let values = values.expect("values");

@@ -24,8 +24,9 @@ pub(super) struct BestOfNArgs {
     /// A generator: its name, its graded rollout file and the score file of these rollouts.
     #[arg(value_name = "NAME=ROLLOUTS,SCORES", required = true, value_parser = parse)]
     generators: Vec<Generator>,
-    /// Numbers of candidates.
-    #[arg(short, long = "n", value_name = "N", value_delimiter = ',', default_value = "4,16,64")]
+    /// Numbers of candidates [default: 4, 16 and 64 as far as every problem has more, and the fewest
+    /// candidates of a problem].
+    #[arg(short, long = "n", value_name = "N", value_delimiter = ',')]
     ns: Vec<usize>,
     #[command(flatten)]
     rules: RuleArgs,
@@ -64,7 +65,11 @@ pub(super) fn run(args: &BestOfNArgs) -> Result<()> {
         sampling.insert(name.clone(), own.unwrap_or_else(|| json!("not recorded")));
         generators.push(GeneratorCandidates { name: name.clone(), problems });
     }
-    let settings = args.rules.settings(args.ns.clone(), Subsets::First, &rule.aggregations());
+    let ns = match &args.ns[..] {
+        [] => BestOfNTable::usual_ns(&generators),
+        given => given.to_vec(),
+    };
+    let settings = args.rules.settings(ns, Subsets::First, &rule.aggregations());
     let table = BestOfNTable::new(settings, &generators)?;
     if args.json {
         return output::print_json(&json!({ "sampling": sampling, "table": table }));

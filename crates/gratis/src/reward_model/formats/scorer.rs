@@ -141,9 +141,16 @@ impl ScoreRollouts for PublishedScorer<'_> {
             };
             let rewards = reads.iter().map(|&read| self.reward.of(&channels(read), &opening));
             let mut rewards: Vec<f64> = rewards.collect();
+            let rollout = &rollouts[rollout_idx];
+            if let Some(idx) = rewards.iter().position(|reward| !reward.is_finite()) {
+                return Err(Error::NonFiniteReward {
+                    problem: problem_name(rollout),
+                    completion: completion_idx + 1,
+                    what: format!("the model computes {} for step {}", rewards[idx], idx + 1),
+                });
+            }
             // Steps beyond the context, where these are cut.
             rewards.resize(steps.len(), 0.0);
-            let rollout = &rollouts[rollout_idx];
             let text = &rollout.completions[completion_idx].text;
             all[rollout_idx].scores.push(Scored {
                 hash: Some(completion_hash(&rollout.prompt, text)),
