@@ -135,7 +135,8 @@ impl Sampler<'_> {
                         &sample.tokens
                     }
                 };
-                completions.push(Completion::from(self.encoder.tokenizer().decode(text)?));
+                let text = self.encoder.tokenizer().decode(text)?;
+                completions.push(Completion { finish_reason: Some(sample.finish), ..text.into() });
             }
             let figures = [Figure::Amount("tokens", n_tokens), Figure::Count("cut short", n_cut)];
             observer.advance(1, &figures);
