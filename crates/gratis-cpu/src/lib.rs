@@ -1,8 +1,8 @@
-//! The engine that runs on this machine's processor: explicit forward and backward passes of a
-//! decoder in f32, AdamW, low-rank adapters, and sampling with a cache of keys and values.
+//! The CPU engine: explicit forward and backward passes of a decoder in f32, AdamW, low-rank
+//! adapters, and sampling with a cache of keys and values.
 //!
 //! [`NativeEngine`] implements the traits of [`gratis_engine`]. The same seed, data and number of
-//! threads give the same bits. This crate knows no reward and no text.
+//! threads give the same bits. This crate contains no rewards and no text processing.
 //!
 //! ```
 //! use gratis_cpu::{Initialisation, NativeEngine, NativeOptions};

@@ -1,8 +1,8 @@
-//! A low-rank adapter in use: `W + s B A` with `A` `[rank, n_in]` and `B` `[n_out, rank]` trained
-//! and `W` left alone ([arXiv:2106.09685](https://arxiv.org/abs/2106.09685)).
+//! A low-rank adapter in memory: `W + s B A` with `A` `[rank, n_in]` and `B` `[n_out, rank]`
+//! trained and `W` frozen ([arXiv:2106.09685](https://arxiv.org/abs/2106.09685)).
 //!
 //! For an implicit reward model the reference of the log-ratio is the base without the adapter, so
-//! that policy and reference share one copy of the weights.
+//! policy and reference share one copy of the weights.
 
 use std::ops::Range;
 use std::path::Path;
@@ -46,8 +46,8 @@ pub(crate) struct Adapter {
 }
 
 impl Adapter {
-    /// A fresh adapter, which changes nothing yet: `B` is zero and `A` uniform within
-    /// `1 / sqrt(n_in)`, as peft begins.
+    /// A new adapter, which changes nothing yet: `B` is zero and `A` uniform within `1 /
+    /// sqrt(n_in)`, as in peft.
     pub(crate) fn initialise(
         layout: &Layout,
         settings: LoraSettings,
@@ -95,7 +95,7 @@ impl Adapter {
         (factor(&term.a, term.n_in), factor(&term.b, term.rank))
     }
 
-    /// `W += s B A` for every matrix: the base then computes by itself what both did.
+    /// `W += s B A` for every matrix: the base alone then computes the same function.
     pub(crate) fn merge_into(&self, parameters: &mut [f32]) {
         for term in &self.layout.terms {
             let (a, b) = self.factors(term);

@@ -1,4 +1,4 @@
-//! Where a matrix of the decoder stands among the flat parameters.
+//! The position of a matrix of the decoder in the flat parameters.
 
 use std::ops::Range;
 

@@ -1,4 +1,4 @@
-//! What a model takes of memory, from its shape alone.
+//! Memory of a model, computed from its shape.
 //!
 //! The largest arrays are counted, each with its shape: weights, gradient, moments, activations of
 //! the tokens that a thread has at a time. What remains (tokenizer, data, the program) is small and
@@ -12,9 +12,9 @@ use gratis_model::lora::LoraSettings;
 
 const F32: u64 = size_of::<f32>() as u64;
 
-/// Bytes that scoring takes beside files: `n_threads` parts of a batch at a time. Mapped weights
-/// count as the one tile that each thread widens; the pages of their files, of which the system
-/// keeps what there is room for, come on top.
+/// Bytes for scoring, without files: `n_threads` parts of a batch at a time. Mapped weights count
+/// as the one tile that each thread widens; the pages of their files, which the system keeps as
+/// memory permits, are additional.
 pub fn to_score(config: &ModelConfig, storage: WeightStorage, n_threads: usize) -> u64 {
     let weights = match storage {
         WeightStorage::Loaded => Layout::new(config).n_parameters() as u64,
@@ -24,7 +24,7 @@ pub fn to_score(config: &ModelConfig, storage: WeightStorage, n_threads: usize) 
     F32 * (weights + (n_threads * SCORING_TOKENS * per_token) as u64)
 }
 
-/// Bytes that training takes with micro-batches of `n_tokens`: all parameters, or those of an
+/// Bytes for training with micro-batches of `n_tokens`: all parameters, or those of an
 /// adapter over a base that is `storage`.
 pub fn to_train(
     config: &ModelConfig,
@@ -62,7 +62,7 @@ fn qkv_size(config: &ModelConfig) -> usize {
     config.query_size() + 2 * config.key_value_size()
 }
 
-/// What a layer leaves for its backward pass, per token.
+/// Activations that a layer keeps for its backward pass, per token.
 fn layer_floats(config: &ModelConfig) -> usize {
     let raw =
         if config.projection_extras == ProjectionExtras::QkNorm { qkv_size(config) } else { 0 };

@@ -8,7 +8,7 @@ use gratis_engine::{OptimizerStep, StepReport};
 use gratis_model::layout::TensorSpec;
 
 /// Elements that one task takes. Partial sums of the norm are added in the order of the tasks, so
-/// that the norm does not depend on the number of threads.
+/// the norm does not depend on the number of threads.
 const CHUNK: usize = 1 << 16;
 
 /// First and second moments of the gradient, and how many steps they saw.
@@ -37,8 +37,8 @@ struct Coefficients {
 
 impl AdamW {
     /// `theta -= lr * (m_hat / (sqrt(v_hat) + epsilon) + weight_decay * theta)`, with `m_hat` and
-    /// `v_hat` the moments divided by `1 - beta^n`; the decay for matrices only. A tensor learns at
-    /// `factor_of` it times the learning rate.
+    /// `v_hat` the moments divided by `1 - beta^n`; the decay for matrices only. The learning rate
+    /// of a tensor is multiplied by its `factor_of`.
     ///
     /// # Errors
     /// [`Error::NonFiniteGradient`]; nothing was changed then.

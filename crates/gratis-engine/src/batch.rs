@@ -12,12 +12,12 @@ use crate::error::{Error, Result};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SegmentIdx(pub usize);
 
-/// What is asked of a segment's tokens.
+/// How a segment's tokens are used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
     /// Only read: a prompt or a shared prefix.
     Context,
-    /// Each token's log-probability given everything before it is wanted.
+    /// The log-probability of each token given everything before it is computed.
     Response,
 }
 
@@ -32,7 +32,7 @@ pub struct Segment {
     pub n_tokens: usize,
     /// Position of the first token: the number of tokens on the path from the root.
     pub position: usize,
-    /// Whether log-probabilities of its tokens are wanted.
+    /// Whether log-probabilities of its tokens are computed.
     pub role: Role,
 }
 
@@ -45,9 +45,8 @@ impl Segment {
 
 /// A forest of segments, packed without padding. Built by [`PackedBatchBuilder`].
 ///
-/// Invariants: a parent stands before its children; no segment is empty; rows of consecutive
-/// segments are adjacent; a response has a parent, so that its first token is predicted by the
-/// parent's last.
+/// Invariants: a parent comes before its children; no segment is empty; rows of consecutive
+/// segments are adjacent; a response has a parent, whose last token predicts the response's first.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PackedBatch {
     tokens: Vec<u32>,
@@ -97,12 +96,12 @@ impl PackedBatch {
         &self.responses
     }
 
-    /// Number of packed tokens: what is computed.
+    /// Number of packed tokens, each of which is computed once.
     pub fn n_tokens(&self) -> usize {
         self.tokens.len()
     }
 
-    /// Number of response tokens: how many log-probabilities there are.
+    /// Number of response tokens, which is the number of log-probabilities.
     pub fn n_response_tokens(&self) -> usize {
         self.responses.iter().map(|&idx| self.segment(idx).n_tokens).sum()
     }
@@ -214,7 +213,7 @@ impl TokenValues {
         Self { values: vec![0.0; end], ends }
     }
 
-    /// From one slice a response.
+    /// From one slice per response.
     pub fn from_rows<'a>(rows: impl IntoIterator<Item = &'a [f32]>) -> Self {
         let mut all = Self::default();
         for row in rows {
@@ -250,7 +249,7 @@ impl TokenValues {
         &mut self.values[range]
     }
 
-    /// One slice a response.
+    /// One slice per response.
     pub fn rows(&self) -> impl ExactSizeIterator<Item = &[f32]> {
         (0..self.len()).map(|idx| self.row(idx))
     }

@@ -1,8 +1,8 @@
-//! The traits of the seam: what an engine may be asked.
+//! The traits of an engine.
 //!
-//! Nothing here could not be offered by a remote service: no shared memory, no tensors, and within a
-//! pass no callback beyond log-probabilities out and weights in. Each call takes many batches, so
-//! that an engine may loop over them, stream them or have all of them in flight.
+//! A remote service can implement all of them: there is no shared memory, there are no tensors, and
+//! the only callback within a pass turns log-probabilities into weights. Each call takes many
+//! batches, so an engine can loop over them, stream them or process them concurrently.
 
 use std::path::PathBuf;
 
@@ -23,11 +23,11 @@ pub struct ModelDescription {
     pub context_length: usize,
     /// Tokens per batch at which the engine scores best.
     pub preferred_batch_tokens: usize,
-    /// Batches per call that the engine works on at once; 1 if it takes them one after the other.
+    /// Batches that the engine processes concurrently; 1 if it processes them in sequence.
     pub n_concurrent_batches: usize,
 }
 
-/// One AdamW update; the hyper-parameters travel with the step, as a schedule changes them.
+/// One AdamW update; the hyper-parameters are part of the step, because a schedule changes them.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct OptimizerStep {
     /// Learning rate of this step.
@@ -40,11 +40,11 @@ pub struct OptimizerStep {
     pub epsilon: f64,
     /// Decoupled weight decay, applied to matrices only.
     pub weight_decay: f64,
-    /// The gradient is scaled down to this global norm; `None` for no clipping.
+    /// Maximum global gradient norm; `None` for no clipping.
     pub max_gradient_norm: Option<f64>,
 }
 
-/// What an optimizer step did.
+/// The result of an optimizer step.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct StepReport {
     /// Global norm of the accumulated gradient before clipping.
@@ -53,8 +53,7 @@ pub struct StepReport {
     pub n_steps: u64,
 }
 
-/// The name of a training state to save: an engine on this machine takes the folder, a remote one
-/// the name.
+/// Where to save a training state: a local engine uses the folder, a remote one the name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StateName {
     /// Folder to write into.
@@ -72,7 +71,7 @@ pub enum StateRef {
     Uri(String),
 }
 
-/// Scores responses: what ranking needs.
+/// Scores responses; sufficient for ranking.
 pub trait Score: Send + Sync {
     /// The model.
     fn describe(&self) -> &ModelDescription;
@@ -94,8 +93,8 @@ pub trait Score: Send + Sync {
 /// Samples continuations of prompts.
 pub trait Generate: Send + Sync {
     /// Draws samples. `done` is called once per request, with its index and its samples in the
-    /// order of their numbers; requests may be done in any order. On an error, what `done` was
-    /// given is valid.
+    /// order of their numbers; requests may finish in any order. After an error, the samples
+    /// already passed to `done` are valid.
     fn sample(
         &self,
         requests: &[SampleRequest],
@@ -118,7 +117,8 @@ pub trait Generate: Send + Sync {
     }
 }
 
-/// Gives the weights `w_t = dL/dlp_t` of a batch, numbered in its call, from its log-probabilities.
+/// Computes the weights `w_t = dL/dlp_t` of a batch, given its number in the call, from its
+/// log-probabilities.
 pub type Weigh<'a> = dyn FnMut(usize, &TokenValues) -> Result<TokenValues, Stop> + 'a;
 
 /// Trains a model by weighted log-likelihood gradients.
@@ -144,8 +144,8 @@ pub trait Train: Score {
     /// [`Error::Unsupported`] for an engine that cannot.
     fn discard_gradient(&mut self) -> Result<()>;
 
-    /// Saves everything needed to go on training with the same bits: weights, both moments and the
-    /// step count.
+    /// Saves everything needed to continue training with the same bits: weights, both moments and
+    /// the step count.
     fn save_state(&self, to: &StateName) -> Result<StateRef>;
 
     /// Restores what [`Self::save_state`] saved and forgets the accumulated gradient.
@@ -156,13 +156,13 @@ pub trait Train: Score {
     fn save_weights(&self, folder: &std::path::Path) -> Result<()>;
 }
 
-/// A model with a scalar head: numbers per response token in place of its log-probability. It is a
-/// seam of the same shape as the log-probabilities': values out, `dL/dvalue` in.
+/// A model with a scalar head: values per response token instead of log-probabilities. The
+/// interface has the same form: values out, `dL/dvalue` in.
 pub trait Values: Score {
-    /// Numbers that the head gives for each token.
+    /// Number of values of the head per token.
     fn n_channels(&self) -> usize;
 
-    /// The head's numbers for every response token: a row of `[n_channels, n_tokens]` per response.
+    /// The head's values for every response token: a row of `[n_channels, n_tokens]` per response.
     ///
     /// # Errors
     /// [`Error::NoValueHead`] if the model has none.
@@ -171,8 +171,7 @@ pub trait Values: Score {
 
 /// Trains a model with a scalar head.
 pub trait TrainValues: Values + Train {
-    /// As [`Train::forward_backward`] with values: `weigh` answers with `dL/dvalue` in the same
-    /// shape.
+    /// As [`Train::forward_backward`] with values: `weigh` returns `dL/dvalue` in the same shape.
     ///
     /// # Errors
     /// As [`Train::forward_backward`] and [`Values::values`].

@@ -1,17 +1,18 @@
-//! The seam between the paper and a transformer.
+//! The interface between the method and a transformer.
 //!
-//! Whatever the objective, its gradient is a weighted log-likelihood gradient,
-//! `dL/dtheta = sum_t w_t * d lp_t / dtheta` with `lp_t = log pi(y_t | y_<t)` and `w_t = dL/dlp_t`.
-//! So an engine gives log-probabilities, takes weights, and never learns what they mean. What it
-//! may be asked is split by what engines can do:
+//! The gradient of every objective is a weighted log-likelihood gradient, `dL/dtheta = sum_t w_t *
+//! d lp_t / dtheta` with `lp_t = log pi(y_t | y_<t)` and `w_t = dL/dlp_t`. So an engine returns
+//! log-probabilities and takes weights, and does not need to know the objective. The traits are
+//! split by capability:
 //!
-//! - [`Score`] gives log-probabilities of response tokens: enough to rank.
+//! - [`Score`] returns log-probabilities of response tokens, which is sufficient for ranking.
 //! - [`Generate`] draws samples.
 //! - [`Train`] makes a weighted backward pass and an optimizer step.
-//! - [`Values`] and [`TrainValues`] do the same with the numbers of a scalar head in place of log-probabilities.
+//! - [`Values`] and [`TrainValues`] do the same with the values of a scalar head instead of
+//!   log-probabilities.
 //!
 //! A batch is a forest ([`PackedBatch`]): a prompt is stored once and its responses are its
-//! children. This crate has no model and no I/O; `gratis-cpu` is the engine that runs here.
+//! children. This crate has no model and no I/O; `gratis-cpu` is the engine for the local CPU.
 //!
 //! ```
 //! use gratis_engine::PackedBatch;

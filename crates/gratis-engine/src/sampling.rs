@@ -1,6 +1,6 @@
-//! What is asked of a sampler, and what it gives.
+//! Requests to a sampler and their results.
 
-/// How tokens are drawn.
+/// Settings of sampling.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SamplingSettings {
     /// Sampling temperature; 0 means greedy.
@@ -9,25 +9,25 @@ pub struct SamplingSettings {
     pub top_p: f32,
     /// Keeps this many of the most probable tokens (top-k); 0 keeps all.
     pub top_k: usize,
-    /// Longest sample, in tokens; the context length is a further bound.
+    /// Maximum sample length in tokens; the context length is another limit.
     pub max_new_tokens: usize,
-    /// A sample ends with the first of these.
+    /// Stop tokens: a sample ends with the first of these.
     pub stop_tokens: Vec<u32>,
-    /// Seed of the run. A sample's own stream depends on this, its request's key and its number
-    /// only, so that neither order nor batch size changes it.
+    /// Seed of the run. The random stream of a sample depends only on this, its request's key and
+    /// its number, so neither order nor batch size changes it.
     pub seed: u64,
 }
 
-/// A prompt and how many samples to draw for it.
+/// A prompt and the number of samples to draw.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SampleRequest {
     /// The prompt, not empty. Its keys and values are computed once for all samples.
     pub prompt: Vec<u32>,
-    /// Names the problem in the seed of each sample.
+    /// Identifies the problem in the seed of each sample.
     pub key: u64,
     /// Number of the first sample: a resumed run draws samples `first_sample..`.
     pub first_sample: u64,
-    /// How many samples.
+    /// Number of samples.
     pub n_samples: usize,
 }
 

@@ -5,7 +5,7 @@
 pub enum Decay {
     /// The peak is kept.
     Constant,
-    /// A straight line to the floor.
+    /// Linear, to the floor.
     Linear,
     /// Half a cosine wave to the floor.
     Cosine,
@@ -14,9 +14,9 @@ pub enum Decay {
 /// A learning-rate schedule.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Schedule {
-    /// Highest learning rate.
+    /// Peak learning rate.
     pub peak: f64,
-    /// Steps in which the rate climbs in a straight line to the peak; the last of them has it.
+    /// Steps of the linear warm-up; the last of them has the peak rate.
     pub n_warm_up_steps: u64,
     /// All steps of the run, the warm-up included.
     pub n_steps: u64,

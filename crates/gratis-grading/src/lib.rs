@@ -1,8 +1,7 @@
 //! Final answers of mathematical solutions: extraction, equivalence, verdicts.
 //!
-//! Outcome labels are the only labels an implicit process reward model is trained on
-//! (paper section 3), so this crate decides what "correct" means. It holds no tensors
-//! and does no I/O.
+//! Outcome labels are the only labels an implicit process reward model is trained on (paper section
+//! 3), so this crate decides whether an answer is correct. It uses no tensors and does no I/O.
 //!
 //! # Grading a solution
 //!

@@ -1,7 +1,6 @@
 //! The marks that LaTeX puts around an answer: braces, boxes and choice labels.
 //!
-//! Extraction, parsing and comparison all need these, so they stand in a module of their own
-//! that uses no other.
+//! Extraction, parsing and comparison all need these, so they are in a module without dependencies.
 
 use std::borrow::Cow;
 

@@ -1,4 +1,4 @@
-//! The conventions on which graders differ, with the defaults this crate takes.
+//! The conventions on which graders differ, with the defaults of this crate.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,9 +6,10 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Percent {
-    /// `10%` is the hundredth part, `0.1`, and nothing else.
+    /// `10%` is only `0.1`.
     Fraction,
-    /// `10%` may stand for `0.1` or for `10`: the question decides, and it is not seen here.
+    /// `10%` may stand for `0.1` or for `10`: this depends on the question, which is not known
+    /// here.
     Either,
 }
 
@@ -23,7 +24,7 @@ pub enum Decimals {
     Rounded,
 }
 
-/// What is compared of units, currencies and the degree sign.
+/// How units, currencies and the degree sign are compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Units {
@@ -72,7 +73,7 @@ pub struct Options {
     pub percent: Percent,
     /// When a decimal may be a rounded value; [`Decimals::Rounded`] by default.
     pub decimals: Decimals,
-    /// What is compared of units; [`Units::Optional`] by default.
+    /// How units are compared; [`Units::Optional`] by default.
     pub units: Units,
     /// Whether a bare list is ordered; [`ListOrder::Free`] by default.
     pub list_order: ListOrder,
@@ -80,7 +81,7 @@ pub struct Options {
     pub form: Form,
     /// Whether fractions must be reduced; [`Fractions::Any`] by default.
     pub fractions: Fractions,
-    /// Steps of work one comparison may take before it gives up and says "not equal".
+    /// Maximum number of steps per comparison; beyond it the answer is "not equal".
     pub budget: u64,
 }
 
@@ -99,7 +100,7 @@ impl Default for Options {
 }
 
 impl Options {
-    /// The profile that accepts only what is equal as written: exact decimals, percent as
+    /// The profile that accepts only answers equal as written: exact decimals, percent as
     /// a fraction, units required, ordered lists, the same form, reduced fractions.
     pub fn strict() -> Self {
         Self {

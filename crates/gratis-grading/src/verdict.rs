@@ -1,7 +1,7 @@
-//! What grading one solution says: the verdict, the answer found, and how it was found.
+//! The result of grading a solution: the verdict, the answer found, and how it was found.
 //!
-//! The paper's outcome label (section 3) is `Correct` or not; the other verdicts say why
-//! a solution earned none, so that a wrong grader never hides behind a wrong model.
+//! The paper's outcome label (section 3) is `Correct` or not; the other verdicts give the reason,
+//! so errors of the grader can be distinguished from errors of the model.
 
 use serde::{Deserialize, Serialize};
 
@@ -38,7 +38,7 @@ pub enum Extraction {
     Whole,
     /// The last number, or the last formula between dollar signs, as a last resort.
     LastNumber,
-    /// Nowhere: the text is empty, a refusal, or prose without a number.
+    /// No answer found: the text is empty, a refusal, or prose without a number.
     NotFound,
     /// A box was opened and never closed.
     Malformed,

@@ -1,7 +1,8 @@
-//! Files and folders that are never half-written: a draft in the same folder, fsync, rename.
+//! Atomic writes of files and folders: a draft in the same folder, fsync, rename.
 //!
-//! A draft is called `.NAME.gratis-draft-XXXXXX` and locked while its process lives. One that a
-//! killed process left is not locked: whoever next writes the same file or folder removes it.
+//! A draft is called `.NAME.gratis-draft-XXXXXX` and locked while its process lives. A draft left
+//! by a killed process is not locked; the next process that writes the same file or folder removes
+//! it.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File, TryLockError};
@@ -11,7 +12,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::error::{Error, Result};
 
-/// Replaces the file at `path` by `bytes`. A reader sees the old content or the new, never a part.
+/// Replaces the file at `path` by `bytes`. A reader sees either the old or the new content, never a
+/// part.
 ///
 /// # Errors
 /// [`Error::Io`] with the path; the old file is then still there.
@@ -32,9 +34,9 @@ pub fn write_with(
     draft.publish()
 }
 
-/// A file under construction, buffered. It stands beside its destination, which it replaces as a
-/// whole when it is published, with the permissions of the file that was there; dropped before that,
-/// it leaves nothing behind.
+/// A file under construction, buffered. It is in the folder of its destination, which it replaces
+/// atomically when it is published, keeping the permissions of the old file; if dropped before
+/// that, it leaves nothing behind.
 #[derive(Debug)]
 pub struct Draft {
     path: PathBuf,
@@ -73,7 +75,7 @@ impl Draft {
         &self.path
     }
 
-    /// Puts the file in its place, whole and on the disk.
+    /// Moves the complete, synced file to its place.
     ///
     /// # Errors
     /// [`Error::Io`] with the path; what was there before is then still there.
@@ -117,11 +119,11 @@ pub fn replace(draft: &Path, path: &Path) -> Result<()> {
     attempt().map_err(at("write", path))
 }
 
-/// Writes a flat folder of files as a whole: `fill` is given an empty temporary folder beside
-/// `folder`, which then takes its name.
+/// Writes a flat folder of files atomically: `fill` is given an empty temporary folder beside
+/// `folder`, which is then renamed.
 ///
 /// If `folder` already exists, its other files stay and each written file replaces its namesake, one
-/// by one, `config.json` last: whoever needs all files to change at once writes to a new name.
+/// by one, `config.json` last: to change all files at once, write to a new name.
 /// Parents of `folder` are created.
 ///
 /// # Errors
@@ -136,8 +138,8 @@ pub fn write_folder<E: From<Error>>(
 }
 
 /// As [`write_folder`], for a folder that must not change: where there is one with a `config.json`
-/// already, every file must be there with the same bytes. So a process that was killed at its very
-/// end can be run again.
+/// already, every file must be there with the same bytes. So a process that was killed just before
+/// its end can be run again.
 ///
 /// # Errors
 /// As [`write_folder`]; [`Error::FolderDiffers`] names the first file that differs.
@@ -164,8 +166,8 @@ pub fn write_new_folder<E: From<Error>>(
     Ok(Published::WasThere)
 }
 
-/// Removes a folder as a whole: it goes into a draft first, so that a process that is killed leaves
-/// that and no half of the folder.
+/// Removes a folder atomically: it is first moved into a draft, so a killed process leaves the
+/// draft and not a part of the folder.
 ///
 /// # Errors
 /// [`Error::Io`] with the path.
@@ -180,7 +182,7 @@ pub fn remove_folder(folder: &Path) -> Result<()> {
     remove().map_err(at("remove", folder))
 }
 
-/// What [`write_new_folder`] did.
+/// The result of [`write_new_folder`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Published {
     /// The folder is new.
@@ -296,8 +298,8 @@ fn temporaries() -> MutexGuard<'static, BTreeSet<PathBuf>> {
 pub struct Temporary(PathBuf);
 
 impl Temporary {
-    /// Lists what `create` makes and answers with its path, so that none escapes a removal that
-    /// happens at the same time.
+    /// Registers what `create` makes and returns its path, so that a concurrent removal does not
+    /// miss it.
     ///
     /// # Errors
     /// Those of `create`.
@@ -330,7 +332,7 @@ impl Drop for Temporary {
 /// without unwinding, such as on a signal. Threads that create or publish a temporary afterwards
 /// block for good.
 ///
-/// Answers with the number removed.
+/// Returns the number removed.
 pub fn remove_temporaries() -> usize {
     /// A thread that is writing into a folder may add a file while it is being removed.
     const ATTEMPTS: usize = 5;
@@ -350,14 +352,14 @@ pub fn remove_temporaries() -> usize {
 
 const FILE_MODE: u32 = 0o666;
 const FOLDER_MODE: u32 = 0o777;
-/// What makes a folder a model: it is put in place last.
+/// The file that marks a folder as a model; it is moved into place last.
 const CONFIG_FILE: &str = "config.json";
 /// Between the name of what is written and six letters or digits.
 const MARKER: &str = ".gratis-draft-";
 const N_RANDOM: usize = 6;
 /// Longest part of a name in the name of its draft, in bytes: file systems hold 255.
 const MAX_NAME: usize = 180;
-/// How often a draft is made anew that another process took for a stale one before it was locked.
+/// How often to retry if another process removes a draft before it is locked.
 const ATTEMPTS: usize = 10;
 
 /// The name of what is written, as the name of its draft has it.
@@ -385,9 +387,9 @@ fn drafted(name: &str) -> Option<&str> {
 
 /// Removes the drafts in `folder` that processes left when they were killed, of the names that
 /// `is_own` picks. Those of a living process are locked and stay; so does every file that is not
-/// called as drafts are. Answers with the number removed.
+/// called as drafts are. Returns the number removed.
 pub fn remove_stale_drafts(folder: &Path, is_own: impl Fn(&str) -> bool) -> usize {
-    // What cannot be read or removed is no harm to what is written now.
+    // Drafts that cannot be read or removed do no harm.
     let Ok(entries) = fs::read_dir(folder) else { return 0 };
     let is_stale = |path: &Path| {
         let is_link = fs::symlink_metadata(path).is_ok_and(|found| found.is_symlink());
@@ -475,7 +477,7 @@ pub(crate) fn parent_of(path: &Path) -> &Path {
     }
 }
 
-/// Makes renames in `folder` durable, where the system lets a folder be synced.
+/// Makes renames in `folder` durable, if the system can sync folders.
 fn sync_folder(folder: &Path) -> io::Result<()> {
     if cfg!(unix) { File::open(folder)?.sync_all() } else { Ok(()) }
 }

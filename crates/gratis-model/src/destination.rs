@@ -1,5 +1,5 @@
-//! What an output's name stands for: a file that is replaced as a whole, or something that already
-//! exists and is written through.
+//! The destination of an output: a file that is replaced atomically, or an existing stream or
+//! device that is written to directly.
 
 use std::fs;
 use std::io;
@@ -22,7 +22,7 @@ pub enum Destination {
 }
 
 impl Destination {
-    /// Finds out what stands at `path`.
+    /// Determines what `path` is.
     ///
     /// # Errors
     /// [`Error::IsFolder`] for a folder, [`Error::Io`] for what cannot be looked at.
@@ -62,7 +62,8 @@ fn follow(path: &Path) -> io::Result<PathBuf> {
     Err(io::Error::other("too many symbolic links"))
 }
 
-/// Whether two paths are the same file, by whatever links. What is not there is the same as nothing.
+/// Whether two paths are the same file, by whatever links. A path that does not exist equals no
+/// other.
 pub fn is_same_file(first: &Path, second: &Path) -> bool {
     same_file::is_same_file(first, second).unwrap_or(false)
 }

@@ -1,4 +1,4 @@
-//! Panics of libraries that work on what strangers wrote, turned into errors in one place.
+//! Converts panics of libraries on untrusted input to errors.
 
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -15,7 +15,7 @@ pub fn is_active() -> bool {
 
 /// Runs `run`; the message of its panic, if it panics.
 ///
-/// `run` should leave nothing half-changed that is used again.
+/// `run` must leave no state in an inconsistent condition that is used again.
 ///
 /// # Errors
 /// The message of the panic.

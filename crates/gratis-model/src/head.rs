@@ -1,8 +1,8 @@
-//! Scalar heads: which numbers a model gives for each token in place of its log-probability.
+//! Scalar heads: the values that a model returns per token instead of log-probabilities.
 
 use serde::{Deserialize, Serialize};
 
-/// What is read from the states of a response `y`. `h_t` is the last norm's output at token `y_t`;
+/// How a head reads the states of a response `y`. `h_t` is the last norm's output at token `y_t`;
 /// `h_0` is that at the prompt's last token.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "name", rename_all = "snake_case", deny_unknown_fields)]
@@ -12,9 +12,9 @@ pub enum ValueHead {
     Linear,
     /// The value of the action `y_t` in the state before it, `w . ((P h_{t-1}) * E[y_t]) + b` with
     /// `E` the rows of the language model's head. `P` starts at the identity, `w` at
-    /// [`ACTION_WEIGHT`] and `b` at 0, so that it begins as a share of the token's logit.
+    /// [`ACTION_WEIGHT`] and `b` at 0, so it is initialised to a fraction of the token's logit.
     ActionValue {
-        /// Whether a second number says how good the state itself is.
+        /// Whether there is a second value, for the state itself.
         state_value: StateValue,
     },
 }
@@ -30,11 +30,11 @@ pub enum StateValue {
     Linear,
 }
 
-/// Where `w` of [`ValueHead::ActionValue`] starts.
+/// Initial value of `w` of [`ValueHead::ActionValue`].
 pub const ACTION_WEIGHT: f32 = 0.3;
 
 impl ValueHead {
-    /// Numbers that the head gives for each token: the value, then the state's, if there is one.
+    /// Values of the head per token: the value, then the state's value, if any.
     pub fn n_channels(self) -> usize {
         match self {
             Self::ActionValue { state_value: StateValue::Linear } => 2,

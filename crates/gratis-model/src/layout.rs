@@ -1,7 +1,7 @@
-//! Where each parameter stands in one flat array.
+//! The position of each parameter in one flat array.
 //!
-//! Weights, gradients and both AdamW moments are flat `Vec<f32>` of the same layout, so that the
-//! optimizer, the global norm and a saved state are each one loop. Names and shapes are those of a
+//! Weights, gradients and both AdamW moments are flat `Vec<f32>` of the same layout, so the
+//! optimizer, the global norm and a saved state each take one loop. Names and shapes are those of a
 //! Hugging Face checkpoint.
 
 use std::ops::Range;

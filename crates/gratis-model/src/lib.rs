@@ -1,4 +1,4 @@
-//! A language model at rest: everything between a folder, a file or a name on a hub and numbers in
+//! Language-model files: everything from a folder, a file or a name on a hub to parameters in
 //! memory.
 //!
 //! Hugging Face checkpoints ([`checkpoint`], [`config`]), GGUF files ([`gguf`]), low-rank adapters

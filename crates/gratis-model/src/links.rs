@@ -1,8 +1,8 @@
 //! Symbolic links in the folder of a model.
 //!
-//! A folder may come from anywhere, and what is read from it is printed and written into models
-//! that are made of it. A link to a file elsewhere would carry that file along, so it is rejected.
-//! The links of a hub's cache, from a snapshot to the blobs beside it, are the exception.
+//! A model folder may be untrusted, and its files are printed and copied into models made from it.
+//! A link to a file elsewhere would expose that file, so it is rejected. The links of a hub's
+//! cache, from a snapshot to the blobs beside it, are the exception.
 
 use std::ffi::OsStr;
 use std::path::Path;

@@ -1,8 +1,8 @@
-//! Locks on files and folders that one process at a time may write.
+//! Locks that allow only one process at a time to write a file or folder.
 //!
-//! The operating system holds a lock and drops it when its process ends, in whatever way: a lock
-//! file that a killed process left is not locked and is taken over. The lock file tells who holds it
-//! and is removed with the lock. Where the file system has no locks, nothing is locked.
+//! The operating system releases a lock when its process ends in any way, so a lock file left by a
+//! killed process is not locked and is reused. The lock file names its holder and is removed with
+//! the lock. If the file system does not support locks, nothing is locked.
 
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Read, Write};

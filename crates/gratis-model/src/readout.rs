@@ -1,7 +1,7 @@
 //! Read-outs of published reward models: small dense networks on the output of the last norm.
 //!
-//! They stand beside the flat parameters of a model, are never trained here, and keep the names of
-//! their tensors to themselves: whoever loads a format knows those.
+//! They are stored separately from the flat parameters of a model and are never trained here. They
+//! do not know the names of their tensors; the code that loads a format does.
 
 /// `y = W x + b`.
 #[derive(Debug, Clone, PartialEq)]

@@ -1,5 +1,5 @@
-//! Solutions to look at: candidates with the process reward of each step beside the truth. Fixed rules
-//! choose them, so that none is picked because it looks good.
+//! Example solutions: candidates with the process reward of each step and the true labels. Fixed
+//! rules choose them, to avoid cherry-picking.
 
 use gratis::data::steps::StepSplitter;
 use gratis::data::{ProblemScores, Rollout};
@@ -19,7 +19,7 @@ use crate::trainer::{self, BATCH_TOKENS};
 use crate::truth::first_errors;
 use crate::world::{Split, Strength};
 
-/// Problems that are looked at.
+/// Number of problems searched for examples.
 const N_PROBLEMS: usize = 20;
 /// A solution with its process rewards.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -69,7 +69,7 @@ impl Example {
         })
     }
 
-    /// The example, ready to be shown; `threshold` and `scale` set the colours.
+    /// The example for display; `threshold` and `scale` set the colours.
     pub fn view(&self, threshold: f64, scale: f64) -> SolutionView {
         let verdict = if self.is_correct { "right" } else { "wrong" };
         SolutionView {
@@ -123,7 +123,7 @@ impl Example {
 pub struct Examples {
     /// Which reward model, which candidates, and how it does on all of them.
     pub lead: String,
-    /// A step with a process reward below this is called wrong.
+    /// A step with a process reward below this is predicted wrong.
     pub threshold: f64,
     /// Distance from the threshold at which a colour is strong.
     pub scale: f64,
@@ -131,7 +131,7 @@ pub struct Examples {
     pub examples: Vec<Example>,
 }
 
-/// What may become of a candidate's first error.
+/// The kinds of example by the outcome of first-error detection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Finding {
     FoundDespiteRightAnswer,
@@ -165,8 +165,8 @@ impl Finding {
     }
 }
 
-/// Candidates of the medium generator for the first test problems of the first seed, as the reward
-/// model of a recipe sees them: found, missed, and falsely claimed, the first of each kind.
+/// Candidates of the medium generator for the first test problems of the first seed, as scored by
+/// the reward model of a recipe: found, missed and falsely reported, the first of each kind.
 pub(crate) fn examples(cache: &mut Cache<'_>, recipe: &Recipe) -> Result<Examples> {
     let seed = cache.settings.seeds.first().copied().unwrap_or_default();
     let threshold = cache.evaluate(seed, &RewardModel::from(recipe.clone()))?.threshold;

@@ -1,13 +1,13 @@
 //! The paper "Free Process Rewards without Process Labels" on a small synthetic world.
 //!
-//! What a user of the method needs is in the crate `gratis`. This crate reproduces the paper with it:
-//! [`demo`] runs the whole idea once in one to two minutes, [`reproduce()`] runs every table and figure,
+//! The method itself is in the crate `gratis`. This crate uses it to reproduce the paper: [`demo`]
+//! runs the whole idea once in one to two minutes, [`reproduce()`] runs every table and figure,
 //! compares our numbers with the paper's, decides which of its claims hold, and writes a report of
-//! HTML pages, Markdown and JSON. Models are trained on the spot; what an experiment makes is kept in
-//! a cache folder, checked by its SHA-256, and found by the others.
+//! HTML pages, Markdown and JSON. Models are trained from scratch; the results of an experiment are
+//! kept in a cache folder, checked by SHA-256, and reused by other experiments.
 //!
-//! All of it stands on the [`world`]: arithmetic problems whose solutions have one valid string per
-//! step, so that the true first error of every candidate is known.
+//! Everything is based on the [`world`]: arithmetic problems whose solutions have one valid string
+//! per step, so the true first error of every candidate is known.
 //!
 //! ```
 //! use gratis_paper::world::{N_DERIVED, Problem, Split, check};

@@ -1,4 +1,4 @@
-//! A reward model over several seeds: figures with intervals over seeds and problems, and paired
+//! A reward model over several seeds: results with intervals over seeds and problems, and paired
 //! comparisons.
 
 use gratis::evaluation::{Bootstrap, FirstErrorCounts, Interval};
@@ -142,7 +142,7 @@ impl Measured {
         interval(bootstrap, &differences)
     }
 
-    /// First-error F1, mean over generators; `None` where no step was judged.
+    /// First-error F1, mean over generators; `None` if no step was evaluated.
     pub(crate) fn first_error(&self, bootstrap: &Bootstrap) -> Option<Interval> {
         (!self.first_error.is_empty())
             .then(|| bootstrap.nested(&self.n_problems(), |drawn| self.f1(drawn)))
@@ -215,15 +215,16 @@ pub(crate) fn comparison(cache: &Cache<'_>, caption: &str) -> Comparison {
     Comparison { caption: caption.to_owned(), columns: columns.collect(), rows: Vec::new() }
 }
 
-/// What every number of a reproduction depends on.
+/// The conditions that every number of a reproduction depends on.
 pub(crate) fn conditions(cache: &Cache<'_>) -> Vec<String> {
     let settings = &cache.settings;
     let (train, test) = (&settings.train, &settings.test);
     vec![
         format!(
-            "Reward models start from the medium generator and learn from {} problems x {} of its \
-             responses at temperature {}, in one epoch unless stated otherwise; AdamW, {} warm-up \
-             steps, then linear decay to 0; batches of {} responses or half as many pairs.",
+            "Reward models start from the medium generator and are trained on {} problems x {} of \
+             its responses at temperature {}, for one epoch unless stated otherwise; AdamW, {} \
+             warm-up steps, then linear decay to 0; batches of {} responses or half as many \
+             pairs.",
             train.n_problems,
             train.n_samples,
             train.temperature,
@@ -238,13 +239,13 @@ pub(crate) fn conditions(cache: &Cache<'_>) -> Vec<String> {
         ),
         format!(
             "Chosen on {} validation problems with {} candidates of each generator: beta, learning \
-             rate, the threshold below which a step is called wrong, and the temperature of the \
+             rate, the threshold below which a step is predicted wrong, and the temperature of the \
              vote weighted by exp(score / temperature).",
             settings.validation.n_problems, settings.validation.n_samples,
         ),
         format!(
-            "Seeds {:?}: each is a world of its own, with its problems, error contexts, weights and \
-             samples. Intervals are {:.0} % percentile bootstraps over seeds and problems ({} \
+            "Seeds {:?}: each has its own world, with its own problems, error contexts, weights \
+             and samples. Intervals are {:.0} % percentile bootstraps over seeds and problems ({} \
              resamples, seed {}).",
             settings.seeds,
             100.0 * settings.bootstrap.confidence,

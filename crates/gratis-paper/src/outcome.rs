@@ -1,5 +1,5 @@
-//! What an experiment reports: tables, plots and claims with verdicts, all computed, ready for a page,
-//! for Markdown and for JSON.
+//! The results of an experiment: tables, plots and claims with verdicts, for HTML, Markdown and
+//! JSON.
 
 use gratis::evaluation::{Interval, StepSignal};
 use gratis::selection::Aggregation;
@@ -15,7 +15,7 @@ pub struct Outcome {
     pub name: String,
     /// Its subject: `best-of-N with every reward model`.
     pub title: String,
-    /// What it asks, and how it is asked here.
+    /// The question, and how it is tested here.
     pub question: String,
     /// Best-of-N tables in the paper's layout.
     pub comparisons: Vec<Comparison>,
@@ -23,11 +23,11 @@ pub struct Outcome {
     pub tables: Vec<PlainTable>,
     /// Plots.
     pub plots: Vec<LinePlot>,
-    /// Solutions to look at.
+    /// Example solutions.
     pub examples: Option<Examples>,
-    /// The paper's claims, judged.
+    /// The paper's claims with verdicts.
     pub claims: Vec<Claim>,
-    /// Aggregation, thresholds, sampling, seeds: whatever a number here depends on.
+    /// Everything that a number here depends on: aggregation, thresholds, sampling, seeds.
     pub conditions: Vec<String>,
 }
 
@@ -79,11 +79,11 @@ pub struct ComparedRow {
 pub struct Chosen {
     /// The seed.
     pub seed: u64,
-    /// How steps became a score.
+    /// The chosen aggregation of steps.
     pub aggregation: Aggregation,
     /// The signal compared with the threshold.
     pub signal: StepSignal,
-    /// A step is called wrong below this.
+    /// A step is predicted wrong below this threshold.
     pub threshold: f64,
     /// Temperature of the vote.
     pub vote_temperature: f64,
@@ -100,7 +100,7 @@ pub struct PlainTable {
     pub rows: Vec<Vec<String>>,
 }
 
-/// What became of a claim.
+/// The verdict on a claim.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
@@ -151,7 +151,7 @@ pub struct Claim {
     pub side: Side,
     /// The verdict.
     pub verdict: Verdict,
-    /// Why the verdict says little and is not counted, where that is so.
+    /// Why the verdict is not counted, if so.
     pub caveat: Option<String>,
 }
 

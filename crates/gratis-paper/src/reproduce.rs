@@ -14,7 +14,7 @@ use crate::settings::Settings;
 /// Where a reproduction keeps and writes its files.
 #[derive(Debug, Clone, Copy)]
 pub struct Folders<'a> {
-    /// What is made once: models, samples, labels, evaluations.
+    /// The cache: models, samples, labels, evaluations.
     pub cache: &'a Path,
     /// The report.
     pub report: &'a Path,

@@ -1,10 +1,10 @@
-//! How large a reproduction is and how its models are optimised.
+//! The size of a reproduction and the optimisation of its models.
 
 use gratis::evaluation::Bootstrap;
 use gratis::training::Decay;
 use serde::{Deserialize, Serialize};
 
-/// Two sizes of everything.
+/// The two scales of a reproduction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
 #[serde(rename_all = "snake_case")]
@@ -20,7 +20,7 @@ pub enum Scale {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
-    /// Each seed is a world of its own: problems, error contexts, weights, samples.
+    /// Each seed has its own world: problems, error contexts, weights, samples.
     pub seeds: Vec<u64>,
     /// Threads that compute.
     pub n_threads: usize,

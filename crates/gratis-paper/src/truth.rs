@@ -1,5 +1,5 @@
-//! What the checker of the tiny world knows: the first wrong step of every solution. It is used for
-//! evaluation, and for the rows with true labels, which are bounds and not methods.
+//! True labels from the checker of the tiny world: the first wrong step of every solution. They are
+//! used for evaluation, and for the rows with true labels, which are upper bounds, not methods.
 
 use gratis::data::{ProblemScores, Rollout, Scored};
 use gratis::encoding::problem_name;
@@ -14,7 +14,7 @@ pub(crate) fn first_errors(rollout: &Rollout) -> impl Iterator<Item = Option<usi
     rollout.texts().map(check)
 }
 
-/// Process rewards beside the truth, problem by problem: `[n_problems][n_completions]`.
+/// Process rewards with the true labels, per problem: `[n_problems][n_completions]`.
 pub(crate) fn judged(rollouts: &[Rollout], scores: &[ProblemScores]) -> Vec<Vec<JudgedSolution>> {
     let of_problem = |(rollout, score): (&Rollout, &ProblemScores)| {
         let solutions = first_errors(rollout).zip(&score.scores);

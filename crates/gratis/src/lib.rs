@@ -1,12 +1,12 @@
 //! Implicit process reward models: the paper "Free Process Rewards without Process Labels"
 //! ([arXiv:2412.01981](https://arxiv.org/abs/2412.01981)).
 //!
-//! An outcome reward written as a log-likelihood ratio, `r(y) = beta * log pi(y)/pi_ref(y)`, gives a
-//! Q value at every prefix and process rewards as their differences (Proposition 3.1), whatever
-//! objective it was trained with. This crate is the method: arithmetic over small f64 arrays. The
-//! transformer is behind the traits of [`gratis_engine`].
+//! An outcome reward written as a log-likelihood ratio, `r(y) = beta * log pi(y)/pi_ref(y)`, gives
+//! a Q value at every prefix and process rewards as their differences (Proposition 3.1), whatever
+//! the training objective. This crate implements the method as arithmetic over small f64 arrays.
+//! Transformers are accessed through the traits of [`gratis_engine`].
 //!
-//! # From log-ratios to a choice
+//! # From log-ratios to a selection
 //!
 //! ```
 //! use gratis::objective::{Ce, Objective, ObjectiveBatch};
@@ -45,14 +45,13 @@
 //! - [`run::train`] trains one from graded rollouts;
 //! - [`data`] reads and writes rollouts and scores, [`rollout`] samples and grades them,
 //!   [`annotate`] labels their steps;
-//! - [`selection`] chooses among responses, [`evaluation`] measures what that is worth;
+//! - [`selection`] selects among responses, [`evaluation`] measures the accuracy;
 //! - [`theory`] checks the paper's two propositions.
 
 #![deny(missing_docs)]
 
 pub mod annotate;
-// Hidden modules are parts that the other crates of this workspace build on; they promise nothing
-// to anybody else.
+// Hidden modules are internal to this workspace and have no stability guarantee.
 #[doc(hidden)]
 pub mod baseline;
 #[doc(hidden)]

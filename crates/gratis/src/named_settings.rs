@@ -1,4 +1,4 @@
-//! `NAME,KEY=VALUE,...`: a choice with its settings as one word of a command line.
+//! `NAME,KEY=VALUE,...`: a choice with its settings as one command-line argument.
 //!
 //! Objectives and data operations are written like this: `ce,beta=0.3`,
 //! `subsample_responses,n=4,seed=1`. A value is a number, `true` or `false`, or else text; a key
@@ -108,8 +108,8 @@ fn read(field: &'static str, text: &str) -> Result<Map<String, Value>> {
     Ok(table)
 }
 
-/// Turns what the deserialiser says into what the user can act on. `without` is the message for a
-/// table that lacks a key.
+/// Turns a deserialiser's error into a message that the user can act on. `without` is the message
+/// for a table that lacks a key.
 fn explain(
     field: &'static str,
     table: &Map<String, Value>,
@@ -153,7 +153,7 @@ fn explain(
     Error::setting(field, expected, shown(value))
 }
 
-/// A type in words that are not Rust's.
+/// The name of a type for users.
 fn plain_type(expected: &str) -> &str {
     match expected {
         "f64" | "f32" => "a number",

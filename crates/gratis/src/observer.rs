@@ -1,17 +1,17 @@
-//! How a long job reports its progress: stages, units done, and figures.
+//! Progress reports of a long job: stages, units done, and metrics.
 //!
-//! The library reads no clock and prints nothing. Whoever runs a job passes an [`Observer`]: the
+//! The library reads no clock and prints nothing. The caller of a job passes an [`Observer`]: the
 //! command line shows a bar, measures the time and computes rates from the units that are reported.
 
 /// Receives the progress of a job. Every method has a default that does nothing.
 pub trait Observer {
-    /// What the stages to come are part of: `3 of 11, table2`.
+    /// What the following stages belong to: `3 of 11, table2`.
     fn part(&mut self, name: &str) {
         let _ = name;
     }
 
-    /// A stage begins and ends the one before it. `total` is its amount of work in units of its
-    /// own (steps, problems, responses), where it is known.
+    /// A stage begins and ends the one before it. `total` is its amount of work in its own units
+    /// (steps, problems, responses), if known.
     fn stage(&mut self, name: &str, total: Option<u64>) {
         let _ = (name, total);
     }
@@ -41,7 +41,7 @@ pub trait Observer {
         None
     }
 
-    /// A remark worth a line in the log.
+    /// A remark for the log.
     fn note(&mut self, text: &str) {
         let _ = text;
     }
@@ -57,9 +57,9 @@ pub trait Observer {
 pub enum Figure {
     /// The value now: `loss`, `accuracy`.
     Value(&'static str, f64),
-    /// An amount to add up, of which a rate per second means something: `tokens`.
+    /// An amount to add up and show as a rate per second: `tokens`.
     Amount(&'static str, u64),
-    /// A number to add up and to show as it is: `cut short`.
+    /// A number to add up and show as a count: `cut short`.
     Count(&'static str, u64),
 }
 

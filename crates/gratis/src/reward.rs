@@ -71,12 +71,12 @@ impl Rewards {
     }
 }
 
-/// Ends of the steps in tokens: the one rule by which tokens belong to steps.
+/// Ends of the steps in tokens: the rule that assigns tokens to steps.
 ///
-/// `token_starts` (`[n_tokens]`) is where each token begins in the text and `steps` (`[n_steps]`) the
-/// steps' ranges of it, in the same unit. A token belongs to the step that
-/// holds its beginning, so that one which begins in a separator stays with the step it ends; what
-/// begins at or past the last end, such as an end-of-turn token, belongs to the last step.
+/// `token_starts` (`[n_tokens]`) is where each token begins in the text, white space aside, and
+/// `steps` (`[n_steps]`) the steps' ranges of it, in the same unit. A token belongs to the step in which it starts, so a
+/// token that starts in a separator belongs to the step that the separator ends; a token that
+/// starts at or past the last end, such as an end-of-turn token, belongs to the last step.
 pub fn step_ends_in_tokens(token_starts: &[usize], steps: &[Range<usize>]) -> Vec<usize> {
     let end = |step: &Range<usize>| token_starts.partition_point(|&start| start < step.end);
     let mut ends: Vec<usize> = steps.iter().map(end).collect();

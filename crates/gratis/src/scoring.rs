@@ -1,8 +1,8 @@
 //! Scoring: rewards of every step of every completion (Eq. 2 and 3, Proposition 3.1).
 //!
-//! Masked tokens have no part in any reward of an implicit model: `sum_t m_t log_ratio_t`.
-//! Completions that are copies are computed once, those of one problem share their prompt, and
-//! batches are cut by tokens.
+//! Masked tokens are excluded from all rewards of an implicit model: `sum_t m_t log_ratio_t`.
+//! Duplicate completions are computed once, those of one problem share their prompt, and batches
+//! are split by tokens.
 
 use std::ops::Range;
 
@@ -29,7 +29,7 @@ pub enum TokenRewards {
     Write,
 }
 
-/// What scoring depends on beside the models.
+/// Settings of scoring.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ScoringSettings {
     /// Factor of the log-ratio.
@@ -42,8 +42,8 @@ pub struct ScoringSettings {
     pub tokens: TokenRewards,
 }
 
-/// Whatever gives every step of a completion a reward: implicit process reward models and the
-/// baselines they are compared with.
+/// A scorer that gives every step of a completion a reward: implicit process reward models and the
+/// baselines.
 pub trait ScoreRollouts {
     /// The scores of all completions of `rollouts`, in their order.
     ///

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 use crate::numeric::sigmoid;
 
-/// How the steps of a response become its score.
+/// How the step rewards of a response are aggregated into a score.
 ///
 /// The paper takes `Min`: the lowest process reward. Of an implicit process reward model `QLast` and
 /// `Sum` equal `Outcome`.
@@ -118,7 +118,7 @@ impl FromStr for Aggregation {
     }
 }
 
-/// What a response's score weighs in a vote.
+/// The weight of a response in a vote, as a function of its score.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "name", rename_all = "snake_case")]
 pub enum VoteWeight {
@@ -189,9 +189,9 @@ pub enum Method {
         /// What a score weighs.
         weight: VoteWeight,
     },
-    /// A correct response if there is one: pass@N, the bound of every method.
+    /// A correct response if there is one: pass@N, the upper bound of every method.
     Oracle,
-    /// A response drawn at random, in expectation: the mean pass@1.
+    /// A random response, in expectation: the mean pass@1.
     Random,
 }
 
@@ -308,7 +308,7 @@ pub fn mean_pass_at_1(correct: &[bool]) -> f64 {
     n_correct as f64 / correct.len().max(1) as f64
 }
 
-/// Unbiased pass@n: the probability that `n` of the responses, drawn without replacement, hold a
+/// Unbiased pass@n: the probability that `n` of the responses, drawn without replacement, include a
 /// correct one, `1 - C(N-c, n) / C(N, n)`.
 pub fn pass_at_n(correct: &[bool], n: usize) -> f64 {
     let n_all = correct.len();

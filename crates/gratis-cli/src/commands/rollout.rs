@@ -4,9 +4,11 @@ use anyhow::Result;
 use clap::Args;
 use gratis::Observer;
 use gratis::cost::{Architecture, JobWork, Work};
-use gratis::data::{Lines, Rollout};
+use gratis::data::{Completion, Lines, Rollout};
 use gratis::encoding::Encoder;
+use gratis_engine::FinishReason;
 use gratis_model::End;
+use tracing::warn;
 
 use super::OUTPUT;
 use super::cost::write_cost;
@@ -72,15 +74,25 @@ pub(crate) fn run(args: &RolloutArgs, common: &Common) -> Result<()> {
     progress.stage("rollout", Some(problems.len() as u64));
     progress.resumed(n_done as u64);
     let mut spent: Spent = resumed.so_far(&args.output.output.output)?;
+    let (mut n_cut, mut n_samples) = (0, 0);
     for (chunk, first) in left.chunks(chunk_size).zip((n_done..).step_by(chunk_size)) {
         for rollout in sampler.sample(chunk, first as u64, &mut progress)? {
             writer.write(&rollout)?;
+            let is_cut = |c: &&Completion| c.finish_reason == Some(FinishReason::Length);
+            n_cut += rollout.completions.iter().filter(is_cut).count();
+            n_samples += rollout.completions.len();
             spent.add(work(&sampler.encoder, &rollout)?);
         }
         writer.end_chunk(&spent.so_far())?;
     }
     writer.finish()?;
     progress.finish();
+    if n_cut > 0 {
+        warn!(
+            "{n_cut} of {n_samples} completions were cut off before they ended; their \
+             `finish_reasons` say `length`, and scoring and training add no end token to them"
+        );
+    }
     args.output.output.next(&["grade", OUTPUT, "-o", "graded.jsonl"]);
     write_cost(&args.output.output.output, "sampling", architecture, &spent)
 }

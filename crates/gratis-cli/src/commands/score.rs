@@ -6,7 +6,7 @@ use anyhow::Result;
 use clap::Args;
 use gratis::cost::{Pass, Phase};
 use gratis::data::{Lines, RolloutFiles, ScoreKind, StepSplit};
-use gratis::encoding::OnOverlong;
+use gratis::encoding::{OnOverlong, Unusual};
 use gratis::reward_model::ScoreBy;
 use gratis::scoring::TokenRewards;
 use gratis::selection::Aggregation;
@@ -130,6 +130,13 @@ pub(crate) fn run(args: &ScoreArgs, common: &Common) -> Result<()> {
         ScoreKind::Head | ScoreKind::LabelTokens | ScoreKind::Published(_) => Masks::NotApplied,
     };
     let mut spent: Spent = resumed.so_far(&args.output.output.output)?;
+    // Published formats have prompts of their own.
+    let encoder = match reward_model.format() {
+        Some(_) => None,
+        None => Some(reward_model.encoder(args.on_overlong)?),
+    };
+    let mut unusual = Unusual::default();
+    let (mut n_single, mut n_split) = (0, 0);
     loop {
         let chunk = left.by_ref().take(chunk_size).collect::<gratis::Result<Vec<_>>>()?;
         if chunk.is_empty() {
@@ -141,7 +148,14 @@ pub(crate) fn run(args: &ScoreArgs, common: &Common) -> Result<()> {
             warn!("masks have no effect: this reward model scores the whole text");
             masks = Masks::Said;
         }
-        for scores in reward_model.score(&chunk, &mut progress)? {
+        if let Some(encoder) = &encoder {
+            unusual += encoder.unusual(&chunk);
+        }
+        for (rollout, scores) in chunk.iter().zip(reward_model.score(&chunk, &mut progress)?) {
+            for (completion, scored) in rollout.completions.iter().zip(&scores.scores) {
+                n_split += usize::from(completion.steps.is_none());
+                n_single += usize::from(completion.steps.is_none() && scored.steps.len() == 1);
+            }
             writer.write(&scores)?;
         }
         let n_completions = chunk.iter().map(|rollout| rollout.completions.len() as u64);
@@ -155,6 +169,10 @@ pub(crate) fn run(args: &ScoreArgs, common: &Common) -> Result<()> {
     let given = args.input.to_string_lossy();
     args.output.output.next(&["select", "--rollouts", &given, "--scores", OUTPUT]);
     warn_skipped(files.n_skipped(), "malformed lines");
+    unusual.remarks().iter().for_each(|remark| info!("{remark}"));
+    if n_single > 0 && *step_split != StepSplit::Whole {
+        info!("{n_single} of {n_split} responses have a single step (split by `{step_split}`)");
+    }
     let phases = ["scoring", "reference"].into_iter().zip(architectures).map(|(name, shape)| {
         Phase::new(name, Pass::Forward, shape, spent.as_run, spent.as_counted)
     });

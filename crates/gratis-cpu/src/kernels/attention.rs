@@ -128,7 +128,7 @@ fn score_tile<'a>(
     }
 }
 
-/// What the forward pass of [`attention`] saw and gave.
+/// Inputs and outputs of the forward pass of [`attention`].
 pub(crate) struct Forward<'a> {
     /// `[n, qkv_size]`.
     pub(crate) qkv: &'a [f32],

@@ -48,7 +48,7 @@ impl<'a> Mat<'a> {
         self.n_cols
     }
 
-    /// The transpose, without moving anything.
+    /// The transpose, without copying.
     pub(crate) fn t(self) -> Self {
         Self {
             data: self.data,
@@ -104,7 +104,7 @@ fn fits(len: usize, n_rows: usize, n_cols: usize, row_stride: usize) -> bool {
         || (n_cols <= row_stride && (n_rows - 1) * row_stride + n_cols <= len)
 }
 
-/// What happens to the former content of a product's destination.
+/// How a product is written to its destination.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Onto {
     /// It is replaced.
@@ -153,13 +153,13 @@ pub(crate) fn matmul(out: MatMut<'_>, onto: Onto, a: Mat<'_>, b: Mat<'_>, scale:
     }
 }
 
-/// Fewest rows of a product that are worth a thread of their own.
+/// Minimum number of rows per thread.
 const ROWS_OF_A_THREAD: usize = 32;
-/// Up to this many rows and columns the kernels cut their sums in another way.
+/// Up to this many rows and columns the kernels split their sums differently.
 const SMALL: usize = 64;
 
 /// [`matmul`] with the rows of `out` shared out among `n_threads` of the pool it runs in. The
-/// kernels cut a sum by its length alone, so every element has the same bits as from one thread.
+/// kernels split a sum by its length only, so every element has the same bits as with one thread.
 pub(crate) fn matmul_shared(
     n_threads: usize,
     out: MatMut<'_>,

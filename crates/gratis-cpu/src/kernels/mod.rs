@@ -1,7 +1,7 @@
-//! The arithmetic of a decoder, each piece with its backward pass beside it.
+//! The kernels of a decoder, each with its backward pass.
 //!
 //! Matrices are row-major `f32`. Loops over elements are written so that the compiler vectorises
-//! them; `simd::vectorised!` picks the widest instructions of the processor at run time.
+//! them; `simd::vectorised!` selects the widest instruction set of the processor at run time.
 
 #![expect(
     clippy::inline_always,

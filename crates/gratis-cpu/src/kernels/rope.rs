@@ -6,7 +6,7 @@
 use super::simd::vectorised;
 use gratis_model::config::{ModelConfig, RopeScaling};
 
-/// Which way to turn.
+/// Direction of the rotation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Turn {
     /// By the position: the forward pass.

@@ -12,7 +12,7 @@ use gratis_model::config::{ModelConfig, ProjectionExtras};
 pub(crate) enum Keep {
     /// Nothing: scoring.
     Nothing,
-    /// Each layer's input; the rest of a layer is recomputed when its turn comes.
+    /// Each layer's input; the rest of a layer is recomputed in the backward pass.
     Inputs,
     /// All that the backward pass needs.
     Everything,
@@ -44,7 +44,7 @@ impl Geometry {
     }
 }
 
-/// What one layer's forward pass leaves for its backward pass.
+/// The activations that one layer's forward pass keeps for its backward pass.
 #[derive(Debug, Default)]
 pub(super) struct LayerActivations {
     /// Queries and keys before their norm, where the model has one; the values beside them are not
@@ -69,7 +69,7 @@ pub(crate) struct Workspace {
     /// The residual stream before each layer and after the last; two of them, in turns, when
     /// nothing is kept: `[n, d]` each.
     pub(super) streams: Vec<Vec<f32>>,
-    /// One a layer, or one for all.
+    /// One per layer, or one for all.
     pub(super) layers: Vec<LayerActivations>,
     /// A normed stream: `[n, d]`.
     pub(super) normed: Vec<f32>,

@@ -1,5 +1,5 @@
-//! The backward pass: from weights of the log-probabilities to the gradient of all parameters, or of
-//! an adapter alone.
+//! The backward pass: from weights of the log-probabilities to the gradient of all parameters, or
+//! only of an adapter.
 
 use super::Decoder;
 use super::activations::{Geometry, Keep, LayerActivations, Workspace};

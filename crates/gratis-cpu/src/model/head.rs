@@ -2,7 +2,7 @@
 //!
 //! Only rows that predict a response token are computed, in tiles of [`ROWS`] rows and
 //! [`VOCABULARY`] tokens; a tile of logits is the largest thing that is ever stored. The forward
-//! pass keeps one log-sum-exp a row; the backward pass recomputes the logits tile by tile.
+//! pass keeps one log-sum-exp per row; the backward pass recomputes the logits tile by tile.
 
 use std::ops::Range;
 

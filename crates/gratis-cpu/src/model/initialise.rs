@@ -1,11 +1,11 @@
-//! Fresh parameters: ones for norms, zeros for biases, normal numbers for matrices.
+//! Initial parameters: ones for norms, zeros for biases, normal numbers for matrices.
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use gratis_model::layout::Layout;
 
-/// Standard deviations of fresh matrices.
+/// Standard deviations of initial matrices.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Initialisation {
     /// Of the token embedding, and so of a tied head.

@@ -1,4 +1,4 @@
-//! Where a native engine comes from: fresh weights, a folder, a GGUF file, or another engine.
+//! Constructors of a native engine: from new weights, a folder, a GGUF file, or another engine.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -254,8 +254,7 @@ impl NativeEngine {
         Self::new(base, self.parameters.clone(), options)
     }
 
-    /// The model that the base and the adapter make together, `W + s B A` for `W`, with nothing
-    /// beside it.
+    /// The merged model, with `W + s B A` for `W` and without an adapter.
     ///
     /// # Errors
     /// [`gratis_engine::Error::Unsupported`] if the base is mapped; [`Error::Threads`].

@@ -1,10 +1,10 @@
 //! The native engine: a decoder on the CPU, in f32, with an explicit backward pass.
 //!
-//! A batch is cut into one part per thread; each thread computes its part alone, with its own buffers
+//! A batch is split into one part per thread; each thread computes its part with its own buffers
 //! and its own gradient, and the gradients are added in the order of the parts. So the same seed,
-//! data and number of threads give the same bits. Where a batch has fewer parts than there are
-//! threads, as with a single response, those left over share the products with the weights, which
-//! changes no bit.
+//! data and number of threads give the same bits. If a batch has fewer parts than there are
+//! threads, as with a single response, the remaining threads share the products with the weights,
+//! with the same bits.
 
 mod making;
 mod pass;
@@ -44,7 +44,7 @@ const ADAPTER_UNDER_HEAD: gratis_engine::Error = gratis_engine::Error::Unsupport
     what: "use an adapter under a scalar head: merge it",
 };
 
-/// What the backward pass computes a second time.
+/// What the backward pass recomputes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Recompute {
     /// Nothing: every layer's activations are kept.
@@ -54,7 +54,7 @@ pub enum Recompute {
     Layers,
 }
 
-/// Where the weights are while they are used.
+/// How weights are held in memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum WeightStorage {
     /// In memory, four bytes per parameter.
@@ -70,7 +70,7 @@ pub enum WeightStorage {
 /// How the native engine uses the machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NativeOptions {
-    /// Threads that compute, at least one. Results depend on it in the last bits.
+    /// Number of compute threads, at least one. It can change the last bits of results.
     pub n_threads: usize,
     /// Trades time for memory in training.
     pub recompute: Recompute,
@@ -99,7 +99,7 @@ pub struct NativeEngine {
     gradient: Vec<f32>,
     optimizer: AdamW,
     recompute: Recompute,
-    /// How many times the learning rate of the other parameters a scalar head learns at.
+    /// Learning rate of a scalar head, relative to that of the other parameters.
     head_learning_rate_factor: f64,
     /// One per thread. A pass has all of them, so that calls from several threads take turns.
     workers: Mutex<Vec<Worker>>,
@@ -116,8 +116,8 @@ struct Worker {
 }
 
 impl NativeEngine {
-    /// Sets at how many times the learning rate of the other parameters a scalar head learns; 1 at
-    /// first.
+    /// Sets the learning rate of a scalar head, relative to that of the other parameters; initially
+    /// 1.
     pub fn set_head_learning_rate_factor(&mut self, factor: f64) {
         self.head_learning_rate_factor = factor;
     }

@@ -39,7 +39,7 @@ impl Output {
 }
 
 impl NativeEngine {
-    /// Refuses what cannot be computed and makes the rotary angles known.
+    /// Rejects invalid batches and prepares the rotary angles.
     fn admit(&self, batch: &PackedBatch) -> Result<()> {
         let config = &self.decoder.config;
         let n_tokens = batch.longest_path();
@@ -55,8 +55,8 @@ impl NativeEngine {
         Ok(())
     }
 
-    /// Mapped matrices are not checked before they are used. Where a result is not finite, this finds
-    /// the matrix that is not either.
+    /// Mapped matrices are not checked before they are used; if a result is not finite, this finds
+    /// the matrix that caused it.
     pub(super) fn check_mapped(&self) -> Result<()> {
         match &self.parameters {
             Parameters::Mapped(mapped) => Ok(mapped.check_finite().map_err(crate::Error::from)?),

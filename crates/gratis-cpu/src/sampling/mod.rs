@@ -1,11 +1,11 @@
-//! Sampling: many sequences decoded at once, each as if it were alone.
+//! Sampling: many sequences decoded in parallel, each independent of the others.
 //!
 //! A prompt's keys and values are computed once for all its samples. Each thread decodes up to
 //! [`LANES`] samples at a time; a finished one leaves and the next of the queue takes its place. A
-//! sample depends on the model, its prompt, the settings, its request's key and its number, and on
-//! nothing else: not on its neighbours, the batch, the order or the number of threads. Two things
-//! see to that: its random numbers are a stream of its own, and every product is taken over exactly
-//! `LANES` rows, in which a row's arithmetic is that of its own vector lane.
+//! sample depends only on the model, its prompt, the settings, its request's key and its number,
+//! not on other samples, the batch, the order or the number of threads. Two properties ensure this:
+//! its random numbers are a separate stream, and every product has exactly `LANES` rows, in which a
+//! row's arithmetic is that of its own vector lane.
 
 mod cache;
 mod draw;
@@ -106,7 +106,7 @@ pub(crate) fn sample(
     let in_order = |(request, mut samples): (&SampleRequest, Vec<(usize, Sample)>)| {
         samples.sort_by_key(|(number, _)| *number);
         let samples = samples.into_iter().map(|(_, sample)| sample);
-        // Without chance one sample stands for all.
+        // Without randomness all samples are the same, so one is computed.
         let n_copies = if settings.temperature == 0.0 { request.n_samples } else { 1 };
         samples.flat_map(|sample| std::iter::repeat_n(sample, n_copies)).collect()
     };

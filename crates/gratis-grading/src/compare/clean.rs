@@ -1,4 +1,4 @@
-//! Answers without what surrounds them, and the keys by which texts are compared.
+//! Removes the markup around answers, and computes the keys by which texts are compared.
 
 use crate::markup::{BracePairs, is_ornament};
 
@@ -83,7 +83,7 @@ pub(super) fn text_key(text: &str) -> String {
     key
 }
 
-/// Commands that say nothing.
+/// Commands without effect on the answer.
 const DROPPED: &[&str] = &[
     "\\left",
     "\\right",

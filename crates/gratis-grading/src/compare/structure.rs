@@ -1,4 +1,4 @@
-//! Lists, tuples, sets, matrices, quantities: what is compared part by part.
+//! Lists, tuples, sets, matrices, quantities: structures that are compared part by part.
 
 use num_traits::ToPrimitive;
 

@@ -1,4 +1,4 @@
-//! Answers in a box: `\boxed{}`, `\fbox{}` and what models make of them.
+//! Answers in a box: `\boxed{}`, `\fbox{}` and variants that models write.
 
 use std::collections::HashSet;
 

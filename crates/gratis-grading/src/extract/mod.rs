@@ -1,4 +1,4 @@
-//! Where the final answer of a solution stands.
+//! Finds the final answer of a solution.
 //!
 //! Inside answer tags if there are any, and in this order: a box, a phrase that announces the answer, the whole text when it is an
 //! answer and not a solution, and the last number or formula.
@@ -26,7 +26,7 @@ pub fn extract(solution: &str) -> Extracted {
 
 /// Finds the final answer of `solution` when the gold answer is known.
 ///
-/// The gold answer only says what kind of answer to look for: a choice letter, words, or
+/// The gold answer only determines the kind of answer to look for: a choice letter, words, or
 /// anything else. It never decides between candidates.
 pub(crate) fn extract_for(gold: &str, solution: &str) -> Extracted {
     let solution = with_ascii_forms(solution);

@@ -1,4 +1,4 @@
-//! Telling an answer from a sentence.
+//! Distinguishes an answer from a sentence.
 
 use crate::parse::words::{MATH_WORDS, is_filler, number_word};
 use crate::units::known_unit;

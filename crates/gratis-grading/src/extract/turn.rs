@@ -1,5 +1,5 @@
-//! The part of a text that answers: after the reasoning, inside answer tags, before another turn or
-//! another question.
+//! The part of a text that contains the answer: after the reasoning, inside answer tags, before
+//! another turn or another question.
 
 use std::sync::LazyLock;
 
@@ -42,8 +42,8 @@ pub(super) fn response(text: &str) -> &str {
 
 /// The text before a line such as `Question:`, if it answers already.
 ///
-/// A base model that is not stopped goes on with problems of its own. Where the first such line
-/// comes before any answer the text asks itself questions, and its last answer counts.
+/// A base model without a stop condition continues with new problems. If the first such line comes
+/// before any answer, the text poses questions to itself, and its last answer is used.
 fn before_next_question(text: &str) -> &str {
     let may_ask = ["uestion", "roblem", "xercise", "nstruction", "Human", "User", "Q:", "Q*"]
         .iter()

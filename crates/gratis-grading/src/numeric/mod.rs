@@ -1,4 +1,4 @@
-//! Numerical evaluation, for what has no exact normal form.
+//! Numerical evaluation, for expressions without an exact normal form.
 
 mod bound;
 mod complex;

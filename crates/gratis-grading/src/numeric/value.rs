@@ -1,8 +1,8 @@
 //! A number in double precision together with a bound on its rounding error.
 //!
-//! The bound tells a value that is zero up to rounding (`\sqrt2 + \sqrt3 - \sqrt{5+2\sqrt6}`) from
-//! one that is small (`e^{-40}`). What overflows or underflows is undefined, since nothing can be
-//! said about it in double precision.
+//! The bound distinguishes a value that is zero up to rounding (`\sqrt2 + \sqrt3 -
+//! \sqrt{5+2\sqrt6}`) from one that is small (`e^{-40}`). Overflow and underflow give an undefined
+//! value.
 
 use std::ops::{Add, Div, Mul, Neg, Sub};
 

@@ -1,4 +1,4 @@
-//! The date that a template takes for today, formatted as Python's `strftime` does.
+//! Today's date for a template, formatted as by Python's `strftime`.
 
 use std::fmt::{self, Write};
 

@@ -9,15 +9,15 @@ use minijinja::{Environment, Error, ErrorKind, State, Value};
 use super::date::Date;
 use super::{guards, json};
 
-/// Instructions that one rendering may run, those of [`super::rewrite`] included. The longest of the
-/// templates in use stay far below on conversations of thousands of messages; an endless one ends
-/// within seconds.
+/// Instructions that one rendering may run, those of [`super::rewrite`] included. The longest
+/// templates in use stay far below it on conversations of thousands of messages; an endless one
+/// ends within seconds.
 const MAX_INSTRUCTIONS: u64 = 20_000_000;
 
 /// What a `{% generation %}` block becomes: a call whose body it is.
 const GENERATION_BLOCK: &str = "gratis_generation_block";
 
-/// The message of a template that refused its input.
+/// The message of a template that rejected its input.
 #[derive(Debug)]
 struct Raised(String);
 
@@ -70,7 +70,7 @@ pub(super) fn raised(error: &Error) -> Option<&str> {
     None
 }
 
-/// What went wrong, in words.
+/// The error message.
 pub(super) fn describe(error: &Error) -> String {
     match error.detail() {
         Some(detail) if detail.contains("strftime_now") => {

@@ -1,9 +1,9 @@
-//! How much a template may compute.
+//! Bounds on the computation of a template.
 //!
-//! A chat template is code from strangers. Fuel bounds the number of its instructions; a [`Budget`]
+//! A chat template is untrusted code. Fuel bounds the number of its instructions; a [`Budget`]
 //! bounds what they work on: the depth and the size of every value, the bytes of all values
 //! together, and the work of reading them. The size of a value counts what is shared as often as it
-//! stands there, so that whatever walks through a value takes no longer than its size. No value
+//! stands there, so traversing a value takes no longer than its size. No value
 //! holds itself: a namespace or a loop stands in no other value.
 
 use std::sync::Arc;
@@ -29,7 +29,7 @@ const ENTRY_BYTES: usize = 32;
 /// Bytes of text that are a unit of work.
 const BYTES_PER_UNIT: usize = 16;
 
-/// What a rendering may still use.
+/// The remaining budget of a rendering.
 #[derive(Debug)]
 pub(super) struct Budget {
     max_value: usize,
@@ -220,7 +220,7 @@ fn take(from: &AtomicU64, n: u64, message: &str) -> Result<(), Error> {
     taken.map(|_| ()).map_err(|_| refused(message.to_owned()))
 }
 
-/// The error of a template that asks for too much.
+/// The error of a template that exceeds a bound.
 pub(super) fn refused(message: String) -> Error {
     Error::new(ErrorKind::InvalidOperation, message)
 }

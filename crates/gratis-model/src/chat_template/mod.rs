@@ -1,9 +1,9 @@
-//! Chat templates: how a conversation becomes the text that a model was trained on.
+//! Chat templates: they render a conversation to the text format that a model was trained on.
 //!
 //! The response's log-probabilities depend on every character before them, so a rendered
-//! conversation must be the same to the byte as the one that `transformers` would render. Templates
-//! are the Jinja sources of Hugging Face checkpoints, run as untrusted code: no files, no clock, and
-//! bounds on work and memory (`limits`). The date a template may print is passed in, so that a score does not change
+//! conversation must have the same bytes as in `transformers`. Templates are the Jinja sources of
+//! Hugging Face checkpoints, run as untrusted code: no files, no clock, and bounds on work and
+//! memory (`limits`). The date a template may print is passed in, so that a score does not change
 //! with the calendar.
 
 mod date;
@@ -71,11 +71,11 @@ pub enum GenerationPrompt {
     /// The text ends where the conversation ends: for scoring.
     #[default]
     Omit,
-    /// The text ends where the assistant begins to speak: for sampling.
+    /// The text ends at the start of the assistant's turn: for sampling.
     Add,
 }
 
-/// What a template is given beside the messages.
+/// The variables of a template besides the messages.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct RenderOptions {
     /// `add_generation_prompt`.
@@ -84,13 +84,13 @@ pub struct RenderOptions {
     pub bos_token: Option<String>,
     /// Text of the token that ends a sequence or a turn; undefined in the template if absent.
     pub eos_token: Option<String>,
-    /// What the template sees as today: both `strftime_now` and `date_string` (`26 Jul 2024`).
+    /// Today's date for the template: both `strftime_now` and `date_string` (`26 Jul 2024`).
     /// Without it neither is defined, and templates of the Llama 3 family print their own fixed
     /// date.
     pub date: Option<Date>,
     /// Goes before the messages as a system message, unless they begin with one.
     pub system: Option<String>,
-    /// Further variables; they win over all of the above.
+    /// Further variables; they override all of the above.
     pub variables: Map<String, serde_json::Value>,
 }
 

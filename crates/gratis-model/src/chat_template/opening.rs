@@ -1,8 +1,8 @@
-//! What a prompt ends with that a completion may begin with too.
+//! The tag at the end of a prompt that a completion may repeat.
 //!
-//! The templates of reasoning models open the thought in the prompt: it ends in `<think>`. Traces
-//! that were written elsewhere often begin with the same tag. Put together as they are they have it
-//! twice, and every token after it is scored under a text that the model never saw.
+//! The prompts of reasoning models end in `<think>`. Traces from other programs often begin with
+//! the same tag. Concatenated unchanged, the tag occurs twice, and every token after it is scored
+//! under a text that the model never saw.
 
 /// The tag that a prompt ends in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,4 +1,4 @@
-//! A compiled template, rewritten so that everything it makes is measured.
+//! Rewrites a compiled template so that the size of every value is measured.
 //!
 //! `minijinja` bounds the number of instructions, not what each of them works on. Every instruction
 //! that makes a value is therefore followed, and every one that reads values preceded, by a call of

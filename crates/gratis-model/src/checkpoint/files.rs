@@ -1,7 +1,6 @@
 //! Which safetensors file of a folder holds which tensor, and the checks on their headers.
 //!
-//! A header is believed only as far as the file's length bears it out: nothing is allocated for a
-//! size that a header merely claims.
+//! Sizes in a header are checked against the file's length before anything is allocated.
 
 use std::collections::HashMap;
 use std::fs::File;

@@ -1,7 +1,7 @@
 //! Matrices that stay in the files of their checkpoint, mapped into memory.
 //!
-//! The system reads a page when it is first touched and drops it when memory is short, so that a
-//! model takes its 16-bit size at most and only while there is room. Norms and biases are read at
+//! The system reads a page when it is first accessed and drops it when memory is short, so a model
+//! takes at most its 16-bit size, and only while memory is available. Norms and biases are read at
 //! once: they are small and every row needs them.
 
 use std::ops::Range;
@@ -85,7 +85,7 @@ impl MappedWeights {
         }
     }
 
-    /// Looks for a number that is not one: asked when a result is not finite.
+    /// Searches for a NaN or an infinity; called when a result is not finite.
     ///
     /// # Errors
     /// [`Error::NonFiniteWeight`] with the first of them.

@@ -1,7 +1,7 @@
-//! Checkpoints: Hugging Face folders of `config.json` and safetensors, in and out.
+//! Checkpoints: reading and writing Hugging Face folders of `config.json` and safetensors.
 //!
 //! Weights are streamed from the files straight into one flat `f32` array in the order of
-//! [`Layout`], and back, or stay in the files and are mapped. Every fault names the file and the
+//! [`Layout`], and back, or stay in the files and are mapped. Every error names the file and the
 //! tensor.
 
 mod files;
@@ -33,7 +33,7 @@ const CHUNK: usize = 1 << 20;
 /// Reads the parameters of a model of shape `config` from `model.safetensors`, or from the shards
 /// of `model.safetensors.index.json`, in the order of `layout`: `[n_parameters]`.
 ///
-/// Rotary frequency buffers of old checkpoints are passed over, as is the copy of the embedding
+/// Rotary frequency buffers of old checkpoints are ignored, as is the copy of the embedding
 /// that some files carry as `lm_head.weight` although the head is tied. Names may lack their prefix
 /// `model.`, and a tied embedding may stand as `lm_head.weight` alone, as in `transformers` 5.
 ///
@@ -68,7 +68,7 @@ pub fn read_body(
     Ok(parameters)
 }
 
-/// What the weights of a folder are stored in.
+/// The files and types in which the weights of a folder are stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WeightFiles {
     /// The safetensors files, in the order of their names.
@@ -151,8 +151,8 @@ fn open_fitting(
     Ok(checkpoint)
 }
 
-/// Refuses a head that is another matrix than the embedding to which `config.json` ties it.
-/// `transformers` 5 takes the head of the file then, earlier versions the embedding.
+/// Rejects a head that differs from the embedding to which `config.json` ties it. `transformers` 5
+/// uses the head of the file in that case, earlier versions the embedding.
 fn check_tied(folder: &Path, checkpoint: &mut CheckpointFiles) -> Result<()> {
     let Some(head) = checkpoint.place_of(HEAD, Head::Untied) else { return Ok(()) };
     let Some(embedding) = checkpoint.place_of(EMBEDDING, Head::Untied) else { return Ok(()) };
@@ -297,8 +297,8 @@ fn check_all(file: &TensorFile, tensors: &[TensorSpec]) -> Result<()> {
     })
 }
 
-/// The JSON header of a safetensors file with `tensors` one after the other. Everything in it is in
-/// a fixed order, so that the same checkpoint is the same bytes.
+/// The JSON header of a safetensors file with `tensors` one after the other. The order of its
+/// entries is fixed, so the same checkpoint gives the same bytes.
 fn header(
     tensors: &[TensorSpec],
     weights: WeightType,
@@ -324,7 +324,7 @@ fn to_bytes<const N: usize>(values: &[f32], convert: impl Fn(f32) -> [u8; N]) ->
     values.iter().flat_map(|&value| convert(value)).collect()
 }
 
-/// Whether a tensor that the model lacks may stand in its checkpoint all the same.
+/// Whether a checkpoint may contain this tensor although the model does not have it.
 fn ignored(name: &str, config: &ModelConfig) -> bool {
     name.ends_with("rotary_emb.inv_freq") || (name == HEAD && config.head == Head::Tied)
 }

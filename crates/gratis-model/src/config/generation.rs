@@ -1,6 +1,6 @@
-//! `generation_config.json`: the tokens at which a sample ends.
+//! `generation_config.json`: the tokens at which sampling stops.
 //!
-//! Instruction-tuned models end a turn with another token than a text, and say so only there.
+//! Instruction-tuned models end a turn with a different token than a text; only this file names it.
 
 use std::path::Path;
 
@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 const FILE: &str = "generation_config.json";
 
 /// `eos_token_id` of a folder's `generation_config.json`, one token or several; `None` if there is
-/// no such file or field. It overrules `config.json`, as in `transformers`.
+/// no such file or field. It overrides `config.json`, as in `transformers`.
 ///
 /// # Errors
 /// [`Error::Io`], [`Error::MalformedFile`], or [`Error::InvalidConfig`] for what is no token.

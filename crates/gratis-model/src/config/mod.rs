@@ -1,8 +1,8 @@
 //! The shape of a decoder: one description for the whole Llama family.
 //!
 //! The families (Llama, Mistral, Qwen2, Qwen3) share one decoder: RMSNorm, rotary positions,
-//! grouped-query attention, SwiGLU. What tells them apart is written here as data, so that there is
-//! one forward and one backward pass. [`json`] reads and writes them as `config.json`.
+//! grouped-query attention, SwiGLU. Their differences are data here, so there is one forward and
+//! one backward pass. [`json`] reads and writes them as `config.json`.
 
 pub mod generation;
 pub mod json;
@@ -54,7 +54,7 @@ impl Architecture {
         }
     }
 
-    /// What this architecture's attention projections have beside their weights.
+    /// The extra parameters of this architecture's attention projections.
     pub fn projection_extras(self) -> ProjectionExtras {
         match self {
             Self::Llama | Self::Mistral => ProjectionExtras::None,
@@ -73,7 +73,7 @@ pub enum Head {
     Untied,
 }
 
-/// What the attention projections have beside their weights.
+/// Extra parameters of the attention projections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ProjectionExtras {
     /// Nothing (Llama, Mistral).
@@ -84,7 +84,7 @@ pub enum ProjectionExtras {
     QkNorm,
 }
 
-/// How rotary frequencies are stretched beyond the pretraining length.
+/// How rotary frequencies are scaled beyond the pretraining length.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum RopeScaling {
     /// Not at all.
@@ -133,7 +133,7 @@ pub struct ModelConfig {
     pub head: Head,
     /// Bias or norm on the attention projections.
     pub projection_extras: ProjectionExtras,
-    /// A token attends to this many last tokens, itself included; `None` to all.
+    /// Sliding window: a token attends to this many last tokens, itself included; `None` for all.
     pub sliding_window: Option<usize>,
     /// Token that begins a sequence.
     pub bos_token: Option<u32>,

@@ -1,8 +1,8 @@
 //! The header of a GGUF file: metadata and the table of tensors, versions 1 to 3.
 //!
 //! A header is untrusted. Every length in it is checked against the bytes that are left in the file
-//! before anything is allocated, so that what is held in memory stays within a small multiple of
-//! the file's size, and nothing nests.
+//! before anything is allocated, so memory use is at most a small multiple of the file's size;
+//! nothing is nested.
 
 use std::collections::{BTreeMap, HashSet};
 use std::io::Read;
@@ -51,7 +51,7 @@ pub struct TensorInfo {
     pub n_bytes: u64,
 }
 
-/// Everything that stands before the tensors.
+/// Everything before the tensors.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Header {
     /// 1, 2 or 3.

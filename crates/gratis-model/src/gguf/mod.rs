@@ -2,7 +2,7 @@
 //!
 //! A file holds the decoder's shape ([`GgufFile::config`]), its weights ([`GgufFile::weights`]), its
 //! tokenizer ([`GgufFile::tokenizer`]) and its chat template. Weights in f32, f16, bf16 and Q8_0
-//! are widened to `f32`. The reader trusts nothing: a file may be truncated or made to harm.
+//! are widened to `f32`. The file is untrusted: it may be truncated or malicious.
 
 mod config;
 pub mod header;
@@ -22,7 +22,7 @@ use crate::config::{Architecture, Head, ModelConfig};
 use crate::error::{Error, Result};
 use crate::layout::{Layout, TensorSpec};
 
-/// Tensors that say nothing which the configuration does not say too.
+/// Tensors that repeat information of the configuration.
 const DERIVED_TENSORS: &[&str] = &["rope_freqs.weight"];
 
 /// An opened GGUF file.
@@ -46,7 +46,7 @@ impl GgufFile {
         Ok(Self { path: path.to_owned(), header, places })
     }
 
-    /// What the file says of itself.
+    /// The metadata of the file.
     pub fn header(&self) -> &Header {
         &self.header
     }
@@ -134,8 +134,8 @@ impl GgufFile {
         Ok(tensor)
     }
 
-    /// Refuses a configuration whose first layer or embedding is not that of the file, so that no
-    /// layout is made of sizes which the file does not bear out.
+    /// Rejects a configuration whose first layer or embedding does not match the file, so no layout
+    /// is made from unchecked sizes.
     fn check_shapes(&self, config: &ModelConfig) -> Result<()> {
         let (hidden, inter) = (config.hidden_size, config.intermediate_size);
         // The sizes are below 2^31: their products do not overflow 64 bits.

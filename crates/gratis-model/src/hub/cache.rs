@@ -8,8 +8,8 @@
 //! .locks/models--org--name/TAG.lock
 //! ```
 //!
-//! What is found there is looked at again before it is used: the length of weights always, the hash
-//! of small files, and that no link leads out of the repository's folder.
+//! Cached files are checked before they are used: always the length of weights, the hash of small
+//! files, and that no link points outside the repository's folder.
 
 use std::fs::{self, File, TryLockError};
 use std::io::{self, ErrorKind};
@@ -39,7 +39,7 @@ pub(super) enum Entry {
     Damaged(String),
 }
 
-/// How closely a blob is looked at.
+/// How thoroughly a blob is checked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Scrutiny {
     /// Its length, and its hash if it is small.

@@ -1,7 +1,8 @@
-//! Requests to a hub: which address, with which headers, and how far a redirect is followed.
+//! Requests to a hub: addresses, headers and redirects.
 //!
-//! The token goes to the origin of the endpoint (scheme, host and port) and nowhere else, however a
-//! redirect leads there. Redirects are bounded, never go from https to http, and every wait ends.
+//! The token goes to the origin of the endpoint (scheme, host and port) and nowhere else, whatever
+//! the redirects. The number of redirects is bounded, none goes from https to http, and every wait
+//! has a timeout.
 
 use std::error::Error as StdError;
 use std::io;
@@ -30,18 +31,18 @@ const MAX_SMALL_ANSWER: Duration = Duration::from_secs(60);
 /// Longest body of an answer that is read into memory.
 const MAX_LISTING: u64 = 16 << 20;
 
-/// Why a request came to nothing.
+/// Why a request failed.
 #[derive(Debug)]
 pub(super) enum Fault {
-    /// A status that ends the matter.
+    /// A final status.
     Status(u16),
-    /// Trying again may help.
+    /// A transient failure: retrying may help.
     Transient(Box<dyn StdError + Send + Sync>),
-    /// Nothing was said for too long.
+    /// A timeout without data.
     Silent(Duration),
     /// Trying again will not help soon: no such host, nobody listens, no TLS.
     Failed(Box<dyn StdError + Send + Sync>),
-    /// An answer that must not be believed.
+    /// A response that must not be trusted.
     Refused(String),
     /// Content that is not what was named: fetched anew, it may be.
     Mismatch(String),
@@ -54,7 +55,7 @@ pub(super) enum Fault {
 #[error("the hub answers with HTTP status {0}")]
 struct Status(u16);
 
-/// Silence as the source of an error.
+/// A timeout as the source of an error.
 #[derive(Debug, thiserror::Error)]
 #[error("the hub sent nothing for {} s", .0.as_secs_f32())]
 struct Silence(Duration);

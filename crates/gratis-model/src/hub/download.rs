@@ -1,8 +1,8 @@
-//! One file from a hub into a cache: its metadata, its bytes, and the check of both.
+//! Downloads one file from a hub into the cache and checks its metadata and content.
 //!
 //! Bytes go to `blobs/TAG.incomplete` and get the name of a blob only when length and hash are
-//! right. What was there before is hashed as well, so that a part file that is not a prefix of
-//! the content is found out and fetched anew.
+//! right. An existing part is hashed as well, so a part that is not a prefix of the content is
+//! detected and downloaded again.
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};

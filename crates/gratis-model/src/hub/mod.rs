@@ -1,13 +1,13 @@
-//! Models by name: fetched from a hub and kept in the cache that the Hugging Face libraries share.
+//! Models by name: downloaded from a hub into the cache that the Hugging Face libraries share.
 //!
-//! A name is `org/name` or `org/name@revision`. What is in the cache is taken from there without a
-//! request; the network is touched only where a file is missing or damaged, and a download that was
-//! cut off goes on where it stopped.
+//! A name is `org/name` or `org/name@revision`. Cached files are used without a request; the
+//! network is used only if a file is missing or damaged, and an interrupted download continues
+//! where it stopped.
 //!
 //! Neither the hub nor the cache is trusted: names, commits and entity tags are checked before they
-//! become paths (`name`), the token stays with one origin and every wait ends (`client`),
-//! content is kept only when its length and hash are right (`download`), and what the cache holds
-//! is looked at before it is used (`cache`). Settings are passed in: nothing here reads the
+//! become paths (`name`), the token is sent to one origin only and every wait has a timeout
+//! (`client`), content is kept only if its length and hash are right (`download`), and cached files
+//! are checked before they are used (`cache`). Settings are passed in: nothing here reads the
 //! environment.
 
 mod cache;
@@ -69,7 +69,7 @@ pub struct Proxies {
     pub bypass: Vec<String>,
 }
 
-/// How long a hub may keep one waiting.
+/// Timeouts for a hub.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Timeouts {
     /// Until there is a connection.
@@ -91,7 +91,7 @@ pub struct HubSettings {
     pub cache: PathBuf,
     /// Address of the hub; without it that of Hugging Face.
     pub endpoint: Option<String>,
-    /// Proves who asks.
+    /// The access token.
     pub token: Option<String>,
     /// Whether the network may be used.
     pub access: Access,
@@ -132,7 +132,7 @@ impl fmt::Debug for HubSettings {
     }
 }
 
-/// Is told of downloads.
+/// Receives download events.
 pub trait DownloadObserver {
     /// A file of `n_bytes` begins, or begins again.
     fn file(&mut self, name: &str, n_bytes: u64);

@@ -1,5 +1,5 @@
-//! Low-rank adapters (LoRA, [arXiv:2106.09685](https://arxiv.org/abs/2106.09685)) at rest: their
-//! shape, and the tensors of which they consist. [`peft`] reads and writes them as that library does.
+//! Low-rank adapters (LoRA, [arXiv:2106.09685](https://arxiv.org/abs/2106.09685)) as files: their
+//! shape and their tensors. [`peft`] reads and writes them in that library's format.
 
 pub mod peft;
 
@@ -121,7 +121,7 @@ impl LoraSettings {
         }
     }
 
-    /// Refuses what makes no adapter.
+    /// Rejects invalid settings.
     ///
     /// # Errors
     /// [`Error::InvalidLora`].

@@ -1,7 +1,7 @@
 //! Adapters on disk as peft has them: `adapter_config.json` and `adapter_model.safetensors`.
 //!
-//! A field that changes the mathematics is understood or refused by name, and so is a field that is
-//! not known at all, as in `config.json`. The fields are those of peft 0.21.
+//! A field that changes the computation is supported or rejected by name, and unknown fields are
+//! rejected, as in `config.json`. The fields are those of peft 0.21.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! New tokenizers: a byte-level BPE learnt from texts, or a fixed list of phrases.
+//! New tokenizers: a byte-level BPE trained on texts, or a fixed list of phrases.
 
 use std::path::Path;
 
@@ -94,10 +94,9 @@ pub(crate) fn begin_with(token: &str, id: usize) -> Value {
 }
 
 impl Tokenizer {
-    /// Learns a byte-level BPE of `vocab_size` tokens from `texts`: any text can be encoded, and
-    /// decoding gives it back exactly. Digits are tokens of their own, so that numbers are spelt
-    /// alike wherever they stand. The result is a function of the texts alone; a small corpus may
-    /// give fewer tokens.
+    /// Trains a byte-level BPE of `vocab_size` tokens on `texts`: any text can be encoded, and
+    /// decoding returns it exactly. Digits are single tokens, so a number is always split in the
+    /// same way. The result is a function of the texts alone; a small corpus may give fewer tokens.
     ///
     /// # Errors
     /// [`Error::Tokenizer`] if `vocab_size` leaves no room for the bytes and the special tokens, or

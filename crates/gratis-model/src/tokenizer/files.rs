@@ -1,9 +1,9 @@
-//! The files of a tokenizer, read as `transformers` 5 reads them, and made harmless.
+//! The files of a tokenizer, read as by `transformers` 5 and sanitised.
 //!
-//! `tokenizer.json` is a pipeline that a stranger wrote. Settings that would change a text on its
-//! way (`dropout`, truncation, padding) are set aside, patterns on which the pipeline fails are
-//! refused, and what still panics inside of it is caught in one place ([`guarded`]).
-//! `tokenizer_config.json` adds tokens and names the special ones.
+//! `tokenizer.json` is untrusted. Settings that would change a text (`dropout`, truncation,
+//! padding) are ignored, patterns on which the pipeline fails are rejected, and remaining panics
+//! are caught in one place ([`guarded`]). `tokenizer_config.json` adds tokens and names the special
+//! ones.
 
 use std::collections::HashSet;
 use std::path::Path;

@@ -1,8 +1,8 @@
-//! Tokenizers of Hugging Face folders: text to tokens with exact places, and back.
+//! Tokenizers of Hugging Face folders: text to tokens with exact offsets, and back.
 //!
-//! A prompt and its completion are encoded apart, so that a token never straddles the two and a
-//! completion's tokens are the same under every prompt. The prompt begins with the
-//! beginning-of-sequence token where the model's convention has one; the completion ends with the
+//! A prompt and its completion are encoded separately, so no token straddles the two and a
+//! completion's tokens are the same for every prompt. The prompt begins with the
+//! beginning-of-sequence token if the model's convention has one; the completion ends with the
 //! end-of-sequence token, which counts as a token of the response.
 
 mod build;

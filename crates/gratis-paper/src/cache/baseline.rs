@@ -1,4 +1,5 @@
-//! Baselines: trained once, kept beside the implicit models, and evaluated on the same candidates.
+//! Baselines: trained once, cached beside the implicit models, and evaluated on the same
+//! candidates.
 
 use std::path::{Path, PathBuf};
 
@@ -24,11 +25,11 @@ use crate::settings::LearningSettings;
 use crate::trainer::{self, BATCH_TOKENS, ModelTrainer};
 use crate::world::Strength;
 
-/// A head learns at this many times the rate of its trunk.
+/// Learning rate of a head, relative to that of its trunk.
 const HEAD_LEARNING_RATE_FACTOR: f64 = 2.0;
 
 impl Cache<'_> {
-    /// The model of a baseline; of one that is not trained, the model it reads from.
+    /// The model of a baseline; for an untrained one, the model that it scores with.
     ///
     /// # Errors
     /// [`Error::NoReference`]; those of its labels and its training.
@@ -180,7 +181,7 @@ pub(super) fn load(folder: &Path, form: Form, options: NativeOptions) -> Result<
     Ok(engine)
 }
 
-/// Tokens of this world that solutions never hold after a step.
+/// Tokens of the tiny world that never follow a step in a solution.
 fn label_texts() -> LabelTexts {
     let [tag, good, bad] = [" coins. ", " more. ", " fewer. "].map(str::to_owned);
     LabelTexts { tag, good, bad, neutral: None }
@@ -228,7 +229,7 @@ fn head_scores(
     Ok(scorer.score(rollouts, &mut Silent)?)
 }
 
-/// How models with a head, and those without training, score.
+/// Scoring settings of models with a head and of untrained ones.
 const SCORING: ScoringSettings = ScoringSettings {
     beta: 1.0,
     step_split: trainer::STEP_SPLIT,

@@ -1,5 +1,6 @@
-//! Candidates ready to be scored again and again: as tokens, with the classes of their answers and the
-//! truth about their steps. Whatever does not depend on the reward model is done once.
+//! Candidates prepared for repeated scoring: as tokens, with the classes of their answers and the
+//! true labels of their steps. Everything that does not depend on the reward model is computed
+//! once.
 
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -74,7 +75,7 @@ impl Candidates {
         self.problems.iter().zip(scores).map(with).collect()
     }
 
-    /// The signal compared with the threshold, beside the truth, per problem.
+    /// The signal compared with the threshold and the true labels, per problem.
     pub(super) fn judged(
         &self,
         scores: &[ProblemScores],
@@ -93,7 +94,7 @@ impl Candidates {
 }
 
 impl Cache<'_> {
-    /// The names of the candidates of a split alone, for keys.
+    /// The names of the candidates of a split, for cache keys.
     pub(super) fn candidate_names(&mut self, seed: u64, split: Split) -> Result<Vec<String>> {
         Ok(self.candidate_samples(seed, split)?.iter().map(|path| store::name(path)).collect())
     }

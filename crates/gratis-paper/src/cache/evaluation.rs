@@ -1,4 +1,4 @@
-//! What a reward model is worth on candidates it has never seen, per problem, so that intervals and
+//! Evaluation of a reward model on unseen candidates, per problem, so that intervals and
 //! comparisons can be computed afterwards.
 
 use std::path::PathBuf;
@@ -21,7 +21,7 @@ use crate::rows::{Form, InferenceReference, RewardModel};
 use crate::truth;
 use crate::world::{Split, Strength};
 
-/// Temperatures that the vote's is chosen from, on validation problems.
+/// Temperatures of the vote, from which one is chosen on validation problems.
 const VOTE_TEMPERATURES: [f64; 7] = [0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0];
 
 /// The accuracy of one selector, on every problem.
@@ -41,18 +41,19 @@ impl SelectorAccuracies {
     }
 }
 
-/// What may be chosen on validation problems beside the temperature of the vote and the threshold.
+/// Which settings, besides the temperature of the vote and the threshold, are chosen on validation
+/// problems.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct Choices {
-    /// How steps become a score.
+    /// The aggregation of steps.
     aggregations: Vec<Aggregation>,
     /// The signal compared with the threshold of the first error.
     signals: Vec<StepSignal>,
 }
 
 impl Choices {
-    /// The paper's rule for implicit process reward models, the lowest process reward; of a baseline,
-    /// whatever suits it best.
+    /// The paper's rule for implicit process reward models, the lowest process reward; for a
+    /// baseline, the best aggregation.
     fn of(model: &RewardModel) -> Self {
         use Aggregation::{Mean, Min, Outcome, QMin};
         match model {
@@ -75,17 +76,17 @@ pub(crate) struct Evaluation {
     pub(crate) weighted_vote: SelectorAccuracies,
     /// Best-of-N average on the validation problems.
     pub(crate) validation: f64,
-    /// How steps became a score.
+    /// The chosen aggregation of steps.
     pub(crate) aggregation: Aggregation,
     /// The vote's temperature.
     pub(crate) vote_temperature: f64,
     /// The signal compared with the threshold.
     pub(crate) signal: StepSignal,
-    /// A step is called wrong below this.
+    /// A step is predicted wrong below this threshold.
     pub(crate) threshold: f64,
     /// First-error score on each generator's candidates.
     pub(crate) first_error: Vec<FirstErrorScore>,
-    /// What these scores are counted from: `[n_generators][n_problems]`.
+    /// The counts behind these scores: `[n_generators][n_problems]`.
     pub(crate) first_error_counts: Vec<Vec<FirstErrorCounts>>,
 }
 
@@ -96,15 +97,15 @@ pub(crate) struct Controls {
     pub(crate) majority: SelectorAccuracies,
     /// One at random: pass@1.
     pub(crate) random: SelectorAccuracies,
-    /// A right one if there is one.
+    /// A correct candidate if there is one.
     pub(crate) oracle: SelectorAccuracies,
 }
 
-/// A made reward model that can score candidates.
+/// A trained reward model that can score candidates.
 struct CandidateScorer {
     folder: PathBuf,
     form: ScoreForm,
-    /// Loaded when it is first asked to score.
+    /// Loaded at the first scoring.
     engine: Option<NativeEngine>,
 }
 
@@ -116,7 +117,7 @@ enum ScoreForm {
 }
 
 impl Cache<'_> {
-    /// The folder of a reward model, which is made if need be.
+    /// The folder of a reward model, which is trained if necessary.
     ///
     /// # Errors
     /// Those of its data and its training.
@@ -159,8 +160,8 @@ impl Cache<'_> {
         Ok(evaluation)
     }
 
-    /// Best-of-N average of a reward model on the validation problems of a seed: all that tuning
-    /// looks at.
+    /// Best-of-N average of a reward model on the validation problems of a seed: the only measure
+    /// used for tuning.
     ///
     /// # Errors
     /// As [`Self::evaluate`].
@@ -271,7 +272,7 @@ struct Scored {
     scores: Vec<ProblemScores>,
 }
 
-/// Chooses on validation problems, measures on test problems.
+/// Chooses settings on validation problems and measures on test problems.
 fn evaluate(
     validation: &[Scored],
     test: &[Scored],

@@ -1,8 +1,8 @@
 //! The cache of a reproduction: every model, every set of samples and every evaluation that the
-//! experiments need, each made once.
+//! experiments need is computed once.
 //!
-//! Experiments ask the [`Cache`] for what they need; what another experiment, or an earlier run, has
-//! made from the same settings is found in the [`store`].
+//! Experiments get their inputs from the [`Cache`]; results of other experiments, or of earlier
+//! runs, with the same settings are found in the [`store`].
 
 mod baseline;
 mod candidates;
@@ -39,7 +39,7 @@ const RECORD: &str = "record.json";
 /// File with the rollouts of an artefact of samples.
 const ROLLOUTS: &str = "rollouts.jsonl";
 
-/// What making a model took.
+/// The cost of training a model.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct ModelRecord {
     /// The course of its training.
@@ -50,7 +50,7 @@ pub(crate) struct ModelRecord {
     pub(crate) n_units: usize,
 }
 
-/// What sampling took.
+/// The cost of sampling.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub(crate) struct SampleRecord {
     /// Tokens of prompts, each counted once, and of all samples.
@@ -59,14 +59,14 @@ pub(crate) struct SampleRecord {
     pub(crate) cpu_seconds: Option<f64>,
 }
 
-/// Makes what experiments need, or finds it.
+/// Computes the inputs of experiments, or finds them in the store.
 pub(crate) struct Cache<'a> {
     /// How large everything is.
     pub(crate) settings: Settings,
     pub(crate) store: Store,
     tokenizer: Tokenizer,
     pub(crate) observer: &'a mut dyn Observer,
-    /// What the stages belong to: `2 of 11, table1`.
+    /// The experiment of the current stages: `2 of 11, table1`.
     part: String,
     rollouts: HashMap<PathBuf, Rc<Vec<Rollout>>>,
     candidates: HashMap<PathBuf, Rc<Candidates>>,
@@ -93,13 +93,13 @@ impl<'a> Cache<'a> {
         })
     }
 
-    /// Says what the stages to come belong to.
+    /// Sets the experiment of the following stages.
     pub(crate) fn begin_part(&mut self, part: String) {
         self.observer.part(&part);
         self.part = part;
     }
 
-    /// Says which row of a table, and which seed, the stages to come belong to.
+    /// Sets the row of a table and the seed of the following stages.
     pub(crate) fn begin_row(&mut self, row: &str, seed: u64) {
         let seed =
             if self.settings.seeds.len() > 1 { format!(", seed {seed}") } else { String::new() };
@@ -136,7 +136,7 @@ impl<'a> Cache<'a> {
         &self.tokenizer
     }
 
-    /// How an engine is to use the machine.
+    /// Settings of engines on this machine.
     fn options(&self) -> NativeOptions {
         NativeOptions { n_threads: self.settings.n_threads, ..NativeOptions::default() }
     }
@@ -259,7 +259,7 @@ impl<'a> Cache<'a> {
         Ok(rollouts)
     }
 
-    /// The samples that reward models of a seed learn from.
+    /// The training samples of the reward models of a seed.
     ///
     /// # Errors
     /// Those of sampling.
@@ -268,7 +268,7 @@ impl<'a> Cache<'a> {
         self.samples(seed, &medium, Split::Train, self.settings.train)
     }
 
-    /// Graded responses to problems of another kind, half as many as there are to train on.
+    /// Graded responses to problems of another kind, half as many as the training problems.
     ///
     /// # Errors
     /// Those of writing.

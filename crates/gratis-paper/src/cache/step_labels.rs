@@ -25,7 +25,7 @@ const N_CONTINUATIONS: usize = 8;
 /// Problems whose prefixes are continued together.
 const CHUNK: usize = 100;
 
-/// What the Monte-Carlo labels took, and how good they are.
+/// The cost and the quality of the Monte-Carlo labels.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub(crate) struct LabelRecord {
     /// Continuations and passes.
@@ -83,7 +83,7 @@ impl Cache<'_> {
         })
     }
 
-    /// What the labels of a seed took.
+    /// The cost of the labels of a seed.
     ///
     /// # Errors
     /// As [`Self::step_labels`].

@@ -1,16 +1,16 @@
 //! The paper in the tiny world ([`crate::world`]), on a laptop.
 //!
 //! 1. A base model learns to solve problems from correct solutions.
-//! 2. Three generators, weak, medium and strong, learn from synthetic generators with systematic
-//!    errors.
+//! 2. Three generators, weak, medium and strong, are trained on the output of synthetic generators
+//!    with systematic errors.
 //! 3. The medium generator's rollouts are graded by their final answers: the only labels.
 //! 4. An implicit process reward model is trained on them with cross-entropy (Eq. 5), starting from
 //!    the medium generator, which is also its reference.
-//! 5. On unseen problems it picks the best of N candidates of each generator (paper section 4.1) and
-//!    points at the first wrong step (paper section 5).
+//! 5. On unseen problems it selects the best of N candidates of each generator (paper section 4.1)
+//!    and predicts the first wrong step (paper section 5).
 //!
-//! Every model is written as a Hugging Face folder and all data as rollout files, so that each
-//! part can be repeated with the ordinary commands.
+//! Every model is written as a Hugging Face folder and all data as rollout files, so each part can
+//! be repeated with the regular commands.
 
 mod measure;
 mod page;
@@ -190,7 +190,7 @@ pub fn run(
     let (base_training, base_solves) = trainer.train_base(&mut base, &settings.base, observer)?;
     trainer.publish(&base, &model("base"))?;
 
-    // Three generators that err.
+    // Three generators that make errors.
     let mut trainings = Vec::new();
     for strength in Strength::ALL {
         let mut generator = NativeEngine::load(&model("base"), options)?;

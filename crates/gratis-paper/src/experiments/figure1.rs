@@ -49,9 +49,10 @@ pub(super) fn run(cache: &mut Cache<'_>) -> Result<Outcome> {
     Ok(Outcome {
         name: "Figure 1".to_owned(),
         title: "accuracy against operations".to_owned(),
-        question: "How accurate is a reward model for its operations of collecting labels and \
-                   training?"
-            .to_owned(),
+        question:
+            "How does the accuracy of a reward model depend on the operations for collecting \
+             labels and training?"
+                .to_owned(),
         tables: vec![PlainTable {
             caption: "Best of the largest N, mean over generators".to_owned(),
             header: [

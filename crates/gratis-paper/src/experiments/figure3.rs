@@ -96,25 +96,33 @@ pub(super) fn run(cache: &mut Cache<'_>) -> Result<Outcome> {
             },
             PlainTable {
                 caption: "How the ratios at the paper's scale depend on each assumption".to_owned(),
-                header: ["changed", "over CE", "over DPO, 2 responses", "4 responses", "8 responses"]
-                    .map(str::to_owned)
-                    .to_vec(),
+                header: [
+                    "changed",
+                    "over CE",
+                    "over DPO, 2 responses",
+                    "4 responses",
+                    "8 responses",
+                ]
+                .map(str::to_owned)
+                .to_vec(),
                 rows: varied.collect(),
             },
             PlainTable {
-                caption: "In the tiny world: Math-Shepherd over the implicit model, every sequence \
-                          on its own as the paper counts, and as it was run (prefixes shared, copies \
-                          once, reference cached)"
-                    .to_owned(),
+                caption:
+                    "In the tiny world: Math-Shepherd over the implicit model, every sequence on \
+                     its own as the paper counts, and as run (prefixes shared, duplicates once, \
+                     reference cached)"
+                        .to_owned(),
                 header: ["", "over CE", "over DPO", "over CE, as run", "over DPO, as run"]
                     .map(str::to_owned)
                     .to_vec(),
                 rows,
             },
             PlainTable {
-                caption: "Measured: processor seconds of labels and training with all responses, the \
+                caption:
+                    "Measured: processor seconds of labels and training with all responses, the \
                           reference's pass included"
-                    .to_owned(),
+                        .to_owned(),
                 header: std::iter::once(String::new())
                     .chain(seeds.iter().map(|seed| format!("seed {seed}")))
                     .collect(),
@@ -132,7 +140,7 @@ pub(super) fn run(cache: &mut Cache<'_>) -> Result<Outcome> {
         }],
         claims: vec![
             Claim::above(
-                "Math-Shepherd costs many times what CE costs, at the paper's scale",
+                "Math-Shepherd costs many times as much as CE, at the paper's scale",
                 "section 4.2, figure 3",
                 "ratio of operations, paper 38.8 (calculated from assumptions)",
                 Interval { mean: at_paper_scale, low: at_paper_scale, high: at_paper_scale },
@@ -140,7 +148,7 @@ pub(super) fn run(cache: &mut Cache<'_>) -> Result<Outcome> {
             )
             .in_numbers(),
             Claim::above(
-                "Math-Shepherd costs many times what CE costs, in the tiny world",
+                "Math-Shepherd costs many times as much as CE, in the tiny world",
                 "section 4.2, figure 3",
                 "ratio of operations with 8 responses, paper 38.8",
                 ratio,
@@ -151,10 +159,10 @@ pub(super) fn run(cache: &mut Cache<'_>) -> Result<Outcome> {
         conditions: {
             let mut all = conditions(cache);
             all.push(format!(
-                "Operations are two for each multiplication and addition; the rollouts and their \
-                 grades, which all share, are not counted, as the paper's ratios imply. As run: the \
-                 share of tokens left by packing is measured on the CE model and applied to all \
-                 trainings. Assumptions at the paper's scale: {}.",
+                "A multiplication with an addition counts as two operations; the rollouts and \
+                 their grades, which all methods share, are not counted, as the paper's ratios \
+                 imply. As run: the share of tokens left by packing is measured on the CE model \
+                 and applied to all trainings. Assumptions at the paper's scale: {}.",
                 json!(paper_scale)
             ));
             all

@@ -20,8 +20,8 @@ pub(super) fn run(cache: &mut Cache<'_>) -> Result<Outcome> {
     let majority = MeasuredControls::evaluate(cache)?.majority;
     let mut table = comparison(
         cache,
-        "Accuracy of the selected candidate in percent: best-of-N, and in the column `vote` the average \
-         of the vote weighted by the reward model",
+        "Accuracy of the selected candidate in percent: best-of-N, and in the column `vote` the \
+         average of the vote weighted by the reward model",
     );
     let row = RowHeading { group: "", name: "majority vote", detail: String::new(), paper: None };
     table.rows.push(majority.row(row, &bootstrap));
@@ -79,8 +79,8 @@ pub(super) fn run(cache: &mut Cache<'_>) -> Result<Outcome> {
     Ok(Outcome {
         name: "Figure 6".to_owned(),
         title: "with the majority vote".to_owned(),
-        question: "Does a vote in which each candidate weighs exp(score / temperature) select \
-                   better than the vote or the reward model alone?"
+        question: "Does a vote in which each candidate has the weight exp(score / temperature) \
+                   select better than the vote or the reward model alone?"
             .to_owned(),
         plots: vec![LinePlot {
             title: "Average over generators".to_owned(),

@@ -1,8 +1,8 @@
-//! Beyond the paper: what a head needs to learn from true step labels.
+//! Beyond the paper: when a head learns from true step labels.
 //!
-//! Classic linear heads fail on the trunk of this world even with the checker's own labels. This asks
-//! whether a deeper or wider trunk helps, within the time that an experiment here may take, and what
-//! other forms make of the same labels. The target is a first-error F1 of 90.
+//! Classic linear heads fail on the small trunk even with the checker's own labels. This experiment
+//! tests whether a deeper or wider trunk helps within a limited run time, and how other forms do
+//! with the same labels. The target is a first-error F1 of 90.
 
 use crate::cache::{Cache, record_of_model};
 use crate::error::Result;
@@ -23,8 +23,8 @@ const TRUNKS: [(Trunk, u64); 4] = [
     (Trunk { n_layers: 4, hidden_size: 128 }, 6),
 ];
 
-/// Trains and judges every row: those on the generator on all seeds, those on trunks of their own on
-/// the first.
+/// Trains and evaluates every row: those on the generator on all seeds, those on trunks of their
+/// own on the first.
 pub(super) fn run(cache: &mut Cache<'_>) -> Result<Outcome> {
     let bootstrap = cache.settings.bootstrap;
     let seeds = cache.settings.seeds.clone();
@@ -76,11 +76,11 @@ pub(super) fn run(cache: &mut Cache<'_>) -> Result<Outcome> {
         name: "Heads".to_owned(),
         title: "what it takes to learn from true step labels".to_owned(),
         question: "Does a classic head find first errors once its trunk is deeper or wider? The \
-                   labels are the checker's own: a bound for every way to get labels."
+                   labels are the checker's own: an upper bound for any labelling method."
             .to_owned(),
         comparisons: vec![table],
         tables: vec![PlainTable {
-            caption: "What training took".to_owned(),
+            caption: "Cost of training".to_owned(),
             header: ["", "seed", "steps", "processor seconds"].map(str::to_owned).to_vec(),
             rows: costs,
         }],
@@ -88,10 +88,10 @@ pub(super) fn run(cache: &mut Cache<'_>) -> Result<Outcome> {
         conditions: {
             let mut all = conditions(cache);
             all.push(format!(
-                "Rows from the generator have one configuration each; those on a base of their own \
-                 choose among the learning rates {LEARNING_RATES:?} on the validation problems of \
-                 the first seed. All choose their aggregation, and whether rewards or Q values tell \
-                 first errors."
+                "Rows from the generator have one configuration each; for those on a base of their \
+                 own the learning rate is chosen among {LEARNING_RATES:?} on the validation \
+                 problems of the first seed. For all rows, the aggregation and the signal for \
+                 first errors (rewards or Q values) are chosen as well."
             ));
             all
         },

@@ -1,4 +1,4 @@
-//! The paper's tables and figures, one file each, and what this project asks in addition.
+//! The paper's tables and figures, one file each, and additional experiments of this project.
 
 mod figure1;
 mod figure3;
@@ -22,7 +22,7 @@ use crate::cache::Cache;
 use crate::error::Result;
 use crate::outcome::Outcome;
 
-/// A table or figure of the paper, or a question of this project.
+/// A table or figure of the paper, or an additional experiment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
 #[serde(rename_all = "snake_case")]

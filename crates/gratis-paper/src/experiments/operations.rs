@@ -41,12 +41,13 @@ impl Way {
     }
 }
 
-/// Operations of collecting step labels and of training, without the rollouts that all share.
+/// Operations of collecting step labels and of training, without the rollouts, which all methods
+/// share.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Operations {
     /// Every sequence on its own, as the paper counts.
     pub(super) as_counted: f64,
-    /// With shared prefixes and copies computed once.
+    /// With shared prefixes and duplicates computed once.
     pub(super) as_run: f64,
 }
 

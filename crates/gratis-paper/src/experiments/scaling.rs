@@ -1,4 +1,4 @@
-//! What figures 4 and 5 share (paper section 5.1): CE and DPO trained on parts of the data.
+//! Common code of figures 4 and 5 (paper section 5.1): CE and DPO trained on parts of the data.
 
 use gratis::objective::{Ce, Dpo, Objective};
 

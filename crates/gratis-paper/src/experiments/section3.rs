@@ -31,8 +31,8 @@ const N_CONTINUATIONS: usize = 512;
 pub(super) fn run(cache: &mut Cache<'_>) -> Result<Outcome> {
     let mut exact = PlainTable {
         caption: format!(
-            "Random models over {VOCAB} tokens, all sequences of {LENGTH}: the worst deviation over \
-             all prefixes"
+            "Random models over {VOCAB} tokens, all sequences of {LENGTH}: the largest deviation \
+             over all prefixes"
         ),
         header: ["beta", "prefixes", "|q - exponential average|", "violation of soft <= q <= hard"]
             .map(str::to_owned)
@@ -93,7 +93,7 @@ pub(super) fn run(cache: &mut Cache<'_>) -> Result<Outcome> {
             Claim::below(
                 "q is the exponential average of the outcome reward",
                 "Proposition 3.1",
-                "worst deviation by enumeration",
+                "largest deviation by enumeration",
                 exactly(worst.0),
                 1e-9,
             )
@@ -101,7 +101,7 @@ pub(super) fn run(cache: &mut Cache<'_>) -> Result<Outcome> {
             Claim::below(
                 "q lies between the soft and the hard estimate",
                 "Proposition 3.2",
-                "worst violation by enumeration",
+                "largest violation by enumeration",
                 exactly(worst.1),
                 1e-9,
             )

@@ -68,9 +68,9 @@ pub(super) fn run(cache: &mut Cache<'_>) -> Result<Outcome> {
         name: "Table 1".to_owned(),
         title: "best-of-N with every reward model".to_owned(),
         question:
-            "Which reward model picks the right one of N candidates? Implicit process reward \
-                   models with four objectives against Math-Shepherd, AutoPSV and outcome reward \
-                   models, all from the same rollouts."
+            "Which reward model is best at selecting one of N candidates? Implicit process reward \
+             models with four objectives against Math-Shepherd, AutoPSV and outcome reward models, \
+             all from the same rollouts."
                 .to_owned(),
         comparisons: vec![table],
         tables: vec![label_table(cache)?],

@@ -21,7 +21,7 @@ pub(super) fn run(cache: &mut Cache<'_>) -> Result<Outcome> {
     let bootstrap = cache.settings.bootstrap;
     let draw = SampleSettings { n_samples: N_SAMPLES, ..cache.settings.test };
     let start = pass_at_1(cache, "generator", &RewardModel::Generator, draw)?;
-    let mut rows = vec![row("medium generator, where all start", &start, None, &bootstrap)];
+    let mut rows = vec![row("medium generator, the initial model", &start, None, &bootstrap)];
     let mut claims = Vec::new();
     for objective in objectives() {
         let name = objective.name();
@@ -51,8 +51,8 @@ pub(super) fn run(cache: &mut Cache<'_>) -> Result<Outcome> {
     Ok(Outcome {
         name: "Table 2".to_owned(),
         title: "reward models as policies".to_owned(),
-        question: "An implicit process reward model is still a language model. Does judging well \
-                   make it solve well?"
+        question: "An implicit process reward model is still a language model. Does reward \
+                   training make it a better policy?"
             .to_owned(),
         tables: vec![PlainTable {
             caption: format!(
@@ -60,7 +60,7 @@ pub(super) fn run(cache: &mut Cache<'_>) -> Result<Outcome> {
                  temperature {}",
                 draw.temperature
             ),
-            header: ["", "pass@1", "against the generator"].map(str::to_owned).to_vec(),
+            header: ["", "pass@1", "minus the generator"].map(str::to_owned).to_vec(),
             rows,
         }],
         claims,

@@ -87,9 +87,10 @@ pub(super) fn run(cache: &mut Cache<'_>) -> Result<Outcome> {
     Ok(Outcome {
         name: "Table 4".to_owned(),
         title: "is the reference model needed?".to_owned(),
-        question: "With a uniform reference the propositions still hold. What is lost if the \
-                   reference is left out of the reward, in training or when scoring?"
-            .to_owned(),
+        question:
+            "With a uniform reference the propositions still hold. How much accuracy is lost if \
+             the reference is left out of the reward, in training or when scoring?"
+                .to_owned(),
         comparisons: vec![table],
         claims,
         conditions: conditions(cache),

@@ -1,5 +1,5 @@
-//! Table 5: what else may change a reward model: other instructions, deduplication, responses of
-//! the base model, step labels (paper appendix C.2).
+//! Table 5: other factors that may affect a reward model: other instructions, deduplication,
+//! responses of the base model, step labels (paper appendix C.2).
 
 use gratis::objective::step_kto::Magnitude;
 use gratis::objective::{Dpo, Objective};
@@ -74,13 +74,14 @@ pub(super) fn run(cache: &mut Cache<'_>) -> Result<Outcome> {
         name: "Table 5".to_owned(),
         title: "other factors".to_owned(),
         question:
-            "Do instructions of another kind, less repetition, more diverse responses or step labels \
-             improve an implicit process reward model? The other instructions are a second family of \
-             the tiny world, `tiny-pool`: everybody's coins are added up one after the other, in the \
-             same words but with nothing to look up and no operation but addition; half as many \
-             problems, whose responses come with them and are wrong in 15 % of the steps. The base's \
-             responses replace half of the generator's; repetition is judged by the 8-grams of a \
-             problem's responses; Math-Shepherd's labels train a second stage."
+            "Do instructions of another kind, less repetition, more diverse responses or step \
+             labels improve an implicit process reward model? The other instructions are a second \
+             family of the tiny world, `tiny-pool`: everybody's coins are added up one after the \
+             other, in the same words but with nothing to look up and no operation but addition; \
+             half as many problems, whose responses are part of the data set and are wrong in 15 % \
+             of the steps. The base's responses replace half of the generator's; repetition is \
+             measured by the 8-grams of a problem's responses; Math-Shepherd's labels train a \
+             second stage."
                 .to_owned(),
         comparisons: vec![table],
         claims,

@@ -1,8 +1,8 @@
 //! Beta and learning rate of each row, chosen on validation problems only.
 //!
-//! Every objective is tried on the same grid of beta and learning rate, as are step labels under the
-//! log-ratio. Heads and label tokens, which have no beta, are tried at more learning rates. Every
-//! baseline also chooses its aggregation. What was chosen stands in [`crate::rows`].
+//! Every objective is tried on the same grid of beta and learning rate, as are step labels with the
+//! log-ratio. Heads and label tokens, which have no beta, are tried at more learning rates. For
+//! every baseline the aggregation is chosen as well. [`crate::rows`] has the chosen configurations.
 
 use gratis::objective::Objective;
 use serde::{Deserialize, Serialize};

@@ -66,10 +66,10 @@ pub(crate) fn write(folder: &Path, finished: &[Finished]) -> Result<()> {
 fn index(finished: &[Finished]) -> Page {
     let mut page = Page::new(
         "Free process rewards, reproduced",
-        "Every table and figure of the paper in the tiny world: models trained on the spot, our \
-         numbers beside the paper's, and for each claim whether it holds here. The paper's models \
-         have eight billion parameters and solve competition problems; ours have a hundred \
-         thousand and solve sums. What can be compared are the differences, not the levels.",
+        "Every table and figure of the paper in the tiny world: small models trained from scratch, \
+         our numbers beside the paper's, and for each claim whether it holds here. The paper's \
+         models have eight billion parameters and solve competition problems; ours have a hundred \
+         thousand and solve sums. Compare the differences, not the levels.",
     );
     let anchor = |of: &Finished| format!("#{}", of.experiment.name());
     let sections = finished.iter().map(|of| Link::new(anchor(of), &*of.outcome.name));
@@ -94,13 +94,13 @@ fn index(finished: &[Finished]) -> Page {
         page.heading_at("claims", "The claims");
         let n_not_counted = claims().filter(|claim| claim.caveat.is_some()).count();
         page.paragraph(format!(
-            "A claim holds (✓) if the whole interval is on its side of the bound, does not hold (✗) \
-             if the whole interval is on the other side, and is within noise (~) otherwise.{}",
+            "A claim holds (✓) if the whole interval is on its side of the bound, does not hold \
+             (✗) if the whole interval is on the other side, and is within noise (~) otherwise.{}",
             match n_not_counted {
                 0 => String::new(),
                 n => format!(
-                    " Verdicts in brackets ({n}) are not counted: they compare with a row that does \
-                     not learn this task at all, even from true step labels."
+                    " Verdicts in brackets ({n}) are not counted: they compare with a row that \
+                     does not learn this task at all, even from true step labels."
                 ),
             }
         ));
@@ -298,9 +298,9 @@ fn chosen_table(comparison: &Comparison) -> Option<Table> {
     let seeds: Vec<String> = seeds.iter().map(|chosen| chosen.seed.to_string()).collect();
     Some(Table {
         caption: format!(
-            "Chosen on validation problems, for the seeds {} in this order: how steps become a score, \
-             the signal compared with the threshold, the threshold below which a step is called \
-             wrong, and the temperature of the vote",
+            "Chosen on validation problems, for the seeds {} in this order: the aggregation of \
+             steps, the signal compared with the threshold, the threshold below which a step is \
+             predicted wrong, and the temperature of the vote",
             seeds.join(", ")
         ),
         header: ["", "aggregation", "signal", "threshold", "vote temperature"]

@@ -1,4 +1,4 @@
-//! Axes: from numbers to places on a plot, and where the ticks stand.
+//! Axes: mapping from numbers to positions on a plot, and the ticks.
 
 use serde::{Deserialize, Serialize};
 

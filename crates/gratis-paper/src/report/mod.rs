@@ -1,8 +1,8 @@
 //! Reports: self-contained HTML pages with inline SVG plots, and solutions coloured by process
 //! reward for pages and terminals.
 //!
-//! Nothing is loaded and nothing is scripted: a page is one file that follows the reader's light
-//! or dark theme. No colour stands alone: a number, a mark or a label is beside each.
+//! A page is one file without scripts or external resources and follows the reader's light or dark
+//! theme. Colour is never the only cue: a number, a mark or a label is beside it.
 
 mod axis;
 mod page;

@@ -1,10 +1,10 @@
 //! Reward models other than implicit ones (paper section 4.1): what each is trained on, from which
 //! labels, with which configuration.
 //!
-//! Every row learns from the rollouts that the implicit models learn from, in one pass, and its
+//! Every row is trained on the rollouts of the implicit models, in one epoch, and its
 //! [`Configuration`] was chosen on the same validation problems ([`crate::experiments::tuning`]).
-//! *Fair head* is the action-value read-out with log-sum-exp pooling, which suits this world, with a
-//! state value where the labels are values; *classic head* is the linear head of a token classifier.
+//! *Fair head* is the action-value head with log-sum-exp pooling, which suits the tiny world, with
+//! a state value if the labels are values; *classic head* is the linear head of a token classifier.
 
 use gratis::baseline::{Pooling, ValueObjective};
 use gratis::objective::{Objective, StepCe};
@@ -20,15 +20,15 @@ use super::recipe::{BETAS, LEARNING_RATES};
 pub(crate) enum Labels {
     /// Final answers.
     Outcome,
-    /// Share of right continuations.
+    /// Share of correct continuations.
     MonteCarloSoft,
-    /// Whether any continuation is right.
+    /// Whether any continuation is correct.
     MonteCarloHard,
-    /// Relative change of an outcome verifier's confidence; training goes on from the verifier.
+    /// Relative change of an outcome verifier's confidence; training continues from the verifier.
     AutoPsv,
     /// The checker's verdicts: a bound, not a method.
     True,
-    /// The same, nothing said after the first error.
+    /// The same, with steps after the first error unlabelled.
     TrueUpToError,
 }
 
@@ -98,14 +98,14 @@ pub struct Configuration {
     pub beta: f64,
 }
 
-/// Whether a form learns this task at all, by what true step labels make of it
-/// (`docs/baselines.md`).
+/// Whether a form can learn this task at all, measured with true step labels (`docs/baselines.md`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Learns {
     /// It does.
     Yes,
-    /// It does not, even from true labels: a comparison with it says nothing about its labels.
+    /// It does not, even from true labels, so a comparison with it carries no information about its
+    /// labels.
     NotHere,
 }
 
@@ -116,7 +116,7 @@ pub(crate) struct Baseline {
     pub(crate) name: String,
     /// How it gives its rewards.
     pub(crate) form: Form,
-    /// What it learns from.
+    /// Its labels.
     pub(crate) labels: Labels,
     /// What it starts from.
     pub(crate) start: Start,
@@ -247,7 +247,7 @@ pub(crate) fn math_shepherd() -> Baseline {
         .with_paper(PAPER_MATH_SHEPHERD)
 }
 
-/// What the checker's own labels make of each form: an upper bound on what it can learn here. These
+/// Each form with the checker's own labels: an upper bound on what it can learn here. These
 /// rows are not tuned.
 pub(crate) fn bounds() -> Vec<Baseline> {
     use Labels::{True, TrueUpToError};

@@ -1,4 +1,4 @@
-//! Rows of the tables as plain data: how each reward model is made, and how it gives its rewards.
+//! Rows of the tables as plain data: how each reward model is trained, and how it computes rewards.
 //!
 //! Nothing here computes. [`Recipe`] describes an implicit process reward model, [`Baseline`] any
 //! other; each carries the configuration that was chosen for it on validation problems, and the

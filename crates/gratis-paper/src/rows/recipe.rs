@@ -1,4 +1,4 @@
-//! Implicit process reward models: everything about them that the paper's experiments vary, and the
+//! Implicit process reward models: the factors that the paper's experiments vary, and the
 //! configuration chosen per objective.
 //!
 //! The paper's beta of 0.05 was found for models of eight billion parameters; a small model that moves
@@ -35,7 +35,7 @@ pub(crate) enum InferenceReference {
     None,
 }
 
-/// What may change a reward model's data beside its amount (appendix C.2, table 5).
+/// Factors of the training data other than its amount (appendix C.2, table 5).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Factor {
@@ -56,7 +56,7 @@ pub(crate) enum Factor {
     BaseResponses,
 }
 
-/// How an implicit process reward model is made.
+/// How an implicit process reward model is trained.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Recipe {
     /// The objective with beta.

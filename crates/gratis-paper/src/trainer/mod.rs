@@ -1,5 +1,5 @@
-//! How the models of the tiny world are shaped and trained: a base that solves problems, three
-//! generators that err, and the reward models that start from one of them.
+//! Shapes and training of the models of the tiny world: a base model that solves problems, three
+//! generators that make errors, and the reward models that start from one of them.
 
 mod output;
 
@@ -32,7 +32,7 @@ pub(crate) const TEMPLATE: &str = "{prompt}";
 /// A step is a line.
 pub(crate) const STEP_SPLIT: StepSplit = StepSplit::Lines;
 
-/// Wide embeddings and a small head: with these this small model leaves its plateau soonest.
+/// Wide embeddings and a small head: with these, the small model leaves its plateau soonest.
 pub(crate) const INITIALISATION: Initialisation =
     Initialisation { embedding_std: 0.5, linear_std: 0.07, residual_std: 0.07, head_std: 0.02 };
 

@@ -1,4 +1,4 @@
-//! What a training leaves behind: models as Hugging Face folders, data as rollout files.
+//! The output of training: models as Hugging Face folders, data as rollout files.
 
 use std::path::Path;
 
@@ -138,6 +138,8 @@ pub(crate) fn sample(
     let mut rollouts = sampler.sample(&problems, 0, observer)?;
     let mut counts = GradeCounts::default();
     for rollout in &mut rollouts {
+        // The tables were made with an end token after every sample, those cut off too.
+        rollout.completions.iter_mut().for_each(|completion| completion.finish_reason = None);
         grade(rollout, &gratis_grading::Options::default(), &mut counts);
     }
     Ok((rollouts, counts))

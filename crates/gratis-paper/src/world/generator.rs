@@ -1,11 +1,12 @@
 //! Synthetic generators: programs that write solutions with systematic errors, a weak, a medium and a
 //! strong one.
 //!
-//! A model whose training merely stopped early errs too uniformly: its outcomes teach nothing about
-//! single steps. A synthetic generator errs by *context* (operator, operand, third of the range the
-//! left operand lies in): often in some contexts, rarely in all others, and always with the same wrong
-//! result. It then continues from its own error. Contexts are ranked by a hash that all generators of
-//! a world share: a weaker one errs where a stronger one does, and elsewhere too.
+//! A model whose training merely stopped early makes too uniform errors: its outcomes carry no
+//! information about single steps. A synthetic generator makes errors by *context* (operator,
+//! operand, third of the range the left operand lies in): often in some contexts, rarely in all
+//! others, and always with the same wrong result. It then continues from its own error. Contexts
+//! are ranked by a hash that all generators of a world share: a weaker generator makes the errors
+//! of a stronger one, and others.
 
 use rand::{Rng, RngExt};
 use serde::{Deserialize, Serialize};

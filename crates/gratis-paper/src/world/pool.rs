@@ -1,6 +1,6 @@
 //! A second family of problems, about another task: everybody's coins are added up one after the
-//! other. It answers the paper's question whether unrelated instructions help (appendix C.2, table 5);
-//! as there, its graded responses come with the data set.
+//! other. It tests the paper's question whether unrelated instructions help (appendix C.2, table
+//! 5); as there, its graded responses come with the data set.
 
 use std::fmt::Write as _;
 

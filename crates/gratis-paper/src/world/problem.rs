@@ -1,4 +1,5 @@
-//! Problems: a chain of people, each of whom has what the one before has, changed by an operation.
+//! Problems: a chain of people; each person's number is the previous person's number changed by an
+//! operation.
 
 use std::fmt::Write as _;
 use std::ops::RangeInclusive;

@@ -1,7 +1,7 @@
 //! Splits: disjoint sets of problems, as ordinary rollouts with or without solutions.
 //!
 //! The split of a problem is a function of its arithmetic, whatever the names in it and whatever
-//! seed it was drawn with. So nothing can leak from one split to another.
+//! seed it was drawn with. So no problem can leak from one split to another.
 
 use std::collections::HashSet;
 use std::ops::RangeInclusive;

@@ -1,11 +1,11 @@
-//! AutoPSV's labels (Lu et al. 2024; paper section 4.1): where an outcome verifier loses confidence,
-//! there is the error.
+//! AutoPSV's labels (Lu et al. 2024; paper section 4.1): a step is an error if an outcome verifier
+//! loses confidence there.
 //!
 //! A verifier trained on outcome labels gives `f_k`, its confidence that the solution will be right
-//! after step `k`. With the relative change `d_k = (f_k - f_{k-1}) / f_{k-1}` a step is bad if
-//! `d_k < threshold`, and so is everything after the first bad step. Before the first step stands
-//! the mean confidence after the first step over the problem's solutions: an estimate of how
-//! confident the verifier is in the problem itself.
+//! after step `k`. With the relative change `d_k = (f_k - f_{k-1}) / f_{k-1}` a step is bad if `d_k
+//! < threshold`, and so are all steps after it. The confidence before the first step is the mean
+//! confidence after the first step over the problem's solutions: an estimate of the verifier's
+//! confidence in the problem itself.
 
 use crate::data::steps::{StepSplit, StepSplitter};
 use crate::data::{ProblemScores, Rollout, StepLabels};
@@ -13,8 +13,8 @@ use crate::error::{Error, Result};
 use crate::numeric::sigmoid;
 use crate::scoring::steps_of;
 
-/// The default threshold, that of the authors' own annotation script: a step is bad that more than
-/// halves the confidence. What else is published and what is ours stands in `docs/baselines.md`.
+/// The default threshold, from the authors' annotation script: a step is bad if it more than halves
+/// the confidence. `docs/baselines.md` lists what is published and what is ours.
 pub const THRESHOLD: f64 = -0.5;
 
 /// Labels of a solution's steps, 1 or 0, from the confidences after them (`[n_steps]`, in `0..=1`)
@@ -24,7 +24,7 @@ pub fn label_steps(confidences: &[f64], before: f64, threshold: f64) -> Vec<f64>
     confidences
         .iter()
         .map(|&confidence| {
-            // A confidence of 0 cannot be lost.
+            // A confidence of 0 cannot fall.
             if before > 0.0 && (confidence - before) / before < threshold {
                 label = 0.0;
             }
@@ -34,8 +34,8 @@ pub fn label_steps(confidences: &[f64], before: f64, threshold: f64) -> Vec<f64>
         .collect()
 }
 
-/// The rollouts with step labels from the scores that the verifier gave them, split as it split
-/// them: the sigmoid of a step's Q value is the confidence after it.
+/// The rollouts with step labels from the verifier's scores, with the verifier's step split: the
+/// sigmoid of a step's Q value is the confidence after it.
 ///
 /// # Errors
 /// [`Error::InvalidSetting`] if the scores do not belong to the rollouts, or if the threshold is

@@ -1,5 +1,4 @@
-//! Step labels without people: what it takes to train an explicit process reward model (paper
-//! sections 2 and 4.1).
+//! Automatic step labels for training explicit process reward models (paper sections 2 and 4.1).
 //!
 //! - [`MonteCarlo`], as Math-Shepherd does: continuations of every step prefix, graded;
 //! - [`autopsv`], from the relative change of an outcome verifier's confidence.

@@ -2,11 +2,11 @@
 //! and grade the answers, `c_1 .. c_N`.
 //!
 //! Soft estimation: `l_t = (1/N) sum_i c_i`. Hard estimation: `l_t = max_i c_i`. The last step ends
-//! the solution and nothing is left to continue: its label is the outcome label.
+//! the solution, so it cannot be continued: its label is the outcome label.
 //!
 //! Solutions of one problem share prefixes: each distinct one is sampled once, and its keys and
-//! values are computed once for its N continuations. A continuation depends on the seed, the
-//! problem's number and the prefix's number only, so a stopped job goes on with the same bits.
+//! values are computed once for its N continuations. A continuation depends only on the seed, the
+//! problem's number and the prefix's number, so a resumed job gives the same bits.
 
 use std::collections::HashMap;
 
@@ -25,21 +25,21 @@ use crate::observer::{Figure, Observer};
 use crate::reward::step_ends_in_tokens;
 use crate::scoring::steps_of;
 
-/// Sets the streams of continuations apart from those of rollouts, which have the problem's number
-/// alone.
+/// Separates the random streams of continuations from those of rollouts, which use only the
+/// problem's number.
 const STREAMS: u64 = 1 << 63;
-/// Prefixes that a problem has streams for.
+/// Number of random streams per problem.
 const PREFIXES: u64 = 1 << 24;
 
-/// What becomes of the continuations' grades.
+/// How the grades of continuations become a label.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
 #[serde(rename_all = "snake_case")]
 pub enum LabelKind {
-    /// The share of right ones.
+    /// The share of correct continuations.
     #[default]
     Soft,
-    /// 1 if any is right.
+    /// 1 if any continuation is correct.
     Hard,
 }
 
@@ -53,27 +53,27 @@ impl LabelKind {
     }
 }
 
-/// What an annotation did.
+/// Counts of an annotation.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct AnnotationCounts {
     /// Problems.
     pub n_problems: u64,
-    /// Steps whose prefix was to be continued, copies counted.
+    /// Steps whose prefix had to be continued, duplicates included.
     pub n_prefixes: u64,
-    /// Different ones.
+    /// Distinct prefixes.
     pub n_distinct: u64,
     /// Continuations sampled.
     pub n_continuations: u64,
-    /// Those with a right answer.
+    /// Continuations with a correct answer.
     pub n_correct: u64,
-    /// Forward passes as they were run.
+    /// Forward passes as run.
     pub as_run: Work,
     /// Forward passes without sharing: every continuation of every prefix on its own.
     pub as_counted: Work,
 }
 
 impl AnnotationCounts {
-    /// Adds those of another part of the data.
+    /// Adds the counts of another part of the data.
     pub fn add(&mut self, other: &Self) {
         self.n_problems += other.n_problems;
         self.n_prefixes += other.n_prefixes;
@@ -84,7 +84,7 @@ impl AnnotationCounts {
         self.as_counted += other.as_counted;
     }
 
-    /// Whether the labels say anything.
+    /// Checks that the labels carry information.
     ///
     /// # Errors
     /// [`Error::EveryContinuationWrong`].
@@ -103,11 +103,11 @@ pub struct MonteCarlo<'a> {
     pub engine: &'a dyn Generate,
     /// Text to tokens and back.
     pub encoder: Encoder<'a>,
-    /// How tokens are drawn.
+    /// How tokens are sampled.
     pub sampling: SamplingSettings,
-    /// Continuations of each prefix.
+    /// Continuations per prefix.
     pub n_continuations: usize,
-    /// What becomes of their grades.
+    /// How their grades become a label.
     pub labels: LabelKind,
     /// How completions without `steps` are split.
     pub step_split: StepSplit,
@@ -115,7 +115,7 @@ pub struct MonteCarlo<'a> {
     pub grading: Options,
 }
 
-/// A prefix and how many steps end with it.
+/// A prefix and the number of steps that end with it.
 struct Prefix {
     tokens: Vec<u32>,
     n_uses: u64,
@@ -134,7 +134,7 @@ struct Plan {
 enum Source {
     Continuations(usize),
     Outcome,
-    /// Nowhere: the prefix fills the context.
+    /// No label: the prefix fills the context.
     Nothing,
 }
 
@@ -242,7 +242,7 @@ impl MonteCarlo<'_> {
         Ok(plan)
     }
 
-    /// How many continuations come to the right answer.
+    /// Number of continuations with the correct answer.
     fn n_correct(&self, rollout: &Rollout, prefix: &Prefix, samples: &[Sample]) -> Result<usize> {
         let mut texts = Vec::with_capacity(samples.len());
         for sample in samples {

@@ -9,7 +9,8 @@ use crate::error::{Error, Result};
 use crate::objective::Pair;
 use crate::training::{RewardData, RewardExample, Tally, Task, UnitKind, Units};
 
-/// Learns the values of prefixes; to be trained as [`Learner::Values`](crate::training::Learner).
+/// Training task for the values of prefixes; use it with
+/// [`Learner::Values`](crate::training::Learner).
 #[derive(Debug, Clone)]
 pub struct HeadTask {
     objective: ValueObjective,
@@ -22,7 +23,7 @@ pub struct HeadTask {
 
 impl HeadTask {
     /// A task on labelled responses. With [`ValueObjective::Steps`] responses without a labelled
-    /// step are left out.
+    /// step are skipped.
     ///
     /// # Errors
     /// [`Error::NoStepLabels`] if steps are needed and none is labelled.

@@ -1,12 +1,12 @@
-//! What a head's values are trained on, as pure functions of the prefix values `V_t`.
+//! Losses of a scalar head, as pure functions of the prefix values `V_t`.
 //!
 //! - outcome: `BCE(V_T, l)` at the last token, the usual outcome reward model;
 //! - Bradley-Terry: `-log sigmoid(V_T(chosen) - V_T(rejected))` on pairs of a problem;
 //! - steps: `(1/n) sum_k BCE(V_{e_k}, l_k)` at the ends `e_k` of the labelled steps, hard or soft
 //!   labels, the usual process reward model (Lightman et al. 2023, Wang et al. 2023);
 //! - every token: `(1/T) sum_t (sigmoid(V_t) - l)^2` with the outcome label, the verifier of
-//!   AutoPSV (Lu et al. 2024). The sigmoid keeps its confidence within 0 and 1, so that a relative
-//!   change of it is defined.
+//!   AutoPSV (Lu et al. 2024). The sigmoid keeps its confidence within 0 and 1, so its relative
+//!   change is defined.
 
 use serde::{Deserialize, Serialize};
 

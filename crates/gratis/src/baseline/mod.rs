@@ -1,15 +1,14 @@
-//! The other side of the comparison: reward models of the usual kinds, on the same engine, loop
-//! and data as the implicit ones (paper sections 3 and 4.1, "reward parameterization in existing
-//! work").
+//! Baselines: explicit reward models with the same engine, training loop and data as the implicit
+//! ones (paper sections 3 and 4.1, "reward parameterization in existing work").
 //!
 //! - *Heads*: a number is read from the states of the transformer, pooled into a value of each
 //!   prefix ([`Pooling`]) and trained on outcome labels or step labels ([`ValueObjective`]).
-//! - *Tokens*: after each step the language model is asked for a good or a bad token
+//! - *Tokens*: after each step the language model predicts a good or a bad token
 //!   ([`LabelTokens`]).
 //!
-//! The training loop moves one array of numbers between engine and task: a head's values stand where
-//! log-probabilities usually are ([`Learner::Values`](crate::training::Learner)), and everything else
-//! stays the same.
+//! The training loop passes one array of numbers between engine and task: with a head, its values
+//! replace the log-probabilities ([`Learner::Values`](crate::training::Learner)); everything else
+//! is the same.
 
 mod head_task;
 mod loss;

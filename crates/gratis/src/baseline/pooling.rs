@@ -1,15 +1,15 @@
-//! From numbers of tokens to values of prefixes.
+//! From token values to prefix values.
 //!
-//! With `a_s` the head's number at token `s` and `v_t` the state's, if the head has one:
-//! - own: `V_t = a_t + v_t`: what the head says at the prefix's last token;
+//! With `a_s` the head's value at token `s` and `v_t` the state's value, if the head has one:
+//! - own: `V_t = a_t + v_t`: the head's value at the prefix's last token;
 //! - log-sum-exp: `V_t = -log sum_{s<=t} exp(-a_s) + v_t`: the odds of an error add up over the
-//!   tokens, so that `V_t` is at most the lowest `a_s` so far.
+//!   tokens, so `V_t` is at most the lowest `a_s` so far.
 
 use serde::{Deserialize, Serialize};
 
 use crate::numeric::log_sum_exp;
 
-/// How the numbers of a response's tokens become the value of each of its prefixes.
+/// How the token values of a response are combined into the value of each prefix.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
 #[serde(rename_all = "snake_case")]
@@ -38,7 +38,7 @@ impl Pooling {
         let mut of_row = match self {
             Self::Own => slopes.to_vec(),
             Self::LogSumExp => {
-                // `dV_t/da_s = exp(V_t - a_s)` for `s <= t`; V never rises, so that with
+                // `dV_t/da_s = exp(V_t - a_s)` for `s <= t`; V never rises, so with
                 // `later_s = sum_{t>=s} slope_t exp(V_t - V_s)` no exponent is above 0.
                 let pooled = self.pool(actions);
                 let mut later = 0.0;

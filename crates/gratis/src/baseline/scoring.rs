@@ -1,10 +1,10 @@
-//! Scores of baselines, in the same form as those of implicit process reward models.
+//! Scores of baselines, in the same format as those of implicit process reward models.
 //!
-//! The Q value of a step is the model's value of the prefix that ends with it, the process reward is
-//! the difference of two Q values (with 0 before the first step), the outcome reward is the last
-//! one. What is usually called the reward of a process reward model is its value: aggregate it by
-//! `q_min`, and an outcome reward model's by `outcome`. Masks have no effect: the value of a prefix is
-//! that of all of its text.
+//! The Q value of a step is the model's value of the prefix that ends with it, the process reward
+//! is the difference of two Q values (with 0 before the first step), the outcome reward is the last
+//! one. What is usually called the reward of a process reward model is its value here: aggregate it
+//! by `q_min`, and that of an outcome reward model by `outcome`. Masks have no effect, because the
+//! value of a prefix covers its whole text.
 
 use gratis_engine::{Score, Values};
 
@@ -23,7 +23,7 @@ use crate::scoring::{
 pub struct HeadScorer<'a> {
     /// The model.
     pub engine: &'a dyn Values,
-    /// How the tokens' numbers become values.
+    /// How token values are combined into prefix values.
     pub pooling: Pooling,
     /// Text to tokens.
     pub encoder: Encoder<'a>,
@@ -54,7 +54,7 @@ impl ScoreRollouts for HeadScorer<'_> {
     }
 }
 
-/// Scores completions by label tokens. Between two step ends the value does not move.
+/// Scores completions by label tokens. The value is constant between two step ends.
 pub struct TokenScorer<'a> {
     /// The model.
     pub engine: &'a dyn Score,
@@ -72,7 +72,7 @@ struct Chains {
     /// The completions as they are.
     plain: Corpus,
     corpus: Corpus,
-    /// The first label's response of each response's chain; copies share theirs.
+    /// The response of the first label in each chain; duplicates share it.
     first_of: Vec<Option<usize>>,
 }
 
@@ -127,7 +127,7 @@ impl ScoreRollouts for TokenScorer<'_> {
         let Chains { solutions, plain, corpus, .. } = self.chains(rollouts)?;
         let mut as_counted = Work::default();
         for Solution { response, step_ends, .. } in &solutions {
-            // A tag after each step is read, its labels are asked for.
+            // The tag after each step is an input; its labels are predicted.
             let n_steps = own_ends(step_ends).count();
             let n_tokens = plain.path_len(*response) + n_steps * self.labels.tag.len();
             let n_predicted = (n_steps * self.labels.n_labels()) as u64;
@@ -137,7 +137,7 @@ impl ScoreRollouts for TokenScorer<'_> {
     }
 }
 
-/// The completions with their steps and without masks: a value is that of all of the text.
+/// The completions with their steps and without masks: a value covers the whole text.
 fn unmasked(
     rollouts: &[Rollout],
     encoder: &Encoder,

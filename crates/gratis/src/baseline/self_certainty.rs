@@ -1,9 +1,8 @@
-//! Self-certainty (Kang et al. 2025): a reward without any training, from the generator itself.
+//! Self-certainty (Kang et al. 2025): an untrained reward from the generator itself.
 //!
-//! At each token the divergence of the model's distribution from the uniform one,
-//! `KL(U || pi) = -log V - (1/V) sum_v log pi(v | y_<t)` with `V` the size of the vocabulary;
-//! the reward of a response is the mean over its tokens that are not masked, that of a step its part
-//! of the mean.
+//! At each token the divergence of the model's distribution from the uniform one, `KL(U || pi) =
+//! -log V - (1/V) sum_v log pi(v | y_<t)` with `V` the size of the vocabulary; the reward of a
+//! response is the mean over its unmasked tokens, and that of a step is its share of the mean.
 
 use gratis_engine::Score;
 
@@ -22,7 +21,7 @@ pub struct SelfCertainty<'a> {
     pub engine: &'a dyn Score,
     /// Text to tokens.
     pub encoder: Encoder<'a>,
-    /// The settings; beta has no part in it.
+    /// The settings; beta is not used.
     pub settings: ScoringSettings,
 }
 

@@ -1,15 +1,15 @@
-//! Process reward models that write their verdict: after each step the model reads a tag and is
-//! asked for a good or a bad token, and sometimes a neutral one (Lightman et al. 2023, Wang et al.
+//! Process reward models with label tokens: after each step the model reads a tag and predicts a
+//! good or a bad token, and in some variants a neutral one (Lightman et al. 2023, Wang et al.
 //! 2023).
 //!
-//! A solution becomes the chain `prompt, step 1, tag, step 2, tag, ...`, in which the labels are
-//! never read: each tag has one child a label, of one token. So the whole solution is one pass, and
+//! A solution becomes the chain `prompt, step 1, tag, step 2, tag, ...`, in which labels are never
+//! input: each tag has one child per label, of one token. So the whole solution takes one pass, and
 //! the log-probability of a label is that of a response of one token.
 //!
 //! Loss at a step with label `l` in `0..=1`: `-l log p(good) - (1 - l) log p(bad)`, over the whole
-//! vocabulary; with a neutral token and `l = 1/2` it is `-log p(neutral)`. The mean over the labelled
-//! steps of a response, then over responses. The value of a step is `log p(good) - log p(bad)`, so
-//! that its sigmoid is `p(good) / (p(good) + p(bad))`.
+//! vocabulary; with a neutral token and `l = 1/2` it is `-log p(neutral)`. The mean over the
+//! labelled steps of a response, then over responses. The value of a step is `log p(good) - log
+//! p(bad)`, so its sigmoid is `p(good) / (p(good) + p(bad))`.
 
 use gratis_engine::TokenValues;
 use gratis_model::Tokenizer;
@@ -34,7 +34,7 @@ pub struct LabelTexts {
     /// The token of a bad step.
     #[cfg_attr(feature = "clap", arg(long, default_value_t = Self::default().bad))]
     pub bad: String,
-    /// The token of a neutral step, if there is to be one.
+    /// The token of a neutral step, if any.
     #[cfg_attr(feature = "clap", arg(long))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub neutral: Option<String>,
@@ -92,13 +92,13 @@ impl LabelTokens {
         [self.good, self.bad].into_iter().chain(self.neutral)
     }
 
-    /// How many labels there are.
+    /// Number of labels.
     pub(super) fn n_labels(&self) -> usize {
         2 + usize::from(self.neutral.is_some())
     }
 
-    /// Adds the chain of a solution to `corpus`: its prompt, tokens and where its steps end. The
-    /// answer is the index of the first label's response; `n_labels` follow for each step.
+    /// Adds the chain of a solution to `corpus`: its prompt, tokens and where its steps end.
+    /// Returns the index of the first label's response; there are `n_labels` responses per step.
     pub(super) fn add_chain(
         &self,
         corpus: &mut Corpus,
@@ -127,7 +127,7 @@ struct Labelled {
     steps: Vec<StepLabel>,
 }
 
-/// Learns label tokens after steps.
+/// Training task for label tokens after steps.
 #[derive(Debug, Clone)]
 pub struct TokenTask {
     units: Units,
@@ -136,7 +136,7 @@ pub struct TokenTask {
 }
 
 impl TokenTask {
-    /// A task on responses with labelled steps; those without a label are left out.
+    /// A task on responses with labelled steps; those without a label are skipped.
     ///
     /// # Errors
     /// [`Error::NoStepLabels`] if no step is labelled.
@@ -170,7 +170,7 @@ fn label_loss(log_probs: &[f64], label: f64) -> (f64, Vec<f64>) {
         3 => vec![label, 1.0 - label, 0.0],
         _ => vec![label, 1.0 - label],
     };
-    // A target of 0 has no part in it, whatever the log-probability.
+    // A target of 0 contributes nothing, whatever the log-probability.
     let terms = targets.iter().zip(log_probs).filter(|(target, _)| **target > 0.0);
     let loss = terms.map(|(target, log_prob)| -target * log_prob).sum();
     (loss, targets.into_iter().map(|target| -target).collect())

@@ -1,12 +1,12 @@
 //! Floating-point operations of a decoder of the Llama family. A multiplication and an addition
-//! are two operations; norms, rotations and the softmax are left out, as is usual.
+//! are two operations; norms, rotations and the softmax are not counted, as is usual.
 
 use gratis_model::ModelConfig;
 use serde::{Deserialize, Serialize};
 
 use super::work::Work;
 
-/// The shape of a model, as far as operations depend on it.
+/// The part of a model's shape that determines its operations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Architecture {
@@ -14,7 +14,7 @@ pub struct Architecture {
     pub n_layers: u64,
     /// Width of the residual stream.
     pub hidden_size: u64,
-    /// Width inside of the SwiGLU.
+    /// Inner width of the SwiGLU.
     pub intermediate_size: u64,
     /// Width of all query heads together.
     pub query_size: u64,
@@ -43,7 +43,7 @@ impl Pass {
     }
 }
 
-/// Operations by where they go.
+/// Operations by part of the model.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct Flops {
     /// Projections of the layers.
@@ -72,7 +72,7 @@ impl Architecture {
         vocab_size: 128_256,
     };
 
-    /// The weights that a token is multiplied with in all layers: query, key, value, output, gate,
+    /// The number of weights multiplied per token in all layers: query, key, value, output, gate,
     /// up, down.
     pub fn n_dense_weights(&self) -> u64 {
         let attention = self.hidden_size * (2 * self.query_size + 2 * self.key_value_size);
@@ -123,7 +123,7 @@ mod tests {
     #[test]
     fn eight_billion_parameters_follow_the_rule_of_thumb() {
         let llama = Architecture::LLAMA_3_1_8B;
-        // 8.03 billion parameters without the embedding, which multiplies nothing.
+        // 8.03 billion parameters without the embedding, which takes no multiplication.
         let multiplied = llama.n_dense_weights() + llama.vocab_size * llama.hidden_size;
         assert!((multiplied as f64 / 7.505e9 - 1.0).abs() < 1e-3, "{multiplied}");
         let work = Work { n_tokens: 1, n_attended: 1, n_predicted: 1 };

@@ -1,8 +1,8 @@
 //! The calculator at the paper's scale: the ratios of figure 3 and the shares of table 3, from
-//! assumptions that are written down.
+//! explicit assumptions.
 //!
-//! Costs are in units of (parameters x tokens of a response with its prompt), so that neither the
-//! size of the model nor the length of a response matters: 2 for a forward pass, 6 with the backward
+//! Costs are in units of (parameters x tokens of a response with its prompt), so neither the size
+//! of the model nor the length of a response matters: 2 for a forward pass, 6 with the backward
 //! pass. With `K` responses per instruction, `S` steps per response and `N` continuations per step:
 //!
 //! ```text
@@ -12,31 +12,31 @@
 //! ```
 //!
 //! Two things are not in the paper and are inferred from its ratios. *Sampling the K responses is
-//! not counted*: the three ratios over DPO, solved for a cost of a sampled and of a trained response,
-//! give 0.9 % of the trained one for the sampled one. *`S` = 19.0*, which 38.8 asks for; the example
-//! of its section 2 has 10 steps, and without the reference's pass 38.8 would ask for 14.2. `P` =
-//! 0.13 is the mean over instructions of (share correct x share incorrect).
+//! not counted*: the three ratios over DPO, solved for a cost of a sampled and of a trained
+//! response, give 0.9 % of the trained one for the sampled one. *`S` = 19.0*, which 38.8 implies;
+//! the example of section 2 of the paper has 10 steps, and without the reference's pass 38.8 would
+//! imply 14.2. `P` = 0.13 is the mean over instructions of (share correct x share incorrect).
 //!
-//! The ratio over DPO with two responses comes out as 149.0 where the paper prints 146.5. With two
-//! responses `P` is known from whether 33,000 instructions have one of each class, with a standard
-//! error of 0.0012: 146.5 asks for 0.1323, 1.9 of them above 0.13 (1.4 with the lower of the paper's
-//! two ratios over CE, 38.6), while four and eight responses ask for 0.1294 and 0.1299. So the draw of
-//! the first two responses may be all there is to it; a constant cost for each response is not, since
-//! the share asked for would then fall throughout.
+//! The ratio over DPO with two responses is 149.0 here and 146.5 in the paper. With two responses
+//! `P` is estimated from whether each of 33,000 instructions has one response of each class, with a
+//! standard error of 0.0012: 146.5 implies 0.1323, which is 1.9 standard errors above 0.13 (1.4
+//! with the lower of the paper's two ratios over CE, 38.6), while four and eight responses imply
+//! 0.1294 and 0.1299. So the random choice of the first two responses may explain the difference; a
+//! constant cost per response does not, because the implied share would then fall monotonically.
 
 use serde::{Deserialize, Serialize};
 
-/// What the ratios follow from.
+/// The assumptions behind the ratios.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Assumptions {
-    /// Steps of a response, each of which is continued. Inferred from 38.8.
+    /// Steps per response, each of which is continued. Inferred from 38.8.
     pub n_steps: f64,
-    /// Continuations of a step (paper, section 2).
+    /// Continuations per step (paper, section 2).
     pub n_continuations: f64,
-    /// `P`: pairs of an instruction are `P K (K-1)`. Inferred from the ratios over DPO.
+    /// `P`: an instruction has `P K (K-1)` pairs. Inferred from the ratios over DPO.
     pub pair_share: f64,
-    /// Forward passes of the reference for a trained response of the implicit model: 1, or 0.
+    /// Forward passes of the reference per trained response of the implicit model: 1 or 0.
     pub n_reference_passes: f64,
     /// How often the sampling of the K responses is counted: 0 as inferred, or 1.
     pub n_sampling_passes: f64,
@@ -56,10 +56,10 @@ impl Default for Assumptions {
 
 /// Instructions of the paper's training data.
 pub const N_INSTRUCTIONS: u64 = 33_000;
-/// Responses of an instruction at the three scales of figure 3.
+/// Responses per instruction at the three scales of figure 3.
 pub const N_RESPONSES: [u64; 3] = [2, 4, 8];
 
-/// Costs of an instruction, in parameters x tokens of a sequence.
+/// Costs per instruction, in parameters x tokens of a sequence.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct InstructionCosts {
     /// Responses.
@@ -77,8 +77,8 @@ const FORWARD: f64 = 2.0;
 const FORWARD_BACKWARD: f64 = 6.0;
 
 impl Assumptions {
-    /// These assumptions with one of them changed, and what was changed: how sensitive the ratios
-    /// are to each.
+    /// These assumptions with one of them changed, and a description of the change, for the
+    /// sensitivity table.
     pub fn variations(&self) -> Vec<(String, Self)> {
         let steps = |n_steps| (format!("{n_steps} steps a response"), Self { n_steps, ..*self });
         let continuations = |n_continuations| {
@@ -101,16 +101,16 @@ impl Assumptions {
         ]
     }
 
-    /// The share of pairs at which Math-Shepherd costs `over_dpo` times what DPO costs: what a
-    /// printed ratio says of `P`.
+    /// The share of pairs at which Math-Shepherd costs `over_dpo` times what DPO costs: the `P`
+    /// implied by a published ratio.
     pub fn pair_share_at(&self, n_responses: u64, over_dpo: f64) -> f64 {
         let with = |pair_share| Self { pair_share, ..*self }.costs(n_responses);
         let (sampled, unit) = (with(0.0).dpo, with(1.0).dpo - with(0.0).dpo);
         (with(0.0).math_shepherd / over_dpo - sampled) / unit
     }
 
-    /// Standard error of the share of pairs that two responses of each of `n_instructions` give: they
-    /// are a pair with probability `2 P`, and the share is half of how often they are.
+    /// Standard error of the share of pairs that two responses of each of `n_instructions` give:
+    /// they are a pair with probability `2 P`, and the share is half of the observed frequency.
     pub fn pair_share_error(&self, n_instructions: u64) -> f64 {
         let mixed = 2.0 * self.pair_share;
         (mixed * (1.0 - mixed) / n_instructions as f64).sqrt() / 2.0
@@ -202,7 +202,7 @@ mod tests {
         let at_38_6 = Assumptions { n_steps: (38.6 * 8.0 - 6.0) / 16.0, ..assumed };
         assert!((at_38_6.costs(2).over_ce() - 38.6).abs() < 1e-9);
         assert!((at_38_6.pair_share_at(2, 146.5) - assumed.pair_share) / error < 1.5);
-        // A constant for each response is not the reason: the shares would then fall throughout.
+        // A constant cost per response is not the reason: the shares would then fall monotonically.
         assert!(asked[2] > asked[1]);
         // The inverse is one.
         let back = Assumptions { pair_share: asked[1], ..assumed }.costs(4).over_dpo();

@@ -1,4 +1,4 @@
-//! `cost.json`: what a job cost, in its run folder or beside its output.
+//! `cost.json`: the cost record of a job, in its run folder or beside its output.
 
 use std::path::Path;
 
@@ -14,16 +14,16 @@ pub const COST_FILE: &str = "cost.json";
 /// Version of the format.
 const VERSION: u32 = 1;
 
-/// What a job cost.
+/// The cost of a job.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CostRecord {
     /// Version of the format.
     pub version: u32,
-    /// What it was made of, in order.
+    /// The phases, in order.
     pub phases: Vec<Phase>,
-    /// Processor seconds of the process that wrote this, where they are known; a process that was
-    /// stopped before is not in it.
+    /// Processor seconds of the process that wrote this, if known; earlier interrupted processes
+    /// are not included.
     pub cpu_seconds: Option<f64>,
 }
 

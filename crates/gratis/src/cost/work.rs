@@ -1,4 +1,4 @@
-//! What a transformer is asked to do, counted without its shape.
+//! The work of a transformer, counted independently of its shape.
 
 use std::ops::AddAssign;
 
@@ -19,7 +19,7 @@ pub struct Work {
 /// The forward passes of a job, counted twice.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JobWork {
-    /// As they are run: with shared prompts, copies and caches.
+    /// As run: with shared prompts, duplicates and caches.
     pub as_run: Work,
     /// As the paper counts: every sequence on its own.
     pub as_counted: Work,
@@ -46,8 +46,8 @@ impl Work {
         work
     }
 
-    /// Samples of `lengths` tokens after a prompt that is read once. A sample's last token is drawn
-    /// but not read.
+    /// Samples of `lengths` tokens after a prompt that is read once. A sample's last token is
+    /// sampled but not read.
     pub fn of_samples(n_prompt: usize, lengths: &[usize]) -> Self {
         let mut work = Self::tokens(0, n_prompt);
         for &length in lengths {

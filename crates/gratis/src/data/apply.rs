@@ -1,7 +1,7 @@
 //! Applying operations: to rollouts in memory, and to files of any size.
 //!
-//! Between two operations of a file's way, and where standard input is needed twice, rollouts stand
-//! in temporary files beside the output, never in memory.
+//! Between two operations on a file, and if standard input is needed twice, rollouts are stored in
+//! temporary files beside the output, never in memory.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -28,13 +28,14 @@ use crate::observer::Observer;
 /// Rollouts one after the other.
 pub type Rollouts<'a> = Box<dyn Iterator<Item = Result<Rollout>> + 'a>;
 
-/// Gives the same rollouts from the beginning, as often as it is asked.
+/// Returns the same rollouts from the beginning on every call.
 type Open<'a> = dyn Fn() -> Result<Rollouts<'a>> + 'a;
 
-/// Rollouts between two tellings of the progress.
+/// Rollouts between two progress reports.
 const TELL_EVERY: u64 = 256;
 
-/// Runs one operation on what `open` gives, twice if need be; `emit` takes the result.
+/// Runs one operation on the rollouts from `open`, in two passes if necessary; `emit` receives the
+/// result.
 fn run(
     operation: &DataOperation,
     open: &Open,
@@ -100,10 +101,10 @@ pub fn apply(
     Ok((rollouts, reports))
 }
 
-/// Applies operations, one after the other, to the rollouts that `open` gives, which is asked for
-/// them again where an operation must see all before it decides. `emit` takes the result, or the
-/// rollouts as they are where there is no operation. Files between two operations stand in the
-/// folder `scratch` until the end.
+/// Applies operations in order to the rollouts from `open`, which is called again if an operation
+/// must see all rollouts before it decides. `emit` receives the result, or the unchanged rollouts
+/// if there is no operation. Files between two operations are kept in the folder `scratch` until
+/// the end.
 ///
 /// # Errors
 /// As [`apply`], and those of `open`, `emit`, reading and writing.
@@ -133,7 +134,8 @@ pub fn apply_streaming(
     Ok(reports)
 }
 
-/// Runs an operation on what the one before it left, the first one on what `open` gives.
+/// Runs an operation on the output of the previous one, or the first one on the rollouts from
+/// `open`.
 fn run_on(
     operation: &DataOperation,
     between: Option<&RolloutFiles>,
@@ -154,9 +156,9 @@ fn run_on(
 /// What happened to a file.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct FileReport {
-    /// Lines left out under [`OnInvalid::Skip`].
+    /// Lines skipped under [`OnInvalid::Skip`].
     pub n_skipped: u64,
-    /// One report an operation.
+    /// One report per operation.
     pub operations: Vec<OperationReport>,
     /// What was written.
     pub written: Counts,
@@ -181,7 +183,7 @@ pub fn apply_to_file(
         _ => None,
     });
     check_output(output, &std::iter::once(input).chain(others).collect::<Vec<_>>())?;
-    // Beside the file itself, where the output is a link to it; a stream has no place of its own.
+    // Beside the target file if the output is a link; a stream has no folder.
     let target = match Destination::of(output)? {
         Destination::File(target) => target,
         Destination::Standard | Destination::Through(_) => PathBuf::new(),
@@ -208,8 +210,8 @@ pub fn apply_to_file(
     Ok(FileReport { n_skipped, operations, written })
 }
 
-/// Copies a file that can be read only once into the folder `scratch`; answers with the copy and
-/// the number of lines left out.
+/// Copies a file that can be read only once into the folder `scratch`; returns the copy and the
+/// number of lines skipped.
 ///
 /// # Errors
 /// Those of reading and writing.
@@ -228,10 +230,10 @@ pub fn spool<T: Record + Into<Rollout>>(
     Ok((path, reader.n_skipped()))
 }
 
-/// What came to be on either side of a split.
+/// The result of a split.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct SplitReport {
-    /// Lines left out under [`OnInvalid::Skip`].
+    /// Lines skipped under [`OnInvalid::Skip`].
     pub n_skipped: u64,
     /// The side that gets the share.
     pub first: Counts,

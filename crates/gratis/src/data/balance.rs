@@ -1,4 +1,5 @@
-//! As many correct as incorrect responses, in the data set or of each instruction (section 4.1).
+//! Balancing: as many correct as incorrect responses, in the data set or per instruction (section
+//! 4.1).
 
 use serde::{Deserialize, Serialize};
 
@@ -10,7 +11,7 @@ use super::seeding::{rank_of, rng_of, threshold_of};
 use crate::error::{Error, Result};
 
 /// Drops random responses of the class that has more of them in the whole data set. Instructions
-/// left without a response are dropped. Remembers one number per response.
+/// left without a response are dropped. Stores one number per response.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct BalanceDataset {
@@ -38,12 +39,12 @@ struct DatasetBalance {
     seed: u64,
     /// Ranks of the incorrect and of the correct responses.
     ranks: [Vec<u64>; 2],
-    /// The greatest rank that is kept of each class.
+    /// The largest rank that is kept per class.
     limits: [Option<u64>; 2],
 }
 
 impl DatasetBalance {
-    /// The record's number is part of a rank so that no two responses share one.
+    /// The record's number is part of a rank so no two responses share one.
     fn rank(&self, number: u64, response: usize) -> u64 {
         rank_of(self.seed, &[&number.to_string(), &response.to_string()])
     }
@@ -81,8 +82,8 @@ impl Operation for DatasetBalance {
     }
 }
 
-/// Keeps, of each instruction, as many random responses of either class as the rarer one has.
-/// Instructions of one class are dropped; an error if none is left.
+/// Keeps, for each instruction, as many random responses of each class as the rarer class has.
+/// Instructions with one class only are dropped; it is an error if none is left.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct BalanceInstructions {
@@ -127,7 +128,7 @@ impl Operation for InstructionBalance {
     }
 }
 
-/// Lets the rollout pass with the responses `kept`, if there are any.
+/// Passes the rollout on with the responses `kept`, if there are any.
 pub(super) fn keep_some(rollout: &Rollout, kept: &[usize], out: &mut Outcome) -> Result<()> {
     out.remark("responses dropped", (rollout.completions.len() - kept.len()) as u64);
     if kept.is_empty() {

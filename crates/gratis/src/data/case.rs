@@ -1,4 +1,4 @@
-//! Grading cases: a gold answer and a prediction a line, whatever else stands beside them.
+//! Grading cases: one gold answer and one prediction per line; other fields are kept.
 
 use std::borrow::Cow;
 

@@ -1,10 +1,11 @@
 //! Deduplication of responses by the overlap of their word n-grams (appendix C.2: 8-grams).
 //!
 //! The overlap of a response is the share of its distinct n-grams of words that occur in responses
-//! kept before it; a response of fewer words counts as one n-gram. A response is dropped where the
-//! overlap reaches the threshold. The paper names the n-grams but neither threshold nor scope; ours
-//! are settings, and so is whether all n-grams are looked at or a sample. Responses are compared with those of the same label only: a wrong solution that
-//! departs late from a right one is no repetition, it is the lesson.
+//! kept before it; a response of fewer words counts as one n-gram. A response is dropped if the
+//! overlap reaches the threshold. The paper names the n-grams but neither threshold nor scope; here
+//! both are settings, and so is whether all n-grams are used or a sample. Responses are compared
+//! only with those of the same label: a wrong solution that departs late from a right one is not a
+//! duplicate but the most useful training example.
 
 use std::collections::HashSet;
 use std::hash::Hasher;
@@ -22,10 +23,10 @@ use crate::error::{Error, Result};
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DedupScope {
-    /// Those of the same record.
+    /// Responses of the same record.
     #[default]
     Problem,
-    /// All before it in the data set. Remembers a number for each distinct n-gram of the data set.
+    /// All earlier responses of the data set. Stores a number per distinct n-gram of the data set.
     Dataset,
 }
 
@@ -35,12 +36,12 @@ pub enum DedupScope {
 pub struct Deduplicate {
     /// Words in an n-gram, at least 1.
     pub n: usize,
-    /// The overlap from which on a response is dropped, above 0 and at most 1.
+    /// The overlap at or above which a response is dropped, above 0 and at most 1.
     pub threshold: f64,
     /// Which responses are compared.
     pub scope: DedupScope,
-    /// Look at one n-gram in this many, at least 1: the overlap is then an estimate, and so much
-    /// less is remembered.
+    /// Use one n-gram in this many, at least 1: the overlap is then an estimate and needs less
+    /// memory.
     pub sample: u64,
 }
 
@@ -91,7 +92,7 @@ impl Operation for Deduplication {
     }
 }
 
-/// The distinct n-grams of words of a text, as numbers; the whole text where it has fewer words.
+/// The distinct n-grams of words of a text, as numbers; the whole text if it has fewer words.
 fn n_grams(text: &str, n: usize) -> HashSet<u64> {
     let words: Vec<&str> = text.split_whitespace().collect();
     words.windows(n.clamp(1, words.len().max(1))).map(number_of).collect()

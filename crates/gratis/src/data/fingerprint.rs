@@ -1,4 +1,4 @@
-//! What the lines of a file depend on, so that only the same job goes on with it.
+//! What the lines of a file depend on, so that only the same job can continue it.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -11,8 +11,8 @@ use crate::error::{Error, Result};
 const VERSION: u32 = 1;
 
 /// Everything that the lines of an output depend on: the command, the hashes of models and input,
-/// the settings. The number of threads can change the last bits only: it is recorded, and said when
-/// it changes, but refuses nothing.
+/// the settings. The number of threads can change the last bits only: it is recorded and a change
+/// is reported, but it does not prevent resuming.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Fingerprint {

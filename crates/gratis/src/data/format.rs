@@ -1,4 +1,4 @@
-//! The formats of data files, told by their names, for everything that is read or written; `-` is
+//! The formats of data files, determined by their names, for reading and writing; `-` is
 //! standard input or output as JSON lines, and so is a pipe or a device without such a name.
 
 use std::path::Path;

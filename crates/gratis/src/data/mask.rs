@@ -1,8 +1,8 @@
 //! Parts of a completion without rewards and without a training signal, such as a tool's output.
 //!
-//! They stand in the column `masks`, as ranges of characters or of tokens. Other programs write a
-//! flag per token or per step instead, under names such as `loss_mask`; those become masks here, or
-//! are an error: never are they passed over.
+//! They are stored in the column `masks`, as ranges of characters or of tokens. Other programs
+//! write a flag per token or per step instead, under names such as `loss_mask`; these are converted
+//! to masks or are an error, but never ignored.
 
 use std::ops::Range;
 

@@ -1,8 +1,8 @@
 //! Operations on rollouts: what goes in, what comes out, and what was kept and dropped.
 //!
-//! An operation sees each rollout once, or twice where a global count decides. It holds no rollout
-//! beyond the current one, so that a file of any size can pass through; what an operation must
-//! remember is said in its own file. All choices come from the operation's seed.
+//! An operation sees each rollout once, or twice if it needs a global count. It holds only the
+//! current rollout, so files of any size can be processed; each operation's file documents what it
+//! stores. All random choices depend on the operation's seed.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -30,12 +30,12 @@ pub(super) trait Start {
         false
     }
 
-    /// Checks the settings and sets the operation to work. What it puts aside goes to files in
-    /// `scratch`, or stays in memory.
+    /// Checks the settings and starts the operation. It stores intermediate data in files in
+    /// `scratch`, or in memory.
     fn start(&self, scratch: Option<&Scratch>) -> Result<Box<dyn Operation>>;
 }
 
-/// An operation at work.
+/// A running operation.
 pub(super) trait Operation {
     /// The first pass; `number` counts the rollouts from 0.
     fn survey(&mut self, number: u64, rollout: &Rollout) -> Result<()> {
@@ -106,7 +106,7 @@ operations! {
     MakePairs,
     /// One side of a split by problem.
     KeepSide,
-    /// Steps written down.
+    /// The `steps` column written.
     SegmentSteps,
 }
 
@@ -165,15 +165,15 @@ impl fmt::Display for Counts {
 pub struct OperationReport {
     /// The operation with its settings.
     pub operation: DataOperation,
-    /// What went in.
+    /// Counts of the input.
     pub before: Counts,
-    /// What came out.
+    /// Counts of the output.
     pub after: Counts,
-    /// How often each thing worth telling happened, by what it is: `problems of one class dropped`.
+    /// Counts of notable events by description: `problems of one class dropped`.
     pub remarks: BTreeMap<String, u64>,
 }
 
-/// Takes what an operation lets pass and counts it.
+/// Receives and counts the output of an operation.
 pub(super) struct Outcome<'a> {
     pub(super) emit: &'a mut dyn FnMut(Rollout) -> Result<()>,
     pub(super) after: Counts,
@@ -181,13 +181,13 @@ pub(super) struct Outcome<'a> {
 }
 
 impl Outcome<'_> {
-    /// Lets a rollout pass.
+    /// Passes a rollout on.
     pub(super) fn keep(&mut self, rollout: Rollout) -> Result<()> {
         self.after.add(&rollout);
         (self.emit)(rollout)
     }
 
-    /// Counts something that happened.
+    /// Counts an event.
     pub(super) fn remark(&mut self, what: &str, n: u64) {
         if n > 0 {
             *self.remarks.entry(what.to_owned()).or_default() += n;

@@ -1,5 +1,5 @@
-//! Where records go: a file that appears under its name only when it is complete, or something that
-//! is written through: standard output, a pipe, a device.
+//! Outputs of records: a file that appears under its name only when it is complete, or a stream:
+//! standard output, a pipe, a device.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};

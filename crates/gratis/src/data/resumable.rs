@@ -1,10 +1,10 @@
-//! Files of lines that a stopped job continues.
+//! Resumable files of lines.
 //!
-//! While the file `NAME` is written, its lines stand in `NAME.partial` beside it as JSON, whatever
-//! format `NAME` asks for, and `NAME.partial.state` says what they depend on: a line with the
-//! [`Fingerprint`], then one per finished chunk with the number of lines and bytes up to there. A job
-//! is continued only with the same fingerprint and from the end of a finished chunk, so that its
-//! chunks, and with them the bits, are those of a job that was not stopped.
+//! While the file `NAME` is written, its lines are in `NAME.partial` beside it as JSON, whatever
+//! the format of `NAME`, and `NAME.partial.state` records what they depend on: a line with the
+//! [`Fingerprint`], then one per finished chunk with the number of lines and bytes up to there. A
+//! job is continued only with the same fingerprint and from the end of a finished chunk, so its
+//! chunks, and therefore the bits, are those of an uninterrupted job.
 
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, BufWriter, Write};
@@ -228,7 +228,7 @@ impl Partial {
             }
             Err(error) => return Err(Error::io("read", &self.state)(error)),
         };
-        // A kill may have torn the last line.
+        // A kill may have truncated the last line.
         let whole = &state[..state.rfind('\n').map_or(0, |end| end + 1)];
         let mut entries = whole.lines();
         let known = entries.next().and_then(|line| serde_json::from_str::<Fingerprint>(line).ok());

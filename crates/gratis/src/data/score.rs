@@ -1,4 +1,4 @@
-//! Scores: what a reward model says of each response of a rollout.
+//! Scores: the rewards of each response of a rollout.
 
 use std::fmt;
 
@@ -27,14 +27,14 @@ pub struct ProblemScores {
     pub version: u32,
     /// Names the problem, as in the rollout file.
     pub id: String,
-    /// What gave the scores; absent in files of version 1.
+    /// How the scores were computed; absent in files of version 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub origin: Option<ScoreOrigin>,
-    /// One for each completion of the rollout, in its order.
+    /// One per completion of the rollout, in its order.
     pub scores: Vec<Scored>,
 }
 
-/// What gave the scores of a file. It stands in every line, so that files can be cut and joined.
+/// How the scores of a file were computed. Every line has it, so files can be split and joined.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ScoreOrigin {
@@ -55,7 +55,7 @@ pub struct ScoreOrigin {
     pub step_split: StepSplit,
 }
 
-/// What the rewards of a score file are made of.
+/// The kind of rewards in a score file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ScoreKind {
@@ -65,7 +65,7 @@ pub enum ScoreKind {
     Head,
     /// Label tokens.
     LabelTokens,
-    /// How certain a model is of each token.
+    /// Self-certainty of a model per token.
     SelfCertainty,
     /// What a published reward model gives, by its format.
     #[serde(untagged)]
@@ -121,9 +121,9 @@ impl ProblemScores {
         Self { version: SCORES_VERSION, id: id.into(), origin: None, scores }
     }
 
-    /// Checks that these are the scores of `rollout`: its name, the number of completions, and for
-    /// each completion the hash of its text. Scores without hashes are checked by what they hold:
-    /// where the steps end.
+    /// Checks that these are the scores of `rollout`: its name, the number of completions, and the
+    /// hash of each completion's text. Scores without hashes are checked by the ends of their
+    /// steps.
     ///
     /// # Errors
     /// [`Error::ScoresDiffer`] with the first difference.

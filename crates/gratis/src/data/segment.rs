@@ -1,4 +1,4 @@
-//! Steps written down: every response cut into its `steps`, in its own text or in the authors' form
+//! Writing steps: splits every response into its `steps`, in its own text or in the authors' form
 //! (paper section 4.1).
 
 use serde::{Deserialize, Serialize};
@@ -10,12 +10,12 @@ use super::step_labels::STEP_LABELS;
 use super::steps::{StepSplit, StepSplitter, renumber};
 use crate::error::{Error, Result};
 
-/// What becomes of a response's text when its steps are written down.
+/// Whether the text of a response is kept or rewritten.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
 #[serde(rename_all = "snake_case")]
 pub enum StepText {
-    /// It stays as it is; its steps joined together are the text.
+    /// It is kept; the concatenated steps equal the text.
     #[default]
     Kept,
     /// It becomes the authors' input: each step stripped, numbered anew as `Step 1: `, `Step 2: `,
@@ -23,13 +23,13 @@ pub enum StepText {
     Renumbered,
 }
 
-/// Writes the `steps` column anew. Remembers nothing.
+/// Rewrites the `steps` column. Stores nothing.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SegmentSteps {
     /// Where steps end.
     pub split: StepSplit,
-    /// What becomes of the text.
+    /// Whether to keep or rewrite the text.
     pub text: StepText,
 }
 

@@ -1,8 +1,8 @@
 //! Splitting a data set by problem, so that no problem is on both sides.
 //!
-//! A problem's side depends on its text and the seed alone: the same prompt lands on the same side
-//! in every file and however often it occurs, and stays there when data are added. The price is
-//! that the share is met in expectation only. White space does not tell prompts apart.
+//! A problem's side depends only on its text and the seed: the same prompt is on the same side in
+//! every file, however often it occurs, also after data are added. The share is therefore met in
+//! expectation only. White space in prompts is ignored.
 
 use serde::{Deserialize, Serialize};
 

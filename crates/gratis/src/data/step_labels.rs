@@ -1,14 +1,15 @@
 //! Labels of steps: the column `step_labels` of a rollout file.
 //!
-//! A label file is a rollout file with two columns more for each completion: `steps`, its texts in
-//! order, and `step_labels`, a number in `0..=1` for each step, or null where it is unknown:
+//! A label file is a rollout file with two additional columns: `steps`, the texts of each
+//! completion's steps in order, and `step_labels`, a number in `0..=1` per step, or null if
+//! unknown:
 //!
 //! ```json
 //! {"prompt": "..", "reference": "8", "completions": ["a\nb"], "correctness": [true],
 //!  "steps": [["a", "b"]], "step_labels": [[1.0, 0.25]]}
 //! ```
 //!
-//! 1 is a good step, 0 a bad one, a share a soft label (Math-Shepherd's share of right
+//! 1 is a good step, 0 a bad one, values between are soft labels (Math-Shepherd's share of correct
 //! continuations; 1/2 for a neutral rating).
 
 use super::rollout::Rollout;

@@ -1,9 +1,8 @@
 //! Steps of a response as ranges of its own text (paper section 4.1).
 //!
-//! The separator belongs to the step it ends, nothing is stripped, and the steps of a text joined
-//! together are the text: positions of tokens stay what they are. The authors instead rewrite the
-//! text; that is offered as [`renumber`], for whoever wants their input format
-//! (`gratis data steps --text renumbered`).
+//! The separator belongs to the step it ends, nothing is stripped, and the concatenated steps equal
+//! the text, so token positions do not change. The authors rewrite the text instead; [`renumber`]
+//! does the same, for their input format (`gratis data steps --text renumbered`).
 
 use std::fmt;
 use std::ops::Range;
@@ -20,15 +19,18 @@ use crate::error::{Error, Result};
 #[serde(try_from = "String", into = "String")]
 pub enum StepSplit {
     /// A step begins at `Step i:`, whatever its number, with a heading's `#` or `*` before it. The
-    /// authors' prompts ask for this form. A preface before the first one is a step of its own.
+    /// authors' prompts ask for this form. At the beginning of a line other spellings count as well
+    /// (`step 1:`, `Step 1.`, `**Step 1**:`, `Étape 1 :`), and anywhere `步骤1：` and `第一步`. A text
+    /// with none of these is split at the items of numbered lists (`1. `, `1) `). A preface before
+    /// the first one is a step of its own.
     Numbered,
     /// Steps are separated by blank lines.
     Paragraphs,
     /// Steps are separated by line ends.
     #[default]
     Lines,
-    /// A step ends with a sentence: `.`, `!` or `?` before white space, or a line end. A decimal
-    /// point is none; an abbreviation is.
+    /// A step ends with a sentence: `.`, `!` or `?` before white space, `。`, `！` or `？`, or a line
+    /// end. Decimal points, the numbers of list items and common abbreviations end none.
     Sentences,
     /// The whole response is one step.
     Whole,
@@ -93,10 +95,31 @@ enum Match {
     Closes,
 }
 
+/// `Step i:` anywhere; other spellings of it at the beginning of a line; the Chinese ones anywhere.
+const NUMBERED: &str = concat!(
+    r"(?:(?m:^)[ \t]*[#*]+[ \t]*)?Step \d+:",
+    r"|(?m:^)[ \t]*[#*]*[ \t]*(?i:step|étape|etape|paso|passo|schritt)[ \t]*\d+[ \t]*\**[ \t]*[:.)：]",
+    r"|步骤[ \t]*[\d一二三四五六七八九十]+[ \t]*[：:.、]",
+    r"|第[ \t]*[\d一二三四五六七八九十]+[ \t]*步",
+);
+
+/// An item of a numbered list.
+const LIST_ITEM: &str = r"(?m:^)[ \t]*[#*]*[ \t]*\d{1,3}[.)]\**[ \t]+";
+
+/// Words whose full stop ends no sentence.
+const ABBREVIATIONS: [&str; 16] = [
+    "e.g", "i.e", "etc", "cf", "vs", "approx", "Mr", "Mrs", "Ms", "Dr", "Prof", "St", "Fig", "Eq",
+    "No", "resp",
+];
+
 /// A [`StepSplit`] ready for use.
 #[derive(Debug, Clone)]
 pub struct StepSplitter {
     boundary: Option<(Regex, Match)>,
+    /// For a text in which the expression matches nowhere.
+    otherwise: Option<Regex>,
+    /// Whether matches after a list's number or an abbreviation are none.
+    are_sentences: bool,
 }
 
 impl StepSplitter {
@@ -106,29 +129,45 @@ impl StepSplitter {
     /// [`Error::InvalidSetting`] if a custom pattern is no regular expression.
     pub fn new(split: &StepSplit) -> Result<Self> {
         let (pattern, kind) = match split {
-            StepSplit::Numbered => (r"(?:(?m:^)[ \t]*[#*]+[ \t]*)?Step \d+:", Match::Opens),
+            StepSplit::Numbered => (NUMBERED, Match::Opens),
             StepSplit::Paragraphs => (r"\n\s*\n", Match::Closes),
             StepSplit::Lines => (r"\n", Match::Closes),
-            StepSplit::Sentences => (r"[.!?]\s+|\n", Match::Closes),
-            StepSplit::Whole => return Ok(Self { boundary: None }),
+            StepSplit::Sentences => (r"[.!?]\s+|[。！？]\s*|\n", Match::Closes),
+            StepSplit::Whole => {
+                return Ok(Self { boundary: None, otherwise: None, are_sentences: false });
+            }
             StepSplit::Pattern(pattern) => (pattern.as_str(), Match::Closes),
         };
-        let regex = Regex::new(pattern)
-            .map_err(|_| Error::setting("step_split", "a regular expression", pattern))?;
-        Ok(Self { boundary: Some((regex, kind)) })
+        let compile = |pattern: &str| {
+            Regex::new(pattern)
+                .map_err(|_| Error::setting("step_split", "a regular expression", pattern))
+        };
+        Ok(Self {
+            boundary: Some((compile(pattern)?, kind)),
+            otherwise: match split {
+                StepSplit::Numbered => Some(compile(LIST_ITEM)?),
+                _ => None,
+            },
+            are_sentences: *split == StepSplit::Sentences,
+        })
     }
 
     /// The steps of `text` as byte ranges that follow one another without a gap from its beginning
     /// to its end. None is blank: white space joins the step before it, at the beginning the one
     /// after it. A blank text has no steps.
     pub fn split(&self, text: &str) -> Vec<Range<usize>> {
-        let boundaries: Vec<usize> = match &self.boundary {
+        let mut boundaries: Vec<usize> = match &self.boundary {
             None => Vec::new(),
             Some((regex, Match::Opens)) => regex.find_iter(text).map(|m| m.start()).collect(),
-            Some((regex, Match::Closes)) => {
-                regex.find_iter(text).map(|m| m.end() + leading_space(&text[m.end()..])).collect()
-            }
+            Some((regex, Match::Closes)) => regex
+                .find_iter(text)
+                .filter(|m| !(self.are_sentences && goes_on(&text[..m.start()], m.as_str())))
+                .map(|m| m.end() + leading_space(&text[m.end()..]))
+                .collect(),
         };
+        if let (true, Some(regex)) = (boundaries.is_empty(), &self.otherwise) {
+            boundaries = regex.find_iter(text).map(|m| m.start()).collect();
+        }
         let mut steps: Vec<Range<usize>> = Vec::new();
         let mut start = 0;
         for end in boundaries.into_iter().chain([text.len()]) {
@@ -144,6 +183,19 @@ impl StepSplitter {
         }
         steps
     }
+}
+
+/// Whether a sentence goes on after a full stop: it follows the number of a list's item, or an
+/// abbreviation.
+fn goes_on(before: &str, end: &str) -> bool {
+    if !end.starts_with('.') || end.contains('\n') {
+        return false;
+    }
+    let line = before.rsplit('\n').next().unwrap_or_default();
+    let word = line.rsplit(|c: char| c.is_whitespace() || c == '(').next().unwrap_or_default();
+    let item = line.trim_start_matches([' ', '\t', '#', '*']);
+    let is_item = (1..=3).contains(&item.len()) && item.bytes().all(|byte| byte.is_ascii_digit());
+    is_item || ABBREVIATIONS.contains(&word)
 }
 
 /// Bytes of white space at the beginning of `text`.
@@ -275,6 +327,35 @@ mod tests {
         assert_eq!(split(&StepSplit::Numbered, "So.\nStep 4: x"), ["So.\n", "Step 4: x"]);
         assert_eq!(split(&StepSplit::Lines, "\n\n a\n"), ["\n\n a\n"]);
         assert_eq!(split(&StepSplit::Lines, " \n"), [""; 0]);
+    }
+
+    #[test]
+    fn steps_in_the_forms_that_models_write() {
+        for text in [
+            "step 1: a b.\nstep 2: c d.",
+            "Step 1. a b.\nStep 2. c d.",
+            "**Step 1:** a b.\n**Step 2:** c d.",
+            "**Step 1**: a b.\n**Step 2**: c d.",
+            "### Step 1: a b.\n### Step 2: c d.",
+            "1) a b.\n2) c d.",
+            "1. a b: 2.5.\n2. c d.",
+            "步骤1：甲乙。步骤2：丙丁。",
+            "第一步，甲乙。第二步，丙丁。",
+            "Étape 1 : a b.\nÉtape 2 : c d.",
+            "Step 1: a\n1. b\n2. c\nStep 2: d",
+        ] {
+            assert_eq!(split(&StepSplit::Numbered, text).len(), 2, "{text}");
+        }
+        // The middle of a line says nothing, but for the authors' form.
+        assert_eq!(split(&StepSplit::Numbered, "In step 1. we add 2. to 3.").len(), 1);
+        assert_eq!(
+            split(&StepSplit::Sentences, "1. Add 3.5, e.g. twice. Then stop.\n2. See Fig. 3."),
+            ["1. Add 3.5, e.g. twice. ", "Then stop.\n", "2. See Fig. 3."]
+        );
+        assert_eq!(
+            split(&StepSplit::Sentences, "首先六乘七。然后得四十二！答案？"),
+            ["首先六乘七。", "然后得四十二！", "答案？"]
+        );
     }
 
     #[test]

@@ -1,6 +1,7 @@
-//! Fewer instructions or fewer responses of each: the scaling experiments (section 5.1).
+//! Subsampling of instructions or of responses per instruction, for the scaling experiments
+//! (section 5.1).
 //!
-//! Smaller samples of one seed are part of larger ones.
+//! With the same seed, a smaller sample is a subset of a larger one.
 
 use serde::{Deserialize, Serialize};
 
@@ -11,8 +12,8 @@ use super::scratch::Scratch;
 use super::seeding::{rank_of, threshold_of};
 use crate::error::{Error, Result};
 
-/// Keeps a share of the instructions; lines with the same prompt stay together. Remembers one
-/// number per instruction.
+/// Keeps a share of the instructions; lines with the same prompt stay together. Stores one number
+/// per instruction.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SubsampleInstructions {

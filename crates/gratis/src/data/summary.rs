@@ -1,5 +1,5 @@
-//! What is in a rollout file, counted in one pass: what the choice of an objective and of data
-//! operations depends on.
+//! Summary of a rollout file in one pass: the counts on which the choice of an objective and of
+//! data operations depends.
 
 use std::collections::{BTreeMap, HashSet};
 

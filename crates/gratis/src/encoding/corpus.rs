@@ -1,7 +1,7 @@
 //! Prompts and responses as tokens, each distinct one held once.
 //!
-//! Sampling at low temperature repeats itself: in the tiny world three of four responses are
-//! copies. A copy shares its index here, so it is computed once wherever it is used twice.
+//! Sampling at low temperature produces many duplicates: in the tiny world three of four responses.
+//! Duplicates share an index here, so each distinct response is computed once.
 
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher, Hash};
 

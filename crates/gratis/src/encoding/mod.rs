@@ -1,4 +1,4 @@
-//! From text to what an engine runs: tokens, distinct responses, micro-batches.
+//! From text to the input of an engine: tokens, distinct responses, micro-batches.
 
 pub mod corpus;
 pub mod packing;
@@ -11,5 +11,5 @@ pub use packing::{
 };
 pub use prompt::{Conversations, chat_prompt, chat_prompt_for};
 pub use text::{
-    EncodedCompletion, EncodedText, Encoder, OnOverlong, encode_rollouts, problem_name,
+    EncodedCompletion, EncodedText, Encoder, OnOverlong, Unusual, encode_rollouts, problem_name,
 };

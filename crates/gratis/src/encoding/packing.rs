@@ -1,7 +1,7 @@
-//! Micro-batches: units cut by a budget of tokens, responses grouped under their prompt.
+//! Micro-batches: units split by a token budget, with responses grouped under their prompt.
 //!
-//! The budget counts packed tokens, so a prompt costs its tokens once a micro-batch however many
-//! responses share it.
+//! The budget counts packed tokens, so a prompt counts once per micro-batch, however many responses
+//! share it.
 
 use std::collections::HashMap;
 
@@ -128,7 +128,7 @@ fn rows(
     Ok(all)
 }
 
-/// A micro-batch in the making.
+/// A micro-batch under construction.
 #[derive(Default)]
 struct Draft {
     /// Prompts in order of appearance with their distinct responses.

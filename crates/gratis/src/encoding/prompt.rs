@@ -1,8 +1,8 @@
 //! Prompts: a text in which `{prompt}` stands for the problem.
 //!
-//! The chat template of a checkpoint becomes such a text by being rendered once. The text goes into
-//! `gratis.json`, so a model is scored with the prompt that it was trained with, whatever day a
-//! template would print and whatever a later version of it says.
+//! The chat template of a checkpoint is rendered once into such a text. The text is stored in
+//! `gratis.json`, so a model is scored with the prompt that it was trained with, whatever the date
+//! and even if the template changes later.
 
 use gratis_model::Tokenizer;
 use gratis_model::chat_template::{
@@ -20,7 +20,7 @@ const TRIMMED: &str = "{prompt|trim}";
 /// Stands before a text that begins as it is written: no beginning-of-sequence token is added.
 const NO_BOS: &str = "{no_bos}";
 
-/// A prompt whose problem is still to be put in.
+/// A prompt template.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct PromptTemplate {
     before: String,
@@ -38,7 +38,7 @@ pub(super) enum Begin {
     AsWritten,
 }
 
-/// What becomes of the white space around a problem.
+/// How white space around a problem is handled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Space {
     Kept,
@@ -217,7 +217,7 @@ mod tests {
         };
         assert_eq!(fill("Q: {prompt}\nA:", " 1 + 1\n"), "Q:  1 + 1\n\nA:");
         assert_eq!(fill("Q: {prompt|trim}\nA:", " 1 + 1\n"), "Q: 1 + 1\nA:");
-        // What a problem says is not a template.
+        // The text of a problem is not interpreted as a template.
         assert_eq!(fill("{prompt}", "{prompt} {prompt|trim}"), "{prompt} {prompt|trim}");
     }
 

@@ -1,15 +1,15 @@
-//! Rollouts as tokens: prompt template, end of turn, the context's length.
+//! Rollouts as tokens: prompt template, end of turn, context length.
 
-use std::ops::Range;
+use std::ops::{AddAssign, Range};
 
-use gratis_engine::ModelDescription;
+use gratis_engine::{FinishReason, ModelDescription};
 use gratis_model::chat_template::Opening;
 use gratis_model::{End, Tokenizer};
 use serde::{Deserialize, Serialize};
 
 use super::corpus::Corpus;
 use super::prompt::{Begin, Conversations, PromptTemplate, begin_of};
-use crate::data::Rollout;
+use crate::data::{Completion, Rollout};
 use crate::error::{Error, Result};
 
 /// What to do with a response that does not fit into the context with its prompt.
@@ -20,9 +20,9 @@ pub enum OnOverlong {
     /// Stop with an error that names the completion.
     #[default]
     Stop,
-    /// Cut it; its last token becomes the end of turn, as in the authors' recipe.
+    /// Truncate it; its last token becomes the end of turn, as in the authors' recipe.
     Truncate,
-    /// Leave it out.
+    /// Skip it.
     Skip,
 }
 
@@ -31,11 +31,12 @@ pub enum OnOverlong {
 pub struct EncodedText {
     /// The tokens.
     pub tokens: Vec<u32>,
-    /// Byte of the text at which each token begins: `[n_tokens]`.
+    /// Byte of the text at which each token begins, white space aside: `[n_tokens]`. A token of
+    /// nothing but white space begins where that begins.
     pub starts: Vec<usize>,
 }
 
-/// How a problem and its solution become a prompt and a response.
+/// Encodes a problem and its solution as a prompt and a response.
 #[derive(Debug, Clone)]
 pub struct Encoder<'a> {
     tokenizer: &'a Tokenizer,
@@ -152,9 +153,17 @@ impl<'a> Encoder<'a> {
         idx: usize,
         n_prompt: usize,
     ) -> Result<Option<EncodedText>> {
-        let text = &rollout.completions[idx].text;
-        let encoding = self.tokenizer.encode_completion(text, End::Eos)?;
-        let starts = encoding.offsets.into_iter().map(|range| range.start).collect();
+        let completion = &rollout.completions[idx];
+        let Part { range, end, .. } = self.part(completion);
+        let text = &completion.text[range.clone()];
+        let encoding = self.tokenizer.encode_completion(text, end)?;
+        // Byte-level tokens begin at the space before a word, and the word decides the step.
+        let start = |token: Range<usize>| {
+            let text = text.get(token.clone()).unwrap_or_default();
+            let space = text.len() - text.trim_start().len();
+            range.start + token.start + if space < text.len() { space } else { 0 }
+        };
+        let starts = encoding.offsets.into_iter().map(start).collect();
         let mut encoded = EncodedText { tokens: encoding.ids, starts };
         let n_tokens = n_prompt + encoded.tokens.len();
         if n_tokens <= self.context_length {
@@ -181,6 +190,90 @@ impl<'a> Encoder<'a> {
     }
 }
 
+/// The part of a completion's text that is encoded, and how it ends.
+struct Part {
+    range: Range<usize>,
+    end: End,
+    unusual: Unusual,
+}
+
+impl Encoder<'_> {
+    /// What the text of a completion holds of the sequence around it is not encoded twice.
+    fn part(&self, completion: &Completion) -> Part {
+        let text = completion.text.as_str();
+        let mut unusual = Unusual::default();
+        let mut start = 0;
+        let bos = self.tokenizer.bos().and_then(|id| self.tokenizer.id_to_token(id));
+        if let Some(bos) = bos.filter(|bos| !bos.is_empty() && text.starts_with(bos.as_str())) {
+            start = bos.len();
+            unusual.own_begin = 1;
+        }
+        if let Some(opening) = self.opening() {
+            let repeated = opening.repeated(&text[start..]);
+            unusual.repeated_openings = usize::from(repeated > 0);
+            start += repeated;
+        }
+        let eos = self.tokenizer.eos().and_then(|id| self.tokenizer.id_to_token(id));
+        let trimmed = text.trim_end();
+        if eos.is_some_and(|eos| {
+            !eos.is_empty() && trimmed[start.min(trimmed.len())..].ends_with(&eos)
+        }) {
+            unusual.own_end = 1;
+            return Part { range: start..trimmed.len(), end: End::Open, unusual };
+        }
+        let is_cut = completion.finish_reason == Some(FinishReason::Length) && start < text.len();
+        unusual.cut_off = usize::from(is_cut);
+        Part { range: start..text.len(), end: if is_cut { End::Open } else { End::Eos }, unusual }
+    }
+
+    /// Counts the completions whose text or end is not the usual one.
+    pub fn unusual(&self, rollouts: &[Rollout]) -> Unusual {
+        let mut all = Unusual::default();
+        for completion in rollouts.iter().flat_map(|rollout| &rollout.completions) {
+            all += self.part(completion).unusual;
+        }
+        all
+    }
+}
+
+/// Numbers of completions that are encoded in another way than most.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Unusual {
+    /// Cut off at a length limit: no end token follows.
+    pub cut_off: usize,
+    /// With the text of the end token at their end: no second one follows.
+    pub own_end: usize,
+    /// With the text of the beginning-of-sequence token at their beginning: it is not scored.
+    pub own_begin: usize,
+    /// With the tag at their beginning that the prompt ends in: it is not repeated.
+    pub repeated_openings: usize,
+}
+
+impl AddAssign for Unusual {
+    fn add_assign(&mut self, other: Self) {
+        self.cut_off += other.cut_off;
+        self.own_end += other.own_end;
+        self.own_begin += other.own_begin;
+        self.repeated_openings += other.repeated_openings;
+    }
+}
+
+impl Unusual {
+    /// What was done about them, in words; nothing for none.
+    pub fn remarks(&self) -> Vec<String> {
+        [
+            (self.cut_off, "cut off at a length limit: no end token is added to them"),
+            (self.own_end, "that end in the text of the end token: no second one is added"),
+            (self.own_begin, "that begin with the text of the beginning token: it is dropped"),
+            (self.repeated_openings, "that repeat the tag at the end of the prompt: it is dropped"),
+        ]
+        .into_iter()
+        .filter(|(n, _)| *n > 0)
+        .map(|(n, what)| format!("{n} completions {what}"))
+        .collect()
+    }
+}
+
 /// A completion in a [`Corpus`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EncodedCompletion {
@@ -196,7 +289,7 @@ pub struct EncodedCompletion {
     pub masked: Vec<Range<usize>>,
 }
 
-/// Adds the completions of `rollouts` to a corpus; those left out are missing from the answer.
+/// Adds the completions of `rollouts` to a corpus; those skipped are not in the result.
 ///
 /// # Errors
 /// Those of [`Encoder::completion`]; [`Error::InvalidSetting`] for a mask of more tokens than there

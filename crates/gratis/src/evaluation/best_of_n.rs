@@ -1,5 +1,5 @@
 //! The best-of-N table (paper section 4.1, table 1): for each generator and each N, the accuracy of
-//! every way to select one of N candidates.
+//! every method of selecting one of N candidates.
 
 use serde::{Deserialize, Serialize};
 
@@ -50,7 +50,7 @@ impl ScoredProblem {
     }
 }
 
-/// All problems as one generator answered them.
+/// All problems with the answers of one generator.
 #[derive(Debug, Clone, PartialEq)]
 pub struct GeneratorCandidates {
     /// Names the generator.
@@ -59,13 +59,13 @@ pub struct GeneratorCandidates {
     pub problems: Vec<ScoredProblem>,
 }
 
-/// One way to select: a row of the table.
+/// One selection method: a row of the table.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Selector {
     /// How one of N is chosen.
     pub method: Method,
-    /// How a candidate's steps become its score; of no effect where the method needs no score.
+    /// How a candidate's step rewards are aggregated; without effect if the method needs no score.
     pub aggregation: Aggregation,
 }
 
@@ -76,7 +76,7 @@ impl Selector {
     }
 }
 
-/// What the table is made of.
+/// Settings of the table.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BestOfNSettings {
@@ -117,11 +117,11 @@ pub struct Row {
 /// The whole table.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct BestOfNTable {
-    /// What it is made of.
+    /// The settings.
     pub settings: BestOfNSettings,
     /// Number of problems, the same for all generators.
     pub n_problems: usize,
-    /// One row a selector, in the order of the settings.
+    /// One row per selector, in the order of the settings.
     pub rows: Vec<Row>,
 }
 

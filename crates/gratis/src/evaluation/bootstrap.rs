@@ -1,4 +1,4 @@
-//! Percentile bootstrap over problems: how far a mean would move with other problems.
+//! Percentile bootstrap over problems: the uncertainty of a mean due to the choice of problems.
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -23,8 +23,8 @@ pub struct Bootstrap {
     pub n_resamples: usize,
     /// Probability mass between the ends, for example 0.95.
     pub confidence: f64,
-    /// Seed of the resamples. The same seed draws the same problems whatever is measured on them,
-    /// so that two measures on the same problems are resampled together.
+    /// Seed of the resamples. The same seed draws the same problems for every measure, so two
+    /// measures on the same problems are resampled together.
     pub seed: u64,
 }
 

@@ -1,7 +1,7 @@
 //! Evaluation: best-of-N accuracy (paper section 4.1), the first-error F1 of ProcessBench, and the
 //! step labels of PRMBench, each with bootstrap intervals.
 //!
-//! Results are plain serialisable structs that name everything they depend on: aggregation,
+//! Results are plain serialisable structs that record everything they depend on: aggregation,
 //! threshold, the rule for N, seeds.
 
 pub mod best_of_n;

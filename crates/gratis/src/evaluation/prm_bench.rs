@@ -1,8 +1,9 @@
-//! PRMBench (Song et al. 2025, arXiv 2501.03124): tell the right steps of a solution from the wrong.
+//! PRMBench (Song et al. 2025, arXiv 2501.03124): classify the steps of a solution as right or
+//! wrong.
 //!
 //! Each entry is a solution into which an error of one of nine kinds was written, and the numbers
-//! of the steps that are wrong. A step is called wrong if its signal is below a threshold, which is
-//! the model's own and not tuned on the benchmark. With right steps as the positive class,
+//! of the steps that are wrong. A step is predicted wrong if its signal is below a threshold, which
+//! belongs to the model and is not tuned on the benchmark. With right steps as the positive class,
 //!
 //! ```text
 //! F1     = 2 TP / (2 TP + FP + FN)        right steps kept
@@ -11,7 +12,7 @@
 //! ```
 //!
 //! over the steps of all solutions of a category together; of all categories for the overall score.
-//! Solutions of `multi_solutions` have no wrong step, so that their score is F1 alone. A dimension's
+//! Solutions of `multi_solutions` have no wrong step, so their score is F1 alone. A dimension's
 //! score is the mean over its categories.
 
 mod solutions;
@@ -24,7 +25,7 @@ use crate::error::{Error, Result};
 
 pub use solutions::{Category, Dimension, SolutionLabels, Solutions};
 
-/// A solution's steps as a model and as the benchmark see them.
+/// A solution's steps: the model's signals and the benchmark's labels.
 #[derive(Debug, Clone, PartialEq)]
 pub struct JudgedSteps {
     /// The kind of error.
@@ -33,16 +34,16 @@ pub struct JudgedSteps {
     pub steps: Vec<(f64, bool)>,
 }
 
-/// Steps by what they are and what they were taken for.
+/// Confusion counts of steps.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StepCounts {
-    /// Right steps that were taken for right (TP).
+    /// Right steps predicted right (TP).
     pub right_kept: usize,
-    /// Right steps that were taken for wrong (FN).
+    /// Right steps predicted wrong (FN).
     pub right_refused: usize,
-    /// Wrong steps that were taken for wrong (TN).
+    /// Wrong steps predicted wrong (TN).
     pub wrong_found: usize,
-    /// Wrong steps that were taken for right (FP).
+    /// Wrong steps predicted right (FP).
     pub wrong_missed: usize,
 }
 
@@ -119,7 +120,7 @@ pub struct CategoryScore {
 pub struct DimensionScore {
     /// The dimension.
     pub dimension: Dimension,
-    /// Mean over those of its categories that were there; `None` if none was.
+    /// Mean over its available categories; `None` if there are none.
     pub mean: Option<f64>,
 }
 
@@ -135,25 +136,25 @@ pub struct TunedScore {
 /// The benchmark's result.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PrmBench {
-    /// A step with a signal below this is called wrong.
+    /// A step with a signal below this is predicted wrong.
     pub threshold: f64,
     /// Over the steps of all categories.
     pub overall: StepScore,
-    /// The categories that were there.
+    /// The available categories.
     pub categories: Vec<CategoryScore>,
     /// The dimensions.
     pub dimensions: Vec<DimensionScore>,
-    /// The overall score with the threshold that is best on these very solutions: too good to be
-    /// true, only to show what the threshold costs.
+    /// The overall score with the threshold that is best on the same solutions: an optimistic upper
+    /// bound.
     pub tuned_on_itself: TunedScore,
-    /// Categories of the benchmark that were not there.
+    /// Missing categories of the benchmark.
     pub missing: Vec<Category>,
     /// How intervals were computed: resamples of the solutions within each category.
     pub bootstrap: Bootstrap,
 }
 
 impl PrmBench {
-    /// Judges solutions at a threshold.
+    /// Evaluates solutions at a threshold.
     ///
     /// # Errors
     /// [`Error::NoExamples`] if there are none.

@@ -1,9 +1,9 @@
 //! ProcessBench (Zheng et al. 2024): find the first wrong step of published solutions.
 //!
 //! Each subset is a JSON list of solutions given as steps, with the index of the first wrong one or
-//! -1. The protocol for reward models: the threshold below which a step is called wrong is tuned on
-//! the GSM8K subset only, each subset's score is the harmonic mean of the accuracies on solutions
-//! with and without an error, and the benchmark's is the mean over the subsets.
+//! -1. The protocol for reward models: the threshold below which a step is predicted wrong is tuned
+//! on the GSM8K subset only, each subset's score is the harmonic mean of the accuracies on
+//! solutions with and without an error, and the benchmark's is the mean over the subsets.
 
 use std::path::{Path, PathBuf};
 
@@ -24,7 +24,7 @@ use crate::error::{Error, Result};
 pub const SUBSETS: [&str; 4] = ["gsm8k", "math", "olympiadbench", "omnimath"];
 /// Where the threshold is tuned.
 pub const TUNED_ON: &str = "gsm8k";
-/// Draws of signals that know nothing.
+/// Number of draws of random signals.
 const N_DRAWS: u32 = 20;
 /// Between the steps of a solution as a model reads it.
 const SEPARATOR: &str = "\n\n";
@@ -121,7 +121,7 @@ impl Subset {
     }
 }
 
-/// The subsets that stand in a folder, GSM8K's first.
+/// The subsets in a folder, GSM8K's first.
 ///
 /// # Errors
 /// Those of [`Subset::read`]; [`Error::Io`] if the subset that the threshold is tuned on is not
@@ -141,33 +141,32 @@ pub struct SubsetScore {
     pub score: FirstErrorScore,
     /// The F1 of that score with its interval over solutions; the threshold stays.
     pub f1: Interval,
-    /// At the threshold that is best on this very subset: too good to be true, only to compare with
-    /// published numbers that were made so.
+    /// At the threshold that is best on this subset: an optimistic upper bound, for comparison with
+    /// numbers published in this way.
     pub tuned_on_itself: FirstErrorScore,
 }
 
 /// The benchmark's result.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ProcessBench {
-    /// A step with a signal below this is called wrong; tuned on GSM8K.
+    /// A step with a signal below this is predicted wrong; tuned on GSM8K.
     pub threshold: f64,
-    /// The subsets that were there.
+    /// The available subsets.
     pub subsets: Vec<SubsetScore>,
     /// Mean of their F1, with its interval over the solutions of each.
     pub mean_f1: Interval,
     /// The same with each subset's own threshold.
     pub mean_f1_tuned_on_itself: f64,
-    /// Mean F1, by the same protocol, of signals that know nothing: drawn at random for every step,
-    /// the mean over 20 draws.
+    /// Mean F1, by the same protocol, of random signals per step: the mean over 20 draws.
     pub mean_f1_by_chance: f64,
-    /// Subsets of the benchmark that were not there.
+    /// Missing subsets of the benchmark.
     pub missing: Vec<String>,
     /// How intervals were computed: resamples of the solutions of each subset.
     pub bootstrap: Bootstrap,
 }
 
 impl ProcessBench {
-    /// Judges subsets, the one to tune on first.
+    /// Evaluates subsets, the one to tune on first.
     ///
     /// # Errors
     /// [`Error::NoExamples`] if there is nothing to tune on.

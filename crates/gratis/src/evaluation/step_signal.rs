@@ -1,5 +1,5 @@
-//! What of a step's score is held against a threshold to call the step wrong: its process reward
-//! (paper Eq. 3), or the Q value at its end (Eq. 2).
+//! The signal of a step that is compared with a threshold to predict that the step is wrong: its
+//! process reward (paper Eq. 3), or the Q value at its end (Eq. 2).
 
 use serde::{Deserialize, Serialize};
 
@@ -14,7 +14,8 @@ pub enum StepSignal {
     /// The process reward of the step: for implicit process reward models.
     #[default]
     Reward,
-    /// The Q value at its end: for models whose head or label tokens say how good a prefix is.
+    /// The Q value at its end: for models whose head or label tokens estimate the quality of a
+    /// prefix.
     QValue,
 }
 

@@ -1,4 +1,4 @@
-//! What an objective is given and what it answers: the seam towards training.
+//! The input and output of an objective: the interface to training.
 
 use crate::error::{Error, Result};
 
@@ -11,7 +11,7 @@ pub struct Pair {
     pub rejected: usize,
 }
 
-/// What an objective is given: responses of one (micro-)batch.
+/// The input of an objective: the responses of one (micro-)batch.
 #[derive(Debug, Clone, Copy)]
 pub struct ObjectiveBatch<'a> {
     /// Log-ratio of each token of each response: `[n_responses][n_tokens]`, natural logarithm.
@@ -42,7 +42,7 @@ pub struct StepLabel {
     pub label: f64,
 }
 
-/// What an objective answers.
+/// The output of an objective.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ObjectiveOutput {
     /// The batch's loss in nats: the sum over its units divided by `n_units`.
@@ -59,8 +59,9 @@ impl ObjectiveBatch<'_> {
         self.log_ratios.iter().map(|tokens| tokens.iter().sum()).collect()
     }
 
-    /// Of an objective that sees a response only through its summed log-ratio: `loss` and `slopes`
-    /// `dL/d(sum_t log_ratio_t)` are sums over units, not yet divided by `n_units`.
+    /// The output of an objective that depends on a response only through its summed log-ratio:
+    /// `loss` and `slopes` `dL/d(sum_t log_ratio_t)` are sums over units, not yet divided by
+    /// `n_units`.
     pub(super) fn output_of_sums(&self, beta: f64, loss: f64, slopes: &[f64]) -> ObjectiveOutput {
         let n_units = self.n_units as f64;
         let weights = self
@@ -72,9 +73,9 @@ impl ObjectiveBatch<'_> {
         ObjectiveOutput { loss: loss / n_units, weights, outcome_rewards: self.rewards(beta) }
     }
 
-    /// Of an objective on labelled steps: `evaluate` is given a response's process rewards and
-    /// their labels (`[n_steps]` each) and answers with its loss and `dL/d(process reward)`.
-    /// Tokens past the last labelled step have no part in it.
+    /// The output of an objective on labelled steps: `evaluate` is given a response's process
+    /// rewards and their labels (`[n_steps]` each) and returns its loss and `dL/d(process reward)`.
+    /// Tokens past the last labelled step contribute nothing.
     pub(super) fn output_of_steps(
         &self,
         beta: f64,
@@ -102,9 +103,9 @@ impl ObjectiveBatch<'_> {
         ObjectiveOutput { loss: loss / n_units, weights, outcome_rewards: self.rewards(beta) }
     }
 
-    /// Of an objective that is the mean over a response's labelled steps of a loss of the Q value at
-    /// the step's end: `evaluate` is given a Q value and its label and answers with the loss and its
-    /// slope.
+    /// The output of an objective that is the mean over a response's labelled steps of a loss of
+    /// the Q value at the step's end: `evaluate` is given a Q value and its label and returns the
+    /// loss and its slope.
     pub(super) fn output_of_q_values(
         &self,
         beta: f64,

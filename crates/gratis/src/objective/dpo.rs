@@ -1,9 +1,9 @@
 //! Direct preference optimisation on pairs (Rafailov et al. 2023), with label smoothing.
 //!
 //! With `z = r_chosen - r_rejected`, `r = beta * sum_t log_ratio_t`, and the share `e` of pairs
-//! assumed to be labelled the wrong way round:
-//! `L = -(1 - e) log sigmoid(z) - e log sigmoid(-z)`, so `dL/dz = sigmoid(z) - (1 - e)`. Only the
-//! difference counts: adding a constant to both log-ratios changes nothing.
+//! assumed to have swapped labels: `L = -(1 - e) log sigmoid(z) - e log sigmoid(-z)`, so `dL/dz =
+//! sigmoid(z) - (1 - e)`. Only the difference matters: adding a constant to both log-ratios changes
+//! nothing.
 
 use serde::{Deserialize, Serialize};
 
@@ -17,7 +17,7 @@ use crate::numeric::{log_sigmoid, sigmoid};
 pub struct Dpo {
     /// Factor of the log-ratio in the reward.
     pub beta: f64,
-    /// Share of pairs assumed to be labelled the wrong way round, in `0..0.5`.
+    /// Share of pairs assumed to have swapped labels, in `0..0.5`.
     pub label_smoothing: f64,
 }
 

@@ -1,14 +1,14 @@
 //! Identity preference optimisation on pairs (Azar et al. 2024).
 //!
-//! With `h` the difference of the chosen and the rejected response's log-ratio:
-//! `L = (h - 1 / (2 beta))^2`, so the difference is drawn to a finite margin. The log-ratio is the
-//! published sum over tokens, or their mean, as other implementations have it.
+//! With `h` the difference of the chosen and the rejected response's log-ratio: `L = (h - 1 / (2
+//! beta))^2`, so the difference is pulled to a finite margin. The log-ratio is the published sum
+//! over tokens, or their mean, as in other implementations.
 
 use serde::{Deserialize, Serialize};
 
 use super::{Definition, ObjectiveBatch, ObjectiveOutput, Pair, Unit};
 
-/// How the log-ratios of a response's tokens become one number.
+/// How the log-ratios of a response's tokens are combined.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TokenPooling {

@@ -1,11 +1,12 @@
 //! Training objectives: pure functions of log-ratios and labels (paper section 3).
 //!
 //! An objective is given the log-ratios `log pi(y_t|y_<t) - log pi_ref(y_t|y_<t)` of each response
-//! token (without a reference: `log pi` alone) and answers with the loss and
-//! `w_t = dL/dlog pi(y_t|y_<t)`. It knows no model and no text. Pairs and the mismatched responses
-//! of KTO are indices into the same list of responses.
+//! token (without a reference: `log pi` alone) and returns the loss and `w_t = dL/dlog
+//! pi(y_t|y_<t)`. It knows no model and no text. Pairs and the mismatched responses of KTO are
+//! indices into the same list of responses.
 //!
-//! Adding an objective is one file, declared here, and one line in the table of `objectives!`.
+//! To add an objective, write one file, declare it here, and add one line to the table of
+//! `objectives!`.
 
 mod batch;
 pub mod ce;
@@ -50,7 +51,7 @@ pub enum Unit {
     Pair,
 }
 
-/// What every objective says of itself and does.
+/// The definition of an objective.
 trait Definition {
     /// Its name in configurations and on the command line.
     fn name(&self) -> &'static str;
@@ -90,7 +91,7 @@ trait Definition {
         Ok(())
     }
 
-    /// Loss and weights of a batch that was found consistent.
+    /// Loss and weights of a validated batch.
     fn evaluate(&self, batch: &ObjectiveBatch) -> ObjectiveOutput;
 }
 
@@ -200,7 +201,7 @@ impl Objective {
         self.definition().unit()
     }
 
-    /// Whether it learns from pairs of a correct and an incorrect response.
+    /// Whether it trains on pairs of a correct and an incorrect response.
     pub fn needs_pairs(&self) -> bool {
         self.unit() == Unit::Pair
     }
@@ -211,7 +212,7 @@ impl Objective {
         self.definition().couples_batch()
     }
 
-    /// Whether it learns from labels of steps, [`ObjectiveBatch::steps`].
+    /// Whether it trains on labels of steps, [`ObjectiveBatch::steps`].
     pub fn needs_step_labels(&self) -> bool {
         self.definition().needs_step_labels()
     }

@@ -1,9 +1,8 @@
 //! Noise contrastive alignment on pairs (Chen et al. 2024).
 //!
-//! With `r = beta * sum_t log_ratio_t`:
-//! `L = -log sigmoid(r_chosen) - 1/2 log sigmoid(-r_chosen) - 1/2 log sigmoid(-r_rejected)`. Unlike
-//! DPO it sees each reward by itself: the chosen one is drawn to a finite value (`sigmoid(r) = 2/3`),
-//! the rejected one down.
+//! With `r = beta * sum_t log_ratio_t`: `L = -log sigmoid(r_chosen) - 1/2 log sigmoid(-r_chosen) -
+//! 1/2 log sigmoid(-r_rejected)`. Unlike DPO it depends on each reward separately: the chosen one
+//! is pulled to a finite value (`sigmoid(r) = 2/3`), the rejected one down.
 
 use serde::{Deserialize, Serialize};
 

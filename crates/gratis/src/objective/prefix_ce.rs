@@ -1,10 +1,9 @@
 //! Cross-entropy of the outcome label at every prefix (IPVRM, Gao et al. 2026, arXiv 2604.13197).
 //!
-//! The value of a prefix is the running *mean* of the log-ratio,
-//! `v_t = (beta / t) sum_{i<=t} log_ratio_i`, and the outcome label `l` in {0, 1} is asked of each of
-//! a response's `n` prefixes:
-//! `L = -(1/n) sum_t [l log sigmoid(v_t - m) + (1 - l) log sigmoid(-v_t - m)]`.
-//! The margin `m >= 0` asks for values beyond it on the right side of zero.
+//! The value of a prefix is the running *mean* of the log-ratio, `v_t = (beta / t) sum_{i<=t}
+//! log_ratio_i`, and the outcome label `l` in {0, 1} is the target of each of a response's `n`
+//! prefixes: `L = -(1/n) sum_t [l log sigmoid(v_t - m) + (1 - l) log sigmoid(-v_t - m)]`. The
+//! margin `m >= 0` asks for values beyond it on the right side of zero.
 
 use serde::{Deserialize, Serialize};
 
@@ -16,9 +15,9 @@ use crate::numeric::{log_sigmoid, sigmoid};
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct PrefixCe {
-    /// Factor of the mean log-ratio in a prefix's value: far greater than where sums are taken.
+    /// Factor of the mean log-ratio in a prefix's value: much larger than for objectives on sums.
     pub beta: f64,
-    /// Distance from zero asked of a value, in nats, not negative.
+    /// Required distance of a value from zero, in nats, not negative.
     pub margin: f64,
 }
 

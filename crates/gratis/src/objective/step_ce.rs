@@ -1,5 +1,5 @@
-//! Cross-entropy of step labels on Q values: an explicit process reward model under the
-//! log-ratio parameterisation, to compare labels and not parameterisations (paper section 4.2).
+//! Cross-entropy of step labels on Q values: an explicit process reward model with the log-ratio
+//! parameterisation, to compare labels independently of the parameterisation (paper section 4.2).
 //!
 //! With the Q values `q_t` at the ends of a response's `n` labelled steps and their labels `l_t` in
 //! `0..=1`: `L = -(1/n) sum_t [l_t log sigmoid(q_t) + (1 - l_t) log sigmoid(-q_t)]`.

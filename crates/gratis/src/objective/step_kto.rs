@@ -1,18 +1,18 @@
 //! The step-level form of KTO for a second stage on step labels, appendix C.2 of the paper.
 //!
-//! With the process rewards `r_t` of a response's `n` steps and their labels `l_t` in {+1, -1}:
-//! `L = -(1/n) sum_t log sigmoid(l_t |r_t|)`, so a correct step's reward grows in magnitude and an
-//! incorrect one's shrinks. Taken literally, a correct step whose reward is negative is pushed
-//! further down; [`Magnitude::Signed`] drops the bars, `l_t r_t`, which raises the reward of correct
-//! steps and lowers that of incorrect ones, as the appendix puts it in words. Start from a model
-//! that was trained on outcome labels. A soft label counts as correct from 1/2 on.
+//! With the process rewards `r_t` of a response's `n` steps and their labels `l_t` in {+1, -1}: `L
+//! = -(1/n) sum_t log sigmoid(l_t |r_t|)`, so a correct step's reward grows in magnitude and an
+//! incorrect one's shrinks. Taken literally, the negative reward of a correct step becomes more
+//! negative; [`Magnitude::Signed`] uses `l_t r_t`, which raises the reward of correct steps and
+//! lowers that of incorrect ones, as the text of the appendix describes. Start from a model that
+//! was trained on outcome labels. A soft label of 1/2 or more counts as correct.
 
 use serde::{Deserialize, Serialize};
 
 use super::{Definition, ObjectiveBatch, ObjectiveOutput};
 use crate::numeric::{log_sigmoid, sigmoid};
 
-/// What of a process reward meets its label.
+/// How the process reward enters the loss.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Magnitude {
@@ -29,7 +29,7 @@ pub enum Magnitude {
 pub struct StepKto {
     /// Factor of the log-ratio in the reward.
     pub beta: f64,
-    /// What of a process reward meets its label.
+    /// How the process reward enters the loss.
     pub magnitude: Magnitude,
 }
 

@@ -1,5 +1,5 @@
-//! Squared error of step values for a second stage on step labels, as the authors' code has it
-//! beside the equation of appendix C.2.
+//! Squared error of step values for a second stage on step labels, as the authors' code computes it
+//! instead of the equation of appendix C.2.
 //!
 //! With the Q values `q_t` at the ends of a response's `n` steps and their labels `l_t` in `0..=1`:
 //! `L = (1/n) sum_t (sigmoid(q_t) - l_t)^2`. Soft labels keep their share.

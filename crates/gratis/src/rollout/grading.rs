@@ -1,4 +1,4 @@
-//! Outcome labels: a completion is correct if its final answer is the problem's.
+//! Outcome labels: a completion is correct if its final answer equals the problem's.
 
 use gratis_grading::{Options, Verdict};
 use rayon::prelude::*;
@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::data::Rollout;
 use crate::data::completion::{EXTRACTED, HOW};
 
-/// How many completions got which verdict.
+/// Number of completions per verdict.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GradeCounts {
     /// The answer is the problem's.

@@ -1,4 +1,4 @@
-//! Rollouts: solutions drawn from a model and graded by their final answers (paper section 4.1).
+//! Rollouts: solutions sampled from a model and graded by their final answers (paper section 4.1).
 
 mod cases;
 mod grading;

@@ -1,4 +1,4 @@
-//! Drawing K solutions of each problem.
+//! Sampling K solutions per problem.
 
 use gratis_engine::{FinishReason, Generate, SampleRequest, SamplingSettings};
 use gratis_model::chat_template::Message;
@@ -82,7 +82,7 @@ impl Problem {
 /// Column that says how the completions were drawn.
 pub const SAMPLING: &str = "sampling";
 
-/// Draws solutions from a model.
+/// Samples solutions from a model.
 pub struct Sampler<'a> {
     /// The model.
     pub engine: &'a dyn Generate,
@@ -135,7 +135,8 @@ impl Sampler<'_> {
                         &sample.tokens
                     }
                 };
-                completions.push(Completion::from(self.encoder.tokenizer().decode(text)?));
+                let text = self.encoder.tokenizer().decode(text)?;
+                completions.push(Completion { finish_reason: Some(sample.finish), ..text.into() });
             }
             let figures = [Figure::Amount("tokens", n_tokens), Figure::Count("cut short", n_cut)];
             observer.advance(1, &figures);

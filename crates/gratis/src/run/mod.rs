@@ -213,6 +213,9 @@ pub fn train(
         train_data.corpus.responses().len(),
         validation_data.examples.len(),
     ));
+    let mut unusual = train_data.unusual;
+    unusual += validation_data.unusual;
+    unusual.remarks().iter().for_each(|remark| observer.note(remark));
     let n_masked = train_data.n_masked + validation_data.n_masked;
     if n_masked > 0 {
         let what = match kind {

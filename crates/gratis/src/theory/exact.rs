@@ -6,8 +6,8 @@
 //! - `soft`: `E_{pi_ref(y|y_{<=t})} r(y)`, what soft Monte-Carlo labels estimate, never above (3.2),
 //! - `hard`: `max r(y)`, what hard labels estimate, never below (3.2).
 //!
-//! For fixed models all four are proportional to beta: the limits of 3.2 are those of a fixed
-//! reward and the model that beta makes of it, [`limits`].
+//! For fixed models all four are proportional to beta: the limits of 3.2 apply to a fixed reward
+//! and the model that each beta induces from it, [`limits`].
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -81,7 +81,7 @@ pub(super) fn check_finite(values: [f64; 4], beta: f64) -> Result<()> {
     Err(Error::setting("beta", "so small that every reward is finite", format!("{beta:e}")))
 }
 
-/// How far both propositions hold for one pair of random models.
+/// The largest deviations from both propositions for one pair of random models.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct ExactCheck {
     /// Prefixes looked at.

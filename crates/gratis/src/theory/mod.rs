@@ -1,6 +1,6 @@
-//! Propositions 3.1 and 3.2 of the paper, checked rather than believed.
+//! Numerical checks of Propositions 3.1 and 3.2 of the paper.
 //!
-//! [`exact`] enumerates every sequence of a small world; there the propositions hold to rounding.
+//! [`exact`] enumerates every sequence of small models, where the propositions hold up to rounding.
 //! [`monte_carlo`] estimates both sides on real models, with standard errors.
 
 pub mod exact;

@@ -8,10 +8,10 @@
 //! - `E r = q + beta E S`, the soft estimate: never above `q` (3.2),
 //! - `max r = q + beta max S`, the hard estimate: never below `q` (3.2).
 //!
-//! A continuation that is cut short changes none of this: it is then the response that counts.
+//! Truncated continuations do not change this: the truncated sequence is then the response.
 //! Standard errors are those of the delta method, `sd(exp S) / (sqrt(n) mean(exp S))` for the
-//! logarithm of the mean and `sd(S) / sqrt(n)` for the soft estimate. They say little where few
-//! continuations carry most of the mean: [`PrefixEstimate::n_effective`] tells.
+//! logarithm of the mean and `sd(S) / sqrt(n)` for the soft estimate. They are unreliable if few
+//! continuations dominate the mean; see [`PrefixEstimate::n_effective`].
 
 use gratis_engine::{FinishReason, Generate, SampleRequest, SamplingSettings, Score};
 use serde::{Deserialize, Serialize};
@@ -46,7 +46,7 @@ impl Prefix {
     }
 }
 
-/// What the estimates depend on beside the models.
+/// Settings of the estimates.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct MonteCarloSettings {
     /// Factor of the log-ratio.
@@ -94,7 +94,7 @@ pub struct PrefixEstimate {
     pub soft_error: f64,
     /// Greatest outcome reward of a continuation that was drawn: at most that of all there are.
     pub hard: f64,
-    /// `(sum w)^2 / sum w^2` with `w = exp S`: how many continuations the mean rests on.
+    /// `(sum w)^2 / sum w^2` with `w = exp S`: the effective number of continuations.
     pub n_effective: f64,
     /// Continuations that were cut short.
     pub n_cut: usize,

@@ -15,7 +15,7 @@ use crate::data::record::{Fault, Field, Record, Shape, shown};
 use crate::data::steps::given;
 use crate::data::{Completion, Rollout, StepLabels};
 use crate::digest::hex;
-use crate::encoding::{Corpus, EncodedCompletion, Encoder, encode_rollouts, problem_name};
+use crate::encoding::{Corpus, EncodedCompletion, Encoder, Unusual, encode_rollouts, problem_name};
 use crate::error::{Error, Result};
 use crate::objective::{Objective, Pair, StepLabel};
 use crate::reward::step_ends_in_tokens;
@@ -31,12 +31,14 @@ pub struct RewardData {
     pub pairs: Vec<Pair>,
     /// Records they come from.
     pub n_problems: usize,
-    /// Records that give a pair.
+    /// Records with at least one pair.
     pub n_with_pairs: usize,
-    /// Completions left out: too long for the context.
+    /// Completions skipped because they are too long for the context.
     pub n_left_out: usize,
     /// Completions of which a part is masked.
     pub n_masked: usize,
+    /// Completions that are encoded in another way than most.
+    pub unusual: Unusual,
 }
 
 impl RewardData {
@@ -55,6 +57,7 @@ impl RewardData {
         };
         let one = std::slice::from_ref(rollout);
         let completions = encode_rollouts(one, encoder, &mut self.corpus)?;
+        self.unusual += encoder.unusual(one);
         self.n_problems += 1;
         self.n_left_out += rollout.completions.len() - completions.len();
         let first = self.examples.len();
@@ -121,7 +124,7 @@ impl RewardData {
         hex(&hasher.finalize())
     }
 
-    /// Checks that `objective` can learn something from it.
+    /// Checks that `objective` can be trained on it.
     ///
     /// # Errors
     /// [`Error::NoExamples`] without responses, [`Error::OneClass`] if all labels are equal,

@@ -1,4 +1,4 @@
-//! A run from its first step, or its last checkpoint, to its end.
+//! A training run from its first step, or its last checkpoint, to its end.
 
 use super::learner::Learner;
 use super::metrics::{Evaluation, StepMetrics};
@@ -29,8 +29,8 @@ pub struct Summary {
 }
 
 /// Trains to the end. With a run folder, metrics and checkpoints are written, a run that was
-/// stopped goes on from its last checkpoint with the same bits, and the models `model` (last) and
-/// `best` (where there is a validation split) stand there afterwards.
+/// stopped continues from its last checkpoint with the same bits, and the models `model` (last) and
+/// `best` (with a validation split) are written at the end.
 ///
 /// # Errors
 /// Those of [`Trainer::step`] and of the run folder. On [`crate::Error::NonFiniteLoss`] the

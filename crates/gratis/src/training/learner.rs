@@ -1,4 +1,5 @@
-//! What the training loop trains: a model by its log-probabilities, or by the values of its head.
+//! The model in the training loop, trained through its log-probabilities or through the values of
+//! its head.
 
 use gratis_engine::{PackedBatch, Result, Score, TokenValues, Train, TrainValues, Weigh};
 

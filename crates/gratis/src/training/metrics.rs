@@ -1,4 +1,4 @@
-//! The figures of a step and of a validation.
+//! The metrics of a step and of a validation.
 
 use serde::{Deserialize, Serialize};
 
@@ -18,7 +18,7 @@ pub struct StepMetrics {
     pub gradient_norm: f64,
     /// Learning rate of the step.
     pub learning_rate: f64,
-    /// Tokens that went through the engine, each shared prompt counted once a micro-batch.
+    /// Tokens that went through the engine, each shared prompt counted once per micro-batch.
     pub n_tokens: u64,
     /// Warnings that this step gave rise to.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -76,7 +76,7 @@ impl Tally {
         self.loss
     }
 
-    /// The figures of everything added.
+    /// The metrics of everything added.
     pub fn evaluation(&self) -> Evaluation {
         Evaluation {
             loss: self.loss,

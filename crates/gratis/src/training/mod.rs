@@ -1,10 +1,10 @@
 //! Training: one loop for language models and implicit process reward models (paper section 3).
 //!
-//! The loop ([`Trainer`]) knows epochs, micro-batches, the learning rate and AdamW. What is learnt
-//! is a [`Task`]: it holds the responses and answers a micro-batch's log-probabilities with their
+//! The loop ([`Trainer`]) knows epochs, micro-batches, the learning rate and AdamW. What is trained
+//! is a [`Task`]: it holds the responses and maps the log-probabilities of a micro-batch to their
 //! weights `w_t = dL/dlog pi(y_t|y_<t)`. There are two: [`LanguageModelling`], whose weights are
-//! constant, and [`ImplicitReward`], whose weights an objective of the paper gives.
-//! `fit` drives a trainer through validation and checkpoints to the end.
+//! constant, and [`ImplicitReward`], whose weights an objective of the paper gives. `fit` drives a
+//! trainer through validation and checkpoints to the end.
 
 mod dataset;
 mod fit;

@@ -1,7 +1,7 @@
 //! The reference's log-probabilities: computed once for a data set and kept in a cache folder.
 //!
 //! The cache file is named after what it depends on: the hash of the reference's weights, that of the
-//! tokens, and the size of a micro-batch, so that a changed model or file never finds a stale one.
+//! tokens, and the size of a micro-batch, so a changed model or file never uses a stale one.
 //! Its content: a line of JSON with these, then one part per micro-batch at its own place, the
 //! log-probabilities as little-endian f32 and a checksum. Only the micro-batches that a training will
 //! use are computed; a part that is not there, was cut off by a kill or is damaged is computed again.

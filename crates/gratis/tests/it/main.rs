@@ -7,6 +7,7 @@ mod objectives;
 mod parquet_files;
 mod reward_models;
 mod shapes;
+mod steps_in_tokens;
 mod tabular;
 mod theory;
 mod training;

@@ -1,9 +1,9 @@
-//! The fields of a `config.json` that have been considered, and what became of each.
+//! The known fields of a `config.json` and how each is handled.
 //!
 //! A field is read ([`READ`]), allowed only under values that change nothing ([`NEUTRAL`]), or
-//! known to be without effect here ([`WITHOUT_EFFECT`], each group with its reason); some are one or
-//! the other by architecture ([`BY_ARCHITECTURE`]). Whatever is
-//! new in a later version of `transformers` stands in none of them and is refused by name.
+//! known to be without effect here ([`WITHOUT_EFFECT`], each group with its reason); some are one
+//! or the other by architecture ([`BY_ARCHITECTURE`]). A field that is new in a later version of
+//! `transformers` is in none of these tables and is rejected by name.
 
 use std::fmt;
 
@@ -34,7 +34,7 @@ const READ: &[&str] = &[
     "vocab_size",
 ];
 
-/// Fields of some architectures: whose they are, what becomes of them, their names.
+/// Fields of some architectures: the architecture, how they are handled, their names.
 const BY_ARCHITECTURE: &[(&[Architecture], &str, &[&str])] = &[
     (
         &[Architecture::Qwen2, Architecture::Qwen3],
@@ -54,8 +54,8 @@ const BY_ARCHITECTURE: &[(&[Architecture], &str, &[&str])] = &[
     ),
 ];
 
-/// Fields of these or of related architectures that change the mathematics, with the values under
-/// which they change nothing. Any other value is refused; `null` changes nothing.
+/// Fields of these or of related architectures that change the computation, with the values under
+/// which they change nothing. Any other value is rejected; `null` changes nothing.
 pub(super) const NEUTRAL: &[(&str, &[Neutral])] = &[
     ("add_cross_attention", &[Neutral::False]),
     ("attention_bias", &[Neutral::False]),

@@ -1,4 +1,4 @@
-//! The fields of a `config.json`, each read as what it must be and refused by name where it is not.
+//! Typed reading of the fields of a `config.json`; an invalid field is rejected by name.
 
 use std::path::Path;
 
@@ -133,7 +133,7 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// Refuses a field that changes the mathematics and one that nobody has considered.
+    /// Rejects a field that changes the computation and an unknown field.
     pub(super) fn refuse_unknown_mathematics(&self, architecture: Architecture) -> Result<()> {
         self.refuse_all_but_neutral(considered::NEUTRAL)?;
         for (field, value) in self.map {
@@ -226,7 +226,7 @@ impl<'a> Fields<'a> {
         self.positive("rope_theta", Some(10_000.0))
     }
 
-    /// The window of all layers alike; layers that differ are refused.
+    /// The common window of all layers; layers that differ are rejected.
     pub(super) fn sliding_window(
         &self,
         architecture: Architecture,
@@ -240,7 +240,7 @@ impl<'a> Fields<'a> {
             Architecture::Qwen2 | Architecture::Qwen3 if self.flag("use_sliding_window")? => {
                 Some(self.size("sliding_window", Some(4096))?)
             }
-            // A Llama has no window, whatever stands there.
+            // A Llama has no window, whatever the field says.
             Architecture::Llama | Architecture::Qwen2 | Architecture::Qwen3 => None,
         };
         // A Mistral with `layer_types` is another class in `transformers`, which obeys them.

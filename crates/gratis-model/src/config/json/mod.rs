@@ -1,8 +1,8 @@
 //! `config.json` of a Hugging Face folder, read into and written from a [`ModelConfig`].
 //!
-//! A field that changes the mathematics is either understood or refused by name. Fields without
-//! effect on it stand in a table (`considered`), and a field that stands nowhere is refused. An
-//! absent field takes the default of the architecture's class in `transformers`.
+//! A field that changes the computation is either supported or rejected by name. Fields without
+//! effect are listed in a table (`considered`), and unknown fields are rejected. An absent field
+//! takes the default of the architecture's class in `transformers`.
 
 mod class;
 mod considered;

@@ -1,10 +1,10 @@
-//! Artefacts by content: what was made once from the same settings is found again.
+//! A content-addressed store of artefacts: results for the same settings are computed once.
 //!
-//! An artefact is a folder named by its kind and by the SHA-256 of its key. The key holds everything
-//! the artefact depends on, including the names of the artefacts it was made from. A folder appears
-//! whole or not at all, so a run that was stopped continues where it was. `key.json` in each folder
-//! also holds the SHA-256 of every other file: an artefact whose files have changed is removed and
-//! made again.
+//! An artefact is a folder named by its kind and by the SHA-256 of its key. The key contains
+//! everything that the artefact depends on, including the names of the artefacts it was made from.
+//! A folder is written atomically, so a run that was stopped continues where it was. `key.json` in
+//! each folder also holds the SHA-256 of every other file: an artefact whose files have changed is
+//! removed and recomputed.
 
 use std::collections::{BTreeMap, HashSet};
 use std::fmt::Write as _;
@@ -42,7 +42,7 @@ pub(crate) struct Store {
     _lock: Option<File>,
 }
 
-/// What stands in [`KEY_FILE`].
+/// The content of [`KEY_FILE`].
 #[derive(Debug, Serialize, Deserialize)]
 struct KeyFile {
     #[serde(flatten)]
@@ -51,7 +51,7 @@ struct KeyFile {
     files: BTreeMap<String, String>,
 }
 
-/// What [`Store::find`] found.
+/// The result of [`Store::find`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Lookup {
     /// The artefact.

@@ -15,7 +15,7 @@ use crate::evaluation::step_signal::StepSignal;
 /// Between the steps of a solution as a model reads it.
 const SEPARATOR: &str = "\n\n";
 
-/// What a category is about.
+/// The dimension of a category.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Dimension {
@@ -129,7 +129,7 @@ impl Category {
     }
 }
 
-/// One line of the benchmark's files; what is not needed to judge is passed over.
+/// One line of the benchmark's files; fields that are not needed are ignored.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 struct Entry {
     idx: String,
@@ -169,15 +169,15 @@ impl Record for Entry {
 pub struct Solutions {
     /// One solution a record: prompts repeat.
     pub rollouts: Vec<Rollout>,
-    /// What the benchmark says of each.
+    /// The benchmark's labels of each.
     pub labels: Vec<SolutionLabels>,
-    /// Entries that repeat an earlier one of their category and are left out, as the benchmark does.
+    /// Entries that repeat an earlier one of their category and are skipped, as in the benchmark.
     pub n_repeated: usize,
-    /// Numbers of wrong steps that name no step, which the benchmark passes over.
+    /// Numbers of wrong steps beyond the solution, which the benchmark ignores.
     pub n_beyond: usize,
 }
 
-/// What the benchmark says of a solution.
+/// The benchmark's labels of a solution.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SolutionLabels {
     /// The kind of error.
