@@ -244,7 +244,7 @@ fn problems(args: &TheoryArgs) -> Result<Vec<Rollout>> {
         split.unsolved(&split.draw(args.problems, N_DERIVED, args.seed))
     };
     if rollouts.is_empty() {
-        return Err(Error::NoExamples { purpose: "look at" }.into());
+        return Err(Error::NoExamples { purpose: "look at", n_left_out: 0 }.into());
     }
     Ok(rollouts)
 }
