@@ -43,7 +43,10 @@ impl Format {
             Err(Error::InvalidFile {
                 path: path.to_owned(),
                 expected: "named `.jsonl`, `.jsonl.zst` or `.parquet` (or `-`)".to_owned(),
-                got: "another extension".to_owned(),
+                got: match path.extension() {
+                    Some(extension) => format!("`.{}`", extension.to_string_lossy()),
+                    None => "no extension".to_owned(),
+                },
             })
         }
     }
