@@ -162,7 +162,7 @@ impl NativeEngine {
         &self.decoder.config
     }
 
-    /// Where each parameter stands in [`Self::parameters`].
+    /// The position of each parameter in [`Self::parameters`].
     pub fn layout(&self) -> &Layout {
         &self.decoder.layout
     }
