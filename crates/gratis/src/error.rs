@@ -429,6 +429,10 @@ impl Error {
             Self::InvalidSetting { field: "continuations", .. } => {
                 Some("set it with `-n`; the default is 8 continuations per step")
             }
+            Self::Engine(gratis_engine::Error::NonFiniteLogits { .. }) => Some(
+                "the model computes numbers beyond single precision: its training diverged or its \
+                 weights are damaged",
+            ),
             Self::NonFiniteReward { .. } => Some(
                 "lower `--beta` if it is extreme; otherwise the model or its reference computes numbers \
                  beyond single precision: its training diverged or its weights are damaged",

@@ -27,7 +27,7 @@ pub(super) enum Compression {
 }
 
 impl Format {
-    /// The format that a file's name stands for.
+    /// The format given by a file's name.
     pub(super) fn of(path: &Path) -> Result<Self> {
         let name = path.to_string_lossy();
         if name == STANDARD_STREAM || name.ends_with(".jsonl") || name.ends_with(".json") {

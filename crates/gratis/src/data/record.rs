@@ -27,7 +27,7 @@ pub enum OnInvalid {
 
 /// A record of a data file: one JSON object, or one row.
 pub trait Record: Sized {
-    /// The record as it stands in a file.
+    /// The record as stored in a file.
     type Columns: DeserializeOwned;
 
     /// Its fields, for error messages.

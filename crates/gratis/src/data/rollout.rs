@@ -173,7 +173,7 @@ impl Serialize for Rollout {
     }
 }
 
-/// A line of a rollout file as it stands there.
+/// A line of a rollout file as stored.
 #[derive(Debug, Deserialize)]
 pub struct Columns {
     #[serde(default, deserialize_with = "text_or_integer")]
