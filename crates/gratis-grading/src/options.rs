@@ -13,7 +13,7 @@ pub enum Percent {
     Either,
 }
 
-/// When a decimal stands for a value that it does not equal.
+/// When a decimal may represent a value that it does not equal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Decimals {

@@ -369,7 +369,7 @@ fn shortened(path: &Path) -> String {
     name[..end.unwrap_or(0)].to_owned()
 }
 
-/// Begins the names of the files that stand beside `path` while it is written: `.NAME`.
+/// Prefix of the temporary files beside `path` while it is written: `.NAME`.
 pub(crate) fn draft_stem(path: &Path) -> String {
     format!(".{}", shortened(path))
 }

@@ -8,7 +8,7 @@
 //! ```
 //! use gratis_model::{Layout, ModelConfig};
 //!
-//! // Where each parameter of a small Llama stands in one flat array.
+//! // The position of each parameter of a small Llama in one flat array.
 //! let config = ModelConfig { vocab_size: 32, n_layers: 2, ..ModelConfig::LLAMA };
 //! let layout = Layout::new(&config);
 //! assert_eq!(layout.tensors[0].name, "model.embed_tokens.weight");

@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 
 /// Checks that no link to a file leads out of a model's folder.
 ///
-/// A folder that is not there, or cannot be listed, is left to whoever reads it.
+/// A folder that does not exist or cannot be listed is ignored here; reading it gives the error.
 ///
 /// # Errors
 /// [`Error::ForeignLink`] with the link and where it leads.

@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 
 /// Ends the name of a lock file; within a folder it is the whole name.
 const SUFFIX: &str = ".gratis-lock";
-/// How often a lock file that another process has just removed is made anew.
+/// How often to retry if another process has just removed a lock file.
 const ATTEMPTS: usize = 100;
 
 /// Sole permission to write a file or a folder, until dropped.
@@ -32,7 +32,7 @@ struct Held {
 }
 
 impl Lock {
-    /// Locks the file or folder that is to be written at `path`; the lock file stands beside it.
+    /// Locks the file or folder that is to be written at `path`; the lock file is beside it.
     ///
     /// # Errors
     /// [`Error::Locked`] if another process holds it, [`Error::Io`] if the folder cannot be written.
@@ -40,7 +40,7 @@ impl Lock {
         Self::acquire(parent_of(path).join(format!("{}{SUFFIX}", draft_stem(path))), path)
     }
 
-    /// Locks the folder `path`, which exists; the lock file stands in it.
+    /// Locks the folder `path`, which exists; the lock file is in it.
     ///
     /// # Errors
     /// As [`Self::beside`].

@@ -33,6 +33,8 @@ pub enum Error {
         expected: String,
         /// The actual value.
         got: String,
+        /// What to do about it.
+        hint: &'static str,
     },
     /// A file does not have the expected format.
     #[error("`{path}` should be {expected}, got {got}")]
@@ -62,6 +64,31 @@ pub enum Error {
         /// The record without them.
         record: String,
     },
+    /// Steps that are given and are not those of their completion.
+    #[error("the `steps` of completion {completion} of problem `{problem}` do not fit its text")]
+    Steps {
+        /// The problem, as the rollouts name it.
+        problem: String,
+        /// The completion, counted from 1.
+        completion: usize,
+        /// The step at fault.
+        source: Box<Self>,
+    },
+    /// A problem without anything to choose from.
+    #[error("problem `{problem}` has no completions to select from")]
+    NoCandidates {
+        /// The problem, as the rollouts name it.
+        problem: String,
+    },
+    /// An input that is read twice was written in between.
+    #[error("`{path}` changed while it was read")]
+    InputChanged {
+        /// The input.
+        path: PathBuf,
+    },
+    /// Standard input, which can be read once, is asked for again.
+    #[error("standard input (`-`) is named twice, and can be read only once")]
+    StandardInputTwice,
     /// A file in which no line has what grading requires.
     #[error("no line of `{path}` has {wanted}: the fields of its first are {fields}")]
     NothingToGrade {
@@ -141,10 +168,12 @@ pub enum Error {
         context_length: usize,
     },
     /// There are no valid examples.
-    #[error("no valid example to {purpose}")]
+    #[error("no valid example to {purpose}{}", skipped(*.n_left_out))]
     NoExamples {
         /// What the examples are for: `train on`, `score`.
         purpose: &'static str,
+        /// How many were left out.
+        n_left_out: u64,
     },
     /// The loss or the gradient of a step is NaN or infinite; no parameter was changed by it.
     #[error("step {step}: the {what} is {value}, in a batch of the problems {problems}")]
@@ -316,6 +345,10 @@ pub enum Error {
     Cpu(#[from] gratis_cpu::Error),
 }
 
+fn skipped(n: u64) -> String {
+    if n == 0 { String::new() } else { format!(": {n} skipped") }
+}
+
 /// Converts an error of our own that stopped the engine back to the original error.
 impl From<gratis_engine::Error> for Error {
     fn from(error: gratis_engine::Error) -> Self {
@@ -339,7 +372,7 @@ impl Error {
             | Self::AdapterBase { source, .. }
             | Self::OnHub { source, .. }
             | Self::ChatTemplate { source, .. } => source.hint(),
-            Self::Mismatch { hint, .. } => Some(hint),
+            Self::Mismatch { hint, .. } | Self::InvalidRecord { hint, .. } => Some(hint),
             Self::Conversation { .. } => Some(
                 "use a model with a chat template (`--template chat`), or data whose prompts are one \
                  message of the user",
@@ -356,9 +389,14 @@ impl Error {
                 "policy and reference must have the same tokenizer: use the model that the policy \
                  was trained from",
             ),
-            Self::InvalidRecord { .. } => {
-                Some("fix the line, or skip and count invalid lines (`--skip-invalid`)")
+            Self::Steps { .. } => {
+                Some("`steps` are parts of the text one after the other; without them it is split")
             }
+            Self::NoCandidates { .. } => Some("leave such problems out of both files"),
+            Self::InputChanged { .. } => {
+                Some("run the command again once nothing writes the file any more")
+            }
+            Self::StandardInputTwice => Some("write one of the inputs to a file and name that"),
             Self::NoCorrectness { .. } => {
                 Some("grade the rollouts against their `reference` first (`gratis grade`)")
             }
@@ -391,6 +429,10 @@ impl Error {
             Self::InvalidSetting { field: "continuations", .. } => {
                 Some("set it with `-n`; the default is 8 continuations per step")
             }
+            Self::Engine(gratis_engine::Error::NonFiniteLogits { .. }) => Some(
+                "the model computes numbers beyond single precision: its training diverged or its \
+                 weights are damaged",
+            ),
             Self::NonFiniteReward { .. } => Some(
                 "lower `--beta` if it is extreme; otherwise the model or its reference computes numbers \
                  beyond single precision: its training diverged or its weights are damaged",
@@ -399,9 +441,12 @@ impl Error {
                 "truncate such completions (`--on-overlong truncate`) or skip them (`--on-overlong \
                  skip`)",
             ),
+            Self::NoExamples { n_left_out: 0, .. } => {
+                Some("the input is empty, or has nothing of that kind, such as completions")
+            }
             Self::NoExamples { .. } => Some(
-                "every example was skipped, or the input is empty: check the warnings about \
-                      skipped lines",
+                "all were skipped: without `--skip-invalid`, or with `--on-overlong stop`, the first \
+                 one is an error that says why",
             ),
             Self::NonFiniteLoss { .. } => Some(
                 "lower the learning rate or `--beta`, or check these problems; the checkpoints before \

@@ -10,7 +10,7 @@ use gratis_engine::Score;
 
 use crate::cost::{JobWork, Work};
 use crate::data::score::completion_hash;
-use crate::data::steps::{StepSplit, StepSplitter, ends_in_chars, given};
+use crate::data::steps::{StepSplit, StepSplitter, ends_in_chars, given_in};
 use crate::data::{ProblemScores, Rollout, Scored};
 use crate::encoding::{
     Corpus, EncodedCompletion, Encoder, Item, encode_rollouts, log_probs, micro_batches,
@@ -257,9 +257,8 @@ pub(crate) fn steps_of(
     idx: usize,
     splitter: &StepSplitter,
 ) -> Result<Vec<Range<usize>>> {
-    let completion = &rollout.completions[idx];
-    let text = &completion.text;
-    let mut steps = given(completion)?;
+    let text = &rollout.completions[idx].text;
+    let mut steps = given_in(rollout, idx)?;
     if steps.is_empty() {
         steps = splitter.split(text);
     }

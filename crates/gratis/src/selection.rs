@@ -16,7 +16,7 @@ use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::numeric::sigmoid;
+use crate::numeric::{check_positive, sigmoid};
 
 /// How the step rewards of a response are aggregated into a score.
 ///
@@ -280,8 +280,8 @@ pub enum Subsets {
 /// The probability in `0..=1` that `method` selects a correct one of `n` responses.
 ///
 /// # Errors
-/// [`Error::InvalidSetting`] if `n` is 0 or more than there are responses, or if scores, answers
-/// and labels are not as many.
+/// [`Error::InvalidSetting`] if `n` is 0 or more than there are responses, if scores, answers and
+/// labels are not as many, or if the temperature of a vote is not a finite number above 0.
 pub fn accuracy(
     method: Method,
     candidates: &Candidates,
@@ -289,6 +289,9 @@ pub fn accuracy(
     subsets: Subsets,
 ) -> Result<f64> {
     candidates.validate()?;
+    if let Method::WeightedVote { weight: VoteWeight::Exponential { temperature } } = method {
+        check_positive("temperature", temperature)?;
+    }
     let n_all = candidates.correct.len();
     if n == 0 || n > n_all {
         return Err(Error::setting("n", format!("in 1..={n_all}, the number of responses"), n));

@@ -139,7 +139,7 @@ fn records(args: &CostArgs) -> Result<()> {
         documents.push(json!({ "path": path, "record": record }));
     }
     if rows.is_empty() {
-        return Err(Error::NoExamples { purpose: "count" }.into());
+        return Err(Error::NoExamples { purpose: "count", n_left_out: 0 }.into());
     }
     if args.json {
         return output::print_json(&json!({

@@ -117,7 +117,8 @@ fn run_rollouts(
         .into());
     }
     if graded.counts.n() == 0 {
-        return Err(Error::NoExamples { purpose: "grade" }.into());
+        let n_left_out = rollouts.n_skipped();
+        return Err(Error::NoExamples { purpose: "grade", n_left_out }.into());
     }
     writer.finish()?;
     warn_ungraded(graded.counts.without_reference, "problems without a `reference`");
@@ -162,7 +163,8 @@ fn run_cases(
         .into());
     }
     if graded.counts.n() == 0 {
-        return Err(Error::NoExamples { purpose: "grade" }.into());
+        let n_left_out = cases.n_skipped();
+        return Err(Error::NoExamples { purpose: "grade", n_left_out }.into());
     }
     writer.finish()?;
     warn_ungraded(n_incomplete, "cases without `gold` or `pred`");

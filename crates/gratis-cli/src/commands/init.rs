@@ -138,7 +138,7 @@ fn learn_tokenizer(path: &Path, vocab: usize) -> Result<Tokenizer> {
         .filter(|text| !text.is_empty())
         .collect();
     if texts.is_empty() {
-        return Err(Error::NoExamples { purpose: "learn a tokenizer from" }.into());
+        return Err(Error::NoExamples { purpose: "learn a tokenizer from", n_left_out: 0 }.into());
     }
     let special =
         SpecialTokens { pad: None, bos: Some("<s>".to_owned()), eos: Some("</s>".to_owned()) };

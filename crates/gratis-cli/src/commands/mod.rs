@@ -26,6 +26,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use clap::Args;
+use gratis::Error;
 use gratis::data::record::Record;
 use gratis::data::{OnInvalid, Reading, RecordReader, ShapeSettings};
 use serde::Serialize;
@@ -82,6 +83,24 @@ pub(crate) fn refuse_file_name(folder: &Path) -> Result<()> {
 pub(crate) fn read_records<T: Record>(path: &Path, reading: impl Into<Reading>) -> Result<Vec<T>> {
     let mut reader = RecordReader::open(path, reading)?;
     let records = reader.by_ref().collect::<gratis::Result<Vec<_>>>()?;
+    warn_skipped(reader.n_skipped(), "malformed lines");
+    Ok(records)
+}
+
+/// All records of a file, of which there must be some.
+///
+/// # Errors
+/// [`Error::NoExamples`] if there are none.
+pub(crate) fn read_some<T: Record>(
+    path: &Path,
+    reading: impl Into<Reading>,
+    purpose: &'static str,
+) -> Result<Vec<T>> {
+    let mut reader = RecordReader::open(path, reading)?;
+    let records = reader.by_ref().collect::<gratis::Result<Vec<_>>>()?;
+    if records.is_empty() {
+        return Err(Error::NoExamples { purpose, n_left_out: reader.n_skipped() }.into());
+    }
     warn_skipped(reader.n_skipped(), "malformed lines");
     Ok(records)
 }

@@ -111,7 +111,7 @@ pub(crate) fn run(args: PretrainArgs, given: &ArgMatches, common: &Common) -> Re
     let run_hash = format!("{} {}", task.corpus().digest(), model.hash()?);
     let config = config::resolved(&settings)?;
     if task.items().is_empty() {
-        return Err(gratis::Error::NoExamples { purpose: "train on" }.into());
+        return Err(gratis::Error::NoExamples { purpose: "train on", n_left_out: 0 }.into());
     }
     let run = RunFolder::open(&args.run, &config, &run_hash, companions, on_existing)?;
     let mut run = run.with_threads(common.threads);

@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use clap::Args;
-use gratis::Error;
 use gratis::data::Fingerprint;
 use gratis::encoding::{Conversations, OnOverlong};
 use gratis::reward_model::{Model, PromptSettings, Weights};
@@ -13,7 +12,7 @@ use gratis_engine::SamplingSettings;
 use serde_json::{Value, json};
 
 use super::request::Request;
-use super::{InvalidArgs, read_records};
+use super::{InvalidArgs, read_some};
 use crate::Common;
 use crate::model::{self, Remarks};
 
@@ -62,13 +61,9 @@ impl SamplingArgs {
     /// The problems of `input`.
     ///
     /// # Errors
-    /// [`Error::NoExamples`] if there are none.
+    /// [`gratis::Error::NoExamples`] if there are none.
     pub(super) fn problems(&self, input: &Path) -> Result<Vec<Problem>> {
-        let problems: Vec<Problem> = read_records(input, self.invalid.reading())?;
-        if problems.is_empty() {
-            return Err(Error::NoExamples { purpose: "solve" }.into());
-        }
-        Ok(problems)
+        read_some(input, self.invalid.reading(), "solve")
     }
 
     /// Loads the model to sample from at a temperature.

@@ -89,7 +89,8 @@ pub(crate) fn run(args: &ScoreArgs, common: &Common) -> Result<()> {
     let n_completions = count(&input, &files)?;
     let mut rollouts = files.read().peekable();
     if rollouts.peek().is_none() {
-        return Err(Error::NoExamples { purpose: "score" }.into());
+        let n_left_out = files.n_skipped();
+        return Err(Error::NoExamples { purpose: "score", n_left_out }.into());
     }
     let scoring = Scoring {
         by: args.by,

@@ -60,6 +60,13 @@ pub(crate) struct SelectArgs {
     invalid: InvalidArgs,
 }
 
+fn positive(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(number) if number > 0.0 && number.is_finite() => Ok(number),
+        _ => Err("expected a finite number above 0".to_owned()),
+    }
+}
+
 /// How candidates are selected.
 #[derive(Debug, Args)]
 pub(super) struct RuleArgs {
@@ -68,7 +75,7 @@ pub(super) struct RuleArgs {
     #[arg(long, value_delimiter = ',')]
     aggregation: Vec<Aggregation>,
     /// Vote by `exp(score / T)` instead of `sigmoid(score)`.
-    #[arg(long, value_name = "T")]
+    #[arg(long, value_name = "T", value_parser = positive)]
     vote_temperature: Option<f64>,
     /// Seed of the bootstrap and of sampled subsets.
     #[arg(long, default_value_t = 0)]
@@ -187,7 +194,8 @@ pub(crate) fn run(args: &SelectArgs) -> Result<()> {
     let mut problems = Some(Vec::new());
     let mut sampling = None;
     let mut rule = args.rules.aggregation();
-    for pair in Matched::open(&args.rollouts, &args.scores, args.invalid.reading())? {
+    let mut pairs = Matched::open(&args.rollouts, &args.scores, args.invalid.reading())?;
+    for pair in pairs.by_ref() {
         let (rollout, scores) = pair?;
         rule.see(&scores)?;
         if let Some(writer) = &mut selected
@@ -204,7 +212,8 @@ pub(crate) fn run(args: &SelectArgs) -> Result<()> {
         sampling.get_or_insert_with(|| sampling_of(&rollout));
     }
     let Some(sampling) = sampling else {
-        return Err(Error::NoExamples { purpose: "select from" }.into());
+        let n_left_out = pairs.rollouts.n_skipped();
+        return Err(Error::NoExamples { purpose: "select from", n_left_out }.into());
     };
     if let Some(writer) = selected {
         writer.finish()?;

@@ -144,9 +144,13 @@ fn enumerate(args: &TheoryArgs) -> Result<Exact> {
 
 impl Exact {
     fn table(&self) -> String {
+        let shown = |beta: f64| {
+            let text = beta.to_string();
+            if text.len() > 8 { format!("{beta:e}") } else { text }
+        };
         let row = |(beta, check): &(f64, ExactCheck)| {
             vec![
-                beta.to_string(),
+                shown(*beta),
                 check.n_prefixes.to_string(),
                 format!("{:.1e}", check.max_difference),
                 format!("{:.1e}", check.max_violation),
@@ -156,7 +160,7 @@ impl Exact {
         let header = ["beta", "prefixes", "worst |q - average|", "worst violation", "place"];
         let checks = output::table(&header, &self.checks.iter().map(row).collect::<Vec<_>>());
         let row = |&(beta, soft, hard): &(f64, f64, f64)| {
-            vec![beta.to_string(), format!("{soft:.1e}"), format!("{hard:.1e}")]
+            vec![shown(beta), format!("{soft:.1e}"), format!("{hard:.1e}")]
         };
         let header = ["beta", "most from soft", "most from hard"];
         let limits = output::table(&header, &self.limits.iter().map(row).collect::<Vec<_>>());
@@ -240,7 +244,7 @@ fn problems(args: &TheoryArgs) -> Result<Vec<Rollout>> {
         split.unsolved(&split.draw(args.problems, N_DERIVED, args.seed))
     };
     if rollouts.is_empty() {
-        return Err(Error::NoExamples { purpose: "look at" }.into());
+        return Err(Error::NoExamples { purpose: "look at", n_left_out: 0 }.into());
     }
     Ok(rollouts)
 }

@@ -238,6 +238,97 @@ fn a_masked_tool_output_has_no_reward() {
 }
 
 #[test]
+fn standard_input_is_read_once() {
+    let workspace = Workspace::new();
+    let graded = String::from_utf8(workspace.read("graded.jsonl")).expect("text");
+    for command in [
+        &["train", "--model", "model", "--data", "-", "--data", "-", "--run", "run"][..],
+        &["train", "--model", "model", "--data", "-", "--validation", "-", "--run", "run"],
+        &["select", "--rollouts", "-", "--scores", "-"],
+        &["data", "mix", "-", "--with", "-"],
+        &["pretrain", "--model", "model", "--data", "-", "--data", "-", "--run", "run"],
+    ] {
+        let output = workspace.run_with_input(command, &graded);
+        let said = stderr(&output);
+        assert_eq!(output.status.code(), Some(1), "{command:?}: {said}");
+        assert!(said.contains("standard input (`-`) is named twice"), "{command:?}: {said}");
+        assert!(said.contains("hint: write one of the inputs to a file"), "{said}");
+    }
+    assert!(!workspace.path("run").exists());
+}
+
+#[test]
+fn a_temperature_of_a_vote_is_above_0_and_finite() {
+    let workspace = Workspace::new();
+    for value in ["nan", "-1", "0", "inf"] {
+        let files = ["select", "--rollouts", "graded.jsonl", "--scores", "absent.jsonl"];
+        let error = workspace.error_of(&[&files[..], &["--vote-temperature", value]].concat());
+        assert!(error.contains("'--vote-temperature <T>'"), "{error}");
+        assert!(error.contains("expected a finite number above 0"), "{error}");
+    }
+}
+
+#[test]
+fn messages_say_what_there_is() {
+    let workspace = Workspace::new();
+    workspace.write("empty.jsonl", "");
+    workspace.write("bad.jsonl", "{\"prompt\": 1}\n{}\n");
+    let score = |input: &str, more: &[&str]| {
+        let score = ["score", "--model", "model", "--reference", "none", input];
+        workspace.error_of(&[&score[..], more].concat())
+    };
+    // Nothing was skipped, and something was.
+    let error = score("empty.jsonl", &[]);
+    assert!(error.contains("no valid example to score\nhint: the input is empty"), "{error}");
+    let error = score("bad.jsonl", &["--skip-invalid"]);
+    assert!(error.contains("no valid example to score: 2 skipped"), "{error}");
+    let train = ["train", "--model", "model", "--run", "run", "--data"];
+    let error = workspace.error_of(&[&train[..], &["bad.jsonl", "--skip-invalid"]].concat());
+    assert!(error.contains("no valid example to train on: 2 skipped"), "{error}");
+
+    // Preferences are not told to be graded.
+    workspace.write("other.jsonl", r#"{"prompt": "p", "chosen": "a", "rejected": "a"}"#);
+    let output = workspace.run(&[&train[..], &["other.jsonl", "--max-steps", "1"]].concat());
+    assert!(!stderr(&output).contains("gratis grade"), "{}", stderr(&output));
+
+    // Steps that are not the completion's, with their problem.
+    let line =
+        r#"{"id": "q7", "prompt": "p", "completions": ["a", "a b"], "steps": [["a"], ["a", "x"]]}"#;
+    workspace.write("steps.jsonl", line);
+    let error = score("steps.jsonl", &[]);
+    assert!(error.contains("the `steps` of completion 2 of problem `q7` do not fit"), "{error}");
+    assert!(error.contains("parts of the completion, in their order, got `x`"), "{error}");
+
+    // A problem without candidates, with its name.
+    workspace.write(
+        "none.jsonl",
+        r#"{"id": "q8", "prompt": "p", "completions": [], "correctness": []}"#,
+    );
+    let scores = ["score", "--model", "model", "--reference", "none", "none.jsonl"];
+    ok(&workspace, &[&scores[..], &["-o", "none.scores.jsonl"]].concat());
+    let files = ["select", "--rollouts", "none.jsonl", "--scores", "none.scores.jsonl"];
+    let error = workspace.error_of(&files);
+    assert!(error.contains("problem `q8` has no completions to select from"), "{error}");
+
+    // A reference that is missing is called the reference; a path is not looked for on a hub.
+    for reference in ["./absent", "absent"] {
+        let score = ["score", "--model", "model", "--reference", reference, "graded.jsonl"];
+        let error = workspace.error_of(&score);
+        assert!(error.starts_with("error: cannot load the reference"), "{error}");
+        assert!(error.contains(reference) && !error.contains("hub"), "{error}");
+        assert!(!error.contains("network"), "{error}");
+    }
+    let error = workspace.error_of(&["score", "--model", "./models/prm", "graded.jsonl"]);
+    assert!(error.contains("./models/prm") && !error.contains("hub"), "{error}");
+
+    // Bytes of another format do not reach the terminal.
+    std::fs::write(workspace.path("binary.jsonl"), [0x9b; 40]).expect("written");
+    let error = workspace.error_of(&["data", "summary", "binary.jsonl"]);
+    assert!(error.contains("got bytes that are not UTF-8 (at byte 1"), "{error}");
+    assert!(!error.contains('\u{fffd}'), "{error}");
+}
+
+#[test]
 fn what_exceeds_the_context_is_found_first_and_marked() {
     let workspace = Workspace::new();
     let config: Value = serde_json::from_slice(&workspace.read("model/config.json")).expect("JSON");

@@ -170,6 +170,13 @@ fn rewards_that_are_not_finite_are_errors() {
     assert!(error.starts_with("error: step 1: the "), "{error}");
     assert!(error.contains("hint: lower the learning rate or `--beta`"), "{error}");
 
+    let error = workspace.error_of(&["theory", "--exact", "--beta", "1e308"]);
+    assert!(error.contains("`beta` should be so small that every reward is finite"), "{error}");
+    let theory = ["--quiet", "theory", "--model", "run", "--reference", "model", "--problems", "1"];
+    let prompts = ["--prompts", "graded.jsonl", "--beta", "1e308"];
+    let error = workspace.error_of(&[&theory[..], &prompts].concat());
+    assert!(error.contains("`beta` should be so small that every reward is finite"), "{error}");
+
     // Finite weights whose products are not.
     scale_weights(&workspace, "run/model/model.safetensors");
     let error = workspace.error_of(&score);
@@ -180,6 +187,27 @@ fn rewards_that_are_not_finite_are_errors() {
         "{error}"
     );
     assert!(!workspace.path("scores.jsonl").exists());
+    let rollout = ["--quiet", "rollout", "--model", "run", "graded.jsonl", "-o", "rollouts.jsonl"];
+    let error = workspace.error_of(&rollout);
+    assert!(error.contains("are not finite\nhint: the model computes numbers beyond"), "{error}");
+}
+
+#[test]
+fn a_mapped_tensor_that_is_not_finite_is_named_by_every_command() {
+    let workspace = Workspace::new();
+    let mut bytes = workspace.read("model/model.safetensors");
+    let n_bytes = bytes.len();
+    bytes[n_bytes - 4 * 64 * 16..][..4].copy_from_slice(&f32::NAN.to_le_bytes());
+    std::fs::write(workspace.path("model/model.safetensors"), bytes).expect("written");
+    for command in [
+        &["rollout", "graded.jsonl", "-k", "1", "-o", "out.jsonl"][..],
+        &["score", "graded.jsonl", "--reference", "none", "-o", "out.jsonl"],
+    ] {
+        let mapped = ["--model", "model", "--weights", "mapped", "--quiet"];
+        let error = workspace.error_of(&[command, &mapped[..]].concat());
+        assert!(error.contains("tensor `model.layers.") && error.contains("` has NaN"), "{error}");
+        assert!(!workspace.path("out.jsonl").exists());
+    }
 }
 
 /// Multiplies the weights of the layers by 1e30; the embeddings before them stay.

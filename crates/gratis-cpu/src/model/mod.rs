@@ -27,7 +27,7 @@ use gratis_model::config::ModelConfig;
 use gratis_model::head::ValueHead;
 use gratis_model::layout::{LayerLayout, Layout};
 
-/// The shape of a model and what follows from it; the parameters stand beside.
+/// The shape of a model and values derived from it; the parameters are stored separately.
 #[derive(Debug)]
 pub(crate) struct Decoder {
     pub(crate) config: ModelConfig,

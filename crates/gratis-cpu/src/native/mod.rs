@@ -162,7 +162,7 @@ impl NativeEngine {
         &self.decoder.config
     }
 
-    /// Where each parameter stands in [`Self::parameters`].
+    /// The position of each parameter in [`Self::parameters`].
     pub fn layout(&self) -> &Layout {
         &self.decoder.layout
     }
@@ -252,9 +252,13 @@ impl Generate for NativeEngine {
         let weights = Weights { base: self.parameters.view(), adapter: self.adapter.as_ref() };
         let n_rows = sampling::rows_within_memory(longest, self.n_threads, &self.decoder.config);
         let crew = sampling::Crew { n_workers: self.n_threads, n_rows };
-        let samples = self
+        let sampled = self
             .pool
-            .install(|| sampling::sample(&self.decoder, weights, requests, settings, crew))?;
+            .install(|| sampling::sample(&self.decoder, weights, requests, settings, crew));
+        if let Err(gratis_engine::Error::NonFiniteLogits { .. }) = sampled {
+            self.check_mapped()?;
+        }
+        let samples = sampled?;
         samples.into_iter().enumerate().for_each(|(request, samples)| done(request, samples));
         Ok(())
     }

@@ -57,13 +57,17 @@ impl NativeEngine {
 
     /// Mapped matrices are not checked before they are used; if a result is not finite, this finds
     /// the matrix that caused it.
-    fn check_mapped(&self, log_probs: &TokenValues) -> Result<()> {
+    pub(super) fn check_mapped(&self) -> Result<()> {
         match &self.parameters {
-            Parameters::Mapped(mapped) if log_probs.values().iter().any(|lp| !lp.is_finite()) => {
-                Ok(mapped.check_finite().map_err(crate::Error::from)?)
-            }
-            _ => Ok(()),
+            Parameters::Mapped(mapped) => Ok(mapped.check_finite().map_err(crate::Error::from)?),
+            Parameters::Loaded(_) => Ok(()),
         }
+    }
+
+    /// [`Self::check_mapped`] if a number is not finite.
+    fn check_finite(&self, log_probs: &TokenValues) -> Result<()> {
+        let is_finite = log_probs.values().iter().all(|lp| lp.is_finite());
+        if is_finite { Ok(()) } else { self.check_mapped() }
     }
 
     /// Forward pass of all parts, the `i`-th by worker `i % n_threads`.
@@ -114,7 +118,7 @@ impl NativeEngine {
         let parts = shards(batch, n_threads * n_rounds)?;
         let outputs = self.forward(&mut self.workers(), &parts, Keep::Nothing, output);
         let outputs = gather(batch, &parts, &outputs, output);
-        self.check_mapped(&outputs)?;
+        self.check_finite(&outputs)?;
         Ok(outputs)
     }
 
@@ -148,7 +152,7 @@ impl NativeEngine {
         let parts = shards(batch, self.n_threads)?;
         let outputs = self.forward(&mut self.workers(), &parts, keep, output);
         let outputs = gather(batch, &parts, &outputs, output);
-        self.check_mapped(&outputs)?;
+        self.check_finite(&outputs)?;
         let slopes = weigh(&outputs)?;
         if !slopes.rows().map(<[f32]>::len).eq(outputs.rows().map(<[f32]>::len)) {
             let reason = "the weights do not have the shape of what they weigh".to_owned();

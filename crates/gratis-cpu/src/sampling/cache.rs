@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crate::kernels::simd::{exp_shifted, max};
 use gratis_model::config::ModelConfig;
 
-/// Tokens whose keys stand side by side: one AVX-512 register.
+/// Tokens whose keys are stored side by side: one AVX-512 register.
 const BLOCK: usize = 16;
 
 /// The key-value cache of consecutive tokens.

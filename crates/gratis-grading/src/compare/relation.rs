@@ -161,7 +161,7 @@ pub(super) fn names_agree(a: &Expr, b: &Expr) -> bool {
     }
 }
 
-/// One comparison of a chain, turned so that the smaller side stands first.
+/// One comparison of a chain, arranged so that the smaller side comes first.
 struct Atom<'a> {
     left: &'a Expr,
     right: &'a Expr,

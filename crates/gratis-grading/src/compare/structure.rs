@@ -231,7 +231,7 @@ impl Comparer<'_> {
         a.len() == b.len() && a.len() <= MAX_ITEMS && a.iter().zip(b).all(|(a, b)| self.same(a, b))
     }
 
-    /// Whether the items pair up; `is_set` lets an item stand twice.
+    /// Whether the items pair up; `is_set` allows duplicate items.
     fn same_unordered(&self, a: &[Expr], b: &[Expr], is_set: bool) -> bool {
         if a.len() > MAX_ITEMS || b.len() > MAX_ITEMS {
             return false;

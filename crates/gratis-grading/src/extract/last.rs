@@ -35,10 +35,10 @@ const RULED_OUT: &[&str] = &[
     "except",
     "nor",
 ];
-/// What stands between the members of one list.
+/// Text between the members of one list.
 const JOINTS: &[&str] = &[",", "and", ", and", "or", ", or", "et", "und", "、"];
 
-/// A candidate: where it stands and what it says.
+/// A candidate: its position and its text.
 struct Candidate<'a> {
     start: usize,
     end: usize,
@@ -90,7 +90,7 @@ static EXPLANATION: LazyLock<Option<Regex>> = LazyLock::new(|| {
 /// The longest text before an explanation that answers by itself.
 const MAX_ANSWER_FIRST: usize = 300;
 
-/// The last value of `text`, or of what stands before an explanation when the answer comes first:
+/// The last value of `text`, or of the text before an explanation if the answer comes first:
 /// `There are 10 objects. Here is how to count them: ..`
 pub(super) fn first_or_last_value(text: &str) -> Option<String> {
     let may_explain =
@@ -113,7 +113,7 @@ fn is_unfinished(after: &str) -> bool {
     after.len() < 40 && UNFINISHED.as_ref().is_some_and(|regex| regex.is_match(after))
 }
 
-/// What stands between the result of a calculation and a number that says when or of what.
+/// Text between the result of a calculation and a number that only qualifies it.
 static CIRCUMSTANCE: LazyLock<Option<Regex>> = LazyLock::new(|| {
     Regex::new(r"^[\sa-z*-]*\b(?:over|in|for|during|within|after|per|of|on|at|every|from|by|each)\s+(?:(?:the|a|an|his|her|their|its|all|these|those|next|last|first|past)\s+)*$").ok()
 });

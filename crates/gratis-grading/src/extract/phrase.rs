@@ -73,7 +73,7 @@ pub(super) fn announced(text: &str) -> Option<String> {
     None
 }
 
-/// Where in `text` what its phrases announce begins, and the line it stands on; the last first.
+/// Start and line of the text that each phrase of `text` announces; the last first.
 pub(super) fn tails(text: &str) -> Vec<(usize, &str)> {
     let Some(marker) = MARKER.as_ref() else {
         return Vec::new();

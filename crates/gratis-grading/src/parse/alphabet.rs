@@ -164,7 +164,7 @@ pub(super) fn greek_name(letter: &str) -> String {
     .to_owned()
 }
 
-/// The mark a command stands for.
+/// The mark for a command.
 pub(super) fn mark_of_command(name: &str) -> Option<char> {
     Some(match name {
         "times" | "cdot" | "ast" | "bullet" => '*',
@@ -207,7 +207,7 @@ pub(super) fn mark_of_command(name: &str) -> Option<char> {
     })
 }
 
-/// What a raised character stands for.
+/// The meaning of a raised character.
 pub(super) fn raised(c: char) -> Option<char> {
     Some(match c {
         '⁰' => '0',
@@ -225,7 +225,7 @@ pub(super) fn raised(c: char) -> Option<char> {
     })
 }
 
-/// What a lowered character stands for.
+/// The meaning of a lowered character.
 pub(super) fn lowered(c: char) -> Option<char> {
     match c {
         '₀'..='₉' => char::from_digit(u32::from(c) - u32::from('₀'), 10),

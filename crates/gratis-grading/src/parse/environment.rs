@@ -11,7 +11,7 @@ const MAX_DETERMINANT: usize = 4;
 const CONDITION_WORDS: [&str; 4] = ["if", "when", "for", "where"];
 
 impl Parser {
-    /// What stands in an environment after its `\begin`.
+    /// The content of an environment after its `\begin`.
     pub(super) fn environment(&mut self, environment: &str) -> Option<Expr> {
         match environment.trim_end_matches('*') {
             "matrix" | "pmatrix" | "bmatrix" | "Bmatrix" | "smallmatrix" | "array" | "vmatrix"
@@ -135,7 +135,7 @@ impl Parser {
     }
 }
 
-/// The tokens between the marks `at` that stand in no inner environment.
+/// The tokens between the marks `at` that are in no inner environment.
 fn split(tokens: &[Token], at: char) -> Vec<Vec<Token>> {
     let mut parts = vec![Vec::new()];
     let mut n_open = 0_usize;

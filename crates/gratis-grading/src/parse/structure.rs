@@ -121,7 +121,7 @@ impl Parser {
         self.eat(mark).then_some(())
     }
 
-    /// Where the parser stands, to try a reading and come back.
+    /// The position of the parser, for backtracking.
     pub(super) fn position(&self) -> usize {
         self.at
     }
@@ -300,7 +300,7 @@ impl Parser {
         Some(Expr::Sum(terms))
     }
 
-    /// What stands in brackets after the opening `mark`.
+    /// The content of brackets after the opening `mark`.
     pub(super) fn brackets(&mut self, open: char) -> Option<Expr> {
         let opened = match open {
             '[' => Bracket::Square,

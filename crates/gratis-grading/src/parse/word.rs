@@ -123,7 +123,7 @@ impl Lexer {
         matches!(self.tokens.last().map(|token| &token.kind), Some(Kind::Mark('(')))
     }
 
-    /// What stands in `\text{}`: connectors, units, names, or mathematics after all.
+    /// The content of `\text{}`: connectors, units, names, or mathematics after all.
     pub(super) fn text(&mut self, content: &str, command: &str, text_depth: usize) -> Option<()> {
         let content = content.trim();
         let lower = content.to_lowercase();

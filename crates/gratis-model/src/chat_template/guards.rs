@@ -1,5 +1,5 @@
-//! The filters that stand around a template's instructions ([`super::rewrite`]), and those of Jinja
-//! whose results may be far larger than what goes in, bounded.
+//! The filters that are inserted around a template's instructions ([`super::rewrite`]), and those
+//! of Jinja whose results may be far larger than what goes in, bounded.
 
 use std::borrow::Cow;
 
@@ -242,7 +242,7 @@ fn join(
     Ok(Value::from(texts.collect::<Vec<_>>().join(&between)))
 }
 
-/// What stands at a path such as `a.b`; undefined if nothing does.
+/// The value at a path such as `a.b`; undefined if there is none.
 fn attribute_of(value: &Value, path: &str) -> Value {
     path.split('.').fold(value.clone(), |value, part| match part.parse::<usize>() {
         Ok(idx) => value.get_item_by_index(idx).unwrap_or_default(),

@@ -56,7 +56,7 @@ impl Budget {
         budget.ok_or_else(|| refused("the rendering has no budget".to_owned()))
     }
 
-    /// Refuses a value of `n_bytes`, which `what` would make.
+    /// Rejects a value of `n_bytes`, which `what` would make, if it is too large.
     pub(super) fn check_size(&self, what: &str, n_bytes: usize) -> Result<(), Error> {
         if n_bytes <= self.max_value {
             return Ok(());

@@ -31,7 +31,7 @@ use crate::error::{Error, Result};
 use crate::guard;
 use limits::Budget;
 
-/// Where a template's source stands inside the environment.
+/// Name of a template's source in the environment.
 const NAME: &str = "chat_template";
 
 /// One turn of a conversation.
@@ -240,7 +240,7 @@ impl ChatTemplate {
     }
 }
 
-/// Bytes of a value and all that stands in it, roughly.
+/// Approximate size of a value with its content, in bytes.
 fn n_bytes(value: &serde_json::Value) -> usize {
     match value {
         serde_json::Value::String(text) => text.len() + 16,

@@ -19,7 +19,7 @@ const MAX_BRANCHES: usize = 500;
 /// Largest value that constants may make, in bytes.
 const MAX_CONSTANT: usize = 1 << 20;
 
-/// Refuses a source that is too long, or whose expressions are.
+/// Rejects a source that is too long or has expressions that are too long.
 pub(super) fn check(source: &str) -> Result<(), Error> {
     if source.len() > MAX_SOURCE {
         return Err(refused(format!(

@@ -210,7 +210,7 @@ pub fn write(
 }
 
 /// Writes a safetensors file of `tensors`, whose values are those of `parts` one after the other.
-/// `path` stands for the file in errors.
+/// `path` is the name of the file in errors.
 ///
 /// # Errors
 /// [`Error::Io`]; [`Error::NonFiniteWeight`] if a value is NaN or infinite.

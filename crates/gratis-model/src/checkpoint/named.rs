@@ -1,4 +1,4 @@
-//! Tensors of a checkpoint by name: the heads of reward models, which stand beside a body.
+//! Tensors of a checkpoint by name: the heads of reward models, which are stored beside a body.
 
 use std::path::Path;
 

@@ -142,8 +142,8 @@ pub struct ModelConfig {
 }
 
 impl ModelConfig {
-    /// A plain Llama with an untied head and no special tokens, whose sizes stand at 0 and are to
-    /// be set: `ModelConfig { vocab_size, hidden_size, .., ..ModelConfig::LLAMA }`.
+    /// A plain Llama with an untied head and no special tokens, whose sizes are 0 and must be set:
+    /// `ModelConfig { vocab_size, hidden_size, .., ..ModelConfig::LLAMA }`.
     pub const LLAMA: Self = Self {
         architecture: Architecture::Llama,
         vocab_size: 0,

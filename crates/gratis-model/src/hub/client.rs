@@ -44,7 +44,7 @@ pub(super) enum Fault {
     Failed(Box<dyn StdError + Send + Sync>),
     /// A response that must not be trusted.
     Refused(String),
-    /// Content that is not what was named: fetched anew, it may be.
+    /// Content that does not match its hash; downloading it again may help.
     Mismatch(String),
     /// A file or folder of the cache.
     Local(Error),

@@ -20,7 +20,7 @@ use super::name::{Commit, EntityTag, TagHash};
 use crate::atomic;
 use crate::error::{Error, Result};
 
-/// How often content is fetched anew that is not what the hub names.
+/// How often content that does not match the hub's hash is downloaded again.
 const N_FRESH_STARTS: usize = 1;
 
 /// What a hub says of a file.

@@ -140,7 +140,7 @@ pub trait DownloadObserver {
     fn advance(&mut self, n_bytes: u64);
     /// Another process fetches the same file; it is waited for.
     fn wait(&mut self, name: &str);
-    /// A file of the cache is damaged and will be fetched anew.
+    /// A file of the cache is damaged and will be downloaded again.
     fn damaged(&mut self, name: &str, reason: &str);
 }
 

@@ -175,7 +175,7 @@ pub struct LowRankTerm {
     pub b: Range<usize>,
 }
 
-/// Where the parameters of an adapter stand in one flat array.
+/// The positions of the parameters of an adapter in one flat array.
 #[derive(Debug, Clone)]
 pub struct AdapterLayout {
     /// Its tensors by the names of peft, `A` and `B` of one matrix after the other.

@@ -81,8 +81,8 @@ pub(super) fn pipeline(json: &str, folder: &Path) -> Result<tokenizers::Tokenize
     guarded("cannot read the tokenizer", parse).map_err(|error| malformed(reason(&error)))
 }
 
-/// Refuses what the pipeline would fail on: patterns that match nothing at all, and numbers that
-/// memory is taken for.
+/// Rejects settings on which the pipeline would fail: patterns that match nothing at all, and
+/// numbers that memory is taken for.
 fn check_part(place: &str, part: &Value) -> Result<(), String> {
     match part {
         Value::Object(map) => {

@@ -9,7 +9,7 @@ pub enum XScale {
     /// Evenly.
     #[default]
     Linear,
-    /// Each doubling takes the same room; a tick stands at every value that occurs.
+    /// Logarithmic: each doubling has the same width; there is a tick at every value that occurs.
     Log2,
 }
 
@@ -97,7 +97,7 @@ impl Axis {
         }
     }
 
-    /// Where `value` stands.
+    /// The position of `value`.
     pub(super) fn place(&self, value: f64) -> f64 {
         let value = match self.scale {
             XScale::Linear => value,

@@ -38,7 +38,7 @@ pub(crate) struct Page {
     pub(crate) title: String,
     /// The paragraph that says what it shows.
     pub(crate) lead: String,
-    /// What stands below.
+    /// The blocks below.
     pub(crate) blocks: Vec<Block>,
 }
 

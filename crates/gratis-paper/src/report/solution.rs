@@ -1,8 +1,8 @@
 //! A solution whose steps are coloured by process reward (paper section 3), for pages and
 //! terminals.
 //!
-//! Blue is above the threshold, orange below; the further, the stronger. The number stands beside
-//! each step, and the first step below the threshold is marked: it is the predicted first error.
+//! Blue is above the threshold, orange below; the further, the stronger. The number is beside each
+//! step, and the first step below the threshold is marked: it is the predicted first error.
 
 use serde::{Deserialize, Serialize};
 
@@ -28,7 +28,7 @@ pub enum Colours {
     Ansi,
 }
 
-/// A judged solution.
+/// A scored solution.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SolutionView {
     /// The problem.

@@ -5,6 +5,7 @@
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use flate2::bufread::MultiGzDecoder;
 use serde_json::{Map, Value};
@@ -47,6 +48,9 @@ const FOREIGN: [(&[u8], &str, &str); 5] = [
     (b"PK\x03\x04", "a zip archive", "unpack it first"),
 ];
 
+/// Whether this process reads its standard input already: a second reader would find nothing.
+static STANDARD_INPUT_TAKEN: AtomicBool = AtomicBool::new(false);
+
 const GZIP: &[u8] = &[0x1f, 0x8b];
 const ZSTD: &[u8] = &[0x28, 0xb5, 0x2f, 0xfd];
 const BOM: &[u8] = b"\xef\xbb\xbf";
@@ -58,6 +62,9 @@ impl Container {
     /// [`Error::Io`], and [`Error::InvalidFile`] for a format that is not read.
     pub(super) fn open(path: &Path) -> Result<Self> {
         let plain: Box<dyn Read> = if path == Path::new(STANDARD_STREAM) {
+            if STANDARD_INPUT_TAKEN.swap(true, Ordering::Relaxed) {
+                return Err(Error::StandardInputTwice);
+            }
             Box::new(io::stdin())
         } else {
             Box::new(File::open(path).map_err(Error::io("open", path))?)
@@ -196,14 +203,12 @@ fn text(path: &Path, mut source: Box<dyn BufRead>) -> Result<Source> {
             return Ok(Source::Values { bytes: source, line, in_array: false, done: false });
         }
         let skipped = line - 1;
-        return Ok(match skipped {
-            0 => Source::Lines(source),
-            // Blank lines count.
-            _ => {
-                let blank = vec![b'\n'; usize::try_from(skipped).unwrap_or(0)];
-                Source::Lines(Box::new(BufReader::new(io::Cursor::new(blank)).chain(source)))
-            }
-        });
+        if skipped == 0 {
+            return Ok(Source::Lines(source));
+        }
+        // Blank lines count.
+        let blank = vec![b'\n'; usize::try_from(skipped).unwrap_or(0)];
+        return Ok(Source::Lines(Box::new(BufReader::new(io::Cursor::new(blank)).chain(source))));
     }
 }
 

@@ -11,9 +11,9 @@ use serde_json::{Map, Number, Value};
 
 /// The field of an object that stands for a number.
 const KEY: &str = "$gratis:number";
-/// What stands before its text in compact JSON.
+/// Compact JSON before its text.
 const BEFORE: &[u8] = b"{\"$gratis:number\":\"";
-/// What stands after its text.
+/// Compact JSON after its text.
 const AFTER: &[u8] = b"\"}";
 /// Texts of fewer bytes and without an exponent are exact in 64 bits: 15 digits always are.
 const ALWAYS_EXACT: usize = 16;

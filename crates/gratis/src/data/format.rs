@@ -27,7 +27,7 @@ pub(super) enum Compression {
 }
 
 impl Format {
-    /// The format that a file's name stands for.
+    /// The format given by a file's name.
     pub(super) fn of(path: &Path) -> Result<Self> {
         let name = path.to_string_lossy();
         if name == STANDARD_STREAM || name.ends_with(".jsonl") || name.ends_with(".json") {
@@ -43,7 +43,10 @@ impl Format {
             Err(Error::InvalidFile {
                 path: path.to_owned(),
                 expected: "named `.jsonl`, `.jsonl.zst` or `.parquet` (or `-`)".to_owned(),
-                got: "another extension".to_owned(),
+                got: match path.extension() {
+                    Some(extension) => format!("`.{}`", extension.to_string_lossy()),
+                    None => "no extension".to_owned(),
+                },
             })
         }
     }

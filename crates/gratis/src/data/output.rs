@@ -55,7 +55,7 @@ impl Output {
         &self.path
     }
 
-    /// The folder that it stands in.
+    /// The folder that contains it.
     pub(super) fn folder(&self) -> &Path {
         let path = match &self.sink {
             Sink::File(draft, _) => draft.path(),

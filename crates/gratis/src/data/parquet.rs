@@ -1,9 +1,9 @@
 //! Rollouts written as Parquet, the form the authors' data set is published in.
 //!
 //! The fields of a rollout are its first columns, lists as Parquet lists. A further field becomes a
-//! column of its own if each of the first rows has it, in one type (truth values, integers, numbers,
-//! texts, or lists of these); a later row without it then has null. What else there is stands in one
-//! JSON column, `extra`.
+//! column of its own if each of the first rows has it, in one type (truth values, integers,
+//! numbers, texts, or lists of these); a later row without it then has null. All other fields are
+//! in one JSON column, `extra`.
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -2,11 +2,12 @@
 //! arrays, CSV and Parquet, compressed or not; a folder or a pattern stands for its files in order of
 //! their names, and `-` for standard input. Memory does not grow with the file.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use serde_json::{Map, Value};
 
@@ -44,7 +45,7 @@ enum Stream {
 enum Decoded<T> {
     Whole(T),
     /// Records like it that follow may belong to the same problem.
-    Part(Rollout),
+    Part(Box<Rollout>),
 }
 
 impl<T: Record> RecordReader<T> {
@@ -123,8 +124,8 @@ impl<T: Record> RecordReader<T> {
                 }
                 Ok(Decoded::Part(rollout)) => {
                     let next = match &mut self.pending {
-                        None => Some(Box::new(rollout)),
-                        Some((_, pending)) => shapes::merge(pending, rollout).err(),
+                        None => Some(rollout),
+                        Some((_, pending)) => shapes::merge(pending, *rollout).err(),
                     };
                     if let Some(next) = next
                         && let Some((number, done)) = self.pending.replace((number, *next))
@@ -197,10 +198,10 @@ fn files(path: &Path) -> Result<Vec<PathBuf>> {
         let mut found: Vec<_> = entries.iter().map(std::fs::DirEntry::path).collect();
         found.retain(|file| file.is_file() && has_known_extension(file));
         found.sort();
-        return match found.is_empty() {
-            false => Ok(found),
-            true => Err(invalid("a folder with data files", "none with a known extension")),
-        };
+        if found.is_empty() {
+            return Err(invalid("a folder with data files", "none with a known extension"));
+        }
+        return Ok(found);
     }
     let pattern = path.to_string_lossy();
     if path.exists() || !pattern.contains(['*', '?', '[']) {
@@ -259,7 +260,7 @@ fn decode<T: Record>(
     }
     let rollout = shapes::adapt(chosen, record, reading, requests)?;
     if chosen.is_grouped() {
-        Ok(Decoded::Part(rollout))
+        Ok(Decoded::Part(Box::new(rollout)))
     } else {
         T::from_rollout(rollout).map(Decoded::Whole)
     }
@@ -288,6 +289,20 @@ pub struct RolloutFiles {
     n_skipped: Cell<u64>,
     /// Whether a pass has told how the files are read.
     is_told: Cell<bool>,
+    /// What the files of each path were when they were first opened.
+    seen: RefCell<Vec<Option<Vec<Stamp>>>>,
+}
+
+/// By which a file is known to be the same: its name, its length and the time of its last change.
+type Stamp = (PathBuf, u64, Option<SystemTime>);
+
+/// The stamps of the files that a path stands for; none of a stream, which is read once.
+fn stamps_of(path: &Path) -> Option<Vec<Stamp>> {
+    let stamp = |file: PathBuf| {
+        let found = std::fs::metadata(&file).ok().filter(std::fs::Metadata::is_file)?;
+        Some((file, found.len(), found.modified().ok()))
+    };
+    files(path).ok()?.into_iter().map(stamp).collect()
 }
 
 /// What a line must have beside a prompt.
@@ -301,6 +316,7 @@ impl RolloutFiles {
     /// The files at `paths`, in this order. Standard input can be read once only.
     pub fn new(paths: Vec<PathBuf>, reading: impl Into<Reading>) -> Self {
         Self {
+            seen: RefCell::new(vec![None; paths.len()]),
             paths,
             reading: reading.into(),
             needs: Needs::Nothing,
@@ -315,12 +331,29 @@ impl RolloutFiles {
         Self { needs: Needs::Completions, ..self }
     }
 
-    /// The rollouts from the beginning; errors as of [`RecordReader`].
+    /// The rollouts from the beginning; errors as of [`RecordReader`], and [`Error::InputChanged`] at
+    /// the beginning or the end of a file that is not what it was.
     pub fn read(&self) -> impl Iterator<Item = Result<Rollout>> + '_ {
         self.n_skipped.set(0);
         let notice = self.reading.notice.filter(|_| !self.is_told.replace(true));
         let reading = Reading { notice, ..self.reading.clone() };
-        self.paths.iter().flat_map(move |path| self.read_file(path, &reading))
+        self.paths.iter().enumerate().flat_map(move |(idx, path)| {
+            let first = self.check(idx, path).err().map(Err);
+            let all = if first.is_some() { None } else { Some(self.read_file(path, &reading)) };
+            let last = std::iter::once_with(move || self.check(idx, path).err().map(Err));
+            let last = last.take(usize::from(all.is_some())).flatten();
+            first.into_iter().chain(all.into_iter().flatten()).chain(last)
+        })
+    }
+
+    /// Whether the files of a path are what they were when they were first opened.
+    fn check(&self, idx: usize, path: &Path) -> Result<()> {
+        let Some(stamps) = stamps_of(path) else { return Ok(()) };
+        let mut seen = self.seen.borrow_mut();
+        if *seen[idx].get_or_insert_with(|| stamps.clone()) == stamps {
+            return Ok(());
+        }
+        Err(Error::InputChanged { path: path.to_owned() })
     }
 
     fn read_file(

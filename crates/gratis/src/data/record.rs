@@ -27,7 +27,7 @@ pub enum OnInvalid {
 
 /// A record of a data file: one JSON object, or one row.
 pub trait Record: Sized {
-    /// The record as it stands in a file.
+    /// The record as stored in a file.
     type Columns: DeserializeOwned;
 
     /// Its fields, for error messages.
@@ -176,7 +176,11 @@ pub struct Fault {
     field: String,
     expected: String,
     got: String,
+    hint: &'static str,
 }
+
+/// The hint of most faults.
+const FIX: &str = "fix the line, or skip and count invalid lines (`--skip-invalid`)";
 
 impl Fault {
     /// `field` should be `expected` but is `got`.
@@ -185,13 +189,19 @@ impl Fault {
         expected: impl Into<String>,
         got: impl Into<String>,
     ) -> Self {
-        Self { field: field.into(), expected: expected.into(), got: got.into() }
+        Self { field: field.into(), expected: expected.into(), got: got.into(), hint: FIX }
+    }
+
+    /// The same fault with something else to do about it.
+    #[must_use]
+    pub(crate) fn hinted(self, hint: &'static str) -> Self {
+        Self { hint, ..self }
     }
 
     /// The error for this fault at a line of a file.
     pub(super) fn at(self, path: &Path, line: u64) -> Error {
-        let Self { field, expected, got } = self;
-        Error::InvalidRecord { path: path.to_owned(), line, field, expected, got }
+        let Self { field, expected, got, hint } = self;
+        Error::InvalidRecord { path: path.to_owned(), line, field, expected, got, hint }
     }
 }
 
@@ -252,9 +262,16 @@ fn not_json(line: &[u8], error: &serde_json::Error) -> Fault {
     let reason = reason.split(" at line ").next().unwrap_or_default();
     let column = error.column();
     let advice = advice(line, reason);
-    let excerpt = excerpt(&String::from_utf8_lossy(line));
-    let got = format!("{excerpt} ({reason} at column {column}{advice})");
-    Fault::new("record", "a JSON object", got)
+    let found = |got: String| Fault::new("record", "a JSON object", got);
+    // Neither bytes of another encoding nor those of another format are shown.
+    match std::str::from_utf8(line) {
+        Err(error) => {
+            let at = error.valid_up_to() + 1;
+            found(format!("bytes that are not UTF-8 (at byte {at}{advice})"))
+        }
+        Ok(text) if text.contains('\0') => found(format!("null bytes ({reason}{advice})")),
+        Ok(text) => found(format!("{} ({reason} at column {column}{advice})", excerpt(text))),
+    }
 }
 
 /// What usually is the reason.
@@ -284,7 +301,7 @@ pub(crate) fn shown(value: &Value) -> String {
 }
 
 /// The beginning of `text`, in backticks.
-fn excerpt(text: &str) -> String {
+pub(super) fn excerpt(text: &str) -> String {
     const MAX_CHARS: usize = 60;
     match text.trim_end().char_indices().nth(MAX_CHARS) {
         Some((end, _)) => format!("`{}...`", &text[..end]),

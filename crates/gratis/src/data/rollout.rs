@@ -173,7 +173,7 @@ impl Serialize for Rollout {
     }
 }
 
-/// A line of a rollout file as it stands there.
+/// A line of a rollout file as stored.
 #[derive(Debug, Deserialize)]
 pub struct Columns {
     #[serde(default, deserialize_with = "text_or_integer")]
@@ -374,7 +374,19 @@ impl Record for Answered {
             return Ok(Self(rollout));
         }
         let got = format!("no such field among {}", rollout.field_names());
-        Err(Fault::new(COMPLETIONS, "a list of responses", got))
+        let fault = Fault::new(COMPLETIONS, "a list of responses", got);
+        let has = |name: &str| rollout.extra.contains_key(name);
+        Err(fault.hinted(match () {
+            () if has("chosen") && has("rejected") => {
+                "these are preferences: give both responses as `completions`, and `[true, false]` \
+                 as `correctness`"
+            }
+            () if has("completion") && has("label") => {
+                "these are single responses: give all of a problem as `completions`, and their \
+                 labels as `correctness`"
+            }
+            () => "give the responses of a problem as a list of texts named `completions`",
+        }))
     }
 
     fn number(&mut self, line: u64) {

@@ -27,6 +27,9 @@ use crate::error::{Error, Result};
 /// Column that holds the fields a rollout has beside its own.
 pub(super) const EXTRA: &str = "extra";
 
+/// What to do about bytes in the place of text.
+const BYTES: &str = "leave the column out of the file, or write its bytes as text, such as base64";
+
 /// Fields that are never taken from [`EXTRA`].
 const NEVER_EXTRA: [&str; 5] = ["id", "prompt", "reference", "dataset", "completions"];
 
@@ -106,6 +109,7 @@ fn unreadable(path: &Path, number: u64, reason: String) -> Error {
             field: column,
             expected: "UTF-8 text".to_owned(),
             got: "bytes that are not".to_owned(),
+            hint: BYTES,
         },
         Some((column, false)) => Error::InvalidRecord {
             path: path.to_owned(),
@@ -113,6 +117,7 @@ fn unreadable(path: &Path, number: u64, reason: String) -> Error {
             field: column,
             expected: "values that can be read".to_owned(),
             got: reason,
+            hint: "write the file anew, or leave the column out",
         },
         None => damaged(path, reason),
     }
@@ -214,7 +219,9 @@ fn to_json(name: &str, field: Field, nulls: Nulls) -> Result<Value, Fault> {
         Field::Str(text) => text.into(),
         Field::Bytes(bytes) => match String::from_utf8(bytes.data().to_vec()) {
             Ok(text) => text.into(),
-            Err(_) => return Err(Fault::new(name, "UTF-8 text", "bytes that are not")),
+            Err(_) => {
+                return Err(Fault::new(name, "UTF-8 text", "bytes that are not").hinted(BYTES));
+            }
         },
         Field::Date(days) => date(days.into()).into(),
         Field::TimeMillis(ms) => time(ms.into(), 1000),

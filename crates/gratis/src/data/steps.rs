@@ -12,6 +12,7 @@ use regex::Regex;
 use serde::{Deserialize, Serialize};
 
 use super::completion::Completion;
+use super::rollout::Rollout;
 use crate::error::{Error, Result};
 
 /// Where one step ends and the next begins.
@@ -231,6 +232,18 @@ pub fn locate(text: &str, steps: &[impl AsRef<str>]) -> Result<Vec<Range<usize>>
         last.end = text.len();
     }
     Ok(ranges)
+}
+
+/// As [`given`], of completion `idx` of a rollout.
+///
+/// # Errors
+/// [`Error::Steps`], which names the problem.
+pub(crate) fn given_in(rollout: &Rollout, idx: usize) -> Result<Vec<Range<usize>>> {
+    given(&rollout.completions[idx]).map_err(|source| Error::Steps {
+        problem: rollout.name().to_owned(),
+        completion: idx + 1,
+        source: Box::new(source),
+    })
 }
 
 /// The byte ranges of the steps that a completion gives: none if it gives none, one for a text of

@@ -14,7 +14,7 @@ use super::seeding::rank_of;
 pub struct Summary {
     /// Problems, responses and labels.
     pub counts: Counts,
-    /// Different prompts; a problem may stand in several records.
+    /// Distinct prompts; a problem may occur in several records.
     pub n_distinct_prompts: u64,
     /// Problems with correct and with incorrect responses: those that make pairs.
     pub n_mixed: u64,

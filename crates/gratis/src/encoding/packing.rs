@@ -16,11 +16,11 @@ use crate::observer::{Figure, Observer};
 pub struct MicroBatches {
     /// The forests of prompts and responses.
     pub packed: Vec<PackedBatch>,
-    /// What stands in each of them.
+    /// The content of each of them.
     pub members: Vec<MicroBatch>,
 }
 
-/// What stands in one packed batch.
+/// The content of one packed batch.
 #[derive(Debug, Clone)]
 pub struct MicroBatch {
     /// Index in the corpus of each packed response, in the order of the batch.
@@ -30,14 +30,14 @@ pub struct MicroBatch {
 }
 
 impl MicroBatch {
-    /// Where the response at `response_idx` of the corpus stands in this batch.
+    /// The position in this batch of the response at `response_idx` of the corpus.
     pub fn row_of(&self) -> HashMap<usize, usize> {
         self.responses.iter().enumerate().map(|(row, &idx)| (idx, row)).collect()
     }
 }
 
 /// Cuts `units` into micro-batches of at most `max_tokens` packed tokens; a unit that exceeds the
-/// budget alone is a micro-batch of its own. Units of the same prompt stand together, so that the
+/// budget alone is a micro-batch of its own. Units of the same prompt are kept together, so the
 /// prompt and repeated responses are computed once.
 ///
 /// # Errors
@@ -180,7 +180,7 @@ impl Draft {
         self.groups.iter().rposition(|(prompt, _)| *prompt == prompt_idx)
     }
 
-    /// The group of a prompt; those of the prompts that it continues stand before it.
+    /// The group of a prompt; those of the prompts that it continues come before it.
     fn group_or_new(&mut self, corpus: &Corpus, prompt_idx: usize) -> usize {
         if let Some(at) = self.group(prompt_idx) {
             return at;

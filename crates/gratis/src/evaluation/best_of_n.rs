@@ -26,9 +26,12 @@ impl ScoredProblem {
     ///
     /// # Errors
     /// [`Error::NoCorrectness`] if the rollout was not graded; [`Error::ScoresDiffer`] if the
-    /// scores are not those of its completions.
+    /// scores are not those of its completions; [`Error::NoCandidates`] if it has none.
     pub fn new(rollout: &Rollout, score: &ProblemScores) -> Result<Self> {
         score.check(rollout)?;
+        if rollout.completions.is_empty() {
+            return Err(Error::NoCandidates { problem: rollout.name().to_owned() });
+        }
         let answers: Vec<String> = rollout
             .texts()
             .enumerate()

@@ -147,8 +147,8 @@ pub fn first_error_score(solutions: &[JudgedSolution], threshold: f64) -> FirstE
 /// score it has there. Among equal ones the lowest; it lies half way between the rewards it
 /// separates.
 ///
-/// Each solution is judged rightly in one interval of thresholds only, so one sweep over the sorted
-/// ends finds the best: `O(n log n)`. `None` for no finite reward.
+/// Each solution is predicted correctly in one interval of thresholds only, so one sweep over the
+/// sorted ends finds the best: `O(n log n)`. `None` for no finite reward.
 pub fn tune_threshold(solutions: &[JudgedSolution]) -> Option<FirstErrorScore> {
     let (mut n, mut right) = (Counts::default(), Counts::default());
     // (reward that the threshold passes, whether the prediction becomes right, of which solution)

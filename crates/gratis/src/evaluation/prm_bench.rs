@@ -160,7 +160,7 @@ impl PrmBench {
     /// [`Error::NoExamples`] if there are none.
     pub fn new(solutions: &[JudgedSteps], threshold: f64, bootstrap: Bootstrap) -> Result<Self> {
         if solutions.is_empty() {
-            return Err(Error::NoExamples { purpose: "judge" });
+            return Err(Error::NoExamples { purpose: "judge", n_left_out: 0 });
         }
         let of_category = |category: Category| -> Vec<StepCounts> {
             let own = solutions.iter().filter(|solution| solution.category == category);

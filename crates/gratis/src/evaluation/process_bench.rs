@@ -171,7 +171,7 @@ impl ProcessBench {
     /// # Errors
     /// [`Error::NoExamples`] if there is nothing to tune on.
     pub fn new(judged: &[(String, Vec<JudgedSolution>)], bootstrap: Bootstrap) -> Result<Self> {
-        let nothing = || Error::NoExamples { purpose: "tune the threshold on" };
+        let nothing = || Error::NoExamples { purpose: "tune the threshold on", n_left_out: 0 };
         let to_tune_on = judged.iter().find(|(name, _)| name == TUNED_ON).ok_or_else(nothing)?;
         let threshold = tune_threshold(&to_tune_on.1).ok_or_else(nothing)?.threshold;
         let mut subsets = Vec::new();

@@ -296,7 +296,7 @@ fn check_hash(
     match check {
         ReferenceCheck::Require => Err(Error::ReferenceDiffers { path }),
         ReferenceCheck::Accept => {
-            observer.note(&format!("`{}` is not the reference of the training", path.display()));
+            observer.note(&format!("`{}` is not the reference used in training", path.display()));
             Ok(())
         }
     }

@@ -84,6 +84,9 @@ pub(super) fn read(
             observer.note(&format!("left out {n} {what}"));
         }
     }
+    if train.examples.is_empty() && n_skipped + n_left_out > 0 {
+        return Err(Error::NoExamples { purpose: "train on", n_left_out: n_skipped + n_left_out });
+    }
     Ok(TrainData { train, validation })
 }
 

@@ -229,8 +229,10 @@ impl ExplicitSettings {
             RewardKind::Orm => data.check(&Objective::default())?,
             RewardKind::PrmHead | RewardKind::PrmToken => {
                 let first = data.examples.first();
-                let problem =
-                    first.ok_or(Error::NoExamples { purpose: "train on" })?.problem.clone();
+                let problem = first
+                    .ok_or(Error::NoExamples { purpose: "train on", n_left_out: 0 })?
+                    .problem
+                    .clone();
                 if data.examples.iter().all(|example| example.steps.is_empty()) {
                     let objective =
                         if kind == RewardKind::PrmHead { "prm-head" } else { "prm-token" };

@@ -36,7 +36,7 @@ pub struct PrefixValues {
 /// completions of each.
 ///
 /// # Errors
-/// [`Error::InvalidSetting`] if the models differ in shape or beta is not above 0.
+/// [`Error::InvalidSetting`] if the models differ in shape, beta is not above 0, or a value overflows.
 pub fn prefix_values(
     policy: &TabularModel,
     reference: &TabularModel,
@@ -64,16 +64,21 @@ pub fn prefix_values(
                 soft += log_weight.exp() * reward;
                 hard = hard.max(reward);
             }
-            values.push(PrefixValues {
-                n_tokens,
-                q_value: beta * log_ratio(0, n_tokens, prefix),
-                exponential_average: beta * log_sum_exp(&terms),
-                soft,
-                hard,
-            });
+            let q_value = beta * log_ratio(0, n_tokens, prefix);
+            let exponential_average = beta * log_sum_exp(&terms);
+            check_finite([q_value, exponential_average, soft, hard], beta)?;
+            values.push(PrefixValues { n_tokens, q_value, exponential_average, soft, hard });
         }
     }
     Ok(values)
+}
+
+/// Checks that beta does not make a value overflow.
+pub(super) fn check_finite(values: [f64; 4], beta: f64) -> Result<()> {
+    if values.iter().all(|value| value.is_finite()) {
+        return Ok(());
+    }
+    Err(Error::setting("beta", "so small that every reward is finite", format!("{beta:e}")))
 }
 
 /// The largest deviations from both propositions for one pair of random models.
@@ -231,6 +236,8 @@ mod tests {
     fn shapes_that_do_not_fit_are_errors() {
         assert!(check(0, 3, 1.0, 0).is_err());
         assert!(check(10, 40, 1.0, 0).is_err());
+        let error = check(2, 2, 1e308, 0).expect_err("overflow").to_string();
+        assert_eq!(error, "`beta` should be so small that every reward is finite, got `1e308`");
         let error = check(2, 2, 0.0, 0).expect_err("beta").to_string();
         assert_eq!(error, "`beta` should be a finite number above 0, got `0`");
         let mut rng = ChaCha8Rng::seed_from_u64(0);

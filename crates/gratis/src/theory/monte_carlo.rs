@@ -16,6 +16,7 @@
 use gratis_engine::{FinishReason, Generate, SampleRequest, SamplingSettings, Score};
 use serde::{Deserialize, Serialize};
 
+use super::exact::check_finite;
 use crate::encoding::{Corpus, log_probs};
 use crate::error::{Error, Result};
 use crate::numeric::{check_positive, log_sum_exp};
@@ -148,8 +149,8 @@ fn mean_and_error(values: &[f64]) -> (f64, f64) {
 /// Estimates the values of each prefix, in their order.
 ///
 /// # Errors
-/// [`Error::InvalidSetting`] if beta is not above 0 or there are fewer than two continuations; those
-/// of the engines.
+/// [`Error::InvalidSetting`] if beta is not above 0, there are fewer than two continuations, or a value
+/// is not finite; those of the engines.
 pub fn estimate(
     policy: &dyn Score,
     reference: &(impl Score + Generate),
@@ -185,8 +186,13 @@ pub fn estimate(
         let log_ratios = log_ratios(policy, reference, &corpus, settings.batch_tokens)?;
         let continuations: Vec<f64> = drawn.iter().map(|&idx| log_ratios[idx]).collect();
         let own = own.map_or(0.0, |idx| log_ratios[idx]);
+        if let Some(value) = log_ratios.iter().find(|log_ratio| !log_ratio.is_finite()) {
+            return Err(Error::setting("log_ratio", "a finite number", value));
+        }
         let estimate =
             PrefixEstimate::new(prefix.response.len(), own, &continuations, settings.beta);
+        let PrefixEstimate { q_value, exponential_average, soft, hard, .. } = estimate;
+        check_finite([q_value, exponential_average, soft, hard], settings.beta)?;
         estimates.push(PrefixEstimate { n_cut, ..estimate });
         observer.advance(1, &[Figure::Amount("tokens", n_tokens)]);
     }

@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 use super::language_modelling::LanguageModelling;
 use super::units::RewardExample;
 use crate::data::record::{Fault, Field, Record, Shape, shown};
-use crate::data::steps::given;
+use crate::data::steps::given_in;
 use crate::data::{Completion, Rollout, StepLabels};
 use crate::digest::hex;
 use crate::encoding::{Corpus, EncodedCompletion, Encoder, Unusual, encode_rollouts, problem_name};
@@ -134,7 +134,8 @@ impl RewardData {
         let n_correct = self.n_correct() as u64;
         let n_incorrect = self.examples.len() as u64 - n_correct;
         if self.examples.is_empty() {
-            return Err(Error::NoExamples { purpose: "train on" });
+            let n_left_out = self.n_left_out as u64;
+            return Err(Error::NoExamples { purpose: "train on", n_left_out });
         }
         if n_correct == 0 || n_incorrect == 0 {
             let needed_by = "a reward model".to_owned();
@@ -171,7 +172,7 @@ fn labelled_steps(
     completion: &EncodedCompletion,
 ) -> Result<Vec<StepLabel>> {
     let EncodedCompletion { completion_idx, starts, masked, .. } = completion;
-    let ranges = given(&rollout.completions[*completion_idx])?;
+    let ranges = given_in(rollout, *completion_idx)?;
     let ends = step_ends_in_tokens(starts, &ranges);
     let mut start = 0;
     let mut steps = Vec::new();

@@ -39,7 +39,7 @@ pub enum OnExisting {
     Resume,
 }
 
-/// A file that stands beside the weights of a model: of the tokenizer, or `gratis.json`.
+/// A file beside the weights of a model: of the tokenizer, or `gratis.json`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Companion {
     /// File name.

@@ -36,7 +36,7 @@ impl Trainer {
     pub fn new(settings: &OptimizationSettings, n_units: usize, n_taken: u64) -> Result<Self> {
         settings.validate()?;
         if n_units == 0 {
-            return Err(Error::NoExamples { purpose: "train on" });
+            return Err(Error::NoExamples { purpose: "train on", n_left_out: 0 });
         }
         let epoch_order = (0, epoch_order(settings.seed, 0, n_units));
         Ok(Self {

@@ -462,3 +462,23 @@ fn a_long_gold_answer_is_compared_digit_by_digit() {
     let text = fs::read_to_string(&out).expect("read");
     assert!(text.starts_with(&format!("{{\"gold\":{big},\"pred\"")), "{text}");
 }
+
+#[test]
+fn an_input_that_changes_between_two_passes_is_an_error() {
+    let (_folder, path) = file_of("{\"prompt\": \"p\"}\n");
+    let files = RolloutFiles::new(vec![path.clone()], OnInvalid::Stop);
+    assert_eq!(files.read().filter_map(Result::ok).count(), 1);
+    assert!(files.read().all(|rollout| rollout.is_ok()), "the same");
+    fs::write(&path, "{\"prompt\": \"p\"}\n{\"prompt\": \"q\"}\n").expect("written");
+    let found: Vec<_> = files.read().collect();
+    let expected = format!("`{}` changed while it was read", path.display());
+    assert_eq!(found.len(), 1);
+    assert_eq!(found[0].as_ref().expect_err("changed").to_string(), expected);
+
+    // While it is read.
+    let files = RolloutFiles::new(vec![path.clone()], OnInvalid::Stop);
+    let mut reading = files.read();
+    assert!(reading.next().expect("a line").is_ok());
+    fs::write(&path, "{\"prompt\": \"other\"}\n").expect("written");
+    assert!(matches!(reading.last(), Some(Err(Error::InputChanged { .. }))));
+}

@@ -4,13 +4,13 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use gratis::Silent;
 use gratis::data::{Completion, Extent, ModelFormat, ProblemScores, Rollout, ScoreKind};
 use gratis::encoding::OnOverlong;
 use gratis::reward_model::{
     LoadOptions, NoHub, OpenOptions, ReferenceChoice, RewardModel, Room, Weights, open,
 };
 use gratis::selection::Aggregation;
-use gratis::Silent;
 use safetensors::SafeTensors;
 use serde::Deserialize;
 

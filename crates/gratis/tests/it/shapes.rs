@@ -43,12 +43,13 @@ fn plain(error: &gratis::Error, path: &Path) -> String {
 }
 
 #[test]
+#[expect(clippy::print_stderr, reason = "a skipped test must say so")]
 fn data_files_of_other_tools() {
     let mut table = String::from("| file | what becomes of it |\n|---|---|\n");
     for folder in FOLDERS {
         let folder_path = shared(folder);
         let Ok(entries) = std::fs::read_dir(&folder_path) else {
-            println!("skipped: `{}` is not here", folder_path.display());
+            eprintln!("skipped: `{}` is not here", folder_path.display());
             return;
         };
         let mut files: Vec<PathBuf> = entries.map(|entry| entry.expect("entry").path()).collect();
@@ -80,7 +81,8 @@ fn data_files_of_other_tools() {
 fn read(name: &str, lines: &[serde_json::Value], settings: ShapeSettings) -> Vec<Rollout> {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join(name);
-    let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
+    let lines: Vec<_> = lines.iter().map(ToString::to_string).collect();
+    let text = lines.join("\n");
     std::fs::write(&path, text).expect("written");
     let reading = Reading { shape: settings, ..Reading::default() };
     let reader = RecordReader::open(&path, reading).expect("opened");

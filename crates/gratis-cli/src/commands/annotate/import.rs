@@ -34,10 +34,10 @@ pub(crate) struct ImportArgs {
 pub(super) fn run(args: &ImportArgs) -> Result<()> {
     args.output.check(&[&args.input])?;
     let (rollouts, n_skipped) = Published::read(&args.input, args.invalid.reading().on_invalid)?;
-    warn_skipped(n_skipped, "malformed lines");
     if rollouts.is_empty() {
-        return Err(Error::NoExamples { purpose: "import" }.into());
+        return Err(Error::NoExamples { purpose: "import", n_left_out: n_skipped }.into());
     }
+    warn_skipped(n_skipped, "malformed lines");
     let mut writer = RolloutWriter::create(&args.output.output)?;
     rollouts.iter().try_for_each(|rollout| writer.write(rollout))?;
     writer.finish()?;

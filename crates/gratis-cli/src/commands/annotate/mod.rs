@@ -8,10 +8,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
-use gratis::Error;
 use gratis::data::{Answered, Rollout};
 
-use super::{InvalidArgs, OutputArgs, read_records};
+use super::{InvalidArgs, OutputArgs, read_some};
 use crate::Common;
 
 /// Label the steps of graded solutions, to train an explicit process reward model.
@@ -62,12 +61,8 @@ impl FileArgs {
 /// The rollouts of a file.
 ///
 /// # Errors
-/// [`Error::NoExamples`] if there are none.
+/// [`gratis::Error::NoExamples`] if there are none.
 fn rollouts(input: &Path, invalid: &InvalidArgs) -> Result<Vec<Rollout>> {
-    let rollouts: Vec<Answered> = read_records(input, invalid.reading())?;
-    let rollouts: Vec<Rollout> = rollouts.into_iter().map(Into::into).collect();
-    if rollouts.is_empty() {
-        return Err(Error::NoExamples { purpose: "label" }.into());
-    }
-    Ok(rollouts)
+    let rollouts: Vec<Answered> = read_some(input, invalid.reading(), "label")?;
+    Ok(rollouts.into_iter().map(Into::into).collect())
 }

@@ -45,10 +45,11 @@ impl SummaryArgs {
             }
         }
         progress.finish();
-        warn_skipped(reader.n_skipped(), "malformed lines");
         if summary.counts.n_problems == 0 {
-            return Err(Error::NoExamples { purpose: "count" }.into());
+            let n_left_out = reader.n_skipped();
+            return Err(Error::NoExamples { purpose: "count", n_left_out }.into());
         }
+        warn_skipped(reader.n_skipped(), "malformed lines");
         if self.json {
             return output::print_json(&json!(summary));
         }

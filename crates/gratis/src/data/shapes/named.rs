@@ -55,7 +55,7 @@ pub(super) fn detect(record: &Map<String, Value>) -> Parsed<DataShape> {
         return Err(unknown(record, "a score file, which `gratis select --scores` reads"));
     }
     let Some(prompt) = PROMPT.iter().copied().find(|name| there(name)) else {
-        let has_responses = RESPONSES.iter().chain(RESPONSE).any(|name| there(name));
+        let has_responses = RESPONSES.iter().chain(RESPONSE).any(there);
         return if has_responses || conversation_column(record) {
             Ok(DataShape::Problems)
         } else {
@@ -293,13 +293,11 @@ fn take_prompt(record: &mut Map<String, Value>) -> Parsed<Prompt> {
         return prompt(&name, &value);
     }
     let columns = ["messages", "conversations", "conversation"];
-    match take(record, &columns) {
-        Some((name, value)) => prompt(&name, &value),
-        None => {
-            let got = format!("only {}", fields(record));
-            Err(Fault::new("prompt", "a problem (`--column prompt=NAME` names its column)", got))
-        }
+    if let Some((name, value)) = take(record, &columns) {
+        return prompt(&name, &value);
     }
+    let got = format!("only {}", fields(record));
+    Err(Fault::new("prompt", "a problem (`--column prompt=NAME` names its column)", got))
 }
 
 /// A prompt given as text or as messages.

@@ -94,12 +94,11 @@ pub(super) fn batch(record: &Map<String, Value>, requests: Option<&Requests>) ->
 /// there is just one response.
 pub(super) fn lm_eval(record: &Map<String, Value>, reading: &Reading) -> Parsed<Rollout> {
     let mut document = record.get("doc").and_then(Value::as_object).cloned().unwrap_or_default();
-    let prompt = match take(&mut document, named::PROMPT) {
-        Some((name, value)) => named::prompt(&format!("doc.{name}"), &value)?,
-        None => {
-            let given = &record["arguments"]["gen_args_0"]["arg_0"];
-            text("arguments.gen_args_0.arg_0", given)?.into()
-        }
+    let prompt = if let Some((name, value)) = take(&mut document, named::PROMPT) {
+        named::prompt(&format!("doc.{name}"), &value)?
+    } else {
+        let given = &record["arguments"]["gen_args_0"]["arg_0"];
+        text("arguments.gen_args_0.arg_0", given)?.into()
     };
     let responses = record.get("resps").and_then(Value::as_array).map(Vec::as_slice);
     let mut completions = Vec::new();
