@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use clap::Args;
+use gratis::data::ModelFormat;
 use gratis::manifest::{Kind, Manifest};
 use gratis::reward_model::{
     Place, PlaceKind, PromptSettings, PublishedAt, chat_templates, declared_stop_tokens,
@@ -38,6 +39,10 @@ pub(crate) struct InspectArgs {
     /// A model folder, run folder or adapter folder, a GGUF file, or `org/name` on a hub.
     #[arg(value_name = "MODEL")]
     model: PathBuf,
+    /// Format of a published reward model [default: recognised by its files, see
+    /// `docs/reward-models.md`].
+    #[arg(long, value_enum, value_name = "NAME")]
+    kind: Option<ModelFormat>,
     /// Print JSON.
     #[arg(long)]
     json: bool,
@@ -52,7 +57,7 @@ pub(crate) fn run(args: &InspectArgs, common: &Common) -> Result<()> {
 fn inspect(args: &InspectArgs, common: &Common) -> Result<Value> {
     let place = model::find(&args.model)?;
     let base = place.base();
-    let published = published_at(&place)?;
+    let published = published_at(&place, args.kind)?;
     let body = published.as_ref().and_then(|published| published.body.clone());
     let has_other_head = body.is_some();
     let (config, files) = match &base.kind {

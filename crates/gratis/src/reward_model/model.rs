@@ -92,7 +92,7 @@ pub(super) struct Published {
     pub(super) reward: Option<Reward>,
     /// Padding, as the configuration names it.
     pub(super) pad: Option<u32>,
-    /// Whether only its name gave it away.
+    /// Whether it was recognised by its name alone.
     by_name: bool,
 }
 

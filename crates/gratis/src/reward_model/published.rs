@@ -160,7 +160,7 @@ impl PublishedModel {
 pub struct PublishedAt {
     /// Its format.
     pub format: ModelFormat,
-    /// Whether its name gave it away, and nothing in its files.
+    /// Whether it was recognised by its name alone.
     pub by_name: bool,
     /// Whether each step gets a reward, or the solution as a whole.
     pub rewards_steps: bool,
@@ -175,12 +175,13 @@ pub struct PublishedAt {
     pub missing: Vec<String>,
 }
 
-/// What published reward model is at a place, from its headers alone; `None` if it is another model.
+/// What published reward model is at a place, from its headers alone: of the format `asked`, or of
+/// the one that it is recognised by. `None` if it is another model.
 ///
 /// # Errors
 /// A fault of its files.
-pub fn published_at(place: &Place) -> Result<Option<PublishedAt>> {
-    let Some(recognised) = recognise(place, None)? else { return Ok(None) };
+pub fn published_at(place: &Place, asked: Option<ModelFormat>) -> Result<Option<PublishedAt>> {
+    let Some(recognised) = recognise(place, asked)? else { return Ok(None) };
     let definition = recognised.definition;
     let recipe = &definition.recipe;
     let mut missing: Vec<String> = recognised

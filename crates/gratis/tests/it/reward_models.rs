@@ -450,6 +450,29 @@ fn what_exceeds_the_context_is_an_error_or_cut_by_steps() {
 }
 
 #[test]
+fn a_template_may_drop_a_thought_where_no_step_is_read() {
+    let drops = |name: &str| {
+        let fixture = Fixture::new(name);
+        let shown = "{{ m.content.split('</think>')[-1] }}";
+        fixture.edit("tokenizer_config.json", "{{ m.content }}", shown);
+        fixture
+    };
+    let fixture = drops("skywork-reward-qwen3");
+    let model = fixture.open(&fixture.options()).expect("a model");
+    let completions = vec!["<think>5?</think>It is 4.".into(), "It is 4.".into()];
+    let rollout = Rollout { prompt: "2 + 2?".to_owned(), completions, ..Rollout::default() };
+    let scores = model.score(&[rollout], &mut Silent).expect("scores");
+    assert_eq!(scores[0].scores[0].outcome, scores[0].scores[1].outcome);
+
+    let fixture = drops("qwen-prm");
+    let model = fixture.open(&fixture.options()).expect("a model");
+    let completions = vec!["<think>5?</think>It is 4.".into()];
+    let rollout = Rollout { prompt: "2 + 2?".to_owned(), completions, ..Rollout::default() };
+    let error = model.score(&[rollout], &mut Silent).expect_err("a step is lost").to_string();
+    assert!(error.contains("changes what the assistant says"), "{error}");
+}
+
+#[test]
 fn templates_and_files_that_cannot_be_scored_in_are_named() {
     // Earlier turns that depend on later ones: one pass would not be what many are.
     let fixture = Fixture::new("rlhflow-prm");

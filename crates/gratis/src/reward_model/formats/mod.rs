@@ -123,7 +123,7 @@ pub(crate) struct Recognised {
     pub(crate) definition: &'static Definition,
     /// Of the base, where it has one.
     config: Option<ConfigFile>,
-    /// Whether its name gave it away, and nothing in its files.
+    /// Whether it was recognised by its name alone.
     pub(crate) by_name: bool,
 }
 
@@ -166,7 +166,7 @@ pub(crate) fn recognise(place: &Place, asked: Option<ModelFormat>) -> Result<Opt
     Ok(DEFINITIONS.into_iter().find(is_named).map(|definition| found(definition, true)))
 }
 
-/// Folders without weights are for others to complain about.
+/// Whether the files hold a tensor. A folder without weights is reported when it is loaded.
 fn has_tensor(folder: &Path, name: &str) -> bool {
     NamedTensors::open(folder).is_ok_and(|tensors| tensors.shape(name).is_some())
 }

@@ -150,17 +150,28 @@ impl Prompter<'_> {
         let (text, start, n_cut) = if let Template::Text { before, between } = self.recipe.template
         {
             let opening = [before, problem, between].concat();
-            ([&opening, &*answer.text].concat(), opening.len(), 0)
+            ([&opening, &*answer.text].concat(), opening.len(), Some(0))
         } else {
             self.last_turn(&[Message::user(problem)], &answer.text)?
         };
-        let marks = answer.marks.iter().map(|mark| start + mark.saturating_sub(n_cut)).collect();
+        let marks = match (self.recipe.reading, n_cut) {
+            (Reading::Tag | Reading::BeforeTag, None) => return Err(self.changed()),
+            (Reading::Tag | Reading::BeforeTag, Some(n_cut)) => {
+                answer.marks.iter().map(|mark| start + mark.saturating_sub(n_cut)).collect()
+            }
+            (Reading::Last | Reading::LastAndOpening(_), _) => Vec::new(),
+        };
         Ok((Marked { text, marks }, start))
     }
 
     /// The chat of `before` and an assistant's turn: its text, the byte at which the content of that
-    /// turn begins, and how many bytes of white space the template cut off its beginning.
-    fn last_turn(&self, before: &[Message], content: &str) -> Result<(String, usize, usize)> {
+    /// turn begins, and how many bytes of white space the template cut off its beginning; `None` if
+    /// it prints another content, as templates do that move a thought.
+    fn last_turn(
+        &self,
+        before: &[Message],
+        content: &str,
+    ) -> Result<(String, usize, Option<usize>)> {
         let chat = self.chat.ok_or_else(|| self.no_template())?;
         let render = |content: &str| -> Result<String> {
             let messages = [before, &[Message::assistant(content)]].concat();
@@ -180,19 +191,12 @@ impl Prompter<'_> {
         }
         let same = text.chars().zip(other.chars()).take_while(|(a, b)| a == b);
         let start: usize = same.map(|(c, _)| c.len_utf8()).sum();
-        let trimmed = content.trim();
         let n_cut = if text[start..].starts_with(content) {
-            0
-        } else if text[start..].starts_with(trimmed) {
-            content.len() - content.trim_start().len()
+            Some(0)
+        } else if text[start..].starts_with(content.trim()) {
+            Some(content.len() - content.trim_start().len())
         } else {
-            return Err(Error::Mismatch {
-                what: format!(
-                    "the chat template of `{}` changes what the assistant says",
-                    self.path.display()
-                ),
-                hint: TEMPLATE_HINT,
-            });
+            None
         };
         Ok((text, start, n_cut))
     }
@@ -206,7 +210,10 @@ impl Prompter<'_> {
             let first =
                 if nth == 0 { [problem, problem_join, step].concat() } else { step.clone() };
             messages.push(Message::user(first));
-            let (text, start, _) = self.last_turn(&messages, tag)?;
+            let (text, start, n_cut) = self.last_turn(&messages, tag)?;
+            if n_cut.is_none() {
+                return Err(self.changed());
+            }
             starts.push((text, start));
             messages.push(Message::assistant(tag));
         }
@@ -229,7 +236,7 @@ impl Prompter<'_> {
     fn pieces(&self, problem: &str, steps: &[String], unit: Unit) -> Result<Sequence> {
         let encode = |text: &str| -> Result<Vec<u32>> { Ok(self.tokenizer.encode(text)?.ids) };
         let tag = encode(self.tag)?;
-        let mut tokens: Vec<u32> = self.tokenizer.bos().into_iter().collect();
+        let mut tokens: Vec<u32> = self.begin().into_iter().collect();
         tokens.extend(encode(problem)?);
         let mut reads = Vec::new();
         for step in steps {
@@ -293,18 +300,23 @@ impl Prompter<'_> {
     /// them.
     fn encode(&self, text: &str) -> Result<(Encoding, usize)> {
         let mut encoding = self.tokenizer.encode(text)?;
-        let wants = match self.recipe.begin {
-            Begin::Tokenizer => self.tokenizer.begins_with_bos(),
-            Begin::AsWritten => false,
-            Begin::Always => true,
-        };
-        match self.tokenizer.bos() {
-            Some(bos) if wants && encoding.ids.first() != Some(&bos) => {
+        match self.begin() {
+            Some(bos) if encoding.ids.first() != Some(&bos) => {
                 encoding.ids.insert(0, bos);
                 Ok((encoding, 1))
             }
             _ => Ok((encoding, 0)),
         }
+    }
+
+    /// The beginning of sequence that the recipe puts first.
+    fn begin(&self) -> Option<u32> {
+        let is_wanted = match self.recipe.begin {
+            Begin::Tokenizer => self.tokenizer.begins_with_bos(),
+            Begin::AsWritten => false,
+            Begin::Always => true,
+        };
+        self.tokenizer.bos().filter(|_| is_wanted)
     }
 
     /// The token of a tag.
@@ -331,6 +343,16 @@ impl Prompter<'_> {
                 self.tag.trim()
             ),
             hint: "take the tokenizer that was published with the model",
+        }
+    }
+
+    fn changed(&self) -> Error {
+        Error::Mismatch {
+            what: format!(
+                "the chat template of `{}` changes what the assistant says",
+                self.path.display()
+            ),
+            hint: TEMPLATE_HINT,
         }
     }
 
