@@ -84,7 +84,7 @@ fn what_a_folder_lacks_is_said() {
     assert!(error.contains("the kind `armo-rm`") && error.contains("hint: "), "{error}");
 
     let asked = ok(&workspace, &["inspect", "rm", "--kind", "qwen-prm"]);
-    assert!(asked.contains("of the kind `qwen-prm`") && !asked.contains("missing"), "{asked}");
+    assert!(asked.contains("format `qwen-prm`") && !asked.contains("missing"), "{asked}");
 
     // A plain language model is none, until a kind is asked for that it can be.
     let plain = ["--quiet", "score", "--model", "model", "graded.jsonl"];
