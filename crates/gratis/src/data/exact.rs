@@ -139,9 +139,7 @@ fn name_at(rest: &[u8]) -> Option<&[u8]> {
 
 /// The byte after the quote that ends a string.
 fn end_of_string(line: &[u8], mut at: usize) -> usize {
-    while let Some(n) =
-        line.get(at..).and_then(|rest| rest.iter().position(|b| matches!(b, b'"' | b'\\')))
-    {
+    while let Some(n) = line.get(at..).and_then(|rest| memchr::memchr2(b'"', b'\\', rest)) {
         at += n;
         match line[at] {
             b'"' => return at + 1,
