@@ -194,6 +194,7 @@ pub fn train(
         _ => Reference::None,
     };
     let model = settings.lora.apply(model, settings.optimization.seed, observer)?;
+    model.check_trainable()?;
     let mut model = settings.baseline.fit_head(kind, model)?;
     let settings = &resolved(settings, &model, observer);
 
