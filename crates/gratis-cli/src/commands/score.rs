@@ -155,12 +155,11 @@ pub(crate) fn run(args: &ScoreArgs, common: &Common) -> Result<()> {
             warn!("masks have no effect: this reward model scores the whole text");
             masks = Masks::Said;
         }
-        match &encoder {
-            Some(encoder) => unusual += encoder.unusual(&chunk),
-            None => {
-                let completions = chunk.iter().flat_map(|rollout| &rollout.completions);
-                n_unused_ids += completions.filter(|c| c.token_ids.is_some()).count();
-            }
+        if let Some(encoder) = &encoder {
+            unusual += encoder.unusual(&chunk);
+        } else {
+            let completions = chunk.iter().flat_map(|rollout| &rollout.completions);
+            n_unused_ids += completions.filter(|c| c.token_ids.is_some()).count();
         }
         for (rollout, scores) in chunk.iter().zip(reward_model.score(&chunk, &mut progress)?) {
             for (completion, scored) in rollout.completions.iter().zip(&scores.scores) {
