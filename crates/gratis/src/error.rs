@@ -426,7 +426,7 @@ impl Error {
                 Some("grade the rollouts against their `reference` first (`gratis grade`)")
             }
             Self::NothingToGrade { .. } => {
-                Some("rename the fields that contain them, or add them; nothing was written")
+                Some("rename the fields that contain them, or add them; no output file was written")
             }
             Self::ScoresDiffer { .. } => Some(
                 "scores must be in the order of their rollouts: score these rollouts again, or \

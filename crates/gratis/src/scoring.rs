@@ -154,6 +154,19 @@ impl Solution {
         self.masked.iter().for_each(|range| gains[range.clone()].fill(0.0));
         gains
     }
+
+    /// Marks the rewards of fully masked steps as unknown: a step has no reward, rather than 0, if
+    /// all of its tokens are excluded.
+    fn without_masked_steps(&self, rewards: &mut [f64]) {
+        let mut start = 0;
+        for (reward, &end) in rewards.iter_mut().zip(&self.step_ends) {
+            let covers = |range: &Range<usize>| range.start <= start && end <= range.end;
+            if start < end && self.masked.iter().any(covers) {
+                *reward = f64::NAN;
+            }
+            start = end;
+        }
+    }
 }
 
 /// All completions with their steps: those that the rollouts give, or else by the split.
@@ -210,11 +223,12 @@ pub fn scores_of(
     for solution in solutions {
         let rollout = &rollouts[solution.rollout_idx];
         let gains = gains(solution);
-        let rewards = Rewards::new(&gains, beta, &solution.step_ends)?;
+        let mut rewards = Rewards::new(&gains, beta, &solution.step_ends)?;
         if let Some(what) = non_finite(&gains, &rewards, beta) {
             let (problem, completion) = (problem_name(rollout), solution.completion_idx + 1);
             return Err(Error::NonFiniteReward { problem, completion, what });
         }
+        solution.without_masked_steps(&mut rewards.steps);
         let text = &rollout.completions[solution.completion_idx].text;
         let has_tokens = tokens == TokenRewards::Write;
         let scored = Scored {

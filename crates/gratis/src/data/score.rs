@@ -97,7 +97,7 @@ pub struct Scored {
     /// Outcome reward; NaN, `null` in files, for a response that was not read to its end.
     #[serde(deserialize_with = "or_nan")]
     pub outcome: f64,
-    /// Process reward of each step; NaN for steps that were not read.
+    /// Process reward of each step; NaN for steps that were not read or are fully masked.
     #[serde(deserialize_with = "or_nans")]
     pub steps: Vec<f64>,
     /// Q value at the end of each step; NaN for steps that were not read.
@@ -267,10 +267,9 @@ impl ProblemScores {
         }
         self.scores.iter().enumerate().find_map(|(idx, score)| {
             let n = score.steps.len();
+            // A step that is fully masked has a Q value and no reward.
             let unknown = |values: &[f64]| values.iter().any(|value| value.is_nan());
-            if score.extent.is_none()
-                && (score.outcome.is_nan() || unknown(&score.steps) || unknown(&score.q_values))
-            {
+            if score.extent.is_none() && (score.outcome.is_nan() || unknown(&score.q_values)) {
                 let expected = "numbers, unless `extent` says that the response was not read whole";
                 return Some(Fault::new(format!("scores[{idx}]"), expected, "`null`"));
             }
