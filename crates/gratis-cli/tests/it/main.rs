@@ -20,5 +20,6 @@ mod quantised;
 mod rollout_files;
 mod theory;
 mod tidy;
+mod token_ids;
 mod training;
 mod workspace;
