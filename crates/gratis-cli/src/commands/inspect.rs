@@ -284,11 +284,11 @@ fn page(report: &Value) -> String {
     let types: Vec<String> = types.map(|one| text(&one["type"])).collect();
     let per_parameter = report["bytes_per_parameter"].as_f64().unwrap_or_default();
     let is_quantised = report["quantised"].as_bool() == Some(true);
-    let loaded = if is_quantised { "" } else { ", 4 if loaded" };
+    let held = if is_quantised { ", mapped" } else { " if mapped, 4 if loaded" };
     line(
         "parameters",
         format!(
-            "{} in {}; {per_parameter:.2} bytes each if mapped{loaded}",
+            "{} in {}; {per_parameter:.2} bytes each{held}",
             report["parameters"],
             types.join(", ")
         ),

@@ -45,7 +45,7 @@ vectorised! {
             let (d, high_bits) = (half(block, 0), u16::from_le_bytes([block[2], block[3]]));
             for (j, values) in values.as_chunks_mut::<32>().0.iter_mut().enumerate() {
                 let low_bits = block[4 + j / 2] >> (j % 2 * 4) & 0x0f;
-                let scale = low_bits | (high_bits >> (2 * j) & 3) as u8 * 16;
+                let scale = low_bits | ((high_bits >> (2 * j)) as u8 & 3) << 4;
                 let scale = d * (f32::from(scale) - 32.0);
                 sub_block(scale, &block[8 + 16 * j..][..16], values);
             }

@@ -5,6 +5,8 @@
 //! of levels. Numbers are computed in `f32` in the order of operations of the Python package `gguf`,
 //! so they have the same bits.
 
+#![expect(clippy::inline_always, reason = "compiled within the vectorised loops over blocks")]
+
 mod basic;
 mod iq4;
 mod k;
