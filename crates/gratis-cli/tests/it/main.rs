@@ -14,6 +14,7 @@ mod links;
 mod loopback;
 mod models;
 mod outputs;
+mod parts;
 mod process;
 mod published;
 mod quantised;

@@ -14,9 +14,10 @@ use serde_json::{Map, Value};
 use super::container::{Container, Raw};
 use super::format::STANDARD_STREAM;
 use super::reading::{DoubtfulLabel, Reading};
-use super::record::{self, Fault, OnInvalid, Record};
+use super::record::{self, Fault, OnInvalid, Record, RowLayout};
 use super::rollout::{Answered, Rollout};
 use super::rows;
+use super::score_table;
 use super::shapes::{self, DataShape, Requests};
 use crate::error::{Error, Result};
 
@@ -166,7 +167,11 @@ impl<T: Record> Iterator for RecordReader<T> {
 impl Stream {
     fn open<T: Record>(path: &Path) -> Result<Self> {
         if is_parquet(path)? {
-            Ok(Self::Rows(rows::values::<T>(path)?))
+            let rows = rows::values::<T>(path)?;
+            Ok(Self::Rows(match T::ROWS {
+                RowLayout::Record => rows,
+                RowLayout::Candidate => score_table::joined(rows),
+            }))
         } else {
             Ok(Self::Text(Box::new(Container::open(path)?)))
         }

@@ -322,6 +322,7 @@ fn scoring() -> ScoringSettings {
         step_split: StepSplit::Lines,
         batch_tokens: 200,
         tokens: TokenRewards::Write,
+        part: gratis::data::ScorePart::All,
     }
 }
 
