@@ -167,6 +167,31 @@ pub enum Error {
         /// Context length of the model.
         context_length: usize,
     },
+    /// A token id that a completion brings is outside the vocabulary.
+    #[error(
+        "token {position} of completion {completion} of problem `{problem}` has the id {id}, but the \
+         model's vocabulary has {vocab_size} tokens"
+    )]
+    TokenId {
+        /// The problem's `id`, or its line if it has none.
+        problem: String,
+        /// The completion, counted from 1.
+        completion: usize,
+        /// The token, counted from 1.
+        position: usize,
+        /// The id.
+        id: u32,
+        /// Size of the vocabulary.
+        vocab_size: usize,
+    },
+    /// The token ids that completions bring are not those of this model's tokenizer.
+    #[error("the token ids of {n} of {n_given} completions decode to texts unlike theirs")]
+    ForeignTokenIds {
+        /// Completions whose ids decode to a text unlike theirs.
+        n: usize,
+        /// Completions with token ids among those read together.
+        n_given: usize,
+    },
     /// There are no valid examples.
     #[error("no valid example to {purpose}{}", skipped(*.n_left_out))]
     NoExamples {
@@ -440,6 +465,10 @@ impl Error {
             Self::TooLong { .. } => Some(
                 "truncate such completions (`--on-overlong truncate`) or skip them (`--on-overlong \
                  skip`)",
+            ),
+            Self::TokenId { .. } | Self::ForeignTokenIds { .. } => Some(
+                "the ids are probably those of another tokenizer: tokenize the texts instead \
+                 (`--token-ids ignore`)",
             ),
             Self::NoExamples { n_left_out: 0, .. } => {
                 Some("the input is empty, or has nothing of that kind, such as completions")

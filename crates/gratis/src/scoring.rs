@@ -122,7 +122,8 @@ impl ScoreRollouts for Scorer<'_> {
             let reference = reference.as_ref().map(|reference| &reference[response][..]);
             solution.without_masked(log_ratios(&policy[response], reference))
         };
-        scores_of(rollouts, &solutions, self.settings.beta, self.settings.tokens, gains)
+        let ScoringSettings { beta, tokens, .. } = self.settings;
+        scores_of(rollouts, &solutions, &corpus, beta, tokens, gains)
     }
 
     fn work(&self, rollouts: &[Rollout]) -> Result<JobWork> {
@@ -199,7 +200,7 @@ pub fn solutions(
 }
 
 /// Scores from what each token of a solution adds to its value, in units of `beta`: the log-ratios
-/// of an implicit model, the differences of a baseline's values.
+/// of an implicit model, the differences of a baseline's values. `corpus` is that of the solutions.
 ///
 /// # Errors
 /// [`Error::InvalidSetting`] if a completion has no solution; [`Error::NonFiniteReward`] if a gain or a
@@ -207,6 +208,7 @@ pub fn solutions(
 pub fn scores_of(
     rollouts: &[Rollout],
     solutions: &[Solution],
+    corpus: &Corpus,
     beta: f64,
     tokens: TokenRewards,
     gains: impl Fn(&Solution) -> Vec<f64>,
@@ -228,6 +230,7 @@ pub fn scores_of(
         }
         solution.without_masked_steps(&mut rewards.steps);
         let text = &rollout.completions[solution.completion_idx].text;
+        let has_tokens = tokens == TokenRewards::Write;
         let scored = Scored {
             hash: Some(completion_hash(&rollout.prompt, text)),
             extent: None,
@@ -235,8 +238,10 @@ pub fn scores_of(
             steps: rewards.steps,
             q_values: rewards.q_values,
             step_ends: ends_in_chars(text, &solution.steps),
-            tokens: (tokens == TokenRewards::Write).then_some(rewards.tokens),
-            masked_tokens: (tokens == TokenRewards::Write && !solution.masked.is_empty())
+            tokens: has_tokens.then_some(rewards.tokens),
+            token_ids: has_tokens.then(|| corpus.responses()[solution.response].tokens.clone()),
+            token_step_ends: has_tokens.then(|| solution.step_ends.clone()),
+            masked_tokens: (has_tokens && !solution.masked.is_empty())
                 .then(|| solution.masked.iter().map(|range| (range.start, range.end)).collect()),
         };
         let place = &mut all[solution.rollout_idx].scores[solution.completion_idx];

@@ -108,6 +108,13 @@ pub struct Scored {
     /// Reward of each token, where asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tokens: Option<Vec<f64>>,
+    /// Id of each token, with `tokens`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token_ids: Option<Vec<u32>>,
+    /// One past the last token of each step, with `tokens`; the end-of-turn token belongs to the last
+    /// step.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token_step_ends: Option<Vec<usize>>,
     /// Half open ranges of masked tokens, whose rewards are 0; with `tokens` only, and only if there
     /// are any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -240,6 +247,8 @@ impl Record for ProblemScores {
                 Field::required("q_values", &Shape::List(&Shape::OrNull(&Shape::Number))),
                 Field::required("step_ends", &Shape::List(&Shape::Number)),
                 Field::optional("tokens", &Shape::List(&Shape::Number)),
+                Field::optional("token_ids", &Shape::List(&Shape::Number)),
+                Field::optional("token_step_ends", &Shape::List(&Shape::Number)),
                 Field::optional("masked_tokens", &Shape::List(&Shape::List(&Shape::Number))),
             ])),
         ),
