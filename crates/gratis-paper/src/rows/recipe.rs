@@ -8,8 +8,8 @@
 use gratis::objective::{Ce, Dpo, Ipo, Kto, Nca, Objective, PrefixCe, Sppo};
 use serde::{Deserialize, Serialize};
 
-/// Betas that are tried: the paper's, and larger ones.
-pub(super) const BETAS: [f64; 3] = [0.05, 0.3, 1.0];
+/// Betas that are tried: the paper's (0.05), smaller and larger ones.
+pub(super) const BETAS: [f64; 6] = [0.01, 0.05, 0.3, 1.0, 3.0, 10.0];
 /// Learning rates that are tried.
 pub(super) const LEARNING_RATES: [f64; 3] = [3e-4, 1e-3, 3e-3];
 

@@ -13,6 +13,7 @@ use gratis::data::published::Published;
 use gratis::data::{Completion, OnInvalid, Rollout, StepLabels, StepSplit};
 use gratis::encoding::{Corpus, Encoder, Item, OnOverlong, micro_batches};
 use gratis::objective::{Pair, StepLabel};
+use gratis::reward::ValueRule;
 use gratis::scoring::{ScoreRollouts as _, ScoringSettings, TokenRewards};
 use gratis::training::{
     Learner, OptimizationSettings, RewardData, RewardExample, Tally, Task, Trainer, evaluate,
@@ -319,6 +320,7 @@ fn learn(learner: &mut Learner, task: &mut dyn Task) -> (f64, f64) {
 fn scoring() -> ScoringSettings {
     ScoringSettings {
         beta: 1.0,
+        value_rule: ValueRule::Sum,
         step_split: StepSplit::Lines,
         batch_tokens: 200,
         tokens: TokenRewards::Write,
