@@ -186,7 +186,7 @@ impl Manifest {
     /// How the log-ratios of a prefix make its Q value.
     pub fn value_rule(&self) -> ValueRule {
         let of_objective = match &self.kind {
-            Kind::Implicit { objective } => objective.value_rule(),
+            Kind::Implicit { objective } => ValueRule::of(objective),
             Kind::Head { .. } | Kind::LabelTokens { .. } => ValueRule::Sum,
         };
         self.value_rule.unwrap_or(of_objective)

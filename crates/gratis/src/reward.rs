@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::numeric::check_positive;
+use crate::objective::Objective;
 
 /// `log pi - log pi_ref` of each token of a response: `[n_tokens]`; without a reference `log pi`.
 pub fn log_ratios(policy: &[f32], reference: Option<&[f32]>) -> Vec<f64> {
@@ -45,6 +46,14 @@ pub enum ValueRule {
 }
 
 impl ValueRule {
+    /// The rule of the values that an objective trains, by which its models are read.
+    pub fn of(objective: &Objective) -> Self {
+        match objective {
+            Objective::PrefixCe(_) => Self::Mean,
+            _ => Self::Sum,
+        }
+    }
+
     /// Its name.
     pub fn name(self) -> &'static str {
         match self {

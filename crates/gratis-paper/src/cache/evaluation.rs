@@ -73,8 +73,10 @@ impl Choices {
         };
         match model {
             RewardModel::Baseline(_) => all(vec![ValueRule::Sum]),
-            RewardModel::Implicit(recipe, _) if recipe.objective.value_rule() != ValueRule::Sum => {
-                all(vec![ValueRule::Sum, recipe.objective.value_rule()])
+            RewardModel::Implicit(recipe, _)
+                if ValueRule::of(&recipe.objective) != ValueRule::Sum =>
+            {
+                all(vec![ValueRule::Sum, ValueRule::of(&recipe.objective)])
             }
             _ => Self {
                 aggregations: vec![Min],

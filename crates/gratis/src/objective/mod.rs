@@ -28,7 +28,6 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 use crate::named_settings;
 use crate::numeric::check_positive;
-use crate::reward::ValueRule;
 
 pub use batch::{ObjectiveBatch, ObjectiveOutput, Pair, StepLabel};
 pub use ce::Ce;
@@ -85,11 +84,6 @@ trait Definition {
     /// Why the gradient is 0 at a model that equals its reference, where it is, and what to do.
     fn reason_for_no_gradient(&self) -> Option<&'static str> {
         None
-    }
-
-    /// How it takes the value of a prefix from log-ratios.
-    fn value_rule(&self) -> ValueRule {
-        ValueRule::Sum
     }
 
     /// Rejects settings other than beta that are outside their domain.
@@ -226,12 +220,6 @@ impl Objective {
     /// Why the gradient is 0 at a model that equals its reference, where it is, and what to do.
     pub fn reason_for_no_gradient(&self) -> Option<&'static str> {
         self.definition().reason_for_no_gradient()
-    }
-
-    /// How it takes the value of a prefix from log-ratios: the rule by which a model that was trained
-    /// with it is read.
-    pub fn value_rule(&self) -> ValueRule {
-        self.definition().value_rule()
     }
 
     /// Checks the settings.

@@ -10,7 +10,6 @@ use serde::{Deserialize, Serialize};
 use super::{Definition, ObjectiveBatch, ObjectiveOutput};
 use crate::error::{Error, Result};
 use crate::numeric::{log_sigmoid, sigmoid};
-use crate::reward::ValueRule;
 
 /// Settings of the cross-entropy at every prefix.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -43,10 +42,6 @@ impl Definition for PrefixCe {
 
     fn defaults_source(&self) -> &'static str {
         "arXiv 2604.13197 (beta 10); no margin"
-    }
-
-    fn value_rule(&self) -> ValueRule {
-        ValueRule::Mean
     }
 
     fn validate(&self) -> Result<()> {

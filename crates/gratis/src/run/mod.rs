@@ -253,7 +253,7 @@ pub fn train(
         version: Manifest::VERSION,
         kind: settings.baseline.kind(kind, settings.objective),
         beta: if kind == RewardKind::Implicit { settings.objective.beta() } else { 1.0 },
-        value_rule: Some(settings.objective.value_rule())
+        value_rule: Some(ValueRule::of(&settings.objective))
             .filter(|rule| kind == RewardKind::Implicit && *rule != ValueRule::Sum),
         reference: reference.named(&at.run.join("model"))?,
         step_split: settings.step_split.clone(),

@@ -2,7 +2,7 @@
 //!
 //! It is a function of the seed and the epoch alone, so that a run can go on from any step. With
 //! [`DataOrder::Problems`] the responses of one problem share a batch and thereby their prompt: of
-//! 8 responses to a prompt of their own length, a batch computes about 0.6 times the tokens.
+//! four responses to a prompt of their own length, a batch computes 0.63 times the tokens.
 
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
@@ -12,7 +12,7 @@ use super::settings::{DataOrder, OptimizationSettings};
 use super::units::Units;
 
 /// The least number of problems in a full batch, where there are as many.
-const N_PROBLEMS: usize = 4;
+const N_PROBLEMS: usize = 16;
 
 /// The order of the units in every epoch of a run.
 #[derive(Debug, Clone)]
@@ -65,8 +65,8 @@ impl Order {
         self.n_units.div_ceil(self.batch_size)
     }
 
-    /// The optimizer batches of an epoch. Groups are cut into equal parts of at most a quarter of a
-    /// batch; the units of a part are in random order, and so are the parts.
+    /// The optimizer batches of an epoch. Groups are cut into equal parts of at most a sixteenth
+    /// of a batch; the units of a part are in random order, and so are the parts.
     pub(super) fn epoch(&self, epoch: usize) -> Vec<Vec<usize>> {
         let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
         rng.set_stream(epoch as u64);
@@ -149,15 +149,15 @@ mod tests {
             problems.dedup();
             problems
         };
-        let whole = order(DataOrder::Problems, 32, 0, &units);
+        let whole = order(DataOrder::Problems, 128, 0, &units);
         for batch in whole.batches() {
-            assert_eq!(problems(&batch).len(), 4, "{batch:?}");
+            assert_eq!(problems(&batch).len(), 16, "{batch:?}");
         }
-        // Four parts of four responses each, of which two may be neighbours of one problem.
-        let parts = order(DataOrder::Problems, 16, 0, &units);
+        // Parts of four responses each, of which two may be neighbours of one problem.
+        let parts = order(DataOrder::Problems, 64, 0, &units);
         let n_runs: usize = parts.epoch(0).iter().map(|batch| problems(batch).len()).sum();
         assert!((30..=32).contains(&n_runs), "{n_runs}");
-        // No problem can be kept together in a batch of three.
+        // No problem is kept together in a small batch.
         let alone = order(DataOrder::Problems, 3, 0, &units).epoch(0);
         assert!(alone.iter().filter(|batch| problems(batch).len() == 3).count() > 30);
     }

@@ -38,7 +38,7 @@ impl From<Decay> for gratis_engine::Decay {
 #[serde(rename_all = "snake_case")]
 pub enum DataOrder {
     /// Problems are shuffled, and the responses of a problem follow one another, so that a batch
-    /// computes their prompt once. A quarter of a batch at most is of one problem.
+    /// computes their prompt once. A sixteenth of a batch at most is of one problem.
     #[default]
     Problems,
     /// Responses (or pairs) are shuffled, wherever they come from.
