@@ -96,6 +96,7 @@ pub struct Chosen {
     pub vote_temperature: f64,
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]
 fn is_sum(rule: &ValueRule) -> bool {
     *rule == ValueRule::Sum
 }

@@ -65,7 +65,9 @@ impl ValueRule {
     /// What each token adds to the value of its prefix, in units of beta: `[n_tokens]`, from the
     /// log-ratios (`[n_tokens]`). Tokens in the ranges `masked` have no part in any value.
     pub fn gains(self, mut log_ratios: Vec<f64>, masked: &[Range<usize>]) -> Vec<f64> {
-        masked.iter().for_each(|range| log_ratios[range.clone()].fill(0.0));
+        for range in masked {
+            log_ratios[range.clone()].fill(0.0);
+        }
         if self == Self::Sum {
             return log_ratios;
         }

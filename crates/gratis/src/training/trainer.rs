@@ -187,7 +187,9 @@ mod tests {
         let prompt = corpus.prompt(&[0]);
         let responses: Vec<usize> = (0..10).map(|id| corpus.response(prompt, &[id])).collect();
         let mut units = Units::new(corpus);
-        responses.iter().for_each(|&idx| units.push_grouped(Item::Response(idx), "p", prompt));
+        for idx in responses {
+            units.push_grouped(Item::Response(idx), "p", prompt);
+        }
         let batches: Vec<_> = Order::new(&settings, &units).batches().collect();
         assert_eq!(batches.len(), 12);
         for (step, batch) in batches.iter().enumerate() {
