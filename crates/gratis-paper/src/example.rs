@@ -2,7 +2,7 @@
 //! rules choose them, to avoid cherry-picking.
 
 use gratis::data::steps::StepSplitter;
-use gratis::data::{ProblemScores, Rollout};
+use gratis::data::{ProblemScores, Rollout, ScorePart};
 use gratis::evaluation::ScoredProblem;
 use gratis::evaluation::first_error::predicted_first_error;
 use gratis::observer::Silent;
@@ -185,6 +185,7 @@ pub(crate) fn examples(cache: &mut Cache<'_>, recipe: &Recipe) -> Result<Example
         step_split: trainer::STEP_SPLIT,
         batch_tokens: BATCH_TOKENS,
         tokens: TokenRewards::Omit,
+        part: ScorePart::All,
     };
     let scorer = Scorer { policy: &policy, reference: Some(&reference), encoder, settings };
     let scores = scorer.score(rollouts, &mut Silent)?;

@@ -64,6 +64,18 @@ pub enum Error {
         /// The record without them.
         record: String,
     },
+    /// A label lies between 0 and 1 where only hard ones can be used.
+    #[error(
+        "{needed_by} requires labels 0 or 1, but problem `{problem}` has the soft label {label}"
+    )]
+    SoftLabel {
+        /// What requires hard labels.
+        needed_by: String,
+        /// The problem's `id`, or its line if it has none.
+        problem: String,
+        /// The label.
+        label: f64,
+    },
     /// Steps that are given and are not those of their completion.
     #[error("the `steps` of completion {completion} of problem `{problem}` do not fit its text")]
     Steps {
@@ -422,6 +434,10 @@ impl Error {
                 Some("run the command again once nothing writes the file any more")
             }
             Self::StandardInputTwice => Some("write one of the inputs to a file and name that"),
+            Self::SoftLabel { .. } => Some(
+                "train with the objective `ce`, which takes soft labels, or say from which number on a \
+                 response counts as correct (`--label-threshold 0.5`)",
+            ),
             Self::NoCorrectness { .. } => {
                 Some("grade the rollouts against their `reference` first (`gratis grade`)")
             }

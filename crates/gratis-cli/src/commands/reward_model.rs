@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use clap::Args;
-use gratis::data::{ModelFormat, StepSplit};
+use gratis::data::{ModelFormat, ScorePart, StepSplit};
 use gratis::encoding::{OnOverlong, TokenIds};
 use gratis::numeric::check_positive;
 use gratis::reward::ValueRule;
@@ -66,6 +66,8 @@ pub(crate) struct Scoring {
     pub(crate) on_overlong: OnOverlong,
     /// Whether token rewards are included.
     pub(crate) tokens: TokenRewards,
+    /// Which part of a completion is scored.
+    pub(crate) part: ScorePart,
     /// The aggregation, if given.
     pub(crate) aggregation: Option<Aggregation>,
 }
@@ -111,6 +113,7 @@ impl RewardModelArgs {
             token_ids: self.token_ids,
             batch_tokens: self.batch_tokens,
             tokens: scoring.tokens,
+            part: scoring.part,
             aggregation: scoring.aggregation,
         };
         Ok(open(path, &options, HUB, &mut Remarks)?)

@@ -65,6 +65,57 @@ fn cases_without_gold_or_pred_are_left_as_they_are() {
 }
 
 #[test]
+fn soft_labels_train_ce_and_nothing_else() {
+    let workspace = Workspace::new();
+    let lines: Vec<String> = lines(&workspace, "graded.jsonl")
+        .into_iter()
+        .map(|mut line| {
+            line["correctness"] = serde_json::json!([0.9, 0.25, 0, 1]);
+            line.to_string()
+        })
+        .collect();
+    workspace.write("soft.jsonl", &lines.join("\n"));
+    let train = ["train", "--model", "model", "--data", "soft.jsonl", "--epochs", "1"];
+    let with = |more: &[&str]| workspace.run(&[&train[..], more].concat());
+    let output = with(&["--run", "soft", "--validation-share", "0.25"]);
+    let said = stderr(&output);
+    assert!(output.status.success(), "{said}");
+    assert!(said.contains("24 labels are soft (between 0 and 1)"), "{said}");
+    let accuracy = workspace.metrics("soft");
+    assert!(accuracy.contains("\"accuracy\""), "{accuracy}");
+    for more in [&["--objective", "dpo"][..], &["--objective", "kto"], &["--kind", "orm"]] {
+        let error = workspace.error_of(&[&train[..], &["--run", "none"], more].concat());
+        let by = if more[1] == "orm" { "--kind orm" } else { more[1] };
+        let expected =
+            format!("`{by}` requires labels 0 or 1, but problem `1` has the soft label 0.9");
+        assert!(error.contains(&expected), "{error}");
+        assert!(error.contains("`--label-threshold 0.5`"), "{error}");
+    }
+    let output = with(&["--run", "dpo", "--objective", "dpo", "--label-threshold", "0.5"]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    // Labels of 0 and 1 as numbers are the labels `false` and `true`: the same bits.
+    let hard: Vec<String> =
+        lines.iter().map(|line| line.replace("[0.9,0.25,0,1]", "[1.0,0.0,0,1]")).collect();
+    let words: Vec<String> = lines
+        .iter()
+        .map(|line| line.replace("[0.9,0.25,0,1]", "[true,false,false,true]"))
+        .collect();
+    workspace.write("hard.jsonl", &hard.join("\n"));
+    workspace.write("words.jsonl", &words.join("\n"));
+    for name in ["hard", "words"] {
+        let data = format!("{name}.jsonl");
+        let run = ["train", "--model", "model", "--data", &data, "--epochs", "1", "--run", name];
+        let output = workspace.run(&run);
+        assert!(output.status.success(), "{}", stderr(&output));
+    }
+    assert_eq!(workspace.metrics("hard"), workspace.metrics("words"));
+    assert_eq!(
+        workspace.read("hard/model/model.safetensors"),
+        workspace.read("words/model/model.safetensors")
+    );
+}
+
+#[test]
 fn a_file_without_completions_is_refused_by_what_needs_them() {
     let workspace = Workspace::new();
     let line = r#"{"prompt": "a", "reference": "4", "texts": ["4"]}"#;

@@ -8,7 +8,7 @@ use gratis::baseline::{
     HeadScorer, HeadTask, LabelTexts, LabelTokens, Pooling, SelfCertainty, TokenScorer, TokenTask,
     ValueObjective,
 };
-use gratis::data::{DataOperation, MakePairs, ProblemScores, Rollout, apply};
+use gratis::data::{DataOperation, MakePairs, ProblemScores, Rollout, ScorePart, apply};
 use gratis::manifest::{Kind, Manifest};
 use gratis::observer::Silent;
 use gratis::reward::ValueRule;
@@ -239,4 +239,5 @@ const SCORING: ScoringSettings = ScoringSettings {
     step_split: trainer::STEP_SPLIT,
     batch_tokens: BATCH_TOKENS,
     tokens: TokenRewards::Omit,
+    part: ScorePart::All,
 };

@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use gratis::data::{ProblemScores, Rollout, Scored};
+use gratis::data::{ProblemScores, Rollout, ScorePart, Scored};
 use gratis::encoding::{Corpus, log_probs};
 use gratis::evaluation::{JudgedSolution, ScoredProblem, StepSignal};
 use gratis::observer::Silent;
@@ -121,7 +121,8 @@ impl Cache<'_> {
         let engine = self.load(&medium)?;
         let encoder = trainer::encoder(&self.tokenizer, &engine)?;
         let mut corpus = Corpus::default();
-        let solutions = solutions(&rollouts, &encoder, &trainer::STEP_SPLIT, &mut corpus)?;
+        let split = &trainer::STEP_SPLIT;
+        let solutions = solutions(&rollouts, &encoder, split, ScorePart::All, &mut corpus)?;
         let reference = log_probs(&engine, &corpus, BATCH_TOKENS, &mut Silent)?;
         let no_scores = truth::no_scores(&rollouts);
         let problems = rollouts.iter().zip(&no_scores);

@@ -17,7 +17,7 @@ mod page;
 
 use std::path::Path;
 
-use gratis::data::{ProblemScores, Rollout};
+use gratis::data::{ProblemScores, Rollout, ScorePart};
 use gratis::evaluation::{BestOfNTable, Bootstrap, FirstErrorScore};
 use gratis::objective::{Ce, Objective};
 use gratis::observer::{Observer, Silent};
@@ -272,6 +272,7 @@ pub fn run(
         step_split: trainer::STEP_SPLIT,
         batch_tokens: BATCH_TOKENS,
         tokens: TokenRewards::Omit,
+        part: ScorePart::All,
     };
     observer.stage("scores", None);
     let encoder = trainer::encoder(&tokenizer, &policy)?;

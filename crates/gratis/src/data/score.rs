@@ -5,7 +5,8 @@ use std::fmt;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::model_format::ModelFormat;
-use super::record::{Fault, Field, Record, Shape};
+use super::part::ScorePart;
+use super::record::{Fault, Field, Record, RowLayout, Shape};
 use super::rollout::Rollout;
 use super::seeding::digest;
 use super::steps::StepSplit;
@@ -57,6 +58,9 @@ pub struct ScoreOrigin {
     pub reference: Option<String>,
     /// How completions without `steps` of their own were split.
     pub step_split: StepSplit,
+    /// Which part of the completions the rewards are of, if not all.
+    #[serde(default, skip_serializing_if = "ScorePart::is_all")]
+    pub part: ScorePart,
 }
 
 /// The kind of rewards in a score file.
@@ -133,6 +137,8 @@ pub enum Extent {
     Truncated,
     /// Nothing.
     Skipped,
+    /// Nothing, since it has not the part that was asked for: no thought, or no answer.
+    Absent,
 }
 
 fn or_nan<'de, D: Deserializer<'de>>(source: D) -> std::result::Result<f64, D::Error> {
@@ -233,6 +239,7 @@ const ORIGIN: Shape = Shape::Object(&[
     Field::optional("value_rule", &Shape::Text),
     Field::optional("reference", &Shape::Text),
     Field::required("step_split", &Shape::Text),
+    Field::optional("part", &Shape::Text),
 ]);
 
 impl Record for ProblemScores {
@@ -258,6 +265,8 @@ impl Record for ProblemScores {
             ])),
         ),
     ];
+
+    const ROWS: RowLayout = RowLayout::Candidate;
 
     fn from_columns(columns: Self) -> std::result::Result<Self, Fault> {
         columns.fault().map_or(Ok(columns), Err)

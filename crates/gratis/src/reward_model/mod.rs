@@ -39,7 +39,7 @@ use serde::Serialize;
 use crate::baseline::{HeadScorer, LabelTokens, SelfCertainty, TokenScorer};
 use crate::cost::{Architecture, JobWork};
 use crate::data::{
-    Fingerprint, ModelFormat, ProblemScores, Rollout, ScoreKind, ScoreOrigin, StepSplit,
+    Fingerprint, ModelFormat, ProblemScores, Rollout, ScoreKind, ScoreOrigin, ScorePart, StepSplit,
     StepSplitter,
 };
 use crate::encoding::{Conversations, Encoder, OnOverlong, TokenIds};
@@ -121,6 +121,8 @@ pub struct OpenOptions {
     pub batch_tokens: usize,
     /// Whether token rewards are kept.
     pub tokens: TokenRewards,
+    /// Which part of a completion is scored.
+    pub part: ScorePart,
 }
 
 impl Default for OpenOptions {
@@ -142,7 +144,23 @@ impl Default for OpenOptions {
             token_ids: TokenIds::default(),
             batch_tokens: 8192,
             tokens: TokenRewards::Omit,
+            part: ScorePart::All,
         }
+    }
+}
+
+impl OpenOptions {
+    /// Checks that whole completions are scored: the value of a prefix is that of all before it.
+    pub(super) fn check_part(&self) -> Result<()> {
+        if self.part.is_all() {
+            return Ok(());
+        }
+        Err(Error::Mismatch {
+            what: "the value of a model with a head or label tokens is that of all text before it"
+                .to_owned(),
+            hint: "leave `--score-part` out: it applies to implicit reward models and to \
+                   `--by self-certainty`, whose rewards are sums over tokens",
+        })
     }
 }
 
@@ -196,6 +214,13 @@ pub fn open(
     }
     let manifest = model.manifest().cloned();
     let kind = manifest.as_ref().map(|manifest| manifest.kind.clone());
+    let is_sum = matches!(
+        (options.by, &kind),
+        (ScoreBy::SelfCertainty, _) | (_, None | Some(Kind::Implicit { .. }))
+    );
+    if !is_sum {
+        options.check_part()?;
+    }
     let takes_reference = match (options.by, &kind) {
         (ScoreBy::SelfCertainty, _) => false,
         (ScoreBy::Reward, None | Some(Kind::Implicit { .. })) => true,
@@ -233,6 +258,7 @@ pub fn open(
             .unwrap_or_default(),
         batch_tokens: options.batch_tokens,
         tokens: options.tokens,
+        part: options.part,
     };
     // What `gratis.json` says is of the rewards it describes.
     let own_aggregation = own.map(|own| own.aggregation);
@@ -435,7 +461,8 @@ impl RewardModel {
             Some(reference) => reference.add_to(fingerprint, "reference")?,
             None => fingerprint.with("reference", "none"),
         };
-        let ScoringSettings { beta, value_rule, step_split, batch_tokens, tokens } = &self.settings;
+        let ScoringSettings { beta, value_rule, step_split, batch_tokens, tokens, part } =
+            &self.settings;
         Ok(fingerprint
             .with("`--kind`", self.format())
             .with("`--aggregation`", self.recorded_aggregation)
@@ -446,6 +473,7 @@ impl RewardModel {
             .with("`--by`", self.by)
             .with("`--on-overlong`", self.on_overlong)
             .with("`--token-ids`", self.token_ids)
+            .with("`--score-part`", part)
             .with("`--tokens`", *tokens == TokenRewards::Write)
             .with("`--batch-tokens`", batch_tokens))
     }
@@ -506,6 +534,7 @@ impl RewardModel {
             value_rule: Some(self.settings.value_rule).filter(|rule| *rule != ValueRule::Sum),
             reference: reference.map(|reference| reference.place().display_name()),
             step_split: self.settings.step_split.clone(),
+            part: self.settings.part,
         }
     }
 

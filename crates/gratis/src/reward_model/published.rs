@@ -9,7 +9,7 @@ use super::model::{Model, tokenizer_at};
 use super::place::Place;
 use super::prompt::PromptSettings;
 use super::{OpenOptions, ReferenceChoice, RewardModel, Room, ScoreBy};
-use crate::data::{ModelFormat, Rollout, StepSplitter};
+use crate::data::{ModelFormat, Rollout, ScorePart, StepSplitter};
 use crate::encoding::OnOverlong;
 use crate::error::{Error, Result};
 use crate::reward::ValueRule;
@@ -124,6 +124,7 @@ impl PublishedModel {
         if options.tokens == TokenRewards::Write {
             return refused("gives no reward to single tokens", "leave `--tokens` out");
         }
+        options.check_part()?;
         if options.step_tag.is_some() && self.recipe.reading != Reading::Tag {
             return refused("is not read at a tag after each step", "leave `--step-tag` out");
         }
@@ -140,6 +141,7 @@ impl PublishedModel {
             step_split: options.step_split.clone().unwrap_or_else(|| recipe.step_split.clone()),
             batch_tokens: options.batch_tokens,
             tokens: TokenRewards::Omit,
+            part: ScorePart::All,
         };
         Ok(RewardModel {
             conversations: None,

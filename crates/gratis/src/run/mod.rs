@@ -201,6 +201,7 @@ pub fn train(
         _ => Reference::None,
     };
     let model = settings.lora.apply(model, settings.optimization.seed, observer)?;
+    model.check_trainable()?;
     let mut model = settings.baseline.fit_head(kind, model)?;
     let settings = &resolved(settings, &model, observer);
 
@@ -226,6 +227,13 @@ pub fn train(
     let mut unusual = train_data.unusual;
     unusual += validation_data.unusual;
     unusual.remarks().iter().for_each(|remark| observer.note(remark));
+    let n_soft = train_data.n_soft() + validation_data.n_soft();
+    if n_soft > 0 {
+        observer.note(&format!(
+            "{n_soft} labels are soft (between 0 and 1): they are the targets of the objective, and \
+             accuracies and mean rewards count those above 1/2 as correct"
+        ));
+    }
     let n_masked = train_data.n_masked + validation_data.n_masked;
     if n_masked > 0 {
         let what = match kind {

@@ -21,7 +21,7 @@ use super::exact::{self, NotFinite};
 use super::reading::{ColumnName, Reading};
 use super::record::Fault;
 use super::rollout::Rollout;
-pub(super) use named::mapping;
+pub(super) use named::{doubtful_label, mapping};
 pub(super) use outputs::Requests;
 
 type Parsed<T> = Result<T, Fault>;
@@ -209,10 +209,17 @@ pub(super) fn merge(into: &mut Rollout, next: Rollout) -> Result<(), Box<Rollout
     if !is_same {
         return Err(Box::new(next));
     }
-    into.completions.extend(next.completions);
-    // What differs belongs to the responses, and there is no column for it.
-    into.extra.retain(|name, value| next.extra.get(name) == Some(value));
+    join(into, next);
     Ok(())
+}
+
+/// Adds the completions of another record of the same problem, and returns how many columns are
+/// dropped: what differs belongs to the responses, and there is no column for it.
+pub(super) fn join(into: &mut Rollout, next: Rollout) -> u64 {
+    let n_before = into.extra.len();
+    into.completions.extend(next.completions);
+    into.extra.retain(|name, value| next.extra.get(name) == Some(value));
+    (n_before - into.extra.len()) as u64
 }
 
 /// The fields of a record, for messages.
