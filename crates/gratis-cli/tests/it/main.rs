@@ -17,6 +17,7 @@ mod outputs;
 mod parts;
 mod process;
 mod published;
+mod quantised;
 mod rollout_files;
 mod theory;
 mod tidy;
