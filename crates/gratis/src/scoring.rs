@@ -19,7 +19,7 @@ use crate::encoding::{
 };
 use crate::error::{Error, Result};
 use crate::observer::Observer;
-use crate::reward::{Rewards, log_ratios, step_ends_in_tokens};
+use crate::reward::{Rewards, ValueRule, log_ratios, step_ends_in_tokens};
 
 /// Whether a score file holds the reward of every token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +35,8 @@ pub enum TokenRewards {
 pub struct ScoringSettings {
     /// Factor of the log-ratio.
     pub beta: f64,
+    /// How the log-ratios of a prefix make its Q value.
+    pub value_rule: ValueRule,
     /// How completions without `steps` of their own are split.
     pub step_split: StepSplit,
     /// Tokens in a batch.
@@ -124,7 +126,9 @@ impl ScoreRollouts for Scorer<'_> {
         let gains = |solution: &Solution| {
             let response = solution.response;
             let reference = reference.as_ref().map(|reference| &reference[response][..]);
-            solution.without_masked(log_ratios(&policy[response], reference))
+            self.settings
+                .value_rule
+                .gains(log_ratios(&policy[response], reference), &solution.masked)
         };
         let ScoringSettings { beta, tokens, .. } = self.settings;
         scores_of(rollouts, &solutions, &corpus, beta, tokens, gains)

@@ -7,6 +7,7 @@ use clap::Args;
 use gratis::data::{ModelFormat, ScorePart, StepSplit};
 use gratis::encoding::{OnOverlong, TokenIds};
 use gratis::numeric::check_positive;
+use gratis::reward::ValueRule;
 use gratis::reward_model::{
     OpenOptions, PromptSettings, ReferenceCheck, ReferenceChoice, RewardModel, ScoreBy, Weights,
     open,
@@ -39,6 +40,10 @@ pub(crate) struct RewardModelArgs {
     /// Factor of the log-ratio [default: the model's].
     #[arg(long)]
     beta: Option<f64>,
+    /// How the log-ratios of a prefix make its Q value: their sum, or the mean over the tokens so far,
+    /// which `prefix_ce` trains [default: the model's].
+    #[arg(long, value_enum, value_name = "RULE")]
+    value_rule: Option<ValueRule>,
     #[command(flatten)]
     prompt: PromptSettings,
     /// Token ids that completions bring (`token_ids`): `use` scores them as they are, `ignore`
@@ -101,6 +106,7 @@ impl RewardModelArgs {
                 ReferenceCheck::Require
             },
             beta: self.beta,
+            value_rule: self.value_rule,
             step_split: scoring.step_split,
             prompt: self.prompt.clone(),
             on_overlong: scoring.on_overlong,

@@ -12,6 +12,7 @@ use super::seeding::digest;
 use super::steps::StepSplit;
 use crate::digest::hex;
 use crate::error::{Error, Result};
+use crate::reward::ValueRule;
 use crate::selection::Aggregation;
 
 /// Version of the scores format this crate writes and the newest it reads.
@@ -49,6 +50,9 @@ pub struct ScoreOrigin {
     pub aggregation: Option<Aggregation>,
     /// Factor of the log-ratio, or of a baseline's value.
     pub beta: f64,
+    /// How the log-ratios of a prefix made its Q value; absent for their sum.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value_rule: Option<ValueRule>,
     /// The model in the denominator of the log-ratio; absent if there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reference: Option<String>,
@@ -232,6 +236,7 @@ const ORIGIN: Shape = Shape::Object(&[
     Field::required("kind", &Shape::Text),
     Field::optional("aggregation", &Shape::Text),
     Field::required("beta", &Shape::Number),
+    Field::optional("value_rule", &Shape::Text),
     Field::optional("reference", &Shape::Text),
     Field::required("step_split", &Shape::Text),
     Field::optional("part", &Shape::Text),

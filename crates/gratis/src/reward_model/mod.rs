@@ -45,9 +45,10 @@ use crate::data::{
 use crate::encoding::{Conversations, Encoder, OnOverlong, TokenIds};
 use crate::error::{Error, Result};
 use crate::evaluation::StepSignal;
-use crate::manifest::{Kind, ReferenceModel};
+use crate::manifest::{Kind, Manifest, ReferenceModel};
 use crate::numeric::check_positive;
 use crate::observer::Observer;
+use crate::reward::ValueRule;
 use crate::scoring::{ScoreRollouts, Scorer, ScoringSettings, TokenRewards};
 use crate::selection::Aggregation;
 use formats::COEFFICIENT;
@@ -102,6 +103,8 @@ pub struct OpenOptions {
     pub reference_check: ReferenceCheck,
     /// Factor of the log-ratio.
     pub beta: Option<f64>,
+    /// How the log-ratios of a prefix make its Q value.
+    pub value_rule: Option<ValueRule>,
     /// How completions without steps of their own are split.
     pub step_split: Option<StepSplit>,
     /// How the steps become a response's score.
@@ -132,6 +135,7 @@ impl Default for OpenOptions {
             reference: ReferenceChoice::default(),
             reference_check: ReferenceCheck::default(),
             beta: None,
+            value_rule: None,
             step_split: None,
             aggregation: None,
             step_tag: None,
@@ -241,6 +245,11 @@ pub fn open(
             .or(own.map(|own| own.beta))
             .or(implicit.map(|_| COEFFICIENT))
             .unwrap_or(1.0),
+        value_rule: options
+            .value_rule
+            .or(own.map(Manifest::value_rule))
+            .filter(|_| options.by == ScoreBy::Reward)
+            .unwrap_or_default(),
         step_split: options
             .step_split
             .clone()
@@ -400,6 +409,11 @@ impl RewardModel {
         self.settings.beta
     }
 
+    /// How the log-ratios of a prefix make its Q value.
+    pub fn value_rule(&self) -> ValueRule {
+        self.settings.value_rule
+    }
+
     /// How completions without steps of their own are split.
     pub fn step_split(&self) -> &StepSplit {
         &self.settings.step_split
@@ -447,11 +461,13 @@ impl RewardModel {
             Some(reference) => reference.add_to(fingerprint, "reference")?,
             None => fingerprint.with("reference", "none"),
         };
-        let ScoringSettings { beta, step_split, batch_tokens, tokens, part } = &self.settings;
+        let ScoringSettings { beta, value_rule, step_split, batch_tokens, tokens, part } =
+            &self.settings;
         Ok(fingerprint
             .with("`--kind`", self.format())
             .with("`--aggregation`", self.recorded_aggregation)
             .with("beta", beta)
+            .with("`--value-rule`", value_rule)
             .with("template", &self.template)
             .with("step split", step_split.to_string())
             .with("`--by`", self.by)
@@ -515,6 +531,7 @@ impl RewardModel {
             kind: self.format().map_or(kind, ScoreKind::Published),
             aggregation: self.recorded_aggregation,
             beta: self.settings.beta,
+            value_rule: Some(self.settings.value_rule).filter(|rule| *rule != ValueRule::Sum),
             reference: reference.map(|reference| reference.place().display_name()),
             step_split: self.settings.step_split.clone(),
             part: self.settings.part,

@@ -12,6 +12,7 @@ use super::{OpenOptions, ReferenceChoice, RewardModel, Room, ScoreBy};
 use crate::data::{ModelFormat, Rollout, ScorePart, StepSplitter};
 use crate::encoding::OnOverlong;
 use crate::error::{Error, Result};
+use crate::reward::ValueRule;
 use crate::scoring::{ScoringSettings, TokenRewards, steps_of};
 use crate::selection::Aggregation;
 
@@ -136,6 +137,7 @@ impl PublishedModel {
         let recipe = self.recipe;
         let settings = ScoringSettings {
             beta: 1.0,
+            value_rule: ValueRule::Sum,
             step_split: options.step_split.clone().unwrap_or_else(|| recipe.step_split.clone()),
             batch_tokens: options.batch_tokens,
             tokens: TokenRewards::Omit,

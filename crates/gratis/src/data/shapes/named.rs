@@ -1,5 +1,7 @@
 //! Problems and responses under the usual names of their columns.
 
+use std::borrow::Cow;
+
 use serde_json::{Map, Value, json};
 
 use super::super::completion::{self, Completion};
@@ -29,21 +31,74 @@ const REFERENCE: &[&str] = &[
 ];
 
 /// Names of a list of responses.
-const RESPONSES: &[&str] =
-    &["completions", "responses", "generations", "samples", "candidates", "answers", "code"];
+const RESPONSES: &[&str] = &[
+    "completions",
+    "responses",
+    "generations",
+    "samples",
+    "candidates",
+    "model_outputs",
+    "answers",
+    "code",
+];
+
+/// Those of them that are never gold answers or a single program.
+const CLEARLY_RESPONSES: usize = 6;
 
 /// Names of a single response.
-const RESPONSE: &[&str] =
-    &["completion", "response", "generation", "output", "candidate", "generated_text"];
+const RESPONSE: &[&str] = &[
+    "completion",
+    "response",
+    "generation",
+    "output",
+    "candidate",
+    "generated_text",
+    "generated_solution",
+    "model_output",
+    "model_response",
+];
+
+/// Names of the token ids of a response.
+const TOKEN_IDS: &[&str] = &[
+    "token_ids",
+    "response_token_ids",
+    "completion_token_ids",
+    "output_token_ids",
+    "response_ids",
+    "completion_ids",
+    "output_ids",
+];
 
 /// Names that only a label has.
 const LABEL: &[&str] = &["correctness", "correct", "is_correct", "label"];
 
 /// Names that a label may have: their values decide.
-const MAYBE_LABEL: &[&str] =
-    &["labels", "symbolic_correct", "judge_correct", "score", "scores", "rewards", "reward", "acc"];
+const MAYBE_LABEL: &[&str] = &[
+    "labels",
+    "symbolic_correct",
+    "judge_correct",
+    "correctness_math_verify",
+    "correctness_llama",
+    "score",
+    "scores",
+    "rewards",
+    "reward",
+    "acc",
+    "accuracy_reward",
+];
 
-const ID: &[&str] = &["id", "idx", "unique_id", "uid", "problem_id", "question_id", "request_id"];
+const ID: &[&str] = &[
+    "id",
+    "idx",
+    "unique_id",
+    "uid",
+    "problem_id",
+    "question_id",
+    "request_id",
+    "prompt_id",
+    "uuid",
+    "doc_id",
+];
 const DATASET: &[&str] = &["dataset", "data_source", "task", "subset"];
 
 /// The shape of a record with a problem and responses, or neither.
@@ -168,7 +223,7 @@ pub(in super::super) fn mapping(
     let certain = MAYBE_LABEL
         .iter()
         .copied()
-        .filter(|name| record.get(*name).is_some_and(labels::are_certain));
+        .filter(|name| record.get(*name).is_some_and(|v| labels::are_certain(&labels::inner(v))));
     let label = there(LABEL).or_else(|| certain.map(str::to_owned).next());
     let found = [
         ("prompt", there(PROMPT)),
@@ -182,10 +237,46 @@ pub(in super::super) fn mapping(
     found.into_iter().filter_map(other).collect()
 }
 
+/// Whether a record has a list of responses of its own, beside a conversation.
+pub(super) fn has_responses(record: &Map<String, Value>) -> bool {
+    let names = &RESPONSES[..CLEARLY_RESPONSES];
+    names.iter().any(|name| record.get(*name).is_some_and(Value::is_array))
+}
+
+/// Gives each completion its entry of a list in the record, if there is such a list.
+fn spread(
+    record: &mut Map<String, Value>,
+    names: &[&str],
+    completions: &mut [Completion],
+    put: impl Fn(&mut Completion, &str, &Value) -> Parsed<()>,
+) -> Parsed<()> {
+    let n = completions.len();
+    let is_spread = |value: &Value| value.as_array().is_some_and(|items| items.len() == n);
+    let fits = |name: &&&str| record.get(**name).is_some_and(is_spread);
+    let Some(name) = names.iter().find(fits).filter(|_| n > 0) else { return Ok(()) };
+    let Some(Value::Array(items)) = record.shift_remove(*name) else { return Ok(()) };
+    for (idx, (completion, item)) in completions.iter_mut().zip(&items).enumerate() {
+        if !item.is_null() {
+            put(completion, &format!("{name}[{idx}]"), item)?;
+        }
+    }
+    Ok(())
+}
+
+fn put_finish_reason(completion: &mut Completion, name: &str, value: &Value) -> Parsed<()> {
+    completion.finish_reason = completion::any_finish_reason(name, value)?;
+    Ok(())
+}
+
+fn put_token_ids(completion: &mut Completion, name: &str, value: &Value) -> Parsed<()> {
+    completion.token_ids = Some(token_ids(name, value)?);
+    Ok(())
+}
+
 /// A problem with a list of responses, or none.
 pub(super) fn problem(mut record: Map<String, Value>, reading: &Reading) -> Parsed<Rollout> {
     let prompt = take_prompt(&mut record)?;
-    let completions = match take(&mut record, RESPONSES) {
+    let mut completions: Vec<Completion> = match take(&mut record, RESPONSES) {
         None => Vec::new(),
         Some((name, Value::Array(items))) => {
             let item = |(idx, item)| response_of(&format!("{name}[{idx}]"), item, reading);
@@ -193,6 +284,9 @@ pub(super) fn problem(mut record: Map<String, Value>, reading: &Reading) -> Pars
         }
         Some((name, value)) => vec![response_of(&name, &value, reading)?],
     };
+    let reasons = ["finish_reasons", "finish_reason"];
+    spread(&mut record, &reasons, &mut completions, put_finish_reason)?;
+    spread(&mut record, TOKEN_IDS, &mut completions, put_token_ids)?;
     rollout(record, prompt, completions, reading)
 }
 
@@ -208,12 +302,11 @@ pub(super) fn response(mut record: Map<String, Value>, reading: &Reading) -> Par
         prompt.text = format!("{}\n{input}", prompt.text);
     }
     let mut completion = response_of(&name, &value, reading)?;
-    if let Some(Value::String(reason)) = record.shift_remove("finish_reason") {
-        completion.finish_reason = Some(completion::finish_reason(&reason)?);
+    if let Some((name, reason)) = take(&mut record, &["finish_reason"]) {
+        put_finish_reason(&mut completion, &name, &reason)?;
     }
-    let ids = take(&mut record, &["token_ids", "response_token_ids", "completion_token_ids"]);
-    if let Some((name, ids)) = ids {
-        completion.token_ids = Some(token_ids(&name, &ids)?);
+    if let Some((name, ids)) = take(&mut record, TOKEN_IDS) {
+        put_token_ids(&mut completion, &name, &ids)?;
     }
     rollout(record, prompt, vec![completion], reading)
 }
@@ -291,27 +384,28 @@ fn take_labels(
             || (has_threshold
                 && value.as_array().map_or(is_number(value), |items| items.iter().all(is_number)))
     };
-    let maybe = doubtful(record).filter(|(_, value)| is_label(value)).map(|(name, _)| name);
+    let doubtful = doubtful(record);
+    let maybe = doubtful.as_ref().filter(|(_, value)| is_label(value)).map(|(name, _)| *name);
     let maybe = maybe.filter(|_| has_threshold || reading.doubtful_label != DoubtfulLabel::NoLabel);
     if name.is_none()
         && reading.doubtful_label == DoubtfulLabel::Label
-        && let Some((name, value)) = doubtful(record).filter(|(_, value)| !is_label(value))
+        && let Some((name, value)) = doubtful.as_ref().filter(|(_, value)| !is_label(value))
     {
         let expected = "`true`, `false`, 0, 1 or null, as in the records before (`--label-threshold X` \
                         labels responses correct from X on; `--column correctness=NAME` reads \
                         numbers between 0 and 1 as soft labels)";
-        return Err(Fault::new(name, expected, shown(value)));
+        return Err(Fault::new(*name, expected, shown(value)));
     }
     let Some(name) = name.copied().or(maybe) else { return Ok(own) };
     let value = record.shift_remove(name).unwrap_or_default();
-    labels::labels(name, &value, completions.len(), reading)
+    labels::labels(name, &labels::inner(&value), completions.len(), reading)
 }
 
 /// The first column that may hold labels, and holds something. One with labels comes first.
-fn doubtful(record: &Map<String, Value>) -> Option<(&'static str, &Value)> {
+fn doubtful(record: &Map<String, Value>) -> Option<(&'static str, Cow<'_, Value>)> {
     let there = |name: &&'static str| {
         let value = record.get(*name).filter(|value| !value.is_null())?;
-        Some((*name, value))
+        Some((*name, labels::inner(value)))
     };
     let mut found = MAYBE_LABEL.iter().filter_map(there);
     let certain = found.clone().find(|(_, value)| labels::are_certain(value));
@@ -322,7 +416,7 @@ fn doubtful(record: &Map<String, Value>) -> Option<(&'static str, &Value)> {
 pub(in super::super) fn doubtful_label(record: &Map<String, Value>) -> DoubtfulLabel {
     match doubtful(record) {
         None => DoubtfulLabel::Unknown,
-        Some((_, value)) if labels::are_certain(value) => DoubtfulLabel::Label,
+        Some((_, value)) if labels::are_certain(&value) => DoubtfulLabel::Label,
         Some(_) => DoubtfulLabel::NoLabel,
     }
 }
@@ -360,16 +454,19 @@ fn response_of(name: &str, value: &Value, reading: &Reading) -> Parsed<Completio
     let Some((key, value)) = take(&mut fields, &texts) else {
         return Err(Fault::new(name, "a response: text, or an object with `text`", shown(value)));
     };
-    let mut completion = Completion::from(text(&format!("{name}.{key}"), &value)?);
+    let said = text(&format!("{name}.{key}"), &value)?;
+    let given = Value::Object(fields);
+    let mut completion = Completion::from(messages::with_thought(&given, said));
+    let Value::Object(mut fields) = given else { return Ok(completion) };
     if let Some((key, value)) = take(&mut fields, LABEL) {
         let label = labels::label(&format!("{name}.{key}"), &value, reading)?;
         labels::put(&mut completion, label);
     }
-    if let Some(Value::String(reason)) = fields.get("finish_reason") {
-        completion.finish_reason = Some(completion::finish_reason(reason)?);
+    if let Some((key, reason)) = take(&mut fields, &["finish_reason"]) {
+        put_finish_reason(&mut completion, &format!("{name}.{key}"), &reason)?;
     }
-    if let Some((key, ids)) = take(&mut fields, &["token_ids"]) {
-        completion.token_ids = Some(token_ids(&format!("{name}.{key}"), &ids)?);
+    if let Some((key, ids)) = take(&mut fields, TOKEN_IDS) {
+        put_token_ids(&mut completion, &format!("{name}.{key}"), &ids)?;
     }
     Ok(completion)
 }
