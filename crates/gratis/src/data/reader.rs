@@ -262,13 +262,14 @@ fn decode<T: Record>(
     };
     let mut record = record::object_of(value)?;
     shapes::rename(&mut record, &reading.shape.columns)?;
+    shapes::fold_case(&mut record);
     let chosen = match (*shape, reading.shape.shape) {
         (Some(shape), _) | (None, Some(shape)) => shape,
         (None, None) => shapes::detect(&record)?,
     };
     if shape.is_none() {
         *shape = Some(chosen);
-        *notice = words_for(chosen, &record);
+        *notice = words_for(chosen, &record, reading);
     }
     if chosen == DataShape::Gratis && reading.shape.is_plain() {
         let decoded = match line {
@@ -303,7 +304,7 @@ fn is_of_another_filter(record: &Map<String, Value>, first: &mut Option<String>)
 }
 
 /// How a file is read, if not as our own columns.
-fn words_for(shape: DataShape, record: &Map<String, Value>) -> Option<String> {
+fn words_for(shape: DataShape, record: &Map<String, Value>, reading: &Reading) -> Option<String> {
     if shape == DataShape::Gratis {
         return None;
     }
@@ -312,7 +313,12 @@ fn words_for(shape: DataShape, record: &Map<String, Value>) -> Option<String> {
         columns.iter().map(|(ours, theirs)| format!("`{ours}` from `{theirs}`")).collect();
     let columns =
         if columns.is_empty() { String::new() } else { format!(": {}", columns.join(", ")) };
-    Some(format!("read as {} (`--shape {shape}`){columns}", shape.describe()))
+    let unread = match shape {
+        DataShape::Problems | DataShape::Responses => shapes::unread_label(record, reading),
+        _ => None,
+    };
+    let unread = unread.unwrap_or_default();
+    Some(format!("read as {} (`--shape {shape}`){columns}{unread}", shape.describe()))
 }
 
 /// Rollout files read as one, and as often as needed: an operation that counts before it decides

@@ -325,6 +325,33 @@ fn what_servers_and_trainers_write_beside_the_text() {
 }
 
 #[test]
+fn lists_under_other_names_and_names_in_other_cases() {
+    for name in ["output", "response", "generation", "outputs"] {
+        let line = json!({"question": "p", name: ["a", "b"], "correct": [true, false], "gold": 5});
+        let rollout = read_one(line);
+        assert_eq!((texts(&rollout), rollout.reference.as_str()), (vec!["a", "b"], "5"), "{name}");
+        assert_eq!(labels(&rollout), [Some(true), Some(false)], "{name}");
+    }
+    let folded = read_one(json!({"Prompt": "p", "Response": "a", "Label": "TRUE"}));
+    assert_eq!((folded.prompt.as_str(), texts(&folded)), ("p", vec!["a"]));
+    assert_eq!(labels(&folded), [Some(true)]);
+    let tgi = read_one(json!({"inputs": "p", "generated_text": "a"}));
+    assert_eq!((tgi.prompt.as_str(), texts(&tgi)), ("p", vec!["a"]));
+    let soft = read_one(json!({"prompt": "p", "completions": ["a", "b"], "labels": [1, 0.5]}));
+    assert_eq!(soft.completions[0].step_labels, Some(vec![Some(1.0), Some(0.5)]));
+
+    // Numbers that are not read as labels are named.
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("x.jsonl");
+    let line = json!({"question": "p", "responses": ["a", "b"], "score": [1, -1]});
+    std::fs::write(&path, line.to_string()).expect("written");
+    let mut reader = RecordReader::<Rollout>::open(&path, OnInvalid::Stop).expect("opened");
+    assert_eq!(labels(&reader.next().expect("one").expect("valid")), [None, None]);
+    let notice = reader.notice().expect("a shape");
+    assert!(notice.contains("`score` is not read as labels (`--label-threshold X`"), "{notice}");
+}
+
+#[test]
 fn pairs_with_the_prompt_in_both_places_or_in_the_text() {
     let turns = |answer: &str| {
         json!([{"role": "user", "content": "p"},

@@ -137,6 +137,16 @@ pub(super) fn are_certain(value: &Value) -> bool {
     }
 }
 
+/// Whether a value is a list of labels, hard or soft.
+pub(super) fn are_shares(value: &Value) -> bool {
+    let is_share = |item: &Value| {
+        item.is_null()
+            || item.is_boolean()
+            || item.as_f64().is_some_and(|number| (0.0..=1.0).contains(&number))
+    };
+    value.as_array().is_some_and(|items| !items.is_empty() && items.iter().all(is_share))
+}
+
 fn is_certain(value: &Value) -> bool {
     value.is_boolean() || value.as_f64().is_some_and(|number| number == 0.0 || number == 1.0)
 }

@@ -88,7 +88,9 @@ pub(super) fn prompt(name: &str, mut messages: Vec<Message>) -> Parsed<Prompt> {
         Some(last) if last.role == "user" => Ok(Prompt { context: messages, text: last.content }),
         last => {
             let got = last.map_or("nothing".to_owned(), |last| format!("`{}`", last.role));
-            Err(Fault::new(name, "messages of which the last is the user's", got))
+            let expected = "messages of which the last before the response is the user's (a response \
+                            that calls tools is read as one text, its outputs under `masks`)";
+            Err(Fault::new(name, expected, got))
         }
     }
 }

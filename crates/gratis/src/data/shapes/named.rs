@@ -10,11 +10,13 @@ use super::super::reading::{DoubtfulLabel, Reading};
 use super::super::record::{self, Fault};
 use super::super::rollout::Rollout;
 use super::labels::Label;
-use super::{DataShape, Parsed, Prompt, fields, labels, messages, shown, take, text, unknown};
+use super::{
+    DataShape, Parsed, Prompt, fields, is_list_of, labels, messages, shown, take, text, unknown,
+};
 
 /// Names of the problem, the first that is there counts.
 pub(super) const PROMPT: &[&str] =
-    &["prompt", "question", "problem", "instruction", "query", "input"];
+    &["prompt", "question", "problem", "instruction", "query", "input", "inputs"];
 
 /// Names of the gold answer.
 const REFERENCE: &[&str] = &[
@@ -38,12 +40,13 @@ const RESPONSES: &[&str] = &[
     "samples",
     "candidates",
     "model_outputs",
+    "outputs",
     "answers",
     "code",
 ];
 
 /// Those of them that are never gold answers or a single program.
-const CLEARLY_RESPONSES: usize = 6;
+const CLEARLY_RESPONSES: usize = 7;
 
 /// Names of a single response.
 const RESPONSE: &[&str] = &[
@@ -128,7 +131,9 @@ pub(super) fn detect(record: &Map<String, Value>) -> Parsed<DataShape> {
         return Err(Fault::new("record", expected, shown(&record[prompt])));
     }
     let Some(responses) = responses else {
-        return if RESPONSE.iter().any(there) {
+        return if list_of_responses(record).is_some() {
+            Ok(DataShape::Problems)
+        } else if RESPONSE.iter().any(there) {
             Ok(DataShape::Responses)
         } else if prompt == "prompt" && is_plain_problem(record) {
             Ok(DataShape::Gratis)
@@ -138,7 +143,7 @@ pub(super) fn detect(record: &Map<String, Value>) -> Parsed<DataShape> {
     };
     if responses == "completions"
         && !LABEL.iter().any(there)
-        && record.get("labels").is_some_and(|value| value.is_array() && labels::are_certain(value))
+        && record.get("labels").is_some_and(labels::are_shares)
     {
         if REFERENCE.iter().any(there) {
             let expected = "`correctness` for the labels of rival responses; `labels` beside \
@@ -216,7 +221,14 @@ pub(in super::super) fn mapping(
         name.map(|name| (*name).to_owned())
     };
     let responses = match shape {
-        DataShape::Problems | DataShape::Gratis => RESPONSES,
+        DataShape::Problems | DataShape::Gratis if there(RESPONSES).is_some() => RESPONSES,
+        DataShape::Problems | DataShape::Gratis => {
+            if list_of_responses(record).is_some() {
+                RESPONSE
+            } else {
+                &[]
+            }
+        }
         DataShape::Responses => RESPONSE,
         _ => return Vec::new(),
     };
@@ -235,6 +247,17 @@ pub(in super::super) fn mapping(
         theirs.filter(|theirs| theirs != ours).map(|theirs| (ours, theirs))
     };
     found.into_iter().filter_map(other).collect()
+}
+
+/// The name of a single response that holds a list of them.
+fn list_of_responses(record: &Map<String, Value>) -> Option<&'static str> {
+    let is_list = |name: &&&'static str| {
+        record.get(**name).is_some_and(|value| {
+            is_list_of(value, |item| item.is_string() || item.is_object())
+                && !messages::are_messages(value)
+        })
+    };
+    RESPONSE.iter().find(is_list).copied()
 }
 
 /// Whether a record has a list of responses of its own, beside a conversation.
@@ -276,7 +299,11 @@ fn put_token_ids(completion: &mut Completion, name: &str, value: &Value) -> Pars
 /// A problem with a list of responses, or none.
 pub(super) fn problem(mut record: Map<String, Value>, reading: &Reading) -> Parsed<Rollout> {
     let prompt = take_prompt(&mut record)?;
-    let mut completions: Vec<Completion> = match take(&mut record, RESPONSES) {
+    let list = take(&mut record, RESPONSES).or_else(|| {
+        let name = list_of_responses(&record)?;
+        take(&mut record, &[name])
+    });
+    let mut completions: Vec<Completion> = match list {
         None => Vec::new(),
         Some((name, Value::Array(items))) => {
             let item = |(idx, item)| response_of(&format!("{name}[{idx}]"), item, reading);
@@ -412,6 +439,38 @@ fn doubtful(record: &Map<String, Value>) -> Option<(&'static str, Cow<'_, Value>
     certain.or_else(|| found.next())
 }
 
+/// The column that may hold labels and is not read as such, with what to do; nothing where another
+/// column has the labels.
+pub(in super::super) fn unread_label(
+    record: &Map<String, Value>,
+    reading: &Reading,
+) -> Option<String> {
+    let is_there = |name: &&str| record.get(*name).is_some_and(|value| !value.is_null());
+    let is_read = LABEL.iter().any(is_there) || reading.shape.label_threshold.is_some();
+    let (name, _) =
+        doubtful(record).filter(|(_, value)| !labels::are_certain(value) && !is_read)?;
+    Some(format!(
+        "; `{name}` is not read as labels (`--label-threshold X`: correct from X on; `--column \
+         correctness={name}`: soft labels)"
+    ))
+}
+
+/// Gives a record names in lower case, if its problem has one of the usual names but for the case.
+pub(in super::super) fn fold_case(record: &mut Map<String, Value>) {
+    let is_usual = |name: &str| PROMPT.contains(&name);
+    if record.keys().any(|name| is_usual(name))
+        || !record.keys().any(|name| is_usual(&name.to_lowercase()))
+    {
+        return;
+    }
+    let fields = std::mem::take(record);
+    for (name, value) in fields {
+        let lower = name.to_lowercase();
+        let name = if record.contains_key(&lower) { name } else { lower };
+        record.insert(name, value);
+    }
+}
+
 /// Whether the column that may hold labels holds some, by the first record that has such a column.
 pub(in super::super) fn doubtful_label(record: &Map<String, Value>) -> DoubtfulLabel {
     match doubtful(record) {
@@ -479,7 +538,8 @@ pub(super) fn token_ids(name: &str, value: &Value) -> Parsed<Vec<u32>> {
 
 /// A gold answer: text, a number, or a list of just one. What follows `####` is GSM8K's answer.
 pub(super) fn reference(name: &str, value: &Value) -> Parsed<String> {
-    let fault = || Fault::new(name, "a gold answer: a string or a number", shown(value));
+    let expected = "a gold answer: a string, a number, or a list of just one";
+    let fault = || Fault::new(name, expected, shown(value));
     match value {
         Value::String(text) => {
             Ok(text.rsplit_once("####").map_or(text.as_str(), |(_, answer)| answer.trim()).into())
