@@ -17,6 +17,7 @@ mod outputs;
 mod process;
 mod published;
 mod rollout_files;
+mod serve;
 mod theory;
 mod tidy;
 mod training;
