@@ -1,5 +1,5 @@
 //! The parameters of a model as its passes read them: in memory, or in mapped files from which they
-//! are widened tile by tile, with the low-rank terms of an adapter where there is one.
+//! are widened or dequantised tile by tile, with the low-rank terms of an adapter where there is one.
 //!
 //! Every product with a matrix of the decoder is one of the four here, so that the passes need not
 //! know where the matrix stands, whether an adapter adds to it, and which of the two is trained.

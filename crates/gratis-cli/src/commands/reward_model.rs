@@ -4,9 +4,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use clap::Args;
-use gratis::data::{ModelFormat, StepSplit};
-use gratis::encoding::OnOverlong;
+use gratis::data::{ModelFormat, ScorePart, StepSplit};
+use gratis::encoding::{OnOverlong, TokenIds};
 use gratis::numeric::check_positive;
+use gratis::reward::ValueRule;
 use gratis::reward_model::{
     OpenOptions, PromptSettings, ReferenceCheck, ReferenceChoice, RewardModel, ScoreBy, Weights,
     open,
@@ -39,8 +40,16 @@ pub(crate) struct RewardModelArgs {
     /// Factor of the log-ratio [default: the model's].
     #[arg(long)]
     beta: Option<f64>,
+    /// How the log-ratios of a prefix make its Q value: their sum, or the mean over the tokens so far,
+    /// which `prefix_ce` trains [default: the model's].
+    #[arg(long, value_enum, value_name = "RULE")]
+    value_rule: Option<ValueRule>,
     #[command(flatten)]
     prompt: PromptSettings,
+    /// Token ids that completions bring (`token_ids`): `use` scores them as they are, `ignore`
+    /// tokenizes the texts.
+    #[arg(long, value_enum, default_value_t)]
+    token_ids: TokenIds,
     /// Tokens per batch.
     #[arg(long, default_value_t = 8192)]
     batch_tokens: usize,
@@ -57,6 +66,8 @@ pub(crate) struct Scoring {
     pub(crate) on_overlong: OnOverlong,
     /// Whether token rewards are included.
     pub(crate) tokens: TokenRewards,
+    /// Which part of a completion is scored.
+    pub(crate) part: ScorePart,
     /// The aggregation, if given.
     pub(crate) aggregation: Option<Aggregation>,
 }
@@ -101,11 +112,14 @@ impl RewardModelArgs {
                 ReferenceCheck::Require
             },
             beta: self.beta,
+            value_rule: self.value_rule,
             step_split: scoring.step_split,
             prompt: self.prompt.clone(),
             on_overlong: scoring.on_overlong,
+            token_ids: self.token_ids,
             batch_tokens: self.batch_tokens,
             tokens: scoring.tokens,
+            part: scoring.part,
             aggregation: scoring.aggregation,
         };
         Ok(open(path, &options, HUB, &mut Remarks)?)

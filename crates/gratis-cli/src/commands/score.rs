@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::Args;
 use gratis::cost::{Pass, Phase};
-use gratis::data::{Extent, Lines, RolloutFiles, ScoreKind, StepSplit};
+use gratis::data::{Extent, Lines, RolloutFiles, ScoreKind, ScorePart, StepSplit};
 use gratis::encoding::{OnOverlong, Unusual};
 use gratis::reward_model::{RewardModel, Room, ScoreBy};
 use gratis::scoring::TokenRewards;
@@ -61,6 +61,10 @@ pub(crate) struct ScoreArgs {
     /// How completions without `steps` are split [default: the model's].
     #[arg(long)]
     step_split: Option<StepSplit>,
+    /// Part of each completion to score: the thought up to `</think>`, or the answer after it. The model
+    /// reads all of it in any case.
+    #[arg(long, value_enum, default_value_t)]
+    score_part: ScorePart,
     /// How the steps become a solution's score: recorded in every line, and what `gratis select` then
     /// uses [default: the model's].
     #[arg(long, value_name = "NAME")]
@@ -68,7 +72,8 @@ pub(crate) struct ScoreArgs {
     /// What to do with completions longer than the context; every one needs a score.
     #[arg(long, value_enum, default_value_t = OnOverlong::Stop)]
     on_overlong: OnOverlong,
-    /// Also write the reward of every token.
+    /// Also write the reward of every token (`tokens`), with its id (`token_ids`) and the ends of the
+    /// steps in tokens (`token_step_ends`).
     #[arg(long)]
     tokens: bool,
     /// Problems per chunk; duplicates within a chunk are scored once [default: 32; 1 from a stream
@@ -97,6 +102,7 @@ pub(crate) fn run(args: &ScoreArgs, common: &Common) -> Result<()> {
         step_split: args.step_split.clone(),
         on_overlong: args.on_overlong,
         tokens: if args.tokens { TokenRewards::Write } else { TokenRewards::Omit },
+        part: args.score_part,
         aggregation: args.aggregation,
     };
     let reward_model = args.reward_model.open(&args.model, scoring, common)?;
@@ -138,7 +144,7 @@ pub(crate) fn run(args: &ScoreArgs, common: &Common) -> Result<()> {
         None => Some(reward_model.encoder(args.on_overlong)?),
     };
     let mut unusual = Unusual::default();
-    let (mut n_single, mut n_split) = (0, 0);
+    let (mut n_single, mut n_split, mut n_unused_ids) = (0, 0, 0);
     let mut extents = Extents::default();
     if !is_stream(&input.path) {
         look_ahead(&files, &reward_model, args.on_overlong)?;
@@ -156,6 +162,9 @@ pub(crate) fn run(args: &ScoreArgs, common: &Common) -> Result<()> {
         }
         if let Some(encoder) = &encoder {
             unusual += encoder.unusual(&chunk);
+        } else {
+            let completions = chunk.iter().flat_map(|rollout| &rollout.completions);
+            n_unused_ids += completions.filter(|c| c.token_ids.is_some()).count();
         }
         for (rollout, scores) in chunk.iter().zip(reward_model.score(&chunk, &mut progress)?) {
             for (completion, scored) in rollout.completions.iter().zip(&scores.scores) {
@@ -176,8 +185,14 @@ pub(crate) fn run(args: &ScoreArgs, common: &Common) -> Result<()> {
     let given = args.input.to_string_lossy();
     args.output.output.next(&["select", "--rollouts", &given, "--scores", OUTPUT]);
     warn_skipped(files.n_skipped(), "malformed lines");
-    extents.say();
+    extents.say(args.score_part);
     unusual.remarks().iter().for_each(|remark| info!("{remark}"));
+    if n_unused_ids > 0 {
+        info!(
+            "the token ids of {n_unused_ids} completions are not used: this kind of reward model \
+             tokenizes prompt and response in its own way"
+        );
+    }
     if n_single > 0 && *step_split != StepSplit::Whole {
         info!("{n_single} of {n_split} responses have a single step (split by `{step_split}`)");
     }
@@ -193,6 +208,7 @@ struct Extents {
     n: usize,
     n_truncated: usize,
     n_skipped: usize,
+    n_absent: usize,
 }
 
 impl Extents {
@@ -200,10 +216,14 @@ impl Extents {
         self.n += 1;
         self.n_truncated += usize::from(extent == Some(Extent::Truncated));
         self.n_skipped += usize::from(extent == Some(Extent::Skipped));
+        self.n_absent += usize::from(extent == Some(Extent::Absent));
     }
 
-    fn say(&self) {
-        let Self { n, n_truncated, n_skipped } = self;
+    fn say(&self, part: ScorePart) {
+        let Self { n, n_truncated, n_skipped, n_absent } = self;
+        if *n_absent > 0 {
+            warn!("of {n} responses {n_absent} have no {part}; their outcome is `null`");
+        }
         if n_truncated + n_skipped > 0 {
             warn!(
                 "of {n} responses {n_truncated} were truncated at the end of the context and \

@@ -8,7 +8,7 @@
 use gratis::objective::{Ce, Dpo, Ipo, Kto, Nca, Objective, PrefixCe, Sppo};
 use serde::{Deserialize, Serialize};
 
-/// Betas that are tried: the paper's, and larger ones.
+/// Betas that are tried for every objective: the paper's, and larger ones.
 pub(super) const BETAS: [f64; 3] = [0.05, 0.3, 1.0];
 /// Learning rates that are tried.
 pub(super) const LEARNING_RATES: [f64; 3] = [3e-4, 1e-3, 3e-3];
@@ -133,10 +133,18 @@ pub(crate) fn objectives() -> Vec<Objective> {
     ]
 }
 
-/// The grid that an objective's configuration is chosen from.
+/// The grid that an objective's configuration is chosen from. Where the best of the common betas is
+/// the largest or the smallest one, further ones are tried.
 pub(crate) fn implicit_configurations(objective: Objective) -> Vec<Recipe> {
+    let further: &[f64] = match objective {
+        Objective::Dpo(_) | Objective::Kto(_) => &[3.0, 10.0],
+        Objective::PrefixCe(_) => &[3.0, 10.0, 30.0],
+        Objective::Nca(_) | Objective::Ipo(_) | Objective::Sppo(_) => &[0.01],
+        _ => &[],
+    };
     BETAS
         .into_iter()
+        .chain(further.iter().copied())
         .flat_map(|beta| LEARNING_RATES.map(|rate| Recipe::new(objective.with_beta(beta), rate)))
         .collect()
 }

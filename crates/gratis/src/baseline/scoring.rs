@@ -11,7 +11,7 @@ use gratis_engine::{Score, Values};
 use super::pooling::Pooling;
 use super::token_task::LabelTokens;
 use crate::cost::{JobWork, Work};
-use crate::data::{ProblemScores, Rollout, StepSplit};
+use crate::data::{ProblemScores, Rollout, ScorePart, StepSplit};
 use crate::encoding::{Corpus, Encoder, head_values, log_probs};
 use crate::error::Result;
 use crate::observer::{Observer, Silent};
@@ -46,7 +46,8 @@ impl ScoreRollouts for HeadScorer<'_> {
         let gains = |solution: &Solution| {
             differences(&self.pooling.prefix_values(&rows[solution.response], n_channels))
         };
-        scores_of(rollouts, &solutions, self.settings.beta, self.settings.tokens, gains)
+        let ScoringSettings { beta, tokens, .. } = self.settings;
+        scores_of(rollouts, &solutions, &corpus, beta, tokens, gains)
     }
 
     fn work(&self, rollouts: &[Rollout]) -> Result<JobWork> {
@@ -120,7 +121,8 @@ impl ScoreRollouts for TokenScorer<'_> {
             }
             gains
         };
-        scores_of(rollouts, &solutions, self.settings.beta, self.settings.tokens, gains)
+        let ScoringSettings { beta, tokens, .. } = self.settings;
+        scores_of(rollouts, &solutions, &plain, beta, tokens, gains)
     }
 
     fn work(&self, rollouts: &[Rollout]) -> Result<JobWork> {
@@ -144,7 +146,7 @@ fn unmasked(
     step_split: &StepSplit,
     corpus: &mut Corpus,
 ) -> Result<Vec<Solution>> {
-    let mut solutions = solutions(rollouts, encoder, step_split, corpus)?;
+    let mut solutions = solutions(rollouts, encoder, step_split, ScorePart::All, corpus)?;
     for solution in &mut solutions {
         solution.masked.clear();
     }

@@ -15,6 +15,8 @@ pub struct Completion {
     pub text: String,
     /// Whether its final answer is correct; absent before grading.
     pub label: Option<bool>,
+    /// A label strictly between 0 and 1, in place of `label`: how likely its final answer is correct.
+    pub soft_label: Option<f64>,
     /// Its steps in order, where they are given.
     pub steps: Option<Vec<String>>,
     /// A label per step in `0..=1`, or `None` where a step has none: see [`super::step_labels`].
@@ -51,6 +53,11 @@ impl Completion {
         Self { label: Some(is_correct), ..text.into().into() }
     }
 
+    /// Whether it has a label of either kind.
+    pub fn is_labelled(&self) -> bool {
+        self.label.is_some() || self.soft_label.is_some()
+    }
+
     /// The same completion with its steps.
     #[must_use]
     pub fn with_steps(self, steps: Vec<String>) -> Self {
@@ -63,6 +70,53 @@ pub(super) fn finish_name(reason: FinishReason) -> &'static str {
     match reason {
         FinishReason::Stop => "stop",
         FinishReason::Length => "length",
+    }
+}
+
+/// The finish reason as inference servers give it: one of many names, or an object with its `type`. What
+/// stopped a response before its end, such as a filter, counts as a limit.
+pub(super) fn any_finish_reason(field: &str, value: &Value) -> Result<Option<FinishReason>, Fault> {
+    const ENDED: [&str; 11] = [
+        "stop",
+        "eos",
+        "eos_token",
+        "stop_sequence",
+        "stop_token",
+        "end_turn",
+        "completed",
+        "finished",
+        "tool_calls",
+        "tool_use",
+        "function_call",
+    ];
+    const CUT_OFF: [&str; 10] = [
+        "length",
+        "max_tokens",
+        "max_length",
+        "max_new_tokens",
+        "model_length",
+        "abort",
+        "aborted",
+        "cancelled",
+        "content_filter",
+        "error",
+    ];
+    let fault = |got: String| {
+        let expected = "a finish reason such as `stop` or `length`, or null";
+        Err(Fault::new(field, expected, got))
+    };
+    match value {
+        Value::Null => Ok(None),
+        Value::String(name) if name.is_empty() => Ok(None),
+        Value::String(name) => match name.to_ascii_lowercase().as_str() {
+            name if ENDED.contains(&name) => Ok(Some(FinishReason::Stop)),
+            name if CUT_OFF.contains(&name) => Ok(Some(FinishReason::Length)),
+            _ => fault(format!("`{name}`")),
+        },
+        Value::Object(fields) if fields.contains_key("type") => {
+            any_finish_reason(field, &fields["type"])
+        }
+        other => fault(super::record::shown(other)),
     }
 }
 

@@ -5,12 +5,14 @@ use std::fmt;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::model_format::ModelFormat;
-use super::record::{Fault, Field, Record, Shape};
+use super::part::ScorePart;
+use super::record::{Fault, Field, Record, RowLayout, Shape};
 use super::rollout::Rollout;
 use super::seeding::digest;
 use super::steps::StepSplit;
 use crate::digest::hex;
 use crate::error::{Error, Result};
+use crate::reward::ValueRule;
 use crate::selection::Aggregation;
 
 /// Version of the scores format this crate writes and the newest it reads.
@@ -48,11 +50,17 @@ pub struct ScoreOrigin {
     pub aggregation: Option<Aggregation>,
     /// Factor of the log-ratio, or of a baseline's value.
     pub beta: f64,
+    /// How the log-ratios of a prefix made its Q value; absent for their sum.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value_rule: Option<ValueRule>,
     /// The model in the denominator of the log-ratio; absent if there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reference: Option<String>,
     /// How completions without `steps` of their own were split.
     pub step_split: StepSplit,
+    /// Which part of the completions the rewards are of, if not all.
+    #[serde(default, skip_serializing_if = "ScorePart::is_all")]
+    pub part: ScorePart,
 }
 
 /// The kind of rewards in a score file.
@@ -97,7 +105,7 @@ pub struct Scored {
     /// Outcome reward; NaN, `null` in files, for a response that was not read to its end.
     #[serde(deserialize_with = "or_nan")]
     pub outcome: f64,
-    /// Process reward of each step; NaN for steps that were not read.
+    /// Process reward of each step; NaN for steps that were not read or are fully masked.
     #[serde(deserialize_with = "or_nans")]
     pub steps: Vec<f64>,
     /// Q value at the end of each step; NaN for steps that were not read.
@@ -108,6 +116,13 @@ pub struct Scored {
     /// Reward of each token, where asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tokens: Option<Vec<f64>>,
+    /// Id of each token, with `tokens`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token_ids: Option<Vec<u32>>,
+    /// One past the last token of each step, with `tokens`; the end-of-turn token belongs to the last
+    /// step.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token_step_ends: Option<Vec<usize>>,
     /// Half open ranges of masked tokens, whose rewards are 0; with `tokens` only, and only if there
     /// are any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -122,6 +137,8 @@ pub enum Extent {
     Truncated,
     /// Nothing.
     Skipped,
+    /// Nothing, since it has not the part that was asked for: no thought, or no answer.
+    Absent,
 }
 
 fn or_nan<'de, D: Deserializer<'de>>(source: D) -> std::result::Result<f64, D::Error> {
@@ -219,8 +236,10 @@ const ORIGIN: Shape = Shape::Object(&[
     Field::required("kind", &Shape::Text),
     Field::optional("aggregation", &Shape::Text),
     Field::required("beta", &Shape::Number),
+    Field::optional("value_rule", &Shape::Text),
     Field::optional("reference", &Shape::Text),
     Field::required("step_split", &Shape::Text),
+    Field::optional("part", &Shape::Text),
 ]);
 
 impl Record for ProblemScores {
@@ -240,10 +259,14 @@ impl Record for ProblemScores {
                 Field::required("q_values", &Shape::List(&Shape::OrNull(&Shape::Number))),
                 Field::required("step_ends", &Shape::List(&Shape::Number)),
                 Field::optional("tokens", &Shape::List(&Shape::Number)),
+                Field::optional("token_ids", &Shape::List(&Shape::Number)),
+                Field::optional("token_step_ends", &Shape::List(&Shape::Number)),
                 Field::optional("masked_tokens", &Shape::List(&Shape::List(&Shape::Number))),
             ])),
         ),
     ];
+
+    const ROWS: RowLayout = RowLayout::Candidate;
 
     fn from_columns(columns: Self) -> std::result::Result<Self, Fault> {
         columns.fault().map_or(Ok(columns), Err)
@@ -258,10 +281,9 @@ impl ProblemScores {
         }
         self.scores.iter().enumerate().find_map(|(idx, score)| {
             let n = score.steps.len();
+            // A step that is fully masked has a Q value and no reward.
             let unknown = |values: &[f64]| values.iter().any(|value| value.is_nan());
-            if score.extent.is_none()
-                && (score.outcome.is_nan() || unknown(&score.steps) || unknown(&score.q_values))
-            {
+            if score.extent.is_none() && (score.outcome.is_nan() || unknown(&score.q_values)) {
                 let expected = "numbers, unless `extent` says that the response was not read whole";
                 return Some(Fault::new(format!("scores[{idx}]"), expected, "`null`"));
             }

@@ -33,7 +33,8 @@ const CARRIED_FILES: &[&str] = &[
     "special_tokens_map.json",
 ];
 
-/// How weights are held in memory; results have the same bits.
+/// How weights are held in memory; results have the same bits. The quantised weights of a GGUF file
+/// always stay as they are stored, mapped.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
 #[serde(rename_all = "snake_case")]
@@ -197,7 +198,11 @@ impl Model {
         if let Some(choice) = model.place.choice() {
             observer.note(&choice);
         }
-        let mapped = if model.engine.is_mapped() { ", mapped" } else { "" };
+        let mapped = match (model.engine.is_mapped(), model.is_quantised()?) {
+            (false, _) => "",
+            (true, false) => ", mapped",
+            (true, true) => ", quantised, mapped",
+        };
         let path = model.place.path.display();
         let n_threads = options.n_threads;
         observer.note(&format!("`{path}`: {n_parameters} parameters{mapped}, {n_threads} threads"));
@@ -297,6 +302,34 @@ impl Model {
         Ok(tokens)
     }
 
+    /// Whether its weights are those of a quantised GGUF file.
+    ///
+    /// # Errors
+    /// A fault of the file.
+    fn is_quantised(&self) -> Result<bool> {
+        let base = self.place.base();
+        Ok(base.kind == PlaceKind::Gguf && GgufFile::open(&base.path)?.is_quantised())
+    }
+
+    /// Refuses a model that cannot be trained: one with quantised weights, unless what is trained
+    /// is an adapter to them.
+    ///
+    /// # Errors
+    /// [`Error::Mismatch`]; a fault of the file.
+    pub fn check_trainable(&self) -> Result<()> {
+        if self.has_adapter() || !self.is_quantised()? {
+            return Ok(());
+        }
+        Err(Error::Mismatch {
+            what: format!(
+                "`{}` has quantised weights, which can only be trained through an adapter",
+                self.place.path.display()
+            ),
+            hint: "add `--lora-rank`, or write the weights as floats first: `gratis merge FILE -o \
+                   FOLDER`",
+        })
+    }
+
     /// Whether what is trained is an adapter.
     pub fn has_adapter(&self) -> bool {
         self.engine.adapter().is_some()
@@ -346,6 +379,7 @@ impl Model {
                 hint: "leave out `--lora-rank`, or merge the adapter first (`gratis merge`)",
             });
         }
+        self.check_trainable()?;
         if self.engine.value_head() != Some(head) {
             self.engine = self.engine.with_value_head(head);
         }
@@ -354,11 +388,11 @@ impl Model {
     }
 
     /// Writes the model that an adapter and its base make together, with everything that stands
-    /// beside the adapter, and answers with its number of parameters. A folder that holds this very
-    /// model already stays as it is.
+    /// beside the adapter, or the model of a GGUF file, as a folder, and answers with its number of
+    /// parameters. A folder that holds this very model already stays as it is.
     ///
     /// # Errors
-    /// [`Error::Mismatch`] for a model without an adapter or the adapter's own folder;
+    /// [`Error::Mismatch`] for a folder without an adapter or the adapter's own folder;
     /// [`gratis_model::Error::FolderDiffers`] for a folder with another model; [`Error::Io`].
     pub fn write_merged(
         &self,
@@ -371,10 +405,10 @@ impl Model {
                 hint: "name another folder: the model would be written over the adapter",
             });
         }
-        if !matches!(self.place.kind, PlaceKind::Adapter(_)) {
+        if self.place.kind == PlaceKind::Folder {
             return Err(Error::Mismatch {
                 what: format!("`{}` is a model without an adapter", self.place.path.display()),
-                hint: "an adapter's folder has an `adapter_config.json`",
+                hint: "an adapter's folder has an `adapter_config.json`; a GGUF file needs none",
             });
         }
         let merged = self.engine.merged()?;
@@ -492,7 +526,9 @@ fn load_base(
         return Ok(NativeEngine::load_body(&place.path, config, &beside, options)?);
     }
     if let PlaceKind::Gguf = place.kind {
-        return Ok(NativeEngine::load_gguf(&GgufFile::open(&place.path)?, options)?);
+        let file = GgufFile::open(&place.path)?;
+        let options = NativeOptions { weights: weights.storage(&file.config()?), ..options };
+        return Ok(NativeEngine::load_gguf(&file, options)?);
     }
     let kind = Manifest::read(&place.path)?.map(|manifest| manifest.kind);
     if let (Some(Kind::Head { head, .. }), None) = (kind, recognised) {

@@ -9,9 +9,10 @@ use super::model::{Model, tokenizer_at};
 use super::place::Place;
 use super::prompt::PromptSettings;
 use super::{OpenOptions, ReferenceChoice, RewardModel, Room, ScoreBy};
-use crate::data::{ModelFormat, Rollout, StepSplitter};
+use crate::data::{ModelFormat, Rollout, ScorePart, StepSplitter};
 use crate::encoding::OnOverlong;
 use crate::error::{Error, Result};
+use crate::reward::ValueRule;
 use crate::scoring::{ScoringSettings, TokenRewards, steps_of};
 use crate::selection::Aggregation;
 
@@ -146,6 +147,7 @@ impl PublishedModel {
         if options.tokens == TokenRewards::Write {
             return refused("gives no reward to single tokens", "leave `--tokens` out");
         }
+        options.check_part()?;
         if options.step_tag.is_some() && self.recipe.reading != Reading::Tag {
             return refused("is not read at a tag after each step", "leave `--step-tag` out");
         }
@@ -158,9 +160,11 @@ impl PublishedModel {
         let recipe = self.recipe;
         let settings = ScoringSettings {
             beta: 1.0,
+            value_rule: ValueRule::Sum,
             step_split: options.step_split.clone().unwrap_or_else(|| recipe.step_split.clone()),
             batch_tokens: options.batch_tokens,
             tokens: TokenRewards::Omit,
+            part: ScorePart::All,
         };
         Ok(RewardModel {
             conversations: None,
@@ -172,6 +176,7 @@ impl PublishedModel {
             kind: None,
             by: options.by,
             on_overlong: options.on_overlong,
+            token_ids: options.token_ids,
             settings,
         })
     }

@@ -79,6 +79,17 @@ impl Problem {
     }
 }
 
+/// Whether sampled completions keep their token ids.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
+pub enum SampledIds {
+    /// In the column `token_ids`, so that they are scored as they were sampled.
+    #[default]
+    Write,
+    /// Left out.
+    Omit,
+}
+
 /// Column that says how the completions were drawn.
 pub const SAMPLING: &str = "sampling";
 
@@ -92,6 +103,8 @@ pub struct Sampler<'a> {
     pub settings: SamplingSettings,
     /// Solutions of each problem.
     pub n_samples: usize,
+    /// Whether they keep their token ids.
+    pub token_ids: SampledIds,
     /// How they are drawn, for the column [`SAMPLING`].
     pub provenance: Value,
 }
@@ -136,7 +149,9 @@ impl Sampler<'_> {
                     }
                 };
                 let text = self.encoder.tokenizer().decode(text)?;
-                completions.push(Completion { finish_reason: Some(sample.finish), ..text.into() });
+                let token_ids = (self.token_ids == SampledIds::Write).then_some(sample.tokens);
+                let finish_reason = Some(sample.finish);
+                completions.push(Completion { token_ids, finish_reason, ..text.into() });
             }
             let figures = [Figure::Amount("tokens", n_tokens), Figure::Count("cut short", n_cut)];
             observer.advance(1, &figures);
