@@ -1,7 +1,7 @@
 //! Scores of completions seen before, least recently used out first, within a bound on memory.
 //!
 //! The key covers all that the score of a completion depends on beside the model: the conversation,
-//! the text, its steps, its mask and how it ended.
+//! the text, its steps, its token ids, its mask and how it ended.
 
 use gratis::data::{Completion, Rollout, Scored};
 use lru::LruCache;
@@ -13,9 +13,9 @@ pub(crate) type Key = [u8; 32];
 
 /// The key of a completion.
 pub(crate) fn key(rollout: &Rollout, completion: &Completion) -> Key {
-    let Completion { text, steps, finish_reason, mask, .. } = completion;
+    let Completion { text, steps, token_ids, finish_reason, mask, .. } = completion;
     let reason = finish_reason.map(|reason| format!("{reason:?}"));
-    let parts = json!([rollout.context, rollout.prompt, text, steps, reason, mask]);
+    let parts = json!([rollout.context, rollout.prompt, text, steps, token_ids, reason, mask]);
     Sha256::digest(parts.to_string().as_bytes()).into()
 }
 
@@ -68,9 +68,11 @@ impl ScoreCache {
 fn n_bytes(scored: &Scored) -> usize {
     let n_values = scored.steps.len() + scored.q_values.len() + scored.step_ends.len();
     let n_tokens = scored.tokens.as_ref().map_or(0, Vec::len);
+    let n_ids = scored.token_ids.as_ref().map_or(0, Vec::len);
+    let n_ends = scored.token_step_ends.as_ref().map_or(0, Vec::len);
     let n_masked = scored.masked_tokens.as_ref().map_or(0, Vec::len);
     let own = size_of::<Scored>() + 2 * size_of::<Key>() + 64;
-    own + 8 * (n_values + n_tokens + 2 * n_masked)
+    own + 8 * (n_values + n_tokens + n_ends + 2 * n_masked) + 4 * n_ids
 }
 
 #[cfg(test)]
@@ -114,6 +116,8 @@ mod tests {
         for (idx, key) in keys.iter().enumerate() {
             assert!(!keys[..idx].contains(key));
         }
+        let sampled = Completion { token_ids: Some(vec![1]), ..completion.clone() };
+        assert_ne!(key(&rollout, &sampled), keys[0]);
         let labelled = Completion { label: Some(true), ..completion };
         assert_eq!(key(&rollout, &labelled), keys[0]);
     }

@@ -290,10 +290,12 @@ impl Service {
 /// A problem with some of its completions, as far as scores depend on it.
 fn part(rollout: &Rollout, indices: &[usize]) -> Rollout {
     let completion = |&idx: &usize| {
-        let Completion { text, steps, mask, finish_reason, .. } = &rollout.completions[idx];
+        let Completion { text, steps, token_ids, mask, finish_reason, .. } =
+            &rollout.completions[idx];
         Completion {
             text: text.clone(),
             steps: steps.clone(),
+            token_ids: token_ids.clone(),
             mask: mask.clone(),
             finish_reason: *finish_reason,
             ..Completion::default()

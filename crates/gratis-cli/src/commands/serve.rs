@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::Args;
-use gratis::data::StepSplit;
+use gratis::data::{ScorePart, StepSplit};
 use gratis::encoding::OnOverlong;
 use gratis::reward_model::ScoreBy;
 use gratis::scoring::TokenRewards;
@@ -50,6 +50,10 @@ pub(crate) struct ServeArgs {
     /// What to do with completions longer than the context; `stop` answers with an error.
     #[arg(long, value_enum, default_value_t = OnOverlong::Stop)]
     on_overlong: OnOverlong,
+    /// Part of each completion to score: the thought up to `</think>`, or the answer after it. The model
+    /// reads all of it in any case.
+    #[arg(long, value_enum, default_value_t)]
+    score_part: ScorePart,
     /// Address to listen on; the default is reachable from this machine only.
     #[arg(long, default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
     host: IpAddr,
@@ -87,6 +91,7 @@ pub(crate) fn run(args: &ServeArgs, common: &Common) -> Result<()> {
     let scoring = Scoring {
         by: ScoreBy::Reward,
         step_split: args.step_split.clone(),
+        part: args.score_part,
         on_overlong: args.on_overlong,
         tokens: TokenRewards::Omit,
         aggregation: args.aggregation,

@@ -58,7 +58,10 @@ fn single_rewards(service: &Service, scores: &[ProblemScores]) -> Result<Vec<f64
     let single = |line: &ProblemScores| {
         let reward = line.scores.first().map(|scored| reward(service.about.aggregation, scored));
         reward.filter(|reward| reward.is_finite()).ok_or_else(|| {
-            Failure::invalid(format!("response {} has no reward: it exceeds the context", line.id))
+            Failure::invalid(format!(
+                "response {} has no reward: it exceeds the context, or has nothing to score",
+                line.id
+            ))
         })
     };
     scores.iter().map(single).collect()

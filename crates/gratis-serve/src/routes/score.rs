@@ -100,15 +100,16 @@ fn shape(service: &Service, outcome: Outcome, wanted: Wanted) -> Result<Value, F
         let rewards: Vec<f64> =
             line.scores.iter().map(|scored| reward(aggregation, scored)).collect();
         let best = best_of_n(&rewards);
-        let tokens = if has_tokens { Some(tokens(service, rollout, &line)?) } else { None };
+        let starts = if has_tokens { Some(token_starts(service, rollout, &line)?) } else { None };
         if !has_tokens {
             for scored in &mut line.scores {
                 (scored.tokens, scored.masked_tokens) = (None, None);
+                (scored.token_ids, scored.token_step_ends) = (None, None);
             }
         }
         let mut problem = json!({"id": line.id, "rewards": rewards, "best": best, "scores": line});
-        if let Some(tokens) = tokens {
-            problem["tokens"] = tokens;
+        if let Some(starts) = starts {
+            problem["token_starts"] = starts;
         }
         if has_answers {
             problem["answers"] = json!(Answers::of(rollout.texts(), &rewards));
@@ -123,9 +124,13 @@ fn shape(service: &Service, outcome: Outcome, wanted: Wanted) -> Result<Value, F
     }))
 }
 
-/// The tokens of each completion: their ids, and the characters at which they begin. `null` for a
-/// completion without token rewards.
-fn tokens(service: &Service, rollout: &Rollout, line: &ProblemScores) -> Result<Value, Failure> {
+/// The characters at which the tokens of each completion begin; `null` for a completion without
+/// token rewards.
+fn token_starts(
+    service: &Service,
+    rollout: &Rollout,
+    line: &ProblemScores,
+) -> Result<Value, Failure> {
     let mut all = Vec::new();
     for (idx, scored) in line.scores.iter().enumerate() {
         let encoded = service.scorer.completion_tokens(rollout, idx)?;
@@ -134,7 +139,7 @@ fn tokens(service: &Service, rollout: &Rollout, line: &ProblemScores) -> Result<
             continue;
         };
         let text = &rollout.completions[idx].text;
-        all.push(json!({"ids": encoded.tokens, "starts": chars_at(text, &encoded.starts)}));
+        all.push(json!(chars_at(text, &encoded.starts)));
     }
     Ok(Value::Array(all))
 }

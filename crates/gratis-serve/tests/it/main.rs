@@ -9,7 +9,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use gratis::data::{ProblemScores, Rollout, ScoreKind, ScoreOrigin, Scored, StepSplit};
+use gratis::data::{ProblemScores, Rollout, ScoreKind, ScoreOrigin, ScorePart, Scored, StepSplit};
 use gratis::encoding::EncodedText;
 use gratis::reward_model::TokenCounts;
 use gratis::selection::Aggregation;
@@ -99,7 +99,9 @@ impl Running {
                 aggregation: None,
                 beta: 1.0,
                 reference: None,
+                value_rule: None,
                 step_split: StepSplit::default(),
+                part: ScorePart::All,
             },
             aggregation: Aggregation::Outcome,
             template: "Q: {prompt}\nA: ".to_owned(),
