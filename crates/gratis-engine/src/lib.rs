@@ -35,7 +35,7 @@ pub mod schedule;
 
 pub use batch::{PackedBatch, PackedBatchBuilder, Role, Segment, SegmentIdx, TokenValues};
 pub use engine::{
-    Generate, ModelDescription, OptimizerStep, Score, StateName, StateRef, StepReport, Train,
+    Activity, Generate, ModelDescription, OptimizerStep, Score, StateName, StateRef, StepReport, Train,
     TrainValues, Values, Weigh,
 };
 pub use error::{Error, ErrorKind, Result, Stop};

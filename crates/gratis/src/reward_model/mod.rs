@@ -21,11 +21,13 @@
 //! # Ok::<(), gratis::Error>(())
 //! ```
 
+mod engine;
 mod formats;
 mod model;
 mod place;
 mod prompt;
 mod published;
+mod remote;
 
 use std::path::{Path, PathBuf};
 
@@ -280,6 +282,13 @@ pub(crate) fn load_reference(
     let reference = Model::load_beside(path, options, Some(model), hub, observer)
         .map_err(|source| Error::LoadReference { source: Box::new(source) })?;
     check_tokenizers(model, &reference)?;
+    let is_remote = |model: &Model| model.place().engine_settings().is_some();
+    if is_remote(model) && is_remote(&reference) {
+        // In turn: one server may run both, and requests for one may change the other's numbers.
+        for model in [model, &reference, model] {
+            model.check_scores()?;
+        }
+    }
     Ok(reference)
 }
 

@@ -13,8 +13,10 @@ use gratis_model::gguf::GgufFile;
 use gratis_model::{Layout, LoraSettings, ModelConfig, Tokenizer, ValueHead, WeightType, atomic};
 use serde::{Deserialize, Serialize};
 
+use super::engine::Engine;
 use super::formats::{Definition, Loaded, Recognised, Reward, recognise};
 use super::place::{Hub, Place, PlaceKind};
+use super::remote;
 use crate::data::{Fingerprint, ModelFormat};
 use crate::encoding::{Encoder, OnOverlong};
 use crate::error::{Error, Result};
@@ -78,7 +80,7 @@ impl Default for LoadOptions {
 #[derive(Debug)]
 pub struct Model {
     place: Place,
-    engine: NativeEngine,
+    engine: Engine,
     tokenizer: Tokenizer,
     manifest: Option<Manifest>,
     published: Option<Published>,
@@ -93,15 +95,26 @@ pub(super) struct Published {
     /// Padding, as the configuration names it.
     pub(super) pad: Option<u32>,
     /// Whether it was recognised by its name alone.
-    by_name: bool,
+    pub(super) by_name: bool,
 }
 
 /// Which models may be loaded.
+#[derive(Debug, Clone, Copy)]
 enum Wanted {
     /// Language models, and reward models with a `gratis.json`.
     Own,
     /// Published reward models too: of this format, or of the one that is recognised.
     Published(Option<ModelFormat>),
+}
+
+impl Wanted {
+    /// The published format that is looked for, if one may be found at all.
+    fn format(self) -> Option<Option<ModelFormat>> {
+        match self {
+            Self::Own => None,
+            Self::Published(asked) => Some(asked),
+        }
+    }
 }
 
 impl Model {
@@ -163,8 +176,17 @@ impl Model {
         hub: &dyn Hub,
         observer: &mut dyn Observer,
     ) -> Result<Self> {
-        let load = || -> Result<Self> {
+        let mut load = || -> Result<Self> {
             let place = Place::find(path, hub)?;
+            if let PlaceKind::Engine(settings) = &place.kind {
+                let tokenizer = tokenizer_at(&place)?;
+                let engine = remote::connect(&place, settings, &tokenizer, hub, observer)?;
+                tokenizer.check_fits(&engine.config)?;
+                let published = remote::published(&place, wanted.format())?;
+                let manifest = Manifest::read(&place.path)?;
+                let engine = Engine::Remote(Box::new(engine));
+                return Ok(Self { place, engine, tokenizer, manifest, published });
+            }
             let recognised = match wanted {
                 Wanted::Own => None,
                 Wanted::Published(asked) => recognise(&place, *asked)?,
@@ -173,7 +195,7 @@ impl Model {
             let head = recognised.as_ref().map(|recognised| recognised.head_of_tensors(base));
             let head = head.transpose()?.flatten();
             let engine = match known.filter(|known| known.place.has_base_of(&place)) {
-                Some(known) => known.engine.base()?,
+                Some(known) => known.engine.native("sharing weights")?.base()?,
                 None => load_base(place.base(), recognised.as_ref(), options)?,
             };
             let mut engine = adapted(engine, &place)?;
@@ -183,12 +205,16 @@ impl Model {
                 let published;
                 (engine, published) = with_head(engine, &recognised, head, &tokenizer)?;
                 let (manifest, published) = (None, Some(published));
+                let engine = Engine::Native(Box::new(engine));
                 return Ok(Self { place, engine, tokenizer, manifest, published });
             }
             let manifest = match place.kind {
                 PlaceKind::Gguf => None,
-                PlaceKind::Folder | PlaceKind::Adapter(_) => Manifest::read(&place.path)?,
+                PlaceKind::Folder | PlaceKind::Adapter(_) | PlaceKind::Engine(_) => {
+                    Manifest::read(&place.path)?
+                }
             };
+            let engine = Engine::Native(Box::new(engine));
             Ok(Self { place, engine, tokenizer, manifest, published: None })
         };
         let model = load()
@@ -197,7 +223,11 @@ impl Model {
         if let Some(choice) = model.place.choice() {
             observer.note(&choice);
         }
-        let mapped = if model.engine.is_mapped() { ", mapped" } else { "" };
+        let Engine::Native(engine) = &model.engine else {
+            observer.note(&format!("`{}`: {n_parameters} parameters", model.place.display_name()));
+            return Ok(model);
+        };
+        let mapped = if engine.is_mapped() { ", mapped" } else { "" };
         let path = model.place.path.display();
         let n_threads = options.n_threads;
         observer.note(&format!("`{path}`: {n_parameters} parameters{mapped}, {n_threads} threads"));
@@ -252,17 +282,25 @@ impl Model {
     /// The model, to train: by the values of its scalar head where it has one, otherwise by its
     /// log-probabilities.
     pub fn learner(&mut self) -> Learner<'_> {
-        match self.engine.value_head() {
-            Some(_) => Learner::Values(&mut self.engine as &mut dyn TrainValues),
-            None => Learner::LogProbs(&mut self.engine),
+        let has_head = match &self.engine {
+            Engine::Native(engine) => engine.value_head().is_some(),
+            Engine::Remote(_) => false,
+        };
+        if has_head {
+            Learner::Values(&mut self.engine as &mut dyn TrainValues)
+        } else {
+            Learner::LogProbs(&mut self.engine)
         }
     }
 
-    /// SHA-256 of the weights.
+    /// SHA-256 of the weights; of an engine that runs elsewhere, that of what names its model.
     ///
     /// # Errors
     /// A fault of the files.
     pub fn hash(&self) -> Result<String> {
+        if let Some(settings) = self.place.engine_settings() {
+            return Ok(settings.identity()?);
+        }
         manifest::hash_files(&self.place.weight_paths()?)
     }
 
@@ -274,6 +312,25 @@ impl Model {
     pub fn add_to(&self, fingerprint: Fingerprint, role: &str) -> Result<Fingerprint> {
         let fingerprint = fingerprint.with(&format!("weights of the {role}"), self.hash()?);
         add_files(fingerprint, role, &self.place)
+    }
+
+    /// What the requests of an engine that runs elsewhere amount to; `None` for one in this process.
+    pub fn traffic(&self) -> Option<gratis_remote::traffic::Traffic> {
+        match &self.engine {
+            Engine::Native(_) => None,
+            Engine::Remote(remote) => Some(remote.engine.traffic()),
+        }
+    }
+
+    /// Runs the check at the start of an engine that runs elsewhere, or compares with the first one.
+    ///
+    /// # Errors
+    /// [`gratis_remote::Error::Canary`]; those of the requests.
+    pub fn check_scores(&self) -> Result<()> {
+        match &self.engine {
+            Engine::Native(_) => Ok(()),
+            Engine::Remote(remote) => Ok(remote.engine.check_scores()?),
+        }
     }
 
     /// The encoder of this model.
@@ -299,12 +356,18 @@ impl Model {
 
     /// Whether what is trained is an adapter.
     pub fn has_adapter(&self) -> bool {
-        self.engine.adapter().is_some()
+        match &self.engine {
+            Engine::Native(engine) => engine.adapter().is_some(),
+            Engine::Remote(_) => false,
+        }
     }
 
     /// Number of parameters that training changes.
     pub fn n_trained_parameters(&self) -> usize {
-        self.engine.trained_parameters().len()
+        match &self.engine {
+            Engine::Native(engine) => engine.trained_parameters().len(),
+            Engine::Remote(_) => 0,
+        }
     }
 
     /// What training changes, as far as the default learning rate depends on it.
@@ -330,8 +393,8 @@ impl Model {
             });
         }
         let name = self.place.name.clone();
-        let engine = self.engine.with_adapter(settings, name, seed)?;
-        Ok(Self { engine, ..self })
+        let engine = self.engine.into_native("training")?.with_adapter(settings, name, seed)?;
+        Ok(Self { engine: Engine::Native(Box::new(engine)), ..self })
     }
 
     /// The same model with a scalar head: a fresh one, unless it has such a head already. The head
@@ -346,10 +409,12 @@ impl Model {
                 hint: "leave out `--lora-rank`, or merge the adapter first (`gratis merge`)",
             });
         }
-        if self.engine.value_head() != Some(head) {
-            self.engine = self.engine.with_value_head(head);
+        let mut engine = self.engine.into_native("training a scalar head")?;
+        if engine.value_head() != Some(head) {
+            engine = engine.with_value_head(head);
         }
-        self.engine.set_head_learning_rate_factor(learning_rate_factor);
+        engine.set_head_learning_rate_factor(learning_rate_factor);
+        self.engine = Engine::Native(Box::new(engine));
         Ok(self)
     }
 
@@ -377,7 +442,7 @@ impl Model {
                 hint: "an adapter's folder has an `adapter_config.json`",
             });
         }
-        let merged = self.engine.merged()?;
+        let merged = self.engine.native("merging")?.merged()?;
         // The reference as it is found from the new folder.
         let manifest = self.manifest.clone().map(|manifest| {
             let moved = |reference: ReferenceModel| reference.moved(&self.place.path, folder);
@@ -473,7 +538,7 @@ fn add_files(mut fingerprint: Fingerprint, role: &str, place: &Place) -> Result<
     }
     match &place.kind {
         PlaceKind::Adapter(base) => add_files(fingerprint, &format!("base of the {role}"), base),
-        PlaceKind::Folder | PlaceKind::Gguf => Ok(fingerprint),
+        PlaceKind::Folder | PlaceKind::Gguf | PlaceKind::Engine(_) => Ok(fingerprint),
     }
 }
 
@@ -529,7 +594,7 @@ fn with_head(
 /// The engine of a base with the adapter of `place`, if there is one.
 fn adapted(engine: NativeEngine, place: &Place) -> Result<NativeEngine> {
     match &place.kind {
-        PlaceKind::Folder | PlaceKind::Gguf => Ok(engine),
+        PlaceKind::Folder | PlaceKind::Gguf | PlaceKind::Engine(_) => Ok(engine),
         PlaceKind::Adapter(base) if matches!(base.kind, PlaceKind::Adapter(_)) => {
             Err(Error::Mismatch {
                 what: format!("`{}` is an adapter to an adapter", place.path.display()),
@@ -558,6 +623,6 @@ pub fn tokenizer_at(place: &Place) -> Result<Tokenizer> {
     Ok(match &place.kind {
         PlaceKind::Gguf => GgufFile::open(own)?.tokenizer()?,
         PlaceKind::Adapter(base) if !own.join("tokenizer.json").exists() => tokenizer_at(base)?,
-        PlaceKind::Adapter(_) | PlaceKind::Folder => Tokenizer::load(own)?,
+        PlaceKind::Adapter(_) | PlaceKind::Folder | PlaceKind::Engine(_) => Tokenizer::load(own)?,
     })
 }
