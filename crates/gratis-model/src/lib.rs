@@ -45,4 +45,4 @@ pub use head::{ACTION_WEIGHT, StateValue, ValueHead};
 pub use layout::Layout;
 pub use lora::{BaseName, LoraScaling, LoraSettings, LoraTarget};
 pub use readout::{Dense, Readout};
-pub use tokenizer::{Encoding, End, SpecialTokens, Tokenizer};
+pub use tokenizer::{Decoding, Encoding, End, SpecialText, SpecialTokens, Tokenizer};

@@ -64,6 +64,18 @@ pub enum Error {
         /// The record without them.
         record: String,
     },
+    /// A label lies between 0 and 1 where only hard ones can be used.
+    #[error(
+        "{needed_by} requires labels 0 or 1, but problem `{problem}` has the soft label {label}"
+    )]
+    SoftLabel {
+        /// What requires hard labels.
+        needed_by: String,
+        /// The problem's `id`, or its line if it has none.
+        problem: String,
+        /// The label.
+        label: f64,
+    },
     /// Steps that are given and are not those of their completion.
     #[error("the `steps` of completion {completion} of problem `{problem}` do not fit its text")]
     Steps {
@@ -166,6 +178,31 @@ pub enum Error {
         n_tokens: usize,
         /// Context length of the model.
         context_length: usize,
+    },
+    /// A token id that a completion brings is outside the vocabulary.
+    #[error(
+        "token {position} of completion {completion} of problem `{problem}` has the id {id}, but the \
+         model's vocabulary has {vocab_size} tokens"
+    )]
+    TokenId {
+        /// The problem's `id`, or its line if it has none.
+        problem: String,
+        /// The completion, counted from 1.
+        completion: usize,
+        /// The token, counted from 1.
+        position: usize,
+        /// The id.
+        id: u32,
+        /// Size of the vocabulary.
+        vocab_size: usize,
+    },
+    /// The token ids that completions bring are not those of this model's tokenizer.
+    #[error("the token ids of {n} of {n_given} completions decode to texts unlike theirs")]
+    ForeignTokenIds {
+        /// Completions whose ids decode to a text unlike theirs.
+        n: usize,
+        /// Completions with token ids among those read together.
+        n_given: usize,
     },
     /// There are no valid examples.
     #[error("no valid example to {purpose}{}", skipped(*.n_left_out))]
@@ -404,11 +441,15 @@ impl Error {
                 Some("run the command again once nothing writes the file any more")
             }
             Self::StandardInputTwice => Some("write one of the inputs to a file and name that"),
+            Self::SoftLabel { .. } => Some(
+                "train with the objective `ce`, which takes soft labels, or say from which number on a \
+                 response counts as correct (`--label-threshold 0.5`)",
+            ),
             Self::NoCorrectness { .. } => {
                 Some("grade the rollouts against their `reference` first (`gratis grade`)")
             }
             Self::NothingToGrade { .. } => {
-                Some("rename the fields that contain them, or add them; nothing was written")
+                Some("rename the fields that contain them, or add them; no output file was written")
             }
             Self::ScoresDiffer { .. } => Some(
                 "scores must be in the order of their rollouts: score these rollouts again, or \
@@ -447,6 +488,10 @@ impl Error {
             Self::TooLong { .. } => Some(
                 "truncate such completions (`--on-overlong truncate`) or skip them (`--on-overlong \
                  skip`)",
+            ),
+            Self::TokenId { .. } | Self::ForeignTokenIds { .. } => Some(
+                "the ids are probably those of another tokenizer: tokenize the texts instead \
+                 (`--token-ids ignore`)",
             ),
             Self::NoExamples { n_left_out: 0, .. } => {
                 Some("the input is empty, or has nothing of that kind, such as completions")

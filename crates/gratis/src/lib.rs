@@ -28,7 +28,7 @@
 //! // The loss of Eq. 5 on outcome labels, and the weights dL/dlog pi that train the model.
 //! let output = Objective::Ce(Ce { beta: 0.05 }).evaluate(&ObjectiveBatch {
 //!     log_ratios: &log_ratios,
-//!     labels: &[true, false],
+//!     labels: &[1.0, 0.0],
 //!     pairs: &[],
 //!     n_units: 2,
 //!     mismatched_log_ratio: 0.0,

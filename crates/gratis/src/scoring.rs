@@ -122,7 +122,8 @@ impl ScoreRollouts for Scorer<'_> {
             let reference = reference.as_ref().map(|reference| &reference[response][..]);
             solution.without_masked(log_ratios(&policy[response], reference))
         };
-        scores_of(rollouts, &solutions, self.settings.beta, self.settings.tokens, gains)
+        let ScoringSettings { beta, tokens, .. } = self.settings;
+        scores_of(rollouts, &solutions, &corpus, beta, tokens, gains)
     }
 
     fn work(&self, rollouts: &[Rollout]) -> Result<JobWork> {
@@ -152,6 +153,19 @@ impl Solution {
     pub(crate) fn without_masked(&self, mut gains: Vec<f64>) -> Vec<f64> {
         self.masked.iter().for_each(|range| gains[range.clone()].fill(0.0));
         gains
+    }
+
+    /// Marks the rewards of fully masked steps as unknown: a step has no reward, rather than 0, if
+    /// all of its tokens are excluded.
+    fn without_masked_steps(&self, rewards: &mut [f64]) {
+        let mut start = 0;
+        for (reward, &end) in rewards.iter_mut().zip(&self.step_ends) {
+            let covers = |range: &Range<usize>| range.start <= start && end <= range.end;
+            if start < end && self.masked.iter().any(covers) {
+                *reward = f64::NAN;
+            }
+            start = end;
+        }
     }
 }
 
@@ -186,7 +200,7 @@ pub fn solutions(
 }
 
 /// Scores from what each token of a solution adds to its value, in units of `beta`: the log-ratios
-/// of an implicit model, the differences of a baseline's values.
+/// of an implicit model, the differences of a baseline's values. `corpus` is that of the solutions.
 ///
 /// # Errors
 /// [`Error::InvalidSetting`] if a completion has no solution; [`Error::NonFiniteReward`] if a gain or a
@@ -194,6 +208,7 @@ pub fn solutions(
 pub fn scores_of(
     rollouts: &[Rollout],
     solutions: &[Solution],
+    corpus: &Corpus,
     beta: f64,
     tokens: TokenRewards,
     gains: impl Fn(&Solution) -> Vec<f64>,
@@ -208,12 +223,14 @@ pub fn scores_of(
     for solution in solutions {
         let rollout = &rollouts[solution.rollout_idx];
         let gains = gains(solution);
-        let rewards = Rewards::new(&gains, beta, &solution.step_ends)?;
+        let mut rewards = Rewards::new(&gains, beta, &solution.step_ends)?;
         if let Some(what) = non_finite(&gains, &rewards, beta) {
             let (problem, completion) = (problem_name(rollout), solution.completion_idx + 1);
             return Err(Error::NonFiniteReward { problem, completion, what });
         }
+        solution.without_masked_steps(&mut rewards.steps);
         let text = &rollout.completions[solution.completion_idx].text;
+        let has_tokens = tokens == TokenRewards::Write;
         let scored = Scored {
             hash: Some(completion_hash(&rollout.prompt, text)),
             extent: None,
@@ -221,8 +238,10 @@ pub fn scores_of(
             steps: rewards.steps,
             q_values: rewards.q_values,
             step_ends: ends_in_chars(text, &solution.steps),
-            tokens: (tokens == TokenRewards::Write).then_some(rewards.tokens),
-            masked_tokens: (tokens == TokenRewards::Write && !solution.masked.is_empty())
+            tokens: has_tokens.then_some(rewards.tokens),
+            token_ids: has_tokens.then(|| corpus.responses()[solution.response].tokens.clone()),
+            token_step_ends: has_tokens.then(|| solution.step_ends.clone()),
+            masked_tokens: (has_tokens && !solution.masked.is_empty())
                 .then(|| solution.masked.iter().map(|range| (range.start, range.end)).collect()),
         };
         let place = &mut all[solution.rollout_idx].scores[solution.completion_idx];

@@ -84,8 +84,16 @@ impl Aggregation {
     ///
     /// NaN stands for a step that was not read. The lowest value, sums, means and products are those
     /// of the steps that were read; the last step's value of a response that was not read to its end
-    /// is NaN, and so is its outcome.
+    /// is NaN, and so is its outcome. A step with a Q value and a process reward of NaN is masked: the
+    /// score is that of the other steps.
     pub fn score(self, process_rewards: &[f64], q_values: &[f64], outcome_reward: f64) -> f64 {
+        let pairs = || process_rewards.iter().zip(q_values);
+        let is_masked = |(reward, q_value): (&f64, &f64)| reward.is_nan() && !q_value.is_nan();
+        if pairs().any(is_masked) {
+            let (process_rewards, q_values): (Vec<f64>, Vec<f64>) =
+                pairs().filter(|&pair| !is_masked(pair)).unzip();
+            return self.score(&process_rewards, &q_values, outcome_reward);
+        }
         let is_last = matches!(self, Self::Last | Self::QLast | Self::Outcome);
         if !is_last && process_rewards.iter().chain(q_values).any(|value| value.is_nan()) {
             let known = |values: &[f64]| -> Vec<f64> {

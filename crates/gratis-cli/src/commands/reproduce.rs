@@ -127,7 +127,7 @@ fn summary(finished: &[Finished]) -> String {
             text += &output::notes([format!("{}:", comparison.caption.trim_end_matches('.'))]);
             text += &output::table(
                 &["%", "average", "weighted vote", "first-error F1", "paper's average"],
-                &comparison.rows.iter().map(averages).collect::<Vec<_>>(),
+                &in_groups(&comparison.rows),
             );
         }
         for table in &outcome.tables {
@@ -141,6 +141,25 @@ fn summary(finished: &[Finished]) -> String {
         }
     }
     text
+}
+
+/// The averages of all rows; each group opens with its name, unless there is only one.
+fn in_groups(rows: &[ComparedRow]) -> Vec<Vec<String>> {
+    let has_groups = rows.windows(2).any(|pair| pair[0].group != pair[1].group);
+    if !has_groups {
+        return rows.iter().map(averages).collect();
+    }
+    let group = |rows: &[ComparedRow]| {
+        let mut lines = vec![vec![rows[0].group.clone()]];
+        lines[0].resize(averages(&rows[0]).len(), String::new());
+        lines.extend(rows.iter().map(|row| {
+            let mut line = averages(row);
+            line[0].insert_str(0, "  ");
+            line
+        }));
+        lines
+    };
+    rows.chunk_by(|a, b| a.group == b.group).flat_map(group).collect()
 }
 
 fn averages(row: &ComparedRow) -> Vec<String> {
@@ -175,8 +194,8 @@ mod tests {
     #[test]
     fn the_summary_fits_eighty_columns() {
         let interval = |mean| Interval { mean, low: mean - 0.02, high: mean + 0.04 };
-        let row = |name: &str| ComparedRow {
-            group: "implicit".to_owned(),
+        let row = |group: &str, name: &str| ComparedRow {
+            group: group.to_owned(),
             name: name.to_owned(),
             detail: "beta 0.3".to_owned(),
             cells: vec![interval(0.5); 9],
@@ -193,7 +212,10 @@ mod tests {
             comparisons: vec![Comparison {
                 caption: "Best of N.".to_owned(),
                 columns: Vec::new(),
-                rows: vec![row("majority"), row("Math-Shepherd, hard labels, with a fair head")],
+                rows: vec![
+                    row("baselines", "majority"),
+                    row("explicit", "Math-Shepherd, hard labels, with a fair head"),
+                ],
             }],
             claims: vec![Claim {
                 statement: "implicit models beat Math-Shepherd".to_owned(),
@@ -210,8 +232,13 @@ mod tests {
         };
         let text = summary(&[Finished { experiment: Experiment::ALL[0], outcome }]);
         assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
-        for part in ["68.8 ± 3.0", "49.2", "✓ holds: implicit", "+10.0, interval +8.0 to +14.0"]
-        {
+        for part in [
+            "\n explicit\n",
+            "68.8 ± 3.0",
+            "49.2",
+            "✓ holds: implicit",
+            "+10.0, interval +8.0 to +14.0",
+        ] {
             assert!(text.contains(part), "`{part}` is missing in\n{text}");
         }
     }

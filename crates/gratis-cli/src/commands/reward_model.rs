@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use clap::Args;
 use gratis::data::{ModelFormat, StepSplit};
-use gratis::encoding::OnOverlong;
+use gratis::encoding::{OnOverlong, TokenIds};
 use gratis::numeric::check_positive;
 use gratis::reward_model::{
     OpenOptions, PromptSettings, ReferenceCheck, ReferenceChoice, RewardModel, ScoreBy, Weights,
@@ -41,6 +41,10 @@ pub(crate) struct RewardModelArgs {
     beta: Option<f64>,
     #[command(flatten)]
     prompt: PromptSettings,
+    /// Token ids that completions bring (`token_ids`): `use` scores them as they are, `ignore`
+    /// tokenizes the texts.
+    #[arg(long, value_enum, default_value_t)]
+    token_ids: TokenIds,
     /// Tokens per batch.
     #[arg(long, default_value_t = 8192)]
     batch_tokens: usize,
@@ -98,6 +102,7 @@ impl RewardModelArgs {
             step_split: scoring.step_split,
             prompt: self.prompt.clone(),
             on_overlong: scoring.on_overlong,
+            token_ids: self.token_ids,
             batch_tokens: self.batch_tokens,
             tokens: scoring.tokens,
             aggregation: scoring.aggregation,

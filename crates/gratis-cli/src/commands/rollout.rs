@@ -6,6 +6,7 @@ use gratis::Observer;
 use gratis::cost::{Architecture, JobWork, Work};
 use gratis::data::{Completion, Lines, Rollout};
 use gratis::encoding::Encoder;
+use gratis::rollout::SampledIds;
 use gratis_engine::FinishReason;
 use gratis_model::End;
 use tracing::warn;
@@ -44,6 +45,10 @@ pub(crate) struct RolloutArgs {
     /// Sampling temperature; 0 means greedy.
     #[arg(long, default_value_t = 1.0)]
     temperature: f32,
+    /// Token ids of the solutions: `write` puts them into the column `token_ids`, and scoring and
+    /// training then use the solutions as they were sampled.
+    #[arg(long, value_enum, default_value_t)]
+    token_ids: SampledIds,
     /// Problems per chunk.
     #[arg(long, default_value_t = 32)]
     chunk: usize,
@@ -62,8 +67,9 @@ pub(crate) fn run(args: &RolloutArgs, common: &Common) -> Result<()> {
         // A sample does not depend on its chunk.
         lines_of =
             generator.add_to(lines_of.with("input", hash))?.with("`--samples`", args.samples);
+        lines_of = lines_of.with("`--token-ids`", args.token_ids == SampledIds::Write);
     }
-    let mut sampler = generator.sampler(args.samples)?;
+    let mut sampler = generator.sampler(args.samples, args.token_ids)?;
     // Settings are checked before a file is begun.
     sampler.sample(&[], 0, &mut gratis::Silent)?;
     let (mut writer, resumed) = args.output.restart.begin(output, &lines_of)?;
@@ -97,14 +103,17 @@ pub(crate) fn run(args: &RolloutArgs, common: &Common) -> Result<()> {
     write_cost(&args.output.output.output, "sampling", architecture, &spent)
 }
 
-/// The passes of a rollout, as run and as counted: the tokens of its completions and the end token
-/// of each.
+/// The passes of a rollout, as run and as counted: the tokens that were sampled or, where they are not
+/// kept, those of the texts and an end token each.
 fn work(encoder: &Encoder, rollout: &Rollout) -> Result<JobWork> {
     let n_prompt = encoder.prompt_of(rollout)?.len();
     let mut lengths = Vec::with_capacity(rollout.completions.len());
     let mut as_counted = Work::default();
-    for text in rollout.texts() {
-        let n_tokens = encoder.tokenizer().encode_completion(text, End::Eos)?.ids.len();
+    for completion in &rollout.completions {
+        let n_tokens = match &completion.token_ids {
+            Some(ids) => ids.len(),
+            None => encoder.tokenizer().encode_completion(&completion.text, End::Eos)?.ids.len(),
+        };
         as_counted += Work::of_samples(n_prompt, &[n_tokens]);
         lengths.push(n_tokens);
     }

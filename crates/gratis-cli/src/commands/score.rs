@@ -68,7 +68,8 @@ pub(crate) struct ScoreArgs {
     /// What to do with completions longer than the context; every one needs a score.
     #[arg(long, value_enum, default_value_t = OnOverlong::Stop)]
     on_overlong: OnOverlong,
-    /// Also write the reward of every token.
+    /// Also write the reward of every token (`tokens`), with its id (`token_ids`) and the ends of the
+    /// steps in tokens (`token_step_ends`).
     #[arg(long)]
     tokens: bool,
     /// Problems per chunk; duplicates within a chunk are scored once [default: 32; 1 from a stream
@@ -138,7 +139,7 @@ pub(crate) fn run(args: &ScoreArgs, common: &Common) -> Result<()> {
         None => Some(reward_model.encoder(args.on_overlong)?),
     };
     let mut unusual = Unusual::default();
-    let (mut n_single, mut n_split) = (0, 0);
+    let (mut n_single, mut n_split, mut n_unused_ids) = (0, 0, 0);
     let mut extents = Extents::default();
     if !is_stream(&input.path) {
         look_ahead(&files, &reward_model, args.on_overlong)?;
@@ -156,6 +157,9 @@ pub(crate) fn run(args: &ScoreArgs, common: &Common) -> Result<()> {
         }
         if let Some(encoder) = &encoder {
             unusual += encoder.unusual(&chunk);
+        } else {
+            let completions = chunk.iter().flat_map(|rollout| &rollout.completions);
+            n_unused_ids += completions.filter(|c| c.token_ids.is_some()).count();
         }
         for (rollout, scores) in chunk.iter().zip(reward_model.score(&chunk, &mut progress)?) {
             for (completion, scored) in rollout.completions.iter().zip(&scores.scores) {
@@ -178,6 +182,12 @@ pub(crate) fn run(args: &ScoreArgs, common: &Common) -> Result<()> {
     warn_skipped(files.n_skipped(), "malformed lines");
     extents.say();
     unusual.remarks().iter().for_each(|remark| info!("{remark}"));
+    if n_unused_ids > 0 {
+        info!(
+            "the token ids of {n_unused_ids} completions are not used: this kind of reward model \
+             tokenizes prompt and response in its own way"
+        );
+    }
     if n_single > 0 && *step_split != StepSplit::Whole {
         info!("{n_single} of {n_split} responses have a single step (split by `{step_split}`)");
     }

@@ -19,5 +19,6 @@ mod published;
 mod rollout_files;
 mod theory;
 mod tidy;
+mod token_ids;
 mod training;
 mod workspace;

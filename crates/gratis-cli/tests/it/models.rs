@@ -177,7 +177,7 @@ fn inspect_says_what_a_model_is() {
     let files = json["files"].as_array().expect("a list");
     assert_eq!(files.len(), 1, "the base's");
     let error = workspace.error_of(&["inspect", "absent"]);
-    assert!(error.contains("`absent/config.json` is absent"), "{error}");
+    assert!(error.contains("`absent` is absent"), "{error}");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::workspace::{Workspace, ok, stderr};
 
@@ -62,6 +62,57 @@ fn cases_without_gold_or_pred_are_left_as_they_are() {
     let graded = lines(&workspace, "out.jsonl");
     assert_eq!(graded[0]["verdict"], "no_answer", "an empty prediction is one");
     assert!(graded[1..].iter().all(|case| case.get("verdict").is_none()), "{graded:?}");
+}
+
+#[test]
+fn soft_labels_train_ce_and_nothing_else() {
+    let workspace = Workspace::new();
+    let lines: Vec<String> = lines(&workspace, "graded.jsonl")
+        .into_iter()
+        .map(|mut line| {
+            line["correctness"] = serde_json::json!([0.9, 0.25, 0, 1]);
+            line.to_string()
+        })
+        .collect();
+    workspace.write("soft.jsonl", &lines.join("\n"));
+    let train = ["train", "--model", "model", "--data", "soft.jsonl", "--epochs", "1"];
+    let with = |more: &[&str]| workspace.run(&[&train[..], more].concat());
+    let output = with(&["--run", "soft", "--validation-share", "0.25"]);
+    let said = stderr(&output);
+    assert!(output.status.success(), "{said}");
+    assert!(said.contains("24 labels are soft (between 0 and 1)"), "{said}");
+    let accuracy = workspace.metrics("soft");
+    assert!(accuracy.contains("\"accuracy\""), "{accuracy}");
+    for more in [&["--objective", "dpo"][..], &["--objective", "kto"], &["--kind", "orm"]] {
+        let error = workspace.error_of(&[&train[..], &["--run", "none"], more].concat());
+        let by = if more[1] == "orm" { "--kind orm" } else { more[1] };
+        let expected =
+            format!("`{by}` requires labels 0 or 1, but problem `1` has the soft label 0.9");
+        assert!(error.contains(&expected), "{error}");
+        assert!(error.contains("`--label-threshold 0.5`"), "{error}");
+    }
+    let output = with(&["--run", "dpo", "--objective", "dpo", "--label-threshold", "0.5"]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    // Labels of 0 and 1 as numbers are the labels `false` and `true`: the same bits.
+    let hard: Vec<String> =
+        lines.iter().map(|line| line.replace("[0.9,0.25,0,1]", "[1.0,0.0,0,1]")).collect();
+    let words: Vec<String> = lines
+        .iter()
+        .map(|line| line.replace("[0.9,0.25,0,1]", "[true,false,false,true]"))
+        .collect();
+    workspace.write("hard.jsonl", &hard.join("\n"));
+    workspace.write("words.jsonl", &words.join("\n"));
+    for name in ["hard", "words"] {
+        let data = format!("{name}.jsonl");
+        let run = ["train", "--model", "model", "--data", &data, "--epochs", "1", "--run", name];
+        let output = workspace.run(&run);
+        assert!(output.status.success(), "{}", stderr(&output));
+    }
+    assert_eq!(workspace.metrics("hard"), workspace.metrics("words"));
+    assert_eq!(
+        workspace.read("hard/model/model.safetensors"),
+        workspace.read("words/model/model.safetensors")
+    );
 }
 
 #[test]
@@ -181,14 +232,13 @@ fn a_masked_tool_output_has_no_reward() {
         let expected = if (start..end).contains(&idx) { 0.0 } else { *before };
         assert_eq!(*after, expected, "token {idx}");
     }
-    let steps = numbers(&masked[0]["steps"]);
-    assert_eq!(steps[1], 0.0);
-    assert_eq!(
-        [steps[0], steps[2]],
-        [numbers(&whole[0]["steps"])[0], numbers(&whole[0]["steps"])[2]]
-    );
+    let steps = masked[0]["steps"].as_array().expect("steps");
+    let whole_steps = numbers(&whole[0]["steps"]);
+    assert_eq!(steps[..], [json!(whole_steps[0]), Value::Null, json!(whole_steps[2])]);
     let q_values = numbers(&masked[0]["q_values"]);
-    assert_eq!([q_values[1], q_values[2]], [q_values[0], steps[0] + steps[2]]);
+    assert_eq!([q_values[1], q_values[2]], [q_values[0], whole_steps[0] + whole_steps[2]]);
+    let select = ["select", "--rollouts", "in.jsonl", "--scores", "masked.jsonl", "--json"];
+    ok(&workspace, &select);
     assert_eq!(masked[0]["outcome"], masked[0]["q_values"][2]);
     assert_eq!(masked[1], whole[1], "no mask");
     assert!(masked[1].get("masked_tokens").is_none());

@@ -6,6 +6,7 @@
 //! end-of-sequence token, which counts as a token of the response.
 
 mod build;
+mod decode;
 mod files;
 
 use std::ops::Range;
@@ -18,6 +19,7 @@ use crate::config::ModelConfig;
 use crate::error::{Error, Result};
 pub use build::SpecialTokens;
 pub(crate) use build::begin_with;
+pub use decode::{Decoding, SpecialText};
 use files::{NAMED, Settings, guarded};
 
 const TOKENIZER_FILE: &str = "tokenizer.json";

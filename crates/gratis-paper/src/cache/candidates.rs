@@ -57,7 +57,8 @@ impl Candidates {
             };
             log_ratios(&policy[response], reference)
         };
-        Ok(scores_of(&self.rollouts, &self.solutions, beta, TokenRewards::Omit, gains)?)
+        let (rollouts, corpus) = (&self.rollouts, &self.corpus);
+        Ok(scores_of(rollouts, &self.solutions, corpus, beta, TokenRewards::Omit, gains)?)
     }
 
     /// The problems with these scores.

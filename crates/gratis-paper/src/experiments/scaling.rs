@@ -26,9 +26,10 @@ impl Part {
         }
     }
 
-    fn name(self) -> String {
+    pub(super) fn name(self) -> String {
         match self {
             Self::Instructions(percent) => format!("{percent} % of the instructions"),
+            Self::Responses(1) => "1 response".to_owned(),
             Self::Responses(n) => format!("{n} responses"),
         }
     }

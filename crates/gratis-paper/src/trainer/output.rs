@@ -6,7 +6,7 @@ use gratis::data::{ProblemScores, Rollout, RolloutWriter, ScoreWriter};
 use gratis::manifest::{self, Kind, Manifest, ReferenceModel};
 use gratis::objective::Objective;
 use gratis::observer::Observer;
-use gratis::rollout::{GradeCounts, Problem, Sampler, grade};
+use gratis::rollout::{GradeCounts, Problem, SampledIds, Sampler, grade};
 use gratis::selection::Aggregation;
 use gratis_cpu::NativeEngine;
 use gratis_engine::{SamplingSettings, Train as _};
@@ -133,6 +133,7 @@ pub(crate) fn sample(
             seed,
         },
         n_samples: settings.n_samples,
+        token_ids: SampledIds::Omit,
         provenance: serde_json::json!({ "temperature": settings.temperature, "seed": seed }),
     };
     let mut rollouts = sampler.sample(&problems, 0, observer)?;

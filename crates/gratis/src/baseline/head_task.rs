@@ -92,9 +92,9 @@ impl Task for HeadTask {
             } else {
                 let values = prefix_values(example.response);
                 let (loss, slopes) =
-                    self.objective.response_loss(&values, example.is_correct, &example.steps);
+                    self.objective.response_loss(&values, example.is_correct(), &example.steps);
                 tally.add_loss(loss / n_units);
-                tally.add_reward(values.last().copied().unwrap_or_default(), example.is_correct);
+                tally.add_reward(values.last().copied().unwrap_or_default(), example.label);
                 add(example.response, &slopes);
             }
         }

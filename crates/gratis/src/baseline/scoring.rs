@@ -46,7 +46,8 @@ impl ScoreRollouts for HeadScorer<'_> {
         let gains = |solution: &Solution| {
             differences(&self.pooling.prefix_values(&rows[solution.response], n_channels))
         };
-        scores_of(rollouts, &solutions, self.settings.beta, self.settings.tokens, gains)
+        let ScoringSettings { beta, tokens, .. } = self.settings;
+        scores_of(rollouts, &solutions, &corpus, beta, tokens, gains)
     }
 
     fn work(&self, rollouts: &[Rollout]) -> Result<JobWork> {
@@ -120,7 +121,8 @@ impl ScoreRollouts for TokenScorer<'_> {
             }
             gains
         };
-        scores_of(rollouts, &solutions, self.settings.beta, self.settings.tokens, gains)
+        let ScoringSettings { beta, tokens, .. } = self.settings;
+        scores_of(rollouts, &solutions, &plain, beta, tokens, gains)
     }
 
     fn work(&self, rollouts: &[Rollout]) -> Result<JobWork> {

@@ -43,7 +43,7 @@ impl ScoreRollouts for SelfCertainty<'_> {
             let divergence = |&mean: &f32| (-f64::from(mean) - log_vocab) / n_counted;
             solution.without_masked(of_tokens.iter().map(divergence).collect())
         };
-        scores_of(rollouts, &solutions, 1.0, *tokens, gains)
+        scores_of(rollouts, &solutions, &corpus, 1.0, *tokens, gains)
     }
 
     fn work(&self, rollouts: &[Rollout]) -> Result<JobWork> {

@@ -123,7 +123,7 @@ impl LabelTokens {
 /// A labelled solution.
 #[derive(Debug, Clone)]
 struct Labelled {
-    is_correct: bool,
+    label: f64,
     steps: Vec<StepLabel>,
 }
 
@@ -143,7 +143,7 @@ impl TokenTask {
     pub fn new(tokens: &LabelTokens, data: &RewardData) -> Result<Self> {
         let mut units = Units::default();
         let mut examples = Vec::new();
-        for RewardExample { response, problem, is_correct, steps, .. } in &data.examples {
+        for RewardExample { response, problem, label, steps, .. } in &data.examples {
             if steps.is_empty() {
                 continue;
             }
@@ -153,7 +153,7 @@ impl TokenTask {
             let first = tokens.add_chain(&mut units.corpus, prompt, &response.tokens, ends);
             let labels = Item::Run { first, n: steps.len() * tokens.n_labels() };
             units.push(labels, problem.as_str());
-            examples.push(Labelled { is_correct: *is_correct, steps: steps.clone() });
+            examples.push(Labelled { label: *label, steps: steps.clone() });
         }
         if units.is_empty() && !data.examples.is_empty() {
             let problem = data.examples[0].problem.clone();
@@ -206,7 +206,7 @@ impl Task for TokenTask {
                     weights.row_mut(row)[0] += (share * slope) as f32;
                 }
             }
-            tally.add_reward(lowest, example.is_correct);
+            tally.add_reward(lowest, example.label);
         }
         Ok(weights)
     }

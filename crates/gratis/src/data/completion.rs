@@ -15,6 +15,8 @@ pub struct Completion {
     pub text: String,
     /// Whether its final answer is correct; absent before grading.
     pub label: Option<bool>,
+    /// A label strictly between 0 and 1, in place of `label`: how likely its final answer is correct.
+    pub soft_label: Option<f64>,
     /// Its steps in order, where they are given.
     pub steps: Option<Vec<String>>,
     /// A label per step in `0..=1`, or `None` where a step has none: see [`super::step_labels`].
@@ -49,6 +51,11 @@ impl Completion {
     /// A graded completion.
     pub fn graded(text: impl Into<String>, is_correct: bool) -> Self {
         Self { label: Some(is_correct), ..text.into().into() }
+    }
+
+    /// Whether it has a label of either kind.
+    pub fn is_labelled(&self) -> bool {
+        self.label.is_some() || self.soft_label.is_some()
     }
 
     /// The same completion with its steps.

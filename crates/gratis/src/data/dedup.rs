@@ -79,7 +79,8 @@ impl Operation for Deduplication {
         }
         let mut kept = Vec::new();
         for (idx, completion) in rollout.completions.iter().enumerate() {
-            let class = completion.label.map_or(2, usize::from);
+            let label = completion.label.or(completion.soft_label.map(|label| label > 0.5));
+            let class = label.map_or(2, usize::from);
             let seen = &mut self.seen[class];
             let grams = sampled(n_grams(&completion.text, self.settings.n), self.settings.sample);
             let n_seen = grams.intersection(seen).count();

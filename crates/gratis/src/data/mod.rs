@@ -53,7 +53,7 @@ pub use model_format::ModelFormat;
 pub use operation::{Counts, DataOperation, OperationReport};
 pub use pairs::{MakePairs, PairRule, pairs_of};
 pub use reader::{RecordReader, RolloutFiles};
-pub use reading::{ColumnName, Reading, ShapeSettings};
+pub use reading::{ColumnName, DoubtfulLabel, Reading, ShapeSettings};
 pub use record::OnInvalid;
 pub use replace::ReplaceResponses;
 pub use resumable::{Lines, OnPartial, ReservedOutput, ResumableWriter, Resumed, check_output};

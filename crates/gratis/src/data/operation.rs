@@ -134,14 +134,24 @@ pub struct Counts {
     pub n_responses: u64,
     /// Responses labelled correct.
     pub n_correct: u64,
-    /// Responses labelled incorrect; what is neither has no label.
+    /// Responses labelled incorrect; what is neither, nor has a soft label, has no label.
     pub n_incorrect: u64,
+    /// Responses with a label between 0 and 1.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub n_soft: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]
+fn is_zero(n: &u64) -> bool {
+    *n == 0
 }
 
 impl Counts {
     pub(super) fn add(&mut self, rollout: &Rollout) {
         self.n_problems += 1;
         self.n_responses += rollout.completions.len() as u64;
+        let soft = rollout.completions.iter().filter(|completion| completion.soft_label.is_some());
+        self.n_soft += soft.count() as u64;
         for correct in rollout.completions.iter().filter_map(|completion| completion.label) {
             *(if correct { &mut self.n_correct } else { &mut self.n_incorrect }) += 1;
         }
@@ -150,8 +160,16 @@ impl Counts {
 
 impl fmt::Display for Counts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { n_problems, n_responses, n_correct, n_incorrect } = self;
+        let Self { n_problems, n_responses, n_correct, n_incorrect, n_soft } = self;
         write!(f, "{n_problems} problems, {n_responses} responses")?;
+        if *n_soft > 0 {
+            let n = n_responses - n_correct - n_incorrect - n_soft;
+            return write!(
+                f,
+                " ({n_correct} correct, {n_incorrect} incorrect, {n_soft} with a soft label, {n} \
+                 without a label)"
+            );
+        }
         match n_responses - n_correct - n_incorrect {
             0 => write!(f, " ({n_correct} correct, {n_incorrect} incorrect)"),
             n if n == *n_responses => f.write_str(" (no labels)"),

@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 
 use super::container::{Container, Raw};
 use super::format::STANDARD_STREAM;
-use super::reading::Reading;
+use super::reading::{DoubtfulLabel, Reading};
 use super::record::{self, Fault, OnInvalid, Record};
 use super::rollout::{Answered, Rollout};
 use super::rows;
@@ -98,6 +98,7 @@ impl<T: Record> RecordReader<T> {
                 if let Some(path) = self.rest.pop_front() {
                     self.stream = Stream::open::<T>(&path)?;
                     (self.path, self.shape, self.notice) = (path, None, None);
+                    self.reading.doubtful_label = DoubtfulLabel::Unknown;
                 } else if finished.is_none() {
                     return Ok(None);
                 }
@@ -109,7 +110,7 @@ impl<T: Record> RecordReader<T> {
             let was_known = self.shape.is_some();
             let decoded = decode::<T>(
                 raw,
-                &self.reading,
+                &mut self.reading,
                 self.requests.as_ref(),
                 &mut self.shape,
                 &mut self.notice,
@@ -227,7 +228,7 @@ fn has_known_extension(path: &Path) -> bool {
 /// is found from the first record of a file.
 fn decode<T: Record>(
     raw: Raw<'_>,
-    reading: &Reading,
+    reading: &mut Reading,
     requests: Option<&Requests>,
     shape: &mut Option<DataShape>,
     notice: &mut Option<String>,
@@ -257,6 +258,9 @@ fn decode<T: Record>(
             None => record::from_value(Value::Object(record)),
         };
         return decoded.map(Decoded::Whole);
+    }
+    if reading.doubtful_label == DoubtfulLabel::Unknown {
+        reading.doubtful_label = shapes::doubtful_label(&record);
     }
     let rollout = shapes::adapt(chosen, record, reading, requests)?;
     if chosen.is_grouped() {

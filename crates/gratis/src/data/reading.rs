@@ -107,6 +107,20 @@ pub struct Reading {
     pub shape: ShapeSettings,
     /// Told once per file how it is read, if not as gratis' own columns.
     pub notice: Option<fn(&Path, &str)>,
+    /// What the first record of the file says about a column such as `score`.
+    pub doubtful_label: DoubtfulLabel,
+}
+
+/// Whether a column that may hold labels or other numbers, such as `score`, holds labels in a file.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum DoubtfulLabel {
+    /// No record had such a column yet.
+    #[default]
+    Unknown,
+    /// The first one had a boolean, 0 or 1.
+    Label,
+    /// The first one had something else.
+    NoLabel,
 }
 
 impl From<OnInvalid> for Reading {

@@ -108,7 +108,7 @@ impl Operation for Replacement {
         let places = index::sample(&mut rng, rollout.completions.len(), self.n);
         for (source, place) in places.into_iter().enumerate() {
             let theirs = &other.completions[source];
-            if rollout.completions[place].label.is_some() != theirs.label.is_some() {
+            if rollout.completions[place].is_labelled() != theirs.is_labelled() {
                 return Err(Error::NoCorrectness {
                     needed_by: "exchanging responses of graded rollouts".to_owned(),
                     record: format!("one side of the problem `{}`", rollout.prompt),

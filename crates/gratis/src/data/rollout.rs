@@ -2,7 +2,7 @@
 //!
 //! In a file the completions are columns, which are those of the authors' published data set, so
 //! that it loads as it is: `completions` (the texts), `correctness` (the labels) and `steps`, and
-//! further `step_labels`, `finish_reasons` (`stop` or `length`), `token_ids` and `masks`
+//! further `soft_labels` (labels between 0 and 1), `step_labels`, `finish_reasons` (`stop` or `length`), `token_ids` and `masks`
 //! (`{"chars": [[start, end]]}` or `{"tokens": ...}`). Each has one entry per completion; an absent
 //! entry is null, a column without any entry is left out. Flags of other programs (`loss_mask`) become
 //! masks, see [`super::mask`]. In memory each completion holds its own.
@@ -43,6 +43,7 @@ pub struct Rollout {
 const COMPLETIONS: &str = "completions";
 pub(super) const CORRECTNESS: &str = "correctness";
 pub(super) const STEPS: &str = "steps";
+pub(super) const SOFT_LABELS: &str = "soft_labels";
 const FINISH_REASONS: &str = "finish_reasons";
 const TOKEN_IDS: &str = "token_ids";
 const MASKS: &str = "masks";
@@ -52,8 +53,9 @@ pub(super) const CONTEXT: &str = "context";
 impl Rollout {
     /// Whether this column of a file has one entry per completion.
     pub fn is_per_completion(column: &str) -> bool {
-        let own = [COMPLETIONS, CORRECTNESS, STEPS, STEP_LABELS, FINISH_REASONS, TOKEN_IDS, MASKS];
-        own.contains(&column) || PER_COMPLETION.contains(&column)
+        let labels = [CORRECTNESS, SOFT_LABELS, STEP_LABELS];
+        let others = [COMPLETIONS, STEPS, FINISH_REASONS, TOKEN_IDS, MASKS];
+        labels.contains(&column) || others.contains(&column) || PER_COMPLETION.contains(&column)
     }
 
     /// The texts of the completions.
@@ -64,13 +66,36 @@ impl Rollout {
     /// The outcome labels, one per completion.
     ///
     /// # Errors
-    /// [`Error::NoCorrectness`] if a completion was not graded; `needed_by` says for whom.
+    /// [`Error::NoCorrectness`] if a completion was not graded, [`Error::SoftLabel`] if one has a soft
+    /// label; `needed_by` says for whom.
     pub fn labels(&self, needed_by: &str) -> Result<Vec<bool>> {
         let labels: Option<Vec<bool>> = self.completions.iter().map(|c| c.label).collect();
-        labels.ok_or_else(|| Error::NoCorrectness {
+        labels.ok_or_else(|| match self.completions.iter().find_map(|c| c.soft_label) {
+            None => self.no_correctness(needed_by),
+            Some(label) => Error::SoftLabel {
+                needed_by: needed_by.to_owned(),
+                problem: self.name().to_owned(),
+                label,
+            },
+        })
+    }
+
+    /// The outcome labels as numbers, 1 for a correct completion and 0 for an incorrect one; soft
+    /// labels as they are.
+    ///
+    /// # Errors
+    /// [`Error::NoCorrectness`] if a completion has no label; `needed_by` says for whom.
+    pub fn targets(&self, needed_by: &str) -> Result<Vec<f64>> {
+        let target = |c: &Completion| c.label.map(f64::from).or(c.soft_label);
+        let targets: Option<Vec<f64>> = self.completions.iter().map(target).collect();
+        targets.ok_or_else(|| self.no_correctness(needed_by))
+    }
+
+    fn no_correctness(&self, needed_by: &str) -> Error {
+        Error::NoCorrectness {
             needed_by: needed_by.to_owned(),
             record: format!("problem `{}`", self.name()),
-        })
+        }
     }
 
     /// The fields that the problem has, for messages.
@@ -123,6 +148,7 @@ impl Rollout {
             }
         }
         let reason = |c: &Completion| c.finish_reason.map(completion::finish_name);
+        insert(&mut columns, SOFT_LABELS, self.column(|c| c.soft_label));
         insert(&mut columns, STEP_LABELS, self.column(|c| c.step_labels.as_ref()));
         insert(&mut columns, FINISH_REASONS, self.column(reason));
         insert(&mut columns, TOKEN_IDS, self.column(|c| c.token_ids.as_ref()));
@@ -183,6 +209,7 @@ pub struct Columns {
     dataset: Option<String>,
     completions: Option<Vec<String>>,
     correctness: Option<Vec<Option<bool>>>,
+    soft_labels: Option<Vec<Option<f64>>>,
     steps: Option<Vec<Option<Vec<String>>>>,
     step_labels: Option<Vec<Option<Vec<Option<f64>>>>>,
     finish_reasons: Option<Vec<Option<String>>>,
@@ -214,6 +241,8 @@ impl TryFrom<Columns> for Rollout {
             refuse_stepwise(&rollout.extra)?;
         }
         rollout.fill(CORRECTNESS, columns.correctness, |c, label| c.label = Some(label))?;
+        rollout.fill(SOFT_LABELS, columns.soft_labels, |c, label| c.soft_label = Some(label))?;
+        rollout.check_soft_labels()?;
         rollout.fill(STEPS, columns.steps, |c, steps| c.steps = Some(steps))?;
         rollout.check_steps()?;
         rollout.fill(STEP_LABELS, columns.step_labels, |c, l| c.step_labels = Some(l))?;
@@ -270,6 +299,24 @@ impl Rollout {
         Ok(())
     }
 
+    fn check_soft_labels(&mut self) -> Result<(), Fault> {
+        for (idx, completion) in self.completions.iter_mut().enumerate() {
+            let Some(label) = completion.soft_label else { continue };
+            let field = || format!("{SOFT_LABELS}[{idx}]");
+            if !(0.0..=1.0).contains(&label) {
+                return Err(Fault::new(field(), "a number from 0 to 1", format!("`{label}`")));
+            }
+            if completion.label.is_some() {
+                let expected = "null where `correctness` has a label";
+                return Err(Fault::new(field(), expected, format!("`{label}`")));
+            }
+            if label == 0.0 || label == 1.0 {
+                (completion.label, completion.soft_label) = (Some(label == 1.0), None);
+            }
+        }
+        Ok(())
+    }
+
     fn check_steps(&self) -> Result<(), Fault> {
         for (idx, completion) in self.completions.iter().enumerate() {
             let Some(steps) = &completion.steps else { continue };
@@ -321,6 +368,7 @@ impl Record for Rollout {
         Field::optional("dataset", &Shape::Text),
         Field::optional(COMPLETIONS, &Shape::List(&Shape::Text)),
         Field::optional(CORRECTNESS, &Shape::List(&Shape::OrNull(&Shape::Bool))),
+        Field::optional(SOFT_LABELS, &Shape::List(&Shape::OrNull(&Shape::Number))),
         Field::optional(STEPS, &Shape::List(&Shape::OrNull(&Shape::List(&Shape::Text)))),
         Field::optional(STEP_LABELS, &STEP_LABEL_COLUMN),
         Field::optional(FINISH_REASONS, &Shape::List(&Shape::OrNull(&Shape::Text))),

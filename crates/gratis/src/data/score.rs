@@ -97,7 +97,7 @@ pub struct Scored {
     /// Outcome reward; NaN, `null` in files, for a response that was not read to its end.
     #[serde(deserialize_with = "or_nan")]
     pub outcome: f64,
-    /// Process reward of each step; NaN for steps that were not read.
+    /// Process reward of each step; NaN for steps that were not read or are fully masked.
     #[serde(deserialize_with = "or_nans")]
     pub steps: Vec<f64>,
     /// Q value at the end of each step; NaN for steps that were not read.
@@ -108,6 +108,13 @@ pub struct Scored {
     /// Reward of each token, where asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tokens: Option<Vec<f64>>,
+    /// Id of each token, with `tokens`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token_ids: Option<Vec<u32>>,
+    /// One past the last token of each step, with `tokens`; the end-of-turn token belongs to the last
+    /// step.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token_step_ends: Option<Vec<usize>>,
     /// Half open ranges of masked tokens, whose rewards are 0; with `tokens` only, and only if there
     /// are any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -240,6 +247,8 @@ impl Record for ProblemScores {
                 Field::required("q_values", &Shape::List(&Shape::OrNull(&Shape::Number))),
                 Field::required("step_ends", &Shape::List(&Shape::Number)),
                 Field::optional("tokens", &Shape::List(&Shape::Number)),
+                Field::optional("token_ids", &Shape::List(&Shape::Number)),
+                Field::optional("token_step_ends", &Shape::List(&Shape::Number)),
                 Field::optional("masked_tokens", &Shape::List(&Shape::List(&Shape::Number))),
             ])),
         ),
@@ -258,10 +267,9 @@ impl ProblemScores {
         }
         self.scores.iter().enumerate().find_map(|(idx, score)| {
             let n = score.steps.len();
+            // A step that is fully masked has a Q value and no reward.
             let unknown = |values: &[f64]| values.iter().any(|value| value.is_nan());
-            if score.extent.is_none()
-                && (score.outcome.is_nan() || unknown(&score.steps) || unknown(&score.q_values))
-            {
+            if score.extent.is_none() && (score.outcome.is_nan() || unknown(&score.q_values)) {
                 let expected = "numbers, unless `extent` says that the response was not read whole";
                 return Some(Fault::new(format!("scores[{idx}]"), expected, "`null`"));
             }

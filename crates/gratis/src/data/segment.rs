@@ -65,7 +65,13 @@ impl Operation for Segmentation {
                 StepText::Renumbered => renumber(steps),
             };
             if self.text == StepText::Renumbered {
+                if completion.mask.is_some() {
+                    let expected = "responses without masks, which would no longer fit the text";
+                    return Err(Error::setting("masks", expected, "a masked response"));
+                }
                 completion.text = steps.concat();
+                // They are those of the former text.
+                completion.token_ids = None;
             }
             out.remark("steps", steps.len() as u64);
             completion.steps = Some(steps);
@@ -82,7 +88,7 @@ mod tests {
     use crate::data::Completion;
     use crate::observer::Silent;
 
-    fn segmented(settings: SegmentSteps, completion: &str) -> Rollout {
+    fn segmented(settings: SegmentSteps, completion: impl Into<Completion>) -> Rollout {
         let rollout = Rollout {
             prompt: "1 + 1".to_owned(),
             completions: vec![completion.into()],
@@ -102,7 +108,9 @@ mod tests {
         assert_eq!(steps, ["So.\n", "Step 4: half of 2.\n\n", "## Step 7: add.\n"]);
 
         let settings = SegmentSteps { text: StepText::Renumbered, ..SegmentSteps::default() };
-        let anew = segmented(settings, completion);
+        let sampled = Completion { token_ids: Some(vec![1, 2]), ..Completion::from(completion) };
+        let anew = segmented(settings, sampled);
+        assert_eq!(anew.completions[0].token_ids, None, "of the former text");
         assert_eq!(anew.completions[0].text, "Step 1: So.\n\nStep 2: half of 2.\n\nStep 3: add.");
         let steps = anew.completions[0].steps.clone().expect("steps");
         assert_eq!(steps, ["Step 1: So.\n\n", "Step 2: half of 2.\n\n", "Step 3: add."]);

@@ -21,17 +21,17 @@ use crate::error::{Error, Result};
 pub enum StepSplit {
     /// A step begins at `Step i:`, whatever its number, with a heading's `#` or `*` before it. The
     /// authors' prompts ask for this form. At the beginning of a line other spellings count as well
-    /// (`step 1:`, `Step 1.`, `**Step 1**:`, `Étape 1 :`), and anywhere `步骤1：` and `第一步`. A text
-    /// with none of these is split at the items of numbered lists (`1. `, `1) `). A preface before
-    /// the first one is a step of its own.
+    /// (`step 1:`, `Step 1.`, `**Step 1**:`, `[Step 1]`, `Step 1` alone, `Étape 1 :`), and anywhere
+    /// `步骤1：` and `第一步`. A text with none of these is split at the items of numbered lists (`1. `,
+    /// `1) `, `(1) `). A preface before the first one is a step of its own.
     Numbered,
     /// Steps are separated by blank lines.
     Paragraphs,
     /// Steps are separated by line ends.
     #[default]
     Lines,
-    /// A step ends with a sentence: `.`, `!` or `?` before white space, `。`, `！` or `？`, or a line
-    /// end. Decimal points, the numbers of list items and common abbreviations end none.
+    /// A step ends with a sentence: `.`, `!` or `?`, and closing quotes, before white space, `。`, `！`
+    /// or `？`, or a line end. Decimal points, the numbers of list items and common abbreviations end none.
     Sentences,
     /// The whole response is one step.
     Whole,
@@ -96,16 +96,24 @@ enum Match {
     Closes,
 }
 
-/// `Step i:` anywhere; other spellings of it at the beginning of a line; the Chinese ones anywhere.
+/// `Step i:` anywhere; other spellings of it, and the word in other languages, at the beginning of a
+/// line; the Chinese ones anywhere. Brackets or signs may stand around it. A number is followed by a
+/// mark (`Step 1.`, `Step 1 -`), a bracket (`[Step 1]`), or the end of the line.
 const NUMBERED: &str = concat!(
     r"(?:(?m:^)[ \t]*[#*]+[ \t]*)?Step \d+:",
-    r"|(?m:^)[ \t]*[#*]*[ \t]*(?i:step|étape|etape|paso|passo|schritt)[ \t]*\d+[ \t]*\**[ \t]*[:.)：]",
+    r"|(?m:^)[ \t]*[#*]*[ \t]*[\[(<]?",
+    r"(?i:(?:step|étape|etape|paso|passo|pas|schritt|stap|krok|langkah|bước|шаг|крок)",
+    r"[ \t]*(?:#|no\.?|nr\.?)?[ \t]*",
+    r"(?:\d+|one|two|three|four|five|six|seven|eight|nine|ten)",
+    r"|(?:ステップ|手順|단계)[ \t]*\d+|\d+[ \t]*단계)",
+    r"[ \t]*(?:\**[ \t]*[:.)：\]>]|\**[ \t]*[-–—][ \t]|\**[ \t]*\r?(?m:$))",
     r"|步骤[ \t]*[\d一二三四五六七八九十]+[ \t]*[：:.、]",
     r"|第[ \t]*[\d一二三四五六七八九十]+[ \t]*步",
 );
 
 /// An item of a numbered list.
-const LIST_ITEM: &str = r"(?m:^)[ \t]*[#*]*[ \t]*\d{1,3}[.)]\**[ \t]+";
+const LIST_ITEM: &str =
+    r"(?m:^)[ \t]*[#*]*[ \t]*(?:\(\d{1,3}\)\**[ \t]*|\d{1,3}[.)]\**[ \t]+|\d{1,3}[、．])";
 
 /// Words whose full stop ends no sentence.
 const ABBREVIATIONS: [&str; 16] = [
@@ -133,7 +141,9 @@ impl StepSplitter {
             StepSplit::Numbered => (NUMBERED, Match::Opens),
             StepSplit::Paragraphs => (r"\n\s*\n", Match::Closes),
             StepSplit::Lines => (r"\n", Match::Closes),
-            StepSplit::Sentences => (r"[.!?]\s+|[。！？]\s*|\n", Match::Closes),
+            StepSplit::Sentences => {
+                (r#"[.!?]["'”’)\]]*\s+|[。！？]["”’」』）]*\s*|\n"#, Match::Closes)
+            }
             StepSplit::Whole => {
                 return Ok(Self { boundary: None, otherwise: None, are_sentences: false });
             }
@@ -194,7 +204,11 @@ fn goes_on(before: &str, end: &str) -> bool {
     }
     let line = before.rsplit('\n').next().unwrap_or_default();
     let word = line.rsplit(|c: char| c.is_whitespace() || c == '(').next().unwrap_or_default();
-    let item = line.trim_start_matches([' ', '\t', '#', '*']);
+    // The number of an item begins its line or follows a sentence.
+    let item = match line.rsplit_once(['.', '!', '?']) {
+        Some((_, after)) if after.starts_with(' ') => after.trim_start(),
+        _ => line.trim_start_matches([' ', '\t', '#', '*']),
+    };
     let is_item = (1..=3).contains(&item.len()) && item.bytes().all(|byte| byte.is_ascii_digit());
     is_item || ABBREVIATIONS.contains(&word)
 }
@@ -356,14 +370,30 @@ mod tests {
             "第一步，甲乙。第二步，丙丁。",
             "Étape 1 : a b.\nÉtape 2 : c d.",
             "Step 1: a\n1. b\n2. c\nStep 2: d",
+            "STEP 1 - a b\nSTEP 2 - c d",
+            "(1) a b\n(2) c d",
+            "Step 1\na b\nStep 2\nc d",
+            "[Step 1] a b\n[Step 2] c d",
+            "Step #1: a b\nStep #2: c d",
+            "Step One: a b\nStep Two: c d",
+            "1、甲乙\n2、丙丁",
+            "ステップ1：甲\nステップ2：乙",
+            "단계 1: a\n단계 2: b",
+            "Шаг 1: a\nШаг 2: b",
         ] {
             assert_eq!(split(&StepSplit::Numbered, text).len(), 2, "{text}");
         }
-        // The middle of a line says nothing, but for the authors' form.
+        // A number in the middle of a line begins no step, except in the authors' form.
+        let prose = "I take step 1 - half.\nSteps 2 and 3 follow.\nStep 2 is next.";
+        assert_eq!(split(&StepSplit::Numbered, prose).len(), 1);
         assert_eq!(split(&StepSplit::Numbered, "In step 1. we add 2. to 3.").len(), 1);
         assert_eq!(
             split(&StepSplit::Sentences, "1. Add 3.5, e.g. twice. Then stop.\n2. See Fig. 3."),
             ["1. Add 3.5, e.g. twice. ", "Then stop.\n", "2. See Fig. 3."]
+        );
+        assert_eq!(
+            split(&StepSplit::Sentences, "1. Add 3. 2. Stop. He said \"Go.\" Then left."),
+            ["1. Add 3. ", "2. Stop. ", "He said \"Go.\" ", "Then left."]
         );
         assert_eq!(
             split(&StepSplit::Sentences, "首先六乘七。然后得四十二！答案？"),

@@ -1,11 +1,13 @@
 //! From text to the input of an engine: tokens, distinct responses, micro-batches.
 
 pub mod corpus;
+mod given_ids;
 pub mod packing;
 mod prompt;
 pub mod text;
 
 pub use corpus::{Corpus, Item, Response};
+pub use given_ids::TokenIds;
 pub use packing::{
     MicroBatch, MicroBatches, head_values, log_probs, mean_log_probs, micro_batches,
 };

@@ -8,6 +8,7 @@ use gratis_model::{End, Tokenizer};
 use serde::{Deserialize, Serialize};
 
 use super::corpus::Corpus;
+use super::given_ids::{self, Agreement, TokenIds};
 use super::prompt::{Begin, Conversations, PromptTemplate, begin_of};
 use crate::data::{Completion, Rollout};
 use crate::error::{Error, Result};
@@ -36,6 +37,8 @@ pub struct EncodedText {
     pub starts: Vec<usize>,
     /// Byte of the text at which it was cut to fit the context; `None` if it is whole.
     pub cut_at: Option<usize>,
+    /// If the tokens are those that the completion brings: whether they decode to its text.
+    pub given: Option<Agreement>,
 }
 
 /// Encodes a problem and its solution as a prompt and a response.
@@ -45,7 +48,9 @@ pub struct Encoder<'a> {
     template: PromptTemplate,
     conversations: Option<Conversations>,
     context_length: usize,
+    vocab_size: usize,
     on_overlong: OnOverlong,
+    token_ids: TokenIds,
 }
 
 impl<'a> Encoder<'a> {
@@ -65,8 +70,16 @@ impl<'a> Encoder<'a> {
             template: PromptTemplate::parse(template)?,
             conversations: None,
             context_length: description.context_length,
+            vocab_size: description.vocab_size,
             on_overlong,
+            token_ids: TokenIds::default(),
         })
+    }
+
+    /// The same encoder, which treats the token ids of completions in this way.
+    #[must_use]
+    pub fn with_token_ids(self, token_ids: TokenIds) -> Self {
+        Self { token_ids, ..self }
     }
 
     /// The same encoder, which renders prompts with earlier messages in this way.
@@ -144,29 +157,21 @@ impl<'a> Encoder<'a> {
     }
 
     /// The tokens of completion `idx` of `rollout` with the end of turn, or `None` if it is left
-    /// out.
+    /// out. Token ids that it brings are taken as they are, without an end token of our own.
     ///
     /// # Errors
     /// [`Error::TooLong`] if it does not fit after `n_prompt` tokens, unless such completions are cut
-    /// or left out.
+    /// or left out; [`Error::TokenId`] for an id outside the vocabulary.
     pub fn completion(
         &self,
         rollout: &Rollout,
         idx: usize,
         n_prompt: usize,
     ) -> Result<Option<EncodedText>> {
-        let completion = &rollout.completions[idx];
-        let Part { range, end, .. } = self.part(completion);
-        let text = &completion.text[range.clone()];
-        let encoding = self.tokenizer.encode_completion(text, end)?;
-        // Byte-level tokens begin at the space before a word, and the word decides the step.
-        let start = |token: Range<usize>| {
-            let text = text.get(token.clone()).unwrap_or_default();
-            let space = text.len() - text.trim_start().len();
-            range.start + token.start + if space < text.len() { space } else { 0 }
+        let mut encoded = match self.given_ids(&rollout.completions[idx]) {
+            Some(ids) => self.given(rollout, idx, ids)?,
+            None => self.text(&rollout.completions[idx])?,
         };
-        let starts = encoding.offsets.into_iter().map(start).collect();
-        let mut encoded = EncodedText { tokens: encoding.ids, starts, cut_at: None };
         let n_tokens = n_prompt + encoded.tokens.len();
         if n_tokens <= self.context_length {
             return Ok(Some(encoded));
@@ -192,6 +197,45 @@ impl<'a> Encoder<'a> {
                 context_length: self.context_length,
             }),
         }
+    }
+}
+
+impl Encoder<'_> {
+    /// The token ids of a completion, if it brings some and they are to be used.
+    fn given_ids<'c>(&self, completion: &'c Completion) -> Option<&'c [u32]> {
+        let ids = completion.token_ids.as_deref().filter(|ids| !ids.is_empty())?;
+        (self.token_ids == TokenIds::Use).then_some(ids)
+    }
+
+    /// Token ids as they are.
+    fn given(&self, rollout: &Rollout, idx: usize, ids: &[u32]) -> Result<EncodedText> {
+        if let Some(position) = ids.iter().position(|&id| id as usize >= self.vocab_size) {
+            return Err(Error::TokenId {
+                problem: problem_name(rollout),
+                completion: idx + 1,
+                position: position + 1,
+                id: ids[position],
+                vocab_size: self.vocab_size,
+            });
+        }
+        let placed = given_ids::place(self.tokenizer, ids, &rollout.completions[idx].text)?;
+        let given_ids::Placed { starts, agreement } = placed;
+        Ok(EncodedText { tokens: ids.to_vec(), starts, cut_at: None, given: Some(agreement) })
+    }
+
+    /// The text of a completion as tokens.
+    fn text(&self, completion: &Completion) -> Result<EncodedText> {
+        let Part { range, end, .. } = self.part(completion);
+        let text = &completion.text[range.clone()];
+        let encoding = self.tokenizer.encode_completion(text, end)?;
+        // Byte-level tokens begin at the space before a word, and the word decides the step.
+        let start = |token: Range<usize>| {
+            let text = text.get(token.clone()).unwrap_or_default();
+            let space = text.len() - text.trim_start().len();
+            range.start + token.start + if space < text.len() { space } else { 0 }
+        };
+        let starts = encoding.offsets.into_iter().map(start).collect();
+        Ok(EncodedText { tokens: encoding.ids, starts, cut_at: None, given: None })
     }
 }
 
@@ -235,9 +279,25 @@ impl Encoder<'_> {
     pub fn unusual(&self, rollouts: &[Rollout]) -> Unusual {
         let mut all = Unusual::default();
         for completion in rollouts.iter().flat_map(|rollout| &rollout.completions) {
-            all += self.part(completion).unusual;
+            all += match self.given_ids(completion) {
+                Some(ids) => self.unusual_ids(completion, ids),
+                None => self.part(completion).unusual,
+            };
         }
         all
+    }
+
+    fn unusual_ids(&self, completion: &Completion, ids: &[u32]) -> Unusual {
+        let placed = given_ids::place(self.tokenizer, ids, &completion.text);
+        let is_same = placed.is_ok_and(|placed| placed.agreement == Agreement::Same);
+        let is_open = completion.finish_reason != Some(FinishReason::Length)
+            && ids.last().copied() != self.tokenizer.eos();
+        Unusual {
+            given_ids: 1,
+            other_text: usize::from(!is_same),
+            open_ids: usize::from(is_open),
+            ..Unusual::default()
+        }
     }
 }
 
@@ -252,6 +312,12 @@ pub struct Unusual {
     pub own_begin: usize,
     /// With the tag at their beginning that the prompt ends in: it is not repeated.
     pub repeated_openings: usize,
+    /// With token ids of their own, which are used as they are.
+    pub given_ids: usize,
+    /// Of these, with a text that is not the one the ids decode to.
+    pub other_text: usize,
+    /// Of these, without the end token at the end of the ids, though they were not cut off.
+    pub open_ids: usize,
 }
 
 impl AddAssign for Unusual {
@@ -260,6 +326,9 @@ impl AddAssign for Unusual {
         self.own_end += other.own_end;
         self.own_begin += other.own_begin;
         self.repeated_openings += other.repeated_openings;
+        self.given_ids += other.given_ids;
+        self.other_text += other.other_text;
+        self.open_ids += other.open_ids;
     }
 }
 
@@ -271,6 +340,13 @@ impl Unusual {
             (self.own_end, "that end in the text of the end token: no second one is added"),
             (self.own_begin, "that begin with the text of the beginning token: it is dropped"),
             (self.repeated_openings, "that repeat the tag at the end of the prompt: it is dropped"),
+            (self.given_ids, "bring their token ids, which are used as they are"),
+            (self.other_text, "bring token ids that decode to another text than theirs"),
+            (
+                self.open_ids,
+                "bring token ids without the end token at their end, though they were not cut off: \
+                 none is added",
+            ),
         ]
         .into_iter()
         .filter(|(n, _)| *n > 0)
@@ -300,21 +376,24 @@ pub struct EncodedCompletion {
 ///
 /// # Errors
 /// Those of [`Encoder::completion`]; [`Error::InvalidSetting`] for a mask of more tokens than there
-/// are.
+/// are; [`Error::ForeignTokenIds`] if most token ids are those of another tokenizer.
 pub fn encode_rollouts(
     rollouts: &[Rollout],
     encoder: &Encoder,
     corpus: &mut Corpus,
 ) -> Result<Vec<EncodedCompletion>> {
     let mut encoded = Vec::new();
+    let (mut n_given, mut n_foreign) = (0, 0);
     for (rollout_idx, rollout) in rollouts.iter().enumerate() {
         let prompt = encoder.prompt_of(rollout)?;
         for completion_idx in 0..rollout.completions.len() {
-            let Some(EncodedText { tokens, starts, cut_at }) =
+            let Some(EncodedText { tokens, starts, cut_at, given }) =
                 encoder.completion(rollout, completion_idx, prompt.len())?
             else {
                 continue;
             };
+            n_given += usize::from(given.is_some());
+            n_foreign += usize::from(given == Some(Agreement::Foreign));
             let prompt_idx = corpus.prompt(&prompt);
             let response = corpus.response(prompt_idx, &tokens);
             let masked = masked_tokens(rollout, completion_idx, &starts)?;
@@ -328,8 +407,15 @@ pub fn encode_rollouts(
             });
         }
     }
+    if n_foreign >= MIN_FOREIGN && 2 * n_foreign > n_given {
+        return Err(Error::ForeignTokenIds { n: n_foreign, n_given });
+    }
     Ok(encoded)
 }
+
+/// So many completions whose ids have little to do with their texts, if they are the majority, are
+/// those of another tokenizer; fewer may be odd texts.
+const MIN_FOREIGN: usize = 4;
 
 fn masked_tokens(rollout: &Rollout, idx: usize, starts: &[usize]) -> Result<Vec<Range<usize>>> {
     let completion = &rollout.completions[idx];

@@ -16,8 +16,9 @@ pub struct Pair {
 pub struct ObjectiveBatch<'a> {
     /// Log-ratio of each token of each response: `[n_responses][n_tokens]`, natural logarithm.
     pub log_ratios: &'a [Vec<f64>],
-    /// Outcome label of each response: `[n_responses]`.
-    pub labels: &'a [bool],
+    /// Outcome label of each response, 1 for a correct one and 0 for an incorrect one:
+    /// `[n_responses]`. Values between them are soft labels, for objectives that take them.
+    pub labels: &'a [f64],
     /// Pairs, for objectives that need them; the others ignore them.
     pub pairs: &'a [Pair],
     /// Number of units (responses, or pairs where the objective is pairwise) in the *whole*
@@ -135,7 +136,7 @@ impl ObjectiveBatch<'_> {
     }
 
     /// Whether the parts fit together.
-    pub(super) fn validate(&self, needs_step_labels: bool) -> Result<()> {
+    pub(super) fn validate(&self, needs_step_labels: bool, takes_soft_labels: bool) -> Result<()> {
         let n = self.log_ratios.len();
         if self.n_units == 0 {
             return Err(Error::setting("n_units", "at least 1", 0));
@@ -143,6 +144,12 @@ impl ObjectiveBatch<'_> {
         if self.labels.len() != n {
             let expected = format!("one label for each of {n} responses");
             return Err(Error::setting("labels", expected, self.labels.len()));
+        }
+        let is_hard = |label: f64| label == 0.0 || label == 1.0;
+        let fits = |label: f64| is_hard(label) || (takes_soft_labels && label > 0.0 && label < 1.0);
+        if let Some(label) = self.labels.iter().find(|label| !fits(**label)) {
+            let expected = if takes_soft_labels { "in 0..=1" } else { "0 or 1" };
+            return Err(Error::setting("labels", expected, label));
         }
         if let Some(idx) = self.log_ratios.iter().position(Vec::is_empty) {
             let got = format!("no token in response {idx}");

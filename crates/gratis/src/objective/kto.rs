@@ -66,8 +66,11 @@ impl Definition for Kto {
         let divergence = batch.mismatched_log_ratio.max(0.0);
         let (mut loss, mut slopes) = (0.0, Vec::with_capacity(batch.labels.len()));
         for (log_ratio, &label) in batch.response_log_ratios().into_iter().zip(batch.labels) {
-            let (sign, weight) =
-                if label { (1.0, self.desirable_weight) } else { (-1.0, self.undesirable_weight) };
+            let (sign, weight) = if label == 1.0 {
+                (1.0, self.desirable_weight)
+            } else {
+                (-1.0, self.undesirable_weight)
+            };
             let z = sign * self.beta * (log_ratio - divergence);
             loss += weight * sigmoid(-z);
             slopes.push(-weight * sign * self.beta * sigmoid(z) * sigmoid(-z));

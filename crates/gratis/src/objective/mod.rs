@@ -81,6 +81,11 @@ trait Definition {
         false
     }
 
+    /// Whether outcome labels may lie between 0 and 1. Objectives on step labels do not use them.
+    fn takes_soft_labels(&self) -> bool {
+        self.needs_step_labels()
+    }
+
     /// Why the gradient is 0 at a model that equals its reference, where it is, and what to do.
     fn reason_for_no_gradient(&self) -> Option<&'static str> {
         None
@@ -217,6 +222,12 @@ impl Objective {
         self.definition().needs_step_labels()
     }
 
+    /// Whether outcome labels may lie between 0 and 1: `ce` takes them as its target, and objectives
+    /// on step labels do not use them.
+    pub fn takes_soft_labels(&self) -> bool {
+        self.definition().takes_soft_labels()
+    }
+
     /// Why the gradient is 0 at a model that equals its reference, where it is, and what to do.
     pub fn reason_for_no_gradient(&self) -> Option<&'static str> {
         self.definition().reason_for_no_gradient()
@@ -239,7 +250,7 @@ impl Objective {
     /// not fit together. A NaN among the log-ratios is no error here: it comes out as the loss.
     pub fn evaluate(&self, batch: &ObjectiveBatch) -> Result<ObjectiveOutput> {
         self.validate()?;
-        batch.validate(self.needs_step_labels())?;
+        batch.validate(self.needs_step_labels(), self.takes_soft_labels())?;
         Ok(self.definition().evaluate(batch))
     }
 }

@@ -56,7 +56,7 @@ impl Definition for PrefixCe {
         let mut loss = 0.0;
         let mut weights = Vec::with_capacity(batch.log_ratios.len());
         for (tokens, &label) in batch.log_ratios.iter().zip(batch.labels) {
-            let sign = if label { 1.0 } else { -1.0 };
+            let sign = if label == 1.0 { 1.0 } else { -1.0 };
             let scale = 1.0 / (tokens.len() as f64 * n_units);
             let mut sum = 0.0;
             let mut slopes = Vec::with_capacity(tokens.len());

@@ -44,7 +44,7 @@ use crate::data::{
     Fingerprint, ModelFormat, ProblemScores, Rollout, ScoreKind, ScoreOrigin, StepSplit,
     StepSplitter,
 };
-use crate::encoding::{Conversations, Encoder, OnOverlong};
+use crate::encoding::{Conversations, Encoder, OnOverlong, TokenIds};
 use crate::error::{Error, Result};
 use crate::evaluation::StepSignal;
 use crate::manifest::{Kind, ReferenceModel};
@@ -114,6 +114,8 @@ pub struct OpenOptions {
     pub prompt: PromptSettings,
     /// What to do with completions longer than the context.
     pub on_overlong: OnOverlong,
+    /// What to do with the token ids that completions bring.
+    pub token_ids: TokenIds,
     /// Tokens per batch.
     pub batch_tokens: usize,
     /// Whether token rewards are kept.
@@ -135,6 +137,7 @@ impl Default for OpenOptions {
             step_tag: None,
             prompt: PromptSettings::default(),
             on_overlong: OnOverlong::default(),
+            token_ids: TokenIds::default(),
             batch_tokens: 8192,
             tokens: TokenRewards::Omit,
         }
@@ -167,6 +170,7 @@ pub struct RewardModel {
     /// As asked for or read from `gratis.json`.
     recorded_aggregation: Option<Aggregation>,
     on_overlong: OnOverlong,
+    token_ids: TokenIds,
     settings: ScoringSettings,
 }
 
@@ -241,6 +245,7 @@ pub fn open(
         kind,
         by: options.by,
         on_overlong: options.on_overlong,
+        token_ids: options.token_ids,
         settings,
     })
 }
@@ -434,6 +439,7 @@ impl RewardModel {
             .with("step split", step_split.to_string())
             .with("`--by`", self.by)
             .with("`--on-overlong`", self.on_overlong)
+            .with("`--token-ids`", self.token_ids)
             .with("`--tokens`", *tokens == TokenRewards::Write)
             .with("`--batch-tokens`", batch_tokens))
     }
@@ -444,7 +450,7 @@ impl RewardModel {
     /// Those of the template.
     pub fn encoder(&self, on_overlong: OnOverlong) -> Result<Encoder<'_>> {
         let encoder = self.model.encoder(&self.template, on_overlong)?;
-        Ok(encoder.with_conversations(self.conversations.clone()))
+        Ok(encoder.with_conversations(self.conversations.clone()).with_token_ids(self.token_ids))
     }
 
     /// The shapes of the models that pass over what is scored: the reward model's, and the

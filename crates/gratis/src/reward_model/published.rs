@@ -149,6 +149,7 @@ impl PublishedModel {
             kind: None,
             by: options.by,
             on_overlong: options.on_overlong,
+            token_ids: options.token_ids,
             settings,
         })
     }

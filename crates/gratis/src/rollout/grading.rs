@@ -68,6 +68,7 @@ pub fn grade(
     for (completion, grade) in rollout.completions.iter_mut().zip(&grades) {
         counts.add(grade.verdict);
         completion.label = Some(grade.verdict.is_correct());
+        completion.soft_label = None;
         completion.extra.insert(EXTRACTED.to_owned(), json!(grade.extracted));
         completion.extra.insert(HOW.to_owned(), json!(grade.how));
     }

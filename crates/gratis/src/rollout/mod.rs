@@ -6,4 +6,4 @@ mod sampling;
 
 pub use cases::{GradeExamples, grade_cases};
 pub use grading::{GradeCounts, grade};
-pub use sampling::{Problem, SAMPLING, Sampler};
+pub use sampling::{Problem, SAMPLING, SampledIds, Sampler};

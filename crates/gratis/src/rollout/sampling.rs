@@ -81,6 +81,17 @@ impl Problem {
     }
 }
 
+/// Whether sampled completions keep their token ids.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
+pub enum SampledIds {
+    /// In the column `token_ids`, so that they are scored as they were sampled.
+    #[default]
+    Write,
+    /// Left out.
+    Omit,
+}
+
 /// Column that says how the completions were drawn.
 pub const SAMPLING: &str = "sampling";
 
@@ -94,6 +105,8 @@ pub struct Sampler<'a> {
     pub settings: SamplingSettings,
     /// Solutions of each problem.
     pub n_samples: usize,
+    /// Whether they keep their token ids.
+    pub token_ids: SampledIds,
     /// How they are drawn, for the column [`SAMPLING`].
     pub provenance: Value,
 }
@@ -183,7 +196,10 @@ impl Sampler<'_> {
                 FinishReason::Length => &sample.tokens,
             };
             let text = self.encoder.tokenizer().decode(text)?;
-            completions.push(Completion { finish_reason: Some(sample.finish), ..text.into() });
+            let keeps_ids = self.token_ids == SampledIds::Write;
+            let token_ids = keeps_ids.then(|| sample.tokens.clone());
+            let finish_reason = Some(sample.finish);
+            completions.push(Completion { token_ids, finish_reason, ..text.into() });
         }
         let mut extra = problem.extra.clone();
         extra.retain(|column, _| !Rollout::is_per_completion(column));

@@ -30,7 +30,7 @@ pub(super) fn read(
     observer: &mut dyn Observer,
 ) -> Result<TrainData> {
     let on_invalid = if settings.skip_invalid { OnInvalid::Skip } else { OnInvalid::Stop };
-    let reading = Reading { on_invalid, shape: settings.shape.clone(), notice: None };
+    let reading = Reading { on_invalid, shape: settings.shape.clone(), ..Reading::default() };
     let mut n_skipped = 0;
     let mut paths: Vec<PathBuf> = settings.data.clone();
     for path in paths.iter_mut().filter(|path| path.as_path() == Path::new("-")) {

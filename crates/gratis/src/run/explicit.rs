@@ -226,7 +226,10 @@ impl ExplicitSettings {
             RewardKind::Orm if self.value_loss.needs_pairs() => {
                 data.check(&Objective::Dpo(Dpo::default()))?;
             }
-            RewardKind::Orm => data.check(&Objective::default())?,
+            RewardKind::Orm => {
+                data.check_hard("`--kind orm`")?;
+                data.check(&Objective::default())?;
+            }
             RewardKind::PrmHead | RewardKind::PrmToken => {
                 let first = data.examples.first();
                 let problem = first

@@ -20,7 +20,7 @@ use self::data::TrainData;
 use self::reference::Reference;
 use crate::cost::{Architecture, COST_FILE, CostRecord, JobWork, Pass, Phase, Work};
 use crate::data::{DataOperation, ShapeSettings, StepSplit};
-use crate::encoding::OnOverlong;
+use crate::encoding::{OnOverlong, TokenIds};
 use crate::error::{Error, Result};
 use crate::manifest::{FILE_NAME, Manifest};
 use crate::objective::Objective;
@@ -66,6 +66,11 @@ pub struct TrainSettings {
     /// What to do with completions longer than the context.
     #[cfg_attr(feature = "clap", arg(long, value_enum, default_value_t = Self::default().on_overlong))]
     pub on_overlong: OnOverlong,
+    /// Token ids that completions bring: `use` trains on them as they are, `ignore` tokenizes the
+    /// texts.
+    #[cfg_attr(feature = "clap", arg(long, value_enum, default_value_t))]
+    #[serde(skip_serializing_if = "TokenIds::is_default")]
+    pub token_ids: TokenIds,
     /// Skip and count malformed lines.
     #[cfg_attr(feature = "clap", arg(long))]
     pub skip_invalid: bool,
@@ -114,6 +119,7 @@ impl Default for TrainSettings {
             step_split: StepSplit::default(),
             aggregation: Aggregation::default(),
             on_overlong: OnOverlong::default(),
+            token_ids: TokenIds::default(),
             skip_invalid: false,
             shape: ShapeSettings::default(),
             operations: Vec::new(),
@@ -200,7 +206,10 @@ pub fn train(
     // Tokens.
     let template = settings.prompt.template(&model, observer)?;
     let conversations = settings.prompt.conversations(&model)?;
-    let encoder = model.encoder(&template, settings.on_overlong)?.with_conversations(conversations);
+    let encoder = model
+        .encoder(&template, settings.on_overlong)?
+        .with_conversations(conversations)
+        .with_token_ids(settings.token_ids);
     let TrainData { train: mut train_data, validation: mut validation_data } =
         data::read(settings, &encoder, at.scratch, observer)?;
     settings.baseline.relabel(&mut train_data);
@@ -216,6 +225,13 @@ pub fn train(
     let mut unusual = train_data.unusual;
     unusual += validation_data.unusual;
     unusual.remarks().iter().for_each(|remark| observer.note(remark));
+    let n_soft = train_data.n_soft() + validation_data.n_soft();
+    if n_soft > 0 {
+        observer.note(&format!(
+            "{n_soft} labels are soft (between 0 and 1): they are the targets of the objective, and \
+             accuracies and mean rewards count those above 1/2 as correct"
+        ));
+    }
     let n_masked = train_data.n_masked + validation_data.n_masked;
     if n_masked > 0 {
         let what = match kind {

@@ -148,3 +148,16 @@ fn what_was_not_read_is_left_out_or_unknown() {
     }
     assert!(Aggregation::Min.score(&[], &[], nan).is_nan());
 }
+
+#[test]
+fn a_masked_step_has_no_part_in_a_score() {
+    let score = |aggregation: Aggregation| {
+        aggregation.score(&[1.0, f64::NAN, 3.0, f64::NAN], &[1.0, 1.0, 4.0, 4.0], 4.0)
+    };
+    let of_two = |aggregation: Aggregation| aggregation.score(&[1.0, 3.0], &[1.0, 4.0], 4.0);
+    for aggregation in Aggregation::ALL {
+        assert_eq!(score(aggregation), of_two(aggregation), "{aggregation}");
+    }
+    assert_eq!(score(Aggregation::Min), 1.0);
+    assert!(Aggregation::Min.score(&[f64::NAN], &[0.0], 0.0).is_nan(), "nothing but masked steps");
+}

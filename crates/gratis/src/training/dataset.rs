@@ -51,9 +51,9 @@ impl RewardData {
     /// [`StepLabels::of`].
     pub fn add(&mut self, rollout: &Rollout, encoder: &Encoder) -> Result<()> {
         let step_labels = StepLabels::of(rollout)?;
-        let outcomes: Option<Vec<bool>> = match &step_labels {
-            Some(_) => rollout.labels("training").ok(),
-            None => Some(rollout.labels("training")?),
+        let outcomes: Option<Vec<f64>> = match &step_labels {
+            Some(_) => rollout.targets("training").ok(),
+            None => Some(rollout.targets("training")?),
         };
         let one = std::slice::from_ref(rollout);
         let completions = encode_rollouts(one, encoder, &mut self.corpus)?;
@@ -66,9 +66,9 @@ impl RewardData {
                 Some(labels) => labelled_steps(rollout, labels, &completion)?,
                 None => Vec::new(),
             };
-            let is_correct = match &outcomes {
+            let label = match &outcomes {
                 Some(outcomes) => outcomes[completion.completion_idx],
-                None => steps.iter().all(|step| step.label >= 0.5),
+                None => f64::from(steps.iter().all(|step| step.label >= 0.5)),
             };
             let EncodedCompletion { completion_idx, response, starts, masked, .. } = completion;
             let problem = problem_name(rollout);
@@ -83,10 +83,12 @@ impl RewardData {
                 });
             }
             self.n_masked += usize::from(!masked.is_empty());
-            self.examples.push(RewardExample { response, problem, is_correct, steps, masked });
+            self.examples.push(RewardExample { response, problem, label, steps, masked });
         }
-        let (correct, incorrect): (Vec<usize>, Vec<usize>) =
-            (first..self.examples.len()).partition(|&idx| self.examples[idx].is_correct);
+        let of_label = |label: f64| -> Vec<usize> {
+            (first..self.examples.len()).filter(|&idx| self.examples[idx].label == label).collect()
+        };
+        let (correct, incorrect) = (of_label(1.0), of_label(0.0));
         self.n_with_pairs += usize::from(!correct.is_empty() && !incorrect.is_empty());
         for &chosen in &correct {
             self.pairs.extend(incorrect.iter().map(|&rejected| Pair { chosen, rejected }));
@@ -94,9 +96,29 @@ impl RewardData {
         Ok(())
     }
 
-    /// Number of responses labelled correct.
+    /// Number of responses labelled correct; soft labels count above 1/2.
     pub fn n_correct(&self) -> usize {
-        self.examples.iter().filter(|example| example.is_correct).count()
+        self.examples.iter().filter(|example| example.is_correct()).count()
+    }
+
+    /// Number of responses with a soft label.
+    pub fn n_soft(&self) -> usize {
+        self.examples.iter().filter(|example| example.is_soft()).count()
+    }
+
+    /// Checks that no label is soft.
+    ///
+    /// # Errors
+    /// [`Error::SoftLabel`].
+    pub fn check_hard(&self, needed_by: &str) -> Result<()> {
+        match self.examples.iter().find(|example| example.is_soft()) {
+            None => Ok(()),
+            Some(RewardExample { problem, label, .. }) => Err(Error::SoftLabel {
+                needed_by: needed_by.to_owned(),
+                problem: problem.clone(),
+                label: *label,
+            }),
+        }
     }
 
     /// SHA-256 over the tokens, the labels and which responses belong to which problem, in
@@ -106,7 +128,12 @@ impl RewardData {
         hasher.update(self.corpus.digest());
         for example in &self.examples {
             hasher.update((example.response as u64).to_le_bytes());
-            hasher.update([u8::from(example.is_correct)]);
+            if example.is_soft() {
+                hasher.update(b"soft");
+                hasher.update(example.label.to_le_bytes());
+            } else {
+                hasher.update([u8::from(example.is_correct())]);
+            }
             for step in &example.steps {
                 hasher.update((step.end as u64).to_le_bytes());
                 hasher.update(step.label.to_le_bytes());
@@ -127,7 +154,8 @@ impl RewardData {
     /// Checks that `objective` can be trained on it.
     ///
     /// # Errors
-    /// [`Error::NoExamples`] without responses, [`Error::OneClass`] if all labels are equal,
+    /// [`Error::NoExamples`] without responses, [`Error::SoftLabel`] if it takes no soft labels and
+    /// there is one, [`Error::OneClass`] if all labels are equal,
     /// [`Error::NoPairs`] if the objective needs pairs and no problem gives one,
     /// [`Error::NoStepLabels`] if it needs labels of steps and a response has none.
     pub fn check(&self, objective: &Objective) -> Result<()> {
@@ -137,7 +165,11 @@ impl RewardData {
             let n_left_out = self.n_left_out as u64;
             return Err(Error::NoExamples { purpose: "train on", n_left_out });
         }
-        if n_correct == 0 || n_incorrect == 0 {
+        if !objective.takes_soft_labels() {
+            self.check_hard(&format!("`{}`", objective.name()))?;
+        }
+        let first = self.examples[0].label;
+        if self.examples.iter().all(|example| example.label == first) {
             let needed_by = "a reward model".to_owned();
             return Err(Error::OneClass { needed_by, n_correct, n_incorrect });
         }

@@ -266,7 +266,7 @@ impl Task for ImplicitReward {
                     if nth == 0 { example } else { &self.examples[self.rejected_of[unit]] };
                 let of_row = masked_by.counted(of_tokens.len());
                 log_ratios.push(of_row.of(of_tokens));
-                labels.push(if nth == 0 { example.is_correct } else { false });
+                labels.push(if nth == 0 { example.label } else { 0.0 });
                 if self.objective.needs_step_labels() {
                     steps.push(of_row.steps(&example.steps));
                 }
@@ -283,8 +283,8 @@ impl Task for ImplicitReward {
         })?;
 
         tally.add_loss(output.loss);
-        for (&reward, &is_correct) in output.outcome_rewards.iter().zip(&labels) {
-            tally.add_reward(reward, is_correct);
+        for (&reward, &label) in output.outcome_rewards.iter().zip(&labels) {
+            tally.add_reward(reward, label);
         }
         for pair in &pairs {
             let reward = |idx: usize| output.outcome_rewards[idx];

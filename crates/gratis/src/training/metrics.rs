@@ -30,7 +30,9 @@ pub struct StepMetrics {
 pub struct Evaluation {
     /// The loss in nats.
     pub loss: f64,
-    /// Share of responses whose outcome reward is above 0 exactly where the label is correct.
+    /// Share of responses whose outcome reward is above 0 exactly where the label is correct. A soft
+    /// label above 1/2 counts as correct, one below as incorrect; responses labelled 1/2 are left
+    /// out here and of both mean rewards.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub accuracy: Option<f64>,
     /// Share of pairs whose chosen response has the higher reward.
@@ -61,7 +63,11 @@ impl Tally {
     }
 
     /// Adds a response's outcome reward and its label.
-    pub fn add_reward(&mut self, reward: f64, is_correct: bool) {
+    pub fn add_reward(&mut self, reward: f64, label: f64) {
+        if label == 0.5 {
+            return;
+        }
+        let is_correct = label > 0.5;
         self.accurate.add(f64::from(u8::from((reward > 0.0) == is_correct)));
         if is_correct { self.correct.add(reward) } else { self.incorrect.add(reward) }
     }

@@ -13,8 +13,8 @@ pub struct RewardExample {
     pub response: usize,
     /// The problem, as errors name it.
     pub problem: String,
-    /// The outcome label.
-    pub is_correct: bool,
+    /// The outcome label: 1 for a correct response, 0 for an incorrect one, a soft label between.
+    pub label: f64,
     /// Labels of the steps, for objectives that need them; otherwise empty.
     pub steps: Vec<StepLabel>,
     /// Tokens without a training signal, in rising ranges.
@@ -22,6 +22,16 @@ pub struct RewardExample {
 }
 
 impl RewardExample {
+    /// Whether it counts as correct: a soft label does above 1/2.
+    pub fn is_correct(&self) -> bool {
+        self.label > 0.5
+    }
+
+    /// Whether its label lies between 0 and 1.
+    pub fn is_soft(&self) -> bool {
+        self.label > 0.0 && self.label < 1.0
+    }
+
     /// Which of its `n_tokens` count.
     pub(crate) fn counted(&self, n_tokens: usize) -> Counted {
         let mut counts = vec![true; n_tokens];

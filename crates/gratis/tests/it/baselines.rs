@@ -67,7 +67,7 @@ impl Golden {
             data.examples.push(RewardExample {
                 response: data.corpus.response(prompt, &solution.tokens),
                 problem: "golden".to_owned(),
-                is_correct: solution.labels.iter().all(|label| *label >= 0.5),
+                label: f64::from(solution.labels.iter().all(|label| *label >= 0.5)),
                 steps: steps.map(|(&end, &label)| StepLabel { end, label }).collect(),
                 masked: Vec::new(),
             });
@@ -509,7 +509,7 @@ fn pairs_count_by_their_own_responses() {
     assert_eq!(data.pairs.len(), 24);
     let first: Vec<Pair> = data.pairs[..2].to_vec();
     let examples = data.examples.clone();
-    assert!(first.iter().all(|pair| examples[pair.chosen].is_correct));
+    assert!(first.iter().all(|pair| examples[pair.chosen].is_correct()));
     let mut task = HeadTask::new(ValueObjective::BradleyTerry, Pooling::Own, data).expect("a task");
     let loss = evaluate(&Learner::Values(&mut engine), &mut task, 100).expect("evaluated");
     assert!((loss.loss - std::f64::consts::LN_2).abs() < 1e-9, "a fresh head says nothing");

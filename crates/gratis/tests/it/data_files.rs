@@ -186,7 +186,9 @@ fn scores_read_back_and_newer_versions_are_errors() {
         steps: vec![0.2, -0.3],
         q_values: vec![0.2, 0.2 - 0.3],
         step_ends: vec![3, 9],
-        tokens: None,
+        tokens: Some(vec![0.25, -0.25, -0.1]),
+        token_ids: Some(vec![7, 1, 0]),
+        token_step_ends: Some(vec![1, 3]),
         masked_tokens: None,
     };
     let score = ProblemScores::new("a", vec![completion.clone(), completion]);

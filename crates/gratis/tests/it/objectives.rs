@@ -30,9 +30,10 @@ fn losses_and_gradients_agree_with_trl() {
     for golden in &goldens.cases {
         let pairs: Vec<Pair> =
             golden.pairs.iter().map(|&(chosen, rejected)| Pair { chosen, rejected }).collect();
+        let labels: Vec<f64> = golden.labels.iter().map(|&label| f64::from(label)).collect();
         let batch = ObjectiveBatch {
             log_ratios: &golden.log_ratios,
-            labels: &golden.labels,
+            labels: &labels,
             pairs: &pairs,
             n_units: golden.n_units,
             mismatched_log_ratio: golden.mismatched_log_ratio,
@@ -58,7 +59,7 @@ fn losses_and_gradients_agree_with_trl() {
 #[derive(Debug, Clone)]
 struct Inputs {
     log_ratios: Vec<Vec<f64>>,
-    labels: Vec<bool>,
+    labels: Vec<f64>,
     pairs: Vec<Pair>,
     steps: Vec<Vec<StepLabel>>,
     mismatched_log_ratio: f64,
@@ -120,7 +121,7 @@ fn inputs(bound: f64) -> impl Strategy<Value = Inputs> {
         Inputs {
             steps: all.iter().map(steps).collect(),
             log_ratios: all.into_iter().map(|response| response.0).collect(),
-            labels: (0..2 * n_pairs).map(|i| i % 2 == 0).collect(),
+            labels: (0..2 * n_pairs).map(|i| f64::from(i % 2 == 0)).collect(),
             pairs: (0..n_pairs).map(|k| Pair { chosen: 2 * k, rejected: 2 * k + 1 }).collect(),
             mismatched_log_ratio,
         }
@@ -221,7 +222,7 @@ proptest! {
         for objective in Objective::all().into_iter().filter(|o| !o.needs_step_labels()) {
             let output = inputs.evaluate(objective, 1);
             for (weights, &correct) in output.weights.iter().zip(&inputs.labels) {
-                let right = weights.iter().all(|w| if correct { *w < 0.0 } else { *w > 0.0 });
+                let right = weights.iter().all(|w| if correct == 1.0 { *w < 0.0 } else { *w > 0.0 });
                 prop_assert!(right, "{}: {:?}", objective.name(), weights);
             }
         }
@@ -232,7 +233,7 @@ proptest! {
 fn ce_and_dpo_at_the_reference_are_ln_2() {
     let inputs = Inputs {
         log_ratios: vec![vec![0.0; 3], vec![0.0; 2]],
-        labels: vec![true, false],
+        labels: vec![1.0, 0.0],
         pairs: vec![Pair { chosen: 0, rejected: 1 }],
         steps: vec![vec![StepLabel { end: 3, label: 1.0 }], vec![StepLabel { end: 2, label: 0.0 }]],
         mismatched_log_ratio: 0.0,
@@ -252,7 +253,7 @@ fn the_magnitude_form_of_step_kto_ignores_signs_and_the_signed_form_does_not() {
         let objective: Objective = toml::from_str(text).expect("valid settings");
         let batch = ObjectiveBatch {
             log_ratios: &[log_ratios.to_vec()],
-            labels: &[true],
+            labels: &[1.0],
             pairs: &[],
             n_units: 1,
             mismatched_log_ratio: 0.0,
@@ -271,7 +272,7 @@ fn the_magnitude_form_of_step_kto_ignores_signs_and_the_signed_form_does_not() {
 #[test]
 fn inconsistent_batches_and_settings_name_the_field() {
     let log_ratios = [vec![0.1, 0.2], vec![0.3]];
-    let labels = [true, false];
+    let labels = [1.0, 0.0];
     let pair = [Pair { chosen: 0, rejected: 2 }];
     let steps = [vec![StepLabel { end: 2, label: 1.0 }], vec![]];
     let valid = ObjectiveBatch {
@@ -287,7 +288,7 @@ fn inconsistent_batches_and_settings_name_the_field() {
     };
     let empty = [vec![], vec![0.0]];
     assert!(error("ce", &ObjectiveBatch { n_units: 0, ..valid }).contains("`n_units`"));
-    assert!(error("ce", &ObjectiveBatch { labels: &[true], ..valid }).contains("`labels`"));
+    assert!(error("ce", &ObjectiveBatch { labels: &[1.0], ..valid }).contains("`labels`"));
     assert!(error("ce", &ObjectiveBatch { log_ratios: &empty, ..valid }).contains("`log_ratios`"));
     assert!(error("dpo", &ObjectiveBatch { pairs: &pair, ..valid }).contains("`pairs`"));
     assert!(error("step_kto", &valid).contains("`steps`"));

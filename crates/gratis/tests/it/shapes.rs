@@ -28,7 +28,7 @@ fn outcome(path: &Path) -> String {
             Ok(rollout) => {
                 n_problems += 1;
                 n_responses += rollout.completions.len();
-                n_labels += rollout.completions.iter().filter(|c| c.label.is_some()).count();
+                n_labels += rollout.completions.iter().filter(|c| c.is_labelled()).count();
             }
             Err(error) => return format!("refused: {}", plain(&error, path)),
         }
@@ -219,6 +219,60 @@ fn names_labels_and_references_of_evaluation_outputs() {
     assert_eq!(labels(&read_one(scored.clone())), [None, None]);
     let settings = ShapeSettings { label_threshold: Some(0.5), ..ShapeSettings::default() };
     assert_eq!(labels(&read("x.jsonl", &[scored], settings)[0]), [Some(true), Some(false)]);
+}
+
+#[test]
+fn labels_between_0_and_1_are_soft() {
+    let line = json!({"prompt": "p", "completions": ["a", "b", "c", "d"],
+        "correctness": [0.7, 1, null, 0.0]});
+    let soft =
+        |rollout: &Rollout| rollout.completions.iter().map(|c| c.soft_label).collect::<Vec<_>>();
+    let rollout = read_one(line.clone());
+    assert_eq!(labels(&rollout), [None, Some(true), None, Some(false)]);
+    assert_eq!(soft(&rollout), [Some(0.7), None, None, None]);
+    let error = rollout.with_completions(&[0, 1]).labels("the test").expect_err("soft");
+    assert_eq!(
+        error.to_string(),
+        "the test requires labels 0 or 1, but problem `1` has the soft label 0.7"
+    );
+    assert_eq!(
+        rollout.with_completions(&[3, 0]).targets("the test").expect("labelled"),
+        [0.0, 0.7]
+    );
+    // Written and read again, in both formats.
+    let folder = tempfile::tempdir().expect("a folder");
+    for name in ["a.jsonl", "a.parquet"] {
+        let path = folder.path().join(name);
+        let mut writer = gratis::data::RolloutWriter::create(&path).expect("opens");
+        writer.write(&rollout).expect("written");
+        writer.finish().expect("finished");
+        let reader = RecordReader::<Rollout>::open(&path, OnInvalid::Stop).expect("opened");
+        let again: Vec<_> = reader.map(|rollout| rollout.expect("valid")).collect();
+        assert_eq!(again, std::slice::from_ref(&rollout), "{name}");
+    }
+    let settings = ShapeSettings { label_threshold: Some(0.7), ..ShapeSettings::default() };
+    assert_eq!(
+        labels(&read("x.jsonl", &[line], settings)[0]),
+        [Some(true), Some(true), None, Some(false)]
+    );
+}
+
+#[test]
+fn a_column_of_scores_holds_labels_in_a_whole_file_or_in_none() {
+    let line = |score: serde_json::Value| json!({"prompt": "p", "response": "a", "score": score});
+    let settings = ShapeSettings::default;
+    let all = read("x.jsonl", &[line(json!(0.3)), line(json!(1))], settings());
+    assert_eq!(labels(&all[0]), [None, None]);
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("x.jsonl");
+    std::fs::write(&path, format!("{}\n{}\n", line(json!(1)), line(json!(0.3)))).expect("written");
+    let mut reader = RecordReader::<Rollout>::open(&path, OnInvalid::Stop).expect("opened");
+    let error = reader.find_map(Result::err).expect("0.3 is no such label").to_string();
+    assert!(error.contains("line 2: `score` should be `true`, `false`, 0, 1 or null"), "{error}");
+    let columns = vec!["correctness=score".parse().expect("valid")];
+    let named = ShapeSettings { columns, ..ShapeSettings::default() };
+    let all = read("x.jsonl", &[line(json!(1)), line(json!(0.3))], named);
+    assert_eq!(all[0].targets("the test").expect("labels"), [1.0, 0.3]);
 }
 
 #[test]

@@ -32,7 +32,7 @@ fn corpus() -> (Corpus, Vec<RewardExample>, Vec<Pair>) {
             examples.push(RewardExample {
                 response: corpus.response(prompt, &[5, token, 6, 0]),
                 problem: format!("problem-{problem}"),
-                is_correct,
+                label: f64::from(is_correct),
                 steps: Vec::new(),
                 masked: Vec::new(),
             });
@@ -112,7 +112,7 @@ fn loss_with(objective: Objective, with_tool: bool) -> (f64, Vec<Vec<f32>>) {
             examples.push(RewardExample {
                 response: corpus.response(prompt, &tokens),
                 problem: format!("problem-{problem}"),
-                is_correct,
+                label: f64::from(is_correct),
                 steps: steps.map(|(end, label)| StepLabel { end, label }).to_vec(),
                 masked: masked.clone(),
             });

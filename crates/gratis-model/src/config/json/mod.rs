@@ -191,8 +191,11 @@ fn read_text(path: &Path) -> Result<String> {
     match std::fs::read_to_string(path) {
         Ok(text) => Ok(text),
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+            // Without its folder, the folder is what is missing.
+            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+            let missing = folder.filter(|folder| !folder.exists()).unwrap_or(path);
             Err(Error::MissingFile {
-                path: path.to_owned(),
+                path: missing.to_owned(),
                 hint:
                     "a model is a Hugging Face folder with `config.json`, `model.safetensors` and \
                        `tokenizer.json`"

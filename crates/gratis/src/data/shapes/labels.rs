@@ -1,32 +1,75 @@
-//! Labels as others write them: booleans, 0 and 1, and numbers against a threshold.
+//! Labels as others write them: booleans, 0 and 1, numbers between them as soft labels, and numbers
+//! against a threshold.
 
 use serde_json::Value;
 
+use super::super::completion::Completion;
 use super::super::exact;
 use super::super::reading::Reading;
 use super::super::record::Fault;
 use super::{Parsed, shown};
 
+/// The label of a response.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Label {
+    Hard(bool),
+    /// Strictly between 0 and 1.
+    Soft(f64),
+}
+
+impl Label {
+    /// The label as a number.
+    pub(super) fn target(self) -> f64 {
+        match self {
+            Self::Hard(label) => f64::from(label),
+            Self::Soft(label) => label,
+        }
+    }
+
+    /// The label, unless it is soft.
+    pub(super) fn hard(self) -> Option<bool> {
+        match self {
+            Self::Hard(label) => Some(label),
+            Self::Soft(_) => None,
+        }
+    }
+
+    /// The label, if it is soft.
+    pub(super) fn soft(self) -> Option<f64> {
+        match self {
+            Self::Hard(_) => None,
+            Self::Soft(label) => Some(label),
+        }
+    }
+}
+
+/// Gives a completion its label.
+pub(super) fn put(completion: &mut Completion, label: Option<Label>) {
+    completion.label = label.and_then(Label::hard);
+    completion.soft_label = label.and_then(Label::soft);
+}
+
 /// A label; `None` for null. `true` and `false` in words are labels as well (CSV has nothing else).
-pub(super) fn label(name: &str, value: &Value, reading: &Reading) -> Parsed<Option<bool>> {
+pub(super) fn label(name: &str, value: &Value, reading: &Reading) -> Parsed<Option<Label>> {
     let value = match value {
         Value::Null => return Ok(None),
-        Value::Bool(label) => return Ok(Some(*label)),
+        Value::Bool(label) => return Ok(Some(Label::Hard(*label))),
         Value::String(text) => match text.trim() {
-            "true" | "True" | "TRUE" => return Ok(Some(true)),
-            "false" | "False" | "FALSE" => return Ok(Some(false)),
+            "true" | "True" | "TRUE" => return Ok(Some(Label::Hard(true))),
+            "false" | "False" | "FALSE" => return Ok(Some(Label::Hard(false))),
             number => number.parse::<f64>().map_err(|_| fault(name, value))?,
         },
         value => exact::as_f64(value).ok_or_else(|| fault(name, value))?,
     };
     match reading.shape.label_threshold {
         Some(_) if value.is_nan() => Err(Fault::new(name, "a number", "`NaN`")),
-        Some(threshold) => Ok(Some(value >= threshold)),
-        None if value == 0.0 || value == 1.0 => Ok(Some(value == 1.0)),
+        Some(threshold) => Ok(Some(Label::Hard(value >= threshold))),
+        None if value == 0.0 || value == 1.0 => Ok(Some(Label::Hard(value == 1.0))),
+        None if value > 0.0 && value < 1.0 => Ok(Some(Label::Soft(value))),
         None => Err(Fault::new(
             name,
-            "a label: `true`, `false`, 0, 1 or null (other numbers need `--label-threshold`, from \
-             which on a response counts as correct)",
+            "a label: `true`, `false`, a number from 0 to 1 or null (other numbers need \
+             `--label-threshold`, from which on a response counts as correct)",
             format!("`{value}`"),
         )),
     }
@@ -38,7 +81,7 @@ pub(super) fn labels(
     value: &Value,
     n: usize,
     reading: &Reading,
-) -> Parsed<Vec<Option<bool>>> {
+) -> Parsed<Vec<Option<Label>>> {
     let items = match value {
         Value::Null => return Ok(vec![None; n]),
         Value::Array(items) => items.as_slice(),
@@ -69,10 +112,10 @@ fn is_certain(value: &Value) -> bool {
 fn fault(name: &str, value: &Value) -> Fault {
     let is_list = value.as_str().is_some_and(|text| text.starts_with('['));
     let expected = if is_list {
-        "`true`, `false`, 0, 1 or null (a list written as text, as NumPy prints it, loses its parts: \
+        "`true`, `false`, a number from 0 to 1 or null (a list written as text, as NumPy prints it, loses its parts: \
          write JSON lines or Parquet instead of CSV)"
     } else {
-        "`true`, `false`, 0, 1 or null"
+        "`true`, `false`, a number from 0 to 1 or null"
     };
     Fault::new(name, expected, shown(value))
 }

@@ -21,7 +21,7 @@ use super::exact::{self, NotFinite};
 use super::reading::{ColumnName, Reading};
 use super::record::Fault;
 use super::rollout::Rollout;
-pub(super) use named::mapping;
+pub(super) use named::{doubtful_label, mapping};
 pub(super) use outputs::Requests;
 
 type Parsed<T> = Result<T, Fault>;

@@ -4,9 +4,10 @@ use serde_json::{Map, Value, json};
 
 use super::super::completion::{self, Completion};
 use super::super::exact;
-use super::super::reading::Reading;
+use super::super::reading::{DoubtfulLabel, Reading};
 use super::super::record::{self, Fault};
 use super::super::rollout::Rollout;
+use super::labels::Label;
 use super::{DataShape, Parsed, Prompt, fields, labels, messages, shown, take, text, unknown};
 
 /// Names of the problem, the first that is there counts.
@@ -244,8 +245,13 @@ pub(super) fn rollout(
     let texts: Vec<_> = completions.iter().map(|completion| completion.text.as_str()).collect();
     columns.insert("completions".to_owned(), json!(texts));
     let labels = take_labels(&mut record, &completions, reading)?;
-    if labels.iter().any(Option::is_some) {
-        columns.insert("correctness".to_owned(), json!(labels));
+    let hard: Vec<_> = labels.iter().map(|label| label.and_then(Label::hard)).collect();
+    if hard.iter().any(Option::is_some) {
+        columns.insert("correctness".to_owned(), json!(hard));
+    }
+    let soft: Vec<_> = labels.iter().map(|label| label.and_then(Label::soft)).collect();
+    if soft.iter().any(Option::is_some) {
+        columns.insert("soft_labels".to_owned(), json!(soft));
     }
     if let Some(labels) = record.shift_remove("step_labels") {
         columns.insert("step_labels".to_owned(), as_numbers(labels));
@@ -269,23 +275,56 @@ fn take_labels(
     record: &mut Map<String, Value>,
     completions: &[Completion],
     reading: &Reading,
-) -> Parsed<Vec<Option<bool>>> {
-    let own: Vec<_> = completions.iter().map(|completion| completion.label).collect();
+) -> Parsed<Vec<Option<Label>>> {
+    let own = |completion: &Completion| {
+        completion.label.map(Label::Hard).or(completion.soft_label.map(Label::Soft))
+    };
+    let own: Vec<_> = completions.iter().map(own).collect();
     if completions.is_empty() || own.iter().any(Option::is_some) {
         return Ok(own);
     }
     let name = LABEL.iter().find(|name| record.get(**name).is_some_and(|value| !value.is_null()));
+    let has_threshold = reading.shape.label_threshold.is_some();
     let is_label = |value: &Value| {
         let is_number = |value: &Value| value.is_number() || value.is_null();
         labels::are_certain(value)
-            || (reading.shape.label_threshold.is_some()
+            || (has_threshold
                 && value.as_array().map_or(is_number(value), |items| items.iter().all(is_number)))
     };
-    let name =
-        name.or_else(|| MAYBE_LABEL.iter().find(|name| record.get(**name).is_some_and(is_label)));
-    let Some(name) = name else { return Ok(own) };
-    let value = record.shift_remove(*name).unwrap_or_default();
+    let maybe = doubtful(record).filter(|(_, value)| is_label(value)).map(|(name, _)| name);
+    let maybe = maybe.filter(|_| has_threshold || reading.doubtful_label != DoubtfulLabel::NoLabel);
+    if name.is_none()
+        && reading.doubtful_label == DoubtfulLabel::Label
+        && let Some((name, value)) = doubtful(record).filter(|(_, value)| !is_label(value))
+    {
+        let expected = "`true`, `false`, 0, 1 or null, as in the records before (`--label-threshold X` \
+                        labels responses correct from X on; `--column correctness=NAME` reads \
+                        numbers between 0 and 1 as soft labels)";
+        return Err(Fault::new(name, expected, shown(value)));
+    }
+    let Some(name) = name.copied().or(maybe) else { return Ok(own) };
+    let value = record.shift_remove(name).unwrap_or_default();
     labels::labels(name, &value, completions.len(), reading)
+}
+
+/// The first column that may hold labels, and holds something. One with labels comes first.
+fn doubtful(record: &Map<String, Value>) -> Option<(&'static str, &Value)> {
+    let there = |name: &&'static str| {
+        let value = record.get(*name).filter(|value| !value.is_null())?;
+        Some((*name, value))
+    };
+    let mut found = MAYBE_LABEL.iter().filter_map(there);
+    let certain = found.clone().find(|(_, value)| labels::are_certain(value));
+    certain.or_else(|| found.next())
+}
+
+/// Whether the column that may hold labels holds some, by the first record that has such a column.
+pub(in super::super) fn doubtful_label(record: &Map<String, Value>) -> DoubtfulLabel {
+    match doubtful(record) {
+        None => DoubtfulLabel::Unknown,
+        Some((_, value)) if labels::are_certain(value) => DoubtfulLabel::Label,
+        Some(_) => DoubtfulLabel::NoLabel,
+    }
 }
 
 fn take_prompt(record: &mut Map<String, Value>) -> Parsed<Prompt> {
@@ -323,7 +362,8 @@ fn response_of(name: &str, value: &Value, reading: &Reading) -> Parsed<Completio
     };
     let mut completion = Completion::from(text(&format!("{name}.{key}"), &value)?);
     if let Some((key, value)) = take(&mut fields, LABEL) {
-        completion.label = labels::label(&format!("{name}.{key}"), &value, reading)?;
+        let label = labels::label(&format!("{name}.{key}"), &value, reading)?;
+        labels::put(&mut completion, label);
     }
     if let Some(Value::String(reason)) = fields.get("finish_reason") {
         completion.finish_reason = Some(completion::finish_reason(reason)?);

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use super::super::completion::{self, Completion};
 use super::super::container::{Container, Raw};
@@ -113,7 +113,7 @@ pub(super) fn lm_eval(record: &Map<String, Value>, reading: &Reading) -> Parsed<
     if let ([only], Some((name, value))) = (completions.as_mut_slice(), metric)
         && (labels::are_certain(value) || reading.shape.label_threshold.is_some())
     {
-        only.label = labels::label(name, value, reading)?;
+        labels::put(only, labels::label(name, value, reading)?);
     }
     let mut rest = Map::new();
     for name in ["doc_id", "target"] {
@@ -126,10 +126,5 @@ pub(super) fn lm_eval(record: &Map<String, Value>, reading: &Reading) -> Parsed<
     {
         rest.insert(name, value);
     }
-    let labels: Vec<_> = completions.iter().map(|completion| completion.label).collect();
-    if labels.iter().any(Option::is_some) {
-        rest.insert("correctness".to_owned(), json!(labels));
-    }
-    let completions = completions.into_iter().map(|c| Completion { label: None, ..c }).collect();
     named::rollout(rest, prompt, completions, reading)
 }

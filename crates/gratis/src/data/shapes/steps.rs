@@ -26,7 +26,7 @@ pub(super) fn stepwise(mut record: Map<String, Value>, reading: &Reading) -> Par
     let (name, given) = take(&mut record, &["labels", "correctness"])
         .ok_or_else(|| Fault::new("labels", "a label for each step", "nothing"))?;
     let given = labels::labels(&name, &given, steps.len(), reading)?;
-    let given = given.into_iter().map(|label| label.map(f64::from)).collect();
+    let given = given.into_iter().map(|label| label.map(labels::Label::target)).collect();
     let (name, prompt) = take(&mut record, named::PROMPT)
         .ok_or_else(|| Fault::new("prompt", "a problem", "nothing"))?;
     let prompt = named::prompt(&name, &prompt)?;
@@ -210,7 +210,7 @@ pub(super) fn process_bench(mut record: Map<String, Value>, reading: &Reading) -
     let step_labels = (0..steps.len()).map(step_label).collect();
     let mut completion = stepped(steps, step_labels, "\n\n");
     let is_correct = record.shift_remove("final_answer_correct").unwrap_or_default();
-    completion.label = labels::label("final_answer_correct", &is_correct, reading)?;
+    labels::put(&mut completion, labels::label("final_answer_correct", &is_correct, reading)?);
     let problem = record.shift_remove("problem").unwrap_or_default();
     let prompt = Prompt::from(text("problem", &problem)?);
     named::rollout(record, prompt, vec![completion], reading)

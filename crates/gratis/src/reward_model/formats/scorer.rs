@@ -167,14 +167,12 @@ impl ScoreRollouts for PublishedScorer<'_> {
             rewards.resize(steps.len(), f64::NAN);
             let text = &rollout.completions[completion_idx].text;
             let scored = Scored {
-                extent: None,
                 hash: Some(completion_hash(&rollout.prompt, text)),
                 outcome: rewards.last().copied().unwrap_or(f64::NAN),
                 q_values: rewards.clone(),
                 steps: rewards,
                 step_ends: ends_in_chars(text, &steps),
-                tokens: None,
-                masked_tokens: None,
+                ..Scored::default()
             };
             let is_whole = n_read == steps.len();
             all[rollout_idx].scores[completion_idx] =
