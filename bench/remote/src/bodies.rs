@@ -146,9 +146,9 @@ pub(crate) fn generate(body: &Value, model: &dyn Model) -> Answer {
             };
             let start = start.unwrap_or(0) as usize;
             let scores = model.scores(prompt);
-            let entries = (start..prompt.len()).map(|at| match at == start {
-                true => json!([null, prompt[at], null]),
-                false => json!([scores[at - 1], prompt[at], null]),
+            let entries = (start..prompt.len()).map(|at| {
+                let value = if at == start { Value::Null } else { json!(scores[at - 1]) };
+                json!([value, prompt[at], null])
             });
             return json!({
                 "text": "", "output_ids": [],

@@ -1,6 +1,8 @@
 //! What the fake server serves.
 
-use gratis_engine::{Generate, PackedBatch, Sample, SampleRequest, SamplingSettings, Score};
+use gratis_engine::{
+    FinishReason, Generate, PackedBatch, Sample, SampleRequest, SamplingSettings, Score,
+};
 
 /// A request for a sample.
 #[derive(Debug, Clone)]
@@ -72,7 +74,11 @@ impl Model for HashModel {
         let stop = settings.stop_tokens.first().copied();
         let mut tokens: Vec<u32> = (0..length as u64)
             .map(|at| (mixed(settings.seed ^ at << 40) % self.vocab_size as u64) as u32)
-            .map(|token| if Some(token) == stop { (token + 1) % self.vocab_size as u32 } else { token })
+            .map(
+                |token| {
+                    if Some(token) == stop { (token + 1) % self.vocab_size as u32 } else { token }
+                },
+            )
             .collect();
         let is_cut = length == settings.max_new_tokens || stop.is_none();
         if let Some(stop) = stop.filter(|_| !is_cut) {
@@ -80,10 +86,7 @@ impl Model for HashModel {
         }
         let all = [prompt, &tokens].concat();
         let log_probs = self.scores(&all)[prompt.len() - 1..].to_vec();
-        let finish = match is_cut {
-            true => gratis_engine::FinishReason::Length,
-            false => gratis_engine::FinishReason::Stop,
-        };
+        let finish = if is_cut { FinishReason::Length } else { FinishReason::Stop };
         Sample { tokens, log_probs, finish }
     }
 }
@@ -112,8 +115,7 @@ impl<E: Score + Generate> Model for EngineModel<E> {
 
     fn sample(&self, prompt: &[u32], sampling: &Sampling) -> Sample {
         let key = sampling.settings.seed;
-        let request =
-            SampleRequest { prompt: prompt.to_vec(), key, first_sample: 0, n_samples: 1 };
+        let request = SampleRequest { prompt: prompt.to_vec(), key, first_sample: 0, n_samples: 1 };
         let samples = self.0.sample_all(&[request], &sampling.settings).expect("a sample");
         samples[0][0].clone()
     }

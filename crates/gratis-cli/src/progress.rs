@@ -199,7 +199,11 @@ impl Stage {
 
     /// The whole numbers of this moment.
     fn numbers(&self) -> String {
-        self.numbers.iter().map(|(name, n)| format!(", {n} {name}")).collect()
+        let mut text = String::new();
+        for (name, n) in &self.numbers {
+            let _ = write!(text, ", {n} {name}");
+        }
+        text
     }
 
     /// Rates of the amounts, and the counts.

@@ -81,7 +81,8 @@ pub(crate) fn parse(text: &str) -> Result<Parts> {
     })?;
     let rest = text.split_once("://").map(|(_, rest)| rest).unwrap_or_default();
     let scheme = if is_tls { "https" } else { "http" };
-    let url = Url::parse(&format!("{scheme}://{rest}")).map_err(|error| wrong(&error.to_string()))?;
+    let url =
+        Url::parse(&format!("{scheme}://{rest}")).map_err(|error| wrong(&error.to_string()))?;
     if !url.username().is_empty() || url.password().is_some() {
         return Err(wrong("it holds a user name or a password; use `api_key_env` in a file"));
     }
@@ -123,16 +124,8 @@ fn percent_decoded(text: &str) -> Option<String> {
     while at < bytes.len() {
         let hex = bytes.get(at + 1..at + 3).filter(|_| bytes[at] == b'%');
         let byte = hex.and_then(|hex| u8::from_str_radix(std::str::from_utf8(hex).ok()?, 16).ok());
-        match byte {
-            Some(byte) => {
-                decoded.push(byte);
-                at += 3;
-            }
-            None => {
-                decoded.push(bytes[at]);
-                at += 1;
-            }
-        }
+        decoded.push(byte.unwrap_or(bytes[at]));
+        at += if byte.is_some() { 3 } else { 1 };
     }
     String::from_utf8(decoded).ok()
 }

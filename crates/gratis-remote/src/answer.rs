@@ -65,7 +65,7 @@ pub(crate) fn finish(reason: &str, tokens: &[u32], draw: &Draw) -> Result<Finish
         return Err(format!("the sample goes on after the stop token {token}"));
     }
     match (reason, is_stop(last)) {
-        ("stop", true) | ("length", true) => Ok(FinishReason::Stop),
+        ("stop" | "length", true) => Ok(FinishReason::Stop),
         ("length", false) => Ok(FinishReason::Length),
         ("stop", false) => Err(format!(
             "the sample stopped at token {last}, which is not one of the stop tokens {:?}: name it \

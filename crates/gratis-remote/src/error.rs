@@ -28,6 +28,15 @@ pub enum Error {
         #[source]
         source: std::io::Error,
     },
+    /// A file of the engine cannot be written.
+    #[error("cannot write `{path}`")]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// The operating system's reason.
+        #[source]
+        source: std::io::Error,
+    },
     /// A setting of an engine is invalid.
     #[error("`{field}` of the engine `{engine}`: {reason}")]
     Setting {
@@ -89,7 +98,9 @@ pub enum Error {
         reason: String,
     },
     /// The tokenizer of a server is not that of the engine's `tokenizer` folder.
-    #[error("the tokenizer of `{server}` differs: it encodes {text:?} as {got}, expected {expected}")]
+    #[error(
+        "the tokenizer of `{server}` differs: it encodes {text:?} as {got}, expected {expected}"
+    )]
     Tokenizer {
         /// The server.
         server: String,
@@ -162,7 +173,10 @@ impl Error {
             Self::Answer { .. } | Self::Unsupported { .. } => {
                 "`docs/engines.md` has a table of what each server can do"
             }
-            Self::Refused { .. } | Self::Vocabulary { .. } | Self::Threads { .. } => return None,
+            Self::Refused { .. }
+            | Self::Vocabulary { .. }
+            | Self::Threads { .. }
+            | Self::Write { .. } => return None,
         })
     }
 }

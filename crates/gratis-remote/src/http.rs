@@ -249,6 +249,7 @@ impl Client {
             let status = response.status().as_u16();
             match status {
                 307 | 308 => {}
+                301..=303 if method == "GET" => {}
                 // These would turn a request with a body into one without.
                 301..=303 => return Err(refused(format!("it redirects with status {status}"))),
                 _ => return self.receive(response, content, counters),
@@ -268,7 +269,9 @@ impl Client {
         let mut builder = ureq::http::Request::builder().method(method).uri(url.as_str());
         if let Some(key) = self.key.as_ref().filter(|_| url.origin() == self.base.origin()) {
             builder = match key.header {
-                KeyHeader::Bearer => builder.header("authorization", format!("Bearer {}", key.text)),
+                KeyHeader::Bearer => {
+                    builder.header("authorization", format!("Bearer {}", key.text))
+                }
                 KeyHeader::ApiKey => builder.header("x-api-key", &key.text),
             };
         }
@@ -413,8 +416,10 @@ pub(crate) fn message_of(body: &[u8]) -> String {
 fn redirect(from: &Url, headers: &HeaderMap) -> Result<Url, String> {
     let location = headers.get("location").and_then(|value| value.to_str().ok());
     let location = location.ok_or("it redirects without an address")?;
-    let target = from.join(location).map_err(|error| format!("it redirects to no address: {error}"))?;
-    check(&target).map_err(|reason| format!("it redirects to an address that is refused: {reason}"))?;
+    let target =
+        from.join(location).map_err(|error| format!("it redirects to no address: {error}"))?;
+    check(&target)
+        .map_err(|reason| format!("it redirects to an address that is refused: {reason}"))?;
     if from.scheme() == "https" && target.scheme() != "https" {
         return Err("it redirects from https to http".to_owned());
     }
@@ -451,7 +456,8 @@ mod tests {
 
     #[test]
     fn messages_are_found_in_the_bodies_of_real_servers() {
-        let vllm = br#"{"error":{"message":"Token id 512 is out of vocabulary","type":"x","code":400}}"#;
+        let vllm =
+            br#"{"error":{"message":"Token id 512 is out of vocabulary","type":"x","code":400}}"#;
         assert_eq!(message_of(vllm), "Token id 512 is out of vocabulary");
         assert_eq!(message_of(br#"{"detail":"Model m not loaded"}"#), "Model m not loaded");
         assert_eq!(message_of(br#"{"detail":[{"msg":"wrong"}]}"#), r#"[{"msg":"wrong"}]"#);

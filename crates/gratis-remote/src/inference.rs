@@ -3,8 +3,8 @@
 use std::sync::{Mutex, PoisonError};
 
 use gratis_engine::{
-    Activity, Error as EngineError, Generate, ModelDescription, PackedBatch, Role, Sample, SampleRequest,
-    SamplingSettings, Score, SegmentIdx, TokenValues,
+    Activity, Error as EngineError, Generate, ModelDescription, PackedBatch, Role, Sample,
+    SampleRequest, SamplingSettings, Score, SegmentIdx, TokenValues,
 };
 use serde_json::{Value, json};
 
@@ -82,9 +82,10 @@ impl InferenceEngine {
         connection: &Connection,
         shape: ModelShape,
     ) -> Result<Self> {
-        let clients = settings.servers().into_iter().map(|address| {
-            Client::new(address, settings, connection, KeyHeader::Bearer)
-        });
+        let clients = settings
+            .servers()
+            .into_iter()
+            .map(|address| Client::new(address, settings, connection, KeyHeader::Bearer));
         let clients = clients.collect::<Result<Vec<_>>>()?;
         let health = match settings.protocol {
             Protocol::Openai => "/v1/models",
@@ -115,7 +116,13 @@ impl InferenceEngine {
             preferred_batch_tokens: settings.request_tokens,
             n_concurrent_batches: BATCHES_PER_REQUEST * n_in_flight,
         };
-        Ok(Self { settings: settings.clone(), pool, description, adapter, canary: Mutex::default() })
+        Ok(Self {
+            settings: settings.clone(),
+            pool,
+            description,
+            adapter,
+            canary: Mutex::default(),
+        })
     }
 
     /// The settings of the engine.
@@ -176,8 +183,7 @@ impl InferenceEngine {
     /// [`Error::Canary`] if the numbers differ; those of the requests.
     pub fn check_scores(&self) -> Result<()> {
         let mut known = self.canary.lock().unwrap_or_else(PoisonError::into_inner);
-        let (n_vocab, n_context) =
-            (self.description.vocab_size, self.description.context_length);
+        let (n_vocab, n_context) = (self.description.vocab_size, self.description.context_length);
         let alone = [canary::alone(n_vocab, n_context)];
         if alone[0].tokens.len() < 2 {
             return Ok(());
@@ -294,7 +300,8 @@ struct Listed {
 /// Finds the model in the list of a server.
 fn listed(pool: &Pool, client: &Client, settings: &EngineSettings) -> Result<Listed> {
     let what = "the list of models";
-    let list = pool.ask_one(client, what, || client.get_json("/v1/models", what, pool.counters()))?;
+    let list =
+        pool.ask_one(client, what, || client.get_json("/v1/models", what, pool.counters()))?;
     let models = list["data"].as_array().map(Vec::as_slice).unwrap_or_default();
     let name_of = |model: &Value| model["id"].as_str().unwrap_or_default().to_owned();
     let find = |name: &str| models.iter().find(|model| name_of(model) == name);
@@ -306,7 +313,8 @@ fn listed(pool: &Pool, client: &Client, settings: &EngineSettings) -> Result<Lis
         return Ok(Listed { context_length: first.and_then(length), is_adapter });
     }
     let Some(model) = find(&settings.model) else {
-        let names: Vec<String> = models.iter().map(|model| format!("`{}`", name_of(model))).collect();
+        let names: Vec<String> =
+            models.iter().map(|model| format!("`{}`", name_of(model))).collect();
         return Err(Error::Unsupported {
             server: client.name().to_owned(),
             what: format!("serve `{}`: it serves {}", settings.model, names.join(", ")),
@@ -318,7 +326,7 @@ fn listed(pool: &Pool, client: &Client, settings: &EngineSettings) -> Result<Lis
 }
 
 /// The tokens from the root to a segment, and how many of them come before it.
-fn path_of(batch: &PackedBatch, idx: SegmentIdx) -> Sequence {
+pub(crate) fn path_of(batch: &PackedBatch, idx: SegmentIdx) -> Sequence {
     let mut chain = vec![idx];
     while let Some(parent) = batch.segment(chain[chain.len() - 1]).parent {
         chain.push(parent);
@@ -336,10 +344,7 @@ impl Score for InferenceEngine {
         &self.description
     }
 
-    fn log_probs(
-        &self,
-        batches: &[PackedBatch],
-    ) -> Result<Vec<TokenValues>, EngineError> {
+    fn log_probs(&self, batches: &[PackedBatch]) -> Result<Vec<TokenValues>, EngineError> {
         let context_length = self.description.context_length;
         let mut all: Vec<TokenValues> = batches.iter().map(TokenValues::zeros).collect();
         // Requests of up to `request_tokens` tokens; responses of a prompt stay together.
@@ -354,8 +359,8 @@ impl Score for InferenceEngine {
                 if n > context_length {
                     return Err(EngineError::ContextOverflow { n_tokens: n, context_length });
                 }
-                let is_full = n_tokens + n > self.settings.request_tokens
-                    || request.len() == MAX_SEQUENCES;
+                let is_full =
+                    n_tokens + n > self.settings.request_tokens || request.len() == MAX_SEQUENCES;
                 if is_full && !request.is_empty() {
                     requests.push(std::mem::take(&mut request));
                     n_tokens = 0;
@@ -407,7 +412,10 @@ impl Generate for InferenceEngine {
                 return Err(EngineError::InvalidBatch { reason });
             }
             if n_tokens >= context_length {
-                return Err(EngineError::ContextOverflow { n_tokens: n_tokens + 1, context_length });
+                return Err(EngineError::ContextOverflow {
+                    n_tokens: n_tokens + 1,
+                    context_length,
+                });
             }
         }
         // The samples of a request until all of them are there.

@@ -2,6 +2,7 @@
 //!
 //! - [`InferenceEngine`] scores and samples on one or many inference servers: vLLM, SGLang, or any
 //!   server with the completions route of OpenAI.
+//! - [`TrainingEngine`] trains an adapter on a server that speaks the Tinker API.
 //!
 //! An engine is named by a file (`ENGINE.toml`) or an address (`vllm://host:port/name`), see
 //! [`EngineSettings`]. Only token ids go over the wire, never text, and every answer is checked
@@ -26,6 +27,7 @@ mod openai;
 pub mod pool;
 pub mod settings;
 mod sglang;
+mod tinker;
 pub mod traffic;
 
 pub use address::{Protocol, is_address};
@@ -33,3 +35,4 @@ pub use error::{Error, Result};
 pub use http::{Connection, Proxies};
 pub use inference::{InferenceEngine, ModelShape, Probe, TokenizerCheck};
 pub use settings::{DataType, EngineSettings};
+pub use tinker::{AdapterRequest, TrainingEngine};

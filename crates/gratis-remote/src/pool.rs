@@ -47,7 +47,7 @@ impl Retries {
 
     /// The wait before retry `n`, counted from 1, with jitter of up to half of it. `key` makes
     /// different jobs wait for different times.
-    fn wait(&self, n: u32, key: u64) -> Duration {
+    pub(crate) fn wait(&self, n: u32, key: u64) -> Duration {
         let doubled = self.first_wait.saturating_mul(1 << (n - 1).min(16)).min(LONGEST_WAIT);
         let share = (mixed(key ^ u64::from(n) << 48) >> 11) as f64 / (1_u64 << 53) as f64;
         doubled.mul_f64(0.5 + 0.5 * share)
@@ -121,8 +121,7 @@ struct State<'a, J> {
 impl<J> State<'_, J> {
     /// Whether nothing is left to do, or the run failed.
     fn is_over(&self) -> bool {
-        self.failure.is_some()
-            || self.is_exhausted && self.returned.is_empty() && self.n_held == 0
+        self.failure.is_some() || self.is_exhausted && self.returned.is_empty() && self.n_held == 0
     }
 
     fn another_is_healthy(&self, than: usize) -> bool {
@@ -325,13 +324,7 @@ impl<J, T> Worker<'_, '_, J, T> {
     }
 
     /// Returns a job after a transient failure, and waits.
-    fn repeat(
-        &self,
-        mut held: Held<J>,
-        reason: Reason,
-        message: String,
-        after: Option<Duration>,
-    ) {
+    fn repeat(&self, mut held: Held<J>, reason: Reason, message: String, after: Option<Duration>) {
         self.pool.counters.retry(reason);
         held.n_attempts += 1;
         let retries = &self.pool.retries;

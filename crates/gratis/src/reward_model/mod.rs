@@ -31,7 +31,9 @@ mod remote;
 
 use std::path::{Path, PathBuf};
 
-pub use model::{LoadOptions, Model, Weights, declared_stop_tokens, initialise, tokenizer_at};
+pub use model::{
+    ALPHA, LoadOptions, Model, Weights, declared_stop_tokens, initialise, tokenizer_at,
+};
 pub use place::{Hub, NoHub, Place, PlaceKind};
 pub use prompt::{PromptSettings, TemplateArgument, chat_templates};
 pub use published::{PublishedAt, published_at};

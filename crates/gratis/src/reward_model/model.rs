@@ -10,10 +10,14 @@ use gratis_engine::{Generate, Score, TrainValues};
 use gratis_model::config::generation;
 use gratis_model::destination::is_same_file;
 use gratis_model::gguf::GgufFile;
-use gratis_model::{Layout, LoraSettings, ModelConfig, Tokenizer, ValueHead, WeightType, atomic};
+use gratis_model::{
+    Layout, LoraScaling, LoraSettings, LoraTarget, ModelConfig, Tokenizer, ValueHead, WeightType,
+    atomic,
+};
+use gratis_remote::{AdapterRequest, TrainingEngine};
 use serde::{Deserialize, Serialize};
 
-use super::engine::Engine;
+use super::engine::{Engine, Servers};
 use super::formats::{Definition, Loaded, Recognised, Reward, recognise};
 use super::place::{Hub, Place, PlaceKind};
 use super::remote;
@@ -26,6 +30,9 @@ use crate::training::{Companion, Extent, Learner, Purpose, Trained};
 
 /// From this size in memory on, weights to score with stay in their files.
 const MAPPED_FROM: usize = 1 << 30;
+
+/// LoRA alpha of training servers, which cannot be chosen.
+pub const ALPHA: f64 = 32.0;
 
 /// Files beside the tokenizer that go where a model goes.
 const CARRIED_FILES: &[&str] = &[
@@ -99,22 +106,11 @@ pub(super) struct Published {
 }
 
 /// Which models may be loaded.
-#[derive(Debug, Clone, Copy)]
 enum Wanted {
     /// Language models, and reward models with a `gratis.json`.
     Own,
     /// Published reward models too: of this format, or of the one that is recognised.
     Published(Option<ModelFormat>),
-}
-
-impl Wanted {
-    /// The published format that is looked for, if one may be found at all.
-    fn format(self) -> Option<Option<ModelFormat>> {
-        match self {
-            Self::Own => None,
-            Self::Published(asked) => Some(asked),
-        }
-    }
 }
 
 impl Model {
@@ -182,7 +178,10 @@ impl Model {
                 let tokenizer = tokenizer_at(&place)?;
                 let engine = remote::connect(&place, settings, &tokenizer, hub, observer)?;
                 tokenizer.check_fits(&engine.config)?;
-                let published = remote::published(&place, wanted.format())?;
+                let published = match wanted {
+                    Wanted::Own => None,
+                    Wanted::Published(asked) => remote::published(&place, *asked)?,
+                };
                 let manifest = Manifest::read(&place.path)?;
                 let engine = Engine::Remote(Box::new(engine));
                 return Ok(Self { place, engine, tokenizer, manifest, published });
@@ -318,7 +317,7 @@ impl Model {
     pub fn traffic(&self) -> Option<gratis_remote::traffic::Traffic> {
         match &self.engine {
             Engine::Native(_) => None,
-            Engine::Remote(remote) => Some(remote.engine.traffic()),
+            Engine::Remote(remote) => Some(remote.traffic()),
         }
     }
 
@@ -329,8 +328,63 @@ impl Model {
     pub fn check_scores(&self) -> Result<()> {
         match &self.engine {
             Engine::Native(_) => Ok(()),
-            Engine::Remote(remote) => Ok(remote.engine.check_scores()?),
+            Engine::Remote(remote) => match &remote.servers {
+                Servers::Inference(engine) => Ok(engine.check_scores()?),
+                Servers::Training { .. } => Ok(()),
+            },
         }
+    }
+
+    /// Whether it is trained on a server.
+    pub fn is_trained_elsewhere(&self) -> bool {
+        self.training_engine().is_some()
+    }
+
+    fn training_engine(&self) -> Option<&TrainingEngine> {
+        match &self.engine {
+            Engine::Remote(remote) => match &remote.servers {
+                Servers::Training { engine, .. } => Some(engine),
+                Servers::Inference(_) => None,
+            },
+            Engine::Native(_) => None,
+        }
+    }
+
+    /// Prepares training on a server, if it is trained there: keeps the journal of its requests in a
+    /// file, and finds out how the server takes weights per token. What was found, for the log.
+    ///
+    /// # Errors
+    /// Those of the file and of the server.
+    pub fn prepare_training(&self, journal: &Path) -> Result<Option<&'static str>> {
+        let Some(engine) = self.training_engine() else { return Ok(None) };
+        engine.journal_at(journal)?;
+        Ok(Some(engine.probe()?))
+    }
+
+    /// The same model with a fresh adapter that a server trains.
+    ///
+    /// # Errors
+    /// [`Error::Mismatch`] if it is not trained on a server.
+    pub fn with_adapter_elsewhere(mut self, rank: usize, seed: u64) -> Result<Self> {
+        if let Engine::Remote(remote) = &mut self.engine
+            && let Servers::Training { engine, rank: known } = &mut remote.servers
+        {
+            engine.set_adapter(AdapterRequest { rank, seed });
+            *known = Some(rank);
+            return Ok(self);
+        }
+        Err(Error::Mismatch {
+            what: format!("`{}` is not a training server", self.place.display_name()),
+            hint: "give `tinker://HOST:PORT/MODEL`",
+        })
+    }
+
+    /// The shape of the adapter that a server trains.
+    fn adapter_elsewhere(&self) -> Option<LoraSettings> {
+        let Engine::Remote(remote) = &self.engine else { return None };
+        let Servers::Training { rank: Some(rank), .. } = remote.servers else { return None };
+        let targets = LoraTarget::ALL.to_vec();
+        Some(LoraSettings { rank, alpha: ALPHA, scaling: LoraScaling::Standard, targets })
     }
 
     /// The encoder of this model.
@@ -358,7 +412,7 @@ impl Model {
     pub fn has_adapter(&self) -> bool {
         match &self.engine {
             Engine::Native(engine) => engine.adapter().is_some(),
-            Engine::Remote(_) => false,
+            Engine::Remote(_) => self.adapter_elsewhere().is_some(),
         }
     }
 
@@ -366,7 +420,9 @@ impl Model {
     pub fn n_trained_parameters(&self) -> usize {
         match &self.engine {
             Engine::Native(engine) => engine.trained_parameters().len(),
-            Engine::Remote(_) => 0,
+            Engine::Remote(remote) => {
+                self.adapter_elsewhere().map_or(0, |settings| settings.n_parameters(&remote.layout))
+            }
         }
     }
 

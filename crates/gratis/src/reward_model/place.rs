@@ -48,7 +48,7 @@ impl Hub for NoHub {
 }
 
 /// What stands at a place.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum PlaceKind {
     /// A Hugging Face folder.
     Folder,
@@ -61,7 +61,7 @@ pub enum PlaceKind {
 }
 
 /// A model that was found and not yet read.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Place {
     /// The folder or the file.
     pub path: PathBuf,

@@ -3,10 +3,11 @@
 
 use gratis_model::{Layout, ModelConfig, Tokenizer};
 use gratis_remote::{
-    Connection, EngineSettings, InferenceEngine, ModelShape, Probe, TokenizerCheck,
+    AdapterRequest, Connection, EngineSettings, InferenceEngine, ModelShape, Probe, Protocol,
+    TokenizerCheck, TrainingEngine,
 };
 
-use super::engine::RemoteEngine;
+use super::engine::{RemoteEngine, Servers};
 use super::formats::{Recognised, recognise};
 use super::model::Published;
 use super::place::{Hub, Place};
@@ -22,6 +23,9 @@ const PROBES: &[&str] = &[
     "Tabs\tand   spaces; \u{201c}quotes\u{201d} \u{2014} na\u{ef}ve \u{65e5}\u{672c}\u{8a9e} \u{1f642}",
 ];
 
+/// The adapter of a training server that only scores: a fresh one changes nothing.
+const FRESH: AdapterRequest = AdapterRequest { rank: 1, seed: 0 };
+
 /// Connects to the servers of `settings`.
 ///
 /// # Errors
@@ -33,12 +37,6 @@ pub(super) fn connect(
     hub: &dyn Hub,
     observer: &mut dyn Observer,
 ) -> Result<RemoteEngine> {
-    if settings.protocol == gratis_remote::Protocol::Tinker {
-        return Err(Error::Mismatch {
-            what: "a training server cannot be used here yet".to_owned(),
-            hint: "give an inference server: `vllm://`, `sglang://` or `openai://`",
-        });
-    }
     let config = ModelConfig::read(&place.path.join("config.json"))?;
     let layout = Layout::new(&config);
     let shape = ModelShape {
@@ -49,6 +47,14 @@ pub(super) fn connect(
     };
     let key = settings.key(&|name| hub.variable(name))?;
     let connection = Connection { key, proxies: hub.proxies() };
+    if settings.protocol == Protocol::Tinker {
+        let engine = TrainingEngine::connect(settings, &connection, shape, FRESH)?;
+        return Ok(RemoteEngine {
+            servers: Servers::Training { engine, rank: None },
+            config,
+            layout,
+        });
+    }
     let engine = InferenceEngine::connect(settings, &connection, shape)?;
     match engine.check_tokenizer(&probes(tokenizer))? {
         TokenizerCheck::Same => {}
@@ -58,25 +64,23 @@ pub(super) fn connect(
             place.path.display()
         )),
     }
-    Ok(RemoteEngine { engine, config, layout })
+    Ok(RemoteEngine { servers: Servers::Inference(engine), config, layout })
 }
 
 /// The published format of the model of an engine that runs elsewhere: only formats that are scored
-/// by log-probabilities are. `asked` is `None` where none is looked for.
+/// by log-probabilities are.
 ///
 /// # Errors
 /// [`Error::Mismatch`] for a format with a head.
-pub(super) fn published(
-    place: &Place,
-    asked: Option<Option<ModelFormat>>,
-) -> Result<Option<Published>> {
-    let Some(asked) = asked else { return Ok(None) };
+pub(super) fn published(place: &Place, asked: Option<ModelFormat>) -> Result<Option<Published>> {
     let Some(recognised) = recognise(place, asked)? else { return Ok(None) };
     let format = recognised.definition.format;
     if !recognised.definition.is_implicit() {
         return Err(Error::Mismatch {
-            what: format!("a reward model of the kind `{format}` cannot be scored on an engine that \
-                           runs elsewhere: its head is not read there"),
+            what: format!(
+                "a reward model of the kind `{format}` cannot be scored on an engine that \
+                           runs elsewhere: its head is not read there"
+            ),
             hint: "give the folder of the model to score it on this machine",
         });
     }
