@@ -94,7 +94,7 @@ mod tests {
     fn the_backward_passes_are_the_derivatives() {
         let silu = |g: f64, u: f64| g / (1.0 + (-g).exp()) * u;
         let gelu = |g: f64, u: f64| {
-            let inner = (2.0 / std::f64::consts::PI).sqrt() * (g + 0.044715 * g.powi(3));
+            let inner = (2.0 / std::f64::consts::PI).sqrt() * (g + 0.044_715 * g.powi(3));
             0.5 * g * (1.0 + inner.tanh()) * u
         };
         check(silu, swiglu, swiglu_backward);

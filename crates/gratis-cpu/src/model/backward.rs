@@ -71,7 +71,9 @@ impl Decoder {
         let Workspace { geometry, dstream, .. } = workspace;
         let factor = self.config.multipliers.embedding;
         if factor != 1.0 {
-            dstream.iter_mut().for_each(|x| *x *= factor);
+            for x in dstream.iter_mut() {
+                *x *= factor;
+            }
         }
         for (row, &token) in dstream.chunks_exact(d).zip(&geometry.tokens) {
             add(&mut dembedding[token * d..(token + 1) * d], row);

@@ -99,7 +99,9 @@ impl Decoder {
         base.copy(self.embedding_of(token), row);
         let factor = self.config.multipliers.embedding;
         if factor != 1.0 {
-            row.iter_mut().for_each(|x| *x *= factor);
+            for x in row {
+                *x *= factor;
+            }
         }
     }
 

@@ -206,7 +206,9 @@ pub(crate) fn mean_log_probs(
         let means = &mut scratch.logits[..tile.len()];
         linear(means, Onto::Fresh, normed, &mean_row, d);
         if weights.scale != 1.0 {
-            means.iter_mut().for_each(|mean| *mean *= weights.scale);
+            for mean in means.iter_mut() {
+                *mean *= weights.scale;
+            }
         }
         for (i, mean) in tile.zip(means) {
             for target in predictions.targets(i) {

@@ -138,7 +138,9 @@ impl Tile {
         self.product.linear(logits, Onto::Fresh, normed, weights, &head);
         let scale = decoder.logit_scale();
         if scale != 1.0 {
-            logits.iter_mut().for_each(|logit| *logit *= scale);
+            for logit in logits.iter_mut() {
+                *logit *= scale;
+            }
         }
         if let Some(cap) = config.soft_caps.logits {
             soft_cap(logits, cap);

@@ -12,7 +12,7 @@ use gratis_model::{LoraScaling, LoraSettings, LoraTarget, ModelConfig};
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 
-use crate::checkpoint::{small, small_llama};
+use crate::checkpoint::small;
 use crate::lora::base_name;
 
 /// Matrices of more rows than a tile has, and sums longer than a product takes at once.

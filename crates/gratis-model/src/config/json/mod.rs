@@ -83,12 +83,11 @@ impl ModelConfig {
             return Err(fields.invalid("num_attention_heads", "2^24 / `head_dim` at most"));
         }
         let (default_context, default_special) = match architecture {
-            Architecture::Llama => (2048, Some((1, 2))),
+            Architecture::Llama | Architecture::Granite => (2048, Some((1, 2))),
             Architecture::Mistral => (131_072, Some((1, 2))),
             Architecture::Qwen2 | Architecture::Qwen3 => (32_768, None),
             Architecture::Phi3 => (4096, Some((1, 32_000))),
             Architecture::SmolLm3 => (32_768, Some((128_000, 128_001))),
-            Architecture::Granite => (2048, Some((1, 2))),
             Architecture::Olmo2 | Architecture::Olmo3 => (2048, None),
             Architecture::Gemma2 => (8192, Some((2, 1))),
             Architecture::Gemma3 => (131_072, Some((2, 1))),
@@ -102,12 +101,15 @@ impl ModelConfig {
         let context_length = fields.size("max_position_embeddings", Some(default_context))?;
         let rotary_fraction = fields.rotary_fraction(architecture, head_dim)?;
         let rotary_dim = (head_dim as f64 * rotary_fraction) as usize;
-        let Positions { theta, scaling, context_length } =
+        let Positions { theta, scaling, context_length, local_theta } =
             fields.rope(architecture, context_length, rotary_dim)?;
         let Layers { window, kinds } = fields.layers(architecture, n_layers)?;
         let local_rope_theta = match architecture {
-            Architecture::Gemma3 => fields.positive("rope_local_base_freq", Some(10_000.0))?,
-            _ => theta,
+            Architecture::Gemma3 => {
+                let field = fields.positive("rope_local_base_freq", Some(10_000.0))?;
+                local_theta.unwrap_or(field)
+            }
+            _ => local_theta.unwrap_or(theta),
         };
         let has_biases = |field: &str| -> Result<bool> {
             Ok(architecture.has_optional_biases() && fields.flag(field)?)

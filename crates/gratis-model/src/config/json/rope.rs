@@ -1,6 +1,6 @@
 //! The rotary positions of a `config.json`: base, stretch, and how much of a head is turned.
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::considered;
 use super::fields::Fields;
@@ -16,7 +16,12 @@ pub(super) struct Positions {
     pub(super) scaling: RopeScaling,
     /// The context: shorter than what the configuration says for LongRoPE.
     pub(super) context_length: usize,
+    /// The base of layers with a window, where they have parameters of their own.
+    pub(super) local_theta: Option<f64>,
 }
+
+/// The types of layers that `transformers` 5 gives parameters of their own.
+const LAYER_TYPES: [&str; 2] = ["full_attention", "sliding_attention"];
 
 impl Fields<'_> {
     /// Base and stretch of the rotary frequencies. As in `transformers` 5, a `rope_scaling` that is
@@ -29,7 +34,12 @@ impl Fields<'_> {
         context_length: usize,
         rotary_dim: usize,
     ) -> Result<Positions> {
-        let plain = |theta| Positions { theta, scaling: RopeScaling::None, context_length };
+        let plain = |theta| Positions {
+            theta,
+            scaling: RopeScaling::None,
+            context_length,
+            local_theta: None,
+        };
         let is_set = |field: &&str| {
             let value = self.get(field);
             value.is_some_and(|value| value.as_object().is_none_or(|map| !map.is_empty()))
@@ -39,9 +49,9 @@ impl Fields<'_> {
         };
         let map = self.map.get(field).and_then(Value::as_object);
         let map = map.ok_or_else(|| self.invalid(field, "an object or `null`"))?;
-        // A set of parameters for each type of layers, as transformers 5 writes.
-        if map.values().all(Value::is_object) {
-            return Err(self.unsupported(field, "one set of parameters for all layers"));
+        let has_types = matches!(architecture, Architecture::Gemma3 | Architecture::Olmo3);
+        if has_types && LAYER_TYPES.iter().any(|name| map.contains_key(*name)) {
+            return self.rope_by_type(architecture, map, context_length, rotary_dim);
         }
         let prefix = if field == "rope_scaling" { "rope_scaling." } else { "rope_parameters." };
         let rope = Fields { path: self.path, prefix, map };
@@ -78,7 +88,9 @@ impl Fields<'_> {
             },
             "dynamic" => RopeScaling::Dynamic { factor: rope.positive("factor", None)? },
             "yarn" => rope.yarn(context_length)?,
-            "longrope" => return self.long_rope(&rope, theta, context_length, rotary_dim),
+            "longrope" => {
+                return self.long_rope(&rope, architecture, theta, context_length, rotary_dim);
+            }
             "llama3" => RopeScaling::Llama3 {
                 factor: rope.positive("factor", None)?,
                 low_frequency_factor: rope.positive("low_freq_factor", None)?,
@@ -126,6 +138,7 @@ impl Fields<'_> {
     fn long_rope(
         &self,
         rope: &Fields<'_>,
+        architecture: Architecture,
         theta: f64,
         extended_context_length: usize,
         rotary_dim: usize,
@@ -140,11 +153,13 @@ impl Fields<'_> {
                 })
                 .ok_or_else(|| rope.invalid(field, &format!("{} positive numbers", rotary_dim / 2)))
         };
-        let (context_length, factor) = match self.get("original_max_position_embeddings") {
-            Some(_) => {
-                let original = self.size("original_max_position_embeddings", None)?;
-                (original, extended_context_length as f64 / original as f64)
-            }
+        let field = "original_max_position_embeddings";
+        let original = match self.get(field) {
+            None if architecture != Architecture::Phi3 => None,
+            _ => Some(self.size(field, Some(4096))?),
+        };
+        let (context_length, factor) = match original {
+            Some(original) => (original, extended_context_length as f64 / original as f64),
             None => (extended_context_length, rope.positive("factor", None)?),
         };
         let inferred = if factor <= 1.0 {
@@ -163,7 +178,35 @@ impl Fields<'_> {
             attention_factor,
         };
         let context_length = context_length.min(extended_context_length);
-        Ok(Positions { theta, scaling, context_length })
+        Ok(Positions { theta, scaling, context_length, local_theta: None })
+    }
+
+    /// A set of parameters for each type of layers.
+    fn rope_by_type(
+        &self,
+        architecture: Architecture,
+        map: &Map<String, Value>,
+        context_length: usize,
+        rotary_dim: usize,
+    ) -> Result<Positions> {
+        let within = Fields { path: self.path, prefix: "rope_parameters.", map };
+        if let Some(field) = map.keys().find(|key| !LAYER_TYPES.contains(&key.as_str())) {
+            return Err(within.unconsidered(field));
+        }
+        let of_type = |name: &str| {
+            let mut root = self.map.clone();
+            root.remove("rope_scaling");
+            let parameters = map.get(name).cloned().unwrap_or_default();
+            root.insert("rope_parameters".to_owned(), parameters);
+            let fields = Fields { path: self.path, prefix: self.prefix, map: &root };
+            fields.rope(architecture, context_length, rotary_dim)
+        };
+        let [full, sliding] = LAYER_TYPES.map(of_type);
+        let (full, sliding) = (full?, sliding?);
+        if sliding.scaling != RopeScaling::None {
+            return Err(within.unsupported(LAYER_TYPES[1], "the type `default`"));
+        }
+        Ok(Positions { local_theta: Some(sliding.theta), ..full })
     }
 
     fn theta(&self, architecture: Architecture) -> Result<f64> {
@@ -181,7 +224,17 @@ impl Fields<'_> {
         if !considered::is_of(field, architecture) {
             return Ok(1.0);
         }
-        let fraction = self.positive(field, Some(1.0))?;
+        let of_rope = ["rope_parameters", "rope_scaling"].iter().find_map(|rope| {
+            let map = self.get(rope)?.as_object()?;
+            map.contains_key(field).then_some(map)
+        });
+        let fraction = match (self.get(field), of_rope) {
+            (None, Some(map)) => {
+                let prefix = "rope_parameters.";
+                Fields { path: self.path, prefix, map }.positive(field, None)?
+            }
+            _ => self.positive(field, Some(1.0))?,
+        };
         let turned = (dim as f64 * fraction) as usize;
         if fraction > 1.0 || turned == 0 || !turned.is_multiple_of(2) {
             return Err(self.invalid(field, "a share of a head that is an even number of values"));
