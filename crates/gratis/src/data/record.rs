@@ -204,6 +204,12 @@ impl Fault {
         Self { field: field.into(), expected: expected.into(), got: got.into(), hint: FIX }
     }
 
+    /// The same fault of a part of a larger record.
+    #[must_use]
+    pub(super) fn within(self, place: &str) -> Self {
+        Self { field: format!("{place}.{}", self.field), ..self }
+    }
+
     /// The same fault with something else to do about it.
     #[must_use]
     pub(crate) fn hinted(self, hint: &'static str) -> Self {

@@ -293,7 +293,9 @@ fn scores_have_a_row_per_candidate_and_typed_lists() {
         problem("same", vec![whole.clone(), whole]),
     ];
     let mut writer = ScoreWriter::create(&path).expect("opens");
-    problems.iter().for_each(|problem| writer.write(problem).expect("written"));
+    for problem in &problems {
+        writer.write(problem).expect("written");
+    }
     writer.finish().expect("finished");
 
     let reader = SerializedFileReader::new(File::open(&path).expect("there")).expect("Parquet");
