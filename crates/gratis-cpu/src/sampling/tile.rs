@@ -33,7 +33,8 @@ pub(super) struct Tile {
 }
 
 impl Tile {
-    pub(super) fn new(config: &ModelConfig) -> Self {
+    /// `n_threads` may share a product with quantised weights.
+    pub(super) fn new(config: &ModelConfig, n_threads: usize) -> Self {
         let rows = |width: usize| vec![0.0; LANES * width];
         let qkv_size = config.query_size() + 2 * config.key_value_size();
         Self {
@@ -47,7 +48,7 @@ impl Tile {
             inner: rows(config.intermediate_size),
             branch: rows(config.hidden_size),
             scratch: Scratch::default(),
-            product: Product::default(),
+            product: Product { scratch: ProductScratch::of(n_threads), ..Product::default() },
         }
     }
 
@@ -174,7 +175,8 @@ vectorised! {
     }
 }
 
-/// `y = x W^T` for the rows of a tile, taken as `y^T = W x^T` over [`LANES`] columns.
+/// `y = x W^T` for the rows of a tile, taken as `y^T = W x^T` over [`LANES`] columns; with quantised
+/// weights over the rows there are, in sums whose bits do not depend on their number.
 #[derive(Debug, Default)]
 struct Product {
     /// `[n_in, LANES]`.
@@ -217,6 +219,13 @@ impl Product {
         matrix: &Matrix,
     ) {
         let (n_in, n_out) = (matrix.n_in, matrix.n_out());
+        if weights.base.is_quantised() {
+            let n = x.len() / n_in;
+            self.y.resize(self.y.len().max(n_out * n), 0.0);
+            let product = &mut self.y[..n_out * n];
+            weights.linear_of_rows(product, x, matrix, &mut self.scratch);
+            return from_columns(y, onto, product, n);
+        }
         self.x.clear();
         self.x.resize(n_in * LANES, 0.0);
         for (lane, row) in x.chunks_exact(n_in).enumerate() {
@@ -227,12 +236,18 @@ impl Product {
         self.y.resize(n_out * LANES, 0.0);
         let product = &mut self.y[..n_out * LANES];
         weights.linear_of_columns(product, &self.x, matrix, LANES, &mut self.scratch);
-        for (lane, row) in y.chunks_exact_mut(n_out).enumerate() {
-            let columns = self.y.chunks_exact(LANES);
-            match onto {
-                Onto::Fresh => row.iter_mut().zip(columns).for_each(|(y, c)| *y = c[lane]),
-                Onto::Sum => row.iter_mut().zip(columns).for_each(|(y, c)| *y += c[lane]),
-            }
+        from_columns(y, onto, product, LANES);
+    }
+}
+
+/// Writes the first columns of `columns` (`[n_out, n]`) as the rows of `y`.
+fn from_columns(y: &mut [f32], onto: Onto, columns: &[f32], n: usize) {
+    let n_out = columns.len() / n;
+    for (lane, row) in y.chunks_exact_mut(n_out).enumerate() {
+        let columns = columns.chunks_exact(n);
+        match onto {
+            Onto::Fresh => row.iter_mut().zip(columns).for_each(|(y, c)| *y = c[lane]),
+            Onto::Sum => row.iter_mut().zip(columns).for_each(|(y, c)| *y += c[lane]),
         }
     }
 }
