@@ -1,10 +1,11 @@
 //! Types that weights are stored in, and stored numbers as `f32`: exact but for F64, which is
-//! rounded.
+//! rounded. Blocks of quantised numbers are described in [`crate::blocks`].
 
 use half::f16;
 use half::slice::HalfFloatSliceExt;
 use safetensors::Dtype;
 
+use crate::blocks::BlockType;
 use crate::vectorised;
 
 /// Numbers of f16 that are put in order at a time.
@@ -32,6 +33,33 @@ impl WeightType {
         match self {
             Self::F32 => Dtype::F32,
             Self::Bf16 => Dtype::BF16,
+        }
+    }
+}
+
+/// How the numbers of a tensor are stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stored {
+    /// One by one.
+    Plain(Dtype),
+    /// Block by block; a row is a whole number of them.
+    Blocks(BlockType),
+}
+
+impl Stored {
+    /// Numbers that are stored together, and their bytes.
+    pub(crate) fn unit(self) -> (usize, usize) {
+        match self {
+            Self::Plain(dtype) => (1, size_of_dtype(dtype)),
+            Self::Blocks(blocks) => (blocks.n_values(), blocks.n_bytes()),
+        }
+    }
+
+    /// Turns whole units of `bytes` into `values`: as many as there are values.
+    pub(crate) fn widen(self, bytes: &[u8], values: &mut [f32]) {
+        match self {
+            Self::Plain(dtype) => widen(dtype, bytes, values),
+            Self::Blocks(blocks) => blocks.dequantise(bytes, values),
         }
     }
 }

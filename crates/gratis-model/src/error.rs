@@ -127,7 +127,7 @@ pub enum Error {
         got: Vec<usize>,
     },
     /// A tensor has an unsupported data type.
-    #[error("`{path}`: tensor `{tensor}` has type {got}; supported: F64, F32, BF16, F16")]
+    #[error("`{path}`: tensor `{tensor}` has type {got}; supported: {supported}")]
     UnsupportedDtype {
         /// The file that holds it.
         path: PathBuf,
@@ -135,6 +135,8 @@ pub enum Error {
         tensor: String,
         /// Type in the file.
         got: String,
+        /// The types that are read.
+        supported: String,
     },
     /// A weight is NaN or infinite.
     #[error("`{path}`: tensor `{tensor}` has {value} at flat index {index}")]
@@ -366,7 +368,8 @@ impl Error {
                  from one model",
             ),
             Self::UnsupportedDtype { .. } => Some(
-                "save the weights as F32, BF16 or F16 first; quantised weights are not supported",
+                "save the weights as F32, BF16 or F16, or take a GGUF file of a type that is read, \
+                 such as Q8_0 or Q4_K",
             ),
             Self::NonFiniteWeight { .. } => Some(
                 "the model had diverged when it was saved, or the file is damaged: use an earlier \

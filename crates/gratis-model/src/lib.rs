@@ -18,6 +18,7 @@
 #![deny(missing_docs)]
 
 pub mod atomic;
+pub mod blocks;
 pub mod chat_template;
 pub mod checkpoint;
 pub mod config;
@@ -37,6 +38,7 @@ pub mod readout;
 pub mod simd;
 pub mod tokenizer;
 
+pub use blocks::BlockType;
 pub use chat_template::{ChatTemplate, ChatTemplates, Message, RenderOptions};
 pub use config::ModelConfig;
 pub use dtype::WeightType;

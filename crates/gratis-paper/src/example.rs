@@ -2,11 +2,11 @@
 //! rules choose them, to avoid cherry-picking.
 
 use gratis::data::steps::StepSplitter;
-use gratis::data::{ProblemScores, Rollout};
+use gratis::data::{ProblemScores, Rollout, ScorePart};
 use gratis::evaluation::ScoredProblem;
 use gratis::evaluation::first_error::predicted_first_error;
 use gratis::observer::Silent;
-use gratis::reward::Rewards;
+use gratis::reward::{Rewards, ValueRule};
 use gratis::scoring::{ScoreRollouts as _, Scorer, ScoringSettings, TokenRewards};
 use gratis::selection::{self, Aggregation};
 use serde::{Deserialize, Serialize};
@@ -181,9 +181,11 @@ pub(crate) fn examples(cache: &mut Cache<'_>, recipe: &Recipe) -> Result<Example
     let encoder = trainer::encoder(cache.tokenizer(), &policy)?;
     let settings = ScoringSettings {
         beta,
+        value_rule: ValueRule::Sum,
         step_split: trainer::STEP_SPLIT,
         batch_tokens: BATCH_TOKENS,
         tokens: TokenRewards::Omit,
+        part: ScorePart::All,
     };
     let scorer = Scorer { policy: &policy, reference: Some(&reference), encoder, settings };
     let scores = scorer.score(rollouts, &mut Silent)?;

@@ -76,7 +76,9 @@ impl Measured {
             measured.chosen.push(Chosen {
                 seed,
                 aggregation: evaluation.aggregation,
+                value_rule: evaluation.value_rule,
                 signal: evaluation.signal,
+                signal_rule: evaluation.signal_rule,
                 threshold: evaluation.threshold,
                 vote_temperature: evaluation.vote_temperature,
             });

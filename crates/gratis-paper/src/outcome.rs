@@ -2,6 +2,7 @@
 //! JSON.
 
 use gratis::evaluation::{Interval, StepSignal};
+use gratis::reward::ValueRule;
 use gratis::selection::Aggregation;
 use serde::{Deserialize, Serialize};
 
@@ -81,12 +82,23 @@ pub struct Chosen {
     pub seed: u64,
     /// The chosen aggregation of steps.
     pub aggregation: Aggregation,
+    /// How the log-ratios of a prefix make the value behind the selection.
+    #[serde(default, skip_serializing_if = "is_sum")]
+    pub value_rule: ValueRule,
     /// The signal compared with the threshold.
     pub signal: StepSignal,
+    /// How the log-ratios of a prefix make the value behind the signal.
+    #[serde(default, skip_serializing_if = "is_sum")]
+    pub signal_rule: ValueRule,
     /// A step is predicted wrong below this threshold.
     pub threshold: f64,
     /// Temperature of the vote.
     pub vote_temperature: f64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]
+fn is_sum(rule: &ValueRule) -> bool {
+    *rule == ValueRule::Sum
 }
 
 /// A table of text.

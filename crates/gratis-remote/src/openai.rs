@@ -246,13 +246,14 @@ mod tests {
         let (request, body) = recorded("score_prompt_logprobs0");
         let whole = sequence(&request["prompt"], 1);
         let by = ScoreBy::PromptLogProbs;
-        let scores = read_scores(&body, &[whole.clone()], by).expect("valid").concat();
+        let scores = read_scores(&body, std::slice::from_ref(&whole), by).expect("valid").concat();
         assert_eq!((scores.len(), scores[0], scores[10]), (11, -6.987_504_5, -6.760_769_4));
         let end = Sequence { n_context: 10, ..whole.clone() };
         assert_eq!(read_scores(&body, &[end], by).expect("valid").concat(), scores[9..]);
         // The same sequence by the other route.
         let (_, echoed) = recorded("echo_max0_logprobs0");
-        let by_echo = read_scores(&echoed, &[whole.clone()], ScoreBy::Echo).expect("valid");
+        let by_echo =
+            read_scores(&echoed, std::slice::from_ref(&whole), ScoreBy::Echo).expect("valid");
         assert_eq!(by_echo.concat(), scores);
         // Answers to other questions.
         let mut other = whole.clone();
@@ -260,7 +261,7 @@ mod tests {
         let mut short = whole.clone();
         short.tokens.pop();
         for wrong in [other, short] {
-            assert!(read_scores(&body, &[wrong.clone()], by).is_err());
+            assert!(read_scores(&body, std::slice::from_ref(&wrong), by).is_err());
             assert!(read_scores(&echoed, &[wrong], ScoreBy::Echo).is_err());
         }
         assert!(read_scores(&body, &[whole.clone(), whole.clone()], by).is_err());

@@ -15,6 +15,7 @@ use crate::data::steps::StepSplit;
 use crate::digest::hex;
 use crate::error::{Error, Result};
 use crate::objective::Objective;
+use crate::reward::ValueRule;
 use crate::selection::Aggregation;
 
 /// File name.
@@ -30,6 +31,9 @@ pub struct Manifest {
     pub kind: Kind,
     /// Factor of the log-ratio, or of the model's value, in the rewards.
     pub beta: f64,
+    /// How the log-ratios of a prefix make its Q value; absent for the objective's rule.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value_rule: Option<ValueRule>,
     /// The reference of the log-ratio; `None` for log-probabilities alone.
     pub reference: Option<ReferenceModel>,
     /// How a solution is split into steps.
@@ -179,6 +183,15 @@ impl Manifest {
         manifest.map(Some).map_err(|error| invalid(error.to_string()))
     }
 
+    /// How the log-ratios of a prefix make its Q value.
+    pub fn value_rule(&self) -> ValueRule {
+        let of_objective = match &self.kind {
+            Kind::Implicit { objective } => ValueRule::of(objective),
+            Kind::Head { .. } | Kind::LabelTokens { .. } => ValueRule::Sum,
+        };
+        self.value_rule.unwrap_or(of_objective)
+    }
+
     /// The bytes of the file.
     pub fn to_bytes(&self) -> Vec<u8> {
         format!("{:#}\n", serde_json::json!(self)).into_bytes()
@@ -222,6 +235,7 @@ impl From<Version1> for Manifest {
                 Some(BaselineOfVersion1::Tokens { labels }) => Kind::LabelTokens { labels },
             },
             beta: old.beta,
+            value_rule: None,
             reference: old.reference,
             step_split: old.step_split,
             aggregation: old.aggregation,
@@ -274,6 +288,7 @@ mod tests {
             version: Manifest::VERSION,
             kind: Kind::Implicit { objective: Objective::default() },
             beta: 0.05,
+            value_rule: None,
             reference: None,
             step_split: StepSplit::Lines,
             aggregation: Aggregation::Min,

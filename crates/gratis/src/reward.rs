@@ -8,6 +8,10 @@
 //!   division by length,
 //! - outcome reward: the sum over all tokens, the last Q value.
 //!
+//! A model trained at every prefix has another value ([`ValueRule::Mean`]): the running mean of the
+//! log-ratio, `q_t = (beta / t) sum_{i<=t} log_ratio_i` (Gao et al. 2026, arXiv 2604.13197). Its token
+//! and step rewards are differences of these values, and its outcome reward is the last one.
+//!
 //! The separator after a step belongs to the step it ends, the end-of-turn token to the last step.
 
 use std::ops::Range;
@@ -16,6 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::numeric::check_positive;
+use crate::objective::Objective;
 
 /// `log pi - log pi_ref` of each token of a response: `[n_tokens]`; without a reference `log pi`.
 pub fn log_ratios(policy: &[f32], reference: Option<&[f32]>) -> Vec<f64> {
@@ -25,6 +30,60 @@ pub fn log_ratios(policy: &[f32], reference: Option<&[f32]>) -> Vec<f64> {
             let both = policy.iter().zip(reference);
             both.map(|(&lp, &lp_ref)| f64::from(lp) - f64::from(lp_ref)).collect()
         }
+    }
+}
+
+/// How the log-ratios of a prefix make its Q value.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
+#[serde(rename_all = "snake_case")]
+pub enum ValueRule {
+    /// `beta` times their sum (paper Eq. 2).
+    #[default]
+    Sum,
+    /// `beta` times their mean over the tokens so far.
+    Mean,
+}
+
+impl ValueRule {
+    /// The rule of the values that an objective trains, by which its models are read.
+    pub fn of(objective: &Objective) -> Self {
+        match objective {
+            Objective::PrefixCe(_) => Self::Mean,
+            _ => Self::Sum,
+        }
+    }
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Sum => "sum",
+            Self::Mean => "mean",
+        }
+    }
+
+    /// What each token adds to the value of its prefix, in units of beta: `[n_tokens]`, from the
+    /// log-ratios (`[n_tokens]`). Tokens in the ranges `masked` have no part in any value.
+    pub fn gains(self, mut log_ratios: Vec<f64>, masked: &[Range<usize>]) -> Vec<f64> {
+        for range in masked {
+            log_ratios[range.clone()].fill(0.0);
+        }
+        if self == Self::Sum {
+            return log_ratios;
+        }
+        let is_masked = |token: usize| masked.iter().any(|range| range.contains(&token));
+        let (mut sum, mut n_counted, mut before) = (0.0, 0, 0.0);
+        for (token, gain) in log_ratios.iter_mut().enumerate() {
+            if is_masked(token) {
+                continue;
+            }
+            sum += *gain;
+            n_counted += 1;
+            let value = sum / f64::from(n_counted);
+            *gain = value - before;
+            before = value;
+        }
+        log_ratios
     }
 }
 
@@ -98,6 +157,18 @@ mod tests {
         assert_eq!(rewards.steps, [-1.0, 0.0, 2.25]);
         assert_eq!(rewards.q_values, [-1.0, -1.0, 1.25]);
         assert_eq!(rewards.outcome, 1.25);
+    }
+
+    #[test]
+    fn the_mean_of_a_prefix_leaves_out_what_is_masked() {
+        let log_ratios = vec![1.0, -3.0, 9.0, 8.0, 4.0];
+        let gains = ValueRule::Mean.gains(log_ratios.clone(), std::slice::from_ref(&(2..4)));
+        // The values of the prefixes are 1, -1, -1, -1 and 2/3.
+        assert_eq!(gains, [1.0, -2.0, 0.0, 0.0, 2.0 / 3.0 + 1.0]);
+        let rewards = Rewards::new(&gains, 3.0, &[2, 4, 5]).expect("valid");
+        assert_eq!(rewards.q_values, [-3.0, -3.0, 2.0]);
+        assert_eq!(rewards.outcome, 2.0);
+        assert_eq!(ValueRule::Sum.gains(log_ratios, &[2..4, 4..5]), [1.0, -3.0, 0.0, 0.0, 0.0]);
     }
 
     #[test]

@@ -9,16 +9,17 @@ use std::ops::Range;
 use gratis_engine::Score;
 
 use crate::cost::{JobWork, Work};
+use crate::data::part::steps_within;
 use crate::data::score::completion_hash;
 use crate::data::steps::{StepSplit, StepSplitter, ends_in_chars, given_in};
-use crate::data::{ProblemScores, Rollout, Scored};
+use crate::data::{Extent, ProblemScores, Rollout, ScorePart, Scored};
 use crate::encoding::{
     Corpus, EncodedCompletion, Encoder, Item, encode_rollouts, log_probs, micro_batches,
     problem_name,
 };
 use crate::error::{Error, Result};
 use crate::observer::Observer;
-use crate::reward::{Rewards, log_ratios, step_ends_in_tokens};
+use crate::reward::{Rewards, ValueRule, log_ratios, step_ends_in_tokens};
 
 /// Whether a score file holds the reward of every token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,12 +35,16 @@ pub enum TokenRewards {
 pub struct ScoringSettings {
     /// Factor of the log-ratio.
     pub beta: f64,
+    /// How the log-ratios of a prefix make its Q value.
+    pub value_rule: ValueRule,
     /// How completions without `steps` of their own are split.
     pub step_split: StepSplit,
     /// Tokens in a batch.
     pub batch_tokens: usize,
     /// Whether token rewards are written.
     pub tokens: TokenRewards,
+    /// Which part of a completion is scored; the tokens outside it count as masked.
+    pub part: ScorePart,
 }
 
 /// A scorer that gives every step of a completion a reward: implicit process reward models and the
@@ -110,7 +115,8 @@ impl ScoreRollouts for Scorer<'_> {
         observer: &mut dyn Observer,
     ) -> Result<Vec<ProblemScores>> {
         let mut corpus = Corpus::default();
-        let solutions = solutions(rollouts, &self.encoder, &self.settings.step_split, &mut corpus)?;
+        let ScoringSettings { step_split, part, .. } = &self.settings;
+        let solutions = solutions(rollouts, &self.encoder, step_split, *part, &mut corpus)?;
         let budget = self.settings.batch_tokens;
         let policy = log_probs(self.policy, &corpus, budget, observer)?;
         let reference = match self.reference {
@@ -120,7 +126,9 @@ impl ScoreRollouts for Scorer<'_> {
         let gains = |solution: &Solution| {
             let response = solution.response;
             let reference = reference.as_ref().map(|reference| &reference[response][..]);
-            solution.without_masked(log_ratios(&policy[response], reference))
+            self.settings
+                .value_rule
+                .gains(log_ratios(&policy[response], reference), &solution.masked)
         };
         let ScoringSettings { beta, tokens, .. } = self.settings;
         scores_of(rollouts, &solutions, &corpus, beta, tokens, gains)
@@ -144,8 +152,18 @@ pub struct Solution {
     n_read: Option<usize>,
     /// One past the last token of each step.
     pub step_ends: Vec<usize>,
-    /// Tokens that a mask excludes from the rewards, in rising ranges.
+    /// Tokens that a mask excludes from the rewards, or that are outside the part that is scored, in
+    /// rising ranges.
     pub masked: Vec<Range<usize>>,
+    /// Whether it has the part that is scored.
+    presence: Presence,
+}
+
+/// Whether a completion has the part that is scored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Presence {
+    Present,
+    Absent,
 }
 
 impl Solution {
@@ -169,7 +187,8 @@ impl Solution {
     }
 }
 
-/// All completions with their steps: those that the rollouts give, or else by the split.
+/// All completions with their steps: those that the rollouts give, or else by the split, as far as they
+/// lie in `part`.
 ///
 /// # Errors
 /// Those of the split and of the encoder.
@@ -177,14 +196,27 @@ pub fn solutions(
     rollouts: &[Rollout],
     encoder: &Encoder,
     step_split: &StepSplit,
+    part: ScorePart,
     corpus: &mut Corpus,
 ) -> Result<Vec<Solution>> {
+    let opening = encoder.opening().map(|opening| opening.tag.to_owned());
     let splitter = StepSplitter::new(step_split)?;
     let mut solutions = Vec::new();
     for completion in encode_rollouts(rollouts, encoder, corpus)? {
-        let EncodedCompletion { rollout_idx, completion_idx, response, starts, masked, cut_at } =
+        let EncodedCompletion { rollout_idx, completion_idx, response, starts, mut masked, cut_at } =
             completion;
-        let steps = steps_of(&rollouts[rollout_idx], completion_idx, &splitter)?;
+        let mut steps = steps_of(&rollouts[rollout_idx], completion_idx, &splitter)?;
+        let text = &rollouts[rollout_idx].completions[completion_idx].text;
+        let mut presence = Presence::Present;
+        if part != ScorePart::All {
+            match part.range(text, opening.as_deref()) {
+                None => presence = Presence::Absent,
+                Some(range) => {
+                    masked = masked_outside(&masked, &starts, &range, text.len());
+                    steps = steps_within(text, &steps, &range);
+                }
+            }
+        }
         let step_ends = step_ends_in_tokens(&starts, &steps);
         solutions.push(Solution {
             rollout_idx,
@@ -194,9 +226,38 @@ pub fn solutions(
             steps,
             step_ends,
             masked,
+            presence,
         });
     }
     Ok(solutions)
+}
+
+/// The masked tokens with those outside a part of the text. What follows the text, such as an
+/// end-of-turn token, belongs to the part that ends it.
+fn masked_outside(
+    masked: &[Range<usize>],
+    starts: &[usize],
+    part: &Range<usize>,
+    n_text: usize,
+) -> Vec<Range<usize>> {
+    let first = starts.partition_point(|&start| start < part.start);
+    let last = if part.end == n_text {
+        starts.len()
+    } else {
+        starts.partition_point(|&start| start < part.end)
+    };
+    let within = masked.iter().map(|range| range.start.max(first)..range.end.min(last));
+    let within = within.filter(|range| range.start < range.end);
+    let before = std::iter::once(0..first);
+    let all = before.chain(within).chain(std::iter::once(last..starts.len()));
+    let mut merged: Vec<Range<usize>> = Vec::new();
+    for range in all.filter(|range| !range.is_empty()) {
+        match merged.last_mut() {
+            Some(last) if last.end >= range.start => last.end = last.end.max(range.end),
+            _ => merged.push(range),
+        }
+    }
+    merged
 }
 
 /// Scores from what each token of a solution adds to its value, in units of `beta`: the log-ratios
@@ -222,6 +283,11 @@ pub fn scores_of(
         .collect();
     for solution in solutions {
         let rollout = &rollouts[solution.rollout_idx];
+        let place = &mut all[solution.rollout_idx].scores[solution.completion_idx];
+        if solution.presence == Presence::Absent {
+            place.extent = Some(Extent::Absent);
+            continue;
+        }
         let gains = gains(solution);
         let mut rewards = Rewards::new(&gains, beta, &solution.step_ends)?;
         if let Some(what) = non_finite(&gains, &rewards, beta) {
@@ -244,7 +310,6 @@ pub fn scores_of(
             masked_tokens: (has_tokens && !solution.masked.is_empty())
                 .then(|| solution.masked.iter().map(|range| (range.start, range.end)).collect()),
         };
-        let place = &mut all[solution.rollout_idx].scores[solution.completion_idx];
         *place = match solution.n_read {
             None => scored,
             Some(n_read) => scored.truncated(n_read),

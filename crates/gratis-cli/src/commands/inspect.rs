@@ -72,14 +72,14 @@ fn inspect(args: &InspectArgs, common: &Common) -> Result<Value> {
     let published = published_at(&place, args.kind)?;
     let body = published.as_ref().and_then(|published| published.body.clone());
     let has_other_head = body.is_some();
-    let (config, files) = match &base.kind {
+    let (config, files, is_quantised) = match &base.kind {
         PlaceKind::Gguf => {
             let file = GgufFile::open(&base.path)?;
-            (file.config()?, gguf_files(&file, &base.path)?)
+            (file.config()?, gguf_files(&file, &base.path)?, file.is_quantised())
         }
         PlaceKind::Folder | PlaceKind::Adapter(_) | PlaceKind::Engine(_) => {
             let read = || ModelConfig::read(&base.path.join("config.json"));
-            (body.map_or_else(read, Ok)?, checkpoint::weight_files(&base.path)?)
+            (body.map_or_else(read, Ok)?, checkpoint::weight_files(&base.path)?, false)
         }
     };
     let adapter = match &place.kind {
@@ -128,11 +128,17 @@ fn inspect(args: &InspectArgs, common: &Common) -> Result<Value> {
                 format!("{:?}", config.head).to_lowercase()
             },
             "sliding_window": config.sliding_window,
+            "layers_with_window": (0..config.n_layers)
+                .filter(|&layer| config.window_of(layer).is_some())
+                .count(),
+            "rope_scaling": format!("{:?}", config.rope_scaling),
         },
         "context": config.context_length,
         "parameters": layout.n_parameters(),
         "types": files.types.iter().map(|(name, n)| json!({"type": name, "parameters": n}))
             .collect::<Value>(),
+        "bytes_per_parameter": bytes_per_parameter(&files),
+        "quantised": is_quantised,
         "files": paths,
         "file_bytes": files.n_bytes,
         "adapter": adapter.as_ref().map(|settings| json!({
@@ -143,7 +149,7 @@ fn inspect(args: &InspectArgs, common: &Common) -> Result<Value> {
             "parameters": settings.n_parameters(&layout),
             "base": base.display_name(),
         })),
-        "memory_bytes": memory_of(&config, adapter.as_ref(), common.threads),
+        "memory_bytes": memory_of(&config, adapter.as_ref(), is_quantised, common.threads),
         "threads": common.threads,
         "tokenizer": tokenizer_report(&tokenizer, &stop_tokens),
         "chat_template": templates.is_some(),
@@ -206,21 +212,25 @@ fn kind_of(place: &Place, manifest: Option<&Manifest>) -> String {
 }
 
 fn gguf_files(file: &GgufFile, path: &std::path::Path) -> Result<WeightFiles> {
-    let mut types: Vec<(String, usize)> = Vec::new();
-    for tensor in &file.header().tensors {
-        let n: usize = tensor.shape.iter().product();
-        let name = format!("{:?}", tensor.tensor_type).to_uppercase();
-        match types.iter_mut().find(|(known, _)| *known == name) {
-            Some((_, total)) => *total += n,
-            None => types.push((name, n)),
-        }
-    }
-    types.sort_by_key(|(_, n)| std::cmp::Reverse(*n));
-    let n_bytes = path.metadata().with_context(|| format!("cannot read `{}`", path.display()))?;
-    Ok(WeightFiles { paths: vec![path.to_owned()], n_bytes: n_bytes.len(), types })
+    let types = file.types().into_iter().map(|(one, n)| (one.to_string(), n)).collect();
+    let metadata = path.metadata().with_context(|| format!("cannot read `{}`", path.display()))?;
+    let n_weight_bytes = file.header().tensors.iter().map(|tensor| tensor.n_bytes).sum();
+    Ok(WeightFiles { paths: vec![path.to_owned()], n_bytes: metadata.len(), n_weight_bytes, types })
 }
 
-fn memory_of(config: &ModelConfig, adapter: Option<&LoraSettings>, threads: usize) -> Value {
+/// Bytes of the weights in the files for each parameter there: what mapped weights take.
+fn bytes_per_parameter(files: &WeightFiles) -> f64 {
+    let n: usize = files.types.iter().map(|(_, n)| n).sum();
+    files.n_weight_bytes as f64 / n.max(1) as f64
+}
+
+/// Memory by use. Quantised weights are neither loaded nor trained in full: `null`.
+fn memory_of(
+    config: &ModelConfig,
+    adapter: Option<&LoraSettings>,
+    is_quantised: bool,
+    threads: usize,
+) -> Value {
     let example = LoraSettings {
         rank: EXAMPLE_RANK,
         alpha: 1.0,
@@ -234,11 +244,12 @@ fn memory_of(config: &ModelConfig, adapter: Option<&LoraSettings>, threads: usiz
         let recompute = Recompute::Nothing;
         memory::to_train(config, adapter, storage, recompute, threads, n_tokens)
     };
+    let loaded = |n_bytes| (!is_quantised).then_some(n_bytes);
     json!({
-        "score_loaded": score(WeightStorage::Loaded),
+        "score_loaded": loaded(score(WeightStorage::Loaded)),
         "score_mapped": score(WeightStorage::Mapped),
-        "train_full": train(None, WeightStorage::Loaded),
-        "train_lora": train(Some(lora), WeightStorage::Loaded),
+        "train_full": loaded(train(None, WeightStorage::Loaded)),
+        "train_lora": loaded(train(Some(lora), WeightStorage::Loaded)),
         "train_lora_mapped": train(Some(lora), WeightStorage::Mapped),
         "lora_rank": lora.rank,
         "micro_batch_tokens": n_tokens,
@@ -271,7 +282,8 @@ fn page(report: &Value) -> String {
     line("architecture", text(&report["architecture"]));
     let window = match &shape["sliding_window"] {
         Value::Null => String::new(),
-        window => format!(", window {window}"),
+        window if shape["layers_with_window"] == shape["layers"] => format!(", window {window}"),
+        window => format!(", window {window} in {} layers", shape["layers_with_window"]),
     };
     line(
         "shape",
@@ -289,7 +301,17 @@ fn page(report: &Value) -> String {
     line("context", format!("{} tokens", report["context"]));
     let types = report["types"].as_array().into_iter().flatten();
     let types: Vec<String> = types.map(|one| text(&one["type"])).collect();
-    line("parameters", format!("{} in {}", report["parameters"], types.join(", ")));
+    let per_parameter = report["bytes_per_parameter"].as_f64().unwrap_or_default();
+    let is_quantised = report["quantised"].as_bool() == Some(true);
+    let held = if is_quantised { ", mapped" } else { " if mapped, 4 if loaded" };
+    line(
+        "parameters",
+        format!(
+            "{} in {}; {per_parameter:.2} bytes each{held}",
+            report["parameters"],
+            types.join(", ")
+        ),
+    );
     let files = report["files"].as_array().map_or(0, Vec::len);
     let plural = if files == 1 { "" } else { "s" };
     line("files", format!("{files} file{plural}, {}", size(&report["file_bytes"])));
@@ -309,26 +331,9 @@ fn page(report: &Value) -> String {
         );
         line("base", text(&adapter["base"]));
     }
-    let memory = &report["memory_bytes"];
-    line(
-        "to score",
-        format!(
-            "{} loaded, {} mapped beside the files ({} threads)",
-            size(&memory["score_loaded"]),
-            size(&memory["score_mapped"]),
-            report["threads"]
-        ),
-    );
-    line(
-        "to train",
-        format!(
-            "{} in full; an adapter of rank {}: {}, or {} over a mapped base",
-            size(&memory["train_full"]),
-            memory["lora_rank"],
-            size(&memory["train_lora"]),
-            size(&memory["train_lora_mapped"])
-        ),
-    );
+    for (name, value) in memory_lines(report, is_quantised) {
+        line(name, value);
+    }
     let tokenizer = &report["tokenizer"];
     let special = |token: &Value| match token {
         Value::Null => "none".to_owned(),
@@ -374,6 +379,30 @@ fn page(report: &Value) -> String {
         line("prompt", text(&reward["template"]));
     }
     page
+}
+
+/// Memory to score and to train with.
+fn memory_lines(report: &Value, is_quantised: bool) -> [(&'static str, String); 2] {
+    let (memory, threads) = (&report["memory_bytes"], &report["threads"]);
+    let of = |use_of: &str| size(&memory[use_of]);
+    let (mapped, lora_mapped) = (of("score_mapped"), of("train_lora_mapped"));
+    let rank = &memory["lora_rank"];
+    let (score, train) = if is_quantised {
+        (
+            format!("{mapped} beside the mapped files ({threads} threads)"),
+            format!("an adapter of rank {rank}: {lora_mapped} beside the mapped files"),
+        )
+    } else {
+        let (loaded, full, lora) = (of("score_loaded"), of("train_full"), of("train_lora"));
+        (
+            format!("{loaded} loaded, {mapped} mapped beside the files ({threads} threads)"),
+            format!(
+                "{full} in full; an adapter of rank {rank}: {lora}, or {lora_mapped} over a mapped \
+                 base"
+            ),
+        )
+    };
+    [("to score", score), ("to train", train)]
 }
 
 /// A number of bytes in a readable unit.

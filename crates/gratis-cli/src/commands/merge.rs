@@ -1,4 +1,4 @@
-//! `gratis merge`: merges an adapter into the weights of its base.
+//! `gratis merge`: merges an adapter into the weights of its base, or writes a GGUF file as a folder.
 
 use std::path::PathBuf;
 
@@ -13,19 +13,21 @@ use super::refuse_file_name;
 use crate::Common;
 use crate::model;
 
-/// Merge an adapter into its base model.
+/// Merge an adapter into its base model, or convert a GGUF file to a model folder.
 ///
 /// Every adapted matrix becomes `W + s B A`, so the result needs neither the adapter nor the base.
-/// `gratis.json` is copied; its reference is still the base.
+/// `gratis.json` is copied; its reference is still the base. Quantised weights of a GGUF file are
+/// dequantised; with the default data type the folder gives the same scores as the file.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   gratis merge runs/prm -o merged
-  gratis merge my-adapter -o merged --dtype bf16")]
+  gratis merge my-adapter -o merged --dtype bf16
+  gratis merge model.gguf -o model")]
 pub(crate) struct MergeArgs {
-    /// Adapter folder, or the run folder that contains it.
-    #[arg(value_name = "ADAPTER")]
-    adapter: PathBuf,
+    /// Adapter folder, the run folder that contains it, or a GGUF file.
+    #[arg(value_name = "MODEL")]
+    model: PathBuf,
     /// Folder of the new model.
     #[arg(short, long, value_name = "FOLDER")]
     output: PathBuf,
@@ -44,7 +46,7 @@ enum Dtype {
 
 pub(crate) fn run(args: &MergeArgs, common: &Common) -> Result<()> {
     refuse_file_name(&args.output)?;
-    let model = model::load(&args.adapter, Weights::Loaded, common)?;
+    let model = model::load(&args.model, Weights::Loaded, common)?;
     let weights = match args.dtype {
         Dtype::F32 => WeightType::F32,
         Dtype::Bf16 => WeightType::Bf16,

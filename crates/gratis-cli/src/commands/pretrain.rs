@@ -95,6 +95,7 @@ pub(crate) fn run(args: PretrainArgs, given: &ArgMatches, common: &Common) -> Re
     let on_existing = if args.resume { OnExisting::Resume } else { OnExisting::Fail };
     RunFolder::check(&args.run, on_existing)?;
     let mut model = model::load(&model_path, Weights::Loaded, common)?;
+    model.check_trainable()?;
     settings.optimization.resolve(&model.trained(Purpose::LanguageModel), &mut Remarks);
     let (mut task, mut validation) = {
         let validation: Vec<PathBuf> = settings.validation.iter().cloned().collect();

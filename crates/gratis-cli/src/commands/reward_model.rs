@@ -4,9 +4,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use clap::Args;
-use gratis::data::{ModelFormat, StepSplit};
+use gratis::data::{ModelFormat, ScorePart, StepSplit};
 use gratis::encoding::{OnOverlong, TokenIds};
 use gratis::numeric::check_positive;
+use gratis::reward::ValueRule;
 use gratis::reward_model::{
     OpenOptions, PromptSettings, ReferenceCheck, ReferenceChoice, RewardModel, ScoreBy, Weights,
     open,
@@ -39,6 +40,10 @@ pub(crate) struct RewardModelArgs {
     /// Factor of the log-ratio [default: the model's].
     #[arg(long)]
     beta: Option<f64>,
+    /// How the log-ratios of a prefix make its Q value: their sum, or the mean over the tokens so far,
+    /// which `prefix_ce` trains [default: the model's].
+    #[arg(long, value_enum, value_name = "RULE")]
+    value_rule: Option<ValueRule>,
     #[command(flatten)]
     prompt: PromptSettings,
     /// Token ids that completions bring (`token_ids`): `use` scores them as they are, `ignore`
@@ -61,6 +66,8 @@ pub(crate) struct Scoring {
     pub(crate) on_overlong: OnOverlong,
     /// Whether token rewards are included.
     pub(crate) tokens: TokenRewards,
+    /// Which part of a completion is scored.
+    pub(crate) part: ScorePart,
     /// The aggregation, if given.
     pub(crate) aggregation: Option<Aggregation>,
 }
@@ -78,6 +85,12 @@ impl RewardModelArgs {
     /// Checks the flags before any work.
     pub(super) fn check(&self) -> Result<()> {
         Ok(self.beta.map_or(Ok(()), |beta| check_positive("beta", beta))?)
+    }
+
+    /// Tokens per batch.
+    #[cfg(feature = "serve")]
+    pub(super) fn batch_tokens(&self) -> usize {
+        self.batch_tokens
     }
 
     /// Opens the reward model at `path`.
@@ -99,12 +112,14 @@ impl RewardModelArgs {
                 ReferenceCheck::Require
             },
             beta: self.beta,
+            value_rule: self.value_rule,
             step_split: scoring.step_split,
             prompt: self.prompt.clone(),
             on_overlong: scoring.on_overlong,
             token_ids: self.token_ids,
             batch_tokens: self.batch_tokens,
             tokens: scoring.tokens,
+            part: scoring.part,
             aggregation: scoring.aggregation,
         };
         Ok(open(path, &options, HUB, &mut Remarks)?)

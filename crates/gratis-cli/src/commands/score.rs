@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::Args;
 use gratis::cost::{Pass, Phase};
-use gratis::data::{Extent, Lines, RolloutFiles, ScoreKind, StepSplit};
+use gratis::data::{Extent, Lines, RolloutFiles, ScoreKind, ScorePart, StepSplit};
 use gratis::encoding::{OnOverlong, Unusual};
 use gratis::reward_model::{RewardModel, Room, ScoreBy};
 use gratis::scoring::TokenRewards;
@@ -63,6 +63,10 @@ pub(crate) struct ScoreArgs {
     /// How completions without `steps` are split [default: the model's].
     #[arg(long)]
     step_split: Option<StepSplit>,
+    /// Part of each completion to score: the thought up to `</think>`, or the answer after it. The model
+    /// reads all of it in any case.
+    #[arg(long, value_enum, default_value_t)]
+    score_part: ScorePart,
     /// How the steps become a solution's score: recorded in every line, and what `gratis select` then
     /// uses [default: the model's].
     #[arg(long, value_name = "NAME")]
@@ -99,6 +103,7 @@ pub(crate) fn run(args: &ScoreArgs, common: &Common) -> Result<()> {
         step_split: args.step_split.clone(),
         on_overlong: args.on_overlong,
         tokens: if args.tokens { TokenRewards::Write } else { TokenRewards::Omit },
+        part: args.score_part,
         aggregation: args.aggregation,
     };
     let reward_model = args.reward_model.open(&args.model, scoring, common)?;
@@ -189,7 +194,7 @@ pub(crate) fn run(args: &ScoreArgs, common: &Common) -> Result<()> {
     let given = args.input.to_string_lossy();
     args.output.output.next(&["select", "--rollouts", &given, "--scores", OUTPUT]);
     warn_skipped(files.n_skipped(), "malformed lines");
-    extents.say();
+    extents.say(args.score_part);
     unusual.remarks().iter().for_each(|remark| info!("{remark}"));
     if n_unused_ids > 0 {
         info!(
@@ -212,6 +217,7 @@ struct Extents {
     n: usize,
     n_truncated: usize,
     n_skipped: usize,
+    n_absent: usize,
 }
 
 impl Extents {
@@ -219,10 +225,14 @@ impl Extents {
         self.n += 1;
         self.n_truncated += usize::from(extent == Some(Extent::Truncated));
         self.n_skipped += usize::from(extent == Some(Extent::Skipped));
+        self.n_absent += usize::from(extent == Some(Extent::Absent));
     }
 
-    fn say(&self) {
-        let Self { n, n_truncated, n_skipped } = self;
+    fn say(&self, part: ScorePart) {
+        let Self { n, n_truncated, n_skipped, n_absent } = self;
+        if *n_absent > 0 {
+            warn!("of {n} responses {n_absent} have no {part}; their outcome is `null`");
+        }
         if n_truncated + n_skipped > 0 {
             warn!(
                 "of {n} responses {n_truncated} were truncated at the end of the context and \

@@ -23,8 +23,8 @@ fn faults_of_the_data_name_their_place() {
     insta::assert_snapshot!("no-examples", train(""));
     let one_class = first.replace("[true, false, false, true]", "[true, true, true, true]");
     insta::assert_snapshot!("one-class", train(&one_class));
-    let yes = first.replace("[true, false, false, true]", r#"["yes", false, false, true]"#);
-    insta::assert_snapshot!("label-no-boolean", train(&yes));
+    let no_label = first.replace("[true, false, false, true]", r#"["maybe", false, false, true]"#);
+    insta::assert_snapshot!("label-no-boolean", train(&no_label));
     let no_steps =
         first.replace(r#""correctness""#, r#""steps": [["1"], [], ["2"], ["3"]], "correctness""#);
     insta::assert_snapshot!("empty-steps", train(&no_steps));

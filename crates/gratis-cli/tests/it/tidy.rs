@@ -17,6 +17,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("gratis-remote", &["gratis-engine", "gratis-model"]),
     ("gratis", &["gratis-cpu", "gratis-engine", "gratis-grading", "gratis-model", "gratis-remote"]),
     ("gratis-paper", &["gratis", "gratis-cpu", "gratis-engine", "gratis-grading", "gratis-model"]),
+    ("gratis-serve", &["gratis", "gratis-grading", "gratis-model"]),
     (
         "gratis-cli",
         &[
@@ -27,6 +28,7 @@ const CRATES: &[(&str, &[&str])] = &[
             "gratis-model",
             "gratis-paper",
             "gratis-remote",
+            "gratis-serve",
         ],
     ),
 ];

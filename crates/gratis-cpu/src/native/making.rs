@@ -8,9 +8,7 @@ use gratis_model::gguf::GgufFile;
 use gratis_model::head::{ACTION_WEIGHT, ValueHead};
 use gratis_model::{BaseName, Layout, LoraSettings, ModelConfig, Readout};
 
-use super::{
-    CANNOT_CHANGE_MAPPED, NativeEngine, NativeOptions, WeightStorage, Worker, description,
-};
+use super::{NativeEngine, NativeOptions, WeightStorage, Worker, description};
 use crate::error::{Error, Result};
 use crate::lora::Adapter;
 use crate::model::{Decoder, Initialisation, initialise};
@@ -28,7 +26,8 @@ impl NativeEngine {
         seed: u64,
         options: NativeOptions,
     ) -> Result<Self> {
-        let parameters = initialise(&Layout::new(&config), initialisation, seed);
+        let parameters =
+            initialise(&Layout::new(&config), config.norm_offset, initialisation, seed);
         Self::from_weights(config, parameters, options)
     }
 
@@ -203,14 +202,21 @@ impl NativeEngine {
         Ok(rows)
     }
 
-    /// The model of a GGUF file, in memory.
+    /// The model of a GGUF file. If it is quantised, it stays so: mapped, whatever
+    /// `options.weights` says, and dequantised tile by tile.
     ///
     /// # Errors
     /// As [`GgufFile::config`], [`GgufFile::weights`] and [`Self::from_weights`].
     pub fn load_gguf(file: &GgufFile, options: NativeOptions) -> Result<Self> {
         let config = file.config()?;
-        let parameters = file.weights(&config, &Layout::new(&config))?;
-        Self::from_weights(config, parameters, options)
+        let layout = Layout::new(&config);
+        let is_mapped = file.is_quantised() || options.weights == WeightStorage::Mapped;
+        let parameters = if is_mapped {
+            Parameters::Mapped(Arc::new(file.map_weights(&config, &layout)?))
+        } else {
+            Parameters::Loaded(Arc::new(file.weights(&config, &layout)?))
+        };
+        Self::new(Decoder::new(config), parameters, options)
     }
 
     /// Adds a fresh adapter, which changes nothing yet and is what will be trained. `base` is
@@ -254,16 +260,19 @@ impl NativeEngine {
         Self::new(base, self.parameters.clone(), options)
     }
 
-    /// The merged model, with `W + s B A` for `W` and without an adapter.
+    /// The merged model, with `W + s B A` for `W` and without an adapter, in memory: weights that
+    /// are mapped are read.
     ///
     /// # Errors
-    /// [`gratis_engine::Error::Unsupported`] if the base is mapped; [`Error::Threads`].
+    /// [`Error::Threads`].
     pub fn merged(&self) -> Result<Self> {
         let mut merged = self.base()?;
-        let parameters = merged.parameters.loaded_mut().ok_or(CANNOT_CHANGE_MAPPED)?;
+        let n_parameters = merged.layout().n_parameters();
+        let mut parameters = merged.parameters.into_vec(n_parameters);
         if let Some(adapter) = &self.adapter {
-            adapter.merge_into(parameters);
+            adapter.merge_into(&mut parameters);
         }
+        merged.parameters = Parameters::Loaded(Arc::new(parameters));
         Ok(merged)
     }
 }

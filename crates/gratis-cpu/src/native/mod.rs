@@ -60,10 +60,10 @@ pub enum WeightStorage {
     /// In memory, four bytes per parameter.
     #[default]
     Loaded,
-    /// In the mapped files of the checkpoint, from which they are widened tile by tile for all rows
-    /// of a batch: the same log-probabilities to the bit, with the files' size at most, of which
-    /// the system keeps in memory what there is room for. The base can then not be trained; an
-    /// adapter to it can.
+    /// In the mapped files of the checkpoint, from which they are widened (or dequantised) tile by
+    /// tile for all rows of a batch: the same log-probabilities to the bit, with the files' size at
+    /// most, of which the system keeps in memory what there is room for. The base can then not be
+    /// trained; an adapter to it can.
     Mapped,
 }
 
@@ -74,7 +74,8 @@ pub struct NativeOptions {
     pub n_threads: usize,
     /// Trades time for memory in training.
     pub recompute: Recompute,
-    /// Where the weights of a checkpoint stay; for [`NativeEngine::load`].
+    /// Where the weights of a checkpoint stay; for [`NativeEngine::load`]. Quantised weights of a
+    /// GGUF file always stay mapped.
     pub weights: WeightStorage,
 }
 

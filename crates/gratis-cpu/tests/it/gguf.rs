@@ -14,7 +14,7 @@ use proptest::prelude::*;
 use crate::data::shared;
 
 /// What is written of a value, and its type's number.
-enum Meta<'a> {
+pub(crate) enum Meta<'a> {
     U32(u32),
     F32(f32),
     Text(&'a str),
@@ -101,13 +101,39 @@ fn store(numbers: &[f32], tensor_type: u32) -> Vec<u8> {
                 f16::from_f32(1.0 / 64.0).to_le_bytes().into_iter().chain(quantised)
             })
             .collect(),
-        other => panic!("type {other}"),
+        other => random_blocks(numbers.len(), other),
     }
 }
 
+/// Numbers in a block of a quantised type, and its bytes.
+fn block_of(tensor_type: u32) -> (usize, usize) {
+    match tensor_type {
+        2 | 20 => (32, 18),
+        3 => (32, 20),
+        6 => (32, 22),
+        7 => (32, 24),
+        8 => (32, 34),
+        10 => (256, 84),
+        11 => (256, 110),
+        12 => (256, 144),
+        13 => (256, 176),
+        14 => (256, 210),
+        23 => (256, 136),
+        _ => (1, 4),
+    }
+}
+
+/// Blocks without a pattern. No byte has its second bit, so that every scale is finite.
+fn random_blocks(n: usize, tensor_type: u32) -> Vec<u8> {
+    let (n_values, n_bytes) = block_of(tensor_type);
+    let bytes = (0..(n / n_values * n_bytes) as u32).map(|i| i.wrapping_mul(2_654_435_761) >> 13);
+    bytes.map(|byte| byte as u8 & 0xbf).collect()
+}
+
 /// A model of one layer of this architecture, its matrices stored as `tensor_type`.
-fn small(architecture: &str, tensor_type: u32, version: u32) -> Vec<u8> {
-    let (hidden, inter, vocab, kv) = (32_u64, 64_u64, 5_u64, 16_u64);
+pub(crate) fn small(architecture: &str, tensor_type: u32, version: u32) -> Vec<u8> {
+    let width = block_of(tensor_type).0.max(32) as u64;
+    let (hidden, inter, vocab, kv) = (width, 2 * width, 5_u64, width / 2);
     let mut shapes = vec![
         ("token_embd.weight", vec![hidden, vocab]),
         ("blk.0.attn_norm.weight", vec![hidden]),
@@ -137,8 +163,8 @@ fn small(architecture: &str, tensor_type: u32, version: u32) -> Vec<u8> {
     let keys: Vec<(String, Meta<'_>)> = [
         ("block_count", Meta::U32(1)),
         ("context_length", Meta::U32(16)),
-        ("embedding_length", Meta::U32(32)),
-        ("feed_forward_length", Meta::U32(64)),
+        ("embedding_length", Meta::U32(hidden as u32)),
+        ("feed_forward_length", Meta::U32(inter as u32)),
         ("attention.head_count", Meta::U32(4)),
         ("attention.head_count_kv", Meta::U32(2)),
         ("attention.layer_norm_rms_epsilon", Meta::F32(1e-6)),
@@ -234,7 +260,7 @@ fn the_pairs_of_llama_become_halves_and_those_of_qwen_stay() {
 }
 
 /// An opened file and the folder that keeps it.
-fn open_kept(bytes: &[u8]) -> (tempfile::TempDir, GgufFile) {
+pub(crate) fn open_kept(bytes: &[u8]) -> (tempfile::TempDir, GgufFile) {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("model.gguf");
     fs::write(&path, bytes).expect("written");
@@ -393,8 +419,25 @@ fn exhaust(bytes: &[u8]) {
     let _ = file.tokenizer();
     let Ok(config) = file.config() else { return };
     let layout = Layout::new(&config);
+    // The smallest blocks have 84 bytes for 256 numbers.
     if let Ok(weights) = file.weights(&config, &layout) {
-        assert!(weights.len() <= bytes.len());
+        assert!(weights.len() <= 4 * bytes.len());
+    }
+    if let Ok(mapped) = file.map_weights(&config, &layout) {
+        let _ = mapped.check_finite();
+    }
+}
+
+#[test]
+fn the_seeds_of_the_fuzz_target_are_models() {
+    let seeds = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/seeds/gguf");
+    for (name, is_quantised) in [("tiny", false), ("quantised", true)] {
+        let file = GgufFile::open(&seeds.join(format!("{name}.gguf"))).expect("a file");
+        assert_eq!(file.is_quantised(), is_quantised, "{name}");
+        let engine = NativeEngine::load_gguf(&file, NativeOptions::default()).expect("an engine");
+        assert_eq!(engine.is_mapped(), is_quantised, "{name}");
+        let weights = engine.merged().expect("read").parameters().to_vec();
+        assert!(weights.iter().all(|weight| weight.is_finite()), "{name}");
     }
 }
 
@@ -412,10 +455,11 @@ proptest! {
     #[test]
     fn mutated_files_never_panic(
         version in 2_u32..4,
+        tensor_type in proptest::sample::select(vec![0_u32, 1, 2, 3, 6, 7, 8, 10, 11, 12, 13, 14, 20, 23, 30]),
         changes in proptest::collection::vec((0_usize..1200, any::<u8>()), 1..6),
         cut in 0_usize..4000,
     ) {
-        let mut bytes = small("llama", 8, version);
+        let mut bytes = small("llama", tensor_type, version);
         for (at, byte) in changes {
             bytes[at] = byte;
         }

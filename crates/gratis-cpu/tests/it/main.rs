@@ -7,6 +7,7 @@ mod gguf;
 mod lora;
 mod mapped;
 mod parity;
+mod quantised;
 mod sampling;
 mod single;
 mod value_head;

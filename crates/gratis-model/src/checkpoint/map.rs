@@ -1,14 +1,16 @@
 //! A checkpoint's files mapped into memory instead of read.
 
+use std::fs::File;
 use std::path::Path;
 
 use memmap2::Mmap;
 
-use super::mapped::{MappedWeights, StoredTensor};
+use super::mapped::{MappedWeights, RowOrder, StoredTensor};
 use super::open_fitting;
 use crate::config::ModelConfig;
+use crate::dtype::Stored;
 use crate::error::{Error, Result};
-use crate::layout::Layout;
+use crate::layout::{Layout, TensorSpec};
 
 /// Maps the weights of a folder; as [`super::read_weights`], which reads them.
 ///
@@ -40,23 +42,36 @@ pub fn map_body(
         tensors.push(StoredTensor {
             name: spec.name.clone(),
             place: spec.range.clone(),
+            n_cols: n_cols(spec),
             n_axes: spec.shape.len(),
             file,
             start: of_file.data_start as usize + info.data_offsets.0,
-            dtype: info.dtype,
+            stored: Stored::Plain(info.dtype),
+            rows: RowOrder::AsStored,
         });
     }
     let files = checkpoint.files.into_iter().map(|file| {
-        // SAFETY: the mapping is read-only and private to this process, and its bytes are only ever
-        // read as plain numbers, of which every pattern is valid. Another process that shortens the
-        // file while it is mapped would end this one by a signal; files of a checkpoint are
-        // replaced by renaming (`crate::atomic`), which leaves a mapping whole.
-        #[expect(unsafe_code, reason = "the compiler cannot know who else writes the file")]
-        let map = unsafe { Mmap::map(&file.file) };
-        match map {
-            Ok(map) => Ok((file.path, map)),
-            Err(source) => Err(Error::Io { action: "map", path: file.path, source }),
-        }
+        let map = map_file(&file.path, &file.file)?;
+        Ok((file.path, map))
     });
     MappedWeights::new(files.collect::<Result<_>>()?, tensors)
+}
+
+/// Numbers in a row of a matrix; 1 for a vector.
+pub(crate) fn n_cols(spec: &TensorSpec) -> usize {
+    spec.shape.get(1..).unwrap_or_default().iter().product()
+}
+
+/// Maps a file of weights, which `path` names in errors.
+///
+/// # Errors
+/// [`Error::Io`].
+pub(crate) fn map_file(path: &Path, file: &File) -> Result<Mmap> {
+    // SAFETY: the mapping is read-only and private to this process, and its bytes are only ever
+    // read as plain numbers, of which every pattern is valid. Another process that shortens the
+    // file while it is mapped would end this one by a signal; files of a checkpoint are
+    // replaced by renaming (`crate::atomic`), which leaves a mapping whole.
+    #[expect(unsafe_code, reason = "the compiler cannot know who else writes the file")]
+    let map = unsafe { Mmap::map(file) };
+    map.map_err(|source| Error::Io { action: "map", path: path.to_owned(), source })
 }

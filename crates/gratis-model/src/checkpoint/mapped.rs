@@ -1,17 +1,42 @@
 //! Matrices that stay in the files of their checkpoint, mapped into memory.
 //!
 //! The system reads a page when it is first accessed and drops it when memory is short, so a model
-//! takes at most its 16-bit size, and only while memory is available. Norms and biases are read at
-//! once: they are small and every row needs them.
+//! takes at most the size of its files, and only while memory is available. Norms and biases are
+//! read at once: they are small and every row needs them.
 
 use std::ops::Range;
 use std::path::PathBuf;
 
 use memmap2::Mmap;
-use safetensors::Dtype;
 
-use crate::dtype::{first_non_finite, size_of_dtype, widen};
+use crate::dtype::{Stored, first_non_finite};
 use crate::error::{Error, Result};
+
+/// The order of a matrix's rows in its file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum RowOrder {
+    /// That of the layout.
+    AsStored,
+    /// Rows `i` and `i + head_dim / 2` of each head of the layout are neighbours in the file, as
+    /// llama.cpp has queries and keys of the Llama family.
+    Pairs {
+        /// Rows of a head, an even number.
+        head_dim: usize,
+    },
+}
+
+impl RowOrder {
+    /// The row of the file that is row `row` of the layout.
+    fn stored(self, row: usize) -> usize {
+        match self {
+            Self::AsStored => row,
+            Self::Pairs { head_dim } => {
+                let (head, own, half) = (row / head_dim, row % head_dim, head_dim / 2);
+                head * head_dim + own % half * 2 + own / half
+            }
+        }
+    }
+}
 
 /// A tensor in a mapped file.
 #[derive(Debug)]
@@ -19,13 +44,48 @@ pub(crate) struct StoredTensor {
     pub(crate) name: String,
     /// Place in the layout.
     pub(crate) place: Range<usize>,
+    /// Numbers in a row of a matrix, a whole number of units of `stored`; 1 for a vector.
+    pub(crate) n_cols: usize,
     /// One for norms and biases, two for matrices.
     pub(crate) n_axes: usize,
     /// Index of its file.
     pub(crate) file: usize,
     /// Byte of the file at which it begins.
     pub(crate) start: usize,
-    pub(crate) dtype: Dtype,
+    pub(crate) stored: Stored,
+    pub(crate) rows: RowOrder,
+}
+
+impl StoredTensor {
+    /// Numbers `part` of the tensor, in the order of the layout, from the bytes of its file.
+    fn widen(&self, file: &[u8], part: Range<usize>, into: &mut [f32]) {
+        let (n_values, n_bytes) = self.stored.unit();
+        let bytes = |first: usize, n: usize| {
+            let start = self.start + first / n_values * n_bytes;
+            &file[start..start + n / n_values * n_bytes]
+        };
+        let is_whole = part.start.is_multiple_of(n_values) && part.end.is_multiple_of(n_values);
+        if self.rows == RowOrder::AsStored && is_whole {
+            return self.stored.widen(bytes(part.start, part.len()), into);
+        }
+        let mut whole_row = Vec::new();
+        let mut done = 0;
+        while done < into.len() {
+            let (row, first) =
+                ((part.start + done) / self.n_cols, (part.start + done) % self.n_cols);
+            let n = (self.n_cols - first).min(into.len() - done);
+            let bytes = bytes(self.rows.stored(row) * self.n_cols, self.n_cols);
+            let into = &mut into[done..done + n];
+            if n == self.n_cols {
+                self.stored.widen(bytes, into);
+            } else {
+                whole_row.resize(self.n_cols, 0.0);
+                self.stored.widen(bytes, &mut whole_row);
+                into.copy_from_slice(&whole_row[first..first + n]);
+            }
+            done += n;
+        }
+    }
 }
 
 /// All parameters of a model in mapped files.
@@ -61,6 +121,11 @@ impl MappedWeights {
         Ok(mapped)
     }
 
+    /// Whether any matrix is stored in blocks.
+    pub fn is_quantised(&self) -> bool {
+        self.tensors.iter().any(|tensor| matches!(tensor.stored, Stored::Blocks(_)))
+    }
+
     /// A norm or a bias at `place` of the layout; adjacent ones may be read as one.
     pub fn vector(&self, place: &Range<usize>) -> &[f32] {
         let after = self.vector_places.partition_point(|(start, _)| *start <= place.start);
@@ -77,11 +142,9 @@ impl MappedWeights {
                 break;
             }
             let part = own.start.max(place.start)..own.end.min(place.end);
-            let n_bytes = size_of_dtype(tensor.dtype);
-            let start = tensor.start + (part.start - own.start) * n_bytes;
-            let bytes = &self.files[tensor.file].1[start..start + part.len() * n_bytes];
             let values = &mut into[part.start - place.start..part.end - place.start];
-            widen(tensor.dtype, bytes, values);
+            let part = part.start - own.start..part.end - own.start;
+            tensor.widen(&self.files[tensor.file].1, part, values);
         }
     }
 
@@ -113,5 +176,68 @@ impl MappedWeights {
                 value: values[idx],
             }),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use safetensors::Dtype;
+
+    use super::*;
+    use crate::blocks::BlockType;
+
+    /// Four rows of 64 numbers that differ, as blocks of Q8_0 and as numbers.
+    fn tensor(rows: RowOrder) -> (StoredTensor, Vec<u8>, Vec<f32>) {
+        let numbers: Vec<i8> = (0..256_i32).map(|i| (i * 37 % 251 - 125) as i8).collect();
+        let mut bytes = vec![0xff; 3];
+        for block in numbers.chunks(32) {
+            bytes.extend([0, 0x3c]);
+            bytes.extend(block.iter().map(|number| number.cast_unsigned()));
+        }
+        let stored = Stored::Blocks(BlockType::Q8_0);
+        let name = "a matrix".to_owned();
+        let place = 1000..1256;
+        let tensor =
+            StoredTensor { name, place, n_cols: 64, n_axes: 2, file: 0, start: 3, stored, rows };
+        let values = (0..256).map(|i| f32::from(numbers[rows.stored(i / 64) * 64 + i % 64]));
+        let values = values.collect();
+        (tensor, bytes, values)
+    }
+
+    #[test]
+    fn every_part_of_a_quantised_matrix_is_the_same_part_of_the_whole() {
+        assert_eq!(
+            [0, 1, 2, 3].map(|row| RowOrder::Pairs { head_dim: 4 }.stored(row)),
+            [0, 2, 1, 3]
+        );
+        for rows in [RowOrder::AsStored, RowOrder::Pairs { head_dim: 4 }] {
+            let (tensor, bytes, values) = tensor(rows);
+            for start in 0..256 {
+                for end in start..=256 {
+                    let mut part = vec![f32::NAN; end - start];
+                    tensor.widen(&bytes, start..end, &mut part);
+                    assert_eq!(part, values[start..end], "{rows:?} {start}..{end}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn vectors_of_pairs_are_put_in_order() {
+        let bytes: Vec<u8> =
+            [0.0_f32, 1.0, 2.0, 3.0].iter().flat_map(|x| x.to_le_bytes()).collect();
+        let tensor = StoredTensor {
+            name: "a bias".to_owned(),
+            place: 0..4,
+            n_cols: 1,
+            n_axes: 1,
+            file: 0,
+            start: 0,
+            stored: Stored::Plain(Dtype::F32),
+            rows: RowOrder::Pairs { head_dim: 4 },
+        };
+        let mut values = [0.0; 4];
+        tensor.widen(&bytes, 0..4, &mut values);
+        assert_eq!(values, [0.0, 2.0, 1.0, 3.0]);
     }
 }

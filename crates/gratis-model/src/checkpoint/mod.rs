@@ -5,8 +5,8 @@
 //! tensor.
 
 mod files;
-mod map;
-mod mapped;
+pub(crate) mod map;
+pub(crate) mod mapped;
 mod named;
 
 use std::collections::{BTreeMap, HashMap};
@@ -75,6 +75,8 @@ pub struct WeightFiles {
     pub paths: Vec<PathBuf>,
     /// Bytes of all files together.
     pub n_bytes: u64,
+    /// Bytes of the weights in them.
+    pub n_weight_bytes: u64,
     /// Number of parameters of each type that occurs, such as `BF16`, most first.
     pub types: Vec<(String, usize)>,
 }
@@ -86,9 +88,10 @@ pub struct WeightFiles {
 pub fn weight_files(folder: &Path) -> Result<WeightFiles> {
     let checkpoint = files::open(folder)?;
     let mut types: HashMap<String, usize> = HashMap::new();
-    let mut n_bytes = 0;
+    let (mut n_bytes, mut n_weight_bytes) = (0, 0);
     for file in &checkpoint.files {
         n_bytes += file.data_start + file.header.data_len() as u64;
+        n_weight_bytes += file.header.data_len() as u64;
         for info in file.header.tensors().into_values() {
             *types.entry(info.dtype.to_string()).or_default() +=
                 info.shape.iter().product::<usize>();
@@ -97,7 +100,7 @@ pub fn weight_files(folder: &Path) -> Result<WeightFiles> {
     let mut types: Vec<_> = types.into_iter().collect();
     types.sort_by(|a, b| (b.1, &a.0).cmp(&(a.1, &b.0)));
     let paths = checkpoint.files.into_iter().map(|file| file.path).collect();
-    Ok(WeightFiles { paths, n_bytes, types })
+    Ok(WeightFiles { paths, n_bytes, n_weight_bytes, types })
 }
 
 /// Checks that a safetensors file is as long as its header says.
@@ -344,6 +347,7 @@ fn check(file: &TensorFile, spec: &TensorSpec, info: &TensorInfo) -> Result<()> 
             path: file.path.clone(),
             tensor: spec.name.clone(),
             got: other.to_string(),
+            supported: "F64, F32, BF16, F16".to_owned(),
         }),
     }
 }

@@ -67,7 +67,7 @@ impl Header {
     ///
     /// # Errors
     /// [`Error::MalformedFile`] for whatever is not a GGUF file, [`Error::UnsupportedDtype`] for
-    /// a quantisation that is not read.
+    /// a type that is not read.
     pub fn read(input: impl Read, file_size: u64, path: &Path) -> Result<Self> {
         let mut reader = Reader { input, path, position: 0, file_size, version: 3 };
         if &reader.array::<4>()? != b"GGUF" {
@@ -288,11 +288,16 @@ impl<R: Read> Reader<'_, R> {
         }
         shape.reverse();
         let tensor_type = TensorType::from_code(self.u32()?).map_err(|got| {
-            Error::UnsupportedDtype { path: self.path.to_owned(), tensor: name.clone(), got }
+            let (path, supported) = (self.path.to_owned(), TensorType::supported());
+            Error::UnsupportedDtype { path, tensor: name.clone(), got, supported }
         })?;
         let offset = self.u64()?;
         let n_bytes = tensor_type.n_bytes(&shape).ok_or_else(|| {
-            self.malformed(format!("tensor `{name}` of shape {shape:?} is no {tensor_type:?}"))
+            let (n_values, _) = tensor_type.stored().unit();
+            self.malformed(format!(
+                "tensor `{name}` of shape {shape:?} is too large, or its rows are not whole blocks \
+                 of {n_values}, as {tensor_type} has them"
+            ))
         })?;
         Ok(TensorInfo { name, shape, tensor_type, offset, n_bytes })
     }

@@ -1,8 +1,9 @@
 //! GGUF files: the single-file checkpoints of llama.cpp, read into the engine's own order.
 //!
 //! A file holds the decoder's shape ([`GgufFile::config`]), its weights ([`GgufFile::weights`]), its
-//! tokenizer ([`GgufFile::tokenizer`]) and its chat template. Weights in f32, f16, bf16 and Q8_0
-//! are widened to `f32`. The file is untrusted: it may be truncated or malicious.
+//! tokenizer ([`GgufFile::tokenizer`]) and its chat template. Weights are f32, f16, bf16 or
+//! quantised ([`crate::blocks`]); they are read as `f32` or stay in the mapped file
+//! ([`GgufFile::map_weights`]). The file is untrusted: it may be truncated or malicious.
 
 mod config;
 pub mod header;
@@ -18,6 +19,9 @@ pub use header::{Header, MetadataValue, TensorInfo};
 pub use tensor::TensorType;
 
 use crate::chat_template::{ChatTemplate, ChatTemplates};
+use crate::checkpoint::MappedWeights;
+use crate::checkpoint::map::{map_file, n_cols};
+use crate::checkpoint::mapped::{RowOrder, StoredTensor};
 use crate::config::{Architecture, Head, ModelConfig};
 use crate::error::{Error, Result};
 use crate::layout::{Layout, TensorSpec};
@@ -72,16 +76,89 @@ impl GgufFile {
         self.chat_templates().map(|all| all.select(None)).transpose()
     }
 
-    /// The weights in the order of `layout`, which is that of `config`.
+    /// Whether any matrix is quantised. Such a model stays as it is stored, mapped.
+    pub fn is_quantised(&self) -> bool {
+        self.header.tensors.iter().any(|tensor| tensor.tensor_type.blocks().is_some())
+    }
+
+    /// Number of parameters of each type that occurs, most first.
+    pub fn types(&self) -> Vec<(TensorType, usize)> {
+        let mut types: Vec<(TensorType, usize)> = Vec::new();
+        for tensor in &self.header.tensors {
+            let n: usize = tensor.shape.iter().product();
+            match types.iter_mut().find(|(known, _)| *known == tensor.tensor_type) {
+                Some((_, total)) => *total += n,
+                None => types.push((tensor.tensor_type, n)),
+            }
+        }
+        types.sort_by_key(|(_, n)| std::cmp::Reverse(*n));
+        types
+    }
+
+    /// The weights in the order of `layout`, which is that of `config`, as `f32`.
     ///
     /// llama.cpp turns neighbouring pairs of a head's components for the Llama family, Hugging Face
     /// the two halves; the rows of its queries and keys are put back in the latter order.
     ///
     /// # Errors
-    /// [`Error::MissingTensor`], [`Error::WrongShape`], [`Error::UnexpectedTensor`] or
-    /// [`Error::NonFiniteWeight`], each naming file and tensor. Nothing is allocated before every
-    /// shape has been checked.
+    /// [`Error::MissingTensor`], [`Error::WrongShape`], [`Error::UnexpectedTensor`],
+    /// [`Error::UnsupportedDtype`] or [`Error::NonFiniteWeight`], each naming file and tensor.
+    /// Nothing is allocated before every shape has been checked.
     pub fn weights(&self, config: &ModelConfig, layout: &Layout) -> Result<Vec<f32>> {
+        let sources = self.sources(config, layout)?;
+        let mut weights = vec![0.0; layout.n_parameters()];
+        for (spec, source) in layout.tensors.iter().zip(sources) {
+            let out = &mut weights[spec.range.clone()];
+            self.read_tensor(source, out)?;
+            if let Some(index) = out.iter().position(|weight| !weight.is_finite()) {
+                return Err(Error::NonFiniteWeight {
+                    path: self.path.clone(),
+                    tensor: source.name.clone(),
+                    index,
+                    value: out[index],
+                });
+            }
+            if is_in_pairs(spec, config) {
+                halves_from_pairs(out, config.head_dim, n_cols(spec));
+            }
+        }
+        Ok(weights)
+    }
+
+    /// The weights as [`Self::weights`], left in the file, which is mapped: quantised matrices are
+    /// then dequantised row by row where they are used.
+    ///
+    /// # Errors
+    /// As [`Self::weights`]. A matrix that holds a NaN is found when a result is not finite.
+    pub fn map_weights(&self, config: &ModelConfig, layout: &Layout) -> Result<MappedWeights> {
+        let sources = self.sources(config, layout)?;
+        let io_error = |source| Error::Io { action: "read", path: self.path.clone(), source };
+        let file = File::open(&self.path).map_err(io_error)?;
+        let map = map_file(&self.path, &file)?;
+        let end = sources.iter().map(|source| source.offset + source.n_bytes).max().unwrap_or(0);
+        if (map.len() as u64) < end {
+            let reason = format!("it has {} bytes now, its tensors end at {end}", map.len());
+            return Err(Error::MalformedFile { path: self.path.clone(), reason });
+        }
+        let tensors = layout.tensors.iter().zip(sources).map(|(spec, source)| StoredTensor {
+            name: source.name.clone(),
+            place: spec.range.clone(),
+            n_cols: n_cols(spec),
+            n_axes: spec.shape.len(),
+            file: 0,
+            start: source.offset as usize,
+            stored: source.tensor_type.stored(),
+            rows: if is_in_pairs(spec, config) {
+                RowOrder::Pairs { head_dim: config.head_dim }
+            } else {
+                RowOrder::AsStored
+            },
+        });
+        MappedWeights::new(vec![(self.path.clone(), map)], tensors.collect())
+    }
+
+    /// The tensor of each parameter of `layout`, checked; no other tensor is in the file.
+    fn sources(&self, config: &ModelConfig, layout: &Layout) -> Result<Vec<&TensorInfo>> {
         let sources: Vec<&TensorInfo> =
             layout.tensors.iter().map(|spec| self.source(spec)).collect::<Result<_>>()?;
         let used: HashSet<&str> = sources.iter().map(|source| source.name.as_str()).collect();
@@ -95,25 +172,7 @@ impl GgufFile {
                 });
             }
         }
-        let mut weights = vec![0.0; layout.n_parameters()];
-        for (spec, source) in layout.tensors.iter().zip(sources) {
-            let out = &mut weights[spec.range.clone()];
-            self.read_tensor(source, out)?;
-            if let Some(index) = out.iter().position(|weight| !weight.is_finite()) {
-                return Err(Error::NonFiniteWeight {
-                    path: self.path.clone(),
-                    tensor: source.name.clone(),
-                    index,
-                    value: out[index],
-                });
-            }
-            let is_turned = spec.name.contains("q_proj") || spec.name.contains("k_proj");
-            if is_turned && is_written_in_pairs(config.architecture) {
-                let row_size = spec.shape[1..].iter().product();
-                halves_from_pairs(out, config.head_dim, row_size);
-            }
-        }
-        Ok(weights)
+        Ok(sources)
     }
 
     fn tensor(&self, name: &str) -> Option<&TensorInfo> {
@@ -130,6 +189,16 @@ impl GgufFile {
         let tensor = self.tensor(&name).ok_or_else(|| self.missing_tensor(&name))?;
         if tensor.shape != spec.shape {
             return Err(self.wrong_shape(tensor, &spec.shape));
+        }
+        if spec.shape.len() == 1
+            && let Some(blocks) = tensor.tensor_type.blocks()
+        {
+            return Err(Error::UnsupportedDtype {
+                path: self.path.clone(),
+                tensor: tensor.name.clone(),
+                got: blocks.name().to_owned(),
+                supported: "F32, F16, BF16 for a norm or a bias".to_owned(),
+            });
         }
         Ok(tensor)
     }
@@ -164,7 +233,7 @@ impl GgufFile {
         file.seek(SeekFrom::Start(tensor.offset)).map_err(io_error)?;
         let mut bytes = vec![0; tensor.n_bytes as usize];
         file.read_exact(&mut bytes).map_err(io_error)?;
-        tensor.tensor_type.widen(&bytes, out);
+        tensor.tensor_type.stored().widen(&bytes, out);
         Ok(())
     }
 
@@ -213,9 +282,11 @@ fn gguf_name(name: &str) -> String {
     format!("blk.{layer}.{module}.{kind}")
 }
 
-/// Whether llama.cpp turns neighbouring components of a head for this architecture.
-fn is_written_in_pairs(architecture: Architecture) -> bool {
-    matches!(architecture, Architecture::Llama | Architecture::Mistral)
+/// Whether llama.cpp turns neighbouring components of a head for this architecture, and this is what
+/// queries or keys are made with.
+fn is_in_pairs(spec: &TensorSpec, config: &ModelConfig) -> bool {
+    matches!(config.architecture, Architecture::Llama | Architecture::Mistral)
+        && (spec.name.contains("q_proj") || spec.name.contains("k_proj"))
 }
 
 /// Moves the rows `(0, 1), (2, 3), ...` of each head to `0, 2, ..., 1, 3, ...`.

@@ -1,15 +1,14 @@
-//! How GGUF stores numbers, and how they become `f32`.
+//! How GGUF stores numbers.
 
-use half::{bf16, f16};
+use std::fmt;
 
-/// Numbers in a block of Q8_0.
-const Q8_0_BLOCK: usize = 32;
+use safetensors::Dtype;
 
-/// Bytes of a block of Q8_0: the scale in half precision, then the numbers.
-const Q8_0_BYTES: usize = 2 + Q8_0_BLOCK;
+use crate::blocks::BlockType;
+use crate::dtype::Stored;
 
 /// The types that are read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum TensorType {
     /// 32-bit float.
     F32,
@@ -17,64 +16,92 @@ pub enum TensorType {
     F16,
     /// bfloat16.
     Bf16,
-    /// Blocks of 32 signed bytes with one f16 scale: `x = scale * q`.
-    Q8_0,
+    /// Blocks of small integers with shared scales.
+    Blocks(BlockType),
 }
 
 impl TensorType {
     /// The type of ggml's number, or the name of one that is not read.
     pub(super) fn from_code(code: u32) -> Result<Self, String> {
-        Err(match code {
+        let name = match code {
             0 => return Ok(Self::F32),
             1 => return Ok(Self::F16),
-            8 => return Ok(Self::Q8_0),
+            2 => return Ok(Self::Blocks(BlockType::Q4_0)),
+            3 => return Ok(Self::Blocks(BlockType::Q4_1)),
+            6 => return Ok(Self::Blocks(BlockType::Q5_0)),
+            7 => return Ok(Self::Blocks(BlockType::Q5_1)),
+            8 => return Ok(Self::Blocks(BlockType::Q8_0)),
+            10 => return Ok(Self::Blocks(BlockType::Q2_K)),
+            11 => return Ok(Self::Blocks(BlockType::Q3_K)),
+            12 => return Ok(Self::Blocks(BlockType::Q4_K)),
+            13 => return Ok(Self::Blocks(BlockType::Q5_K)),
+            14 => return Ok(Self::Blocks(BlockType::Q6_K)),
+            20 => return Ok(Self::Blocks(BlockType::IQ4_NL)),
+            23 => return Ok(Self::Blocks(BlockType::IQ4_XS)),
             30 => return Ok(Self::Bf16),
-            2 => "Q4_0".to_owned(),
-            3 => "Q4_1".to_owned(),
-            6 => "Q5_0".to_owned(),
-            7 => "Q5_1".to_owned(),
-            9 => "Q8_1".to_owned(),
-            10..=15 => format!("Q{}_K", code - 8),
-            28 => "F64".to_owned(),
-            other => format!("ggml type {other}"),
-        })
+            9 => "Q8_1",
+            15 => "Q8_K",
+            16 => "IQ2_XXS",
+            17 => "IQ2_XS",
+            18 => "IQ3_XXS",
+            19 => "IQ1_S",
+            21 => "IQ3_S",
+            22 => "IQ2_S",
+            24 => "I8",
+            25 => "I16",
+            26 => "I32",
+            27 => "I64",
+            28 => "F64",
+            29 => "IQ1_M",
+            34 => "TQ1_0",
+            35 => "TQ2_0",
+            39 => "MXFP4",
+            other => return Err(format!("ggml type {other}")),
+        };
+        Err(name.to_owned())
+    }
+
+    /// The names of all types that are read.
+    pub(super) fn supported() -> String {
+        let floats = [Self::F32, Self::F16, Self::Bf16].into_iter();
+        let types = floats.chain(BlockType::ALL.map(Self::Blocks));
+        types.map(|one| one.to_string()).collect::<Vec<_>>().join(", ")
+    }
+
+    /// Its blocks, if it has any.
+    pub fn blocks(self) -> Option<BlockType> {
+        match self {
+            Self::Blocks(blocks) => Some(blocks),
+            _ => None,
+        }
+    }
+
+    pub(super) fn stored(self) -> Stored {
+        match self {
+            Self::F32 => Stored::Plain(Dtype::F32),
+            Self::F16 => Stored::Plain(Dtype::F16),
+            Self::Bf16 => Stored::Plain(Dtype::BF16),
+            Self::Blocks(blocks) => Stored::Blocks(blocks),
+        }
     }
 
     /// Bytes of a tensor of this shape; `None` if they overflow or rows do not fill their blocks.
     pub(super) fn n_bytes(self, shape: &[usize]) -> Option<u64> {
         let n = shape.iter().try_fold(1_u64, |n, size| n.checked_mul(*size as u64))?;
-        match self {
-            Self::F32 => n.checked_mul(4),
-            Self::F16 | Self::Bf16 => n.checked_mul(2),
-            Self::Q8_0 => shape
-                .last()
-                .is_some_and(|row| row.is_multiple_of(Q8_0_BLOCK))
-                .then_some(n / Q8_0_BLOCK as u64 * Q8_0_BYTES as u64),
-        }
-    }
-
-    /// Widens `bytes`, whole numbers or blocks, into `out`.
-    pub(super) fn widen(self, bytes: &[u8], out: &mut [f32]) {
-        match self {
-            Self::F32 => each(bytes, out, f32::from_le_bytes),
-            Self::F16 => each(bytes, out, |number| f16::from_le_bytes(number).to_f32()),
-            Self::Bf16 => each(bytes, out, |number| bf16::from_le_bytes(number).to_f32()),
-            Self::Q8_0 => {
-                let blocks = bytes.as_chunks::<Q8_0_BYTES>().0;
-                for (out, block) in out.chunks_exact_mut(Q8_0_BLOCK).zip(blocks) {
-                    let scale = f16::from_le_bytes([block[0], block[1]]).to_f32();
-                    for (out, quantised) in out.iter_mut().zip(&block[2..]) {
-                        *out = scale * f32::from(quantised.cast_signed());
-                    }
-                }
-            }
-        }
+        let (n_values, n_bytes) = self.stored().unit();
+        let is_whole = shape.last().copied().unwrap_or(1).is_multiple_of(n_values);
+        is_whole.then_some(n / n_values as u64)?.checked_mul(n_bytes as u64)
     }
 }
 
-fn each<const N: usize>(bytes: &[u8], out: &mut [f32], widen: impl Fn([u8; N]) -> f32) {
-    for (out, number) in out.iter_mut().zip(bytes.as_chunks::<N>().0) {
-        *out = widen(*number);
+impl fmt::Display for TensorType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::F32 => "F32",
+            Self::F16 => "F16",
+            Self::Bf16 => "BF16",
+            Self::Blocks(blocks) => blocks.name(),
+        })
     }
 }
 
@@ -83,20 +110,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_block_of_q8_0_is_its_scale_times_its_bytes() {
-        let mut bytes = f16::from_f32(0.5).to_le_bytes().to_vec();
-        bytes.extend((0..32_i8).map(|n| (n - 16).cast_unsigned()));
-        let mut out = [0.0; 32];
-        TensorType::Q8_0.widen(&bytes, &mut out);
-        let expected: Vec<f32> = (0..32_i8).map(|n| f32::from(n - 16) / 2.0).collect();
-        assert_eq!(out.as_slice(), expected);
+    fn sizes_do_not_overflow_and_rows_fill_their_blocks() {
+        let blocks = TensorType::Blocks;
+        assert_eq!(blocks(BlockType::Q8_0).n_bytes(&[3, 64]), Some(3 * 2 * 34));
+        assert_eq!(blocks(BlockType::Q4_K).n_bytes(&[3, 512]), Some(3 * 2 * 144));
+        assert_eq!(blocks(BlockType::Q8_0).n_bytes(&[64, 3]), None);
+        assert_eq!(blocks(BlockType::Q6_K).n_bytes(&[256, 32]), None);
+        assert_eq!(blocks(BlockType::Q8_0).n_bytes(&[]), None);
+        assert_eq!(TensorType::F32.n_bytes(&[usize::MAX, 2]), None);
+        assert_eq!(TensorType::Bf16.n_bytes(&[]), Some(2));
     }
 
     #[test]
-    fn sizes_do_not_overflow_and_rows_fill_their_blocks() {
-        assert_eq!(TensorType::Q8_0.n_bytes(&[3, 64]), Some(3 * 2 * 34));
-        assert_eq!(TensorType::Q8_0.n_bytes(&[64, 3]), None);
-        assert_eq!(TensorType::F32.n_bytes(&[usize::MAX, 2]), None);
-        assert_eq!(TensorType::Bf16.n_bytes(&[]), Some(2));
+    fn names_are_those_of_ggml() {
+        for code in 0..=40 {
+            match TensorType::from_code(code) {
+                Ok(read) => assert!(TensorType::supported().contains(&read.to_string())),
+                Err(name) => assert!(!TensorType::supported().contains(&name), "{name}"),
+            }
+        }
+        assert_eq!(TensorType::from_code(39), Err("MXFP4".to_owned()));
+        assert_eq!(TensorType::from_code(99), Err("ggml type 99".to_owned()));
     }
 }

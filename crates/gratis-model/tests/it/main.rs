@@ -1,5 +1,6 @@
-//! Integration tests of models at rest: tokenizers and chat templates.
+//! Integration tests of models at rest: tokenizers, chat templates, quantised blocks.
 
+mod blocks;
 mod chat_template;
 mod checkpoint;
 mod data;

@@ -8,9 +8,10 @@ use gratis::baseline::{
     HeadScorer, HeadTask, LabelTexts, LabelTokens, Pooling, SelfCertainty, TokenScorer, TokenTask,
     ValueObjective,
 };
-use gratis::data::{DataOperation, MakePairs, ProblemScores, Rollout, apply};
+use gratis::data::{DataOperation, MakePairs, ProblemScores, Rollout, ScorePart, apply};
 use gratis::manifest::{Kind, Manifest};
 use gratis::observer::Silent;
+use gratis::reward::ValueRule;
 use gratis::scoring::{ScoreRollouts as _, ScoringSettings, TokenRewards};
 use gratis::training::{Learner, Task, reward_data};
 use gratis_cpu::{NativeEngine, NativeOptions};
@@ -198,9 +199,11 @@ pub(super) fn scores(
     let rollouts = &candidates.rollouts;
     match form {
         Form::Trained(TrainedForm::LogRatio(_)) => {
-            candidates.log_ratio_scores(engine, beta, InferenceReference::Start)
+            candidates.log_ratio_scores(engine, beta, ValueRule::Sum, InferenceReference::Start)
         }
-        Form::Likelihood => candidates.log_ratio_scores(engine, 1.0, InferenceReference::None),
+        Form::Likelihood => {
+            candidates.log_ratio_scores(engine, 1.0, ValueRule::Sum, InferenceReference::None)
+        }
         Form::SelfCertainty => {
             let encoder = trainer::encoder(tokenizer, engine)?;
             let scorer = SelfCertainty { engine, encoder, settings: SCORING };
@@ -232,7 +235,9 @@ fn head_scores(
 /// Scoring settings of models with a head and of untrained ones.
 const SCORING: ScoringSettings = ScoringSettings {
     beta: 1.0,
+    value_rule: ValueRule::Sum,
     step_split: trainer::STEP_SPLIT,
     batch_tokens: BATCH_TOKENS,
     tokens: TokenRewards::Omit,
+    part: ScorePart::All,
 };

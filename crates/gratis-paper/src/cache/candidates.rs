@@ -5,11 +5,11 @@
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use gratis::data::{ProblemScores, Rollout, Scored};
+use gratis::data::{ProblemScores, Rollout, ScorePart, Scored};
 use gratis::encoding::{Corpus, log_probs};
 use gratis::evaluation::{JudgedSolution, ScoredProblem, StepSignal};
 use gratis::observer::Silent;
-use gratis::reward::{Rewards, log_ratios};
+use gratis::reward::{Rewards, ValueRule, log_ratios};
 use gratis::scoring::{Solution, TokenRewards, scores_of, solutions};
 use gratis_cpu::NativeEngine;
 
@@ -39,7 +39,7 @@ impl Candidates {
         Ok(log_probs(engine, &self.corpus, BATCH_TOKENS, &mut Silent)?)
     }
 
-    /// Scores by `beta * log pi/pi_ref`.
+    /// Scores by `beta * log pi/pi_ref`, the values of prefixes by `rule`.
     ///
     /// # Errors
     /// Those of the engine.
@@ -47,6 +47,7 @@ impl Candidates {
         &self,
         policy: &mut NativeEngine,
         beta: f64,
+        rule: ValueRule,
         reference: InferenceReference,
     ) -> Result<Vec<ProblemScores>> {
         let policy = self.log_probs(policy)?;
@@ -55,7 +56,7 @@ impl Candidates {
                 InferenceReference::None => None,
                 InferenceReference::Start => Some(&self.reference[response][..]),
             };
-            log_ratios(&policy[response], reference)
+            rule.gains(log_ratios(&policy[response], reference), &[])
         };
         let (rollouts, corpus) = (&self.rollouts, &self.corpus);
         Ok(scores_of(rollouts, &self.solutions, corpus, beta, TokenRewards::Omit, gains)?)
@@ -120,7 +121,8 @@ impl Cache<'_> {
         let engine = self.load(&medium)?;
         let encoder = trainer::encoder(&self.tokenizer, &engine)?;
         let mut corpus = Corpus::default();
-        let solutions = solutions(&rollouts, &encoder, &trainer::STEP_SPLIT, &mut corpus)?;
+        let split = &trainer::STEP_SPLIT;
+        let solutions = solutions(&rollouts, &encoder, split, ScorePart::All, &mut corpus)?;
         let reference = log_probs(&engine, &corpus, BATCH_TOKENS, &mut Silent)?;
         let no_scores = truth::no_scores(&rollouts);
         let problems = rollouts.iter().zip(&no_scores);

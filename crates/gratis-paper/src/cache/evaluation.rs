@@ -10,6 +10,7 @@ use gratis::evaluation::{
     FirstErrorCounts, FirstErrorScore, GeneratorCandidates, ScoredProblem, Selector, StepSignal,
     first_error_counts, tune_threshold,
 };
+use gratis::reward::ValueRule;
 use gratis::selection::{Aggregation, Method, Subsets, VoteWeight};
 use gratis_cpu::NativeEngine;
 use serde::{Deserialize, Serialize};
@@ -49,19 +50,39 @@ struct Choices {
     aggregations: Vec<Aggregation>,
     /// The signal compared with the threshold of the first error.
     signals: Vec<StepSignal>,
+    /// How the log-ratios of a prefix make its value.
+    #[serde(skip_serializing_if = "is_sum_alone")]
+    value_rules: Vec<ValueRule>,
+}
+
+/// The paper's rule alone, which keys have no mention of.
+fn is_sum_alone(rules: &[ValueRule]) -> bool {
+    rules == [ValueRule::Sum]
 }
 
 impl Choices {
     /// The paper's rule for implicit process reward models, the lowest process reward; for a
-    /// baseline, the best aggregation.
+    /// baseline, the best aggregation; for an objective with a value rule of its own, the best
+    /// aggregation and rule.
     fn of(model: &RewardModel) -> Self {
         use Aggregation::{Mean, Min, Outcome, QMin};
+        let all = |value_rules| Self {
+            aggregations: vec![Min, QMin, Mean, Outcome],
+            signals: vec![StepSignal::Reward, StepSignal::QValue],
+            value_rules,
+        };
         match model {
-            RewardModel::Baseline(_) => Self {
-                aggregations: vec![Min, QMin, Mean, Outcome],
-                signals: vec![StepSignal::Reward, StepSignal::QValue],
+            RewardModel::Baseline(_) => all(vec![ValueRule::Sum]),
+            RewardModel::Implicit(recipe, _)
+                if ValueRule::of(&recipe.objective) != ValueRule::Sum =>
+            {
+                all(vec![ValueRule::Sum, ValueRule::of(&recipe.objective)])
+            }
+            _ => Self {
+                aggregations: vec![Min],
+                signals: vec![StepSignal::Reward],
+                value_rules: vec![ValueRule::Sum],
             },
-            _ => Self { aggregations: vec![Min], signals: vec![StepSignal::Reward] },
         }
     }
 }
@@ -80,8 +101,14 @@ pub(crate) struct Evaluation {
     pub(crate) aggregation: Aggregation,
     /// The vote's temperature.
     pub(crate) vote_temperature: f64,
+    /// How the log-ratios of a prefix make the value behind the selection.
+    #[serde(default)]
+    pub(crate) value_rule: ValueRule,
     /// The signal compared with the threshold.
     pub(crate) signal: StepSignal,
+    /// How the log-ratios of a prefix make the value behind the signal.
+    #[serde(default)]
+    pub(crate) signal_rule: ValueRule,
     /// A step is predicted wrong below this threshold.
     pub(crate) threshold: f64,
     /// First-error score on each generator's candidates.
@@ -150,12 +177,12 @@ impl Cache<'_> {
         let validation = self.split_candidates(seed, Split::Validation)?;
         let test = self.split_candidates(seed, Split::Test)?;
         self.observer.stage("evaluation", None);
-        let evaluation = evaluate(
-            &scorer.score(self, &validation)?,
-            &scorer.score(self, &test)?,
-            &ns,
-            &choices,
-        )?;
+        let mut scored = Vec::new();
+        for &rule in &choices.value_rules {
+            let validation = scorer.score(self, &validation, rule)?;
+            scored.push(ByRule { rule, validation, test: scorer.score(self, &test, rule)? });
+        }
+        let evaluation = evaluate(&scored, &ns, &choices)?;
         self.store.make_value("judgement", &key, &evaluation)?;
         Ok(evaluation)
     }
@@ -176,8 +203,11 @@ impl Cache<'_> {
             return Ok(accuracy);
         }
         let validation = self.split_candidates(seed, Split::Validation)?;
-        let scored = problems(&scorer.score(self, &validation)?);
-        let (accuracy, _) = best_aggregation(&scored, &ns, &choices.aggregations)?;
+        let mut accuracy = f64::NEG_INFINITY;
+        for &rule in &choices.value_rules {
+            let scored = problems(&scorer.score(self, &validation, rule)?);
+            accuracy = accuracy.max(best_aggregation(&scored, &ns, &choices.aggregations)?.0);
+        }
         self.store.make_value("validation", &key, &accuracy)?;
         Ok(accuracy)
     }
@@ -240,7 +270,12 @@ impl CandidateScorer {
     }
 
     /// Scores the candidates of each generator.
-    fn score(&mut self, cache: &Cache<'_>, generators: &[Rc<Candidates>]) -> Result<Vec<Scored>> {
+    fn score(
+        &mut self,
+        cache: &Cache<'_>,
+        generators: &[Rc<Candidates>],
+        rule: ValueRule,
+    ) -> Result<Vec<Scored>> {
         let engine = match &mut self.engine {
             Some(engine) => engine,
             none => none.insert(match self.form {
@@ -254,7 +289,7 @@ impl CandidateScorer {
         for candidates in generators {
             let scores = match self.form {
                 ScoreForm::LogRatio(beta, reference) => {
-                    candidates.log_ratio_scores(engine, beta, reference)?
+                    candidates.log_ratio_scores(engine, beta, rule, reference)?
                 }
                 ScoreForm::Baseline(form, beta) => {
                     baseline::scores(engine, form, beta, cache.tokenizer(), candidates)?
@@ -272,15 +307,25 @@ struct Scored {
     scores: Vec<ProblemScores>,
 }
 
-/// Chooses settings on validation problems and measures on test problems.
-fn evaluate(
-    validation: &[Scored],
-    test: &[Scored],
-    ns: &[usize],
-    choices: &Choices,
-) -> Result<Evaluation> {
-    let on_validation = problems(validation);
-    let (accuracy, aggregation) = best_aggregation(&on_validation, ns, &choices.aggregations)?;
+/// The candidates of both splits with their scores by one rule.
+struct ByRule {
+    rule: ValueRule,
+    validation: Vec<Scored>,
+    test: Vec<Scored>,
+}
+
+/// Chooses settings on validation problems and measures on test problems; the first of equals.
+fn evaluate(scored: &[ByRule], ns: &[usize], choices: &Choices) -> Result<Evaluation> {
+    let mut best: Option<(f64, Aggregation, &ByRule)> = None;
+    for of_rule in scored {
+        let on_validation = problems(&of_rule.validation);
+        let (accuracy, aggregation) = best_aggregation(&on_validation, ns, &choices.aggregations)?;
+        if best.is_none_or(|best| accuracy > best.0) {
+            best = Some((accuracy, aggregation, of_rule));
+        }
+    }
+    let (accuracy, aggregation, selecting) = best.ok_or(Error::NoThreshold)?;
+    let on_validation = problems(&selecting.validation);
     let mut vote_temperature = (f64::NEG_INFINITY, VOTE_TEMPERATURES[0]);
     for temperature in VOTE_TEMPERATURES {
         let accuracy = table(&on_validation, vote(temperature, aggregation), ns)?.mean();
@@ -288,17 +333,21 @@ fn evaluate(
             vote_temperature = (accuracy, temperature);
         }
     }
-    let tuned = choices.signals.iter().filter_map(|&signal| {
-        let judged = validation.iter().flat_map(|of| of.candidates.judged(&of.scores, signal));
-        tune_threshold(&judged.flatten().collect::<Vec<_>>()).map(|found| (signal, found))
+    let signals = scored
+        .iter()
+        .flat_map(|of_rule| choices.signals.iter().map(move |&signal| (of_rule, signal)));
+    let tuned = signals.filter_map(|(of_rule, signal)| {
+        let validation = of_rule.validation.iter();
+        let judged = validation.flat_map(|of| of.candidates.judged(&of.scores, signal));
+        tune_threshold(&judged.flatten().collect::<Vec<_>>()).map(|found| (of_rule, signal, found))
     });
-    let best = tuned.reduce(|best, next| if next.1.f1 > best.1.f1 { next } else { best });
-    let (signal, found) = best.ok_or(Error::NoThreshold)?;
+    let best = tuned.reduce(|best, next| if next.2.f1 > best.2.f1 { next } else { best });
+    let (judging, signal, found) = best.ok_or(Error::NoThreshold)?;
 
-    let on_test = problems(test);
+    let on_test = problems(&selecting.test);
     let mut first_error = Vec::new();
     let mut first_error_counts_of = Vec::new();
-    for of in test {
+    for of in &judging.test {
         let judged = of.candidates.judged(&of.scores, signal);
         let counts: Vec<FirstErrorCounts> =
             judged.iter().map(|solutions| first_error_counts(solutions, found.threshold)).collect();
@@ -312,7 +361,9 @@ fn evaluate(
         validation: accuracy,
         aggregation,
         vote_temperature: vote_temperature.1,
+        value_rule: selecting.rule,
         signal,
+        signal_rule: judging.rule,
         threshold: found.threshold,
         first_error,
         first_error_counts: first_error_counts_of,

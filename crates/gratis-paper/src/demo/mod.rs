@@ -17,10 +17,11 @@ mod page;
 
 use std::path::Path;
 
-use gratis::data::{ProblemScores, Rollout};
+use gratis::data::{ProblemScores, Rollout, ScorePart};
 use gratis::evaluation::{BestOfNTable, Bootstrap, FirstErrorScore};
 use gratis::objective::{Ce, Objective};
 use gratis::observer::{Observer, Silent};
+use gratis::reward::ValueRule;
 use gratis::rollout::GradeCounts;
 use gratis::scoring::{ScoreRollouts as _, Scorer, ScoringSettings, TokenRewards};
 use gratis::training::reward_data;
@@ -267,9 +268,11 @@ pub fn run(
     }
     let scoring = ScoringSettings {
         beta: settings.beta,
+        value_rule: ValueRule::Sum,
         step_split: trainer::STEP_SPLIT,
         batch_tokens: BATCH_TOKENS,
         tokens: TokenRewards::Omit,
+        part: ScorePart::All,
     };
     observer.stage("scores", None);
     let encoder = trainer::encoder(&tokenizer, &policy)?;

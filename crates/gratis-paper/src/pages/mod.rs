@@ -5,6 +5,7 @@ mod markdown;
 use std::path::Path;
 
 use gratis::evaluation::Interval;
+use gratis::reward::ValueRule;
 use gratis_model::atomic;
 use serde::{Deserialize, Serialize};
 
@@ -288,8 +289,8 @@ fn chosen_table(comparison: &Comparison) -> Option<Table> {
     };
     let rows = with_choices().map(|row| {
         let cells = vec![
-            list(row, |chosen| chosen.aggregation.to_string()),
-            list(row, |chosen| chosen.signal.name().to_owned()),
+            list(row, |chosen| chosen.aggregation.to_string() + of_means(chosen.value_rule)),
+            list(row, |chosen| chosen.signal.name().to_owned() + of_means(chosen.signal_rule)),
             list(row, |chosen| format!("{:.3}", chosen.threshold)),
             list(row, |chosen| chosen.vote_temperature.to_string()),
         ];
@@ -310,6 +311,14 @@ fn chosen_table(comparison: &Comparison) -> Option<Table> {
         cells: Cells::Text,
         ..Table::default()
     })
+}
+
+/// What is added to a value's name where it is not made of sums of log-ratios.
+fn of_means(rule: ValueRule) -> &'static str {
+    match rule {
+        ValueRule::Sum => "",
+        ValueRule::Mean => ", of means",
+    }
 }
 
 /// Claims of one experiment, with its title and a link to it where claims of several are shown.
@@ -389,7 +398,9 @@ mod tests {
             chosen: vec![Chosen {
                 seed: 3,
                 aggregation: Aggregation::Min,
+                value_rule: ValueRule::Sum,
                 signal: StepSignal::Reward,
+                signal_rule: ValueRule::Sum,
                 threshold: -0.25,
                 vote_temperature: 0.1,
             }],

@@ -3,12 +3,12 @@
 //!
 //! The paper's beta of 0.05 was found for models of eight billion parameters; a small model that moves
 //! further from its reference needs a larger one. Every objective was tuned on the same grid of beta
-//! and learning rate.
+//! and learning rate, which is extended where the best beta stands at its edge.
 
 use gratis::objective::{Ce, Dpo, Ipo, Kto, Nca, Objective, PrefixCe, Sppo};
 use serde::{Deserialize, Serialize};
 
-/// Betas that are tried: the paper's, and larger ones.
+/// Betas that are tried for every objective: the paper's, and larger ones.
 pub(super) const BETAS: [f64; 3] = [0.05, 0.3, 1.0];
 /// Learning rates that are tried.
 pub(super) const LEARNING_RATES: [f64; 3] = [3e-4, 1e-3, 3e-3];
@@ -108,13 +108,14 @@ pub(crate) struct Tuned {
 /// 0 at full scale, on its validation problems.
 pub(crate) fn tuned(objective: Objective) -> Tuned {
     let (beta, learning_rate, paper) = match objective {
+        // A beta of 3 is better by 0.1 points on the validation problems, far within the noise.
         Objective::Dpo(_) => (1.0, 1e-3, Some(50.4)),
         Objective::Kto(_) => (1.0, 1e-3, Some(45.7)),
         Objective::Nca(_) => (0.05, 3e-3, Some(49.4)),
         Objective::Ce(_) => (0.3, 3e-3, Some(48.4)),
         Objective::Sppo(_) => (0.05, 3e-3, None),
         Objective::Ipo(_) => (0.05, 1e-3, None),
-        Objective::PrefixCe(_) => (1.0, 3e-3, None),
+        Objective::PrefixCe(_) => (10.0, 3e-3, None),
         _ => (0.3, 3e-3, None),
     };
     Tuned { recipe: Recipe::new(objective.with_beta(beta), learning_rate), paper }
@@ -133,10 +134,18 @@ pub(crate) fn objectives() -> Vec<Objective> {
     ]
 }
 
-/// The grid that an objective's configuration is chosen from.
+/// The grid that an objective's configuration is chosen from. Where the best of the common betas is
+/// the largest or the smallest one, further ones are tried.
 pub(crate) fn implicit_configurations(objective: Objective) -> Vec<Recipe> {
+    let further: &[f64] = match objective {
+        Objective::Dpo(_) | Objective::Kto(_) => &[3.0, 10.0],
+        Objective::PrefixCe(_) => &[3.0, 10.0, 30.0],
+        Objective::Nca(_) | Objective::Ipo(_) | Objective::Sppo(_) => &[0.01],
+        _ => &[],
+    };
     BETAS
         .into_iter()
+        .chain(further.iter().copied())
         .flat_map(|beta| LEARNING_RATES.map(|rate| Recipe::new(objective.with_beta(beta), rate)))
         .collect()
 }

@@ -8,7 +8,8 @@ use gratis::encoding::{Corpus, Encoder, OnOverlong, encode_rollouts, log_probs, 
 use gratis::objective::Objective;
 use gratis::observer::{Figure, Observer, Silent};
 use gratis::training::{
-    ImplicitReward, LanguageModelling, Learner, OptimizationSettings, RewardData, Task, Trainer,
+    DataOrder, ImplicitReward, LanguageModelling, Learner, OptimizationSettings, RewardData, Task,
+    Trainer,
 };
 use gratis_cpu::{Initialisation, NativeEngine};
 use gratis_engine::Score;
@@ -212,7 +213,7 @@ impl ModelTrainer<'_> {
         let n_units = if objective.needs_pairs() { data.pairs.len() } else { data.examples.len() };
         let n_steps = settings.steps_for(n_units);
         let settings = LearningSettings { n_steps: Some(n_steps), ..*settings };
-        let optimization = self.optimization(&settings, n_steps);
+        let optimization = self.optimization(&settings, n_steps, n_units);
         let RewardData { corpus, examples, pairs, .. } = data;
         let context = policy.config().context_length;
         let mut task =
@@ -262,11 +263,18 @@ impl ModelTrainer<'_> {
         Ok(LanguageModelling::new(corpus, responses))
     }
 
-    fn optimization(&self, settings: &LearningSettings, n_steps: u64) -> OptimizationSettings {
+    fn optimization(
+        &self,
+        settings: &LearningSettings,
+        n_steps: u64,
+        n_units: usize,
+    ) -> OptimizationSettings {
+        let per_epoch = n_units.div_ceil(settings.batch_size).max(1) as u64;
         OptimizationSettings {
-            epochs: usize::MAX >> 32,
+            epochs: n_steps.div_ceil(per_epoch).max(1) as usize,
             max_steps: n_steps,
             batch_size: settings.batch_size,
+            order: DataOrder::Responses,
             learning_rate: Some(settings.learning_rate),
             warmup: (settings.n_warm_up_steps as f64 / n_steps as f64).min(1.0),
             decay: settings.decay,
@@ -293,7 +301,8 @@ impl ModelTrainer<'_> {
         let n_units = task.items().len();
         let n_steps = settings.n_steps.unwrap_or_else(|| settings.steps_for(n_units));
         observer.stage(name, Some(n_steps));
-        let mut trainer = Trainer::new(&self.optimization(settings, n_steps), n_units, 0)?;
+        let optimization = self.optimization(settings, n_steps, n_units);
+        let mut trainer = Trainer::new(&optimization, task.units(), 0)?;
         let mut training = Training { n_steps: 0, n_tokens: 0, curve: Vec::new() };
         let (mut loss, mut accuracy, mut n_averaged) = (0.0, None, 0.0);
         while training.n_steps < n_steps {

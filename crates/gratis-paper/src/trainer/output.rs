@@ -6,6 +6,7 @@ use gratis::data::{ProblemScores, Rollout, RolloutWriter, ScoreWriter};
 use gratis::manifest::{self, Kind, Manifest, ReferenceModel};
 use gratis::objective::Objective;
 use gratis::observer::Observer;
+use gratis::reward::ValueRule;
 use gratis::rollout::{GradeCounts, Problem, SampledIds, Sampler, grade};
 use gratis::selection::Aggregation;
 use gratis_cpu::NativeEngine;
@@ -48,6 +49,7 @@ impl ModelTrainer<'_> {
             version: Manifest::VERSION,
             kind: Kind::Implicit { objective },
             beta: objective.beta(),
+            value_rule: Some(ValueRule::of(&objective)).filter(|rule| *rule != ValueRule::Sum),
             reference: reference.map(named).transpose()?,
             step_split: STEP_SPLIT,
             aggregation: Aggregation::Min,
@@ -74,6 +76,7 @@ impl ModelTrainer<'_> {
             version: Manifest::VERSION,
             kind,
             beta: 1.0,
+            value_rule: None,
             reference: None,
             step_split: STEP_SPLIT,
             aggregation: if of_steps { Aggregation::QMin } else { Aggregation::Outcome },

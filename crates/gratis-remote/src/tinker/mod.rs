@@ -230,7 +230,7 @@ impl TrainingEngine {
         Ok(Model::new(session, id))
     }
 
-    fn free(&self, journal: &mut Journal, model: &Model) {
+    fn free(journal: &mut Journal, model: &Model) {
         let body = json!({ "model_id": model.id, "type": "unload_model" });
         // A model that stays is freed by the server once its session ends.
         if model.session.ask("/api/v1/unload_model", Body::Json(&body)).is_ok() {
@@ -270,7 +270,7 @@ impl TrainingEngine {
             Ok(Carrier::of_norms(norms[0], norms[1], norms[2], n))
         };
         let found = run();
-        self.free(&mut state.journal, &model);
+        Self::free(&mut state.journal, &model);
         let carrier = found.map_err(failed)?.ok_or_else(|| Error::Unsupported {
             server: self.client.name().to_owned(),
             what: "train with weights per token: neither `cross_entropy` nor \
@@ -533,7 +533,7 @@ impl Train for TrainingEngine {
         })?;
         let mut state = self.lock();
         if let Some(model) = state.model.take() {
-            self.free(&mut state.journal, &model);
+            Self::free(&mut state.journal, &model);
         }
         state.saved = Some(uri.to_owned());
         state.since.clear();
@@ -574,7 +574,7 @@ impl Drop for TrainingEngine {
     fn drop(&mut self) {
         let mut state = self.lock();
         if let Some(model) = state.model.take() {
-            self.free(&mut state.journal, &model);
+            Self::free(&mut state.journal, &model);
         }
     }
 }

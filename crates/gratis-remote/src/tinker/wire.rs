@@ -259,7 +259,8 @@ mod tests {
         let found = request.encode();
         assert_eq!(found.len(), expected.len());
         let (mut a, mut b) = (found.clone(), expected.clone());
-        (a.sort_unstable(), b.sort_unstable());
+        a.sort_unstable();
+        b.sort_unstable();
         assert_eq!(a, b, "the same bytes in another order of the inputs");
     }
 

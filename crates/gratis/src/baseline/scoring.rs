@@ -11,7 +11,7 @@ use gratis_engine::{Score, Values};
 use super::pooling::Pooling;
 use super::token_task::LabelTokens;
 use crate::cost::{JobWork, Work};
-use crate::data::{ProblemScores, Rollout, StepSplit};
+use crate::data::{ProblemScores, Rollout, ScorePart, StepSplit};
 use crate::encoding::{Corpus, Encoder, head_values, log_probs};
 use crate::error::Result;
 use crate::observer::{Observer, Silent};
@@ -146,7 +146,7 @@ fn unmasked(
     step_split: &StepSplit,
     corpus: &mut Corpus,
 ) -> Result<Vec<Solution>> {
-    let mut solutions = solutions(rollouts, encoder, step_split, corpus)?;
+    let mut solutions = solutions(rollouts, encoder, step_split, ScorePart::All, corpus)?;
     for solution in &mut solutions {
         solution.masked.clear();
     }

@@ -31,9 +31,9 @@ impl ScoreRollouts for SelfCertainty<'_> {
         rollouts: &[Rollout],
         observer: &mut dyn Observer,
     ) -> Result<Vec<ProblemScores>> {
-        let ScoringSettings { step_split, batch_tokens, tokens, .. } = &self.settings;
+        let ScoringSettings { step_split, batch_tokens, tokens, part, .. } = &self.settings;
         let mut corpus = Corpus::default();
-        let solutions = solutions(rollouts, &self.encoder, step_split, &mut corpus)?;
+        let solutions = solutions(rollouts, &self.encoder, step_split, *part, &mut corpus)?;
         let log_vocab = (self.engine.describe().vocab_size as f64).ln();
         let means = mean_log_probs(self.engine, &corpus, *batch_tokens, observer)?;
         let gains = |solution: &Solution| {

@@ -152,7 +152,8 @@ impl TokenTask {
             let ends = steps.iter().map(|step| step.end);
             let first = tokens.add_chain(&mut units.corpus, prompt, &response.tokens, ends);
             let labels = Item::Run { first, n: steps.len() * tokens.n_labels() };
-            units.push(labels, problem.as_str());
+            let prompt_idx = units.corpus.prompt(prompt);
+            units.push_grouped(labels, problem.as_str(), prompt_idx);
             examples.push(Labelled { label: *label, steps: steps.clone() });
         }
         if units.is_empty() && !data.examples.is_empty() {

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use parquet::basic::{Compression, LogicalType, Repetition, Type as Physical, ZstdLevel};
-use parquet::data_type::{BoolType, ByteArray, ByteArrayType, DoubleType, Int64Type};
+use parquet::data_type::{BoolType, ByteArray, ByteArrayType, DoubleType, Int32Type, Int64Type};
 use parquet::errors::ParquetError;
 use parquet::file::properties::WriterProperties;
 use parquet::file::writer::SerializedColumnWriter;
@@ -39,6 +39,8 @@ pub(super) enum Shape {
     /// Nothing but nulls so far.
     Null,
     Bool,
+    /// Integers of 32 bits, where a column is known to hold such.
+    Small,
     Integer,
     Number,
     Text,
@@ -103,6 +105,7 @@ impl Shape {
         };
         Ok(Arc::new(match self {
             Self::Bool => primitive(Physical::BOOLEAN, None)?,
+            Self::Small => primitive(Physical::INT32, None)?,
             Self::Integer => primitive(Physical::INT64, None)?,
             Self::Number => primitive(Physical::DOUBLE, None)?,
             Self::Text | Self::Null => primitive(Physical::BYTE_ARRAY, Some(LogicalType::String))?,
@@ -133,6 +136,7 @@ impl Shape {
     pub(super) fn leaves(&self, into: &mut Vec<Leaf>) {
         let values = match self {
             Self::Bool => Values::Bool(Vec::new()),
+            Self::Small => Values::Small(Vec::new()),
             Self::Integer => Values::Integer(Vec::new()),
             Self::Number => Values::Number(Vec::new()),
             Self::Text | Self::Null | Self::Json => Values::Text(Vec::new()),
@@ -212,6 +216,7 @@ pub(super) struct Leaf {
 
 enum Values {
     Bool(Vec<bool>),
+    Small(Vec<i32>),
     Integer(Vec<i64>),
     Number(Vec<f64>),
     Text(Vec<ByteArray>),
@@ -222,6 +227,10 @@ impl Values {
         // The shape of the column holds every value: the defaults are never taken.
         match self {
             Self::Bool(values) => values.push(value.as_bool().unwrap_or_default()),
+            Self::Small(values) => {
+                let value = value.as_i64().and_then(|value| i32::try_from(value).ok());
+                values.push(value.unwrap_or_default());
+            }
             Self::Integer(values) => values.push(value.as_i64().unwrap_or_default()),
             Self::Number(values) => values.push(exact::as_f64(value).unwrap_or_default()),
             Self::Text(values) => {
@@ -246,6 +255,9 @@ impl Leaf {
         match &self.values {
             Values::Bool(values) => {
                 column.typed::<BoolType>().write_batch(values, definitions, repetitions)?
+            }
+            Values::Small(values) => {
+                column.typed::<Int32Type>().write_batch(values, definitions, repetitions)?
             }
             Values::Integer(values) => {
                 column.typed::<Int64Type>().write_batch(values, definitions, repetitions)?

@@ -73,6 +73,53 @@ pub(super) fn finish_name(reason: FinishReason) -> &'static str {
     }
 }
 
+/// The finish reason as inference servers give it: one of many names, or an object with its `type`. What
+/// stopped a response before its end, such as a filter, counts as a limit.
+pub(super) fn any_finish_reason(field: &str, value: &Value) -> Result<Option<FinishReason>, Fault> {
+    const ENDED: [&str; 11] = [
+        "stop",
+        "eos",
+        "eos_token",
+        "stop_sequence",
+        "stop_token",
+        "end_turn",
+        "completed",
+        "finished",
+        "tool_calls",
+        "tool_use",
+        "function_call",
+    ];
+    const CUT_OFF: [&str; 10] = [
+        "length",
+        "max_tokens",
+        "max_length",
+        "max_new_tokens",
+        "model_length",
+        "abort",
+        "aborted",
+        "cancelled",
+        "content_filter",
+        "error",
+    ];
+    let fault = |got: String| {
+        let expected = "a finish reason such as `stop` or `length`, or null";
+        Err(Fault::new(field, expected, got))
+    };
+    match value {
+        Value::Null => Ok(None),
+        Value::String(name) if name.is_empty() => Ok(None),
+        Value::String(name) => match name.to_ascii_lowercase().as_str() {
+            name if ENDED.contains(&name) => Ok(Some(FinishReason::Stop)),
+            name if CUT_OFF.contains(&name) => Ok(Some(FinishReason::Length)),
+            _ => fault(format!("`{name}`")),
+        },
+        Value::Object(fields) if fields.contains_key("type") => {
+            any_finish_reason(field, &fields["type"])
+        }
+        other => fault(super::record::shown(other)),
+    }
+}
+
 /// The finish reason of this name.
 pub(super) fn finish_reason(name: &str) -> Result<FinishReason, Fault> {
     match name {

@@ -187,17 +187,7 @@ fn decimal(text: &str) -> Option<(bool, String, i64)> {
 
 /// JSON with the numbers that are held as text written as they were read.
 pub(super) fn restore(json: Vec<u8>, not_finite: NotFinite) -> Vec<u8> {
-    let find = |from: usize| {
-        let mut at = from;
-        while let Some(n) = json[at..].iter().position(|&byte| byte == b'{') {
-            at += n;
-            if json[at..].starts_with(BEFORE) {
-                return Some(at);
-            }
-            at += 1;
-        }
-        None
-    };
+    let find = |from: usize| memchr::memmem::find(&json[from..], BEFORE).map(|n| from + n);
     let Some(mut at) = find(0) else { return json };
     let (mut out, mut copied) = (Vec::with_capacity(json.len()), 0);
     loop {

@@ -8,13 +8,14 @@
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 use std::io::{self, BufRead, BufReader, BufWriter, SeekFrom, Write};
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::operation::{Operation, Outcome, Start};
 use super::rollout::Rollout;
-use super::scratch::{Scratch, Spool, spool};
+use super::scratch::{Scratch, Spool, spool_in};
 use super::seeding::rank_of;
 use super::shapes;
 use crate::error::{Error, Result};
@@ -29,7 +30,7 @@ pub struct GroupResponses {}
 /// Files over which records are spread at once.
 const N_PARTS: u64 = 64;
 /// Bytes of a file that is grouped in memory, unless it cannot be spread further.
-const MAX_BYTES: u64 = 32 << 20;
+const MAX_BYTES: u64 = if cfg!(test) { 1 << 16 } else { 32 << 20 };
 /// A problem whose records exceed [`MAX_BYTES`] cannot be spread: the hash is the same at each level.
 const MAX_LEVEL: u64 = 3;
 /// What errors call the temporary files.
@@ -37,21 +38,15 @@ const SPOOL: &str = "a temporary file";
 
 impl Start for GroupResponses {
     fn start(&self, scratch: Option<&Scratch>) -> Result<Box<dyn Operation>> {
-        // The spools of later levels are made where the first ones are.
-        let scratch = match scratch {
-            Some(scratch) => {
-                scratch.folder()?;
-                Some(scratch.clone())
-            }
-            None => None,
-        };
-        let parts = Parts::new(0, scratch.as_ref())?;
-        Ok(Box::new(Grouping { scratch, parts, runs: Vec::new() }))
+        let folder = scratch.map(Scratch::folder).transpose()?.map(Path::to_owned);
+        let parts = Parts::new(0, folder.as_deref())?;
+        Ok(Box::new(Grouping { folder, parts, runs: Vec::new() }))
     }
 }
 
 struct Grouping {
-    scratch: Option<Scratch>,
+    /// Where the temporary files are; `None` for memory.
+    folder: Option<PathBuf>,
     parts: Parts,
     runs: Vec<Run>,
 }
@@ -75,11 +70,11 @@ impl Grouping {
         for part in parts.files {
             let is_large = part.n_bytes > MAX_BYTES && level <= MAX_LEVEL;
             if is_large {
-                let mut smaller = Parts::new(level, self.scratch.as_ref())?;
+                let mut smaller = Parts::new(level, self.folder.as_deref())?;
                 part.read(|record| smaller.add(&record))?;
                 self.group(smaller, out)?;
             } else if part.n_bytes > 0 {
-                self.runs.push(run_of(part, self.scratch.as_ref(), out)?);
+                self.runs.push(run_of(part, self.folder.as_deref(), out)?);
             }
         }
         Ok(())
@@ -105,8 +100,8 @@ struct Parts {
 }
 
 impl Parts {
-    fn new(level: u64, scratch: Option<&Scratch>) -> Result<Self> {
-        let files = (0..N_PARTS).map(|_| Part::new(scratch)).collect::<Result<_>>()?;
+    fn new(level: u64, folder: Option<&Path>) -> Result<Self> {
+        let files = (0..N_PARTS).map(|_| Part::new(folder)).collect::<Result<_>>()?;
         Ok(Self { level, files })
     }
 
@@ -123,8 +118,8 @@ struct Part {
 }
 
 impl Part {
-    fn new(scratch: Option<&Scratch>) -> Result<Self> {
-        Ok(Self { file: BufWriter::new(spool(scratch)?), n_bytes: 0 })
+    fn new(folder: Option<&Path>) -> Result<Self> {
+        Ok(Self { file: BufWriter::new(spool_in(folder)?), n_bytes: 0 })
     }
 
     fn add(&mut self, record: &Numbered) -> Result<()> {
@@ -170,7 +165,7 @@ fn next(lines: &mut impl BufRead) -> Result<Option<Numbered>> {
 type Run = BufReader<Box<dyn Spool>>;
 
 /// The problems of one part.
-fn run_of(part: Part, scratch: Option<&Scratch>, out: &mut Outcome) -> Result<Run> {
+fn run_of(part: Part, folder: Option<&Path>, out: &mut Outcome) -> Result<Run> {
     let mut places: HashMap<String, usize> = HashMap::new();
     let mut problems: Vec<Numbered> = Vec::new();
     let (mut n_joined, mut n_dropped) = (0, 0);
@@ -187,7 +182,7 @@ fn run_of(part: Part, scratch: Option<&Scratch>, out: &mut Outcome) -> Result<Ru
     })?;
     out.remark("records joined to an earlier one of their problem", n_joined);
     out.remark("columns dropped because they differ within a problem", n_dropped);
-    let mut run = Part::new(scratch)?;
+    let mut run = Part::new(folder)?;
     problems.iter().try_for_each(|problem| run.add(problem))?;
     run.into_lines()
 }
@@ -273,8 +268,8 @@ mod tests {
 
     #[test]
     fn a_part_beyond_the_limit_is_spread_again() {
-        // About 40 MiB for one problem, and a little for the others.
-        let mut rollouts = scattered(5, 8, 1 << 20);
+        // 160 KiB of one problem, which is beyond the limit of a test, and a little of the others.
+        let mut rollouts = scattered(5, 8, 4096);
         rollouts.iter_mut().filter(|r| r.prompt != "problem 2").for_each(|rollout| {
             let text = &mut rollout.completions[0].text;
             text.truncate(text.find(' ').unwrap_or(text.len()));
@@ -282,10 +277,10 @@ mod tests {
         let long: Vec<Rollout> = rollouts
             .iter()
             .cloned()
-            .chain((0..32).map(|idx| Rollout {
-                id: Some(format!("again-{idx}")),
-                ..rollouts[2].clone()
-            }))
+            .chain(
+                (0..32)
+                    .map(|idx| Rollout { id: Some(format!("again-{idx}")), ..rollouts[2].clone() }),
+            )
             .collect();
         let operations = [DataOperation::GroupResponses(GroupResponses {})];
         let folder = tempfile::tempdir().expect("a folder");
@@ -295,7 +290,8 @@ mod tests {
             grouped.push(rollout);
             Ok(())
         };
-        apply_streaming(&operations, &open, folder.path(), &mut emit, &mut Silent).expect("applied");
+        apply_streaming(&operations, &open, folder.path(), &mut emit, &mut Silent)
+            .expect("applied");
         let sizes: Vec<usize> = grouped.iter().map(|rollout| rollout.completions.len()).collect();
         assert_eq!(sizes, [8, 8, 40, 8, 8]);
         assert_eq!(std::fs::read_dir(&folder).expect("a folder").count(), 0, "nothing is left");

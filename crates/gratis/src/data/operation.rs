@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::balance::{BalanceDataset, BalanceInstructions};
 use super::dedup::Deduplicate;
+use super::group::GroupResponses;
 use super::mix::Mix;
 use super::pairs::MakePairs;
 use super::replace::ReplaceResponses;
@@ -108,6 +109,8 @@ operations! {
     KeepSide,
     /// The `steps` column written.
     SegmentSteps,
+    /// The records of a problem as one.
+    GroupResponses,
 }
 
 impl FromStr for DataOperation {

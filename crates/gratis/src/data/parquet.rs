@@ -215,7 +215,7 @@ fn is_plain(shape: &Shape) -> bool {
     match shape {
         Shape::Bool | Shape::Integer | Shape::Number | Shape::Text => true,
         Shape::List(element) => is_plain(element),
-        Shape::Null | Shape::Object(_) | Shape::Json => false,
+        Shape::Null | Shape::Small | Shape::Object(_) | Shape::Json => false,
     }
 }
 

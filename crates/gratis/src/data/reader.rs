@@ -14,9 +14,10 @@ use serde_json::{Map, Value};
 use super::container::{Container, Raw};
 use super::format::STANDARD_STREAM;
 use super::reading::{DoubtfulLabel, Reading};
-use super::record::{self, Fault, OnInvalid, Record};
+use super::record::{self, Fault, OnInvalid, Record, RowLayout};
 use super::rollout::{Answered, Rollout};
 use super::rows;
+use super::score_table;
 use super::shapes::{self, DataShape, Requests};
 use crate::error::{Error, Result};
 
@@ -30,6 +31,8 @@ pub struct RecordReader<T> {
     rest: VecDeque<PathBuf>,
     /// A record whose problem may go on in the next one.
     pending: Option<(u64, Rollout)>,
+    /// Problems of one record, each with its number there.
+    ready: VecDeque<(u64, Rollout)>,
     notice: Option<String>,
     n_skipped: u64,
     failed: bool,
@@ -46,6 +49,10 @@ enum Decoded<T> {
     Whole(T),
     /// Records like it that follow may belong to the same problem.
     Part(Box<Rollout>),
+    /// Several problems in one record.
+    Many(Vec<Rollout>),
+    /// What was read before already.
+    Nothing,
 }
 
 impl<T: Record> RecordReader<T> {
@@ -68,6 +75,7 @@ impl<T: Record> RecordReader<T> {
             shape: None,
             rest,
             pending: None,
+            ready: VecDeque::new(),
             notice: None,
             n_skipped: 0,
             failed: false,
@@ -87,6 +95,9 @@ impl<T: Record> RecordReader<T> {
 
     fn read(&mut self) -> Result<Option<T>> {
         loop {
+            if let Some((number, rollout)) = self.ready.pop_front() {
+                return self.whole(number, rollout).map(Some);
+            }
             let next = match &mut self.stream {
                 Stream::Text(container) => container.next()?,
                 Stream::Rows(rows) => {
@@ -99,6 +110,7 @@ impl<T: Record> RecordReader<T> {
                     self.stream = Stream::open::<T>(&path)?;
                     (self.path, self.shape, self.notice) = (path, None, None);
                     self.reading.doubtful_label = DoubtfulLabel::Unknown;
+                    self.reading.filter = None;
                 } else if finished.is_none() {
                     return Ok(None);
                 }
@@ -134,6 +146,8 @@ impl<T: Record> RecordReader<T> {
                         return self.whole(number, done).map(Some);
                     }
                 }
+                Ok(Decoded::Many(rollouts)) => self.ready.extend((1..).zip(rollouts)),
+                Ok(Decoded::Nothing) => {}
                 Err(_) if self.reading.on_invalid == OnInvalid::Skip => self.n_skipped += 1,
                 Err(fault) => return Err(fault.at(&self.path, number)),
             }
@@ -166,7 +180,11 @@ impl<T: Record> Iterator for RecordReader<T> {
 impl Stream {
     fn open<T: Record>(path: &Path) -> Result<Self> {
         if is_parquet(path)? {
-            Ok(Self::Rows(rows::values::<T>(path)?))
+            let rows = rows::values::<T>(path)?;
+            Ok(Self::Rows(match T::ROWS {
+                RowLayout::Record => rows,
+                RowLayout::Candidate => score_table::joined(rows),
+            }))
         } else {
             Ok(Self::Text(Box::new(Container::open(path)?)))
         }
@@ -244,13 +262,14 @@ fn decode<T: Record>(
     };
     let mut record = record::object_of(value)?;
     shapes::rename(&mut record, &reading.shape.columns)?;
+    shapes::fold_case(&mut record);
     let chosen = match (*shape, reading.shape.shape) {
         (Some(shape), _) | (None, Some(shape)) => shape,
         (None, None) => shapes::detect(&record)?,
     };
     if shape.is_none() {
         *shape = Some(chosen);
-        *notice = words_for(chosen, &record);
+        *notice = words_for(chosen, &record, reading);
     }
     if chosen == DataShape::Gratis && reading.shape.is_plain() {
         let decoded = match line {
@@ -262,16 +281,30 @@ fn decode<T: Record>(
     if reading.doubtful_label == DoubtfulLabel::Unknown {
         reading.doubtful_label = shapes::doubtful_label(&record);
     }
-    let rollout = shapes::adapt(chosen, record, reading, requests)?;
-    if chosen.is_grouped() {
-        Ok(Decoded::Part(Box::new(rollout)))
-    } else {
-        T::from_rollout(rollout).map(Decoded::Whole)
+    if chosen == DataShape::LmEval && is_of_another_filter(&record, &mut reading.filter) {
+        return Ok(Decoded::Nothing);
+    }
+    let mut rollouts = shapes::adapt_all(chosen, record, reading, requests)?;
+    match (rollouts.len(), rollouts.pop()) {
+        (1, Some(rollout)) if chosen.is_grouped() => Ok(Decoded::Part(Box::new(rollout))),
+        (1, Some(rollout)) => T::from_rollout(rollout).map(Decoded::Whole),
+        (_, last) => {
+            rollouts.extend(last);
+            Ok(Decoded::Many(rollouts))
+        }
+    }
+}
+
+/// Whether a sample is one of those of an earlier record again, as another filter read its answer.
+fn is_of_another_filter(record: &Map<String, Value>, first: &mut Option<String>) -> bool {
+    match record.get("filter").and_then(Value::as_str) {
+        None => false,
+        Some(filter) => first.get_or_insert_with(|| filter.to_owned()) != filter,
     }
 }
 
 /// How a file is read, if not as our own columns.
-fn words_for(shape: DataShape, record: &Map<String, Value>) -> Option<String> {
+fn words_for(shape: DataShape, record: &Map<String, Value>, reading: &Reading) -> Option<String> {
     if shape == DataShape::Gratis {
         return None;
     }
@@ -280,7 +313,12 @@ fn words_for(shape: DataShape, record: &Map<String, Value>) -> Option<String> {
         columns.iter().map(|(ours, theirs)| format!("`{ours}` from `{theirs}`")).collect();
     let columns =
         if columns.is_empty() { String::new() } else { format!(": {}", columns.join(", ")) };
-    Some(format!("read as {} (`--shape {shape}`){columns}", shape.describe()))
+    let unread = match shape {
+        DataShape::Problems | DataShape::Responses => shapes::unread_label(record, reading),
+        _ => None,
+    };
+    let unread = unread.unwrap_or_default();
+    Some(format!("read as {} (`--shape {shape}`){columns}{unread}", shape.describe()))
 }
 
 /// Rollout files read as one, and as often as needed: an operation that counts before it decides

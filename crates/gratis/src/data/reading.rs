@@ -109,6 +109,8 @@ pub struct Reading {
     pub notice: Option<fn(&Path, &str)>,
     /// What the first record of the file says about a column such as `score`.
     pub doubtful_label: DoubtfulLabel,
+    /// The filter of the first sample of lm-evaluation-harness; those of others are left out.
+    pub filter: Option<String>,
 }
 
 /// Whether a column that may hold labels or other numbers, such as `score`, holds labels in a file.

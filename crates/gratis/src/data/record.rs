@@ -39,6 +39,9 @@ pub trait Record: Sized {
     /// The first fault.
     fn from_columns(columns: Self::Columns) -> Result<Self, Fault>;
 
+    /// What a row of a Parquet file is.
+    const ROWS: RowLayout = RowLayout::Record;
+
     /// Whether it may stand in a file in any shape that is read as a rollout.
     const IS_ROLLOUT: bool = false;
 
@@ -55,6 +58,15 @@ pub trait Record: Sized {
     fn number(&mut self, line: u64) {
         let _ = line;
     }
+}
+
+/// What a row of a Parquet file is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RowLayout {
+    /// A record.
+    Record,
+    /// A candidate of a record; or a record.
+    Candidate,
 }
 
 /// A named part of a record.
@@ -190,6 +202,12 @@ impl Fault {
         got: impl Into<String>,
     ) -> Self {
         Self { field: field.into(), expected: expected.into(), got: got.into(), hint: FIX }
+    }
+
+    /// The same fault of a part of a larger record.
+    #[must_use]
+    pub(super) fn within(self, place: &str) -> Self {
+        Self { field: format!("{place}.{}", self.field), ..self }
     }
 
     /// The same fault with something else to do about it.

@@ -141,8 +141,8 @@ impl Rollout {
         if !self.context.is_empty() {
             insert(&mut columns, CONTEXT, Some(self.context.iter().map(Some).collect()));
         }
-        for completion in &self.completions {
-            for name in completion.extra.keys() {
+        for name in self.completions.iter().flat_map(|completion| completion.extra.keys()) {
+            if !columns.contains_key(name) {
                 let value = |c: &Completion| c.extra.get(name).cloned();
                 insert(&mut columns, name, self.column(value));
             }

@@ -5,12 +5,14 @@ use std::fmt;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::model_format::ModelFormat;
-use super::record::{Fault, Field, Record, Shape};
+use super::part::ScorePart;
+use super::record::{Fault, Field, Record, RowLayout, Shape};
 use super::rollout::Rollout;
 use super::seeding::digest;
 use super::steps::StepSplit;
 use crate::digest::hex;
 use crate::error::{Error, Result};
+use crate::reward::ValueRule;
 use crate::selection::Aggregation;
 
 /// Version of the scores format this crate writes and the newest it reads.
@@ -48,11 +50,17 @@ pub struct ScoreOrigin {
     pub aggregation: Option<Aggregation>,
     /// Factor of the log-ratio, or of a baseline's value.
     pub beta: f64,
+    /// How the log-ratios of a prefix made its Q value; absent for their sum.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value_rule: Option<ValueRule>,
     /// The model in the denominator of the log-ratio; absent if there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reference: Option<String>,
     /// How completions without `steps` of their own were split.
     pub step_split: StepSplit,
+    /// Which part of the completions the rewards are of, if not all.
+    #[serde(default, skip_serializing_if = "ScorePart::is_all")]
+    pub part: ScorePart,
 }
 
 /// The kind of rewards in a score file.
@@ -129,6 +137,8 @@ pub enum Extent {
     Truncated,
     /// Nothing.
     Skipped,
+    /// Nothing, since it has not the part that was asked for: no thought, or no answer.
+    Absent,
 }
 
 fn or_nan<'de, D: Deserializer<'de>>(source: D) -> std::result::Result<f64, D::Error> {
@@ -226,8 +236,10 @@ const ORIGIN: Shape = Shape::Object(&[
     Field::required("kind", &Shape::Text),
     Field::optional("aggregation", &Shape::Text),
     Field::required("beta", &Shape::Number),
+    Field::optional("value_rule", &Shape::Text),
     Field::optional("reference", &Shape::Text),
     Field::required("step_split", &Shape::Text),
+    Field::optional("part", &Shape::Text),
 ]);
 
 impl Record for ProblemScores {
@@ -253,6 +265,8 @@ impl Record for ProblemScores {
             ])),
         ),
     ];
+
+    const ROWS: RowLayout = RowLayout::Candidate;
 
     fn from_columns(columns: Self) -> std::result::Result<Self, Fault> {
         columns.fault().map_or(Ok(columns), Err)

@@ -45,8 +45,12 @@ impl<T: Read + Write + Seek> Spool for T {}
 
 /// An empty spool: a temporary file, or memory where rollouts are in memory anyway.
 pub(super) fn spool(scratch: Option<&Scratch>) -> Result<Box<dyn Spool>> {
-    let Some(scratch) = scratch else { return Ok(Box::new(Cursor::new(Vec::new()))) };
-    let folder = scratch.folder()?;
+    spool_in(scratch.map(Scratch::folder).transpose()?)
+}
+
+/// An empty spool in this folder, or in memory.
+pub(super) fn spool_in(folder: Option<&Path>) -> Result<Box<dyn Spool>> {
+    let Some(folder) = folder else { return Ok(Box::new(Cursor::new(Vec::new()))) };
     let file = tempfile::tempfile_in(folder).map_err(Error::io("create", folder))?;
     Ok(Box::new(file))
 }

@@ -276,7 +276,7 @@ pub(crate) fn given(completion: &Completion) -> Result<Vec<Range<usize>>> {
 
 /// Where steps end, in characters of `text` rather than bytes.
 pub fn ends_in_chars(text: &str, steps: &[Range<usize>]) -> Vec<usize> {
-    let mut n_chars = 0;
+    let mut n_chars = steps.first().map_or(0, |first| text[..first.start].chars().count());
     let count = |step: &Range<usize>| {
         n_chars += text[step.clone()].chars().count();
         n_chars

@@ -1,5 +1,6 @@
 //! Records of any kind as Parquet. Their columns are found from the records themselves: JSON lines
-//! are read once for the shape that all of them have and once more to be written.
+//! are read once for the shape that all of them have and once more to be written. Scores have a table
+//! of their own ([`score_table`]).
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Seek};
@@ -14,6 +15,7 @@ use serde_json::{Map, Value};
 use super::columns::{Level, MAX_BYTES, MAX_ROWS, Shape, properties, write_error};
 use super::exact;
 use super::output::Output;
+use super::score_table;
 use crate::error::{Error, Result};
 
 /// Writes the JSON lines of a file, which is at its beginning, as a Parquet file.
@@ -25,9 +27,16 @@ pub(super) fn write(mut lines: File, output: Output) -> Result<Output> {
         Ok(())
     })?;
     lines.rewind().map_err(Error::io("read", &path))?;
-    let Shape::Object(fields) = &shape else {
-        return Err(write_error(&path)(ParquetError::General("no record has a field".to_owned())));
+    let holds_scores = score_table::holds_scores(&shape);
+    let fields = match shape {
+        shape if holds_scores => score_table::columns(&shape),
+        Shape::Object(fields) => fields,
+        _ => {
+            let error = ParquetError::General("no record has a field".to_owned());
+            return Err(write_error(&path)(error));
+        }
     };
+    let fields = fields.as_slice();
     let schema = || {
         let columns: Result<Vec<_>, _> =
             fields.iter().map(|(name, shape)| shape.column(name)).collect();
@@ -38,9 +47,13 @@ pub(super) fn write(mut lines: File, output: Output) -> Result<Output> {
     let mut file = file.map_err(write_error(&path))?;
     let (mut rows, mut n_bytes) = (Vec::new(), 0);
     read(&lines, &path, &mut |record, n| {
-        rows.push(record);
+        if holds_scores {
+            rows.extend(score_table::rows_of(record));
+        } else {
+            rows.push(record);
+        }
         n_bytes += n;
-        if rows.len() == MAX_ROWS || n_bytes >= MAX_BYTES {
+        if rows.len() >= MAX_ROWS || n_bytes >= MAX_BYTES {
             n_bytes = 0;
             write_group(&mut file, fields, &std::mem::take(&mut rows))
                 .map_err(write_error(&path))?;

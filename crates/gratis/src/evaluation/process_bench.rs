@@ -1,6 +1,6 @@
 //! ProcessBench (Zheng et al. 2024): find the first wrong step of published solutions.
 //!
-//! Each subset is a JSON list of solutions given as steps, with the index of the first wrong one or
+//! Each subset is a list of solutions given as steps (JSON, JSON lines or Parquet), with the index of the first wrong one or
 //! -1. The protocol for reward models: the threshold below which a step is predicted wrong is tuned
 //! on the GSM8K subset only, each subset's score is the harmonic mean of the accuracies on
 //! solutions with and without an error, and the benchmark's is the mean over the subsets.
@@ -17,7 +17,8 @@ use super::first_error::{
     tune_threshold,
 };
 use super::step_signal::StepSignal;
-use crate::data::{Completion, ProblemScores, Rollout};
+use crate::data::record::{Fault, Field, Record, Shape};
+use crate::data::{Completion, OnInvalid, ProblemScores, RecordReader, Rollout};
 use crate::error::{Error, Result};
 
 /// The subsets, in the benchmark's order.
@@ -43,6 +44,38 @@ struct Entry {
     final_answer_correct: Option<bool>,
 }
 
+impl Record for Entry {
+    type Columns = Self;
+
+    const FIELDS: &'static [Field] = &[
+        Field::required("id", &Shape::Text),
+        Field::optional("generator", &Shape::Text),
+        Field::required("problem", &Shape::Text),
+        Field::required("steps", &Shape::List(&Shape::Text)),
+        Field::required("label", &Shape::Number),
+        Field::optional("final_answer_correct", &Shape::Bool),
+    ];
+
+    fn from_columns(entry: Self) -> std::result::Result<Self, Fault> {
+        let n = entry.steps.len();
+        if n == 0 {
+            return Err(Fault::new(
+                "steps",
+                "at least one step",
+                format!("none of `{}`", entry.id),
+            ));
+        }
+        match usize::try_from(entry.label) {
+            Ok(step) if step < n => Ok(entry),
+            Err(_) if entry.label == -1 => Ok(entry),
+            _ => {
+                let got = format!("label {} of `{}` with {n} steps", entry.label, entry.id);
+                Err(Fault::new("label", "-1, or the index of a step", got))
+            }
+        }
+    }
+}
+
 /// The solutions of a subset, ready to be scored.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Subset {
@@ -55,38 +88,26 @@ pub struct Subset {
 }
 
 impl Subset {
-    /// Reads `NAME.json` of a folder.
+    /// Reads a file of a subset: JSON, JSON lines or Parquet.
     ///
     /// # Errors
-    /// [`Error::Io`]; [`Error::InvalidFile`] naming the entry for another format, a solution
-    /// without steps, or a label that names no step.
+    /// [`Error::Io`]; [`Error::InvalidRecord`] for another format, a solution without steps, or a label
+    /// that names no step; [`Error::InvalidFile`] for a file without solutions.
     pub fn read(path: &Path, name: &str) -> Result<Self> {
-        let text = std::fs::read_to_string(path).map_err(Error::io("read", path))?;
-        let invalid = |got: String| Error::InvalidFile {
-            path: path.to_owned(),
-            expected: "a list of solutions with `id`, `problem`, `steps` and `label`".to_owned(),
-            got,
-        };
-        let entries: Vec<Entry> =
-            serde_json::from_str(&text).map_err(|error| invalid(error.to_string()))?;
+        let entries = RecordReader::<Entry>::open(path, OnInvalid::Stop)?;
+        let entries = entries.collect::<Result<Vec<_>>>()?;
         if entries.is_empty() {
-            return Err(invalid("an empty list".to_owned()));
+            return Err(Error::InvalidFile {
+                path: path.to_owned(),
+                expected: "solutions with `id`, `problem`, `steps` and `label`".to_owned(),
+                got: "an empty list".to_owned(),
+            });
         }
         let mut subset =
             Self { name: name.to_owned(), rollouts: Vec::new(), first_errors: Vec::new() };
         for entry in entries {
             let Entry { id, generator, problem, steps, label, final_answer_correct } = entry;
-            if steps.is_empty() {
-                return Err(invalid(format!("`{id}` without steps")));
-            }
-            let first_error = match usize::try_from(label) {
-                Ok(step) if step < steps.len() => Some(step),
-                Err(_) if label == -1 => None,
-                _ => {
-                    let n = steps.len();
-                    return Err(invalid(format!("label {label} of `{id}` with {n} steps")));
-                }
-            };
+            let first_error = usize::try_from(label).ok();
             let mut extra = serde_json::Map::new();
             extra.insert("generator".to_owned(), generator.into());
             subset.first_errors.push(first_error);
@@ -127,9 +148,17 @@ impl Subset {
 /// Those of [`Subset::read`]; [`Error::Io`] if the subset that the threshold is tuned on is not
 /// there.
 pub fn read(folder: &Path) -> Result<Vec<Subset>> {
-    let path = |name: &str| -> PathBuf { folder.join(format!("{name}.json")) };
-    let there = |name: &&str| *name == TUNED_ON || path(name).exists();
-    SUBSETS.iter().filter(|name| there(name)).map(|name| Subset::read(&path(name), name)).collect()
+    let there = |name: &&str| *name == TUNED_ON || file_of(folder, name).exists();
+    let names = SUBSETS.iter().filter(|name| there(name));
+    names.map(|name| Subset::read(&file_of(folder, name), name)).collect()
+}
+
+/// The file of a subset: `NAME.json`, unless only one of another format is there.
+fn file_of(folder: &Path, name: &str) -> PathBuf {
+    let names = ["json", "jsonl", "parquet"].map(|extension| format!("{name}.{extension}"));
+    let published = format!("{name}-00000-of-00001.parquet");
+    let mut paths = names.iter().chain([&published]).map(|name| folder.join(name));
+    paths.find(|path| path.exists()).unwrap_or_else(|| folder.join(format!("{name}.json")))
 }
 
 /// A subset's scores.
@@ -300,13 +329,21 @@ mod tests {
             (entry(2), "label 2 of `g-0` with 2 steps"),
             (entry(-2), "label -2 of `g-0`"),
             ("[]".to_owned(), "an empty list"),
-            (r#"[{"id": "g-0"}]"#.to_owned(), "missing field `problem`"),
+            (r#"[{"id": "g-0"}]"#.to_owned(), "`problem` should be a string, got nothing"),
+            (
+                r#"[{"id": "g-0", "problem": "p", "steps": [], "label": -1}]"#.to_owned(),
+                "none of `g-0`",
+            ),
         ] {
             std::fs::write(&path, text).expect("written");
             let error = read(folder.path()).expect_err("refused").to_string();
             assert!(error.contains(needle) && error.contains("gsm8k.json"), "{error}");
         }
         std::fs::remove_file(&path).expect("removed");
+        let lines = entry(1).replace(['[', ']'], "").replace(r#""a", "b""#, r#"["a", "b"]"#);
+        std::fs::write(folder.path().join("gsm8k.jsonl"), lines).expect("written");
+        assert_eq!(read(folder.path()).expect("lines"), subsets);
+        std::fs::remove_file(folder.path().join("gsm8k.jsonl")).expect("removed");
         assert!(read(folder.path()).is_err(), "nothing to tune on");
     }
 }

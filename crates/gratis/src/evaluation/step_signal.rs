@@ -72,7 +72,9 @@ impl StepSignal {
                 rollout.completions.iter().filter_map(|completion| completion.steps.as_ref());
             let n_steps = steps.map(Vec::len).sum::<usize>();
             let scored = score.scores.first();
-            if scored.is_some_and(|scored| scored.extent == Some(Extent::Skipped)) {
+            if scored.is_some_and(|scored| {
+                matches!(scored.extent, Some(Extent::Skipped | Extent::Absent))
+            }) {
                 return Ok(vec![0.0; n_steps]);
             }
             let signal = scored.map_or(&[][..], |score| self.of(score));

@@ -21,6 +21,7 @@
 //! # Ok::<(), gratis::Error>(())
 //! ```
 
+mod elsewhere;
 mod engine;
 mod formats;
 mod model;
@@ -28,30 +29,32 @@ mod place;
 mod prompt;
 mod published;
 mod remote;
+mod tokens;
 
 use std::path::{Path, PathBuf};
 
-pub use model::{
-    ALPHA, LoadOptions, Model, Weights, declared_stop_tokens, initialise, tokenizer_at,
-};
+pub use elsewhere::ALPHA;
+pub use model::{LoadOptions, Model, Weights, declared_stop_tokens, initialise, tokenizer_at};
 pub use place::{Hub, NoHub, Place, PlaceKind};
 pub use prompt::{PromptSettings, TemplateArgument, chat_templates};
 pub use published::{PublishedAt, published_at};
+pub use tokens::TokenCounts;
 
 use serde::Serialize;
 
 use crate::baseline::{HeadScorer, LabelTokens, SelfCertainty, TokenScorer};
 use crate::cost::{Architecture, JobWork};
 use crate::data::{
-    Fingerprint, ModelFormat, ProblemScores, Rollout, ScoreKind, ScoreOrigin, StepSplit,
+    Fingerprint, ModelFormat, ProblemScores, Rollout, ScoreKind, ScoreOrigin, ScorePart, StepSplit,
     StepSplitter,
 };
 use crate::encoding::{Conversations, Encoder, OnOverlong, TokenIds};
 use crate::error::{Error, Result};
 use crate::evaluation::StepSignal;
-use crate::manifest::{Kind, ReferenceModel};
+use crate::manifest::{Kind, Manifest, ReferenceModel};
 use crate::numeric::check_positive;
 use crate::observer::Observer;
+use crate::reward::ValueRule;
 use crate::scoring::{ScoreRollouts, Scorer, ScoringSettings, TokenRewards};
 use crate::selection::Aggregation;
 use formats::COEFFICIENT;
@@ -106,6 +109,8 @@ pub struct OpenOptions {
     pub reference_check: ReferenceCheck,
     /// Factor of the log-ratio.
     pub beta: Option<f64>,
+    /// How the log-ratios of a prefix make its Q value.
+    pub value_rule: Option<ValueRule>,
     /// How completions without steps of their own are split.
     pub step_split: Option<StepSplit>,
     /// How the steps become a response's score.
@@ -122,6 +127,8 @@ pub struct OpenOptions {
     pub batch_tokens: usize,
     /// Whether token rewards are kept.
     pub tokens: TokenRewards,
+    /// Which part of a completion is scored.
+    pub part: ScorePart,
 }
 
 impl Default for OpenOptions {
@@ -134,6 +141,7 @@ impl Default for OpenOptions {
             reference: ReferenceChoice::default(),
             reference_check: ReferenceCheck::default(),
             beta: None,
+            value_rule: None,
             step_split: None,
             aggregation: None,
             step_tag: None,
@@ -142,7 +150,23 @@ impl Default for OpenOptions {
             token_ids: TokenIds::default(),
             batch_tokens: 8192,
             tokens: TokenRewards::Omit,
+            part: ScorePart::All,
         }
+    }
+}
+
+impl OpenOptions {
+    /// Checks that whole completions are scored: the value of a prefix is that of all before it.
+    pub(super) fn check_part(&self) -> Result<()> {
+        if self.part.is_all() {
+            return Ok(());
+        }
+        Err(Error::Mismatch {
+            what: "the value of a model with a head or label tokens is that of all text before it"
+                .to_owned(),
+            hint: "leave `--score-part` out: it applies to implicit reward models and to \
+                   `--by self-certainty`, whose rewards are sums over tokens",
+        })
     }
 }
 
@@ -196,6 +220,13 @@ pub fn open(
     }
     let manifest = model.manifest().cloned();
     let kind = manifest.as_ref().map(|manifest| manifest.kind.clone());
+    let is_sum = matches!(
+        (options.by, &kind),
+        (ScoreBy::SelfCertainty, _) | (_, None | Some(Kind::Implicit { .. }))
+    );
+    if !is_sum {
+        options.check_part()?;
+    }
     let takes_reference = match (options.by, &kind) {
         (ScoreBy::SelfCertainty, _) => false,
         (ScoreBy::Reward, None | Some(Kind::Implicit { .. })) => true,
@@ -220,6 +251,11 @@ pub fn open(
             .or(own.map(|own| own.beta))
             .or(implicit.map(|_| COEFFICIENT))
             .unwrap_or(1.0),
+        value_rule: options
+            .value_rule
+            .or(own.map(Manifest::value_rule))
+            .filter(|_| options.by == ScoreBy::Reward)
+            .unwrap_or_default(),
         step_split: options
             .step_split
             .clone()
@@ -228,6 +264,7 @@ pub fn open(
             .unwrap_or_default(),
         batch_tokens: options.batch_tokens,
         tokens: options.tokens,
+        part: options.part,
     };
     // What `gratis.json` says is of the rewards it describes.
     let own_aggregation = own.map(|own| own.aggregation);
@@ -385,6 +422,11 @@ impl RewardModel {
         self.settings.beta
     }
 
+    /// How the log-ratios of a prefix make its Q value.
+    pub fn value_rule(&self) -> ValueRule {
+        self.settings.value_rule
+    }
+
     /// How completions without steps of their own are split.
     pub fn step_split(&self) -> &StepSplit {
         &self.settings.step_split
@@ -432,16 +474,19 @@ impl RewardModel {
             Some(reference) => reference.add_to(fingerprint, "reference")?,
             None => fingerprint.with("reference", "none"),
         };
-        let ScoringSettings { beta, step_split, batch_tokens, tokens } = &self.settings;
+        let ScoringSettings { beta, value_rule, step_split, batch_tokens, tokens, part } =
+            &self.settings;
         Ok(fingerprint
             .with("`--kind`", self.format())
             .with("`--aggregation`", self.recorded_aggregation)
             .with("beta", beta)
+            .with("`--value-rule`", value_rule)
             .with("template", &self.template)
             .with("step split", step_split.to_string())
             .with("`--by`", self.by)
             .with("`--on-overlong`", self.on_overlong)
             .with("`--token-ids`", self.token_ids)
+            .with("`--score-part`", part)
             .with("`--tokens`", *tokens == TokenRewards::Write)
             .with("`--batch-tokens`", batch_tokens))
     }
@@ -499,8 +544,10 @@ impl RewardModel {
             kind: self.format().map_or(kind, ScoreKind::Published),
             aggregation: self.recorded_aggregation,
             beta: self.settings.beta,
+            value_rule: Some(self.settings.value_rule).filter(|rule| *rule != ValueRule::Sum),
             reference: reference.map(|reference| reference.place().display_name()),
             step_split: self.settings.step_split.clone(),
+            part: self.settings.part,
         }
     }
 

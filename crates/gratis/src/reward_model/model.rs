@@ -10,14 +10,10 @@ use gratis_engine::{Generate, Score, TrainValues};
 use gratis_model::config::generation;
 use gratis_model::destination::is_same_file;
 use gratis_model::gguf::GgufFile;
-use gratis_model::{
-    Layout, LoraScaling, LoraSettings, LoraTarget, ModelConfig, Tokenizer, ValueHead, WeightType,
-    atomic,
-};
-use gratis_remote::{AdapterRequest, TrainingEngine};
+use gratis_model::{Layout, LoraSettings, ModelConfig, Tokenizer, ValueHead, WeightType, atomic};
 use serde::{Deserialize, Serialize};
 
-use super::engine::{Engine, Servers};
+use super::engine::Engine;
 use super::formats::{Definition, Loaded, Recognised, Reward, recognise};
 use super::place::{Hub, Place, PlaceKind};
 use super::remote;
@@ -31,9 +27,6 @@ use crate::training::{Companion, Extent, Learner, Purpose, Trained};
 /// From this size in memory on, weights to score with stay in their files.
 const MAPPED_FROM: usize = 1 << 30;
 
-/// LoRA alpha of training servers, which cannot be chosen.
-pub const ALPHA: f64 = 32.0;
-
 /// Files beside the tokenizer that go where a model goes.
 const CARRIED_FILES: &[&str] = &[
     "added_tokens.json",
@@ -42,14 +35,15 @@ const CARRIED_FILES: &[&str] = &[
     "special_tokens_map.json",
 ];
 
-/// How weights are held in memory; results have the same bits.
+/// How weights are held in memory; results have the same bits. The quantised weights of a GGUF file
+/// always stay as they are stored, mapped.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
 #[serde(rename_all = "snake_case")]
 pub enum Weights {
     /// Mapped if they would take 1 GiB or more, else loaded.
     Auto,
-    /// In memory as f32, four bytes per parameter; fastest.
+    /// In memory as f32, four bytes per parameter; fastest. Quantised GGUF files stay mapped.
     #[default]
     Loaded,
     /// In their memory-mapped files, converted tile by tile; uses less memory, slower per token.
@@ -86,8 +80,8 @@ impl Default for LoadOptions {
 /// A loaded model.
 #[derive(Debug)]
 pub struct Model {
-    place: Place,
-    engine: Engine,
+    pub(super) place: Place,
+    pub(super) engine: Engine,
     tokenizer: Tokenizer,
     manifest: Option<Manifest>,
     published: Option<Published>,
@@ -226,7 +220,11 @@ impl Model {
             observer.note(&format!("`{}`: {n_parameters} parameters", model.place.display_name()));
             return Ok(model);
         };
-        let mapped = if engine.is_mapped() { ", mapped" } else { "" };
+        let mapped = match (engine.is_mapped(), model.is_quantised()?) {
+            (false, _) => "",
+            (true, false) => ", mapped",
+            (true, true) => ", quantised, mapped",
+        };
         let path = model.place.path.display();
         let n_threads = options.n_threads;
         observer.note(&format!("`{path}`: {n_parameters} parameters{mapped}, {n_threads} threads"));
@@ -313,80 +311,6 @@ impl Model {
         add_files(fingerprint, role, &self.place)
     }
 
-    /// What the requests of an engine that runs elsewhere amount to; `None` for one in this process.
-    pub fn traffic(&self) -> Option<gratis_remote::traffic::Traffic> {
-        match &self.engine {
-            Engine::Native(_) => None,
-            Engine::Remote(remote) => Some(remote.traffic()),
-        }
-    }
-
-    /// Runs the check at the start of an engine that runs elsewhere, or compares with the first one.
-    ///
-    /// # Errors
-    /// [`gratis_remote::Error::Canary`]; those of the requests.
-    pub fn check_scores(&self) -> Result<()> {
-        match &self.engine {
-            Engine::Native(_) => Ok(()),
-            Engine::Remote(remote) => match &remote.servers {
-                Servers::Inference(engine) => Ok(engine.check_scores()?),
-                Servers::Training { .. } => Ok(()),
-            },
-        }
-    }
-
-    /// Whether it is trained on a server.
-    pub fn is_trained_elsewhere(&self) -> bool {
-        self.training_engine().is_some()
-    }
-
-    fn training_engine(&self) -> Option<&TrainingEngine> {
-        match &self.engine {
-            Engine::Remote(remote) => match &remote.servers {
-                Servers::Training { engine, .. } => Some(engine),
-                Servers::Inference(_) => None,
-            },
-            Engine::Native(_) => None,
-        }
-    }
-
-    /// Prepares training on a server, if it is trained there: keeps the journal of its requests in a
-    /// file, and finds out how the server takes weights per token. What was found, for the log.
-    ///
-    /// # Errors
-    /// Those of the file and of the server.
-    pub fn prepare_training(&self, journal: &Path) -> Result<Option<&'static str>> {
-        let Some(engine) = self.training_engine() else { return Ok(None) };
-        engine.journal_at(journal)?;
-        Ok(Some(engine.probe()?))
-    }
-
-    /// The same model with a fresh adapter that a server trains.
-    ///
-    /// # Errors
-    /// [`Error::Mismatch`] if it is not trained on a server.
-    pub fn with_adapter_elsewhere(mut self, rank: usize, seed: u64) -> Result<Self> {
-        if let Engine::Remote(remote) = &mut self.engine
-            && let Servers::Training { engine, rank: known } = &mut remote.servers
-        {
-            engine.set_adapter(AdapterRequest { rank, seed });
-            *known = Some(rank);
-            return Ok(self);
-        }
-        Err(Error::Mismatch {
-            what: format!("`{}` is not a training server", self.place.display_name()),
-            hint: "give `tinker://HOST:PORT/MODEL`",
-        })
-    }
-
-    /// The shape of the adapter that a server trains.
-    fn adapter_elsewhere(&self) -> Option<LoraSettings> {
-        let Engine::Remote(remote) = &self.engine else { return None };
-        let Servers::Training { rank: Some(rank), .. } = remote.servers else { return None };
-        let targets = LoraTarget::ALL.to_vec();
-        Some(LoraSettings { rank, alpha: ALPHA, scaling: LoraScaling::Standard, targets })
-    }
-
     /// The encoder of this model.
     ///
     /// # Errors
@@ -406,6 +330,34 @@ impl Model {
         tokens.sort_unstable();
         tokens.dedup();
         Ok(tokens)
+    }
+
+    /// Whether its weights are those of a quantised GGUF file.
+    ///
+    /// # Errors
+    /// A fault of the file.
+    fn is_quantised(&self) -> Result<bool> {
+        let base = self.place.base();
+        Ok(base.kind == PlaceKind::Gguf && GgufFile::open(&base.path)?.is_quantised())
+    }
+
+    /// Refuses a model that cannot be trained: one with quantised weights, unless what is trained
+    /// is an adapter to them.
+    ///
+    /// # Errors
+    /// [`Error::Mismatch`]; a fault of the file.
+    pub fn check_trainable(&self) -> Result<()> {
+        if self.has_adapter() || !self.is_quantised()? {
+            return Ok(());
+        }
+        Err(Error::Mismatch {
+            what: format!(
+                "`{}` has quantised weights, which can only be trained through an adapter",
+                self.place.path.display()
+            ),
+            hint: "add `--lora-rank`, or write the weights as floats first: `gratis merge FILE -o \
+                   FOLDER`",
+        })
     }
 
     /// Whether what is trained is an adapter.
@@ -465,6 +417,7 @@ impl Model {
                 hint: "leave out `--lora-rank`, or merge the adapter first (`gratis merge`)",
             });
         }
+        self.check_trainable()?;
         let mut engine = self.engine.into_native("training a scalar head")?;
         if engine.value_head() != Some(head) {
             engine = engine.with_value_head(head);
@@ -475,11 +428,11 @@ impl Model {
     }
 
     /// Writes the model that an adapter and its base make together, with everything that stands
-    /// beside the adapter, and answers with its number of parameters. A folder that holds this very
-    /// model already stays as it is.
+    /// beside the adapter, or the model of a GGUF file, as a folder, and answers with its number of
+    /// parameters. A folder that holds this very model already stays as it is.
     ///
     /// # Errors
-    /// [`Error::Mismatch`] for a model without an adapter or the adapter's own folder;
+    /// [`Error::Mismatch`] for a folder without an adapter or the adapter's own folder;
     /// [`gratis_model::Error::FolderDiffers`] for a folder with another model; [`Error::Io`].
     pub fn write_merged(
         &self,
@@ -492,10 +445,10 @@ impl Model {
                 hint: "name another folder: the model would be written over the adapter",
             });
         }
-        if !matches!(self.place.kind, PlaceKind::Adapter(_)) {
+        if self.place.kind == PlaceKind::Folder {
             return Err(Error::Mismatch {
                 what: format!("`{}` is a model without an adapter", self.place.path.display()),
-                hint: "an adapter's folder has an `adapter_config.json`",
+                hint: "an adapter's folder has an `adapter_config.json`; a GGUF file needs none",
             });
         }
         let merged = self.engine.native("merging")?.merged()?;
@@ -613,7 +566,9 @@ fn load_base(
         return Ok(NativeEngine::load_body(&place.path, config, &beside, options)?);
     }
     if let PlaceKind::Gguf = place.kind {
-        return Ok(NativeEngine::load_gguf(&GgufFile::open(&place.path)?, options)?);
+        let file = GgufFile::open(&place.path)?;
+        let options = NativeOptions { weights: weights.storage(&file.config()?), ..options };
+        return Ok(NativeEngine::load_gguf(&file, options)?);
     }
     let kind = Manifest::read(&place.path)?.map(|manifest| manifest.kind);
     if let (Some(Kind::Head { head, .. }), None) = (kind, recognised) {

@@ -9,9 +9,10 @@ use super::model::{Model, tokenizer_at};
 use super::place::Place;
 use super::prompt::PromptSettings;
 use super::{OpenOptions, ReferenceChoice, RewardModel, Room, ScoreBy};
-use crate::data::{ModelFormat, Rollout, StepSplitter};
+use crate::data::{ModelFormat, Rollout, ScorePart, StepSplitter};
 use crate::encoding::OnOverlong;
 use crate::error::{Error, Result};
+use crate::reward::ValueRule;
 use crate::scoring::{ScoringSettings, TokenRewards, steps_of};
 use crate::selection::Aggregation;
 
@@ -78,6 +79,32 @@ impl PublishedModel {
         self.recipe.scope == Scope::Steps
     }
 
+    /// Number of tokens of a problem with one of its solutions.
+    ///
+    /// # Errors
+    /// Those of the prompt.
+    pub(super) fn n_tokens(
+        &self,
+        model: &Model,
+        rollout: &Rollout,
+        idx: usize,
+        splitter: &StepSplitter,
+    ) -> Result<usize> {
+        Ok(self.sequence(model, rollout, idx, splitter)?.tokens.len())
+    }
+
+    fn sequence(
+        &self,
+        model: &Model,
+        rollout: &Rollout,
+        idx: usize,
+        splitter: &StepSplitter,
+    ) -> Result<Sequence> {
+        let text = &rollout.completions[idx].text;
+        let steps = steps_of(rollout, idx, splitter)?;
+        self.prompter(model).sequence(&rollout.prompt, text, &steps)
+    }
+
     /// How much of a solution the context holds.
     ///
     /// # Errors
@@ -89,10 +116,7 @@ impl PublishedModel {
         idx: usize,
         splitter: &StepSplitter,
     ) -> Result<Room> {
-        let text = &rollout.completions[idx].text;
-        let steps = steps_of(rollout, idx, splitter)?;
-        let Sequence { tokens, reads } =
-            self.prompter(model).sequence(&rollout.prompt, text, &steps)?;
+        let Sequence { tokens, reads } = self.sequence(model, rollout, idx, splitter)?;
         let context_length = model.config().context_length;
         Ok(match reads.first() {
             _ if tokens.len() <= context_length => Room::Whole,
@@ -123,6 +147,7 @@ impl PublishedModel {
         if options.tokens == TokenRewards::Write {
             return refused("gives no reward to single tokens", "leave `--tokens` out");
         }
+        options.check_part()?;
         if options.step_tag.is_some() && self.recipe.reading != Reading::Tag {
             return refused("is not read at a tag after each step", "leave `--step-tag` out");
         }
@@ -135,9 +160,11 @@ impl PublishedModel {
         let recipe = self.recipe;
         let settings = ScoringSettings {
             beta: 1.0,
+            value_rule: ValueRule::Sum,
             step_split: options.step_split.clone().unwrap_or_else(|| recipe.step_split.clone()),
             batch_tokens: options.batch_tokens,
             tokens: TokenRewards::Omit,
+            part: ScorePart::All,
         };
         Ok(RewardModel {
             conversations: None,

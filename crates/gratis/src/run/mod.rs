@@ -25,6 +25,7 @@ use crate::error::{Error, Result};
 use crate::manifest::{FILE_NAME, Manifest};
 use crate::objective::Objective;
 use crate::observer::Observer;
+use crate::reward::ValueRule;
 use crate::reward_model::{Hub, LoadOptions, Model, PromptSettings};
 use crate::selection::Aggregation;
 use crate::training::{
@@ -203,6 +204,7 @@ pub fn train(
         _ => Reference::None,
     };
     let model = settings.lora.apply(model, settings.optimization.seed, observer)?;
+    model.check_trainable()?;
     let mut model = settings.baseline.fit_head(kind, model)?;
     let settings = &resolved(settings, &model, observer);
 
@@ -262,6 +264,8 @@ pub fn train(
         version: Manifest::VERSION,
         kind: settings.baseline.kind(kind, settings.objective),
         beta: if kind == RewardKind::Implicit { settings.objective.beta() } else { 1.0 },
+        value_rule: Some(ValueRule::of(&settings.objective))
+            .filter(|rule| kind == RewardKind::Implicit && *rule != ValueRule::Sum),
         reference: reference.named(&at.run.join("model"))?,
         step_split: settings.step_split.clone(),
         aggregation: kind.aggregation(settings.aggregation),

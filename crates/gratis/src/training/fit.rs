@@ -46,12 +46,12 @@ pub fn fit(
 ) -> Result<Summary> {
     checkpoints.validate()?;
     // Before anything is restored, so that settings are checked first.
-    Trainer::new(optimization, task.items().len(), 0)?;
+    Trainer::new(optimization, task.units(), 0)?;
     let state = match &mut run {
         Some(run) => run.resume(learner.train(), checkpoints.keep_last)?,
         None => TrainerState::default(),
     };
-    let mut trainer = Trainer::new(optimization, task.items().len(), state.n_taken)?;
+    let mut trainer = Trainer::new(optimization, task.units(), state.n_taken)?;
     let n_steps = trainer.n_steps();
     let mut watch = Watch::new(n_steps);
     if let Some(run) = &run {

@@ -3,9 +3,9 @@
 use gratis_engine::{Score, TokenValues};
 
 use super::metrics::Tally;
-use super::settings::OptimizationSettings;
+use super::order::Order;
+use super::settings::{DataOrder, OptimizationSettings};
 use super::task::Task;
-use super::trainer::{all_batches, begun_epochs};
 use super::units::{RewardExample, UnitKind, Units};
 use super::watch::Warning;
 use crate::encoding::{Corpus, Item, MicroBatch, log_probs};
@@ -49,8 +49,8 @@ struct OfUnit {
 impl ImplicitReward {
     /// A task on labelled responses. `pairs` are indices into `examples` and stay unused where the
     /// objective is not pairwise. Where the objective couples a batch, the mismatched responses of
-    /// all batches are added to the corpus here, to the end of the last epoch that is begun, so that
-    /// the reference sees them once and the corpus does not depend on where a run stops in an epoch.
+    /// all epochs are added to the corpus here, so that the reference sees them once and the corpus,
+    /// which names the reference's cache, does not depend on the step at which a run stops.
     /// Those that exceed `context_length` are left out and counted in [`Self::warnings`].
     pub fn new(
         objective: Objective,
@@ -79,14 +79,16 @@ impl ImplicitReward {
             let whole: Vec<usize> = (0..units.len()).collect();
             let (mut n_batches, mut n_empty) = (0, 0);
             let (mut n_all, mut n_left_out) = (0, 0);
-            for batch in begun_epochs(settings, units.len()) {
-                let Mismatches { kept, n_too_long } = mismatch(&mut units, &batch, context_length);
+            let order = Order::new(settings, &units);
+            for batch in order.all_epochs() {
+                let Mismatches { kept, n_too_long } =
+                    mismatch(&mut units, &batch, settings.order, context_length);
                 let n = kept.len() + n_too_long;
                 (n_batches, n_empty) = (n_batches + 1, n_empty + usize::from(n == 0));
                 (n_all, n_left_out) = (n_all + n, n_left_out + n_too_long);
                 mismatched.insert(batch, kept);
             }
-            let of_whole = mismatch(&mut units, &whole, context_length);
+            let of_whole = mismatch(&mut units, &whole, settings.order, context_length);
             mismatched.insert(whole, of_whole.kept);
             // The last batch of an epoch may be of one response.
             if 10 * n_empty >= n_batches.max(1) {
@@ -119,7 +121,7 @@ impl ImplicitReward {
     /// reference's log-probabilities of: an entry per response.
     pub fn used_in_training(&self, settings: &OptimizationSettings) -> Vec<bool> {
         let mut is_used = vec![false; self.units.corpus.responses().len()];
-        for batch in all_batches(settings, self.units.len()) {
+        for batch in Order::new(settings, &self.units).batches() {
             self.mark(&batch, &mut is_used);
         }
         is_used
@@ -194,8 +196,15 @@ struct Mismatches {
 }
 
 /// The response of each unit under the prompt of the unit before it, the first after the last.
-/// Neighbours of one problem give no mismatch.
-fn mismatch(units: &mut Units, batch: &[usize], context_length: usize) -> Mismatches {
+/// Where responses are shuffled, neighbours of one problem give no mismatch. Where problems are, the
+/// prompt is that of the nearest unit before it that belongs to another problem, so that the responses
+/// of one problem share a prompt here as well.
+fn mismatch(
+    units: &mut Units,
+    batch: &[usize],
+    order: DataOrder,
+    context_length: usize,
+) -> Mismatches {
     let Units { corpus, items, .. } = units;
     let first = |corpus: &Corpus, unit: usize| {
         let idx = items[unit].responses().next().unwrap_or_default();
@@ -203,11 +212,15 @@ fn mismatch(units: &mut Units, batch: &[usize], context_length: usize) -> Mismat
     };
     let mut mismatches = Mismatches::default();
     for (nth, &unit) in batch.iter().enumerate() {
-        let before = first(corpus, batch[(nth + batch.len() - 1) % batch.len()]);
         let response = first(corpus, unit);
-        if before.prompt_idx == response.prompt_idx {
-            continue;
-        }
+        let n_before = match order {
+            DataOrder::Problems => batch.len() - 1,
+            DataOrder::Responses => 1.min(batch.len() - 1),
+        };
+        let before = (1..=n_before)
+            .map(|back| first(corpus, batch[(nth + batch.len() - back) % batch.len()]))
+            .find(|before| before.prompt_idx != response.prompt_idx);
+        let Some(before) = before else { continue };
         let n_prompt = corpus.prompts()[before.prompt_idx].len();
         if n_prompt + response.tokens.len() > context_length {
             mismatches.n_too_long += 1;
@@ -298,5 +311,39 @@ impl Task for ImplicitReward {
             }
         }
         Ok(weights)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mismatched_responses_of_a_problem_share_the_prompt_of_another() {
+        let mut corpus = Corpus::default();
+        let mut items = Vec::new();
+        for problem in 0..3 {
+            let prompt = corpus.prompt(&[problem]);
+            for response in 10..14 {
+                items.push((Item::Response(corpus.response(prompt, &[problem, response])), prompt));
+            }
+        }
+        let mut units = Units::new(corpus);
+        for (item, prompt) in items {
+            units.push_grouped(item, "p", prompt);
+        }
+        let batch: Vec<usize> = (0..12).collect();
+        let mut prompts_of = |order| {
+            let Mismatches { kept, n_too_long } = mismatch(&mut units, &batch, order, 64);
+            assert_eq!(n_too_long, 0);
+            let prompt = |of: &OfUnit| units.corpus.responses()[of.response].prompt_idx;
+            kept.iter().map(|of| (of.unit, prompt(of))).collect::<Vec<_>>()
+        };
+        let expected: Vec<_> = (0..12).map(|unit| (unit, (unit / 4 + 2) % 3)).collect();
+        assert_eq!(prompts_of(DataOrder::Problems), expected);
+        // The unit before it, and none where that is of the same problem.
+        assert_eq!(prompts_of(DataOrder::Responses), [(0, 2), (4, 0), (8, 1)]);
+        let Mismatches { kept, .. } = mismatch(&mut units, &batch[..4], DataOrder::Problems, 64);
+        assert!(kept.is_empty(), "one problem alone");
     }
 }

@@ -32,6 +32,19 @@ impl From<Decay> for gratis_engine::Decay {
     }
 }
 
+/// The order of the data in an epoch. It is drawn anew for each epoch from the seed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
+#[serde(rename_all = "snake_case")]
+pub enum DataOrder {
+    /// Problems are shuffled, and the responses of a problem follow one another, so that a batch
+    /// computes their prompt once. A sixteenth of a batch at most is of one problem.
+    #[default]
+    Problems,
+    /// Responses (or pairs) are shuffled, wherever they come from.
+    Responses,
+}
+
 /// How a model is optimized. The defaults are those of the authors' recipe; the default learning
 /// rate depends on the size of the model ([`Trained`]).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -47,6 +60,9 @@ pub struct OptimizationSettings {
     /// Responses (or pairs, for a pairwise objective) per optimizer step.
     #[cfg_attr(feature = "clap", arg(long, default_value_t = Self::default().batch_size))]
     pub batch_size: usize,
+    /// Order of the data in an epoch.
+    #[cfg_attr(feature = "clap", arg(long, value_enum, default_value_t = Self::default().order))]
+    pub order: DataOrder,
     /// Peak learning rate [default: depends on the number of parameters and on `--lora-rank`;
     /// printed at the start, table in `docs/training.md`].
     #[cfg_attr(feature = "clap", arg(long, value_name = "RATE"))]
@@ -87,6 +103,7 @@ impl Default for OptimizationSettings {
             epochs: 1,
             max_steps: 0,
             batch_size: 64,
+            order: DataOrder::default(),
             learning_rate: None,
             warmup: 0.03,
             decay: Decay::Cosine,

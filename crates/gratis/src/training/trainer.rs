@@ -1,14 +1,13 @@
 //! The training loop: one optimizer step at a time.
 
 use gratis_engine::{PackedBatch, Schedule, Stop};
-use rand::SeedableRng;
-use rand::seq::SliceRandom;
-use rand_chacha::ChaCha8Rng;
 
 use super::learner::Learner;
 use super::metrics::{Evaluation, StepMetrics, Tally};
+use super::order::Order;
 use super::settings::OptimizationSettings;
 use super::task::Task;
+use super::units::Units;
 use crate::encoding::{Item, MicroBatches, micro_batches};
 use crate::error::{Error, Result};
 
@@ -21,31 +20,32 @@ const N_PROBLEMS_NAMED: usize = 8;
 pub struct Trainer {
     settings: OptimizationSettings,
     schedule: Schedule,
-    n_units: usize,
+    order: Order,
     n_taken: u64,
     is_resumed: bool,
-    epoch_order: (usize, Vec<usize>),
+    /// The epoch of the next step and its batches.
+    epoch: (usize, Vec<Vec<usize>>),
 }
 
 impl Trainer {
-    /// A trainer for `n_units` units that has taken `n_taken` steps.
+    /// A trainer on these units that has taken `n_taken` steps.
     ///
     /// # Errors
     /// [`Error::InvalidSetting`], [`Error::MissingSetting`] without a learning rate, and
     /// [`Error::NoExamples`] if there is nothing to train on.
-    pub fn new(settings: &OptimizationSettings, n_units: usize, n_taken: u64) -> Result<Self> {
+    pub fn new(settings: &OptimizationSettings, units: &Units, n_taken: u64) -> Result<Self> {
         settings.validate()?;
-        if n_units == 0 {
+        if units.is_empty() {
             return Err(Error::NoExamples { purpose: "train on", n_left_out: 0 });
         }
-        let epoch_order = (0, epoch_order(settings.seed, 0, n_units));
+        let order = Order::new(settings, units);
         Ok(Self {
             settings: settings.clone(),
-            schedule: settings.schedule(settings.n_steps(n_units))?,
-            n_units,
+            schedule: settings.schedule(order.n_steps())?,
             n_taken,
             is_resumed: n_taken > 0,
-            epoch_order,
+            epoch: (0, order.epoch(0)),
+            order,
         })
     }
 
@@ -56,7 +56,7 @@ impl Trainer {
 
     /// Steps from the first to the last.
     pub fn n_steps(&self) -> u64 {
-        self.settings.n_steps(self.n_units)
+        self.order.n_steps()
     }
 
     /// Takes the next step.
@@ -121,37 +121,13 @@ impl Trainer {
 
     /// The epoch and the units of the next batch.
     fn next_batch(&mut self) -> (usize, Vec<usize>) {
-        let batches_per_epoch = self.n_units.div_ceil(self.settings.batch_size);
-        let epoch = self.n_taken as usize / batches_per_epoch;
-        if self.epoch_order.0 != epoch {
-            self.epoch_order = (epoch, epoch_order(self.settings.seed, epoch, self.n_units));
+        let per_epoch = self.order.batches_per_epoch();
+        let epoch = self.n_taken as usize / per_epoch;
+        if self.epoch.0 != epoch {
+            self.epoch = (epoch, self.order.epoch(epoch));
         }
-        let batch = self.n_taken as usize % batches_per_epoch;
-        let units = self.epoch_order.1.chunks(self.settings.batch_size).nth(batch);
-        (epoch, units.unwrap_or_default().to_vec())
+        (epoch, self.epoch.1[self.n_taken as usize % per_epoch].clone())
     }
-}
-
-/// The units of every optimizer batch of a run, in order.
-pub(super) fn all_batches(
-    settings: &OptimizationSettings,
-    n_units: usize,
-) -> impl Iterator<Item = Vec<usize>> {
-    begun_epochs(settings, n_units).take(settings.n_steps(n_units) as usize)
-}
-
-/// The same, to the end of the last epoch that is begun: a function of the seed and the epochs, not
-/// of how many steps are taken within one.
-pub(super) fn begun_epochs(
-    settings: &OptimizationSettings,
-    n_units: usize,
-) -> impl Iterator<Item = Vec<usize>> {
-    let per_epoch = n_units.div_ceil(settings.batch_size).max(1) as u64;
-    let n_epochs = settings.n_steps(n_units).div_ceil(per_epoch) as usize;
-    (0..n_epochs).flat_map(move |epoch| {
-        let order = epoch_order(settings.seed, epoch, n_units);
-        order.chunks(settings.batch_size).map(<[usize]>::to_vec).collect::<Vec<_>>()
-    })
 }
 
 /// The loss and the figures of a whole task as one batch, without a gradient.
@@ -177,14 +153,6 @@ pub fn evaluate(
     Ok(tally.evaluation())
 }
 
-fn epoch_order(seed: u64, epoch: usize, n_units: usize) -> Vec<usize> {
-    let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    rng.set_stream(epoch as u64);
-    let mut order: Vec<usize> = (0..n_units).collect();
-    order.shuffle(&mut rng);
-    order
-}
-
 fn problems_of(task: &dyn Task, units: &[usize]) -> String {
     let mut names: Vec<&str> = Vec::new();
     for &unit in units {
@@ -205,17 +173,7 @@ fn problems_of(task: &dyn Task, units: &[usize]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn an_epoch_is_a_permutation_of_its_own() {
-        let orders = [(0, 0), (0, 1), (1, 0)].map(|(seed, epoch)| epoch_order(seed, epoch, 50));
-        for order in &orders {
-            let mut sorted = order.clone();
-            sorted.sort_unstable();
-            assert_eq!(sorted, (0..50).collect::<Vec<_>>());
-        }
-        assert!(orders[0] != orders[1] && orders[0] != orders[2]);
-    }
+    use crate::encoding::Corpus;
 
     #[test]
     fn a_trainer_that_starts_late_sees_the_same_batches() {
@@ -225,10 +183,17 @@ mod tests {
             learning_rate: Some(1.0),
             ..OptimizationSettings::default()
         };
-        let batches: Vec<_> = all_batches(&settings, 10).collect();
+        let mut corpus = Corpus::default();
+        let prompt = corpus.prompt(&[0]);
+        let responses: Vec<usize> = (0..10).map(|id| corpus.response(prompt, &[id])).collect();
+        let mut units = Units::new(corpus);
+        for idx in responses {
+            units.push_grouped(Item::Response(idx), "p", prompt);
+        }
+        let batches: Vec<_> = Order::new(&settings, &units).batches().collect();
         assert_eq!(batches.len(), 12);
         for (step, batch) in batches.iter().enumerate() {
-            let mut trainer = Trainer::new(&settings, 10, step as u64).expect("valid");
+            let mut trainer = Trainer::new(&settings, &units, step as u64).expect("valid");
             assert_eq!(trainer.next_batch(), (step / 4, batch.clone()));
         }
     }

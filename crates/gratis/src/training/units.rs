@@ -83,6 +83,8 @@ pub struct Units {
     pub items: Vec<Item>,
     /// The problem of each unit, as errors name it.
     problems: Vec<Arc<str>>,
+    /// The prompt that each unit shares with others; `None` for a unit on its own.
+    groups: Vec<Option<usize>>,
 }
 
 impl Units {
@@ -91,10 +93,20 @@ impl Units {
         Self { corpus, ..Self::default() }
     }
 
-    /// Adds a unit of the problem that errors name so.
+    /// Adds a unit on its own, of the problem that errors name so.
     pub fn push(&mut self, item: Item, problem: impl Into<Arc<str>>) {
+        self.add(item, problem.into(), None);
+    }
+
+    /// Adds a unit that shares a prompt, at `prompt_idx` of the corpus, with others.
+    pub fn push_grouped(&mut self, item: Item, problem: impl Into<Arc<str>>, prompt_idx: usize) {
+        self.add(item, problem.into(), Some(prompt_idx));
+    }
+
+    fn add(&mut self, item: Item, problem: Arc<str>, group: Option<usize>) {
         self.items.push(item);
-        self.problems.push(problem.into());
+        self.problems.push(problem);
+        self.groups.push(group);
     }
 
     /// The units of labelled responses, and the example that each unit's labels are read from: the
@@ -110,7 +122,8 @@ impl Units {
         let mut units = Self::new(corpus);
         let mut example_of = Vec::new();
         let mut push = |item, idx: usize| {
-            units.push(item, Arc::clone(&names[idx]));
+            let prompt_idx = units.corpus.responses()[examples[idx].response].prompt_idx;
+            units.push_grouped(item, Arc::clone(&names[idx]), prompt_idx);
             example_of.push(idx);
         };
         if kind == UnitKind::Pairs {
@@ -136,6 +149,11 @@ impl Units {
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.items.is_empty()
+    }
+
+    /// The prompt that a unit shares with others of its group.
+    pub(crate) fn group_of(&self, unit: usize) -> Option<usize> {
+        self.groups[unit]
     }
 
     /// The problem a unit comes from, as errors name it.

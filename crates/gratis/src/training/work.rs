@@ -1,8 +1,8 @@
 //! How much work a training is, known before its first step.
 
+use super::order::Order;
 use super::settings::OptimizationSettings;
 use super::task::Task;
-use super::trainer::all_batches;
 use crate::cost::{JobWork, Work};
 use crate::encoding::{Item, micro_batches};
 use crate::error::Result;
@@ -14,7 +14,7 @@ use crate::error::Result;
 /// [`gratis_engine::Error::InvalidBatch`] if a prompt is empty.
 pub fn training_work(task: &dyn Task, settings: &OptimizationSettings) -> Result<JobWork> {
     let (mut as_run, mut as_counted) = (Work::default(), Work::default());
-    for units in all_batches(settings, task.items().len()) {
+    for units in Order::new(settings, task.units()).batches() {
         let items: Vec<Item> = units.iter().map(|&unit| task.items()[unit]).collect();
         let batches = micro_batches(task.corpus(), &items, settings.micro_batch_tokens)?;
         for batch in &batches.packed {

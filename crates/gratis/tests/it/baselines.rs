@@ -13,6 +13,7 @@ use gratis::data::published::Published;
 use gratis::data::{Completion, OnInvalid, Rollout, StepLabels, StepSplit};
 use gratis::encoding::{Corpus, Encoder, Item, OnOverlong, micro_batches};
 use gratis::objective::{Pair, StepLabel};
+use gratis::reward::ValueRule;
 use gratis::scoring::{ScoreRollouts as _, ScoringSettings, TokenRewards};
 use gratis::training::{
     Learner, OptimizationSettings, RewardData, RewardExample, Tally, Task, Trainer, evaluate,
@@ -204,7 +205,7 @@ fn losses_of_heads_and_label_tokens_have_the_slopes_of_their_gradients() {
             let data = || reward_data(&rollouts, &encoder).expect("data");
             let mut task = HeadTask::new(objective, pooling, data()).expect("a task");
             // A fresh linear head is flat for the trunk: a few steps away from there.
-            let mut trainer = Trainer::new(&settings(), task.items().len(), 0).expect("a trainer");
+            let mut trainer = Trainer::new(&settings(), task.units(), 0).expect("a trainer");
             for _ in 0..3 {
                 trainer.step(&mut Learner::Values(&mut engine), &mut task).expect("a step");
             }
@@ -309,7 +310,7 @@ fn settings() -> OptimizationSettings {
 /// Trains to the end; loss before and after.
 fn learn(learner: &mut Learner, task: &mut dyn Task) -> (f64, f64) {
     let before = evaluate(learner, task, 4096).expect("evaluated").loss;
-    let mut trainer = Trainer::new(&settings(), task.items().len(), 0).expect("a trainer");
+    let mut trainer = Trainer::new(&settings(), task.units(), 0).expect("a trainer");
     while trainer.n_taken() < trainer.n_steps() {
         trainer.step(learner, task).expect("a step");
     }
@@ -319,9 +320,11 @@ fn learn(learner: &mut Learner, task: &mut dyn Task) -> (f64, f64) {
 fn scoring() -> ScoringSettings {
     ScoringSettings {
         beta: 1.0,
+        value_rule: ValueRule::Sum,
         step_split: StepSplit::Lines,
         batch_tokens: 200,
         tokens: TokenRewards::Write,
+        part: gratis::data::ScorePart::All,
     }
 }
 

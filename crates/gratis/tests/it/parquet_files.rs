@@ -5,7 +5,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use gratis::Error;
-use gratis::data::{OnInvalid, Rollout, RolloutReader, RolloutWriter};
+use gratis::data::{
+    Extent, OnInvalid, ProblemScores, Rollout, RolloutReader, RolloutWriter, ScoreReader,
+    ScoreWriter, Scored,
+};
 use parquet::basic::{Compression, Type as Physical};
 use parquet::data_type::{
     BoolType, ByteArray, ByteArrayType, DataType, DoubleType, FloatType, Int32Type, Int64Type,
@@ -243,4 +246,106 @@ fn a_compression_that_is_not_read_is_named() {
         error.contains("compressed with anything but lzo, got lzo in the column `prompt`"),
         "{error}"
     );
+}
+
+#[test]
+fn scores_have_a_row_per_candidate_and_typed_lists() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("scores.parquet");
+    let whole = Scored {
+        hash: Some("00ff".to_owned()),
+        outcome: 0.25,
+        steps: vec![0.5, -0.25],
+        q_values: vec![0.5, 0.25],
+        step_ends: vec![3, 9],
+        tokens: Some(vec![0.5, 0.0, -0.25]),
+        token_ids: Some(vec![151_643, 7, 0]),
+        token_step_ends: Some(vec![1, 3]),
+        masked_tokens: Some(vec![(1, 2)]),
+        ..Scored::default()
+    };
+    let cut = Scored {
+        extent: Some(Extent::Truncated),
+        outcome: f64::NAN,
+        steps: vec![0.5, f64::NAN],
+        q_values: vec![0.5, f64::NAN],
+        masked_tokens: None,
+        ..whole.clone()
+    };
+    let skipped = Scored {
+        hash: Some("11".to_owned()),
+        extent: Some(Extent::Skipped),
+        outcome: f64::NAN,
+        ..Scored::default()
+    };
+    let origin = serde_json::from_value(json!({
+        "model": "m", "kind": "implicit", "beta": 0.05, "step_split": "lines",
+    }));
+    let origin = Some(origin.expect("an origin"));
+    let problem = |id: &str, scores: Vec<Scored>| ProblemScores {
+        origin: origin.clone(),
+        ..ProblemScores::new(id, scores)
+    };
+    let problems = [
+        problem("a", vec![whole.clone(), cut, skipped]),
+        problem("none", Vec::new()),
+        problem("same", vec![whole.clone()]),
+        problem("same", vec![whole.clone(), whole]),
+    ];
+    let mut writer = ScoreWriter::create(&path).expect("opens");
+    for problem in &problems {
+        writer.write(problem).expect("written");
+    }
+    writer.finish().expect("finished");
+
+    let reader = SerializedFileReader::new(File::open(&path).expect("there")).expect("Parquet");
+    let meta = reader.metadata().file_metadata();
+    assert_eq!(meta.num_rows(), 3 + 1 + 1 + 2);
+    let types: Vec<String> = meta
+        .schema_descr()
+        .columns()
+        .iter()
+        .map(|column| format!("{} {}", column.path().string(), column.physical_type()))
+        .collect();
+    for expected in [
+        "candidate INT32",
+        "outcome DOUBLE",
+        "steps.list.element DOUBLE",
+        "step_ends.list.element INT32",
+        "tokens.list.element DOUBLE",
+        "token_ids.list.element INT32",
+        "token_step_ends.list.element INT32",
+        "masked_tokens.list.element.list.element INT32",
+    ] {
+        assert!(types.iter().any(|found| found == expected), "{expected} in {types:?}");
+    }
+    // NaN is not equal to itself, and its text is.
+    let again = ScoreReader::open(&path, OnInvalid::Stop).expect("opens");
+    let again: Vec<ProblemScores> = again.collect::<Result<_, _>>().expect("valid");
+    assert_eq!(format!("{again:?}"), format!("{problems:?}"));
+}
+
+#[test]
+fn rows_of_candidates_out_of_order_are_errors() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("scores.parquet");
+    let schema = "message m { required binary id (STRING); required int32 candidate; }";
+    let schema = Arc::new(parse_message_type(schema).expect("a schema"));
+    for (candidates, expected) in [
+        ([1, 2, 3], "line 1: `candidate` should be 0 in the first row, got 1"),
+        ([0, 2, 1], "line 2: `candidate` should be 0, or 1 as the next candidate"),
+    ] {
+        let out = File::create(&path).expect("created");
+        let properties = Arc::new(WriterProperties::builder().build());
+        let mut writer =
+            SerializedFileWriter::new(out, Arc::clone(&schema), properties).expect("begun");
+        let mut group = writer.next_row_group().expect("a group");
+        texts(&mut group, &[b"a", b"a", b"a"]);
+        put::<Int32Type>(&mut group, &candidates, None, None);
+        group.close().expect("closed");
+        writer.close().expect("closed");
+        let mut reader = ScoreReader::open(&path, OnInvalid::Stop).expect("opens");
+        let error = reader.find_map(Result::err).expect("out of order").to_string();
+        assert!(error.contains(expected), "{error}");
+    }
 }

@@ -221,6 +221,175 @@ fn names_labels_and_references_of_evaluation_outputs() {
     assert_eq!(labels(&read("x.jsonl", &[scored], settings)[0]), [Some(true), Some(false)]);
 }
 
+/// What is wrong with a record.
+fn fault_of(line: &serde_json::Value) -> String {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("x.jsonl");
+    std::fs::write(&path, line.to_string()).expect("written");
+    let mut reader = RecordReader::<Rollout>::open(&path, OnInvalid::Stop).expect("opened");
+    reader.find_map(Result::err).expect("refused").to_string()
+}
+
+#[test]
+fn samples_of_evalchemy_and_openr1() {
+    let example = json!({"id": 7, "problem": "p", "expected_answer": "5", "answer": "x",
+        "model_outputs": ["a", "b"], "model_answers": ["5", "6"]});
+    let of_example = read_one(example.clone());
+    assert_eq!((texts(&of_example), of_example.reference.as_str()), (vec!["a", "b"], "5"));
+    let single = json!({"problem": "q", "answer": "5", "model_output": "c", "model_answer": "5"});
+    let results = json!({"config": {}, "results": {
+        "AIME24": {"accuracy_avg": 0.5, "examples": [example, single]}, "IFEval": {"acc": 1.0},
+    }});
+    let all = read("results.json", &[results], ShapeSettings::default());
+    let found: Vec<_> =
+        all.iter().map(|r| (r.id.as_deref(), r.dataset.as_str(), texts(r))).collect();
+    assert_eq!(found, [(Some("7"), "AIME24", vec!["a", "b"]), (Some("2"), "AIME24", vec!["c"])]);
+
+    let openr1 = read_one(json!({"problem": "p", "answer": "5", "uuid": "u",
+        "generations": ["<think>a</think>5", "<think>b"], "is_reasoning_complete": [true, false],
+        "correctness_math_verify": [true, false], "correctness_llama": null,
+        "finish_reasons": null, "messages": [{"role": "user", "content": "p"},
+        {"role": "assistant", "content": "<think>a</think>5"}]}));
+    assert_eq!(texts(&openr1), ["<think>a</think>5", "<think>b"]);
+    assert_eq!((labels(&openr1), openr1.id.as_deref()), (vec![Some(true), Some(false)], Some("u")));
+    let cut = openr1.completions[1].finish_reason;
+    assert_eq!(cut, Some(gratis_engine::FinishReason::Length));
+    for (name, shape) in [("evalchemy", DataShape::Evalchemy), ("openr1", DataShape::OpenR1)] {
+        assert_eq!((name.parse(), serde_json::json!(shape)), (Ok(shape), json!(name)));
+    }
+}
+
+#[test]
+fn process_bench_as_parquet() {
+    let path =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/data/process_bench.parquet");
+    let mut reader = RecordReader::<Rollout>::open(&path, OnInvalid::Stop).expect("opened");
+    let all: Vec<_> = reader.by_ref().map(|rollout| rollout.expect("valid")).collect();
+    assert!(reader.notice().expect("a shape").contains("process-bench"));
+    assert_eq!(labels(&all[0]), [Some(false)]);
+    assert_eq!(
+        all[0].completions[0].step_labels,
+        Some(vec![Some(1.0), Some(0.0), None]),
+        "the first error is in the second step"
+    );
+    assert_eq!(all[1].completions[0].step_labels, Some(vec![Some(1.0); 2]));
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::copy(&path, folder.path().join("gsm8k-00000-of-00001.parquet")).expect("copied");
+    let subsets = gratis::evaluation::process_bench::read(folder.path()).expect("a benchmark");
+    assert_eq!(subsets[0].first_errors, [Some(1), None]);
+    assert_eq!(subsets[0].rollouts[0].prompt, all[0].prompt);
+}
+
+#[test]
+fn what_servers_and_trainers_write_beside_the_text() {
+    use gratis_engine::FinishReason::{Length, Stop};
+    let sglang = read_one(json!({"prompt": "p", "text": "a", "output_ids": [3, 4],
+        "meta_info": {"finish_reason": {"type": "length", "length": 2}, "completion_tokens": 2}}));
+    assert_eq!(sglang.completions[0].token_ids, Some(vec![3, 4]));
+    assert_eq!(sglang.completions[0].finish_reason, Some(Length));
+    let choices = read_one(json!({"prompt": "p", "choices": [
+        {"message": {"role": "assistant", "content": "a", "reasoning_content": "hm"},
+         "finish_reason": "stop", "token_ids": [5]},
+        {"message": {"role": "assistant", "content": "b"}, "finish_reason": "content_filter"},
+    ]}));
+    assert_eq!(texts(&choices), ["<think>\nhm\n</think>\n\na", "b"]);
+    assert_eq!(choices.completions[0].token_ids, Some(vec![5]));
+    let reasons: Vec<_> = choices.completions.iter().map(|c| c.finish_reason).collect();
+    assert_eq!(reasons, [Some(Stop), Some(Length)]);
+    let verl = read_one(json!({"prompt": "p", "responses": ["a", "b"], "reward": [{"score": 1.0,
+        "acc": true}, {"score": 0.0, "acc": false}], "response_ids": [[3], [4, 5]],
+        "finish_reason": ["eos", "max_tokens"]}));
+    assert_eq!(labels(&verl), [Some(true), Some(false)]);
+    assert_eq!(verl.completions[1].token_ids, Some(vec![4, 5]));
+    assert_eq!(verl.completions[1].finish_reason, Some(Length));
+    let words =
+        read_one(json!({"prompt": "p", "answers": ["a", "b"], "label": ["yes", "Incorrect"]}));
+    assert_eq!(labels(&words), [Some(true), Some(false)]);
+    let dict = json!({"prompt": "p", "response": "a", "score": {"acc": true, "score": 0.9}});
+    assert_eq!(labels(&read_one(dict)), [Some(true)]);
+    let listed = read_one(json!({"messages": [{"role": "user", "content": "p"}],
+        "responses": ["a", "b"], "answer": "5"}));
+    assert_eq!((listed.prompt.as_str(), texts(&listed)), ("p", vec!["a", "b"]));
+    let tools = json!({"messages": [{"role": "user", "content": "p"}, {"role": "assistant",
+        "content": "", "tool_calls": [{"id": "c"}]}, {"role": "tool", "content": "5"},
+        {"role": "assistant", "content": "5"}]});
+    let error = fault_of(&tools);
+    assert!(error.contains("`messages[1].tool_calls` should be absent"), "{error}");
+    let image = json!({"messages": [{"role": "user", "content": [{"type": "image_url"}]},
+        {"role": "assistant", "content": "a"}]});
+    assert!(fault_of(&image).contains("(images and other parts are not read)"));
+    let odd = json!({"prompt": "p", "completion": "a", "finish_reason": "odd"});
+    assert!(
+        fault_of(&odd).contains("a finish reason such as `stop` or `length`, or null, got `odd`")
+    );
+}
+
+#[test]
+fn lists_under_other_names_and_names_in_other_cases() {
+    for name in ["output", "response", "generation", "outputs"] {
+        let line = json!({"question": "p", name: ["a", "b"], "correct": [true, false], "gold": 5});
+        let rollout = read_one(line);
+        assert_eq!((texts(&rollout), rollout.reference.as_str()), (vec!["a", "b"], "5"), "{name}");
+        assert_eq!(labels(&rollout), [Some(true), Some(false)], "{name}");
+    }
+    let folded = read_one(json!({"Prompt": "p", "Response": "a", "Label": "TRUE"}));
+    assert_eq!((folded.prompt.as_str(), texts(&folded)), ("p", vec!["a"]));
+    assert_eq!(labels(&folded), [Some(true)]);
+    let tgi = read_one(json!({"inputs": "p", "generated_text": "a"}));
+    assert_eq!((tgi.prompt.as_str(), texts(&tgi)), ("p", vec!["a"]));
+    let soft = read_one(json!({"prompt": "p", "completions": ["a", "b"], "labels": [1, 0.5]}));
+    assert_eq!(soft.completions[0].step_labels, Some(vec![Some(1.0), Some(0.5)]));
+
+    // Numbers that are not read as labels are named.
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("x.jsonl");
+    let line = json!({"question": "p", "responses": ["a", "b"], "score": [1, -1]});
+    std::fs::write(&path, line.to_string()).expect("written");
+    let mut reader = RecordReader::<Rollout>::open(&path, OnInvalid::Stop).expect("opened");
+    assert_eq!(labels(&reader.next().expect("one").expect("valid")), [None, None]);
+    let notice = reader.notice().expect("a shape");
+    assert!(notice.contains("`score` is not read as labels (`--label-threshold X`"), "{notice}");
+}
+
+#[test]
+fn pairs_with_the_prompt_in_both_places_or_in_the_text() {
+    let turns = |answer: &str| {
+        json!([{"role": "user", "content": "p"},
+        {"role": "assistant", "content": answer}])
+    };
+    let both = json!({"prompt": "p", "chosen": turns("a"), "rejected": turns("b"),
+        "score_chosen": 8.5, "messages": turns("a")});
+    let rollout = read_one(both.clone());
+    assert_eq!((rollout.prompt.as_str(), texts(&rollout)), ("p", vec!["a", "b"]));
+    let mut other = both;
+    other["prompt"] = json!("another");
+    assert!(fault_of(&other).contains("a conversation that repeats `prompt`"));
+    let text = |answer: &str| {
+        format!("\n\nHuman: hi\n\nAssistant: yes?\n\nHuman: p\n\nAssistant: {answer}")
+    };
+    let rollout = read_one(json!({"chosen": text("a"), "rejected": text("b\n\nc")}));
+    assert_eq!((rollout.prompt.as_str(), texts(&rollout)), ("p", vec!["a", "b\n\nc"]));
+    assert_eq!(rollout.context.len(), 2);
+}
+
+#[test]
+fn samples_of_another_filter_are_the_same_samples() {
+    let sample = |doc: usize, filter: &str, metric: f64| {
+        json!({"doc_id": doc, "filter": filter,
+        "doc": {"question": format!("p{doc}"), "answer": "#### 5"}, "target": "5",
+        "resps": [["a"]], "metrics": ["exact_match"], "exact_match": metric})
+    };
+    let samples = [
+        sample(0, "strict", 0.0),
+        sample(1, "strict", 1.0),
+        sample(0, "flexible", 1.0),
+        sample(1, "flexible", 1.0),
+    ];
+    let all = read("samples.jsonl", &samples, ShapeSettings::default());
+    let found: Vec<_> = all.iter().map(|r| (texts(r), labels(r))).collect();
+    assert_eq!(found, [(vec!["a"], vec![Some(false)]), (vec!["a"], vec![Some(true)])]);
+}
+
 #[test]
 fn labels_between_0_and_1_are_soft() {
     let line = json!({"prompt": "p", "completions": ["a", "b", "c", "d"],
@@ -307,10 +476,14 @@ fn batch_results_find_their_prompts() {
     std::fs::write(&requests, request.to_string()).expect("written");
     let settings = ShapeSettings { batch_input: Some(requests), ..ShapeSettings::default() };
     let result = json!({"custom_id": "q", "response": {"status_code": 200, "body": {"choices": [
-        {"message": {"role": "assistant", "content": "a"}, "finish_reason": "stop"},
+        {"message": {"role": "assistant", "content": "a"}, "finish_reason": "stop",
+         "token_ids": [8, 9]},
     ]}}});
     let rollouts = read("out.jsonl", &[result], settings);
     assert_eq!((rollouts[0].prompt.as_str(), texts(&rollouts[0])), ("p", vec!["a"]));
+    assert_eq!(rollouts[0].completions[0].token_ids, Some(vec![8, 9]));
+    let failed = json!({"custom_id": "q", "response": null, "error": {"code": "rate_limit"}});
+    assert!(fault_of(&failed).contains("--batch-input"));
 }
 
 #[test]

@@ -165,7 +165,7 @@ fn cutting_a_batch_into_micro_batches_changes_nothing() {
             let settings = OptimizationSettings { micro_batch_tokens, max_steps: 6, ..settings() };
             let mut engine = TabularEngine::uniform(N_VOCAB);
             let mut task = reward_task(objective, &settings);
-            let mut trainer = Trainer::new(&settings, task.items().len(), 0).expect("valid");
+            let mut trainer = Trainer::new(&settings, task.units(), 0).expect("valid");
             let metrics: Vec<_> = (0..6)
                 .map(|_| {
                     trainer.step(&mut Learner::LogProbs(&mut engine), &mut task).expect("a step")
@@ -461,7 +461,7 @@ fn a_loss_that_is_not_finite_names_step_and_problems_and_changes_nothing() {
         (2..12).map(|token| (corpus.response(prompt, &[token]), format!("p{token}"))).collect();
     let mut task = Spoiled(LanguageModelling::new(corpus, responses), 0);
     let settings = OptimizationSettings { batch_size: 2, ..settings() };
-    let mut trainer = Trainer::new(&settings, 10, 0).expect("valid");
+    let mut trainer = Trainer::new(&settings, task.units(), 0).expect("valid");
     let mut engine = TabularEngine::uniform(N_VOCAB);
     for _ in 0..2 {
         trainer.step(&mut Learner::LogProbs(&mut engine), &mut task).expect("finite");
@@ -479,7 +479,7 @@ fn a_loss_that_is_not_finite_names_step_and_problems_and_changes_nothing() {
 
 #[test]
 fn nothing_to_train_on_is_an_error() {
-    let error = Trainer::new(&settings(), 0, 0).expect_err("nothing");
+    let error = Trainer::new(&settings(), &Units::default(), 0).expect_err("nothing");
     assert_eq!(error.to_string(), "no valid example to train on");
 }
 
@@ -590,7 +590,7 @@ fn the_reference_covers_what_is_used_and_its_file_does_not_depend_on_where_a_run
     for objective in [Objective::default(), "kto".parse().expect("known")] {
         let folder = tempfile::tempdir().expect("a folder");
         let of_steps = |max_steps| {
-            let settings = OptimizationSettings { max_steps, epochs: 1, ..settings() };
+            let settings = OptimizationSettings { max_steps, epochs: 2, ..settings() };
             let (corpus, examples, pairs) = corpus();
             let task = ImplicitReward::new(objective, corpus, examples, &pairs, CONTEXT, &settings);
             let is_used = task.used_in_training(&settings);

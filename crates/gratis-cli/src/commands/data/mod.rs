@@ -21,7 +21,7 @@ use crate::failure::CliError;
 use crate::output;
 use crate::progress::Progress;
 
-/// Pair, balance, sample, clean, mix, split and convert rollout files.
+/// Pair, balance, sample, clean, mix, split, group and convert rollout files.
 ///
 /// The file name determines the format: `.jsonl`, `.jsonl.zst` or `.parquet`; `-` is standard input
 /// or output as JSON lines. Memory does not grow with the file unless a command's help says so.
@@ -52,6 +52,7 @@ enum DataCommand {
     Replace(operations::ReplaceArgs),
     Split(split::SplitArgs),
     Steps(operations::StepsArgs),
+    Group(operations::GroupArgs),
     Convert(operations::ConvertArgs),
     Apply(operations::ApplyArgs),
 }
@@ -67,6 +68,7 @@ pub(crate) fn run(args: &DataArgs, common: &Common) -> Result<()> {
         DataCommand::Replace(args) => args.run(common),
         DataCommand::Split(args) => args.run(common),
         DataCommand::Steps(args) => args.run(common),
+        DataCommand::Group(args) => args.run(common),
         DataCommand::Convert(args) => args.run(common),
         DataCommand::Apply(args) => args.run(common),
     }

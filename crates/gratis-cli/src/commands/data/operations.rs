@@ -6,9 +6,9 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::{Args, ValueEnum};
 use gratis::data::{
-    BalanceDataset, BalanceInstructions, DataOperation, DedupScope, Deduplicate, MakePairs, Mix,
-    MixRule, ReplaceResponses, SegmentSteps, StepSplit, StepText, SubsampleInstructions,
-    SubsampleResponses,
+    BalanceDataset, BalanceInstructions, DataOperation, DedupScope, Deduplicate, GroupResponses,
+    MakePairs, Mix, MixRule, ReplaceResponses, SegmentSteps, StepSplit, StepText,
+    SubsampleInstructions, SubsampleResponses,
 };
 
 use super::FileArgs;
@@ -289,6 +289,29 @@ impl ConvertArgs {
     }
 }
 
+/// Join the records of each problem, wherever they are in the file.
+///
+/// Records with the same prompt, context and reference become one problem with the responses of all,
+/// so that pairwise objectives find their pairs. Consecutive records are joined in reading already;
+/// this command also joins those that are apart. A problem is where its first record was. The
+/// records are spread over temporary files beside the output by a hash of their problem, so memory does
+/// not grow with the file, only with the largest problem.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  gratis data group one-response-per-line.jsonl -o grouped.jsonl
+  gratis data group shuffled.parquet --shape responses -o grouped.parquet")]
+pub(crate) struct GroupArgs {
+    #[command(flatten)]
+    file: FileArgs,
+}
+
+impl GroupArgs {
+    pub(super) fn run(&self, common: &Common) -> Result<()> {
+        self.file.apply(&[DataOperation::GroupResponses(GroupResponses {})], common)
+    }
+}
+
 /// Apply operations in order, in the syntax of `gratis train --operation`.
 ///
 /// Intermediate results between operations are stored in a hidden folder beside the output until
@@ -305,6 +328,7 @@ Operations, with their settings (and `seed=N` where something is chosen at rando
   mix,path=other.jsonl,take=one_pair
   replace_responses,path=other.jsonl,n=4
   keep_side,side=first,share=0.9
+  group_responses
 
 Examples:
   gratis data apply graded.jsonl --operation deduplicate \\

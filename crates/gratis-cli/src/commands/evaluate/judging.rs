@@ -9,7 +9,9 @@ use anyhow::Result;
 use clap::Args;
 use gratis::Observer;
 use gratis::data::steps::{ends_in_chars, locate};
-use gratis::data::{Lines, OnInvalid, ProblemScores, ReservedOutput, Rollout, Scored, StepSplit};
+use gratis::data::{
+    Lines, OnInvalid, ProblemScores, ReservedOutput, Rollout, ScorePart, Scored, StepSplit,
+};
 use gratis::encoding::{OnOverlong, problem_name};
 use gratis::evaluation::{Bootstrap, StepSignal};
 use gratis::reward_model::{self, RewardModel, ScoreBy};
@@ -123,6 +125,7 @@ impl JudgingArgs {
             aggregation: None,
             on_overlong: OnOverlong::Truncate,
             tokens: TokenRewards::Omit,
+            part: ScorePart::All,
         };
         let reward_model = self.reward_model.open(path, scoring, common)?;
         let own_signal = reward_model.step_signal();

@@ -25,7 +25,7 @@ use crate::output;
 #[derive(Debug, Args)]
 #[command(after_help = "\
 The folder holds the benchmark's files as they are: gsm8k.json and any of math.json,
-olympiadbench.json, omnimath.json.
+olympiadbench.json, omnimath.json; or the same as .jsonl or .parquet.
 
 Examples:
   gratis evaluate processbench ProcessBench --model runs/prm

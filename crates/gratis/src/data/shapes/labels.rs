@@ -1,6 +1,8 @@
 //! Labels as others write them: booleans, 0 and 1, numbers between them as soft labels, and numbers
 //! against a threshold.
 
+use std::borrow::Cow;
+
 use serde_json::Value;
 
 use super::super::completion::Completion;
@@ -49,15 +51,45 @@ pub(super) fn put(completion: &mut Completion, label: Option<Label>) {
     completion.soft_label = label.and_then(Label::soft);
 }
 
-/// A label; `None` for null. `true` and `false` in words are labels as well (CSV has nothing else).
+/// A label in words.
+fn word(text: &str) -> Option<bool> {
+    match text.to_ascii_lowercase().as_str() {
+        "true" | "yes" | "correct" | "right" => Some(true),
+        "false" | "no" | "incorrect" | "wrong" => Some(false),
+        _ => None,
+    }
+}
+
+/// The number or label in an object of scores, such as `{"score": 1.0, "acc": true}`, or in each
+/// object of a list.
+pub(super) fn inner(value: &Value) -> Cow<'_, Value> {
+    const NAMES: [&str; 6] = ["correct", "is_correct", "acc", "accuracy", "label", "score"];
+    let of = |value: &Value| {
+        let fields = value.as_object().filter(|_| exact::text_of(value).is_none())?;
+        let found = NAMES.iter().find_map(|name| fields.get(*name).filter(|v| !v.is_null()));
+        found.cloned()
+    };
+    if let Some(found) = of(value) {
+        return Cow::Owned(found);
+    }
+    let items = value.as_array().filter(|items| items.iter().any(|item| of(item).is_some()));
+    match items {
+        Some(items) => Cow::Owned(items.iter().map(|item| of(item).unwrap_or_default()).collect()),
+        None => Cow::Borrowed(value),
+    }
+}
+
+/// A label; `None` for null. Words such as `true` are labels as well (CSV has nothing else).
 pub(super) fn label(name: &str, value: &Value, reading: &Reading) -> Parsed<Option<Label>> {
     let value = match value {
         Value::Null => return Ok(None),
         Value::Bool(label) => return Ok(Some(Label::Hard(*label))),
         Value::String(text) => match text.trim() {
-            "true" | "True" | "TRUE" => return Ok(Some(Label::Hard(true))),
-            "false" | "False" | "FALSE" => return Ok(Some(Label::Hard(false))),
-            number => number.parse::<f64>().map_err(|_| fault(name, value))?,
+            "" => return Ok(None),
+            text => match word(text) {
+                Some(label) => return Ok(Some(Label::Hard(label))),
+                None => text.parse::<f64>().map_err(|_| fault(name, value))?,
+            },
         },
         value => exact::as_f64(value).ok_or_else(|| fault(name, value))?,
     };
@@ -103,6 +135,16 @@ pub(super) fn are_certain(value: &Value) -> bool {
         }
         value => is_certain(value),
     }
+}
+
+/// Whether a value is a list of labels, hard or soft.
+pub(super) fn are_shares(value: &Value) -> bool {
+    let is_share = |item: &Value| {
+        item.is_null()
+            || item.is_boolean()
+            || item.as_f64().is_some_and(|number| (0.0..=1.0).contains(&number))
+    };
+    value.as_array().is_some_and(|items| !items.is_empty() && items.iter().all(is_share))
 }
 
 fn is_certain(value: &Value) -> bool {

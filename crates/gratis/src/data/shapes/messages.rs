@@ -38,18 +38,42 @@ pub(super) fn messages(name: &str, value: &Value) -> Parsed<Vec<Message>> {
             "gpt" | "bot" | "model" => "assistant",
             other => other,
         };
+        for calls in ["tool_calls", "function_call"] {
+            let calls_something = |value: &&Value| match value {
+                Value::Null => false,
+                Value::Array(calls) => !calls.is_empty(),
+                _ => true,
+            };
+            if let Some(value) = item.get(calls).filter(calls_something) {
+                let expected = "absent: calls of tools are not rendered (write them into `content`, \
+                                as the model writes them)";
+                return Err(Fault::new(format!("{field}.{calls}"), expected, shown(value)));
+            }
+        }
         let content = get(["content", "value"]).unwrap_or(&Value::Null);
-        let content = content_text(content)
-            .ok_or_else(|| Fault::new(format!("{field}.content"), "text", shown(content)))?;
-        Ok(Message::new(role, content))
+        let content = content_text(content).ok_or_else(|| {
+            let expected = "text (images and other parts are not read)";
+            Fault::new(format!("{field}.content"), expected, shown(content))
+        })?;
+        Ok(Message::new(role, with_thought(item, content)))
     };
     items.iter().enumerate().map(message).collect()
+}
+
+/// A text after the thought that an inference server has separated from it.
+pub(super) fn with_thought(fields: &Value, text: String) -> String {
+    let thought = ["reasoning_content", "reasoning"].iter().find_map(|name| fields[*name].as_str());
+    match thought.map(str::trim).filter(|thought| !thought.is_empty()) {
+        Some(thought) => format!("<think>\n{thought}\n</think>\n\n{text}"),
+        None => text,
+    }
 }
 
 /// The text of a message: a string, or a list of parts that are all text.
 fn content_text(content: &Value) -> Option<String> {
     match content {
         Value::String(text) => Some(text.clone()),
+        Value::Array(parts) if parts.is_empty() => None,
         Value::Array(parts) => {
             let part = |part: &Value| part.get("text").and_then(Value::as_str).map(str::to_owned);
             parts.iter().map(part).collect()
@@ -64,7 +88,9 @@ pub(super) fn prompt(name: &str, mut messages: Vec<Message>) -> Parsed<Prompt> {
         Some(last) if last.role == "user" => Ok(Prompt { context: messages, text: last.content }),
         last => {
             let got = last.map_or("nothing".to_owned(), |last| format!("`{}`", last.role));
-            Err(Fault::new(name, "messages of which the last is the user's", got))
+            let expected = "messages of which the last before the response is the user's (a response \
+                            that calls tools is read as one text, its outputs under `masks`)";
+            Err(Fault::new(name, expected, got))
         }
     }
 }

@@ -21,7 +21,7 @@ use super::exact::{self, NotFinite};
 use super::reading::{ColumnName, Reading};
 use super::record::Fault;
 use super::rollout::Rollout;
-pub(super) use named::{doubtful_label, mapping};
+pub(super) use named::{doubtful_label, fold_case, mapping, unread_label};
 pub(super) use outputs::Requests;
 
 type Parsed<T> = Result<T, Fault>;
@@ -56,11 +56,16 @@ pub enum DataShape {
     Outputs,
     /// Results of the OpenAI batch interface; their prompts are in the file of requests.
     OpenaiBatch,
-    /// Samples that lm-evaluation-harness logs.
+    /// Samples that lm-evaluation-harness logs; of several filters the first.
     LmEval,
+    /// Samples of evalchemy, one per record or a file of results.
+    Evalchemy,
+    /// OpenR1-Math: generations with their verdicts.
+    #[serde(rename = "openr1")]
+    OpenR1,
 }
 
-const NAMES: [(DataShape, &str, &str); 14] = [
+const NAMES: [(DataShape, &str, &str); 16] = [
     (DataShape::Gratis, "gratis", "gratis' own columns"),
     (DataShape::Problems, "problems", "one problem per record"),
     (DataShape::Responses, "responses", "one response per record"),
@@ -75,6 +80,8 @@ const NAMES: [(DataShape, &str, &str); 14] = [
     (DataShape::Outputs, "outputs", "outputs of an inference server"),
     (DataShape::OpenaiBatch, "openai-batch", "OpenAI batch results"),
     (DataShape::LmEval, "lm-eval", "samples of lm-evaluation-harness"),
+    (DataShape::Evalchemy, "evalchemy", "samples of evalchemy"),
+    (DataShape::OpenR1, "openr1", "generations of OpenR1-Math"),
 ];
 
 impl DataShape {
@@ -127,7 +134,7 @@ pub(super) fn detect(record: &Map<String, Value>) -> Parsed<DataShape> {
         return Ok(DataShape::LmEval);
     }
     if has("custom_id") {
-        let is_result = record.get("response").is_some_and(Value::is_object);
+        let is_result = record.contains_key("response");
         return if is_result {
             Ok(DataShape::OpenaiBatch)
         } else {
@@ -139,8 +146,21 @@ pub(super) fn detect(record: &Map<String, Value>) -> Parsed<DataShape> {
     if has("chosen") && has("rejected") {
         return Ok(DataShape::Preference);
     }
+    if has("generations")
+        && (record.contains_key("correctness_math_verify") || has("is_reasoning_complete"))
+    {
+        return Ok(DataShape::OpenR1);
+    }
+    let has_examples = |task: &Value| task.get("examples").is_some_and(Value::is_array);
+    let is_results = record
+        .get("results")
+        .and_then(Value::as_object)
+        .is_some_and(|tasks| tasks.values().any(has_examples));
+    if is_results || has("model_outputs") || (has("model_output") && has("model_answer")) {
+        return Ok(DataShape::Evalchemy);
+    }
     if let Some(conversation) = messages::conversation(record)
-        && !has("completions")
+        && !named::has_responses(record)
     {
         let is_prm = steps::is_prm_chat(conversation);
         return Ok(if is_prm { DataShape::PrmChat } else { DataShape::Messages });
@@ -157,14 +177,27 @@ pub(super) fn detect(record: &Map<String, Value>) -> Parsed<DataShape> {
     if has("problem") && has("steps") && has("final_answer_correct") {
         return Ok(DataShape::ProcessBench);
     }
-    if record.get("outputs").is_some_and(|outputs| is_list_of(outputs, Value::is_object)) {
+    if outputs::has_outputs(record) {
         return Ok(DataShape::Outputs);
     }
     named::detect(record)
 }
 
-/// Reads one record of a shape.
-pub(super) fn adapt(
+/// Reads one record of a shape, which may hold many problems.
+pub(super) fn adapt_all(
+    shape: DataShape,
+    record: Map<String, Value>,
+    reading: &Reading,
+    requests: Option<&Requests>,
+) -> Parsed<Vec<Rollout>> {
+    match shape {
+        DataShape::Evalchemy => outputs::evalchemy(record, reading),
+        shape => adapt(shape, record, reading, requests).map(|rollout| vec![rollout]),
+    }
+}
+
+/// Reads one record of a shape with one problem.
+fn adapt(
     shape: DataShape,
     record: Map<String, Value>,
     reading: &Reading,
@@ -185,6 +218,8 @@ pub(super) fn adapt(
         DataShape::Outputs => outputs::outputs(record, reading),
         DataShape::OpenaiBatch => outputs::batch(&record, requests),
         DataShape::LmEval => outputs::lm_eval(&record, reading),
+        DataShape::OpenR1 => outputs::openr1(record, reading),
+        DataShape::Evalchemy => Err(Fault::new("record", "one problem", "a file of results")),
     }
 }
 
@@ -209,10 +244,17 @@ pub(super) fn merge(into: &mut Rollout, next: Rollout) -> Result<(), Box<Rollout
     if !is_same {
         return Err(Box::new(next));
     }
-    into.completions.extend(next.completions);
-    // What differs belongs to the responses, and there is no column for it.
-    into.extra.retain(|name, value| next.extra.get(name) == Some(value));
+    join(into, next);
     Ok(())
+}
+
+/// Adds the completions of another record of the same problem, and returns how many columns are
+/// dropped: what differs belongs to the responses, and there is no column for it.
+pub(super) fn join(into: &mut Rollout, next: Rollout) -> u64 {
+    let n_before = into.extra.len();
+    into.completions.extend(next.completions);
+    into.extra.retain(|name, value| next.extra.get(name) == Some(value));
+    (n_before - into.extra.len()) as u64
 }
 
 /// The fields of a record, for messages.

@@ -1,5 +1,7 @@
 //! Problems and responses under the usual names of their columns.
 
+use std::borrow::Cow;
+
 use serde_json::{Map, Value, json};
 
 use super::super::completion::{self, Completion};
@@ -8,11 +10,13 @@ use super::super::reading::{DoubtfulLabel, Reading};
 use super::super::record::{self, Fault};
 use super::super::rollout::Rollout;
 use super::labels::Label;
-use super::{DataShape, Parsed, Prompt, fields, labels, messages, shown, take, text, unknown};
+use super::{
+    DataShape, Parsed, Prompt, fields, is_list_of, labels, messages, shown, take, text, unknown,
+};
 
 /// Names of the problem, the first that is there counts.
 pub(super) const PROMPT: &[&str] =
-    &["prompt", "question", "problem", "instruction", "query", "input"];
+    &["prompt", "question", "problem", "instruction", "query", "input", "inputs"];
 
 /// Names of the gold answer.
 const REFERENCE: &[&str] = &[
@@ -29,21 +33,75 @@ const REFERENCE: &[&str] = &[
 ];
 
 /// Names of a list of responses.
-const RESPONSES: &[&str] =
-    &["completions", "responses", "generations", "samples", "candidates", "answers", "code"];
+const RESPONSES: &[&str] = &[
+    "completions",
+    "responses",
+    "generations",
+    "samples",
+    "candidates",
+    "model_outputs",
+    "outputs",
+    "answers",
+    "code",
+];
+
+/// Those of them that are never gold answers or a single program.
+const CLEARLY_RESPONSES: usize = 7;
 
 /// Names of a single response.
-const RESPONSE: &[&str] =
-    &["completion", "response", "generation", "output", "candidate", "generated_text"];
+const RESPONSE: &[&str] = &[
+    "completion",
+    "response",
+    "generation",
+    "output",
+    "candidate",
+    "generated_text",
+    "generated_solution",
+    "model_output",
+    "model_response",
+];
+
+/// Names of the token ids of a response.
+const TOKEN_IDS: &[&str] = &[
+    "token_ids",
+    "response_token_ids",
+    "completion_token_ids",
+    "output_token_ids",
+    "response_ids",
+    "completion_ids",
+    "output_ids",
+];
 
 /// Names that only a label has.
 const LABEL: &[&str] = &["correctness", "correct", "is_correct", "label"];
 
 /// Names that a label may have: their values decide.
-const MAYBE_LABEL: &[&str] =
-    &["labels", "symbolic_correct", "judge_correct", "score", "scores", "rewards", "reward", "acc"];
+const MAYBE_LABEL: &[&str] = &[
+    "labels",
+    "symbolic_correct",
+    "judge_correct",
+    "correctness_math_verify",
+    "correctness_llama",
+    "score",
+    "scores",
+    "rewards",
+    "reward",
+    "acc",
+    "accuracy_reward",
+];
 
-const ID: &[&str] = &["id", "idx", "unique_id", "uid", "problem_id", "question_id", "request_id"];
+const ID: &[&str] = &[
+    "id",
+    "idx",
+    "unique_id",
+    "uid",
+    "problem_id",
+    "question_id",
+    "request_id",
+    "prompt_id",
+    "uuid",
+    "doc_id",
+];
 const DATASET: &[&str] = &["dataset", "data_source", "task", "subset"];
 
 /// The shape of a record with a problem and responses, or neither.
@@ -73,7 +131,9 @@ pub(super) fn detect(record: &Map<String, Value>) -> Parsed<DataShape> {
         return Err(Fault::new("record", expected, shown(&record[prompt])));
     }
     let Some(responses) = responses else {
-        return if RESPONSE.iter().any(there) {
+        return if list_of_responses(record).is_some() {
+            Ok(DataShape::Problems)
+        } else if RESPONSE.iter().any(there) {
             Ok(DataShape::Responses)
         } else if prompt == "prompt" && is_plain_problem(record) {
             Ok(DataShape::Gratis)
@@ -83,7 +143,7 @@ pub(super) fn detect(record: &Map<String, Value>) -> Parsed<DataShape> {
     };
     if responses == "completions"
         && !LABEL.iter().any(there)
-        && record.get("labels").is_some_and(|value| value.is_array() && labels::are_certain(value))
+        && record.get("labels").is_some_and(labels::are_shares)
     {
         if REFERENCE.iter().any(there) {
             let expected = "`correctness` for the labels of rival responses; `labels` beside \
@@ -161,14 +221,21 @@ pub(in super::super) fn mapping(
         name.map(|name| (*name).to_owned())
     };
     let responses = match shape {
-        DataShape::Problems | DataShape::Gratis => RESPONSES,
+        DataShape::Problems | DataShape::Gratis if there(RESPONSES).is_some() => RESPONSES,
+        DataShape::Problems | DataShape::Gratis => {
+            if list_of_responses(record).is_some() {
+                RESPONSE
+            } else {
+                &[]
+            }
+        }
         DataShape::Responses => RESPONSE,
         _ => return Vec::new(),
     };
     let certain = MAYBE_LABEL
         .iter()
         .copied()
-        .filter(|name| record.get(*name).is_some_and(labels::are_certain));
+        .filter(|name| record.get(*name).is_some_and(|v| labels::are_certain(&labels::inner(v))));
     let label = there(LABEL).or_else(|| certain.map(str::to_owned).next());
     let found = [
         ("prompt", there(PROMPT)),
@@ -182,10 +249,61 @@ pub(in super::super) fn mapping(
     found.into_iter().filter_map(other).collect()
 }
 
+/// The name of a single response that holds a list of them.
+fn list_of_responses(record: &Map<String, Value>) -> Option<&'static str> {
+    let is_list = |name: &&&'static str| {
+        record.get(**name).is_some_and(|value| {
+            is_list_of(value, |item| item.is_string() || item.is_object())
+                && !messages::are_messages(value)
+        })
+    };
+    RESPONSE.iter().find(is_list).copied()
+}
+
+/// Whether a record has a list of responses of its own, beside a conversation.
+pub(super) fn has_responses(record: &Map<String, Value>) -> bool {
+    let names = &RESPONSES[..CLEARLY_RESPONSES];
+    names.iter().any(|name| record.get(*name).is_some_and(Value::is_array))
+}
+
+/// Gives each completion its entry of a list in the record, if there is such a list.
+fn spread(
+    record: &mut Map<String, Value>,
+    names: &[&str],
+    completions: &mut [Completion],
+    put: impl Fn(&mut Completion, &str, &Value) -> Parsed<()>,
+) -> Parsed<()> {
+    let n = completions.len();
+    let is_spread = |value: &Value| value.as_array().is_some_and(|items| items.len() == n);
+    let fits = |name: &&&str| record.get(**name).is_some_and(is_spread);
+    let Some(name) = names.iter().find(fits).filter(|_| n > 0) else { return Ok(()) };
+    let Some(Value::Array(items)) = record.shift_remove(*name) else { return Ok(()) };
+    for (idx, (completion, item)) in completions.iter_mut().zip(&items).enumerate() {
+        if !item.is_null() {
+            put(completion, &format!("{name}[{idx}]"), item)?;
+        }
+    }
+    Ok(())
+}
+
+fn put_finish_reason(completion: &mut Completion, name: &str, value: &Value) -> Parsed<()> {
+    completion.finish_reason = completion::any_finish_reason(name, value)?;
+    Ok(())
+}
+
+fn put_token_ids(completion: &mut Completion, name: &str, value: &Value) -> Parsed<()> {
+    completion.token_ids = Some(token_ids(name, value)?);
+    Ok(())
+}
+
 /// A problem with a list of responses, or none.
 pub(super) fn problem(mut record: Map<String, Value>, reading: &Reading) -> Parsed<Rollout> {
     let prompt = take_prompt(&mut record)?;
-    let completions = match take(&mut record, RESPONSES) {
+    let list = take(&mut record, RESPONSES).or_else(|| {
+        let name = list_of_responses(&record)?;
+        take(&mut record, &[name])
+    });
+    let mut completions: Vec<Completion> = match list {
         None => Vec::new(),
         Some((name, Value::Array(items))) => {
             let item = |(idx, item)| response_of(&format!("{name}[{idx}]"), item, reading);
@@ -193,6 +311,9 @@ pub(super) fn problem(mut record: Map<String, Value>, reading: &Reading) -> Pars
         }
         Some((name, value)) => vec![response_of(&name, &value, reading)?],
     };
+    let reasons = ["finish_reasons", "finish_reason"];
+    spread(&mut record, &reasons, &mut completions, put_finish_reason)?;
+    spread(&mut record, TOKEN_IDS, &mut completions, put_token_ids)?;
     rollout(record, prompt, completions, reading)
 }
 
@@ -208,12 +329,11 @@ pub(super) fn response(mut record: Map<String, Value>, reading: &Reading) -> Par
         prompt.text = format!("{}\n{input}", prompt.text);
     }
     let mut completion = response_of(&name, &value, reading)?;
-    if let Some(Value::String(reason)) = record.shift_remove("finish_reason") {
-        completion.finish_reason = Some(completion::finish_reason(&reason)?);
+    if let Some((name, reason)) = take(&mut record, &["finish_reason"]) {
+        put_finish_reason(&mut completion, &name, &reason)?;
     }
-    let ids = take(&mut record, &["token_ids", "response_token_ids", "completion_token_ids"]);
-    if let Some((name, ids)) = ids {
-        completion.token_ids = Some(token_ids(&name, &ids)?);
+    if let Some((name, ids)) = take(&mut record, TOKEN_IDS) {
+        put_token_ids(&mut completion, &name, &ids)?;
     }
     rollout(record, prompt, vec![completion], reading)
 }
@@ -291,38 +411,71 @@ fn take_labels(
             || (has_threshold
                 && value.as_array().map_or(is_number(value), |items| items.iter().all(is_number)))
     };
-    let maybe = doubtful(record).filter(|(_, value)| is_label(value)).map(|(name, _)| name);
+    let doubtful = doubtful(record);
+    let maybe = doubtful.as_ref().filter(|(_, value)| is_label(value)).map(|(name, _)| *name);
     let maybe = maybe.filter(|_| has_threshold || reading.doubtful_label != DoubtfulLabel::NoLabel);
     if name.is_none()
         && reading.doubtful_label == DoubtfulLabel::Label
-        && let Some((name, value)) = doubtful(record).filter(|(_, value)| !is_label(value))
+        && let Some((name, value)) = doubtful.as_ref().filter(|(_, value)| !is_label(value))
     {
         let expected = "`true`, `false`, 0, 1 or null, as in the records before (`--label-threshold X` \
                         labels responses correct from X on; `--column correctness=NAME` reads \
                         numbers between 0 and 1 as soft labels)";
-        return Err(Fault::new(name, expected, shown(value)));
+        return Err(Fault::new(*name, expected, shown(value)));
     }
     let Some(name) = name.copied().or(maybe) else { return Ok(own) };
     let value = record.shift_remove(name).unwrap_or_default();
-    labels::labels(name, &value, completions.len(), reading)
+    labels::labels(name, &labels::inner(&value), completions.len(), reading)
 }
 
 /// The first column that may hold labels, and holds something. One with labels comes first.
-fn doubtful(record: &Map<String, Value>) -> Option<(&'static str, &Value)> {
+fn doubtful(record: &Map<String, Value>) -> Option<(&'static str, Cow<'_, Value>)> {
     let there = |name: &&'static str| {
         let value = record.get(*name).filter(|value| !value.is_null())?;
-        Some((*name, value))
+        Some((*name, labels::inner(value)))
     };
     let mut found = MAYBE_LABEL.iter().filter_map(there);
     let certain = found.clone().find(|(_, value)| labels::are_certain(value));
     certain.or_else(|| found.next())
 }
 
+/// The column that may hold labels and is not read as such, with what to do; nothing where another
+/// column has the labels.
+pub(in super::super) fn unread_label(
+    record: &Map<String, Value>,
+    reading: &Reading,
+) -> Option<String> {
+    let is_there = |name: &&str| record.get(*name).is_some_and(|value| !value.is_null());
+    let is_read = LABEL.iter().any(is_there) || reading.shape.label_threshold.is_some();
+    let (name, _) =
+        doubtful(record).filter(|(_, value)| !labels::are_certain(value) && !is_read)?;
+    Some(format!(
+        "; `{name}` is not read as labels (`--label-threshold X`: correct from X on; `--column \
+         correctness={name}`: soft labels)"
+    ))
+}
+
+/// Gives a record names in lower case, if its problem has one of the usual names but for the case.
+pub(in super::super) fn fold_case(record: &mut Map<String, Value>) {
+    let is_usual = |name: &str| PROMPT.contains(&name);
+    if record.keys().any(|name| is_usual(name))
+        || !record.keys().any(|name| is_usual(&name.to_lowercase()))
+    {
+        return;
+    }
+    let fields = std::mem::take(record);
+    for (name, value) in fields {
+        let lower = name.to_lowercase();
+        let name = if record.contains_key(&lower) { name } else { lower };
+        record.insert(name, value);
+    }
+}
+
 /// Whether the column that may hold labels holds some, by the first record that has such a column.
 pub(in super::super) fn doubtful_label(record: &Map<String, Value>) -> DoubtfulLabel {
     match doubtful(record) {
         None => DoubtfulLabel::Unknown,
-        Some((_, value)) if labels::are_certain(value) => DoubtfulLabel::Label,
+        Some((_, value)) if labels::are_certain(&value) => DoubtfulLabel::Label,
         Some(_) => DoubtfulLabel::NoLabel,
     }
 }
@@ -360,16 +513,19 @@ fn response_of(name: &str, value: &Value, reading: &Reading) -> Parsed<Completio
     let Some((key, value)) = take(&mut fields, &texts) else {
         return Err(Fault::new(name, "a response: text, or an object with `text`", shown(value)));
     };
-    let mut completion = Completion::from(text(&format!("{name}.{key}"), &value)?);
+    let said = text(&format!("{name}.{key}"), &value)?;
+    let given = Value::Object(fields);
+    let mut completion = Completion::from(messages::with_thought(&given, said));
+    let Value::Object(mut fields) = given else { return Ok(completion) };
     if let Some((key, value)) = take(&mut fields, LABEL) {
         let label = labels::label(&format!("{name}.{key}"), &value, reading)?;
         labels::put(&mut completion, label);
     }
-    if let Some(Value::String(reason)) = fields.get("finish_reason") {
-        completion.finish_reason = Some(completion::finish_reason(reason)?);
+    if let Some((key, reason)) = take(&mut fields, &["finish_reason"]) {
+        put_finish_reason(&mut completion, &format!("{name}.{key}"), &reason)?;
     }
-    if let Some((key, ids)) = take(&mut fields, &["token_ids"]) {
-        completion.token_ids = Some(token_ids(&format!("{name}.{key}"), &ids)?);
+    if let Some((key, ids)) = take(&mut fields, TOKEN_IDS) {
+        put_token_ids(&mut completion, &format!("{name}.{key}"), &ids)?;
     }
     Ok(completion)
 }
@@ -382,7 +538,8 @@ pub(super) fn token_ids(name: &str, value: &Value) -> Parsed<Vec<u32>> {
 
 /// A gold answer: text, a number, or a list of just one. What follows `####` is GSM8K's answer.
 pub(super) fn reference(name: &str, value: &Value) -> Parsed<String> {
-    let fault = || Fault::new(name, "a gold answer: a string or a number", shown(value));
+    let expected = "a gold answer: a string, a number, or a list of just one";
+    let fault = || Fault::new(name, expected, shown(value));
     match value {
         Value::String(text) => {
             Ok(text.rsplit_once("####").map_or(text.as_str(), |(_, answer)| answer.trim()).into())

@@ -3,20 +3,112 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::super::completion::{self, Completion};
 use super::super::container::{Container, Raw};
 use super::super::reading::Reading;
 use super::super::record::{self, Fault};
 use super::super::rollout::Rollout;
-use super::{Parsed, Prompt, labels, messages, named, shown, take, text};
+use super::{Parsed, Prompt, is_list_of, labels, messages, named, shown, take, text};
 use crate::error::Result;
 
-/// Completion objects of a vLLM or SGLang dump under `outputs`.
+/// Whether a record has completion objects: `outputs` of vLLM, `choices` of the OpenAI interface, or
+/// `text` with the `meta_info` of SGLang.
+pub(super) fn has_outputs(record: &Map<String, Value>) -> bool {
+    let is_object_list =
+        |name: &str| record.get(name).is_some_and(|value| is_list_of(value, Value::is_object));
+    is_object_list("outputs") || is_object_list("choices") || is_sglang(record)
+}
+
+fn is_sglang(record: &Map<String, Value>) -> bool {
+    record.get("text").is_some_and(Value::is_string)
+        && record.get("meta_info").is_some_and(Value::is_object)
+}
+
+/// Completion objects under `outputs` or `choices`, or a single one of SGLang.
 pub(super) fn outputs(mut record: Map<String, Value>, reading: &Reading) -> Parsed<Rollout> {
-    let outputs = record.shift_remove("outputs").unwrap_or_default();
-    record.insert("completions".to_owned(), outputs);
+    let completions = if is_sglang(&record) {
+        let mut output = Map::new();
+        for name in ["text", "output_ids"] {
+            output.extend(record.shift_remove(name).map(|value| (name.to_owned(), value)));
+        }
+        let reason = record["meta_info"].get("finish_reason").cloned();
+        output.extend(reason.map(|reason| ("finish_reason".to_owned(), reason)));
+        Value::Array(vec![Value::Object(output)])
+    } else if let Some(Value::Array(choices)) = record.shift_remove("choices") {
+        let text = |choice: &Value| {
+            let mut output = choice.as_object().cloned().unwrap_or_default();
+            if let Some(Value::Object(message)) = output.shift_remove("message") {
+                output.extend(message);
+            }
+            Value::Object(output)
+        };
+        choices.iter().map(text).collect()
+    } else {
+        record.shift_remove("outputs").unwrap_or_default()
+    };
+    record.insert("completions".to_owned(), completions);
+    named::problem(record, reading)
+}
+
+/// Samples of evalchemy: an example with `model_outputs` or `model_output`, or a whole file of results
+/// with the examples of each task.
+pub(super) fn evalchemy(record: Map<String, Value>, reading: &Reading) -> Parsed<Vec<Rollout>> {
+    let Some(Value::Object(tasks)) = record.get("results") else {
+        return example(record, None, reading).map(|rollout| vec![rollout]);
+    };
+    let mut rollouts = Vec::new();
+    for (task, results) in tasks {
+        let Some(examples) = results.get("examples").and_then(Value::as_array) else { continue };
+        for (idx, value) in examples.iter().enumerate() {
+            let name = format!("results.{task}.examples[{idx}]");
+            let Value::Object(fields) = value else {
+                return Err(Fault::new(name, "an example", shown(value)));
+            };
+            let rollout = example(fields.clone(), Some(task), reading);
+            rollouts.push(rollout.map_err(|fault| fault.within(&name))?);
+        }
+    }
+    if rollouts.is_empty() {
+        let expected = "tasks with `examples`";
+        return Err(Fault::new(
+            "results",
+            expected,
+            "none (evalchemy leaves them out if asked to)",
+        ));
+    }
+    Ok(rollouts)
+}
+
+fn example(
+    mut fields: Map<String, Value>,
+    task: Option<&str>,
+    reading: &Reading,
+) -> Parsed<Rollout> {
+    if let Some(task) = task {
+        fields.entry("dataset").or_insert_with(|| task.into());
+    }
+    let single = fields.shift_remove("model_output");
+    if let Some(output) = single.filter(|output| !output.is_null()) {
+        fields.entry("model_outputs").or_insert_with(|| json!([output]));
+    }
+    named::problem(fields, reading)
+}
+
+/// A problem of OpenR1-Math: `generations` with their verdicts, and whether each came to its end.
+pub(super) fn openr1(mut record: Map<String, Value>, reading: &Reading) -> Parsed<Rollout> {
+    record.shift_remove("messages");
+    let complete = record.shift_remove("is_reasoning_complete");
+    let has_reasons = record.get("finish_reasons").is_some_and(|reasons| !reasons.is_null());
+    if let (Some(Value::Array(complete)), false) = (complete, has_reasons) {
+        let reason = |complete: &Value| match complete.as_bool() {
+            Some(true) => json!("stop"),
+            Some(false) => json!("length"),
+            None => Value::Null,
+        };
+        record.insert("finish_reasons".to_owned(), complete.iter().map(reason).collect());
+    }
     named::problem(record, reading)
 }
 
@@ -68,6 +160,10 @@ pub(super) fn batch(record: &Map<String, Value>, requests: Option<&Requests>) ->
     let Some(prompt) = prompts.get(&id) else {
         return Err(Fault::new("custom_id", "the id of a request", format!("`{id}`")));
     };
+    if let Some(error) = record.get("error").filter(|error| !error.is_null()) {
+        let expected = "null: send this request again, or skip such lines (`--skip-invalid`)";
+        return Err(Fault::new("error", expected, shown(error)));
+    }
     let response = &record["response"];
     let choices = response["body"]["choices"].as_array();
     let choices = choices.ok_or_else(|| {
@@ -78,8 +174,15 @@ pub(super) fn batch(record: &Map<String, Value>, requests: Option<&Requests>) ->
         let field = format!("response.body.choices[{idx}]");
         let given = choice["message"].get("content").or_else(|| choice.get("text"));
         let text = text(&format!("{field}.message.content"), given.unwrap_or(&Value::Null))?;
-        let reason = choice["finish_reason"].as_str().map(completion::finish_reason).transpose()?;
-        Ok(Completion { finish_reason: reason, ..text.into() })
+        let text = messages::with_thought(&choice["message"], text);
+        let reason = &choice["finish_reason"];
+        let finish_reason =
+            completion::any_finish_reason(&format!("{field}.finish_reason"), reason)?;
+        let token_ids = match &choice["token_ids"] {
+            Value::Null => None,
+            ids => Some(named::token_ids(&format!("{field}.token_ids"), ids)?),
+        };
+        Ok(Completion { token_ids, finish_reason, ..text.into() })
     };
     Ok(Rollout {
         id: Some(id),

@@ -1,0 +1,182 @@
+//! Quantised weights: blocks of small integers with shared scales, as ggml defines them.
+//!
+//! A row of a matrix is a whole number of blocks. [`basic`] has the blocks of 32 with one scale,
+//! [`k`] those of 256 with two levels of scales, [`iq4`] those whose integers are indices of a table
+//! of levels. Numbers are computed in `f32` in the order of operations of the Python package `gguf`,
+//! so they have the same bits.
+
+#![expect(clippy::inline_always, reason = "compiled within the vectorised loops over blocks")]
+
+mod basic;
+mod iq4;
+mod k;
+
+/// The types of blocks that are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[expect(non_camel_case_types, reason = "the names of ggml")]
+#[allow(missing_docs, reason = "described where they are read")]
+pub enum BlockType {
+    Q4_0,
+    Q4_1,
+    Q5_0,
+    Q5_1,
+    Q8_0,
+    Q2_K,
+    Q3_K,
+    Q4_K,
+    Q5_K,
+    Q6_K,
+    IQ4_NL,
+    IQ4_XS,
+}
+
+impl BlockType {
+    /// All of them.
+    pub const ALL: [Self; 12] = [
+        Self::Q4_0,
+        Self::Q4_1,
+        Self::Q5_0,
+        Self::Q5_1,
+        Self::Q8_0,
+        Self::Q2_K,
+        Self::Q3_K,
+        Self::Q4_K,
+        Self::Q5_K,
+        Self::Q6_K,
+        Self::IQ4_NL,
+        Self::IQ4_XS,
+    ];
+
+    /// ggml's name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Q4_0 => "Q4_0",
+            Self::Q4_1 => "Q4_1",
+            Self::Q5_0 => "Q5_0",
+            Self::Q5_1 => "Q5_1",
+            Self::Q8_0 => "Q8_0",
+            Self::Q2_K => "Q2_K",
+            Self::Q3_K => "Q3_K",
+            Self::Q4_K => "Q4_K",
+            Self::Q5_K => "Q5_K",
+            Self::Q6_K => "Q6_K",
+            Self::IQ4_NL => "IQ4_NL",
+            Self::IQ4_XS => "IQ4_XS",
+        }
+    }
+
+    /// Numbers in a block.
+    pub fn n_values(self) -> usize {
+        match self {
+            Self::Q4_0 | Self::Q4_1 | Self::Q5_0 | Self::Q5_1 | Self::Q8_0 | Self::IQ4_NL => 32,
+            Self::Q2_K | Self::Q3_K | Self::Q4_K | Self::Q5_K | Self::Q6_K | Self::IQ4_XS => 256,
+        }
+    }
+
+    /// Bytes of a block.
+    pub fn n_bytes(self) -> usize {
+        match self {
+            Self::Q4_0 => basic::Q4_0,
+            Self::Q4_1 => basic::Q4_1,
+            Self::Q5_0 => basic::Q5_0,
+            Self::Q5_1 => basic::Q5_1,
+            Self::Q8_0 => basic::Q8_0,
+            Self::Q2_K => k::Q2_K,
+            Self::Q3_K => k::Q3_K,
+            Self::Q4_K => k::Q4_K,
+            Self::Q5_K => k::Q5_K,
+            Self::Q6_K => k::Q6_K,
+            Self::IQ4_NL => iq4::IQ4_NL,
+            Self::IQ4_XS => iq4::IQ4_XS,
+        }
+    }
+
+    /// Turns whole blocks into numbers: as many as `values` has room for.
+    pub fn dequantise(self, blocks: &[u8], values: &mut [f32]) {
+        match self {
+            Self::Q4_0 => basic::q4_0(blocks, values),
+            Self::Q4_1 => basic::q4_1(blocks, values),
+            Self::Q5_0 => basic::q5_0(blocks, values),
+            Self::Q5_1 => basic::q5_1(blocks, values),
+            Self::Q8_0 => basic::q8_0(blocks, values),
+            Self::Q2_K => k::q2_k(blocks, values),
+            Self::Q3_K => k::q3_k(blocks, values),
+            Self::Q4_K => k::q4_k(blocks, values),
+            Self::Q5_K => k::q5_k(blocks, values),
+            Self::Q6_K => k::q6_k(blocks, values),
+            Self::IQ4_NL => iq4::iq4_nl(blocks, values),
+            Self::IQ4_XS => iq4::iq4_xs(blocks, values),
+        }
+    }
+}
+
+/// Calls `one` for each block of `B` bytes and its `N` numbers.
+#[inline(always)]
+fn each<const B: usize, const N: usize>(
+    blocks: &[u8],
+    values: &mut [f32],
+    one: impl Fn(&[u8; B], &mut [f32; N]),
+) {
+    for (block, values) in blocks.as_chunks().0.iter().zip(values.as_chunks_mut().0) {
+        one(block, values);
+    }
+}
+
+/// The half-precision number in the two bytes from `at` on, exactly. There is no branch and no call,
+/// so loops over blocks vectorise.
+#[inline(always)]
+fn half(block: &[u8], at: usize) -> f32 {
+    const SIGN: u32 = 0x8000;
+    const EXPONENT: u32 = 0x7c00;
+    /// The exponents of half precision are biased by 15, those of single precision by 127.
+    const REBIAS: f32 = f32::from_bits((127 + 127 - 15) << 23);
+    let bits = u32::from(u16::from_le_bytes([block[at], block[at + 1]]));
+    let finite = (f32::from_bits((bits & !SIGN) << 13) * REBIAS).to_bits();
+    let special = if bits & EXPONENT == EXPONENT { 0xff << 23 } else { 0 };
+    f32::from_bits(finite | special | (bits & SIGN) << 16)
+}
+
+/// The length of a short loop, hidden from the compiler: it would unroll a loop of known length before
+/// it vectorises, which takes twice the time.
+#[inline(always)]
+fn hidden(length: usize) -> usize {
+    std::hint::black_box(length)
+}
+
+/// The low four bits.
+#[inline(always)]
+fn low(byte: u8) -> u8 {
+    byte & 0x0f
+}
+
+/// The high four bits.
+#[inline(always)]
+fn high(byte: u8) -> u8 {
+    byte >> 4
+}
+
+#[cfg(test)]
+mod tests {
+    use half::f16;
+
+    use super::*;
+
+    #[test]
+    fn every_scale_is_exact() {
+        for bits in 0..=u16::MAX {
+            let (got, expected) = (half(&bits.to_le_bytes(), 0), f16::from_bits(bits).to_f32());
+            let is_same = got.to_bits() == expected.to_bits();
+            assert!(is_same || got.is_nan() && expected.is_nan(), "{bits:#x}: {got} {expected}");
+        }
+    }
+
+    #[test]
+    fn a_block_of_q8_0_is_its_scale_times_its_bytes() {
+        let mut bytes = f16::from_f32(0.5).to_le_bytes().to_vec();
+        bytes.extend((0..32_i8).map(|n| (n - 16).cast_unsigned()));
+        let mut out = [0.0; 32];
+        BlockType::Q8_0.dequantise(&bytes, &mut out);
+        let expected: Vec<f32> = (0..32_i8).map(|n| f32::from(n - 16) / 2.0).collect();
+        assert_eq!(out.as_slice(), expected);
+    }
+}
