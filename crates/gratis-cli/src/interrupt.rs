@@ -6,6 +6,9 @@
 use std::ffi::OsString;
 use std::sync::{Mutex, PoisonError};
 
+/// Called by the first signal, in place of the end of the process.
+type Callback = Box<dyn FnOnce() + Send>;
+
 /// What remains if the run is interrupted now, and how to continue it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Continue {
@@ -18,6 +21,17 @@ pub(crate) enum Continue {
 }
 
 static CONTINUE: Mutex<Continue> = Mutex::new(Continue::StartAgain);
+static FIRST: Mutex<Option<Callback>> = Mutex::new(None);
+
+/// Lets the first signal call `stop` instead of ending the process; the next one ends it.
+#[cfg(feature = "serve")]
+pub(crate) fn stop_by(stop: impl FnOnce() + Send + 'static) {
+    *FIRST.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(stop));
+}
+
+fn take_first() -> Option<Callback> {
+    FIRST.lock().unwrap_or_else(PoisonError::into_inner).take()
+}
 
 /// Sets how an interruption from now on tells the user to continue.
 pub(crate) fn on_interrupt(how: Continue) {
@@ -62,7 +76,7 @@ mod unix {
     use signal_hook::iterator::Signals;
     use signal_hook::low_level::{emulate_default_handler, signal_name};
 
-    use super::{CONTINUE, Continue, advice};
+    use super::{CONTINUE, Continue, advice, take_first};
     use crate::terminal;
 
     /// How long a blocked stderr may delay the exit.
@@ -79,10 +93,12 @@ mod unix {
         });
         let watched: Vec<i32> = watched.collect();
         let wait = move || {
-            if let Ok(mut signals) = Signals::new(watched)
-                && let Some(signal) = signals.forever().next()
-            {
-                end(signal);
+            let Ok(mut signals) = Signals::new(watched) else { return };
+            for signal in &mut signals {
+                match take_first() {
+                    Some(stop) => stop(),
+                    None => end(signal),
+                }
             }
         };
         // Without this thread, signals keep their default action.

@@ -43,6 +43,7 @@ Examples:
   gratis train --model my-model --data graded.jsonl --run runs/prm
   gratis score --model runs/prm/model --reference my-model candidates.jsonl -o scores.jsonl
   gratis select --rollouts candidates.jsonl --scores scores.jsonl
+  gratis serve --model runs/prm
 
 `-` is standard input or output. Each command's `--help` has examples of its own.";
 
@@ -121,6 +122,8 @@ enum Command {
     Train(Box<commands::train::TrainArgs>),
     Score(commands::score::ScoreArgs),
     Select(commands::select::SelectArgs),
+    #[cfg(feature = "serve")]
+    Serve(commands::serve::ServeArgs),
     Evaluate(commands::evaluate::EvaluateArgs),
     Theory(commands::theory::TheoryArgs),
     Cost(commands::cost::CostArgs),
@@ -185,6 +188,8 @@ fn run(cli: Cli, matches: &ArgMatches) -> anyhow::Result<()> {
         Command::Train(args) => commands::train::run(*args, given, &common),
         Command::Score(args) => commands::score::run(&args, &common),
         Command::Select(args) => commands::select::run(&args),
+        #[cfg(feature = "serve")]
+        Command::Serve(args) => commands::serve::run(&args, &common),
         Command::Evaluate(args) => commands::evaluate::run(&args, &common),
         Command::Theory(args) => commands::theory::run(&args, &common),
         Command::Cost(args) => commands::cost::run(&args),

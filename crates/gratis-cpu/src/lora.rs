@@ -90,9 +90,13 @@ impl Adapter {
 
     /// `A` `[rank, n_in]` and `B` `[n_out, rank]`.
     pub(crate) fn factors(&self, term: &LowRankTerm) -> (Mat<'_>, Mat<'_>) {
-        let factor =
-            |place: &Range<usize>, n_cols| Mat::new(&self.parameters[place.clone()], n_cols);
-        (factor(&term.a, term.n_in), factor(&term.b, term.rank))
+        let (a, b) = self.factors_of(term);
+        (Mat::new(a, term.n_in), Mat::new(b, term.rank))
+    }
+
+    /// The numbers of [`Self::factors`].
+    pub(crate) fn factors_of(&self, term: &LowRankTerm) -> (&[f32], &[f32]) {
+        (&self.parameters[term.a.clone()], &self.parameters[term.b.clone()])
     }
 
     /// `W += s B A` for every matrix: the base alone then computes the same function.

@@ -114,6 +114,10 @@ fn inspect(args: &InspectArgs, common: &Common) -> Result<Value> {
                 format!("{:?}", config.head).to_lowercase()
             },
             "sliding_window": config.sliding_window,
+            "layers_with_window": (0..config.n_layers)
+                .filter(|&layer| config.window_of(layer).is_some())
+                .count(),
+            "rope_scaling": format!("{:?}", config.rope_scaling),
         },
         "context": config.context_length,
         "parameters": layout.n_parameters(),
@@ -264,7 +268,8 @@ fn page(report: &Value) -> String {
     line("architecture", text(&report["architecture"]));
     let window = match &shape["sliding_window"] {
         Value::Null => String::new(),
-        window => format!(", window {window}"),
+        window if shape["layers_with_window"] == shape["layers"] => format!(", window {window}"),
+        window => format!(", window {window} in {} layers", shape["layers_with_window"]),
     };
     line(
         "shape",

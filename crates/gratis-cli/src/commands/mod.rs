@@ -18,6 +18,8 @@ pub(crate) mod rollout;
 pub(crate) mod sampling;
 pub(crate) mod score;
 pub(crate) mod select;
+#[cfg(feature = "serve")]
+pub(crate) mod serve;
 pub(crate) mod theory;
 pub(crate) mod train;
 mod training;

@@ -87,6 +87,12 @@ impl RewardModelArgs {
         Ok(self.beta.map_or(Ok(()), |beta| check_positive("beta", beta))?)
     }
 
+    /// Tokens per batch.
+    #[cfg(feature = "serve")]
+    pub(super) fn batch_tokens(&self) -> usize {
+        self.batch_tokens
+    }
+
     /// Opens the reward model at `path`.
     pub(super) fn open(
         &self,

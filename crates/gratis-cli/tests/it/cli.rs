@@ -129,7 +129,9 @@ fn flags_overrule_the_configuration_and_a_run_repeats_from_its_own() {
 
 #[test]
 fn help_teaches() {
-    for command in [None, Some("train"), Some("score"), Some("select"), Some("rollout")] {
+    for command in
+        [None, Some("train"), Some("score"), Some("select"), Some("serve"), Some("rollout")]
+    {
         let output = gratis().args(command).arg("--help").output().expect("it runs");
         assert!(output.status.success());
         let name = format!("help-{}", command.unwrap_or("gratis"));

@@ -19,6 +19,7 @@ mod process;
 mod published;
 mod quantised;
 mod rollout_files;
+mod serve;
 mod theory;
 mod tidy;
 mod token_ids;

@@ -16,6 +16,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("gratis-cpu", &["gratis-engine", "gratis-model"]),
     ("gratis", &["gratis-cpu", "gratis-engine", "gratis-grading", "gratis-model"]),
     ("gratis-paper", &["gratis", "gratis-cpu", "gratis-engine", "gratis-grading", "gratis-model"]),
+    ("gratis-serve", &["gratis", "gratis-grading", "gratis-model"]),
     (
         "gratis-cli",
         &[
@@ -25,6 +26,7 @@ const CRATES: &[(&str, &[&str])] = &[
             "gratis-grading",
             "gratis-model",
             "gratis-paper",
+            "gratis-serve",
         ],
     ),
 ];

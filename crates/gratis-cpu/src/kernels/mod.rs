@@ -13,5 +13,6 @@ pub(crate) mod matmul;
 pub(crate) mod norm;
 pub(crate) mod query_tiles;
 pub(crate) mod rope;
+pub(crate) mod rows;
 pub(crate) mod simd;
 pub(crate) mod swiglu;

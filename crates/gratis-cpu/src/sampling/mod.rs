@@ -97,7 +97,7 @@ pub(crate) fn sample(
     let queue = Mutex::new(Queue::default());
     let finished: Vec<Vec<Finished>> = (0..crew.n_workers)
         .into_par_iter()
-        .map(|_| Worker::new(job, crew.n_rows.min(LANES)).run(&queue))
+        .map(|_| Worker::new(job, crew).run(&queue))
         .collect::<Result<_>>()?;
     let mut drawn: Vec<Vec<(usize, Sample)>> = vec![Vec::new(); requests.len()];
     for Finished { request, number, sample } in finished.into_iter().flatten() {

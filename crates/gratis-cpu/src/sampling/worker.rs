@@ -5,10 +5,10 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
-use super::budget;
 use super::cache::{KeyValues, Sequence};
 use super::draw::Draw;
-use super::tile::Tile;
+use super::tile::{LANES, Tile};
+use super::{Crew, budget};
 use crate::model::Decoder;
 use crate::weights::Weights;
 use gratis_engine::{Error, Result};
@@ -106,11 +106,11 @@ pub(super) struct Worker<'a> {
 }
 
 impl<'a> Worker<'a> {
-    pub(super) fn new(job: Job<'a>, n_rows: usize) -> Self {
+    pub(super) fn new(job: Job<'a>, crew: Crew) -> Self {
         Self {
             job,
-            n_rows,
-            tile: Tile::new(&job.decoder.config),
+            n_rows: crew.n_rows.min(LANES),
+            tile: Tile::new(&job.decoder.config, crew.n_workers),
             draw: Draw::default(),
             logits: Vec::new(),
             lanes: Vec::new(),

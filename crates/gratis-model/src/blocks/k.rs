@@ -35,6 +35,12 @@ fn part<const M: usize>(block: &[u8], at: usize) -> &[u8; M] {
     &part[0]
 }
 
+/// The bits of `mask` from `shift` on. In 32 bits, for which processors have shifts by a variable.
+#[inline(always)]
+fn bits(byte: u8, shift: u32, mask: i32) -> i32 {
+    i32::from(byte) >> shift & mask
+}
+
 /// Scale and minimum of sub-block `j` of eight: 6 bits each. Those of the first four are the low six
 /// bits of bytes `j` and `j + 4`; of the others, those bytes have the high two bits and byte `j + 4`
 /// the low four of both.
@@ -49,17 +55,25 @@ fn scale_and_minimum(scales: &[u8; SCALES], j: usize) -> (f32, f32) {
     (f32::from(scale), f32::from(minimum))
 }
 
+/// The first of two numbers 16 times, then the second: for two sub-blocks that share their bytes.
+#[inline(always)]
+fn both(numbers: [f32; 2]) -> [f32; 32] {
+    let mut all = [numbers[0]; 32];
+    all[16..].fill(numbers[1]);
+    all
+}
+
 vectorised! {
     pub(super) fn q2_k(blocks: &[u8], values: &mut [f32]) {
         each(blocks, values, |block: &[u8; Q2_K], values: &mut [f32; N]| {
             let (d, m) = (half(block, 80), half(block, 82));
-            for (j, values) in values.as_chunks_mut::<16>().0.iter_mut().enumerate() {
-                let (scale, minimum) = (d * f32::from(low(block[j])), m * f32::from(high(block[j])));
-                // 128 numbers share 32 bytes, two sub-blocks of them the same bits.
-                let q = part::<16>(block, 16 + j / 8 * 32 + j % 2 * 16);
-                let shift = j % 8 / 2 * 2;
-                for (value, q) in values.iter_mut().zip(q) {
-                    *value = scale * f32::from(q >> shift & 3) - minimum;
+            for (j, values) in values.as_chunks_mut::<32>().0.iter_mut().enumerate() {
+                let two = part::<2>(block, 2 * j);
+                let scales = both(two.map(|two| d * f32::from(low(two))));
+                let minima = both(two.map(|two| m * f32::from(high(two))));
+                let (q, shift) = (part::<32>(block, 16 + j / 4 * 32), (j % 4 * 2) as u32);
+                for i in 0..32 {
+                    values[i] = scales[i] * bits(q[i], shift, 3) as f32 - minima[i];
                 }
             }
         });
@@ -69,18 +83,20 @@ vectorised! {
 vectorised! {
     pub(super) fn q3_k(blocks: &[u8], values: &mut [f32]) {
         each(blocks, values, |block: &[u8; Q3_K], values: &mut [f32; N]| {
-            let (d, scales) = (half(block, 108), part::<SCALES>(block, 96));
-            for (j, values) in values.as_chunks_mut::<16>().0.iter_mut().enumerate() {
-                // Four low bits of scale j, and two high ones.
-                let low_bits = scales[j % 8] >> (j / 8 * 4) & 0x0f;
-                let high_bits = scales[8 + j % 4] >> (j / 4 * 2) & 3;
-                let scale = d * (f32::from(low_bits | high_bits << 4) - 32.0);
-                let q = part::<16>(block, 32 + j / 8 * 32 + j % 2 * 16);
-                let third = part::<16>(block, j % 2 * 16);
-                let (shift, bit) = (j % 8 / 2 * 2, j / 2);
-                for (value, (q, third)) in values.iter_mut().zip(q.iter().zip(third)) {
-                    let q = q >> shift & 3 | (third >> bit & 1) << 2;
-                    *value = scale * (f32::from(q) - 4.0);
+            let (d, packed) = (half(block, 108), part::<SCALES>(block, 96));
+            // Four low bits of scale j, and two high ones.
+            let scale = |j: usize| {
+                let low_bits = packed[j % 8] >> (j / 8 * 4) & 0x0f;
+                let high_bits = packed[8 + j % 4] >> (j / 4 * 2) & 3;
+                d * (f32::from(low_bits | high_bits << 4) - 32.0)
+            };
+            let third = part::<32>(block, 0);
+            for (j, values) in values.as_chunks_mut::<32>().0.iter_mut().enumerate() {
+                let scales = both([scale(2 * j), scale(2 * j + 1)]);
+                let (q, shift) = (part::<32>(block, 32 + j / 4 * 32), (j % 4 * 2) as u32);
+                for i in 0..32 {
+                    let q = bits(q[i], shift, 3) | bits(third[i], j as u32, 1) << 2;
+                    values[i] = scales[i] * (q - 4) as f32;
                 }
             }
         });
@@ -123,19 +139,28 @@ vectorised! {
     }
 }
 
+/// 32 numbers of Q6_K from their bits.
+#[inline(always)]
+fn six_bits(values: &mut [f32], scales: [f32; 2], q: impl Fn(usize) -> u8) {
+    let scales = both(scales);
+    for (i, value) in values.iter_mut().enumerate().take(32) {
+        *value = scales[i] * (f32::from(q(i)) - 32.0);
+    }
+}
+
 vectorised! {
     pub(super) fn q6_k(blocks: &[u8], values: &mut [f32]) {
         each(blocks, values, |block: &[u8; Q6_K], values: &mut [f32; N]| {
             let d = half(block, 208);
-            for (j, values) in values.as_chunks_mut::<16>().0.iter_mut().enumerate() {
-                let scale = d * f32::from(block[192 + j].cast_signed());
-                let low_bits = part::<16>(block, j / 8 * 64 + j % 4 * 16);
-                let high_bits = part::<16>(block, 128 + j / 8 * 32 + j % 2 * 16);
-                let (low_shift, high_shift) = (j % 8 / 4 * 4, j % 8 / 2 * 2);
-                for (value, (low, high)) in values.iter_mut().zip(low_bits.iter().zip(high_bits)) {
-                    let q = low >> low_shift & 0x0f | (high >> high_shift & 3) << 4;
-                    *value = scale * (f32::from(q) - 32.0);
-                }
+            for (j, values) in values.as_chunks_mut::<128>().0.iter_mut().enumerate() {
+                let (first, second) = (part::<32>(block, j * 64), part::<32>(block, j * 64 + 32));
+                let top = part::<32>(block, 128 + j * 32);
+                let scales = part::<8>(block, 192 + j * 8).map(|s| d * f32::from(s.cast_signed()));
+                let scales = scales.as_chunks::<2>().0;
+                six_bits(&mut values[..32], scales[0], |i| low(first[i]) | (top[i] & 3) << 4);
+                six_bits(&mut values[32..64], scales[1], |i| low(second[i]) | (top[i] >> 2 & 3) << 4);
+                six_bits(&mut values[64..96], scales[2], |i| high(first[i]) | (top[i] >> 4 & 3) << 4);
+                six_bits(&mut values[96..], scales[3], |i| high(second[i]) | (top[i] >> 6) << 4);
             }
         });
     }

@@ -121,6 +121,11 @@ impl MappedWeights {
         Ok(mapped)
     }
 
+    /// Whether any matrix is stored in blocks.
+    pub fn is_quantised(&self) -> bool {
+        self.tensors.iter().any(|tensor| matches!(tensor.stored, Stored::Blocks(_)))
+    }
+
     /// A norm or a bias at `place` of the layout; adjacent ones may be read as one.
     pub fn vector(&self, place: &Range<usize>) -> &[f32] {
         let after = self.vector_places.partition_point(|(start, _)| *start <= place.start);

@@ -26,6 +26,7 @@ mod model;
 mod place;
 mod prompt;
 mod published;
+mod tokens;
 
 use std::path::{Path, PathBuf};
 
@@ -33,6 +34,7 @@ pub use model::{LoadOptions, Model, Weights, declared_stop_tokens, initialise, t
 pub use place::{Hub, NoHub, Place, PlaceKind};
 pub use prompt::{PromptSettings, TemplateArgument, chat_templates};
 pub use published::{PublishedAt, published_at};
+pub use tokens::TokenCounts;
 
 use serde::Serialize;
 

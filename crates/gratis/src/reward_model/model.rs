@@ -41,7 +41,7 @@ const CARRIED_FILES: &[&str] = &[
 pub enum Weights {
     /// Mapped if they would take 1 GiB or more, else loaded.
     Auto,
-    /// In memory as f32, four bytes per parameter; fastest.
+    /// In memory as f32, four bytes per parameter; fastest. Quantised GGUF files stay mapped.
     #[default]
     Loaded,
     /// In their memory-mapped files, converted tile by tile; uses less memory, slower per token.

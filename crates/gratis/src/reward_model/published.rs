@@ -79,6 +79,32 @@ impl PublishedModel {
         self.recipe.scope == Scope::Steps
     }
 
+    /// Number of tokens of a problem with one of its solutions.
+    ///
+    /// # Errors
+    /// Those of the prompt.
+    pub(super) fn n_tokens(
+        &self,
+        model: &Model,
+        rollout: &Rollout,
+        idx: usize,
+        splitter: &StepSplitter,
+    ) -> Result<usize> {
+        Ok(self.sequence(model, rollout, idx, splitter)?.tokens.len())
+    }
+
+    fn sequence(
+        &self,
+        model: &Model,
+        rollout: &Rollout,
+        idx: usize,
+        splitter: &StepSplitter,
+    ) -> Result<Sequence> {
+        let text = &rollout.completions[idx].text;
+        let steps = steps_of(rollout, idx, splitter)?;
+        self.prompter(model).sequence(&rollout.prompt, text, &steps)
+    }
+
     /// How much of a solution the context holds.
     ///
     /// # Errors
@@ -90,10 +116,7 @@ impl PublishedModel {
         idx: usize,
         splitter: &StepSplitter,
     ) -> Result<Room> {
-        let text = &rollout.completions[idx].text;
-        let steps = steps_of(rollout, idx, splitter)?;
-        let Sequence { tokens, reads } =
-            self.prompter(model).sequence(&rollout.prompt, text, &steps)?;
+        let Sequence { tokens, reads } = self.sequence(model, rollout, idx, splitter)?;
         let context_length = model.config().context_length;
         Ok(match reads.first() {
             _ if tokens.len() <= context_length => Room::Whole,

@@ -1,0 +1,74 @@
+//! What the service needs of a reward model.
+
+use gratis::data::{ProblemScores, Rollout, ScoreOrigin};
+use gratis::encoding::EncodedText;
+use gratis::reward_model::{RewardModel, TokenCounts};
+use gratis::selection::Aggregation;
+use gratis::{Result, Silent};
+
+/// What is known about a reward model, for answers and for the page.
+#[derive(Debug, Clone, PartialEq)]
+pub struct About {
+    /// How the scores are computed.
+    pub origin: ScoreOrigin,
+    /// How steps become a completion's reward, unless a request names another way.
+    pub aggregation: Aggregation,
+    /// The prompt, with `{prompt}` for the problem.
+    pub template: String,
+    /// The text of the token that begins a sequence, if there is one.
+    pub bos: Option<String>,
+    /// Longest prompt and completion together, in tokens.
+    pub context_length: usize,
+    /// Tokens in a batch.
+    pub batch_tokens: usize,
+}
+
+/// A reward model as the service uses it. The scores of a completion do not depend on the batch that
+/// it is in.
+pub trait Scorer: Send + Sync {
+    /// The scores of all completions, with token rewards where the model has them.
+    ///
+    /// # Errors
+    /// Those of the model.
+    fn score(&self, rollouts: &[Rollout]) -> Result<Vec<ProblemScores>>;
+
+    /// The tokens that scoring takes.
+    ///
+    /// # Errors
+    /// Those of the encoder.
+    fn count_tokens(&self, rollout: &Rollout) -> Result<TokenCounts>;
+
+    /// The tokens of a completion; `None` where none are rewarded.
+    ///
+    /// # Errors
+    /// Those of the encoder.
+    fn completion_tokens(&self, rollout: &Rollout, idx: usize) -> Result<Option<EncodedText>>;
+}
+
+impl Scorer for RewardModel {
+    fn score(&self, rollouts: &[Rollout]) -> Result<Vec<ProblemScores>> {
+        Self::score(self, rollouts, &mut Silent)
+    }
+
+    fn count_tokens(&self, rollout: &Rollout) -> Result<TokenCounts> {
+        Self::count_tokens(self, rollout)
+    }
+
+    fn completion_tokens(&self, rollout: &Rollout, idx: usize) -> Result<Option<EncodedText>> {
+        Self::completion_tokens(self, rollout, idx)
+    }
+}
+
+/// What is known about a reward model that takes `batch_tokens` tokens at a time.
+pub fn about(reward_model: &RewardModel, batch_tokens: usize) -> About {
+    let model = reward_model.model();
+    let tokenizer = model.tokenizer();
+    About {
+        origin: reward_model.origin(),
+        aggregation: reward_model.aggregation(),
+        template: reward_model.template().to_owned(),
+        bos: tokenizer.bos().and_then(|id| tokenizer.id_to_token(id)),
+        context_length: model.config().context_length,
+        batch_tokens,
+    }
+}

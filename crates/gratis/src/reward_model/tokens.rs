@@ -1,0 +1,79 @@
+//! What a reward model reads of a completion, in tokens: how many it computes, and which they are.
+
+use super::RewardModel;
+use crate::data::{Rollout, StepSplitter};
+use crate::encoding::{EncodedText, OnOverlong};
+use crate::error::{Error, Result};
+use crate::scoring::TokenRewards;
+
+/// Number of tokens of a problem and of its completions.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TokenCounts {
+    /// Tokens of the prompt, which the completions share; 0 for a published format with a head, whose
+    /// completions each hold their prompt.
+    pub n_prompt: usize,
+    /// Tokens per completion, 0 for one that is skipped.
+    pub n_completion: Vec<usize>,
+}
+
+impl TokenCounts {
+    /// Tokens that one pass over the problem computes.
+    pub fn total(&self) -> usize {
+        self.n_prompt + self.n_completion.iter().sum::<usize>()
+    }
+}
+
+impl RewardModel {
+    /// From now on scores hold the reward of every token. A published format with a head gives none,
+    /// and nothing changes.
+    pub fn keep_token_rewards(&mut self) {
+        if self.published.is_none() {
+            self.settings.tokens = TokenRewards::Write;
+        }
+    }
+
+    /// The tokens that scoring a rollout takes.
+    ///
+    /// # Errors
+    /// Those of the encoder, for instance for a completion that exceeds the context.
+    pub fn count_tokens(&self, rollout: &Rollout) -> Result<TokenCounts> {
+        let all = 0..rollout.completions.len();
+        if let Some(published) = &self.published {
+            let splitter = StepSplitter::new(&self.settings.step_split)?;
+            let context_length = self.model.config().context_length;
+            let count = |idx| {
+                let n_tokens = published.n_tokens(&self.model, rollout, idx, &splitter)?;
+                if n_tokens > context_length && self.on_overlong == OnOverlong::Stop {
+                    let (problem, completion) = (rollout.name().to_owned(), idx + 1);
+                    return Err(Error::TooLong { problem, completion, n_tokens, context_length });
+                }
+                Ok(n_tokens.min(context_length))
+            };
+            return Ok(TokenCounts {
+                n_prompt: 0,
+                n_completion: all.map(count).collect::<Result<_>>()?,
+            });
+        }
+        let encoder = self.encoder(self.on_overlong)?;
+        let n_prompt = encoder.prompt_of(rollout)?.len();
+        let count = |idx| {
+            let encoded = encoder.completion(rollout, idx, n_prompt)?;
+            Ok(encoded.map_or(0, |encoded| encoded.tokens.len()))
+        };
+        Ok(TokenCounts { n_prompt, n_completion: all.map(count).collect::<Result<_>>()? })
+    }
+
+    /// The tokens of a completion whose rewards [`Self::keep_token_rewards`] keeps: `None` for a
+    /// completion that is skipped, and for a published format with a head.
+    ///
+    /// # Errors
+    /// Those of the encoder.
+    pub fn completion_tokens(&self, rollout: &Rollout, idx: usize) -> Result<Option<EncodedText>> {
+        if self.published.is_some() {
+            return Ok(None);
+        }
+        let encoder = self.encoder(self.on_overlong)?;
+        let n_prompt = encoder.prompt_of(rollout)?.len();
+        encoder.completion(rollout, idx, n_prompt)
+    }
+}
