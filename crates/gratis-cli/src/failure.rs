@@ -152,6 +152,9 @@ fn own_hint(error: &anyhow::Error) -> Option<String> {
         if let Some(error) = cause.downcast_ref::<gratis_model::Error>() {
             return error.hint().map(str::to_owned);
         }
+        if let Some(error) = cause.downcast_ref::<gratis_remote::Error>() {
+            return error.hint().map(str::to_owned);
+        }
         if let Some(error) = cause.downcast_ref::<gratis_paper::Error>() {
             return error.hint().map(str::to_owned);
         }
@@ -184,6 +187,7 @@ fn is_ours(error: &anyhow::Error) -> bool {
             || cause.is::<gratis_model::Error>()
             || cause.is::<gratis_engine::Error>()
             || cause.is::<gratis_cpu::Error>()
+            || cause.is::<gratis_remote::Error>()
             || cause.is::<gratis_paper::Error>()
             || cause.is::<CliError>()
             || cause.is::<std::io::Error>()

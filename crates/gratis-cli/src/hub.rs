@@ -23,6 +23,15 @@ impl Hub for EnvironmentHub {
         let settings = settings().map_err(|error| Error::Caller(Box::new(error)))?;
         Ok(hub::fetch(name, &settings, &mut Downloads { bar: None })?)
     }
+
+    fn variable(&self, name: &str) -> Option<String> {
+        variable(name)
+    }
+
+    fn proxies(&self) -> gratis_remote::Proxies {
+        let Proxies { http, https, bypass } = proxies();
+        gratis_remote::Proxies { http, https, bypass }
+    }
 }
 
 type Result<T> = std::result::Result<T, CliError>;

@@ -35,6 +35,13 @@ pub(crate) fn load(path: &Path, weights: Weights, common: &Common) -> Result<Mod
     Model::load(path, load_options(weights, common), HUB, &mut Remarks)
 }
 
+/// Logs what the requests of an engine that runs elsewhere amount to.
+pub(crate) fn report_traffic(model: &Model) {
+    if let Some(traffic) = model.traffic() {
+        info!("`{}`: {traffic}", model.place().display_name());
+    }
+}
+
 /// Finds a model without loading it.
 pub(crate) fn find(path: &Path) -> Result<Place> {
     let place = Place::find(path, HUB)?;

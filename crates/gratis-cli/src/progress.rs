@@ -62,6 +62,8 @@ struct Stage {
     cpu_at_start: Option<f64>,
     amounts: BTreeMap<&'static str, u64>,
     counts: BTreeMap<&'static str, u64>,
+    /// The latest whole numbers.
+    numbers: BTreeMap<&'static str, u64>,
     /// The latest values, in the order of their first occurrence.
     values: Vec<(&'static str, f64)>,
     n_lines: u32,
@@ -192,7 +194,16 @@ impl Stage {
             let left = seconds * n_left as f64 / self.n_done as f64;
             let _ = write!(text, ", {} left", duration(left));
         }
-        text + &self.amounts(seconds) + &self.values()
+        text + &self.amounts(seconds) + &self.numbers() + &self.values()
+    }
+
+    /// The whole numbers of this moment.
+    fn numbers(&self) -> String {
+        let mut text = String::new();
+        for (name, n) in &self.numbers {
+            let _ = write!(text, ", {n} {name}");
+        }
+        text
     }
 
     /// Rates of the amounts, and the counts.
@@ -264,6 +275,7 @@ impl Observer for Progress {
             cpu_at_start: usage::cpu_seconds(),
             amounts: BTreeMap::new(),
             counts: BTreeMap::new(),
+            numbers: BTreeMap::new(),
             values: Vec::new(),
             n_lines: 0,
             last_line: now,
@@ -283,6 +295,7 @@ impl Observer for Progress {
             for figure in figures {
                 match *figure {
                     Figure::Amount(name, n) => *stage.amounts.entry(name).or_default() += n,
+                    Figure::Number(name, n) => *stage.numbers.entry(name).or_default() = n,
                     Figure::Count(name, n) => *stage.counts.entry(name).or_default() += n,
                     Figure::Value(name, value) => {
                         match stage.values.iter_mut().find(|(known, _)| *known == name) {
@@ -360,6 +373,7 @@ mod tests {
             cpu_at_start: None,
             amounts: BTreeMap::from([("tokens", 8000)]),
             counts: BTreeMap::from([("cut short", 3)]),
+            numbers: BTreeMap::new(),
             values: vec![("loss", 0.5), ("learning rate", 5e-7)],
             n_lines: 0,
             last_line: began,

@@ -6,7 +6,7 @@
 
 use crate::native::{Recompute, SCORING_TOKENS, WeightStorage};
 use crate::weights::TILE_ROWS;
-use gratis_model::config::{ModelConfig, ProjectionExtras};
+use gratis_model::config::ModelConfig;
 use gratis_model::layout::Layout;
 use gratis_model::lora::LoraSettings;
 
@@ -64,9 +64,10 @@ fn qkv_size(config: &ModelConfig) -> usize {
 
 /// Activations that a layer keeps for its backward pass, per token.
 fn layer_floats(config: &ModelConfig) -> usize {
-    let raw =
-        if config.projection_extras == ProjectionExtras::QkNorm { qkv_size(config) } else { 0 };
-    raw + qkv_size(config)
+    let raw = if config.projection_extras.has_qk_norm() { qkv_size(config) } else { 0 };
+    let out = if config.norm_placement.is_after() { config.hidden_size } else { 0 };
+    raw + out
+        + qkv_size(config)
         + config.query_size()
         + config.n_heads
         + config.hidden_size

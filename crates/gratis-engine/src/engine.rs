@@ -71,6 +71,15 @@ pub enum StateRef {
     Uri(String),
 }
 
+/// The requests of an engine that runs elsewhere, so far.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Activity {
+    /// Requests without an answer yet.
+    pub n_in_flight: u64,
+    /// Requests that were repeated after a failure.
+    pub n_repeated: u64,
+}
+
 /// Scores responses; sufficient for ranking.
 pub trait Score: Send + Sync {
     /// The model.
@@ -101,6 +110,16 @@ pub trait Generate: Send + Sync {
         settings: &SamplingSettings,
         done: &mut dyn FnMut(usize, Vec<Sample>),
     ) -> Result<()>;
+
+    /// Samples that the engine draws concurrently, if it needs many requests to be busy; 1 otherwise.
+    fn n_concurrent_samples(&self) -> usize {
+        1
+    }
+
+    /// The requests so far of an engine that runs elsewhere; `None` for one in this process.
+    fn activity(&self) -> Option<Activity> {
+        None
+    }
 
     /// As [`Self::sample`], all samples at once: one list per request, in their order.
     ///

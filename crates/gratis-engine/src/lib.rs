@@ -35,8 +35,8 @@ pub mod schedule;
 
 pub use batch::{PackedBatch, PackedBatchBuilder, Role, Segment, SegmentIdx, TokenValues};
 pub use engine::{
-    Generate, ModelDescription, OptimizerStep, Score, StateName, StateRef, StepReport, Train,
-    TrainValues, Values, Weigh,
+    Activity, Generate, ModelDescription, OptimizerStep, Score, StateName, StateRef, StepReport,
+    Train, TrainValues, Values, Weigh,
 };
 pub use error::{Error, ErrorKind, Result, Stop};
 pub use sampling::{FinishReason, Sample, SampleRequest, SamplingSettings};

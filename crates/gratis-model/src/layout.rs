@@ -6,7 +6,9 @@
 
 use std::ops::Range;
 
-use crate::config::{Head, ModelConfig, ProjectionExtras};
+use crate::config::{
+    Architecture, FeedForwardBias, Head, ModelConfig, NormPlacement, ProjectionExtras,
+};
 use crate::head::{StateValue, ValueHead};
 
 /// A parameter's name, shape and place.
@@ -24,27 +26,39 @@ pub struct TensorSpec {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LayerLayout {
     /// RMSNorm before attention: `[hidden]`.
-    pub input_norm: Range<usize>,
+    pub input_norm: Option<Range<usize>>,
     /// Query projection: `[query_size, hidden]`.
     pub query: Range<usize>,
     /// Key projection: `[key_value_size, hidden]`.
     pub key: Range<usize>,
     /// Value projection: `[key_value_size, hidden]`.
     pub value: Range<usize>,
-    /// Biases of query, key and value, for [`ProjectionExtras::QkvBias`].
+    /// Biases of query, key and value, for [`ProjectionExtras::QkvBias`] and
+    /// [`ProjectionExtras::AttentionBias`].
     pub qkv_bias: Option<[Range<usize>; 3]>,
-    /// Norms of query and key, `[head_dim]` each, for [`ProjectionExtras::QkNorm`].
+    /// Norms of query and key: `[head_dim]` each, for [`ProjectionExtras::QkNorm`];
+    /// `[query_size]` and `[key_value_size]` for [`ProjectionExtras::WholeQkNorm`].
     pub qk_norm: Option<[Range<usize>; 2]>,
     /// Output projection: `[hidden, query_size]`.
     pub output: Range<usize>,
-    /// RMSNorm before the SwiGLU: `[hidden]`.
-    pub post_attention_norm: Range<usize>,
+    /// Its bias, for [`ProjectionExtras::AttentionBias`]: `[hidden]`.
+    pub output_bias: Option<Range<usize>>,
+    /// RMSNorm of what attention adds: `[hidden]`.
+    pub attention_out_norm: Option<Range<usize>>,
+    /// RMSNorm before the feed-forward: `[hidden]`.
+    pub feed_forward_norm: Option<Range<usize>>,
+    /// RMSNorm of what the feed-forward adds: `[hidden]`.
+    pub feed_forward_out_norm: Option<Range<usize>>,
     /// Gate projection: `[intermediate, hidden]`.
     pub gate: Range<usize>,
     /// Up projection: `[intermediate, hidden]`; follows the gate directly.
     pub up: Range<usize>,
+    /// Biases of gate and up, `[intermediate]` each, one after the other.
+    pub gate_up_bias: Option<[Range<usize>; 2]>,
     /// Down projection: `[hidden, intermediate]`.
     pub down: Range<usize>,
+    /// Its bias: `[hidden]`.
+    pub down_bias: Option<Range<usize>>,
 }
 
 /// Places of the parameters of a [`ValueHead`]: the last ones of the flat array.
@@ -83,37 +97,11 @@ impl Layout {
     /// The layout of a model of this shape. Query, key and value projections are adjacent, and so
     /// are gate and up, so that each group is one matrix product.
     pub fn new(config: &ModelConfig) -> Self {
-        let (hidden, inter) = (config.hidden_size, config.intermediate_size);
-        let (q, kv) = (config.query_size(), config.key_value_size());
+        let hidden = config.hidden_size;
         let mut flat = Flat::default();
         let embedding = flat.place("model.embed_tokens.weight", &[config.vocab_size, hidden]);
-        let layers = (0..config.n_layers)
-            .map(|layer| {
-                let mut place = |suffix: &str, shape: &[usize]| {
-                    flat.place(&format!("model.layers.{layer}.{suffix}"), shape)
-                };
-                LayerLayout {
-                    input_norm: place("input_layernorm.weight", &[hidden]),
-                    query: place("self_attn.q_proj.weight", &[q, hidden]),
-                    key: place("self_attn.k_proj.weight", &[kv, hidden]),
-                    value: place("self_attn.v_proj.weight", &[kv, hidden]),
-                    qkv_bias: (config.projection_extras == ProjectionExtras::QkvBias).then(|| {
-                        [("q", q), ("k", kv), ("v", kv)]
-                            .map(|(which, n)| place(&format!("self_attn.{which}_proj.bias"), &[n]))
-                    }),
-                    qk_norm: (config.projection_extras == ProjectionExtras::QkNorm).then(|| {
-                        ["q", "k"].map(|which| {
-                            place(&format!("self_attn.{which}_norm.weight"), &[config.head_dim])
-                        })
-                    }),
-                    output: place("self_attn.o_proj.weight", &[hidden, q]),
-                    post_attention_norm: place("post_attention_layernorm.weight", &[hidden]),
-                    gate: place("mlp.gate_proj.weight", &[inter, hidden]),
-                    up: place("mlp.up_proj.weight", &[inter, hidden]),
-                    down: place("mlp.down_proj.weight", &[hidden, inter]),
-                }
-            })
-            .collect();
+        let layers = (0..config.n_layers).map(|layer| LayerLayout::new(layer, config, &mut flat));
+        let layers = layers.collect();
         let final_norm = flat.place("model.norm.weight", &[hidden]);
         let head = match config.head {
             Head::Tied => embedding.clone(),
@@ -157,6 +145,83 @@ impl Layout {
     /// Number of parameters.
     pub fn n_parameters(&self) -> usize {
         self.tensors.last().map_or(0, |tensor| tensor.range.end)
+    }
+}
+
+impl LayerLayout {
+    /// The parameters of a layer, in the order of the flat array.
+    fn new(layer: usize, config: &ModelConfig, flat: &mut Flat) -> Self {
+        let (hidden, inter) = (config.hidden_size, config.intermediate_size);
+        let (q, kv) = (config.query_size(), config.key_value_size());
+        let (extras, norms) = (config.projection_extras, config.norm_placement);
+        let is_fused = config.architecture == Architecture::Phi3;
+        let mut place = |suffix: &str, shape: &[usize]| {
+            flat.place(&format!("model.layers.{layer}.{suffix}"), shape)
+        };
+        let input_norm = norms.is_before().then(|| place("input_layernorm.weight", &[hidden]));
+        let [query, key, value] = if is_fused {
+            let all = place("self_attn.qkv_proj.weight", &[q + 2 * kv, hidden]);
+            let (key, value) = (all.start + q * hidden, all.end - kv * hidden);
+            [all.start..key, key..value, value..all.end]
+        } else {
+            [("q", q), ("k", kv), ("v", kv)]
+                .map(|(which, n)| place(&format!("self_attn.{which}_proj.weight"), &[n, hidden]))
+        };
+        let has_bias =
+            matches!(extras, ProjectionExtras::QkvBias | ProjectionExtras::AttentionBias);
+        let qkv_bias = has_bias.then(|| {
+            [("q", q), ("k", kv), ("v", kv)]
+                .map(|(which, n)| place(&format!("self_attn.{which}_proj.bias"), &[n]))
+        });
+        let of_norm = match extras {
+            ProjectionExtras::WholeQkNorm => [("q", q), ("k", kv)],
+            _ => [("q", config.head_dim), ("k", config.head_dim)],
+        };
+        let qk_norm = extras.has_qk_norm().then(|| {
+            of_norm.map(|(which, n)| place(&format!("self_attn.{which}_norm.weight"), &[n]))
+        });
+        let output = place("self_attn.o_proj.weight", &[hidden, q]);
+        let output_bias = (extras == ProjectionExtras::AttentionBias)
+            .then(|| place("self_attn.o_proj.bias", &[hidden]));
+        let attention_out_norm =
+            norms.is_after().then(|| place("post_attention_layernorm.weight", &[hidden]));
+        let feed_forward_norm = norms.is_before().then(|| match norms {
+            NormPlacement::Around => place("pre_feedforward_layernorm.weight", &[hidden]),
+            _ => place("post_attention_layernorm.weight", &[hidden]),
+        });
+        let feed_forward_out_norm =
+            norms.is_after().then(|| place("post_feedforward_layernorm.weight", &[hidden]));
+        let [gate, up] = if is_fused {
+            let both = place("mlp.gate_up_proj.weight", &[2 * inter, hidden]);
+            let up = both.start + inter * hidden;
+            [both.start..up, up..both.end]
+        } else {
+            ["gate", "up"].map(|which| place(&format!("mlp.{which}_proj.weight"), &[inter, hidden]))
+        };
+        let has_bias = config.feed_forward_bias == FeedForwardBias::All;
+        let gate_up_bias = has_bias.then(|| {
+            ["gate", "up"].map(|which| place(&format!("mlp.{which}_proj.bias"), &[inter]))
+        });
+        let down = place("mlp.down_proj.weight", &[hidden, inter]);
+        let down_bias = has_bias.then(|| place("mlp.down_proj.bias", &[hidden]));
+        Self {
+            input_norm,
+            query,
+            key,
+            value,
+            qkv_bias,
+            qk_norm,
+            output,
+            output_bias,
+            attention_out_norm,
+            feed_forward_norm,
+            feed_forward_out_norm,
+            gate,
+            up,
+            gate_up_bias,
+            down,
+            down_bias,
+        }
     }
 }
 

@@ -377,6 +377,9 @@ pub enum Error {
     /// The engine failed.
     #[error(transparent)]
     Engine(gratis_engine::Error),
+    /// An engine that runs elsewhere cannot be used.
+    #[error(transparent)]
+    Remote(#[from] gratis_remote::Error),
     /// The CPU engine could not be initialised.
     #[error(transparent)]
     Cpu(#[from] gratis_cpu::Error),
@@ -404,6 +407,10 @@ impl Error {
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Model(error) | Self::Cpu(gratis_cpu::Error::Model(error)) => error.hint(),
+            Self::Remote(error) => error.hint(),
+            Self::Engine(gratis_engine::Error::Engine { source, .. }) => {
+                source.downcast_ref::<gratis_remote::Error>()?.hint()
+            }
             Self::Load { source, .. }
             | Self::LoadReference { source }
             | Self::AdapterBase { source, .. }

@@ -57,6 +57,8 @@ pub trait Observer {
 pub enum Figure {
     /// The value now: `loss`, `accuracy`.
     Value(&'static str, f64),
+    /// The whole number now: `in flight`.
+    Number(&'static str, u64),
     /// An amount to add up and show as a rate per second: `tokens`.
     Amount(&'static str, u64),
     /// A number to add up and show as a count: `cut short`.

@@ -19,8 +19,10 @@ use gratis_model::config::ModelConfig;
 use gratis_model::gguf::GgufFile;
 use gratis_model::lora::peft::AdapterConfig;
 use gratis_model::{Layout, LoraScaling, LoraSettings, LoraTarget, Tokenizer};
+use gratis_remote::EngineSettings;
 use serde_json::{Value, json};
 
+use super::engine;
 use crate::{Common, model, output};
 
 /// Rank for the estimate of an adapter's memory if the model has no adapter.
@@ -34,9 +36,11 @@ const EXAMPLE_RANK: usize = 16;
 Examples:
   gratis inspect runs/prm
   gratis inspect model.gguf --threads 8
-  gratis inspect org/name@v1.0 --json")]
+  gratis inspect org/name@v1.0 --json
+  gratis inspect vllm://127.0.0.1:8000/policy?tokenizer=my-model")]
 pub(crate) struct InspectArgs {
-    /// A model folder, run folder or adapter folder, a GGUF file, or `org/name` on a hub.
+    /// A model folder, run folder or adapter folder, a GGUF file, `org/name` on a hub, or an engine
+    /// that runs elsewhere (`ENGINE.toml`, `vllm://HOST:PORT/NAME`), which is asked what it can do.
     #[arg(value_name = "MODEL")]
     model: PathBuf,
     /// Format of a published reward model [default: recognised by its files, see
@@ -49,6 +53,14 @@ pub(crate) struct InspectArgs {
 }
 
 pub(crate) fn run(args: &InspectArgs, common: &Common) -> Result<()> {
+    if EngineSettings::is_named_by(&args.model) {
+        let report = engine::inspect(&args.model, common)?;
+        return if args.json {
+            output::print_json(&report)
+        } else {
+            output::print(&engine::page(&report))
+        };
+    }
     let report = inspect(args, common)
         .with_context(|| format!("cannot inspect `{}`", args.model.display()))?;
     if args.json { output::print_json(&report) } else { output::print(&page(&report)) }
@@ -65,18 +77,20 @@ fn inspect(args: &InspectArgs, common: &Common) -> Result<Value> {
             let file = GgufFile::open(&base.path)?;
             (file.config()?, gguf_files(&file, &base.path)?, file.is_quantised())
         }
-        PlaceKind::Folder | PlaceKind::Adapter(_) => {
+        PlaceKind::Folder | PlaceKind::Adapter(_) | PlaceKind::Engine(_) => {
             let read = || ModelConfig::read(&base.path.join("config.json"));
             (body.map_or_else(read, Ok)?, checkpoint::weight_files(&base.path)?, false)
         }
     };
     let adapter = match &place.kind {
         PlaceKind::Adapter(_) => Some(AdapterConfig::read(&place.path)?.settings),
-        PlaceKind::Folder | PlaceKind::Gguf => None,
+        PlaceKind::Folder | PlaceKind::Gguf | PlaceKind::Engine(_) => None,
     };
     let manifest = match &place.kind {
         PlaceKind::Gguf => None,
-        PlaceKind::Folder | PlaceKind::Adapter(_) => Manifest::read(&place.path)?,
+        PlaceKind::Folder | PlaceKind::Adapter(_) | PlaceKind::Engine(_) => {
+            Manifest::read(&place.path)?
+        }
     };
     let tokenizer = tokenizer_at(&place)?;
     tokenizer.check_fits(&config)?;
@@ -114,6 +128,10 @@ fn inspect(args: &InspectArgs, common: &Common) -> Result<Value> {
                 format!("{:?}", config.head).to_lowercase()
             },
             "sliding_window": config.sliding_window,
+            "layers_with_window": (0..config.n_layers)
+                .filter(|&layer| config.window_of(layer).is_some())
+                .count(),
+            "rope_scaling": format!("{:?}", config.rope_scaling),
         },
         "context": config.context_length,
         "parameters": layout.n_parameters(),
@@ -168,7 +186,7 @@ fn published_kind(published: &PublishedAt) -> String {
 fn kind_of(place: &Place, manifest: Option<&Manifest>) -> String {
     let of_adapter = match &place.kind {
         PlaceKind::Adapter(_) => ", as a low-rank adapter",
-        PlaceKind::Folder | PlaceKind::Gguf => "",
+        PlaceKind::Folder | PlaceKind::Gguf | PlaceKind::Engine(_) => "",
     };
     match manifest {
         Some(manifest) => {
@@ -264,7 +282,8 @@ fn page(report: &Value) -> String {
     line("architecture", text(&report["architecture"]));
     let window = match &shape["sliding_window"] {
         Value::Null => String::new(),
-        window => format!(", window {window}"),
+        window if shape["layers_with_window"] == shape["layers"] => format!(", window {window}"),
+        window => format!(", window {window} in {} layers", shape["layers_with_window"]),
     };
     line(
         "shape",

@@ -4,6 +4,7 @@ pub(crate) mod annotate;
 pub(crate) mod cost;
 pub(crate) mod data;
 pub(crate) mod demo;
+pub(crate) mod engine;
 pub(crate) mod evaluate;
 pub(crate) mod grade;
 pub(crate) mod init;

@@ -17,6 +17,7 @@ use super::request::RequestArgs;
 use super::resumable::{Input, ResumableArgs, Spent, fingerprint};
 use super::sampling::SamplingArgs;
 use crate::Common;
+use crate::model;
 use crate::progress::Progress;
 
 /// Sample solutions to problems from a model.
@@ -30,6 +31,7 @@ a rollout file will do, its completions are ignored.
 
 Examples:
   gratis rollout --model my-model problems.jsonl --samples 8 -o rollouts.jsonl
+  gratis rollout --model vllm://127.0.0.1:8000/policy?tokenizer=my-model problems.jsonl -o rollouts.jsonl
   gratis rollout --model my-model - --temperature 0.7 --top-p 0.95 < problems.jsonl | gratis \
        grade")]
 pub(crate) struct RolloutArgs {
@@ -49,9 +51,9 @@ pub(crate) struct RolloutArgs {
     /// training then use the solutions as they were sampled.
     #[arg(long, value_enum, default_value_t)]
     token_ids: SampledIds,
-    /// Problems per chunk.
-    #[arg(long, default_value_t = 32)]
-    chunk: usize,
+    /// Problems per chunk [default: 32, or as many as keep the servers of an engine busy].
+    #[arg(long, value_name = "N")]
+    chunk: Option<usize>,
 }
 
 pub(crate) fn run(args: &RolloutArgs, common: &Common) -> Result<()> {
@@ -59,7 +61,7 @@ pub(crate) fn run(args: &RolloutArgs, common: &Common) -> Result<()> {
     let input = Input::prepare(&args.sampling.input, &output)?;
     let problems = args.sampling.problems(&input.path)?;
     let generator = args.sampling.load(args.temperature, common)?;
-    let chunk_size = args.chunk.max(1);
+    let chunk_size = generator.chunk_size(args.chunk, args.samples);
     args.request.check(&generator.request(problems.len(), chunk_size, args.samples))?;
     let architecture = Architecture::from(generator.model.config());
     let mut lines_of = fingerprint("rollout", common);
@@ -69,7 +71,7 @@ pub(crate) fn run(args: &RolloutArgs, common: &Common) -> Result<()> {
             generator.add_to(lines_of.with("input", hash))?.with("`--samples`", args.samples);
         lines_of = lines_of.with("`--token-ids`", args.token_ids == SampledIds::Write);
     }
-    let mut sampler = generator.sampler(args.samples, args.token_ids)?;
+    let sampler = generator.sampler(args.samples, args.token_ids)?;
     // Settings are checked before a file is begun.
     sampler.sample(&[], 0, &mut gratis::Silent)?;
     let (mut writer, resumed) = args.output.restart.begin(output, &lines_of)?;
@@ -81,18 +83,22 @@ pub(crate) fn run(args: &RolloutArgs, common: &Common) -> Result<()> {
     progress.resumed(n_done as u64);
     let mut spent: Spent = resumed.so_far(&args.output.output.output)?;
     let (mut n_cut, mut n_samples) = (0, 0);
+    let is_remote = generator.model.traffic().is_some();
     for (chunk, first) in left.chunks(chunk_size).zip((n_done..).step_by(chunk_size)) {
-        for rollout in sampler.sample(chunk, first as u64, &mut progress)? {
+        sampler.sample_each(chunk, first as u64, &mut progress, &mut |rollout| {
             writer.write(&rollout)?;
             let is_cut = |c: &&Completion| c.finish_reason == Some(FinishReason::Length);
             n_cut += rollout.completions.iter().filter(is_cut).count();
             n_samples += rollout.completions.len();
             spent.add(work(&sampler.encoder, &rollout)?);
-        }
+            // An engine that runs elsewhere finishes problems one by one.
+            if is_remote { writer.end_chunk(&spent.so_far()) } else { Ok(()) }
+        })?;
         writer.end_chunk(&spent.so_far())?;
     }
     writer.finish()?;
     progress.finish();
+    model::report_traffic(&generator.model);
     if n_cut > 0 {
         warn!(
             "{n_cut} of {n_samples} completions were cut off before they ended; their \
@@ -105,7 +111,7 @@ pub(crate) fn run(args: &RolloutArgs, common: &Common) -> Result<()> {
 
 /// The passes of a rollout, as run and as counted: the tokens that were sampled or, where they are not
 /// kept, those of the texts and an end token each.
-fn work(encoder: &Encoder, rollout: &Rollout) -> Result<JobWork> {
+fn work(encoder: &Encoder, rollout: &Rollout) -> gratis::Result<JobWork> {
     let n_prompt = encoder.prompt_of(rollout)?.len();
     let mut lengths = Vec::with_capacity(rollout.completions.len());
     let mut as_counted = Work::default();

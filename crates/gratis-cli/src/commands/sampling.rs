@@ -22,8 +22,9 @@ pub(crate) struct SamplingArgs {
     /// Problem file; `-` is standard input.
     #[arg(value_name = "PROBLEMS", default_value = "-")]
     pub(super) input: PathBuf,
-    /// Model: a folder, a run, a GGUF file, or `org/name` on a hub.
-    #[arg(short, long)]
+    /// Model: a folder, a run, a GGUF file, `org/name` on a hub, or an engine that runs elsewhere: its
+    /// file, `ENGINE.toml`, or its address, `vllm://HOST:PORT/NAME` (see `docs/engines.md`).
+    #[arg(short, long, visible_alias = "engine")]
     model: PathBuf,
     /// How weights are held in memory; `mapped` uses less memory and is slower per token.
     #[arg(long, value_enum, default_value_t)]
@@ -45,6 +46,11 @@ pub(crate) struct SamplingArgs {
     #[command(flatten)]
     invalid: InvalidArgs,
 }
+
+/// Problems per chunk of an engine in this process.
+const CHUNK: usize = 32;
+/// Samples per chunk for each one that an engine draws concurrently: at the end of a chunk some wait.
+const CHUNKS_AT_ONCE: usize = 16;
 
 /// A model loaded for sampling.
 pub(super) struct Generator {
@@ -100,6 +106,12 @@ fn as_written(value: f32) -> f64 {
 }
 
 impl Generator {
+    /// Problems sampled from together: `chunk`, or by default as many as keep the engine busy.
+    pub(super) fn chunk_size(&self, chunk: Option<usize>, n_samples: usize) -> usize {
+        let n_busy = CHUNKS_AT_ONCE * self.model.generate().n_concurrent_samples();
+        chunk.unwrap_or_else(|| CHUNK.max(n_busy / n_samples.max(1))).max(1)
+    }
+
     /// The request for sampling from `n_prompts` problems.
     pub(super) fn request(&self, n_prompts: usize, n_at_once: usize, n_samples: usize) -> Request {
         let max_tokens = self.settings.max_new_tokens.min(self.model.config().context_length);

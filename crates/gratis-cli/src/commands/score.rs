@@ -19,6 +19,7 @@ use super::reward_model::{RewardModelArgs, Scoring};
 use super::{InvalidArgs, OUTPUT, warn_skipped};
 use crate::Common;
 use crate::failure::CliError;
+use crate::model::report_traffic;
 use crate::progress::Progress;
 
 /// Score every step of candidate solutions with a reward model.
@@ -47,9 +48,10 @@ pub(crate) struct ScoreArgs {
     /// Rollout file; `-` is standard input.
     #[arg(value_name = "ROLLOUTS", default_value = "-")]
     input: PathBuf,
-    /// Reward model: a model folder, run folder or adapter folder, a GGUF file, or `org/name` on a
-    /// hub.
-    #[arg(short, long)]
+    /// Reward model: a model folder, run folder or adapter folder, a GGUF file, `org/name` on a hub,
+    /// or an engine that runs elsewhere: its file, `ENGINE.toml`, or its address,
+    /// `vllm://HOST:PORT/NAME` (see `docs/engines.md`).
+    #[arg(short, long, visible_alias = "engine")]
     model: PathBuf,
     #[command(flatten)]
     reward_model: RewardModelArgs,
@@ -76,8 +78,8 @@ pub(crate) struct ScoreArgs {
     /// steps in tokens (`token_step_ends`).
     #[arg(long)]
     tokens: bool,
-    /// Problems per chunk; duplicates within a chunk are scored once [default: 32; 1 from a stream
-    /// to a stream, so that each result is written at once].
+    /// Problems per chunk; duplicates within a chunk are scored once [default: 32, 256 with an engine
+    /// that runs elsewhere; 1 from a stream to a stream, so that each result is written at once].
     #[arg(long, value_name = "N")]
     chunk: Option<usize>,
     #[command(flatten)]
@@ -88,7 +90,6 @@ pub(crate) fn run(args: &ScoreArgs, common: &Common) -> Result<()> {
     args.reward_model.check()?;
     let output = args.output.reserve(Lines::Records, &[&args.input])?;
     let answers_at_once = is_stream(&args.input) && !output.is_resumable();
-    let chunk_size = args.chunk.unwrap_or(if answers_at_once { 1 } else { CHUNK }).max(1);
     let input = Input::prepare(&args.input, &output)?;
     let files = RolloutFiles::new(vec![input.path.clone()], args.invalid.reading()).answered();
     let n_completions = count(&input, &files)?;
@@ -106,6 +107,12 @@ pub(crate) fn run(args: &ScoreArgs, common: &Common) -> Result<()> {
         aggregation: args.aggregation,
     };
     let reward_model = args.reward_model.open(&args.model, scoring, common)?;
+    let default_chunk = match reward_model.model().traffic() {
+        _ if answers_at_once => 1,
+        None => CHUNK,
+        Some(_) => REMOTE_CHUNK,
+    };
+    let chunk_size = args.chunk.unwrap_or(default_chunk).max(1);
     let (step_split, aggregation) = (reward_model.step_split(), reward_model.aggregation());
     if let Some(format) = reward_model.format() {
         info!("kind {format}, steps by {step_split}, aggregated by {aggregation}");
@@ -182,6 +189,8 @@ pub(crate) fn run(args: &ScoreArgs, common: &Common) -> Result<()> {
     }
     writer.finish()?;
     progress.finish();
+    let models = std::iter::once(reward_model.model()).chain(reward_model.reference());
+    models.for_each(report_traffic);
     let given = args.input.to_string_lossy();
     args.output.output.next(&["select", "--rollouts", &given, "--scores", OUTPUT]);
     warn_skipped(files.n_skipped(), "malformed lines");
@@ -279,6 +288,8 @@ enum Masks {
 
 /// Problems per chunk if the input or the output is a file.
 const CHUNK: usize = 32;
+/// The same with an engine that runs elsewhere: at the end of a chunk its servers wait.
+const REMOTE_CHUNK: usize = 256;
 
 /// The number of completions, counted first so that a malformed line is found before the work
 /// starts and progress has a total; a stream can be read only once.

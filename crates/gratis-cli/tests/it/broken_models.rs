@@ -157,7 +157,7 @@ fn a_configuration_of_other_mathematics_is_refused_by_name() {
     for (field, value, said) in [
         ("architectures", json!(["GPT2LMHeadModel"]), "LlamaForCausalLM, MistralForCausalLM"),
         ("hidden_act", json!("gelu"), "supported: `silu`"),
-        ("rope_scaling", json!({"rope_type": "yarn", "factor": 4.0}), "`default`, `llama3`"),
+        ("rope_scaling", json!({"rope_type": "ntk", "factor": 4.0}), "`default`, `linear`"),
         ("num_attention_heads", json!(0), "must be an integer between 1 and 2^24"),
     ] {
         let mut config = config.clone();

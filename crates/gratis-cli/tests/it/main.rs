@@ -18,6 +18,7 @@ mod parts;
 mod process;
 mod published;
 mod quantised;
+mod remote;
 mod rollout_files;
 mod serve;
 mod theory;

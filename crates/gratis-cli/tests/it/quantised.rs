@@ -64,6 +64,11 @@ fn a_quantised_file_scores_as_the_folder_made_of_it() {
             assert!(names.contains(&expected.to_owned()), "{names:?}");
         }
         assert_eq!(score("merged", &[]), of_file, "{name}: not the same numbers");
+        let against = ["score", "--model", "merged", "--reference", &file, "graded.jsonl"];
+        for scores in values_of("scores", &ok(&workspace, &against)) {
+            let scores = scores.as_array().expect("a list");
+            assert!(scores.iter().all(|score| score["outcome"] == 0.0), "{name}: {scores:?}");
+        }
         let rollout = |model: &str| {
             let sampled = ["rollout", "--model", model, "graded.jsonl", "-k", "2"];
             let limits = ["--max-tokens", "8", "--temperature", "1", "--template", "chat"];
@@ -84,6 +89,9 @@ fn an_adapter_to_a_quantised_file_is_trained_scored_and_merged() {
     );
     assert!(error.contains("hint: add `--lora-rank`, or write the weights as floats"), "{error}");
     let error = workspace.error_of(&[&train[..], &["full", "--kind", "orm"]].concat());
+    assert!(error.contains("which can only be trained through an adapter"), "{error}");
+    let pretrain = ["pretrain", "--model", "q4_1.gguf", "--data", "graded.jsonl", "--run", "full"];
+    let error = workspace.error_of(&pretrain);
     assert!(error.contains("which can only be trained through an adapter"), "{error}");
     assert!(!workspace.path("full").exists());
 

@@ -14,7 +14,8 @@ const CRATES: &[(&str, &[&str])] = &[
     ("gratis-model", &[]),
     ("gratis-engine", &[]),
     ("gratis-cpu", &["gratis-engine", "gratis-model"]),
-    ("gratis", &["gratis-cpu", "gratis-engine", "gratis-grading", "gratis-model"]),
+    ("gratis-remote", &["gratis-engine", "gratis-model"]),
+    ("gratis", &["gratis-cpu", "gratis-engine", "gratis-grading", "gratis-model", "gratis-remote"]),
     ("gratis-paper", &["gratis", "gratis-cpu", "gratis-engine", "gratis-grading", "gratis-model"]),
     ("gratis-serve", &["gratis", "gratis-grading", "gratis-model"]),
     (
@@ -26,6 +27,7 @@ const CRATES: &[(&str, &[&str])] = &[
             "gratis-grading",
             "gratis-model",
             "gratis-paper",
+            "gratis-remote",
             "gratis-serve",
         ],
     ),

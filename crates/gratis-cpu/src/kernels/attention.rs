@@ -21,11 +21,27 @@ pub(crate) struct AttentionShape {
     pub(crate) n_kv_heads: usize,
     /// Width of a head.
     pub(crate) head_dim: usize,
+    /// Factor of the scores.
+    pub(crate) scale: f32,
+    /// Scores `s` become `cap * tanh(s / cap)`.
+    pub(crate) soft_cap: Option<f32>,
 }
 
 impl AttentionShape {
     pub(crate) fn new(config: &ModelConfig) -> Self {
-        Self { n_heads: config.n_heads, n_kv_heads: config.n_kv_heads, head_dim: config.head_dim }
+        Self {
+            n_heads: config.n_heads,
+            n_kv_heads: config.n_kv_heads,
+            head_dim: config.head_dim,
+            scale: config.attention_scale(),
+            soft_cap: config.soft_caps.attention,
+        }
+    }
+
+    /// Columns of the queries and of the keys of a row.
+    pub(crate) fn query_and_key(&self) -> [Range<usize>; 2] {
+        let (query, key) = (self.n_heads * self.head_dim, self.n_kv_heads * self.head_dim);
+        [0..query, query..query + key]
     }
 
     /// Width of a row that holds queries, keys and values.
@@ -48,7 +64,7 @@ pub(crate) struct AttentionScratch {
     score_gradients: Vec<f32>,
 }
 
-/// `out = softmax(q k^T / sqrt(head_dim)) v` for every head.
+/// `out = softmax(scale * q k^T) v` for every head, the scores capped where the model does.
 ///
 /// `qkv` is `[n, qkv_size]`, `out` `[n, n_heads * head_dim]`, `log_sum_exp` `[n, n_heads]`.
 pub(crate) fn attention(
@@ -69,10 +85,10 @@ pub(crate) fn attention(
         let scores = sized(&mut scratch.scores, n_rows * stride);
         for head in 0..n_heads {
             let [q_column, k_column, v_column] = shape.columns(head);
-            score_tile(scores, tile, head_rows(&tile.rows, q_column), |run| {
+            score_tile(scores, tile, head_rows(&tile.rows, q_column), shape.scale, |run| {
                 head_rows(run, k_column)
             });
-            softmax(scores, &mut log_sum_exp[tile.rows.start * n_heads..], tile, n_heads, head);
+            softmax(scores, &mut log_sum_exp[tile.rows.start * n_heads..], tile, shape, head);
             let out = &mut out[tile.rows.start * out_width + q_column..];
             for (column, run) in tile.placed_runs() {
                 matmul(
@@ -94,12 +110,15 @@ vectorised! {
         scores: &mut [f32],
         log_sum_exp: &mut [f32],
         tile: &QueryTile,
-        n_heads: usize,
+        shape: AttentionShape,
         head: usize,
     ) {
         for (i, row) in scores.chunks_exact_mut(tile.stride()).enumerate() {
             let visible = tile.visible(i);
             let seen = &mut row[visible.clone()];
+            if let Some(cap) = shape.soft_cap {
+                soft_cap(seen, cap);
+            }
             let largest = max(seen);
             let sum = exp_shifted(seen, largest);
             let scale = 1.0 / sum;
@@ -108,7 +127,7 @@ vectorised! {
             }
             row[..visible.start].fill(0.0);
             row[visible.end..].fill(0.0);
-            log_sum_exp[i * n_heads + head] = largest + sum.ln();
+            log_sum_exp[i * shape.n_heads + head] = largest + sum.ln();
         }
     }
 }
@@ -118,9 +137,9 @@ fn score_tile<'a>(
     scores: &mut [f32],
     tile: &QueryTile,
     queries: Mat<'a>,
+    scale: f32,
     keys: impl Fn(&Range<usize>) -> Mat<'a>,
 ) {
-    let scale = 1.0 / (queries.n_cols() as f32).sqrt();
     for (column, run) in tile.placed_runs() {
         let scores =
             MatMut::strided(&mut scores[column..], tile.rows.len(), run.len(), tile.stride());
@@ -142,8 +161,8 @@ pub(crate) struct Forward<'a> {
 /// (`[n, n_heads * head_dim]`).
 ///
 /// With `P` the probabilities and `D_i = sum_j P_ij dP_ij = dout_i . out_i`:
-/// `dv = P^T dout`, `dP = dout v^T`, `dS = P * (dP - D)`, `dq = dS k / sqrt(head_dim)`,
-/// `dk = dS^T q / sqrt(head_dim)`.
+/// `dv = P^T dout`, `dP = dout v^T`, `dS = P * (dP - D)`, `dq = scale dS k`, `dk = scale dS^T q`; a cap
+/// multiplies `dS` with its slope `1 - tanh^2`.
 pub(crate) fn attention_backward(
     dqkv: &mut [f32],
     dout: &[f32],
@@ -154,7 +173,7 @@ pub(crate) fn attention_backward(
 ) {
     let AttentionShape { n_heads, head_dim, .. } = shape;
     let (width, out_width) = (shape.qkv_size(), n_heads * head_dim);
-    let scale = 1.0 / (head_dim as f32).sqrt();
+    let scale = shape.scale;
     let head_rows = |rows: &Range<usize>, column: usize| {
         Mat::strided(&forward.qkv[rows.start * width + column..], rows.len(), head_dim, width)
     };
@@ -167,7 +186,7 @@ pub(crate) fn attention_backward(
             let out_start = tile.rows.start * out_width + q_column;
             let dout_rows = Mat::strided(&dout[out_start..], n_rows, head_dim, out_width);
             let queries = head_rows(&tile.rows, q_column);
-            score_tile(scores, tile, queries, |run| head_rows(run, k_column));
+            score_tile(scores, tile, queries, scale, |run| head_rows(run, k_column));
             for (column, run) in tile.placed_runs() {
                 matmul(
                     MatMut::strided(&mut dscores[column..], n_rows, run.len(), stride),
@@ -220,15 +239,33 @@ vectorised! {
             let shared = dot(&dout[out_range.clone()], &forward.out[out_range]);
             let visible = tile.visible(i);
             let seen = p_row[visible.clone()].iter_mut().zip(&mut ds_row[visible.clone()]);
-            for (p, ds) in seen {
-                *p = exp(*p - log_sum_exp);
-                *ds = *p * (*ds - shared);
+            match shape.soft_cap {
+                None => {
+                    for (p, ds) in seen {
+                        *p = exp(*p - log_sum_exp);
+                        *ds = *p * (*ds - shared);
+                    }
+                }
+                Some(cap) => {
+                    for (p, ds) in seen {
+                        let tanh = (*p / cap).tanh();
+                        *p = exp(cap * tanh - log_sum_exp);
+                        *ds = *p * (*ds - shared) * (1.0 - tanh * tanh);
+                    }
+                }
             }
             for row in [p_row, ds_row] {
                 row[..visible.start].fill(0.0);
                 row[visible.end..].fill(0.0);
             }
         }
+    }
+}
+
+/// `x` becomes `cap * tanh(x / cap)`.
+pub(crate) fn soft_cap(values: &mut [f32], cap: f32) {
+    for value in values {
+        *value = cap * (*value / cap).tanh();
     }
 }
 
@@ -249,7 +286,9 @@ mod tests {
     /// Attention and its gradient by the definition, in f64, with the parent's rows written out.
     #[test]
     fn tiles_agree_with_the_definition() {
-        let shape = AttentionShape { n_heads: 4, n_kv_heads: 2, head_dim: 6 };
+        let scale = 1.0 / 6f32.sqrt();
+        let shape =
+            AttentionShape { n_heads: 4, n_kv_heads: 2, head_dim: 6, scale, soft_cap: None };
         let (width, out_width) = (shape.qkv_size(), 24);
         let mut builder = PackedBatchBuilder::default();
         let root = builder.context(None, &[0; 67]).expect("valid");

@@ -43,11 +43,6 @@ impl<'a> Mat<'a> {
         self.n_rows
     }
 
-    /// Number of columns.
-    pub(crate) fn n_cols(&self) -> usize {
-        self.n_cols
-    }
-
     /// The transpose, without copying.
     pub(crate) fn t(self) -> Self {
         Self {

@@ -54,17 +54,25 @@ fn tile<const R: usize, const C: usize>(
     let n_in = weights[0].len();
     let n = x.len() / n_in;
     let x: [&[f32]; C] = array::from_fn(|column| &x[(first + column) * n_in..][..n_in]);
+    let n_chunks = n_in / LANES;
+    let weight_chunks: [&[[f32; LANES]]; R] =
+        array::from_fn(|row| &weights[row].as_chunks().0[..n_chunks]);
+    let x_chunks: [&[[f32; LANES]]; C] =
+        array::from_fn(|column| &x[column].as_chunks().0[..n_chunks]);
     let mut sums = [[[0.0_f32; LANES]; C]; R];
-    let n_whole = n_in / LANES * LANES;
-    for start in (0..n_whole).step_by(LANES) {
-        let x: [&[f32]; C] = x.map(|x| &x[start..start + LANES]);
-        for (sums, weights) in sums.iter_mut().zip(weights) {
-            let weights = &weights[start..start + LANES];
-            for (sums, x) in sums.iter_mut().zip(x) {
-                *sums = array::from_fn(|i| weights[i].mul_add(x[i], sums[i]));
+    for chunk in 0..n_chunks {
+        for row in 0..R {
+            for column in 0..C {
+                let (weights, x) = (&weight_chunks[row][chunk], &x_chunks[column][chunk]);
+                let sum = sums[row][column];
+                sums[row][column] = array::from_fn(|i| weights[i].mul_add(x[i], sum[i]));
             }
         }
     }
+    // If the compiler saw that the sums are folded, it would keep them in pieces of registers, which
+    // takes four times as long.
+    let mut sums = std::hint::black_box(sums);
+    let n_whole = n_chunks * LANES;
     for idx in n_whole..n_in {
         for (sums, weights) in sums.iter_mut().zip(weights) {
             for (sums, x) in sums.iter_mut().zip(x) {

@@ -5,7 +5,7 @@ use crate::kernels::query_tiles::{QueryTile, query_tiles};
 use crate::model::head::{HeadScratch, Predictions};
 use crate::weights::ProductScratch;
 use gratis_engine::batch::PackedBatch;
-use gratis_model::config::{ModelConfig, ProjectionExtras};
+use gratis_model::config::{AttentionSpan, ModelConfig};
 
 /// How much of the forward pass is kept for a backward pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,7 +25,10 @@ pub(crate) struct Geometry {
     pub(super) tokens: Vec<usize>,
     /// Position of each row: `[n]`.
     pub(super) positions: Vec<usize>,
-    pub(super) tiles: Vec<QueryTile>,
+    /// Of the layers with the window.
+    tiles: Vec<QueryTile>,
+    /// Of the layers without it, where a model has both.
+    full_tiles: Option<Vec<QueryTile>>,
     pub(super) predictions: Predictions,
 }
 
@@ -39,7 +42,17 @@ impl Geometry {
                 .flat_map(|segment| segment.position..segment.position + segment.n_tokens)
                 .collect(),
             tiles: query_tiles(batch, config.sliding_window),
+            full_tiles: (config.sliding_window.is_some() && !config.layer_kinds.is_empty())
+                .then(|| query_tiles(batch, None)),
             predictions: Predictions::new(batch),
+        }
+    }
+
+    /// Queries and their keys in a layer that attends to this.
+    pub(super) fn tiles(&self, span: AttentionSpan) -> &[QueryTile] {
+        match (span, &self.full_tiles) {
+            (AttentionSpan::Full, Some(tiles)) => tiles,
+            _ => &self.tiles,
         }
     }
 }
@@ -56,6 +69,8 @@ pub(super) struct LayerActivations {
     pub(super) attention: Vec<f32>,
     /// `[n, n_heads]`.
     pub(super) log_sum_exp: Vec<f32>,
+    /// What attention adds, before its norm, where it has one: `[n, d]`.
+    pub(super) attention_out: Vec<f32>,
     /// The residual stream after attention: `[n, d]`.
     pub(super) middle: Vec<f32>,
     /// Gate and up: `[n, 2 * inter]`.
@@ -75,6 +90,8 @@ pub(crate) struct Workspace {
     pub(super) normed: Vec<f32>,
     /// Inside of the SwiGLU: `[n, inter]`.
     pub(super) inner: Vec<f32>,
+    /// What a layer's part adds to the stream, where it is changed before it is added: `[n, d]`.
+    pub(super) branch: Vec<f32>,
     /// Gradient of the residual stream: `[n, d]`.
     pub(super) dstream: Vec<f32>,
     /// Gradient of a normed stream: `[n, d]`.
@@ -115,7 +132,10 @@ impl Workspace {
         let qkv = AttentionShape::new(config).qkv_size();
         for layer in &mut self.layers[..n_layers] {
             layer.qkv.resize(n * qkv, 0.0);
-            if config.projection_extras == ProjectionExtras::QkNorm {
+            if config.norm_placement.is_after() {
+                layer.attention_out.resize(n * d, 0.0);
+            }
+            if config.projection_extras.has_qk_norm() {
                 layer.raw_qkv.resize(n * qkv, 0.0);
             }
             layer.attention.resize(n * config.query_size(), 0.0);
@@ -124,6 +144,9 @@ impl Workspace {
             layer.gate_up.resize(n * 2 * config.intermediate_size, 0.0);
         }
         self.normed.resize(n * d, 0.0);
+        if changes_branch(config) {
+            self.branch.resize(n * d, 0.0);
+        }
         self.inner.resize(n * config.intermediate_size, 0.0);
         self.log_sum_exp.resize(self.geometry.predictions.n_rows(), 0.0);
     }
@@ -137,6 +160,11 @@ impl Workspace {
         self.dattention.resize(n * config.query_size(), 0.0);
         self.dqkv.resize(n * AttentionShape::new(config).qkv_size(), 0.0);
     }
+}
+
+/// Whether what attention and feed-forward compute is changed before it is added to the stream.
+pub(crate) fn changes_branch(config: &ModelConfig) -> bool {
+    config.norm_placement.is_after() || config.multipliers.residual != 1.0
 }
 
 fn grow<T: Default>(list: &mut Vec<T>, len: usize) {

@@ -3,16 +3,15 @@
 
 use super::Decoder;
 use super::activations::{Geometry, Keep, LayerActivations, Workspace};
+use super::branch::{add_bias_gradient, add_to_rows};
 use super::forward::LayerScratch;
 use crate::kernels::attention::{Forward, attention_backward};
 use crate::kernels::matmul::Onto;
-use crate::kernels::norm::{rms_norm, rms_norm_backward, rms_norm_heads_backward};
+use crate::kernels::norm::rms_norm_heads_backward;
 use crate::kernels::rope::Turn;
 use crate::kernels::simd::add;
-use crate::kernels::swiglu::swiglu_backward;
 use crate::model::head::{HeadGradients, log_probs_backward};
 use crate::weights::{Base, Gradient, Weights};
-use gratis_model::layout::LayerLayout;
 
 impl Decoder {
     /// Adds `sum_t slot_weights[t] * d lp_t / dtheta` to `gradient`, for the batch of the last
@@ -57,19 +56,25 @@ impl Decoder {
                 let mut scratch = LayerScratch {
                     geometry: &workspace.geometry,
                     normed: &mut workspace.normed,
+                    branch: &mut workspace.branch,
                     attention: &mut workspace.attention_scratch,
                     product: &mut workspace.product_scratch,
                 };
-                let layer = &self.layout.layers[idx];
                 let activations = &mut workspace.layers[0];
                 let input = &workspace.streams[idx];
-                self.layer_up_to_gate(weights, layer, input, activations, &mut scratch);
+                self.layer_up_to_gate(weights, idx, input, activations, &mut scratch);
             }
             self.layer_backward(weights, gradient, idx, kept, workspace);
         }
         let Some(gradient) = gradient.full() else { return };
         let dembedding = &mut gradient[self.layout.embedding.clone()];
         let Workspace { geometry, dstream, .. } = workspace;
+        let factor = self.config.multipliers.embedding;
+        if factor != 1.0 {
+            for x in dstream.iter_mut() {
+                *x *= factor;
+            }
+        }
         for (row, &token) in dstream.chunks_exact(d).zip(&geometry.tokens) {
             add(&mut dembedding[token * d..(token + 1) * d], row);
         }
@@ -84,14 +89,14 @@ impl Decoder {
         kept: usize,
         workspace: &mut Workspace,
     ) {
-        let (base, inter) = (weights.base, self.config.intermediate_size);
-        let epsilon = self.config.rms_norm_epsilon;
+        let base = weights.base;
         let layer = &self.layout.layers[idx];
         let Workspace {
             geometry,
             streams,
             layers,
             normed,
+            branch,
             inner,
             dstream,
             dnormed,
@@ -104,23 +109,34 @@ impl Decoder {
         let input = &streams[idx];
         let activations = &mut layers[kept];
 
-        // stream = middle + down(swiglu(gate_up(norm(middle))))
-        let (gate_up, down) = (self.gate_up(layer), self.down(layer));
+        // stream = middle + out(activation(gate_up(norm(middle))))
+        let (gate_up, out) = (self.gate_up(layer), self.feed_forward_out(layer));
         let dgate_up = &mut activations.gate_up;
-        weights.linear_backward_input(inner, Onto::Fresh, dstream, &down, scratch);
-        swiglu_backward(dgate_up, inner, inter);
-        gradient.add_product(&down, dstream, inner, scratch);
-        let norm = base.vector(&layer.post_attention_norm);
-        rms_norm(normed, &activations.middle, norm, epsilon);
+        if out.norm.is_some() {
+            // The output before its norm, computed again into `dnormed`.
+            self.activate(inner, dgate_up);
+            weights.linear(dnormed, Onto::Fresh, inner, &out.matrix, scratch);
+            if let Some(place) = out.bias {
+                add_to_rows(dnormed, base.vector(place));
+            }
+        }
+        let dout = self.out_backward(base, gradient, dstream, dnormed, branch, &out);
+        weights.linear_backward_input(inner, Onto::Fresh, dout, &out.matrix, scratch);
+        self.activate_backward(dgate_up, inner);
+        gradient.add_product(&out.matrix, dout, inner, scratch);
+        self.norm_input(base, normed, &activations.middle, layer.feed_forward_norm.as_ref());
         gradient.add_product(&gate_up, dgate_up, normed, scratch);
+        add_bias_gradient(gradient, Self::gate_up_bias(layer).as_ref(), dgate_up);
         weights.linear_backward_input(dnormed, Onto::Fresh, dgate_up, &gate_up, scratch);
-        let dnorm = gradient.vector(&layer.post_attention_norm);
-        rms_norm_backward(dstream, dnorm, &activations.middle, norm, dnormed, epsilon);
+        let norm = layer.feed_forward_norm.as_ref();
+        self.norm_input_backward(base, gradient, dstream, &activations.middle, dnormed, norm);
 
-        // middle = input + output(attention(qkv(norm(input))))
-        let (qkv, output) = (self.qkv(layer), self.output(layer));
-        gradient.add_product(&output, dstream, &activations.attention, scratch);
-        weights.linear_backward_input(dattention, Onto::Fresh, dstream, &output, scratch);
+        // middle = input + out(attention(qkv(norm(input))))
+        let (qkv, out) = (self.qkv(layer), self.attention_out(layer));
+        let raw = &activations.attention_out;
+        let dout = self.out_backward(base, gradient, dstream, raw, branch, &out);
+        gradient.add_product(&out.matrix, dout, &activations.attention, scratch);
+        weights.linear_backward_input(dattention, Onto::Fresh, dout, &out.matrix, scratch);
         dqkv.fill(0.0);
         let forward = Forward {
             qkv: &activations.qkv,
@@ -128,14 +144,14 @@ impl Decoder {
             log_sum_exp: &activations.log_sum_exp,
         };
         let shape = self.attention_shape();
-        attention_backward(dqkv, dattention, &forward, shape, &geometry.tiles, attention_scratch);
-        self.finish_qkv_backward(base, gradient, layer, dqkv, activations, geometry);
-        let norm = base.vector(&layer.input_norm);
-        rms_norm(normed, input, norm, epsilon);
+        let tiles = geometry.tiles(self.config.layer_kind(idx).span);
+        attention_backward(dqkv, dattention, &forward, shape, tiles, attention_scratch);
+        self.finish_qkv_backward(base, gradient, idx, dqkv, activations, geometry);
+        self.norm_input(base, normed, input, layer.input_norm.as_ref());
         gradient.add_product(&qkv, dqkv, normed, scratch);
         weights.linear_backward_input(dnormed, Onto::Fresh, dqkv, &qkv, scratch);
-        let dnorm = gradient.vector(&layer.input_norm);
-        rms_norm_backward(dstream, dnorm, input, norm, dnormed, epsilon);
+        let norm = layer.input_norm.as_ref();
+        self.norm_input_backward(base, gradient, dstream, input, dnormed, norm);
     }
 
     /// Backward pass of rotation, norm of queries and keys, and bias, in place on `dqkv`.
@@ -143,30 +159,25 @@ impl Decoder {
         &self,
         base: Base<'_>,
         gradient: &mut Gradient<'_>,
-        layer: &LayerLayout,
+        idx: usize,
         dqkv: &mut [f32],
         activations: &LayerActivations,
         geometry: &Geometry,
     ) {
-        let config = &self.config;
+        let (config, layer) = (&self.config, &self.layout.layers[idx]);
         let shape = self.attention_shape();
         let width = shape.qkv_size();
         let n_turned = config.n_heads + config.n_kv_heads;
-        self.rope().turn(dqkv, width, n_turned, &geometry.positions, Turn::Back);
+        if let Some(rope) = self.rope().of(config.layer_kind(idx).rope) {
+            rope.turn(dqkv, width, n_turned, &geometry.positions, Turn::Back);
+        }
         if let Some([query_norm, key_norm]) = &layer.qk_norm {
-            let weights = [query_norm, key_norm].map(|place| base.vector(place));
+            let norms = [query_norm, key_norm].map(|place| self.norm(base, place));
             let dweights = gradient.vector(&(query_norm.start..key_norm.end));
             let dweights = dweights.split_at_mut(query_norm.len()).into();
-            let (raw, epsilon) = (&activations.raw_qkv, config.rms_norm_epsilon);
-            rms_norm_heads_backward(dqkv, dweights, raw, weights, shape, epsilon);
+            rms_norm_heads_backward(dqkv, dweights, &activations.raw_qkv, norms, shape);
         }
-        if let Some([query, _, value]) = &layer.qkv_bias
-            && let Some(gradient) = gradient.full()
-        {
-            let dbias = &mut gradient[query.start..value.end];
-            for row in dqkv.chunks_exact(width) {
-                add(dbias, row);
-            }
-        }
+        let bias = layer.qkv_bias.as_ref().map(|[query, _, value]| query.start..value.end);
+        add_bias_gradient(gradient, bias.as_ref(), dqkv);
     }
 }

@@ -2,22 +2,22 @@
 
 use super::Decoder;
 use super::activations::{Geometry, Keep, LayerActivations, Workspace};
+use super::branch::{OutScratch, add_to_rows};
 use crate::kernels::attention::{AttentionScratch, attention};
 use crate::kernels::matmul::Onto;
-use crate::kernels::norm::{rms_norm, rms_norm_heads};
+use crate::kernels::norm::rms_norm_heads;
 use crate::kernels::rope::Turn;
-use crate::kernels::simd::add;
-use crate::kernels::swiglu::swiglu;
 use crate::model::head;
 use crate::weights::{Base, ProductScratch, Weights};
 use gratis_engine::batch::PackedBatch;
-use gratis_model::layout::LayerLayout;
 
 /// Buffers that no layer keeps.
 pub(super) struct LayerScratch<'a> {
     pub(super) geometry: &'a Geometry,
     /// `[n, d]`.
     pub(super) normed: &'a mut [f32],
+    /// `[n, d]`, where the model needs it.
+    pub(super) branch: &'a mut [f32],
     pub(super) attention: &'a mut AttentionScratch,
     pub(super) product: &'a mut ProductScratch,
 }
@@ -60,6 +60,7 @@ impl Decoder {
             streams,
             layers,
             normed,
+            branch,
             inner,
             attention_scratch,
             product_scratch,
@@ -67,11 +68,12 @@ impl Decoder {
         } = workspace;
 
         for (row, &token) in streams[0].chunks_exact_mut(d).zip(&geometry.tokens) {
-            weights.base.copy(self.embedding_of(token), row);
+            self.embed(weights.base, token, row);
         }
         let mut scratch = LayerScratch {
             geometry,
             normed,
+            branch,
             attention: attention_scratch,
             product: product_scratch,
         };
@@ -81,13 +83,26 @@ impl Decoder {
             let (from, to) = (idx % n_streams, (idx + 1) % n_streams);
             let mut stream = std::mem::take(&mut streams[to]);
             let activations = &mut layers[if keep == Keep::Everything { idx } else { 0 }];
-            self.layer_up_to_gate(weights, layer, &streams[from], activations, &mut scratch);
-            swiglu(inner, &activations.gate_up, self.config.intermediate_size);
+            self.layer_up_to_gate(weights, idx, &streams[from], activations, &mut scratch);
+            self.activate(inner, &activations.gate_up);
             stream.copy_from_slice(&activations.middle);
-            weights.linear(&mut stream, Onto::Sum, inner, &self.down(layer), scratch.product);
+            let buffers = OutScratch { raw: scratch.branch, normed: scratch.normed };
+            let out = self.feed_forward_out(layer);
+            self.add_out(weights, &mut stream, inner, &out, buffers, scratch.product);
             streams[to] = stream;
         }
         self.config.n_layers % n_streams
+    }
+
+    /// A token's row of the stream before the first layer.
+    pub(crate) fn embed(&self, base: Base<'_>, token: usize, row: &mut [f32]) {
+        base.copy(self.embedding_of(token), row);
+        let factor = self.config.multipliers.embedding;
+        if factor != 1.0 {
+            for x in row {
+                *x *= factor;
+            }
+        }
     }
 
     /// Place of a token's row of the embedding.
@@ -100,25 +115,42 @@ impl Decoder {
     pub(super) fn layer_up_to_gate(
         &self,
         weights: Weights<'_>,
-        layer: &LayerLayout,
+        idx: usize,
         input: &[f32],
         activations: &mut LayerActivations,
         scratch: &mut LayerScratch<'_>,
     ) {
-        let (base, epsilon) = (weights.base, self.config.rms_norm_epsilon);
-        let LayerActivations { raw_qkv, qkv, attention: heads, log_sum_exp, middle, gate_up } =
-            activations;
+        let layer = &self.layout.layers[idx];
+        let base = weights.base;
+        let LayerScratch { geometry, normed, branch, attention: attention_scratch, product } =
+            scratch;
+        let LayerActivations {
+            raw_qkv,
+            qkv,
+            attention: heads,
+            log_sum_exp,
+            attention_out,
+            middle,
+            gate_up,
+        } = activations;
 
-        rms_norm(scratch.normed, input, base.vector(&layer.input_norm), epsilon);
-        weights.linear(qkv, Onto::Fresh, scratch.normed, &self.qkv(layer), scratch.product);
-        self.finish_qkv(base, layer, qkv, raw_qkv, &scratch.geometry.positions);
+        self.norm_input(base, normed, input, layer.input_norm.as_ref());
+        weights.linear(qkv, Onto::Fresh, normed, &self.qkv(layer), product);
+        self.finish_qkv(base, idx, qkv, raw_qkv, &geometry.positions);
         let shape = self.attention_shape();
-        attention(heads, log_sum_exp, qkv, shape, &scratch.geometry.tiles, scratch.attention);
+        let tiles = geometry.tiles(self.config.layer_kind(idx).span);
+        attention(heads, log_sum_exp, qkv, shape, tiles, attention_scratch);
         middle.copy_from_slice(input);
-        weights.linear(middle, Onto::Sum, heads, &self.output(layer), scratch.product);
+        let out = self.attention_out(layer);
+        let raw = if out.norm.is_some() { &mut attention_out[..] } else { &mut branch[..] };
+        let buffers = OutScratch { raw, normed };
+        self.add_out(weights, middle, heads, &out, buffers, product);
 
-        rms_norm(scratch.normed, middle, base.vector(&layer.post_attention_norm), epsilon);
-        weights.linear(gate_up, Onto::Fresh, scratch.normed, &self.gate_up(layer), scratch.product);
+        self.norm_input(base, normed, middle, layer.feed_forward_norm.as_ref());
+        weights.linear(gate_up, Onto::Fresh, normed, &self.gate_up(layer), product);
+        if let Some(place) = Self::gate_up_bias(layer) {
+            add_to_rows(gate_up, base.vector(&place));
+        }
     }
 
     /// Bias, norm of queries and keys, and rotation by `positions` (`[n]`), where the model has
@@ -126,26 +158,25 @@ impl Decoder {
     pub(crate) fn finish_qkv(
         &self,
         base: Base<'_>,
-        layer: &LayerLayout,
+        idx: usize,
         qkv: &mut [f32],
         raw_qkv: &mut [f32],
         positions: &[usize],
     ) {
-        let config = &self.config;
+        let (config, layer) = (&self.config, &self.layout.layers[idx]);
         let shape = self.attention_shape();
         let width = shape.qkv_size();
         let n_turned = config.n_heads + config.n_kv_heads;
         if let Some([query, _, value]) = &layer.qkv_bias {
-            let bias = base.vector(&(query.start..value.end));
-            for row in qkv.chunks_exact_mut(width) {
-                add(row, bias);
-            }
+            add_to_rows(qkv, base.vector(&(query.start..value.end)));
         }
         if let Some(norms) = &layer.qk_norm {
             raw_qkv.copy_from_slice(qkv);
-            let weights = norms.clone().map(|place| base.vector(&place));
-            rms_norm_heads(qkv, raw_qkv, weights, shape, config.rms_norm_epsilon);
+            let norms = norms.each_ref().map(|place| self.norm(base, place));
+            rms_norm_heads(qkv, raw_qkv, norms, shape);
         }
-        self.rope().turn(qkv, width, n_turned, positions, Turn::Forward);
+        if let Some(rope) = self.rope().of(config.layer_kind(idx).rope) {
+            rope.turn(qkv, width, n_turned, positions, Turn::Forward);
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! The language-model head fused with log-softmax and gather.
+//! The language-model head fused with log-softmax and gather: `logits = cap(scale * W norm(x))`.
 //!
 //! Only rows that predict a response token are computed, in tiles of [`ROWS`] rows and
 //! [`VOCABULARY`] tokens; a tile of logits is the largest thing that is ever stored. The forward
@@ -6,8 +6,9 @@
 
 use std::ops::Range;
 
+use crate::kernels::attention::soft_cap;
 use crate::kernels::matmul::{Mat, MatMut, Onto, linear, matmul_shared};
-use crate::kernels::norm::{rms_norm_row, rms_norm_row_backward};
+use crate::kernels::norm::{Norm, rms_norm_row, rms_norm_row_backward};
 use crate::kernels::simd::{add, exp, max, sum_exp, vectorised};
 use crate::weights::{Base, Gradient};
 use gratis_engine::batch::PackedBatch;
@@ -82,13 +83,15 @@ impl Predictions {
 /// The weights between the last layer and the logits.
 pub(crate) struct HeadWeights<'a> {
     /// Last RMSNorm: `[d]`.
-    pub(crate) norm: &'a [f32],
-    /// Added to the mean square.
-    pub(crate) epsilon: f32,
+    pub(crate) norm: Norm<'a>,
     /// Where the head is.
     pub(crate) base: Base<'a>,
     /// Its place there: `[vocab, d]`.
     pub(crate) head: Range<usize>,
+    /// Factor of the logits.
+    pub(crate) scale: f32,
+    /// Logits `z` become `cap * tanh(z / cap)`.
+    pub(crate) soft_cap: Option<f32>,
 }
 
 impl HeadWeights<'_> {
@@ -141,7 +144,7 @@ pub(crate) fn log_probs(
         for (vocabulary, place) in weights.tiles() {
             let head = weights.base.rows(place, &mut scratch.rows);
             let logits = &mut scratch.logits[..normed.len() / d * vocabulary.len()];
-            logits_of(logits, normed, head, d, scratch.n_threads);
+            logits_of(logits, normed, head, weights, scratch.n_threads);
             let (tile, logits) = (tile.clone(), &logits[..tile.len() * vocabulary.len()]);
             take_in(&mut running, log_probs, logits, tile, vocabulary, predictions);
         }
@@ -165,7 +168,7 @@ fn normed_tile<'a>(
 ) -> &'a [f32] {
     let (d, n_rows) = (weights.norm.len(), tile.len());
     let rows = &predictions.rows[tile];
-    norm_rows(&mut normed[..n_rows * d], hidden, weights.norm, weights.epsilon, rows);
+    norm_rows(&mut normed[..n_rows * d], hidden, weights.norm, rows);
     if n_rows == 1 {
         normed.copy_within(..d, d);
     }
@@ -173,10 +176,20 @@ fn normed_tile<'a>(
 }
 
 /// A tile of logits (`[tile, vocabulary]`) from normed rows (`[tile, d]`) and rows of the head.
-fn logits_of(logits: &mut [f32], normed: &[f32], head: &[f32], d: usize, n_threads: usize) {
+fn logits_of(
+    logits: &mut [f32],
+    normed: &[f32],
+    head: &[f32],
+    weights: &HeadWeights<'_>,
+    n_threads: usize,
+) {
+    let d = weights.norm.len();
     let (normed, head) = (Mat::new(normed, d), Mat::new(head, d));
-    let logits = MatMut::new(logits, head.n_rows());
-    matmul_shared(n_threads, logits, Onto::Fresh, normed, head.t(), 1.0);
+    let out = MatMut::new(&mut *logits, head.n_rows());
+    matmul_shared(n_threads, out, Onto::Fresh, normed, head.t(), weights.scale);
+    if let Some(cap) = weights.soft_cap {
+        soft_cap(logits, cap);
+    }
 }
 
 /// `(1/vocab) sum_v log p(v)` where each target is predicted, after [`log_probs`] on the same batch
@@ -191,6 +204,9 @@ pub(crate) fn mean_log_probs(
 ) {
     let d = weights.norm.len();
     scratch.prepare(d);
+    if weights.soft_cap.is_some() {
+        return mean_of_capped(out, log_sum_exp, hidden, weights, predictions, scratch);
+    }
     let (mut mean_row, mut n_vocab) = (vec![0.0; d], 0);
     for (vocabulary, place) in weights.tiles() {
         n_vocab += vocabulary.len();
@@ -205,9 +221,45 @@ pub(crate) fn mean_log_probs(
         let normed = normed_tile(&mut scratch.normed, hidden, weights, predictions, tile.clone());
         let means = &mut scratch.logits[..normed.len() / d];
         linear(means, Onto::Fresh, normed, &mean_row, d);
+        if weights.scale != 1.0 {
+            for mean in means.iter_mut() {
+                *mean *= weights.scale;
+            }
+        }
         for (i, mean) in tile.zip(means.iter()) {
             for target in predictions.targets(i) {
                 out[target.slot] = *mean - log_sum_exp[i];
+            }
+        }
+    }
+}
+
+/// As [`mean_log_probs`] where logits are capped: their mean is taken one by one.
+fn mean_of_capped(
+    out: &mut [f32],
+    log_sum_exp: &[f32],
+    hidden: &[f32],
+    weights: &HeadWeights<'_>,
+    predictions: &Predictions,
+    scratch: &mut HeadScratch,
+) {
+    let d = weights.norm.len();
+    let n_vocab = weights.head.len() / d;
+    for tile in predictions.tiles() {
+        let normed = &mut scratch.normed[..tile.len() * d];
+        norm_rows(normed, hidden, weights.norm, &predictions.rows[tile.clone()]);
+        let mut sums = [0.0f64; ROWS];
+        for (vocabulary, place) in weights.tiles() {
+            let head = weights.base.rows(place, &mut scratch.rows);
+            let logits = &mut scratch.logits[..tile.len() * vocabulary.len()];
+            logits_of(logits, normed, head, weights, scratch.n_threads);
+            for (sum, row) in sums.iter_mut().zip(logits.chunks_exact(vocabulary.len())) {
+                *sum += row.iter().map(|&logit| f64::from(logit)).sum::<f64>();
+            }
+        }
+        for (i, sum) in tile.zip(sums) {
+            for target in predictions.targets(i) {
+                out[target.slot] = (sum / n_vocab as f64) as f32 - log_sum_exp[i];
             }
         }
     }
@@ -264,28 +316,41 @@ pub(crate) fn log_probs_backward(
     scratch.gradient.resize(ROWS * d, 0.0);
     for tile in predictions.tiles() {
         let normed = &mut scratch.normed[..tile.len() * d];
-        norm_rows(normed, hidden, weights.norm, weights.epsilon, &predictions.rows[tile.clone()]);
+        norm_rows(normed, hidden, weights.norm, &predictions.rows[tile.clone()]);
         let dnormed = &mut scratch.gradient[..tile.len() * d];
         for (vocabulary, place) in weights.tiles() {
             let head = weights.base.rows(place.clone(), &mut scratch.rows);
             let width = vocabulary.len();
             let logits = &mut scratch.logits[..tile.len() * width];
-            logits_of(logits, normed, head, d, scratch.n_threads);
+            logits_of(logits, normed, head, weights, scratch.n_threads);
             let range = (tile.clone(), vocabulary.clone());
-            logit_gradients(logits, range, predictions, slot_weights, log_sum_exp);
+            logit_gradients(
+                logits,
+                range,
+                predictions,
+                slot_weights,
+                log_sum_exp,
+                weights.soft_cap,
+            );
             if let Some(gradient) = gradients.parameters.full() {
                 let dhead = MatMut::new(&mut gradient[place], d);
                 let (dlogits, normed) = (Mat::new(logits, width).t(), Mat::new(normed, d));
-                matmul_shared(scratch.n_threads, dhead, Onto::Sum, dlogits, normed, 1.0);
+                matmul_shared(scratch.n_threads, dhead, Onto::Sum, dlogits, normed, weights.scale);
             }
             let onto = if vocabulary.start == 0 { Onto::Fresh } else { Onto::Sum };
             let (dnormed, dlogits) = (MatMut::new(dnormed, d), Mat::new(logits, width));
-            matmul_shared(scratch.n_threads, dnormed, onto, dlogits, Mat::new(head, d), 1.0);
+            matmul_shared(
+                scratch.n_threads,
+                dnormed,
+                onto,
+                dlogits,
+                Mat::new(head, d),
+                weights.scale,
+            );
         }
         let dnorm = gradients.parameters.vector(gradients.norm);
         let rows = &predictions.rows[tile];
-        let (norm, epsilon) = (weights.norm, weights.epsilon);
-        norm_rows_backward(gradients.hidden, dnorm, hidden, dnormed, norm, epsilon, rows);
+        norm_rows_backward(gradients.hidden, dnorm, hidden, dnormed, weights.norm, rows);
     }
 }
 
@@ -297,11 +362,18 @@ vectorised! {
         predictions: &Predictions,
         slot_weights: &[f32],
         log_sum_exp: &[f32],
+        soft_cap: Option<f32>,
     ) {
         let (tile, vocabulary) = range;
+        let mut slopes = Vec::new();
         for (i, row) in tile.zip(logits.chunks_exact_mut(vocabulary.len())) {
             let targets = predictions.targets(i);
             let total: f32 = targets.iter().map(|target| slot_weights[target.slot]).sum();
+            if let Some(cap) = soft_cap {
+                // The slope of the cap from its value: `1 - tanh^2`.
+                slopes.clear();
+                slopes.extend(row.iter().map(|logit| 1.0 - (logit / cap) * (logit / cap)));
+            }
             for logit in row.iter_mut() {
                 *logit = -total * exp(*logit - log_sum_exp[i]);
             }
@@ -309,6 +381,9 @@ vectorised! {
                 if vocabulary.contains(&target.token) {
                     row[target.token - vocabulary.start] += slot_weights[target.slot];
                 }
+            }
+            for (gradient, slope) in row.iter_mut().zip(&slopes) {
+                *gradient *= slope;
             }
         }
     }
@@ -319,13 +394,12 @@ vectorised! {
     pub(super) fn norm_rows(
         normed: &mut [f32],
         hidden: &[f32],
-        norm: &[f32],
-        epsilon: f32,
+        norm: Norm<'_>,
         rows: &[usize],
     ) {
         let d = norm.len();
         for (y, &row) in normed.chunks_exact_mut(d).zip(rows) {
-            rms_norm_row(y, &hidden[row * d..(row + 1) * d], norm, epsilon);
+            rms_norm_row(y, &hidden[row * d..(row + 1) * d], norm);
         }
     }
 }
@@ -337,8 +411,7 @@ vectorised! {
         dnorm: &mut [f32],
         hidden: &[f32],
         dnormed: &[f32],
-        norm: &[f32],
-        epsilon: f32,
+        norm: Norm<'_>,
         rows: &[usize],
     ) {
         let d = norm.len();
@@ -346,7 +419,7 @@ vectorised! {
             let place = row * d..(row + 1) * d;
             let x = &hidden[place.clone()];
             let dx = &mut dhidden[place];
-            rms_norm_row_backward(dx, dnorm, x, norm, dy, epsilon);
+            rms_norm_row_backward(dx, dnorm, x, norm, dy);
         }
     }
 }

@@ -3,6 +3,7 @@
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
+use gratis_model::config::NormOffset;
 use gratis_model::layout::Layout;
 
 /// Standard deviations of initial matrices.
@@ -26,14 +27,21 @@ impl Default for Initialisation {
 }
 
 /// The parameters of `layout`, a function of the seed alone.
-pub(crate) fn initialise(layout: &Layout, initialisation: Initialisation, seed: u64) -> Vec<f32> {
+pub(crate) fn initialise(
+    layout: &Layout,
+    norm_offset: NormOffset,
+    initialisation: Initialisation,
+    seed: u64,
+) -> Vec<f32> {
+    // The norms multiply with one.
+    let norm = 1.0 - norm_offset.value();
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let mut parameters = Vec::with_capacity(layout.n_parameters());
     for tensor in &layout.tensors {
         let is = |part: &str| tensor.name.contains(part);
         let n = tensor.range.len();
         if tensor.shape.len() == 1 {
-            let value = if is("norm") { 1.0 } else { 0.0 };
+            let value = if is("norm") { norm } else { 0.0 };
             parameters.extend(std::iter::repeat_n(value, n));
         } else {
             let std = if is("embed_tokens") {
@@ -73,7 +81,9 @@ mod tests {
             residual_std: 0.07,
             head_std: 0.02,
         };
-        let parameters = initialise(&layout, initialisation, 3);
+        let initialise =
+            |initialisation, seed| initialise(&layout, NormOffset::Zero, initialisation, seed);
+        let parameters = initialise(initialisation, 3);
         assert_eq!(parameters.len(), layout.n_parameters());
         let down = layout.tensors.iter().find(|tensor| tensor.name.contains("down_proj"));
         let down = &down.expect("a layer").range;
@@ -83,7 +93,7 @@ mod tests {
             assert!((observed / std - 1.0).abs() < 0.03, "{observed} for {std}");
         }
         assert!(parameters[layout.final_norm.clone()].iter().all(|&x| x == 1.0));
-        assert_eq!(parameters, initialise(&layout, initialisation, 3));
-        assert_ne!(parameters, initialise(&layout, initialisation, 4));
+        assert_eq!(parameters, initialise(initialisation, 3));
+        assert_ne!(parameters, initialise(initialisation, 4));
     }
 }

@@ -1,10 +1,12 @@
 //! One decoder for the Llama family: `x += attention(norm(x)); x += swiglu(norm(x))`, layer after
-//! layer, with an explicit backward pass.
+//! layer, with an explicit backward pass. Norms may also stand behind attention and feed-forward, and
+//! constants multiply what they add (`branch`).
 //!
 //! All arrays are packed rows: `[n_tokens, width]` without padding.
 
 mod activations;
 mod backward;
+mod branch;
 mod forward;
 mod head;
 mod initialise;
@@ -12,14 +14,17 @@ mod readout;
 mod value;
 mod value_head;
 
-pub(crate) use activations::{Keep, Workspace};
+pub(crate) use activations::{Keep, Workspace, changes_branch};
+pub(crate) use branch::{Out, add_to_rows};
 pub use initialise::Initialisation;
 pub(crate) use initialise::initialise;
 
+use std::ops::Range;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::kernels::attention::AttentionShape;
-use crate::kernels::rope::Rope;
+use crate::kernels::norm::Norm;
+use crate::kernels::rope::Ropes;
 use crate::matrix::Matrix;
 use crate::model::head::HeadWeights;
 use crate::weights::Base;
@@ -32,14 +37,14 @@ use gratis_model::layout::{LayerLayout, Layout};
 pub(crate) struct Decoder {
     pub(crate) config: ModelConfig,
     pub(crate) layout: Layout,
-    rope: RwLock<Arc<Rope>>,
+    rope: RwLock<Arc<Ropes>>,
 }
 
 impl Decoder {
     pub(crate) fn new(config: ModelConfig) -> Self {
         Self {
             layout: Layout::new(&config),
-            rope: RwLock::new(Arc::new(Rope::new(&config))),
+            rope: RwLock::new(Arc::new(Ropes::new(&config))),
             config,
         }
     }
@@ -58,7 +63,7 @@ impl Decoder {
     }
 
     /// The rotary angles known so far.
-    fn rope(&self) -> Arc<Rope> {
+    fn rope(&self) -> Arc<Ropes> {
         Arc::clone(&self.rope.read().unwrap_or_else(PoisonError::into_inner))
     }
 
@@ -86,13 +91,45 @@ impl Decoder {
         Matrix { place: layer.down.clone(), n_in: self.config.intermediate_size }
     }
 
+    /// The last map of attention.
+    pub(crate) fn attention_out<'a>(&self, layer: &'a LayerLayout) -> Out<'a> {
+        let (bias, norm) = (layer.output_bias.as_ref(), layer.attention_out_norm.as_ref());
+        Out { matrix: self.output(layer), bias, norm }
+    }
+
+    /// The last map of the feed-forward.
+    pub(crate) fn feed_forward_out<'a>(&self, layer: &'a LayerLayout) -> Out<'a> {
+        let (bias, norm) = (layer.down_bias.as_ref(), layer.feed_forward_out_norm.as_ref());
+        Out { matrix: self.down(layer), bias, norm }
+    }
+
+    /// Biases of gate and up, one after the other: `[2 * intermediate]`.
+    pub(crate) fn gate_up_bias(layer: &LayerLayout) -> Option<Range<usize>> {
+        layer.gate_up_bias.as_ref().map(|[gate, up]| gate.start..up.end)
+    }
+
+    /// A norm of the model.
+    pub(crate) fn norm<'a>(&self, base: Base<'a>, place: &Range<usize>) -> Norm<'a> {
+        Norm {
+            weight: base.vector(place),
+            offset: self.config.norm_offset.value(),
+            epsilon: self.config.rms_norm_epsilon,
+        }
+    }
+
     fn head_weights<'a>(&self, base: Base<'a>) -> HeadWeights<'a> {
         HeadWeights {
-            norm: base.vector(&self.layout.final_norm),
-            epsilon: self.config.rms_norm_epsilon,
+            norm: self.norm(base, &self.layout.final_norm),
             base,
             head: self.layout.head.clone(),
+            scale: self.logit_scale(),
+            soft_cap: self.config.soft_caps.logits,
         }
+    }
+
+    /// Factor of the logits.
+    pub(crate) fn logit_scale(&self) -> f32 {
+        1.0 / self.config.multipliers.logits_divisor
     }
 }
 

@@ -25,7 +25,7 @@ impl Decoder {
     ) -> Vec<f32> {
         let last = self.trunk(weights, batch, Keep::Nothing, workspace);
         let hidden = &workspace.streams[last];
-        let HeadWeights { norm, epsilon, .. } = self.head_weights(weights.base);
+        let HeadWeights { norm, .. } = self.head_weights(weights.base);
         let n_channels = readout.n_channels();
         let mut out = vec![0.0; n_channels * batch.n_response_tokens()];
         let mut start = 0;
@@ -35,7 +35,7 @@ impl Decoder {
             start += own.len();
             for (nth, tile) in rows.chunks(ROWS).enumerate() {
                 let mut normed = vec![0.0; tile.len() * norm.len()];
-                norm_rows(&mut normed, hidden, norm, epsilon, tile);
+                norm_rows(&mut normed, hidden, norm, tile);
                 let mut first_channel = 0;
                 for layers in &readout.networks {
                     let values = network(layers, &normed);

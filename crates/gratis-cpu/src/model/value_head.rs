@@ -61,8 +61,7 @@ pub(crate) struct Read<'a> {
 impl Read<'_> {
     fn normed(&self, rows: &[usize]) -> Vec<f32> {
         let mut normed = vec![0.0; rows.len() * self.weights.norm.len()];
-        let HeadWeights { norm, epsilon, .. } = self.weights;
-        norm_rows(&mut normed, self.hidden, norm, *epsilon, rows);
+        norm_rows(&mut normed, self.hidden, self.weights.norm, rows);
         normed
     }
 
@@ -74,8 +73,7 @@ impl Read<'_> {
         dnormed: &[f32],
         rows: &[usize],
     ) {
-        let HeadWeights { norm, epsilon, .. } = self.weights;
-        norm_rows_backward(dhidden, dnorm, self.hidden, dnormed, norm, *epsilon, rows);
+        norm_rows_backward(dhidden, dnorm, self.hidden, dnormed, self.weights.norm, rows);
     }
 
     /// Rows of the language model's head: `[vocab, d]`.

@@ -5,6 +5,7 @@
 use std::array;
 use std::sync::Arc;
 
+use crate::kernels::attention::{AttentionShape, soft_cap};
 use crate::kernels::simd::{exp_shifted, max};
 use gratis_model::config::ModelConfig;
 
@@ -112,20 +113,20 @@ impl HeadCache {
 }
 
 impl Sequence {
-    /// `softmax(q k^T / sqrt(head_dim)) v` of one row over the last `window` tokens:
-    /// `query` and `out` are `[query_size]`.
+    /// `softmax(scale * q k^T) v` of one row over the last `window` tokens, the scores capped where
+    /// the model does: `query` and `out` are `[query_size]`.
     #[inline(always)]
     pub(super) fn attend(
         &self,
         layer: usize,
         query: &[f32],
-        window: usize,
+        (shape, window): (AttentionShape, usize),
         out: &mut [f32],
         scratch: &mut Scratch,
     ) {
         let KeyValues { head_dim: d, n_kv_heads, .. } = self.own;
         let group = query.len() / (d * n_kv_heads);
-        let scale = 1.0 / (d as f32).sqrt();
+        let scale = shape.scale;
         let Scratch { query: scaled, scores } = scratch;
         for (idx, (query, out)) in query.chunks_exact(d).zip(out.chunks_exact_mut(d)).enumerate() {
             let head = layer * n_kv_heads + idx / group;
@@ -141,6 +142,9 @@ impl Sequence {
 
             let n_hidden = scores.len().saturating_sub(window);
             let visible = &mut scores[n_hidden..];
+            if let Some(cap) = shape.soft_cap {
+                soft_cap(visible, cap);
+            }
             let largest = max(visible);
             let inverse = 1.0 / exp_shifted(visible, largest);
             let n_prefix = prefix.map_or(0, |prefix| prefix.values.len() / d);

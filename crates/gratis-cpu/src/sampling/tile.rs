@@ -1,12 +1,12 @@
 //! The forward pass of a few rows, each a token of a sequence of its own or of one prompt.
 
 use super::cache::{KeyValues, Scratch, Sequence};
+use crate::kernels::attention::{AttentionShape, soft_cap};
 use crate::kernels::matmul::Onto;
 use crate::kernels::norm::rms_norm;
 use crate::kernels::simd::vectorised;
-use crate::kernels::swiglu::swiglu;
 use crate::matrix::Matrix;
-use crate::model::Decoder;
+use crate::model::{Decoder, Out, add_to_rows, changes_branch};
 use crate::weights::{ProductScratch, Weights};
 use gratis_model::config::ModelConfig;
 
@@ -26,6 +26,8 @@ pub(super) struct Tile {
     attention: Vec<f32>,
     gate_up: Vec<f32>,
     inner: Vec<f32>,
+    /// What attention or feed-forward add, where it is changed before: `[n_rows, hidden]`.
+    branch: Vec<f32>,
     scratch: Scratch,
     product: Product,
 }
@@ -44,6 +46,7 @@ impl Tile {
             attention: rows(config.query_size()),
             gate_up: rows(2 * config.intermediate_size),
             inner: rows(config.intermediate_size),
+            branch: rows(config.hidden_size),
             scratch: Scratch::default(),
             product: Product { scratch: ProductScratch::of(n_threads), ..Product::default() },
         }
@@ -82,7 +85,7 @@ impl Tile {
         let (d, inter) = (config.hidden_size, config.intermediate_size);
         let (query_size, kv_size) = (config.query_size(), config.key_value_size());
         let qkv_size = query_size + 2 * kv_size;
-        let window = config.sliding_window.unwrap_or(usize::MAX);
+        let shape = decoder.attention_shape();
         let n = tokens.len();
         self.n_rows = n;
         let Self { scratch, product, .. } = self;
@@ -93,23 +96,29 @@ impl Tile {
         let attention = &mut self.attention[..n * query_size];
         let gate_up = &mut self.gate_up[..n * 2 * inter];
         let inner = &mut self.inner[..n * inter];
+        let branch = &mut self.branch[..n * d];
 
         let base = weights.base;
         for (row, &token) in stream.chunks_exact_mut(d).zip(tokens) {
-            base.copy(decoder.embedding_of(token as usize), row);
+            decoder.embed(base, token as usize, row);
         }
         for (idx, layer) in decoder.layout.layers.iter().enumerate() {
-            rms_norm(normed, stream, base.vector(&layer.input_norm), config.rms_norm_epsilon);
+            decoder.norm_input(base, normed, stream, layer.input_norm.as_ref());
             product.linear(qkv, Onto::Fresh, normed, weights, &decoder.qkv(layer));
-            decoder.finish_qkv(base, layer, qkv, raw_qkv, positions);
-            attend_rows(sequences, idx, [n, query_size], qkv, window, attention, scratch);
-            product.linear(stream, Onto::Sum, attention, weights, &decoder.output(layer));
+            decoder.finish_qkv(base, idx, qkv, raw_qkv, positions);
+            let window = config.window_of(idx).unwrap_or(usize::MAX);
+            attend_rows(sequences, idx, n, qkv, (shape, window), attention, scratch);
+            let out = decoder.attention_out(layer);
+            product.add_out(decoder, stream, attention, weights, &out, [branch, normed]);
 
-            let norm = base.vector(&layer.post_attention_norm);
-            rms_norm(normed, stream, norm, config.rms_norm_epsilon);
+            decoder.norm_input(base, normed, stream, layer.feed_forward_norm.as_ref());
             product.linear(gate_up, Onto::Fresh, normed, weights, &decoder.gate_up(layer));
-            swiglu(inner, gate_up, inter);
-            product.linear(stream, Onto::Sum, inner, weights, &decoder.down(layer));
+            if let Some(place) = Decoder::gate_up_bias(layer) {
+                add_to_rows(gate_up, base.vector(&place));
+            }
+            decoder.activate(inner, gate_up);
+            let out = decoder.feed_forward_out(layer);
+            product.add_out(decoder, stream, inner, weights, &out, [branch, normed]);
         }
     }
 
@@ -123,28 +132,37 @@ impl Tile {
         let config = &decoder.config;
         let (n, d) = (self.n_rows, config.hidden_size);
         let normed = &mut self.normed[..n * d];
-        let norm = weights.base.vector(&decoder.layout.final_norm);
-        rms_norm(normed, &self.stream[..n * d], norm, config.rms_norm_epsilon);
+        let norm = decoder.norm(weights.base, &decoder.layout.final_norm);
+        rms_norm(normed, &self.stream[..n * d], norm);
         logits.resize(n * config.vocab_size, 0.0);
         let head = Matrix { place: decoder.layout.head.clone(), n_in: d };
         self.product.linear(logits, Onto::Fresh, normed, weights, &head);
+        let scale = decoder.logit_scale();
+        if scale != 1.0 {
+            for logit in logits.iter_mut() {
+                *logit *= scale;
+            }
+        }
+        if let Some(cap) = config.soft_caps.logits {
+            soft_cap(logits, cap);
+        }
     }
 }
 
 vectorised! {
     /// Each row adds its key and value to layer `layer` of its sequence, or of the only one, and
-    /// attends: `qkv` is `[n_rows, query_size + 2 * key_value_size]`, `out` is `shape`,
+    /// attends over the window: `qkv` is `[n_rows, query_size + 2 * key_value_size]`, `out`
     /// `[n_rows, query_size]`.
     fn attend_rows(
         sequences: &mut [Sequence],
         layer: usize,
-        shape: [usize; 2],
+        n_rows: usize,
         qkv: &[f32],
-        window: usize,
+        attention: (AttentionShape, usize),
         out: &mut [f32],
         scratch: &mut Scratch,
     ) {
-        let [n_rows, query_size] = shape;
+        let query_size = out.len() / n_rows;
         let rows = qkv.chunks_exact(qkv.len() / n_rows).zip(out.chunks_exact_mut(query_size));
         for (row, (qkv, out)) in rows.enumerate() {
             let last = sequences.len() - 1;
@@ -152,7 +170,7 @@ vectorised! {
             let (query, key_value) = qkv.split_at(query_size);
             let (key, value) = key_value.split_at(key_value.len() / 2);
             sequence.own.push(layer, key, value);
-            sequence.attend(layer, query, window, out, scratch);
+            sequence.attend(layer, query, attention, out, scratch);
         }
     }
 }
@@ -169,6 +187,28 @@ struct Product {
 }
 
 impl Product {
+    /// [`Decoder::add_out`] for the rows of a tile; `buffers` are `[n_rows, hidden]` each.
+    fn add_out(
+        &mut self,
+        decoder: &Decoder,
+        stream: &mut [f32],
+        x: &[f32],
+        weights: Weights<'_>,
+        out: &Out<'_>,
+        buffers: [&mut [f32]; 2],
+    ) {
+        if changes_branch(&decoder.config) {
+            let [raw, normed] = buffers;
+            self.linear(raw, Onto::Fresh, x, weights, &out.matrix);
+            decoder.finish_out(weights.base, stream, raw, normed, out);
+            return;
+        }
+        self.linear(stream, Onto::Sum, x, weights, &out.matrix);
+        if let Some(place) = out.bias {
+            add_to_rows(stream, weights.base.vector(place));
+        }
+    }
+
     /// `x` is `[n, n_in]`, the matrix `[n_out, n_in]`, `y` `[n, n_out]`, `n` at most [`LANES`].
     fn linear(
         &mut self,

@@ -16,24 +16,17 @@ use safetensors::Dtype;
 use safetensors::tensor::TensorView;
 use tempfile::TempDir;
 
-/// A model of a few hundred parameters.
-fn small(architecture: Architecture, head: Head) -> ModelConfig {
-    ModelConfig {
-        architecture,
-        vocab_size: 11,
-        hidden_size: 8,
-        intermediate_size: 12,
-        n_layers: 2,
-        n_heads: 4,
-        n_kv_heads: 2,
-        head_dim: 4,
-        context_length: 32,
-        rms_norm_epsilon: 1e-6,
-        head,
-        projection_extras: architecture.projection_extras(),
-        eos_tokens: vec![1],
-        ..ModelConfig::LLAMA
-    }
+/// A model of a few hundred parameters, with what its class has by default.
+pub(crate) fn small(architecture: Architecture, head: Head) -> ModelConfig {
+    let text = format!(
+        r#"{{"architectures": ["{}"], "vocab_size": 11, "hidden_size": 8, "intermediate_size": 12,
+            "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2,
+            "head_dim": 4, "max_position_embeddings": 32, "rms_norm_eps": 1e-6,
+            "bos_token_id": null, "eos_token_id": 1, "tie_word_embeddings": {}}}"#,
+        architecture.name(),
+        head == Head::Tied
+    );
+    ModelConfig::from_json(&text, Path::new("config.json")).expect("a configuration")
 }
 
 /// A small untied Llama.

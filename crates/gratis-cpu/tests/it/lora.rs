@@ -244,3 +244,27 @@ fn what_is_no_adapter_to_this_model_is_refused() {
     assert!(message.contains("adapter_model.safetensors`: tensor"), "{message}");
     assert!(message.contains("mlp.up_proj.lora_B.weight` must have shape [20, 3]"), "{message}");
 }
+
+#[test]
+fn an_adapter_to_fused_projections_has_their_names() {
+    let models = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/models");
+    let base = NativeEngine::load(&models.join("phi3"), NativeOptions::default());
+    let settings = LoraSettings { targets: LoraTarget::ALL.to_vec(), ..settings() };
+    let engine = base.expect("a base").with_adapter(settings, base_name(), 5).expect("an adapter");
+    let names: Vec<&str> =
+        engine.trained_tensors().iter().map(|tensor| tensor.name.as_str()).collect();
+    assert_eq!(names.len(), 2 * 2 * 4);
+    for module in ["self_attn.qkv_proj", "self_attn.o_proj", "mlp.gate_up_proj", "mlp.down_proj"] {
+        let name = format!("base_model.model.model.layers.1.{module}.lora_A.weight");
+        assert!(names.contains(&name.as_str()), "{name} is not among {names:?}");
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    engine.save_weights(folder.path()).expect("saved");
+    let config = std::fs::read_to_string(folder.path().join("adapter_config.json"));
+    let config: serde_json::Value = serde_json::from_str(&config.expect("text")).expect("JSON");
+    let modules = serde_json::json!(["qkv_proj", "o_proj", "gate_up_proj", "down_proj"]);
+    assert_eq!(config["target_modules"], modules);
+    let base = NativeEngine::load(&models.join("phi3"), NativeOptions::default());
+    let again = base.expect("a base").with_adapter_of(folder.path()).expect("read");
+    assert_eq!(again.trained_parameters(), engine.trained_parameters());
+}

@@ -12,7 +12,7 @@ use gratis_model::{LoraScaling, LoraSettings, LoraTarget, ModelConfig};
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 
-use crate::checkpoint::small_llama;
+use crate::checkpoint::small;
 use crate::lora::base_name;
 
 /// Matrices of more rows than a tile has, and sums longer than a product takes at once.
@@ -26,9 +26,7 @@ fn config(architecture: Architecture, head: Head) -> ModelConfig {
         n_kv_heads: 1,
         head_dim: 16,
         context_length: 256,
-        head,
-        projection_extras: architecture.projection_extras(),
-        ..small_llama()
+        ..small(architecture, head)
     }
 }
 

@@ -242,6 +242,63 @@ fn qwen3_with_qk_norm() {
 }
 
 #[test]
+fn yarn_rope_scaling() {
+    agrees("qwen3-yarn");
+    agrees("llama-yarn-mscale");
+}
+
+#[test]
+fn linear_rope_scaling_and_biases() {
+    agrees("llama-linear-rope-biases");
+}
+
+#[test]
+fn dynamic_rope_scaling_within_the_context() {
+    agrees("llama-dynamic-rope");
+}
+
+#[test]
+fn windows_in_some_layers() {
+    agrees("qwen2-some-windows");
+}
+
+#[test]
+fn phi3_with_fused_projections_and_a_window() {
+    agrees("phi3");
+}
+
+#[test]
+fn phi4_mini_with_long_rope_and_a_part_of_each_head_turned() {
+    agrees("phi4-mini");
+}
+
+#[test]
+fn smollm3_with_layers_without_positions() {
+    agrees("smollm3");
+}
+
+#[test]
+fn granite_with_multipliers() {
+    agrees("granite");
+}
+
+#[test]
+fn olmo2_and_olmo3_with_norms_behind() {
+    agrees("olmo2");
+    agrees("olmo3");
+}
+
+#[test]
+fn gemma2_with_soft_caps() {
+    agrees("gemma2");
+}
+
+#[test]
+fn gemma3_with_two_rotations() {
+    agrees("gemma3");
+}
+
+#[test]
 fn linear_head_of_a_token_classifier() {
     agrees_reading("llama-tied-linear-head", Read::Values(ValueHead::Linear));
 }

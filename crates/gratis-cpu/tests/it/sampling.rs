@@ -1,5 +1,7 @@
 //! Cached sampling gives what a full pass gives, and refuses what has no answer.
 
+use std::path::Path;
+
 use crate::single::Single as _;
 use gratis_cpu::{Initialisation, NativeEngine, NativeOptions};
 use gratis_engine::{
@@ -7,8 +9,9 @@ use gratis_engine::{
 };
 use gratis_model::config::{Architecture, Head, ModelConfig, ProjectionExtras};
 
-/// Llama with grouped queries, Qwen2 with biases and a window, Qwen3 with norms and a tied head.
-fn configs() -> [ModelConfig; 3] {
+/// Llama with grouped queries, Qwen2 with biases and a window, Qwen3 with norms and a tied head, and
+/// the families of the fixtures.
+fn configs() -> Vec<ModelConfig> {
     let llama = ModelConfig { vocab_size: 61, ..crate::checkpoint::small_llama() };
     let qwen2 = ModelConfig {
         architecture: Architecture::Qwen2,
@@ -23,7 +26,25 @@ fn configs() -> [ModelConfig; 3] {
         head_dim: 18,
         ..llama.clone()
     };
-    [llama, qwen2, qwen3]
+    let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/models");
+    let of_fixture = |name: &str| {
+        let path = models.join(name).join("config.json");
+        ModelConfig { context_length: 32, ..ModelConfig::read(&path).expect("a configuration") }
+    };
+    let names = [
+        "llama-yarn-mscale",
+        "llama-linear-rope-biases",
+        "qwen2-some-windows",
+        "phi3",
+        "phi4-mini",
+        "smollm3",
+        "granite",
+        "olmo2",
+        "olmo3",
+        "gemma2",
+        "gemma3",
+    ];
+    [llama, qwen2, qwen3].into_iter().chain(names.map(of_fixture)).collect()
 }
 
 fn engine(config: ModelConfig) -> NativeEngine {
@@ -101,7 +122,7 @@ fn a_greedy_token_is_the_most_probable_of_the_full_pass() {
 
 #[test]
 fn what_has_no_answer_is_refused() {
-    let [config, ..] = configs();
+    let config = configs().swap_remove(0);
     let engine = engine(config);
     let refuse = |prompt: &[u32], settings: &SamplingSettings| {
         engine.sample_all(&[request(prompt, 1)], settings).expect_err("refused")
@@ -128,7 +149,7 @@ fn what_has_no_answer_is_refused() {
 
 #[test]
 fn a_model_without_finite_logits_draws_nothing() {
-    let [config, ..] = configs();
+    let config = configs().swap_remove(0);
     let n_parameters = engine(config.clone()).parameters().len();
     let broken =
         NativeEngine::from_weights(config, vec![f32::NAN; n_parameters], NativeOptions::default())

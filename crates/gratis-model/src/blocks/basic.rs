@@ -12,7 +12,7 @@
 //! Byte `i` of 16 holds `q` of number `i` in its low four bits and that of number `i + 16` in its
 //! high four. High bit `i` is the fifth bit of number `i`.
 
-use super::{each, half, high, low};
+use super::{each, half, hidden, high, low};
 use crate::vectorised;
 
 /// Bytes of the blocks.
@@ -39,12 +39,14 @@ fn high_bits(block: &[u8], at: usize) -> u32 {
 
 vectorised! {
     pub(super) fn q4_0(blocks: &[u8], values: &mut [f32]) {
+        let n = hidden(HALF);
         each(blocks, values, |block: &[u8; Q4_0], values: &mut [f32; N]| {
             let d = half(block, 0);
-            for i in 0..HALF {
-                let byte = block[2 + i];
-                values[i] = d * (f32::from(low(byte)) - 8.0);
-                values[i + HALF] = d * (f32::from(high(byte)) - 8.0);
+            let (first, second) = values.split_at_mut(HALF);
+            let (first, second, q) = (&mut first[..n], &mut second[..n], &block[2..2 + n]);
+            for ((first, second), &byte) in first.iter_mut().zip(second).zip(q) {
+                *first = d * (f32::from(low(byte)) - 8.0);
+                *second = d * (f32::from(high(byte)) - 8.0);
             }
         });
     }
@@ -52,12 +54,14 @@ vectorised! {
 
 vectorised! {
     pub(super) fn q4_1(blocks: &[u8], values: &mut [f32]) {
+        let n = hidden(HALF);
         each(blocks, values, |block: &[u8; Q4_1], values: &mut [f32; N]| {
             let (d, m) = (half(block, 0), half(block, 2));
-            for i in 0..HALF {
-                let byte = block[4 + i];
-                values[i] = d * f32::from(low(byte)) + m;
-                values[i + HALF] = d * f32::from(high(byte)) + m;
+            let (first, second) = values.split_at_mut(HALF);
+            let (first, second, q) = (&mut first[..n], &mut second[..n], &block[4..4 + n]);
+            for ((first, second), &byte) in first.iter_mut().zip(second).zip(q) {
+                *first = d * f32::from(low(byte)) + m;
+                *second = d * f32::from(high(byte)) + m;
             }
         });
     }

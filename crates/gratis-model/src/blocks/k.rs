@@ -139,20 +139,28 @@ vectorised! {
     }
 }
 
+/// 32 numbers of Q6_K from their bits.
+#[inline(always)]
+fn six_bits(values: &mut [f32], scales: [f32; 2], q: impl Fn(usize) -> u8) {
+    let scales = both(scales);
+    for (i, value) in values.iter_mut().enumerate().take(32) {
+        *value = scales[i] * (f32::from(q(i)) - 32.0);
+    }
+}
+
 vectorised! {
     pub(super) fn q6_k(blocks: &[u8], values: &mut [f32]) {
         each(blocks, values, |block: &[u8; Q6_K], values: &mut [f32; N]| {
             let d = half(block, 208);
-            for (j, values) in values.as_chunks_mut::<32>().0.iter_mut().enumerate() {
-                let scales = part::<2>(block, 192 + 2 * j);
-                let scales = both(scales.map(|scale| d * f32::from(scale.cast_signed())));
-                let low = part::<32>(block, j / 4 * 64 + j % 2 * 32);
-                let high = part::<32>(block, 128 + j / 4 * 32);
-                let (low_shift, high_shift) = ((j % 4 / 2 * 4) as u32, (j % 4 * 2) as u32);
-                for i in 0..32 {
-                    let q = bits(low[i], low_shift, 0x0f) | bits(high[i], high_shift, 3) << 4;
-                    values[i] = scales[i] * (q - 32) as f32;
-                }
+            for (j, values) in values.as_chunks_mut::<128>().0.iter_mut().enumerate() {
+                let (first, second) = (part::<32>(block, j * 64), part::<32>(block, j * 64 + 32));
+                let top = part::<32>(block, 128 + j * 32);
+                let scales = part::<8>(block, 192 + j * 8).map(|s| d * f32::from(s.cast_signed()));
+                let scales = scales.as_chunks::<2>().0;
+                six_bits(&mut values[..32], scales[0], |i| low(first[i]) | (top[i] & 3) << 4);
+                six_bits(&mut values[32..64], scales[1], |i| low(second[i]) | (top[i] >> 2 & 3) << 4);
+                six_bits(&mut values[64..96], scales[2], |i| high(first[i]) | (top[i] >> 4 & 3) << 4);
+                six_bits(&mut values[96..], scales[3], |i| high(second[i]) | (top[i] >> 6) << 4);
             }
         });
     }

@@ -1,11 +1,17 @@
 //! The shape of a decoder: one description for the whole Llama family.
 //!
-//! The families (Llama, Mistral, Qwen2, Qwen3) share one decoder: RMSNorm, rotary positions,
-//! grouped-query attention, SwiGLU. Their differences are data here, so there is one forward and
-//! one backward pass. [`json`] reads and writes them as `config.json`.
+//! The families share one decoder: RMSNorm, rotary positions, grouped-query attention, a gated
+//! feed-forward. Their differences are data here, so there is one forward and one backward pass.
+//! [`json`] reads and writes them as `config.json`.
 
+mod differences;
 pub mod generation;
 pub mod json;
+
+pub use differences::{
+    Activation, AttentionSpan, FeedForwardBias, LayerKind, LayerRope, Multipliers, NormOffset,
+    NormPlacement, SoftCaps,
+};
 
 /// The architectures that can be run, by their Hugging Face name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,11 +24,37 @@ pub enum Architecture {
     Qwen2,
     /// `Qwen3ForCausalLM`.
     Qwen3,
+    /// `Phi3ForCausalLM`: Phi-3, Phi-3.5, Phi-4 and Phi-4-mini.
+    Phi3,
+    /// `SmolLM3ForCausalLM`.
+    SmolLm3,
+    /// `GraniteForCausalLM`.
+    Granite,
+    /// `Olmo2ForCausalLM`.
+    Olmo2,
+    /// `Olmo3ForCausalLM`.
+    Olmo3,
+    /// `Gemma2ForCausalLM`.
+    Gemma2,
+    /// `Gemma3ForCausalLM`, the models of text alone.
+    Gemma3,
 }
 
 impl Architecture {
     /// Every architecture.
-    pub const ALL: [Self; 4] = [Self::Llama, Self::Mistral, Self::Qwen2, Self::Qwen3];
+    pub const ALL: [Self; 11] = [
+        Self::Llama,
+        Self::Mistral,
+        Self::Qwen2,
+        Self::Qwen3,
+        Self::Phi3,
+        Self::SmolLm3,
+        Self::Granite,
+        Self::Olmo2,
+        Self::Olmo3,
+        Self::Gemma2,
+        Self::Gemma3,
+    ];
 
     /// The name in the `architectures` entry of `config.json`.
     pub fn name(self) -> &'static str {
@@ -31,6 +63,13 @@ impl Architecture {
             Self::Mistral => "MistralForCausalLM",
             Self::Qwen2 => "Qwen2ForCausalLM",
             Self::Qwen3 => "Qwen3ForCausalLM",
+            Self::Phi3 => "Phi3ForCausalLM",
+            Self::SmolLm3 => "SmolLM3ForCausalLM",
+            Self::Granite => "GraniteForCausalLM",
+            Self::Olmo2 => "Olmo2ForCausalLM",
+            Self::Olmo3 => "Olmo3ForCausalLM",
+            Self::Gemma2 => "Gemma2ForCausalLM",
+            Self::Gemma3 => "Gemma3ForCausalLM",
         }
     }
 
@@ -41,6 +80,13 @@ impl Architecture {
             Self::Mistral => "MistralModel",
             Self::Qwen2 => "Qwen2Model",
             Self::Qwen3 => "Qwen3Model",
+            Self::Phi3 => "Phi3Model",
+            Self::SmolLm3 => "SmolLM3Model",
+            Self::Granite => "GraniteModel",
+            Self::Olmo2 => "Olmo2Model",
+            Self::Olmo3 => "Olmo3Model",
+            Self::Gemma2 => "Gemma2Model",
+            Self::Gemma3 => "Gemma3TextModel",
         }
     }
 
@@ -51,15 +97,53 @@ impl Architecture {
             Self::Mistral => "mistral",
             Self::Qwen2 => "qwen2",
             Self::Qwen3 => "qwen3",
+            Self::Phi3 => "phi3",
+            Self::SmolLm3 => "smollm3",
+            Self::Granite => "granite",
+            Self::Olmo2 => "olmo2",
+            Self::Olmo3 => "olmo3",
+            Self::Gemma2 => "gemma2",
+            Self::Gemma3 => "gemma3_text",
         }
     }
 
-    /// The extra parameters of this architecture's attention projections.
+    /// The extra parameters that this architecture's attention projections have by default.
     pub fn projection_extras(self) -> ProjectionExtras {
         match self {
-            Self::Llama | Self::Mistral => ProjectionExtras::None,
             Self::Qwen2 => ProjectionExtras::QkvBias,
-            Self::Qwen3 => ProjectionExtras::QkNorm,
+            Self::Qwen3 | Self::Gemma3 => ProjectionExtras::QkNorm,
+            Self::Olmo2 | Self::Olmo3 => ProjectionExtras::WholeQkNorm,
+            _ => ProjectionExtras::None,
+        }
+    }
+
+    /// Whether `attention_bias` and `mlp_bias` of its configuration are followed.
+    pub fn has_optional_biases(self) -> bool {
+        matches!(self, Self::Llama | Self::SmolLm3 | Self::Granite)
+    }
+
+    /// Where its norms stand.
+    pub fn norm_placement(self) -> NormPlacement {
+        match self {
+            Self::Olmo2 | Self::Olmo3 => NormPlacement::After,
+            Self::Gemma2 | Self::Gemma3 => NormPlacement::Around,
+            _ => NormPlacement::Before,
+        }
+    }
+
+    /// What is added to the weights of its norms.
+    pub fn norm_offset(self) -> NormOffset {
+        match self {
+            Self::Gemma2 | Self::Gemma3 => NormOffset::One,
+            _ => NormOffset::Zero,
+        }
+    }
+
+    /// The activation of its feed-forward.
+    pub fn activation(self) -> Activation {
+        match self {
+            Self::Gemma2 | Self::Gemma3 => Activation::GeluTanh,
+            _ => Activation::Silu,
         }
     }
 }
@@ -80,15 +164,65 @@ pub enum ProjectionExtras {
     None,
     /// A bias on queries, keys and values (Qwen2).
     QkvBias,
-    /// An RMSNorm over each head's query and key (Qwen3).
+    /// A bias on queries, keys, values and the output (Llama with `attention_bias`).
+    AttentionBias,
+    /// An RMSNorm over each head's query and key (Qwen3, Gemma 3).
     QkNorm,
+    /// An RMSNorm over all queries and one over all keys of a token (OLMo 2 and 3).
+    WholeQkNorm,
+}
+
+impl ProjectionExtras {
+    /// Whether queries and keys are normed.
+    pub fn has_qk_norm(self) -> bool {
+        matches!(self, Self::QkNorm | Self::WholeQkNorm)
+    }
 }
 
 /// How rotary frequencies are scaled beyond the pretraining length.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum RopeScaling {
     /// Not at all.
     None,
+    /// All frequencies divided by the factor.
+    Linear {
+        /// Divides the frequencies.
+        factor: f64,
+    },
+    /// The base grows with sequences longer than the context, which are refused here: within the
+    /// context, not at all.
+    Dynamic {
+        /// Recorded only.
+        factor: f64,
+    },
+    /// Low frequencies divided, high ones kept, a ramp between, and attention sharpened (YaRN,
+    /// arXiv:2309.00071).
+    Yarn {
+        /// Divides the low frequencies.
+        factor: f64,
+        /// Pairs that turn more often within the pretraining length are kept.
+        beta_fast: f64,
+        /// Pairs that turn less often are divided.
+        beta_slow: f64,
+        /// Positions of the pretraining.
+        original_context_length: usize,
+        /// Multiplies cosines and sines.
+        attention_factor: f64,
+        /// Whether the ends of the ramp are whole numbers.
+        truncate: bool,
+    },
+    /// A divisor for each frequency (LongRoPE, arXiv:2402.13753). Sequences beyond the pretraining
+    /// length have other divisors, for all of their positions: the context ends there.
+    LongRope {
+        /// Divisors within the pretraining length: `[rotary_dim / 2]`.
+        short_factors: Vec<f64>,
+        /// Divisors beyond it, recorded only: `[rotary_dim / 2]`.
+        long_factors: Vec<f64>,
+        /// `max_position_embeddings` of the configuration.
+        extended_context_length: usize,
+        /// Multiplies cosines and sines.
+        attention_factor: f64,
+    },
     /// By frequency, as in Llama 3.1.
     Llama3 {
         /// Divides the low frequencies.
@@ -127,14 +261,32 @@ pub struct ModelConfig {
     pub rms_norm_epsilon: f32,
     /// Base of the rotary frequencies.
     pub rope_theta: f64,
+    /// Base of the frequencies of layers with [`LayerRope::Local`].
+    pub local_rope_theta: f64,
+    /// Share of a head that is turned by its position, from its beginning.
+    pub rotary_fraction: f64,
     /// Stretch of the rotary frequencies.
     pub rope_scaling: RopeScaling,
     /// Head tied to the embedding or not.
     pub head: Head,
     /// Bias or norm on the attention projections.
     pub projection_extras: ProjectionExtras,
+    /// Biases of the feed-forward.
+    pub feed_forward_bias: FeedForwardBias,
     /// Sliding window: a token attends to this many last tokens, itself included; `None` for all.
     pub sliding_window: Option<usize>,
+    /// The kind of each layer; empty if all have the window and [`LayerRope::Global`].
+    pub layer_kinds: Vec<LayerKind>,
+    /// Where the norms stand.
+    pub norm_placement: NormPlacement,
+    /// What is added to the norms' weights.
+    pub norm_offset: NormOffset,
+    /// Activation of the feed-forward.
+    pub activation: Activation,
+    /// Constant factors.
+    pub multipliers: Multipliers,
+    /// Limits of scores and logits.
+    pub soft_caps: SoftCaps,
     /// Token that begins a sequence.
     pub bos_token: Option<u32>,
     /// Tokens that end a sequence.
@@ -156,13 +308,50 @@ impl ModelConfig {
         context_length: 0,
         rms_norm_epsilon: 1e-5,
         rope_theta: 10_000.0,
+        local_rope_theta: 10_000.0,
+        rotary_fraction: 1.0,
         rope_scaling: RopeScaling::None,
         head: Head::Untied,
         projection_extras: ProjectionExtras::None,
+        feed_forward_bias: FeedForwardBias::None,
         sliding_window: None,
+        layer_kinds: Vec::new(),
+        norm_placement: NormPlacement::Before,
+        norm_offset: NormOffset::Zero,
+        activation: Activation::Silu,
+        multipliers: Multipliers::NONE,
+        soft_caps: SoftCaps::NONE,
         bos_token: None,
         eos_tokens: Vec::new(),
     };
+
+    /// Values of a head that are turned; even.
+    pub fn rotary_dim(&self) -> usize {
+        (self.head_dim as f64 * self.rotary_fraction) as usize
+    }
+
+    /// Factor of the attention scores: `1 / sqrt(head_dim)` unless the model has its own.
+    pub fn attention_scale(&self) -> f32 {
+        self.multipliers.attention.unwrap_or(1.0 / (self.head_dim as f32).sqrt())
+    }
+
+    /// The kind of a layer.
+    pub fn layer_kind(&self, layer_idx: usize) -> LayerKind {
+        self.layer_kinds.get(layer_idx).copied().unwrap_or_default()
+    }
+
+    /// How many last tokens a layer attends to; `None` for all.
+    pub fn window_of(&self, layer_idx: usize) -> Option<usize> {
+        match self.layer_kind(layer_idx).span {
+            AttentionSpan::Window => self.sliding_window,
+            AttentionSpan::Full => None,
+        }
+    }
+
+    /// Whether any layer turns by [`LayerRope::Local`].
+    pub fn has_local_rope(&self) -> bool {
+        self.layer_kinds.iter().any(|kind| kind.rope == LayerRope::Local)
+    }
 
     /// Width of all query heads together.
     pub fn query_size(&self) -> usize {

@@ -107,6 +107,7 @@ impl GgufFile {
             sliding_window: self.sliding_window(name)?,
             bos_token: self.token("tokenizer.ggml.bos_token_id")?,
             eos_tokens: self.token("tokenizer.ggml.eos_token_id")?.into_iter().collect(),
+            ..ModelConfig::LLAMA
         };
         self.check_shapes(&config)?;
         Ok(config)

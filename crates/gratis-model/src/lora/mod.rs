@@ -45,6 +45,21 @@ impl LoraTarget {
     pub const ALL: [Self; 7] =
         [Self::Query, Self::Key, Self::Value, Self::Output, Self::Gate, Self::Up, Self::Down];
 
+    /// The module that it is a part of in families with fused projections (Phi-3).
+    pub fn fused_name(self) -> Option<&'static str> {
+        match self {
+            Self::Query | Self::Key | Self::Value => Some("qkv_proj"),
+            Self::Gate | Self::Up => Some("gate_up_proj"),
+            Self::Output | Self::Down => None,
+        }
+    }
+
+    /// The targets that a module's name stands for: one, or those of a fused projection.
+    pub fn of_module(name: &str) -> Vec<Self> {
+        let is_part = |target: &Self| target.name() == name || target.fused_name() == Some(name);
+        Self::ALL.into_iter().filter(is_part).collect()
+    }
+
     /// The module's name in Hugging Face checkpoints.
     pub fn name(self) -> &'static str {
         match self {
@@ -152,7 +167,9 @@ impl LoraSettings {
         layout.tensors.iter().filter(|spec| {
             let mut parts = spec.name.rsplit('.');
             let (kind, module) = (parts.next(), parts.next());
-            let is_target = |target: &LoraTarget| module == Some(target.name());
+            let is_target = |target: &LoraTarget| {
+                module == Some(target.name()) || (module.is_some() && module == target.fused_name())
+            };
             kind == Some("weight") && spec.shape.len() == 2 && self.targets.iter().any(is_target)
         })
     }

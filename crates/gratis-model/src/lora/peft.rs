@@ -192,8 +192,11 @@ impl AdapterConfig {
                 Some(Value::String(all)) if all == "all-linear" => LoraTarget::ALL.to_vec(),
                 Some(Value::Array(names)) => names
                     .iter()
-                    .map(|name| name.as_str()?.parse().ok())
-                    .collect::<Option<_>>()
+                    .map(|name| {
+                        Some(LoraTarget::of_module(name.as_str()?)).filter(|t| !t.is_empty())
+                    })
+                    .collect::<Option<Vec<_>>>()
+                    .map(|targets| targets.concat())
                     .ok_or_else(|| unsupported("target_modules", &target_names()))?,
                 _ => return Err(unsupported("target_modules", &target_names())),
             },
@@ -209,6 +212,22 @@ impl AdapterConfig {
 fn target_names() -> String {
     let names: Vec<String> = LoraTarget::ALL.iter().map(|target| format!("`{target}`")).collect();
     format!("a list of {}", names.join(", "))
+}
+
+/// The modules of these targets, as the base of `layout` has them.
+fn module_names(targets: &[LoraTarget], layout: &AdapterLayout) -> Vec<&'static str> {
+    let is_there = |module: &str| {
+        layout.tensors.iter().any(|tensor| tensor.name.contains(&format!(".{module}.lora_")))
+    };
+    let mut names = Vec::new();
+    for target in targets {
+        let fused = target.fused_name().filter(|name| is_there(name));
+        let name = fused.unwrap_or(target.name());
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    names
 }
 
 /// Reads the parameters of the adapter in `folder`, in the order of `layout`.
@@ -233,7 +252,7 @@ pub fn write(
     parameters: &[f32],
 ) -> Result<()> {
     let LoraSettings { rank, alpha, scaling, targets } = &config.settings;
-    let names: Vec<&str> = targets.iter().map(|target| target.name()).collect();
+    let names = module_names(targets, layout);
     // A whole alpha is an integer there, as peft writes it.
     let alpha = if alpha.fract() == 0.0 { json!(*alpha as i64) } else { json!(alpha) };
     let text = json!({

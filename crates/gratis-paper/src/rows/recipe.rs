@@ -3,7 +3,7 @@
 //!
 //! The paper's beta of 0.05 was found for models of eight billion parameters; a small model that moves
 //! further from its reference needs a larger one. Every objective was tuned on the same grid of beta
-//! and learning rate.
+//! and learning rate, which is extended where the best beta stands at its edge.
 
 use gratis::objective::{Ce, Dpo, Ipo, Kto, Nca, Objective, PrefixCe, Sppo};
 use serde::{Deserialize, Serialize};
@@ -108,13 +108,14 @@ pub(crate) struct Tuned {
 /// 0 at full scale, on its validation problems.
 pub(crate) fn tuned(objective: Objective) -> Tuned {
     let (beta, learning_rate, paper) = match objective {
+        // A beta of 3 is better by 0.1 points on the validation problems, far within the noise.
         Objective::Dpo(_) => (1.0, 1e-3, Some(50.4)),
         Objective::Kto(_) => (1.0, 1e-3, Some(45.7)),
         Objective::Nca(_) => (0.05, 3e-3, Some(49.4)),
         Objective::Ce(_) => (0.3, 3e-3, Some(48.4)),
         Objective::Sppo(_) => (0.05, 3e-3, None),
         Objective::Ipo(_) => (0.05, 1e-3, None),
-        Objective::PrefixCe(_) => (1.0, 3e-3, None),
+        Objective::PrefixCe(_) => (10.0, 3e-3, None),
         _ => (0.3, 3e-3, None),
     };
     Tuned { recipe: Recipe::new(objective.with_beta(beta), learning_rate), paper }

@@ -124,7 +124,7 @@ pub(crate) fn sample(
         .collect();
     let encoder = encoder(tokenizer, engine)?;
     let stop_tokens = vec![encoder.end_token()?];
-    let mut sampler = Sampler {
+    let sampler = Sampler {
         engine,
         encoder,
         settings: SamplingSettings {

@@ -96,7 +96,7 @@ impl ParquetWriter {
             self.table = Some(Box::new(Table::create(output, &further).map_err(&error)?));
         }
         match &mut self.table {
-            Some(table) if !rows.is_empty() => table.write_group(&rows, further).map_err(error),
+            Some(table) if !rows.is_empty() => table.write_group(rows, further).map_err(error),
             _ => Ok(()),
         }
     }
@@ -119,7 +119,7 @@ impl Table {
 
     fn write_group(
         &mut self,
-        rows: &[Rollout],
+        rows: Vec<Rollout>,
         further: Vec<Map<String, Value>>,
     ) -> Result<(), ParquetError> {
         let mut ids = Column::default();
@@ -130,12 +130,7 @@ impl Table {
         let mut extra = Column::default();
         let mut own = Vec::new();
         self.own.iter().for_each(|(_, shape)| shape.leaves(&mut own));
-        for (row, mut further) in rows.iter().zip(further) {
-            ids.push_optional(row.id.as_deref().map(text));
-            prompts.push(text(&row.prompt), 0, 0);
-            references.push(text(&row.reference), 0, 0);
-            datasets.push(text(&row.dataset), 0, 0);
-            completions.push_list(row.texts().map(text), 0, 0);
+        for (row, mut further) in rows.into_iter().zip(further) {
             let mut leaves = own.iter_mut();
             for (name, shape) in &self.own {
                 match further.get(name) {
@@ -169,7 +164,12 @@ impl Table {
                 }
             }
             let json = (!further.is_empty()).then(|| Value::Object(further));
-            extra.push_optional(json.map(|json| text(&exact::to_json(&json, NotFinite::Held))));
+            extra.push_optional(json.map(|json| owned(exact::to_json(&json, NotFinite::Held))));
+            ids.push_optional(row.id.map(owned));
+            prompts.push(owned(row.prompt), 0, 0);
+            references.push(owned(row.reference), 0, 0);
+            datasets.push(owned(row.dataset), 0, 0);
+            completions.push_list(row.completions.into_iter().map(|c| owned(c.text)), 0, 0);
         }
         let mut group = self.file.next_row_group()?;
         ids.write::<ByteArrayType>(&mut group)?;
@@ -229,6 +229,10 @@ fn holds(shape: &Shape, value: &Value) -> bool {
         }
         (shape, value) => Shape::of(value) == *shape,
     }
+}
+
+fn owned(text: String) -> ByteArray {
+    text.into_bytes().into()
 }
 
 fn text(text: &str) -> ByteArray {

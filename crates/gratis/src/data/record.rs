@@ -39,6 +39,13 @@ pub trait Record: Sized {
     /// The first fault.
     fn from_columns(columns: Self::Columns) -> Result<Self, Fault>;
 
+    /// Whether a number of a parsed record may be another one than was written, because 64 bits do not
+    /// hold it; the line is then searched for such numbers.
+    fn may_be_rounded(columns: &Self::Columns) -> bool {
+        let _ = columns;
+        true
+    }
+
     /// What a row of a Parquet file is.
     const ROWS: RowLayout = RowLayout::Record;
 
@@ -232,16 +239,28 @@ impl fmt::Display for Fault {
 /// A record from one line of JSON.
 pub(super) fn from_json<T: Record>(line: &[u8]) -> Result<T, Fault> {
     let line = line.trim_ascii_end();
-    if let Some(held) = exact::hold(line)
+    let parsed = parse::<T::Columns>(line);
+    // Most lines have no number that could have been rounded, and need no search for one.
+    let is_exact = parsed.as_ref().is_ok_and(|columns| !T::may_be_rounded(columns));
+    if !is_exact
+        && let Some(held) = exact::hold(line)
         && let Ok(value) = serde_json::from_slice(&held)
     {
         return from_value(value);
     }
-    let columns: T::Columns = serde_json::from_slice(line).map_err(|error| {
+    let columns = parsed.map_err(|error| {
         let value = serde_json::from_slice::<Value>(line);
         value.map_or_else(|error| not_json(line, &error), |value| wrong_shape::<T>(&value, &error))
     })?;
     T::from_columns(columns)
+}
+
+/// A line of JSON as a type. UTF-8 is checked for the whole line at once.
+fn parse<C: DeserializeOwned>(line: &[u8]) -> Result<C, serde_json::Error> {
+    match simdutf8::basic::from_utf8(line) {
+        Ok(text) => serde_json::from_str(text),
+        Err(_) => serde_json::from_slice(line),
+    }
 }
 
 /// A line of JSON as a value, with numbers as they were written.

@@ -220,6 +220,24 @@ pub struct Columns {
     extra: Map<String, Value>,
 }
 
+impl Columns {
+    /// Whether an identifier or a further column is a number that is not surely the one in the file:
+    /// integers of 64 bits are, and what is read as 64 bits anyway needs no more.
+    fn may_be_rounded(&self) -> bool {
+        let is_decimal = |id: &String| id.contains(['.', 'e']) && id.parse::<f64>().is_ok();
+        self.id.as_ref().is_some_and(is_decimal) || self.extra.values().any(has_decimal)
+    }
+}
+
+fn has_decimal(value: &Value) -> bool {
+    match value {
+        Value::Number(number) => number.is_f64(),
+        Value::Array(items) => items.iter().any(has_decimal),
+        Value::Object(fields) => fields.values().any(has_decimal),
+        Value::Null | Value::Bool(_) | Value::String(_) => false,
+    }
+}
+
 impl TryFrom<Columns> for Rollout {
     type Error = Fault;
 
@@ -382,6 +400,10 @@ impl Record for Rollout {
         Ok(rollout)
     }
 
+    fn may_be_rounded(columns: &Columns) -> bool {
+        columns.may_be_rounded()
+    }
+
     fn from_columns(columns: Columns) -> Result<Self, Fault> {
         Self::try_from(columns)
     }
@@ -413,6 +435,10 @@ impl Record for Answered {
             return Err(Fault::new(COMPLETIONS, "a list of responses", got));
         }
         Ok(Self(rollout))
+    }
+
+    fn may_be_rounded(columns: &Columns) -> bool {
+        columns.may_be_rounded()
     }
 
     fn from_columns(columns: Columns) -> Result<Self, Fault> {

@@ -56,7 +56,9 @@ impl Summary {
             (0, _) => self.n_all_incorrect += 1,
             _ => self.n_mixed += 1,
         }
-        let distinct: HashSet<&str> = rollout.texts().collect();
+        let mut distinct: Vec<&str> = rollout.texts().collect();
+        distinct.sort_unstable();
+        distinct.dedup();
         self.n_copies += (n - distinct.len()) as u64;
         self.n_with_steps +=
             rollout.completions.iter().filter(|c| c.steps.is_some()).count() as u64;

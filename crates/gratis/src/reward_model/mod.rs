@@ -21,15 +21,19 @@
 //! # Ok::<(), gratis::Error>(())
 //! ```
 
+mod elsewhere;
+mod engine;
 mod formats;
 mod model;
 mod place;
 mod prompt;
 mod published;
+mod remote;
 mod tokens;
 
 use std::path::{Path, PathBuf};
 
+pub use elsewhere::ALPHA;
 pub use model::{LoadOptions, Model, Weights, declared_stop_tokens, initialise, tokenizer_at};
 pub use place::{Hub, NoHub, Place, PlaceKind};
 pub use prompt::{PromptSettings, TemplateArgument, chat_templates};
@@ -322,6 +326,13 @@ pub(crate) fn load_reference(
     let reference = Model::load_beside(path, options, Some(model), hub, observer)
         .map_err(|source| Error::LoadReference { source: Box::new(source) })?;
     check_tokenizers(model, &reference)?;
+    let is_remote = |model: &Model| model.place().engine_settings().is_some();
+    if is_remote(model) && is_remote(&reference) {
+        // In turn: one server may run both, and requests for one may change the other's numbers.
+        for model in [model, &reference, model] {
+            model.check_scores()?;
+        }
+    }
     Ok(reference)
 }
 

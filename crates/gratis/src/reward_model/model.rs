@@ -13,8 +13,10 @@ use gratis_model::gguf::GgufFile;
 use gratis_model::{Layout, LoraSettings, ModelConfig, Tokenizer, ValueHead, WeightType, atomic};
 use serde::{Deserialize, Serialize};
 
+use super::engine::Engine;
 use super::formats::{Definition, Loaded, Recognised, Reward, recognise};
 use super::place::{Hub, Place, PlaceKind};
+use super::remote;
 use crate::data::{Fingerprint, ModelFormat};
 use crate::encoding::{Encoder, OnOverlong};
 use crate::error::{Error, Result};
@@ -41,7 +43,7 @@ const CARRIED_FILES: &[&str] = &[
 pub enum Weights {
     /// Mapped if they would take 1 GiB or more, else loaded.
     Auto,
-    /// In memory as f32, four bytes per parameter; fastest.
+    /// In memory as f32, four bytes per parameter; fastest. Quantised GGUF files stay mapped.
     #[default]
     Loaded,
     /// In their memory-mapped files, converted tile by tile; uses less memory, slower per token.
@@ -78,8 +80,8 @@ impl Default for LoadOptions {
 /// A loaded model.
 #[derive(Debug)]
 pub struct Model {
-    place: Place,
-    engine: NativeEngine,
+    pub(super) place: Place,
+    pub(super) engine: Engine,
     tokenizer: Tokenizer,
     manifest: Option<Manifest>,
     published: Option<Published>,
@@ -94,7 +96,7 @@ pub(super) struct Published {
     /// Padding, as the configuration names it.
     pub(super) pad: Option<u32>,
     /// Whether it was recognised by its name alone.
-    by_name: bool,
+    pub(super) by_name: bool,
 }
 
 /// Which models may be loaded.
@@ -164,8 +166,20 @@ impl Model {
         hub: &dyn Hub,
         observer: &mut dyn Observer,
     ) -> Result<Self> {
-        let load = || -> Result<Self> {
+        let mut load = || -> Result<Self> {
             let place = Place::find(path, hub)?;
+            if let PlaceKind::Engine(settings) = &place.kind {
+                let tokenizer = tokenizer_at(&place)?;
+                let engine = remote::connect(&place, settings, &tokenizer, hub, observer)?;
+                tokenizer.check_fits(&engine.config)?;
+                let published = match wanted {
+                    Wanted::Own => None,
+                    Wanted::Published(asked) => remote::published(&place, *asked)?,
+                };
+                let manifest = Manifest::read(&place.path)?;
+                let engine = Engine::Remote(Box::new(engine));
+                return Ok(Self { place, engine, tokenizer, manifest, published });
+            }
             let recognised = match wanted {
                 Wanted::Own => None,
                 Wanted::Published(asked) => recognise(&place, *asked)?,
@@ -174,7 +188,7 @@ impl Model {
             let head = recognised.as_ref().map(|recognised| recognised.head_of_tensors(base));
             let head = head.transpose()?.flatten();
             let engine = match known.filter(|known| known.place.has_base_of(&place)) {
-                Some(known) => known.engine.base()?,
+                Some(known) => known.engine.native("sharing weights")?.base()?,
                 None => load_base(place.base(), recognised.as_ref(), options)?,
             };
             let mut engine = adapted(engine, &place)?;
@@ -184,12 +198,16 @@ impl Model {
                 let published;
                 (engine, published) = with_head(engine, &recognised, head, &tokenizer)?;
                 let (manifest, published) = (None, Some(published));
+                let engine = Engine::Native(Box::new(engine));
                 return Ok(Self { place, engine, tokenizer, manifest, published });
             }
             let manifest = match place.kind {
                 PlaceKind::Gguf => None,
-                PlaceKind::Folder | PlaceKind::Adapter(_) => Manifest::read(&place.path)?,
+                PlaceKind::Folder | PlaceKind::Adapter(_) | PlaceKind::Engine(_) => {
+                    Manifest::read(&place.path)?
+                }
             };
+            let engine = Engine::Native(Box::new(engine));
             Ok(Self { place, engine, tokenizer, manifest, published: None })
         };
         let model = load()
@@ -198,7 +216,11 @@ impl Model {
         if let Some(choice) = model.place.choice() {
             observer.note(&choice);
         }
-        let mapped = match (model.engine.is_mapped(), model.is_quantised()?) {
+        let Engine::Native(engine) = &model.engine else {
+            observer.note(&format!("`{}`: {n_parameters} parameters", model.place.display_name()));
+            return Ok(model);
+        };
+        let mapped = match (engine.is_mapped(), model.is_quantised()?) {
             (false, _) => "",
             (true, false) => ", mapped",
             (true, true) => ", quantised, mapped",
@@ -257,17 +279,25 @@ impl Model {
     /// The model, to train: by the values of its scalar head where it has one, otherwise by its
     /// log-probabilities.
     pub fn learner(&mut self) -> Learner<'_> {
-        match self.engine.value_head() {
-            Some(_) => Learner::Values(&mut self.engine as &mut dyn TrainValues),
-            None => Learner::LogProbs(&mut self.engine),
+        let has_head = match &self.engine {
+            Engine::Native(engine) => engine.value_head().is_some(),
+            Engine::Remote(_) => false,
+        };
+        if has_head {
+            Learner::Values(&mut self.engine as &mut dyn TrainValues)
+        } else {
+            Learner::LogProbs(&mut self.engine)
         }
     }
 
-    /// SHA-256 of the weights.
+    /// SHA-256 of the weights; of an engine that runs elsewhere, that of what names its model.
     ///
     /// # Errors
     /// A fault of the files.
     pub fn hash(&self) -> Result<String> {
+        if let Some(settings) = self.place.engine_settings() {
+            return Ok(settings.identity()?);
+        }
         manifest::hash_files(&self.place.weight_paths()?)
     }
 
@@ -332,12 +362,20 @@ impl Model {
 
     /// Whether what is trained is an adapter.
     pub fn has_adapter(&self) -> bool {
-        self.engine.adapter().is_some()
+        match &self.engine {
+            Engine::Native(engine) => engine.adapter().is_some(),
+            Engine::Remote(_) => self.adapter_elsewhere().is_some(),
+        }
     }
 
     /// Number of parameters that training changes.
     pub fn n_trained_parameters(&self) -> usize {
-        self.engine.trained_parameters().len()
+        match &self.engine {
+            Engine::Native(engine) => engine.trained_parameters().len(),
+            Engine::Remote(remote) => {
+                self.adapter_elsewhere().map_or(0, |settings| settings.n_parameters(&remote.layout))
+            }
+        }
     }
 
     /// What training changes, as far as the default learning rate depends on it.
@@ -363,8 +401,8 @@ impl Model {
             });
         }
         let name = self.place.name.clone();
-        let engine = self.engine.with_adapter(settings, name, seed)?;
-        Ok(Self { engine, ..self })
+        let engine = self.engine.into_native("training")?.with_adapter(settings, name, seed)?;
+        Ok(Self { engine: Engine::Native(Box::new(engine)), ..self })
     }
 
     /// The same model with a scalar head: a fresh one, unless it has such a head already. The head
@@ -380,10 +418,12 @@ impl Model {
             });
         }
         self.check_trainable()?;
-        if self.engine.value_head() != Some(head) {
-            self.engine = self.engine.with_value_head(head);
+        let mut engine = self.engine.into_native("training a scalar head")?;
+        if engine.value_head() != Some(head) {
+            engine = engine.with_value_head(head);
         }
-        self.engine.set_head_learning_rate_factor(learning_rate_factor);
+        engine.set_head_learning_rate_factor(learning_rate_factor);
+        self.engine = Engine::Native(Box::new(engine));
         Ok(self)
     }
 
@@ -411,7 +451,7 @@ impl Model {
                 hint: "an adapter's folder has an `adapter_config.json`; a GGUF file needs none",
             });
         }
-        let merged = self.engine.merged()?;
+        let merged = self.engine.native("merging")?.merged()?;
         // The reference as it is found from the new folder.
         let manifest = self.manifest.clone().map(|manifest| {
             let moved = |reference: ReferenceModel| reference.moved(&self.place.path, folder);
@@ -507,7 +547,7 @@ fn add_files(mut fingerprint: Fingerprint, role: &str, place: &Place) -> Result<
     }
     match &place.kind {
         PlaceKind::Adapter(base) => add_files(fingerprint, &format!("base of the {role}"), base),
-        PlaceKind::Folder | PlaceKind::Gguf => Ok(fingerprint),
+        PlaceKind::Folder | PlaceKind::Gguf | PlaceKind::Engine(_) => Ok(fingerprint),
     }
 }
 
@@ -565,7 +605,7 @@ fn with_head(
 /// The engine of a base with the adapter of `place`, if there is one.
 fn adapted(engine: NativeEngine, place: &Place) -> Result<NativeEngine> {
     match &place.kind {
-        PlaceKind::Folder | PlaceKind::Gguf => Ok(engine),
+        PlaceKind::Folder | PlaceKind::Gguf | PlaceKind::Engine(_) => Ok(engine),
         PlaceKind::Adapter(base) if matches!(base.kind, PlaceKind::Adapter(_)) => {
             Err(Error::Mismatch {
                 what: format!("`{}` is an adapter to an adapter", place.path.display()),
@@ -594,6 +634,6 @@ pub fn tokenizer_at(place: &Place) -> Result<Tokenizer> {
     Ok(match &place.kind {
         PlaceKind::Gguf => GgufFile::open(own)?.tokenizer()?,
         PlaceKind::Adapter(base) if !own.join("tokenizer.json").exists() => tokenizer_at(base)?,
-        PlaceKind::Adapter(_) | PlaceKind::Folder => Tokenizer::load(own)?,
+        PlaceKind::Adapter(_) | PlaceKind::Folder | PlaceKind::Engine(_) => Tokenizer::load(own)?,
     })
 }

@@ -1,5 +1,5 @@
-//! Where a model is: a folder, the folder of a run, an adapter and its base, a GGUF file, or a name
-//! on a hub.
+//! Where a model is: a folder, the folder of a run, an adapter and its base, a GGUF file, a name on a
+//! hub, or an engine that runs elsewhere.
 
 use std::path::{Path, PathBuf};
 
@@ -8,6 +8,7 @@ use gratis_model::checkpoint;
 use gratis_model::hub::HubName;
 use gratis_model::links;
 use gratis_model::lora::peft::{self, AdapterConfig};
+use gratis_remote::{EngineSettings, Proxies};
 
 use crate::error::{Error, Result};
 
@@ -23,6 +24,17 @@ pub trait Hub {
     /// # Errors
     /// Those of the hub and of the cache.
     fn fetch(&self, name: &HubName) -> Result<PathBuf>;
+
+    /// An environment variable, for the key of an engine that runs elsewhere.
+    fn variable(&self, name: &str) -> Option<String> {
+        let _ = name;
+        None
+    }
+
+    /// The proxies on the way to an engine that runs elsewhere.
+    fn proxies(&self) -> Proxies {
+        Proxies::default()
+    }
 }
 
 /// No hub: only what is on this machine is found.
@@ -36,7 +48,7 @@ impl Hub for NoHub {
 }
 
 /// What stands at a place.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum PlaceKind {
     /// A Hugging Face folder.
     Folder,
@@ -44,10 +56,12 @@ pub enum PlaceKind {
     Adapter(Box<Place>),
     /// A single GGUF file.
     Gguf,
+    /// An engine that runs elsewhere; the folder has its configuration and its tokenizer.
+    Engine(Box<EngineSettings>),
 }
 
 /// A model that was found and not yet read.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Place {
     /// The folder or the file.
     pub path: PathBuf,
@@ -66,6 +80,9 @@ impl Place {
     /// # Errors
     /// Those of the hub, and of the configuration of an adapter.
     pub fn find(given: &Path, hub: &dyn Hub) -> Result<Self> {
+        if EngineSettings::is_named_by(given) {
+            return Self::engine(given);
+        }
         let text = given.to_string_lossy();
         if !given.exists()
             && let Ok(name) = text.parse::<HubName>()
@@ -86,6 +103,42 @@ impl Place {
             });
         }
         Self::here(given, hub, &[])
+    }
+
+    /// An engine that runs elsewhere.
+    fn engine(given: &Path) -> Result<Self> {
+        let settings = EngineSettings::read(given)?;
+        let text = given.to_string_lossy();
+        let name = if gratis_remote::is_address(&text) {
+            text.into_owned()
+        } else {
+            std::path::absolute(given).unwrap_or_else(|_| given.to_owned()).display().to_string()
+        };
+        let Some(tokenizer) = settings.tokenizer.clone() else {
+            return Err(Error::Mismatch {
+                what: format!("the engine `{name}` has no `tokenizer`"),
+                hint: "set it to a folder with `config.json` and `tokenizer.json` of the model that the \
+                       server runs: `tokenizer = \"FOLDER\"` in a file, `?tokenizer=FOLDER` in an address",
+            });
+        };
+        let path = Self::folder_of_run(&tokenizer);
+        let name = BaseName { name, revision: None };
+        Ok(Self { path, name, kind: PlaceKind::Engine(Box::new(settings)), best: None })
+    }
+
+    /// The model of a run's folder, or the folder itself.
+    fn folder_of_run(given: &Path) -> PathBuf {
+        let of_run = given.join("model");
+        let is_model = |path: &Path| path.join("tokenizer.json").exists();
+        if !is_model(given) && is_model(&of_run) { of_run } else { given.to_owned() }
+    }
+
+    /// The settings of an engine that runs elsewhere, if it is one.
+    pub fn engine_settings(&self) -> Option<&EngineSettings> {
+        match &self.kind {
+            PlaceKind::Engine(settings) => Some(settings),
+            PlaceKind::Folder | PlaceKind::Adapter(_) | PlaceKind::Gguf => None,
+        }
     }
 
     /// A model on this machine, the base of the adapters in `above`, if there are any.
@@ -135,12 +188,15 @@ impl Place {
     pub fn base(&self) -> &Self {
         match &self.kind {
             PlaceKind::Adapter(base) => base.base(),
-            PlaceKind::Folder | PlaceKind::Gguf => self,
+            PlaceKind::Folder | PlaceKind::Gguf | PlaceKind::Engine(_) => self,
         }
     }
 
     /// Whether the weights are those of another place.
     pub fn has_base_of(&self, other: &Self) -> bool {
+        if self.engine_settings().or(other.engine_settings()).is_some() {
+            return false;
+        }
         let canonical = |place: &Self| place.base().path.canonicalize().ok();
         canonical(self).is_some_and(|path| Some(path) == canonical(other))
     }
@@ -152,6 +208,7 @@ impl Place {
     pub fn weight_paths(&self) -> Result<Vec<PathBuf>> {
         Ok(match &self.kind {
             PlaceKind::Gguf => vec![self.path.clone()],
+            PlaceKind::Engine(_) => Vec::new(),
             PlaceKind::Folder => checkpoint::weight_files(&self.path)?.paths,
             PlaceKind::Adapter(base) => {
                 let mut paths = base.weight_paths()?;

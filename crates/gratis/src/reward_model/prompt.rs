@@ -269,7 +269,7 @@ impl PromptSettings {
 pub fn chat_templates(place: &Place) -> Result<Option<ChatTemplates>> {
     Ok(match &place.kind {
         PlaceKind::Gguf => GgufFile::open(&place.path)?.chat_templates(),
-        PlaceKind::Folder => ChatTemplates::from_folder(&place.path)?,
+        PlaceKind::Folder | PlaceKind::Engine(_) => ChatTemplates::from_folder(&place.path)?,
         PlaceKind::Adapter(base) => match ChatTemplates::from_folder(&place.path)? {
             Some(own) => Some(own),
             None => chat_templates(base)?,

@@ -1,6 +1,8 @@
 //! Sampling K solutions per problem.
 
-use gratis_engine::{FinishReason, Generate, SampleRequest, SamplingSettings};
+use std::collections::BTreeMap;
+
+use gratis_engine::{FinishReason, Generate, Sample, SampleRequest, SamplingSettings};
 use gratis_model::chat_template::Message;
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -116,11 +118,30 @@ impl Sampler<'_> {
     /// # Errors
     /// [`Error::InvalidSetting`] if no solution is asked for; those of the encoder and the engine.
     pub fn sample(
-        &mut self,
+        &self,
         problems: &[Problem],
         first: u64,
         observer: &mut dyn Observer,
     ) -> Result<Vec<Rollout>> {
+        let mut rollouts = Vec::with_capacity(problems.len());
+        self.sample_each(problems, first, observer, &mut |rollout| {
+            rollouts.push(rollout);
+            Ok(())
+        })?;
+        Ok(rollouts)
+    }
+
+    /// As [`Self::sample`], but each rollout is handed over as soon as it and all before it are there.
+    ///
+    /// # Errors
+    /// As [`Self::sample`], and those of `take`, after which nothing more is handed over.
+    pub fn sample_each(
+        &self,
+        problems: &[Problem],
+        first: u64,
+        observer: &mut dyn Observer,
+        take: &mut dyn FnMut(Rollout) -> Result<()>,
+    ) -> Result<()> {
         if self.n_samples == 0 {
             return Err(Error::setting("samples", "at least 1", 0));
         }
@@ -134,32 +155,55 @@ impl Sampler<'_> {
                 n_samples: self.n_samples,
             });
         }
-        let samples = self.engine.sample_all(&requests, &self.settings)?;
-        let mut rollouts = Vec::with_capacity(problems.len());
-        for (problem, samples) in problems.iter().zip(samples) {
-            let mut completions = Vec::with_capacity(samples.len());
-            let (mut n_tokens, mut n_cut) = (0, 0);
-            for sample in samples {
-                n_tokens += sample.tokens.len() as u64;
-                let text = match sample.finish {
-                    FinishReason::Stop => &sample.tokens[..sample.tokens.len() - 1],
-                    FinishReason::Length => {
-                        n_cut += 1;
-                        &sample.tokens
+        // Problems that finish before one that comes earlier wait for it.
+        let mut waiting: BTreeMap<usize, Vec<Sample>> = BTreeMap::new();
+        let mut n_taken = 0;
+        let mut taken = Ok(());
+        let mut n_repeated = self.engine.activity().unwrap_or_default().n_repeated;
+        self.engine.sample(&requests, &self.settings, &mut |idx, samples| {
+            waiting.insert(idx, samples);
+            while taken.is_ok()
+                && let Some(samples) = waiting.remove(&n_taken)
+            {
+                let rollout = self.rollout(&problems[n_taken], &samples);
+                n_taken += 1;
+                taken = rollout.and_then(|rollout| {
+                    let is_cut = |sample: &&Sample| sample.finish == FinishReason::Length;
+                    let n_cut = samples.iter().filter(is_cut).count() as u64;
+                    let n_tokens = samples.iter().map(|sample| sample.tokens.len() as u64).sum();
+                    let mut figures =
+                        vec![Figure::Amount("tokens", n_tokens), Figure::Count("cut short", n_cut)];
+                    if let Some(activity) = self.engine.activity() {
+                        let n_more = activity.n_repeated.saturating_sub(n_repeated);
+                        n_repeated = activity.n_repeated;
+                        figures.push(Figure::Count("repeated requests", n_more));
+                        figures.push(Figure::Number("in flight", activity.n_in_flight));
                     }
-                };
-                let text = self.encoder.tokenizer().decode(text)?;
-                let token_ids = (self.token_ids == SampledIds::Write).then_some(sample.tokens);
-                let finish_reason = Some(sample.finish);
-                completions.push(Completion { token_ids, finish_reason, ..text.into() });
+                    observer.advance(1, &figures);
+                    take(rollout)
+                });
             }
-            let figures = [Figure::Amount("tokens", n_tokens), Figure::Count("cut short", n_cut)];
-            observer.advance(1, &figures);
-            let mut extra = problem.extra.clone();
-            extra.retain(|column, _| !Rollout::is_per_completion(column));
-            extra.insert(SAMPLING.to_owned(), self.provenance.clone());
-            rollouts.push(Rollout { completions, extra, ..problem.rollout() });
+        })?;
+        taken
+    }
+
+    /// The samples of a problem as its rollout.
+    fn rollout(&self, problem: &Problem, samples: &[Sample]) -> Result<Rollout> {
+        let mut completions = Vec::with_capacity(samples.len());
+        for sample in samples {
+            let text = match sample.finish {
+                FinishReason::Stop => &sample.tokens[..sample.tokens.len() - 1],
+                FinishReason::Length => &sample.tokens,
+            };
+            let text = self.encoder.tokenizer().decode(text)?;
+            let keeps_ids = self.token_ids == SampledIds::Write;
+            let token_ids = keeps_ids.then(|| sample.tokens.clone());
+            let finish_reason = Some(sample.finish);
+            completions.push(Completion { token_ids, finish_reason, ..text.into() });
         }
-        Ok(rollouts)
+        let mut extra = problem.extra.clone();
+        extra.retain(|column, _| !Rollout::is_per_completion(column));
+        extra.insert(SAMPLING.to_owned(), self.provenance.clone());
+        Ok(Rollout { completions, extra, ..problem.rollout() })
     }
 }

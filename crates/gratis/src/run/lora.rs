@@ -3,9 +3,9 @@
 use gratis_model::{LoraScaling, LoraSettings, LoraTarget};
 use serde::{Deserialize, Serialize};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::observer::Observer;
-use crate::reward_model::{Model, Weights};
+use crate::reward_model::{ALPHA, Model, Weights};
 
 /// What is trained: everything, or an adapter of this shape.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -60,10 +60,41 @@ impl AdapterSettings {
         seed: u64,
         observer: &mut dyn Observer,
     ) -> Result<Model> {
+        if model.is_trained_elsewhere() {
+            return self.apply_elsewhere(model, seed, observer);
+        }
         let Some(settings) = self.settings() else { return Ok(model) };
         let model = model.with_adapter(settings, seed)?;
         let n_trained = model.n_trained_parameters();
         observer.note(&format!("training an adapter of {n_trained} parameters"));
+        Ok(model)
+    }
+
+    /// The same on a training server, which chooses all but the rank and the seed.
+    fn apply_elsewhere(
+        &self,
+        model: Model,
+        seed: u64,
+        observer: &mut dyn Observer,
+    ) -> Result<Model> {
+        let refused = |what: &str, hint| Err(Error::Mismatch { what: what.to_owned(), hint });
+        let Some(rank) = self.lora_rank else {
+            let hint = "give `--lora-rank`, for example 8";
+            return refused("a training server trains adapters, not all parameters", hint);
+        };
+        if self.lora_alpha.is_some_and(|alpha| alpha != ALPHA) {
+            let hint = "leave `--lora-alpha` out: it is 32";
+            return refused("a training server has no setting for the LoRA alpha", hint);
+        }
+        if !self.lora_targets.is_empty() {
+            let hint = "leave `--lora-targets` out: every linear map of a layer is adapted";
+            return refused("a training server chooses what its adapter adapts", hint);
+        }
+        let model = model.with_adapter_elsewhere(rank, seed)?;
+        let n_trained = model.n_trained_parameters();
+        observer.note(&format!(
+            "training an adapter of {n_trained} parameters on the server: rank {rank}, alpha {ALPHA}"
+        ));
         Ok(model)
     }
 }

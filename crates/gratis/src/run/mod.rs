@@ -39,7 +39,7 @@ use crate::training::{
 #[serde(deny_unknown_fields, default)]
 pub struct TrainSettings {
     /// Model to start from.
-    #[cfg_attr(feature = "clap", arg(short, long))]
+    #[cfg_attr(feature = "clap", arg(short, long, visible_alias = "engine"))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub model: Option<PathBuf>,
     /// Reference model, or `none` [default: the reference of the initial model, the base of an
@@ -157,6 +157,9 @@ impl TrainSettings {
         Ok(())
     }
 }
+
+/// The requests to a training server, in the folder of the run.
+const REQUESTS_FILE: &str = "requests.jsonl";
 
 /// The folder, threads and caches of a run.
 #[derive(Clone, Copy)]
@@ -276,6 +279,9 @@ pub fn train(
     let config = toml::to_string(settings).map_err(|error| Error::Caller(Box::new(error)))?;
     let run = RunFolder::open(at.run, &config, &run_hash, companions, at.on_existing)?;
     let mut run = run.with_threads(at.n_threads);
+    if let Some(found) = model.prepare_training(&at.run.join(REQUESTS_FILE))? {
+        observer.note(&format!("on the server {found}"));
+    }
     observer.resumable();
 
     let optimization = &settings.optimization;

@@ -45,8 +45,9 @@ pub(crate) struct MathShepherdArgs {
     invalid: InvalidArgs,
     #[command(flatten)]
     request: RequestArgs,
-    /// Model that continues the prefixes.
-    #[arg(short, long)]
+    /// Model that continues the prefixes: a folder, or an engine that runs elsewhere
+    /// (`docs/engines.md`).
+    #[arg(short, long, visible_alias = "engine")]
     model: PathBuf,
     /// Continuations per prefix.
     #[arg(short = 'n', long, default_value_t = 8, value_name = "N")]
@@ -133,6 +134,7 @@ pub(super) fn run(args: &MathShepherdArgs, common: &Common) -> Result<()> {
         writer.end_chunk(&Progressed { counts, spent: spent.so_far() })?;
     }
     progress.finish();
+    model::report_traffic(&model);
     if let Err(error) = counts.check() {
         writer.discard()?;
         return Err(error.into());

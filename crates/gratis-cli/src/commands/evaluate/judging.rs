@@ -26,13 +26,15 @@ use crate::commands::reward_model::{RewardModelArgs, Scoring};
 use crate::commands::select::check_match;
 use crate::failure::CliError;
 use crate::interrupt::{Continue, on_interrupt};
+use crate::model::report_traffic;
 use crate::progress::Progress;
 
 /// Source of the scores.
 #[derive(Debug, Args)]
 pub(super) struct JudgingArgs {
-    /// Reward model: a folder, its run folder, an adapter, or `org/name` on a hub.
-    #[arg(short, long, required_unless_present = "scores")]
+    /// Reward model: a folder, its run folder, an adapter, `org/name` on a hub, or an engine that runs
+    /// elsewhere (`docs/engines.md`).
+    #[arg(short, long, visible_alias = "engine", required_unless_present = "scores")]
     model: Option<PathBuf>,
     #[command(flatten)]
     reward_model: RewardModelArgs,
@@ -190,6 +192,8 @@ impl JudgingArgs {
             progress.advance(chunk.len() as u64, &[]);
         }
         progress.finish();
+        let models = std::iter::once(reward_model.model()).chain(reward_model.reference());
+        models.for_each(report_traffic);
         if let (Some(writer), Some(path)) = (writer, &self.save_scores) {
             writer.finish()?;
             scores = read_records(path, OnInvalid::Stop)?;

@@ -13,6 +13,7 @@ use crate::Common;
 use crate::commands::request::RequestArgs;
 use crate::commands::sampling::SamplingArgs;
 use crate::commands::select::interval_note;
+use crate::model;
 use crate::output;
 use crate::progress::Progress;
 
@@ -38,26 +39,25 @@ pub(super) struct PolicyArgs {
     json: bool,
 }
 
-/// Problems per chunk.
-const CHUNK: usize = 32;
-
 pub(super) fn run(args: &PolicyArgs, common: &Common) -> Result<()> {
     let problems = args.sampling.problems(&args.sampling.input)?;
     let generator = args.sampling.load(args.temperature, common)?;
-    args.request.check(&generator.request(problems.len(), CHUNK, args.samples))?;
+    let chunk_size = generator.chunk_size(None, args.samples);
+    args.request.check(&generator.request(problems.len(), chunk_size, args.samples))?;
     let sampling = generator.provenance.clone();
-    let mut sampler = generator.sampler(args.samples, SampledIds::Omit)?;
+    let sampler = generator.sampler(args.samples, SampledIds::Omit)?;
     let mut progress = Progress::new(common);
     progress.stage("policy", Some(problems.len() as u64));
     let mut counts = GradeCounts::default();
     let mut accuracies = Vec::with_capacity(problems.len());
-    for (chunk, first) in problems.chunks(CHUNK).zip((0..).step_by(CHUNK)) {
+    for (chunk, first) in problems.chunks(chunk_size).zip((0..).step_by(chunk_size)) {
         for mut rollout in sampler.sample(chunk, first, &mut progress)? {
             grade(&mut rollout, &gratis_grading::Options::default(), &mut counts);
             accuracies.push(mean_pass_at_1(&rollout.labels("pass@1")?));
         }
     }
     progress.finish();
+    model::report_traffic(&generator.model);
     let bootstrap = Bootstrap { seed: args.sampling.seed, ..Bootstrap::default() };
     let pass_at_1 = bootstrap.interval(&accuracies);
     if args.json {

@@ -48,9 +48,61 @@ const BY_ARCHITECTURE: &[(&[Architecture], &str, &[&str])] = &[
         &["max_window_layers", "use_sliding_window"],
     ),
     (
-        &[Architecture::Llama],
+        &[Architecture::Llama, Architecture::Granite, Architecture::Olmo2],
         "without effect: the class has no window",
         &["max_window_layers", "sliding_window", "use_sliding_window"],
+    ),
+    (
+        &[Architecture::Llama, Architecture::SmolLm3, Architecture::Granite],
+        "read: biases",
+        &["attention_bias", "mlp_bias"],
+    ),
+    (
+        &[Architecture::Phi3],
+        "read: the window of attention, and how much of a head is turned",
+        &["sliding_window", "partial_rotary_factor"],
+    ),
+    (
+        &[Architecture::Phi3],
+        "without effect: fields of code that the class replaces",
+        &["full_attn_mod", "interpolate_factor"],
+    ),
+    (
+        &[Architecture::SmolLm3],
+        "read: the window of attention, and layers without positions",
+        &["no_rope_layer_interval", "no_rope_layers", "sliding_window", "use_sliding_window"],
+    ),
+    (
+        &[Architecture::SmolLm3],
+        "without effect: the class looks at `layer_types` alone",
+        &["max_window_layers"],
+    ),
+    (
+        &[Architecture::Granite],
+        "read: constant factors",
+        &["attention_multiplier", "embedding_multiplier", "logits_scaling", "residual_multiplier"],
+    ),
+    (&[Architecture::Olmo3], "read: the window of attention", &["sliding_window"]),
+    (
+        &[Architecture::Gemma2, Architecture::Gemma3],
+        "read: the window of attention, the activation, scale and limits of scores and logits",
+        &[
+            "attn_logit_softcapping",
+            "final_logit_softcapping",
+            "hidden_activation",
+            "query_pre_attn_scalar",
+            "sliding_window",
+        ],
+    ),
+    (
+        &[Architecture::Gemma2, Architecture::Gemma3],
+        "without effect: the class looks at `hidden_activation`",
+        &["hidden_act"],
+    ),
+    (
+        &[Architecture::Gemma3],
+        "read: which layers have the window, and their rotary base",
+        &["_sliding_window_pattern", "rope_local_base_freq", "sliding_window_pattern"],
     ),
 ];
 
@@ -85,6 +137,7 @@ pub(super) const NEUTRAL: &[(&str, &[Neutral])] = &[
     ("rope_interleaved", &[Neutral::False]),
     ("rotary_pct", &[Neutral::One]),
     ("scale_emb", &[Neutral::One]),
+    ("use_bidirectional_attention", &[Neutral::False]),
     ("use_mrope", &[Neutral::False]),
     ("use_qk_norm", &[Neutral::False]),
 ];
@@ -210,10 +263,11 @@ const WITHOUT_EFFECT: &[(&str, &[&str])] = &[
     ),
 ];
 
-/// Fields that are read inside `rope_parameters` and `rope_scaling`, or belong to a stretch which is
-/// refused by its type and are without effect under the others.
+/// Fields that are read inside `rope_parameters` and `rope_scaling`, or are without effect under the
+/// other types. `attn_factor` is a field of other engines, which `transformers` does not read.
 const IN_ROPE: &[&str] = &[
     "attention_factor",
+    "attn_factor",
     "beta_fast",
     "beta_slow",
     "factor",
@@ -276,13 +330,18 @@ impl fmt::Display for Neutral {
 
 /// Whether a field at the root is known; its value is checked where it is read.
 pub(super) fn is_considered(field: &str, architecture: Architecture) -> bool {
-    let of_architecture = |(architectures, _, fields): &(&[Architecture], &str, &[&str])| {
-        architectures.contains(&architecture) && fields.contains(&field)
-    };
     READ.contains(&field)
         || NEUTRAL.iter().any(|(name, _)| *name == field)
         || WITHOUT_EFFECT.iter().any(|(_, fields)| fields.contains(&field))
-        || BY_ARCHITECTURE.iter().any(of_architecture)
+        || is_of(field, architecture)
+}
+
+/// Whether a field has a meaning of its own in this architecture.
+pub(super) fn is_of(field: &str, architecture: Architecture) -> bool {
+    let of_architecture = |(architectures, _, fields): &(&[Architecture], &str, &[&str])| {
+        architectures.contains(&architecture) && fields.contains(&field)
+    };
+    BY_ARCHITECTURE.iter().any(of_architecture)
 }
 
 /// Whether a field of `rope_parameters` or `rope_scaling` is known.

@@ -7,6 +7,8 @@
 mod class;
 mod considered;
 mod fields;
+mod layers;
+mod rope;
 #[cfg(test)]
 mod tests;
 
@@ -15,11 +17,16 @@ use std::path::Path;
 
 use serde_json::{Map, Value, json};
 
-use super::{Architecture, Head, ModelConfig, RopeScaling};
+use super::{
+    Architecture, FeedForwardBias, Head, LayerRope, ModelConfig, Multipliers, ProjectionExtras,
+    RopeScaling, SoftCaps,
+};
 use crate::dtype::WeightType;
 use crate::error::{Error, Result};
 pub use class::ConfigFile;
 use fields::{Fields, LARGEST_SIZE};
+use layers::Layers;
+use rope::Positions;
 
 /// With at most this many layers the number of parameters fits a `usize`.
 const MOST_LAYERS: usize = 1 << 12;
@@ -57,6 +64,7 @@ impl ModelConfig {
         let n_kv_heads = match (map.get("num_key_value_heads"), architecture) {
             (None, Architecture::Mistral) => 8,
             (None, Architecture::Qwen2 | Architecture::Qwen3) => 32,
+            (None, Architecture::Gemma2 | Architecture::Gemma3 | Architecture::SmolLm3) => 4,
             _ => fields.size("num_key_value_heads", Some(n_heads))?,
         };
         if n_heads % n_kv_heads != 0 {
@@ -65,6 +73,7 @@ impl ModelConfig {
         }
         let head_dim = match (map.get("head_dim"), architecture) {
             (None, Architecture::Qwen3) => 128,
+            (None, Architecture::Gemma2 | Architecture::Gemma3) => 256,
             _ => fields.size("head_dim", Some(hidden_size / n_heads))?,
         };
         if head_dim == 0 || head_dim % 2 != 0 {
@@ -74,12 +83,37 @@ impl ModelConfig {
             return Err(fields.invalid("num_attention_heads", "2^24 / `head_dim` at most"));
         }
         let (default_context, default_special) = match architecture {
-            Architecture::Llama => (2048, Some((1, 2))),
+            Architecture::Llama | Architecture::Granite => (2048, Some((1, 2))),
             Architecture::Mistral => (131_072, Some((1, 2))),
             Architecture::Qwen2 | Architecture::Qwen3 => (32_768, None),
+            Architecture::Phi3 => (4096, Some((1, 32_000))),
+            Architecture::SmolLm3 => (32_768, Some((128_000, 128_001))),
+            Architecture::Olmo2 | Architecture::Olmo3 => (2048, None),
+            Architecture::Gemma2 => (8192, Some((2, 1))),
+            Architecture::Gemma3 => (131_072, Some((2, 1))),
         };
+        let default_epsilon = match architecture {
+            Architecture::Phi3 | Architecture::Olmo2 | Architecture::Olmo3 => 1e-5,
+            _ => 1e-6,
+        };
+        let is_gemma = matches!(architecture, Architecture::Gemma2 | Architecture::Gemma3);
+        let ties_by_default = is_gemma || architecture == Architecture::SmolLm3;
         let context_length = fields.size("max_position_embeddings", Some(default_context))?;
-        let (rope_theta, rope_scaling) = fields.rope(context_length)?;
+        let rotary_fraction = fields.rotary_fraction(architecture, head_dim)?;
+        let rotary_dim = (head_dim as f64 * rotary_fraction) as usize;
+        let Positions { theta, scaling, context_length, local_theta } =
+            fields.rope(architecture, context_length, rotary_dim)?;
+        let Layers { window, kinds } = fields.layers(architecture, n_layers)?;
+        let local_rope_theta = match architecture {
+            Architecture::Gemma3 => {
+                let field = fields.positive("rope_local_base_freq", Some(10_000.0))?;
+                local_theta.unwrap_or(field)
+            }
+            _ => local_theta.unwrap_or(theta),
+        };
+        let has_biases = |field: &str| -> Result<bool> {
+            Ok(architecture.has_optional_biases() && fields.flag(field)?)
+        };
         Ok(Self {
             architecture,
             vocab_size: fields.size("vocab_size", None)?,
@@ -90,12 +124,33 @@ impl ModelConfig {
             n_kv_heads,
             head_dim,
             context_length,
-            rms_norm_epsilon: fields.positive("rms_norm_eps", Some(1e-6))? as f32,
-            rope_theta,
-            rope_scaling,
-            head: if fields.flag("tie_word_embeddings")? { Head::Tied } else { Head::Untied },
-            projection_extras: architecture.projection_extras(),
-            sliding_window: fields.sliding_window(architecture, n_layers)?,
+            rms_norm_epsilon: fields.positive("rms_norm_eps", Some(default_epsilon))? as f32,
+            rope_theta: theta,
+            local_rope_theta,
+            rotary_fraction,
+            rope_scaling: scaling,
+            head: if fields.flag_or("tie_word_embeddings", ties_by_default)? {
+                Head::Tied
+            } else {
+                Head::Untied
+            },
+            projection_extras: if has_biases("attention_bias")? {
+                ProjectionExtras::AttentionBias
+            } else {
+                architecture.projection_extras()
+            },
+            feed_forward_bias: if has_biases("mlp_bias")? {
+                FeedForwardBias::All
+            } else {
+                FeedForwardBias::None
+            },
+            sliding_window: window,
+            layer_kinds: kinds,
+            norm_placement: architecture.norm_placement(),
+            norm_offset: architecture.norm_offset(),
+            activation: architecture.activation(),
+            multipliers: fields.multipliers(architecture, hidden_size)?,
+            soft_caps: fields.soft_caps(architecture)?,
             bos_token: match map.get("bos_token_id") {
                 None => default_special.map(|(bos, _)| bos),
                 Some(_) => fields.tokens("bos_token_id")?.first().copied(),
@@ -123,8 +178,21 @@ impl ModelConfig {
                 supported,
             })
         };
-        if self.projection_extras != self.architecture.projection_extras() {
+        let architecture = self.architecture;
+        let has_biases = self.projection_extras == ProjectionExtras::AttentionBias;
+        if self.projection_extras != architecture.projection_extras()
+            && !(has_biases && architecture.has_optional_biases())
+        {
             return refuse("projection_extras", format!("{:?}", self.projection_extras));
+        }
+        let is_own = (self.norm_placement, self.norm_offset, self.activation)
+            == (
+                architecture.norm_placement(),
+                architecture.norm_offset(),
+                architecture.activation(),
+            );
+        if !is_own {
+            return refuse("norm_placement", format!("{:?}", self.norm_placement));
         }
         let mut config = json!({
             "architectures": [name],
@@ -138,24 +206,9 @@ impl ModelConfig {
             "head_dim": self.head_dim,
             "hidden_act": "silu",
             "max_position_embeddings": self.context_length,
-            // The shortest decimal of an f32, not the digits of its widening.
-            "rms_norm_eps": self.rms_norm_epsilon.to_string().parse::<f64>().unwrap_or_default(),
+            "rms_norm_eps": shortest(self.rms_norm_epsilon),
             "rope_theta": self.rope_theta,
-            "rope_scaling": match self.rope_scaling {
-                RopeScaling::None => Value::Null,
-                RopeScaling::Llama3 {
-                    factor,
-                    low_frequency_factor,
-                    high_frequency_factor,
-                    original_context_length,
-                } => json!({
-                    "rope_type": "llama3",
-                    "factor": factor,
-                    "low_freq_factor": low_frequency_factor,
-                    "high_freq_factor": high_frequency_factor,
-                    "original_max_position_embeddings": original_context_length,
-                }),
-            },
+            "rope_scaling": rope::written(&self.rope_scaling),
             "tie_word_embeddings": self.head == Head::Tied,
             "bos_token_id": self.bos_token,
             "eos_token_id": match self.eos_tokens.as_slice() {
@@ -165,25 +218,147 @@ impl ModelConfig {
             },
             "torch_dtype": weights.torch_name(),
         });
-        match self.architecture {
-            Architecture::Llama => {
+        let types = || -> Vec<&str> {
+            let name = |layer| match self.window_of(layer) {
+                Some(_) => "sliding_attention",
+                None => "full_attention",
+            };
+            (0..self.n_layers).map(name).collect()
+        };
+        if architecture.has_optional_biases() {
+            config["attention_bias"] = json!(has_biases);
+            config["mlp_bias"] = json!(self.feed_forward_bias == FeedForwardBias::All);
+        } else if self.feed_forward_bias != FeedForwardBias::None {
+            return refuse("mlp_bias", "true".to_owned());
+        }
+        match architecture {
+            Architecture::Llama | Architecture::Granite | Architecture::Olmo2 => {
                 if let Some(window) = self.sliding_window {
                     return refuse("sliding_window", window.to_string());
                 }
-                config["attention_bias"] = json!(false);
-                config["mlp_bias"] = json!(false);
             }
-            Architecture::Mistral => config["sliding_window"] = json!(self.sliding_window),
+            Architecture::Mistral if self.layer_kinds.is_empty() => {
+                config["sliding_window"] = json!(self.sliding_window);
+            }
+            Architecture::Mistral => {
+                config["sliding_window"] = json!(self.sliding_window);
+                config["layer_types"] = json!(types());
+            }
             Architecture::Qwen2 | Architecture::Qwen3 => {
                 config["use_sliding_window"] = json!(self.sliding_window.is_some());
                 config["sliding_window"] = json!(self.sliding_window);
-                // The first `max_window_layers` layers attend to everything.
-                let n_full = if self.sliding_window.is_some() { 0 } else { self.n_layers };
-                config["max_window_layers"] = json!(n_full);
+                if self.layer_kinds.is_empty() {
+                    // The first `max_window_layers` layers attend to everything.
+                    let n_full = if self.sliding_window.is_some() { 0 } else { self.n_layers };
+                    config["max_window_layers"] = json!(n_full);
+                } else {
+                    config["layer_types"] = json!(types());
+                }
             }
+            Architecture::Phi3 => {
+                config["sliding_window"] = json!(self.sliding_window);
+                config["partial_rotary_factor"] = json!(self.rotary_fraction);
+                config["original_max_position_embeddings"] = json!(self.context_length);
+                config["pad_token_id"] = json!(self.eos_tokens.first());
+                if let RopeScaling::LongRope { extended_context_length, .. } = self.rope_scaling {
+                    config["max_position_embeddings"] = json!(extended_context_length);
+                }
+            }
+            Architecture::SmolLm3 => {
+                config["use_sliding_window"] = json!(self.sliding_window.is_some());
+                config["sliding_window"] = json!(self.sliding_window);
+                config["layer_types"] = json!(types());
+                let has_rope = |layer| u8::from(self.layer_kind(layer).rope != LayerRope::None);
+                let has_rope: Vec<u8> = (0..self.n_layers).map(has_rope).collect();
+                config["no_rope_layers"] = json!(has_rope);
+                config["pad_token_id"] = json!(self.eos_tokens.first());
+            }
+            Architecture::Olmo3 => {
+                config["sliding_window"] =
+                    json!(self.sliding_window.unwrap_or(self.context_length));
+                config["layer_types"] = json!(types());
+                config["pad_token_id"] = json!(self.eos_tokens.first());
+            }
+            Architecture::Gemma2 | Architecture::Gemma3 => {
+                config["sliding_window"] =
+                    json!(self.sliding_window.unwrap_or(self.context_length));
+                config["layer_types"] = json!(types());
+                config["hidden_activation"] = json!("gelu_pytorch_tanh");
+                config["hidden_act"] = json!("gelu_pytorch_tanh");
+                config["query_pre_attn_scalar"] = json!(shortest(self.attention_scale().powi(-2)));
+                config["attn_logit_softcapping"] = json!(self.soft_caps.attention.map(shortest));
+                config["final_logit_softcapping"] = json!(self.soft_caps.logits.map(shortest));
+                if architecture == Architecture::Gemma3 {
+                    config["rope_local_base_freq"] = json!(self.local_rope_theta);
+                }
+            }
+        }
+        if architecture == Architecture::Granite {
+            let Multipliers { embedding, residual, logits_divisor, .. } = self.multipliers;
+            config["embedding_multiplier"] = json!(shortest(embedding));
+            config["residual_multiplier"] = json!(shortest(residual));
+            config["attention_multiplier"] = json!(shortest(self.attention_scale()));
+            config["logits_scaling"] = json!(shortest(logits_divisor));
+        } else if !matches!(architecture, Architecture::Gemma2 | Architecture::Gemma3)
+            && self.multipliers != Multipliers::NONE
+        {
+            return refuse("multipliers", format!("{:?}", self.multipliers));
         }
         Ok(format!("{config:#}\n"))
     }
+}
+
+impl Fields<'_> {
+    /// The constant factors of an architecture that has them.
+    fn multipliers(&self, architecture: Architecture, hidden_size: usize) -> Result<Multipliers> {
+        let factor = |field: &str| Ok(self.positive(field, Some(1.0))? as f32);
+        Ok(match architecture {
+            Architecture::Granite => Multipliers {
+                embedding: factor("embedding_multiplier")?,
+                residual: factor("residual_multiplier")?,
+                attention: Some(factor("attention_multiplier")?),
+                logits_divisor: factor("logits_scaling")?,
+            },
+            Architecture::Gemma2 | Architecture::Gemma3 => Multipliers {
+                embedding: (hidden_size as f64).sqrt() as f32,
+                attention: Some(
+                    self.positive("query_pre_attn_scalar", Some(256.0))?.powf(-0.5) as f32
+                ),
+                ..Multipliers::NONE
+            },
+            _ => Multipliers::NONE,
+        })
+    }
+
+    /// The limits of scores and logits of an architecture that has them; checks the activation.
+    fn soft_caps(&self, architecture: Architecture) -> Result<SoftCaps> {
+        let (attention, logits) = match architecture {
+            Architecture::Gemma2 => (Some(50.0), Some(30.0)),
+            Architecture::Gemma3 => (None, None),
+            _ => return Ok(SoftCaps::NONE),
+        };
+        let activation = self.get("hidden_activation").map(|value| value.as_str());
+        if !matches!(activation, None | Some(Some("gelu_pytorch_tanh"))) {
+            return Err(self.unsupported("hidden_activation", "`gelu_pytorch_tanh`"));
+        }
+        let cap = |field: &str, default: Option<f64>| -> Result<Option<f32>> {
+            Ok(match (self.map.get(field), self.get(field)) {
+                (None, _) => default,
+                (_, None) => None,
+                _ => Some(self.positive(field, None)?),
+            }
+            .map(|cap| cap as f32))
+        };
+        Ok(SoftCaps {
+            attention: cap("attn_logit_softcapping", attention)?,
+            logits: cap("final_logit_softcapping", logits)?,
+        })
+    }
+}
+
+/// The shortest decimal of an f32, not the digits of its widening.
+fn shortest(number: f32) -> f64 {
+    number.to_string().parse().unwrap_or_default()
 }
 
 /// The text of a `config.json`.

@@ -106,10 +106,97 @@ fn windows_follow_the_rules_of_each_architecture() {
     typed["layer_types"] = json!(["sliding_attention", "sliding_attention"]);
     assert_eq!(qwen(typed.clone()), Some(9));
     typed["layer_types"][0] = json!("full_attention");
-    assert!(message(&with("Qwen2ForCausalLM", typed)).contains("`layer_types`"));
     let mut mixed = on;
     mixed["max_window_layers"] = json!(1);
-    assert!(message(&with("Qwen2ForCausalLM", mixed)).contains("`max_window_layers`"));
+    for fields in [typed, mixed] {
+        let config = parse(&with("Qwen2ForCausalLM", fields)).expect("valid");
+        assert_eq!([0, 1].map(|layer| config.window_of(layer)), [None, Some(9)]);
+    }
+    let windows = |name, fields| {
+        let mut fields: Value = fields;
+        fields["num_hidden_layers"] = json!(6);
+        let config = parse(&with(name, fields)).expect("valid");
+        (0..6).map(|layer| config.window_of(layer).unwrap_or(0)).collect::<Vec<_>>()
+    };
+    let nine = || json!({"sliding_window": 9});
+    assert_eq!(windows("Gemma2ForCausalLM", nine()), [9, 0, 9, 0, 9, 0]);
+    assert_eq!(windows("Olmo3ForCausalLM", nine()), [9, 9, 9, 0, 9, 9]);
+    assert_eq!(windows("Gemma3ForCausalLM", nine()), [9, 9, 9, 9, 9, 0]);
+    let pattern = json!({"sliding_window": 9, "sliding_window_pattern": 3});
+    assert_eq!(windows("Gemma3ForCausalLM", pattern), [9, 9, 0, 9, 9, 0]);
+    let smol = json!({"sliding_window": 9, "use_sliding_window": true});
+    assert_eq!(windows("SmolLM3ForCausalLM", smol), [0, 0, 0, 9, 0, 0]);
+    assert_eq!(windows("SmolLM3ForCausalLM", nine()), [0; 6]);
+    assert_eq!(windows("Phi3ForCausalLM", nine()), [9; 6]);
+}
+
+#[test]
+fn layers_without_positions_and_with_their_own_rotation() {
+    let ropes = |name, fields| {
+        let config = parse(&with(name, fields)).expect("valid");
+        [0, 1].map(|layer| config.layer_kind(layer).rope)
+    };
+    let smol = json!({"no_rope_layers": [0, 1]});
+    assert_eq!(ropes("SmolLM3ForCausalLM", smol), [LayerRope::None, LayerRope::Global]);
+    assert_eq!(ropes("SmolLM3ForCausalLM", json!({})), [LayerRope::Global; 2]);
+    let types = json!({"layer_types": ["sliding_attention", "full_attention"]});
+    assert_eq!(ropes("Gemma3ForCausalLM", types), [LayerRope::Local, LayerRope::Global]);
+    let by_type = json!({
+        "layer_types": ["sliding_attention", "full_attention"],
+        "rope_parameters": {
+            "full_attention": {"rope_type": "linear", "factor": 8.0, "rope_theta": 5e5},
+            "sliding_attention": {"rope_type": "default", "rope_theta": 300.0},
+        },
+    });
+    let config = parse(&with("Gemma3ForCausalLM", by_type)).expect("valid");
+    assert_eq!((config.rope_theta, config.local_rope_theta), (5e5, 300.0));
+    assert_eq!(config.rope_scaling, RopeScaling::Linear { factor: 8.0 });
+    let short = message(&with("SmolLM3ForCausalLM", json!({"no_rope_layers": [1]})));
+    assert!(short.contains("`no_rope_layers`"), "{short}");
+}
+
+#[test]
+fn stretches_are_read_as_transformers_does() {
+    let yarn = |fields: Value| {
+        let mut scaling = json!({"rope_type": "yarn", "factor": 4.0});
+        scaling.as_object_mut().expect("an object").extend(
+            fields.as_object().expect("an object").iter().map(|(k, v)| (k.clone(), v.clone())),
+        );
+        let config = json!({"rope_scaling": scaling, "max_position_embeddings": 512});
+        match parse(&llama(config)).expect("valid").rope_scaling {
+            RopeScaling::Yarn { attention_factor, original_context_length, .. } => {
+                (attention_factor, original_context_length)
+            }
+            other => panic!("{other:?}"),
+        }
+    };
+    let inferred = 0.1 * 4f64.ln() + 1.0;
+    assert_eq!(yarn(json!({})), (inferred, 512));
+    // A field of other engines, which `transformers` does not read.
+    let deepseek = json!({"attn_factor": 0.878, "original_max_position_embeddings": 128});
+    assert_eq!(yarn(deepseek), (inferred, 128));
+    assert_eq!(yarn(json!({"attention_factor": 0.5})).0, 0.5);
+    assert_eq!(yarn(json!({"mscale": 1.0, "mscale_all_dim": 1.0})).0, 1.0);
+
+    let phi = |fields: Value| {
+        let mut config = with("Phi3ForCausalLM", fields);
+        config["rope_scaling"] = json!({
+            "type": "longrope", "short_factor": vec![1.0; 6], "long_factor": vec![2.0; 6],
+        });
+        config
+    };
+    let fields = json!({
+        "partial_rotary_factor": 0.75, "max_position_embeddings": 512,
+        "original_max_position_embeddings": 128,
+    });
+    let config = parse(&phi(fields)).expect("valid");
+    // Beyond the pretraining length the frequencies are others.
+    assert_eq!((config.context_length, config.rotary_dim()), (128, 12));
+    let message = message(&phi(json!({})));
+    assert!(
+        message.contains("`rope_scaling.short_factor` must be 8 positive numbers"),
+        "{message}"
+    );
 }
 
 #[test]
@@ -118,8 +205,7 @@ fn what_changes_the_mathematics_is_refused_by_name() {
         ("architectures", json!(["GPT2LMHeadModel"])),
         ("architectures", json!(["LlamaForSequenceClassification"])),
         ("hidden_act", json!("gelu")),
-        ("attention_bias", json!(true)),
-        ("mlp_bias", json!(true)),
+        ("attention_multiplier", json!(0.5)),
         ("partial_rotary_factor", json!(0.5)),
         ("quantization_config", json!({"bits": 4})),
         ("final_logit_softcapping", json!(30.0)),
@@ -133,11 +219,21 @@ fn what_changes_the_mathematics_is_refused_by_name() {
         assert!(message.contains(&format!("`{field}`")), "{message}");
         assert!(message.contains("not supported"), "{message}");
     }
-    let yarn = llama(json!({"rope_scaling": {"type": "yarn", "factor": 4.0}}));
+    for (name, field) in [
+        ("Qwen3ForCausalLM", "attention_bias"),
+        ("MistralForCausalLM", "mlp_bias"),
+        ("Gemma3ForCausalLM", "use_bidirectional_attention"),
+    ] {
+        let message = message(&with(name, json!({field: true})));
+        assert!(message.contains(&format!("`{field}` = `true` is not supported")), "{message}");
+    }
+    let gelu = message(&with("Gemma2ForCausalLM", json!({"hidden_activation": "gelu"})));
+    assert!(gelu.contains("supported: `gelu_pytorch_tanh`"), "{gelu}");
+    let stretch = llama(json!({"rope_scaling": {"type": "ntk", "factor": 4.0}}));
     assert_eq!(
-        message(&yarn),
-        "`config.json`: `rope_scaling.type` = `\"yarn\"` is not supported; supported: \
-         `default`, `llama3`, `linear` with factor 1"
+        message(&stretch),
+        "`config.json`: `rope_scaling.type` = `\"ntk\"` is not supported; supported: \
+         `default`, `linear`, `dynamic`, `yarn`, `longrope`, `llama3`"
     );
     let partial =
         llama(json!({"rope_parameters": {"rope_type": "default", "partial_rotary_factor": 0.5}}));
@@ -157,7 +253,7 @@ fn rope_scaling_replaces_rope_parameters() {
     };
     let original = |scaling| match scaling {
         RopeScaling::Llama3 { original_context_length, .. } => original_context_length,
-        RopeScaling::None => 0,
+        _ => 0,
     };
     let parameters = json!({"rope_type": "default", "rope_theta": 5e5});
     let both = json!({"rope_scaling": llama3, "rope_parameters": parameters});
@@ -173,7 +269,7 @@ fn rope_scaling_replaces_rope_parameters() {
     assert_eq!(rope(json!({"rope_parameters": {"rope_theta": 7.0}})), (7.0, RopeScaling::None));
     let linear = |factor: f64| json!({"rope_scaling": {"type": "linear", "factor": factor}});
     assert_eq!(rope(linear(1.0)), (10_000.0, RopeScaling::None));
-    assert!(message(&llama(linear(2.0))).contains("`rope_scaling.factor` = `2.0` is not"));
+    assert_eq!(rope(linear(2.0)), (10_000.0, RopeScaling::Linear { factor: 2.0 }));
     // The root's length wins, and the context's stands in for one that is absent.
     let root = json!({"rope_scaling": llama3, "original_max_position_embeddings": 64});
     assert_eq!(original(rope(root).1), 64);
@@ -233,8 +329,9 @@ fn layer_types_count_for_every_architecture() {
     let mistral = |types: &Value| window("MistralForCausalLM", types.clone(), nine());
     assert_eq!(mistral(&full).expect("valid"), None);
     assert_eq!(mistral(&sliding).expect("valid"), Some(9));
+    assert_eq!(mistral(&mixed).expect("valid"), Some(9));
     for (name, types) in [
-        ("MistralForCausalLM", &mixed),
+        ("LlamaForCausalLM", &mixed),
         ("LlamaForCausalLM", &sliding),
         ("Qwen2ForCausalLM", &sliding),
     ] {
@@ -302,6 +399,22 @@ fn what_is_written_is_read_back() {
         let text = config.to_json(WeightType::Bf16, path).expect("expressible");
         assert_eq!(ModelConfig::from_json(&text, path).expect("valid"), config);
         assert!(text.contains("\"torch_dtype\": \"bfloat16\""));
+    }
+}
+
+#[test]
+fn every_family_is_written_and_read_back() {
+    let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/models");
+    let mut families = Vec::new();
+    for folder in std::fs::read_dir(models).expect("the fixtures") {
+        let path = folder.expect("a folder").path().join("config.json");
+        let config = ModelConfig::read(&path).expect("valid");
+        let text = config.to_json(WeightType::F32, &path).expect("expressible");
+        assert_eq!(ModelConfig::from_json(&text, &path).expect("valid"), config, "{text}");
+        families.push(config.architecture);
+    }
+    for architecture in Architecture::ALL {
+        assert!(families.contains(&architecture), "{architecture:?} has no fixture");
     }
 }
 

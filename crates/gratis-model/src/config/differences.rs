@@ -1,0 +1,125 @@
+//! The differences between the families of the decoder, beyond its sizes.
+
+/// Where the norms of a layer stand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NormPlacement {
+    /// Before attention and before the feed-forward: `x += f(norm(x))`.
+    Before,
+    /// After them: `x += norm(f(x))` (OLMo 2 and 3).
+    After,
+    /// Before and after: `x += norm(f(norm(x)))` (Gemma 2 and 3).
+    Around,
+}
+
+impl NormPlacement {
+    /// Whether the input of attention and feed-forward is normed.
+    pub fn is_before(self) -> bool {
+        self != Self::After
+    }
+
+    /// Whether their output is normed.
+    pub fn is_after(self) -> bool {
+        self != Self::Before
+    }
+}
+
+/// What is added to the weights of a norm: `y = (offset + w) x / rms(x)`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NormOffset {
+    /// Nothing.
+    Zero,
+    /// One (Gemma).
+    One,
+}
+
+impl NormOffset {
+    /// The number.
+    pub fn value(self) -> f32 {
+        match self {
+            Self::Zero => 0.0,
+            Self::One => 1.0,
+        }
+    }
+}
+
+/// The activation of the gate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Activation {
+    /// `g / (1 + e^-g)`.
+    Silu,
+    /// GELU by its tanh approximation (Gemma).
+    GeluTanh,
+}
+
+/// Biases of the feed-forward.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FeedForwardBias {
+    /// None.
+    None,
+    /// On gate, up and down (Llama with `mlp_bias`).
+    All,
+}
+
+/// What a layer attends to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum AttentionSpan {
+    /// The sliding window, if the model has one.
+    #[default]
+    Window,
+    /// Everything before.
+    Full,
+}
+
+/// How a layer turns queries and keys by their positions.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum LayerRope {
+    /// By the frequencies of the model, scaled.
+    #[default]
+    Global,
+    /// By those of a base of its own, without scaling (Gemma 3, OLMo 3).
+    Local,
+    /// Not at all (SmolLM3).
+    None,
+}
+
+/// The kind of a layer.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct LayerKind {
+    /// What it attends to.
+    pub span: AttentionSpan,
+    /// How it knows positions.
+    pub rope: LayerRope,
+}
+
+/// Constant factors (Granite, Gemma).
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Multipliers {
+    /// Of the embeddings.
+    pub embedding: f32,
+    /// Of what attention and feed-forward add to the residual stream.
+    pub residual: f32,
+    /// Of the attention scores; `None` for `1 / sqrt(head_dim)`.
+    pub attention: Option<f32>,
+    /// The logits are divided by this.
+    pub logits_divisor: f32,
+}
+
+impl Multipliers {
+    /// None.
+    pub const NONE: Self =
+        Self { embedding: 1.0, residual: 1.0, attention: None, logits_divisor: 1.0 };
+}
+
+/// `cap * tanh(x / cap)` of attention scores and of logits (Gemma 2).
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct SoftCaps {
+    /// Of the scores.
+    pub attention: Option<f32>,
+    /// Of the logits.
+    pub logits: Option<f32>,
+}
+
+impl SoftCaps {
+    /// None.
+    pub const NONE: Self = Self { attention: None, logits: None };
+}

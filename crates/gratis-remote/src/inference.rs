@@ -1,0 +1,521 @@
+//! An engine on inference servers: scores and samples.
+
+use std::sync::{Mutex, PoisonError};
+
+use gratis_engine::{
+    Activity, Error as EngineError, Generate, ModelDescription, PackedBatch, Role, Sample,
+    SampleRequest, SamplingSettings, Score, SegmentIdx, TokenValues,
+};
+use serde_json::{Value, json};
+
+use crate::address::Protocol;
+use crate::answer::{Draw, Sequence};
+use crate::canary;
+use crate::error::{Error, Result};
+use crate::http::{Client, Connection, Content, Fault, KeyHeader};
+use crate::openai::{self, ScoreBy};
+use crate::pool::{Pool, Retries, mixed};
+use crate::settings::EngineSettings;
+use crate::sglang;
+use crate::traffic::{Reason, Traffic};
+
+/// Batches per call for each scoring request that may be in flight: enough to keep the servers busy
+/// until the end of a call.
+const BATCHES_PER_REQUEST: usize = 4;
+/// Sequences in one scoring request; vLLM accepts 1024.
+const MAX_SEQUENCES: usize = 256;
+/// What scoring is called in messages.
+const SCORING: &str = "a scoring request";
+/// What sampling is called in messages.
+const SAMPLING: &str = "a sampling request";
+
+/// The model that the servers run, as the configuration beside its tokenizer describes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ModelShape {
+    /// Architecture as named by Hugging Face.
+    pub architecture: String,
+    /// Number of parameters.
+    pub n_parameters: usize,
+    /// Size of the vocabulary.
+    pub vocab_size: usize,
+    /// Longest sequence.
+    pub context_length: usize,
+}
+
+/// A text with its tokens, without special tokens around it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Probe {
+    /// The text.
+    pub text: String,
+    /// Its tokens by our tokenizer.
+    pub tokens: Vec<u32>,
+}
+
+/// What comparing tokenizers found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TokenizerCheck {
+    /// All probes are encoded the same.
+    Same,
+    /// The servers have no route for it.
+    Unavailable,
+}
+
+/// An engine that scores and samples on one or many inference servers.
+#[derive(Debug)]
+pub struct InferenceEngine {
+    settings: EngineSettings,
+    pool: Pool,
+    description: ModelDescription,
+    /// Name of an adapter for SGLang, which has a field of its own for it.
+    adapter: String,
+    /// The log-probabilities of the check at the start, once it has passed.
+    canary: Mutex<Option<Vec<f32>>>,
+}
+
+impl InferenceEngine {
+    /// Connects to the servers and checks that all of them serve the model.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] if a server does not list the model; those of the requests.
+    pub fn connect(
+        settings: &EngineSettings,
+        connection: &Connection,
+        shape: ModelShape,
+    ) -> Result<Self> {
+        let clients = settings
+            .servers()
+            .into_iter()
+            .map(|address| Client::new(address, settings, connection, KeyHeader::Bearer));
+        let clients = clients.collect::<Result<Vec<_>>>()?;
+        let health = match settings.protocol {
+            Protocol::Openai => "/v1/models",
+            _ => "/health",
+        };
+        let pool = Pool::new(clients, Retries::within(settings.retry_seconds), health);
+        let mut context_length = shape.context_length;
+        let mut adapter = String::new();
+        for client in pool.clients() {
+            let listed = listed(&pool, client, settings)?;
+            if let Some(n) = listed.context_length {
+                context_length = context_length.min(n);
+            }
+            if listed.is_adapter && settings.protocol == Protocol::Sglang {
+                adapter.clone_from(&settings.model);
+            }
+        }
+        if settings.protocol == Protocol::Vllm {
+            // A scoring request has room for one sampled token.
+            context_length = context_length.saturating_sub(1);
+        }
+        let n_in_flight = settings.scoring_concurrency * pool.clients().len();
+        let description = ModelDescription {
+            architecture: shape.architecture,
+            n_parameters: shape.n_parameters,
+            vocab_size: shape.vocab_size,
+            context_length,
+            preferred_batch_tokens: settings.request_tokens,
+            n_concurrent_batches: BATCHES_PER_REQUEST * n_in_flight,
+        };
+        Ok(Self {
+            settings: settings.clone(),
+            pool,
+            description,
+            adapter,
+            canary: Mutex::default(),
+        })
+    }
+
+    /// The settings of the engine.
+    pub fn settings(&self) -> &EngineSettings {
+        &self.settings
+    }
+
+    /// What the requests so far amount to.
+    pub fn traffic(&self) -> Traffic {
+        self.pool.counters().snapshot()
+    }
+
+    /// Compares the tokenizer of every server with ours.
+    ///
+    /// # Errors
+    /// [`Error::Tokenizer`] for the first probe that differs.
+    pub fn check_tokenizer(&self, probes: &[Probe]) -> Result<TokenizerCheck> {
+        for client in self.pool.clients() {
+            for Probe { text, tokens } in probes {
+                let what = "a request to its tokenizer";
+                let body = json!({
+                    "model": self.settings.model,
+                    "prompt": text,
+                    "add_special_tokens": false,
+                });
+                let asked = self.pool.ask_one(client, what, || {
+                    let body = body.to_string();
+                    client.post_json("/tokenize", body.as_bytes(), what, self.pool.counters())
+                });
+                let answer = match asked {
+                    Err(Error::Refused { status: 400 | 404 | 405 | 422 | 501, .. }) => {
+                        return Ok(TokenizerCheck::Unavailable);
+                    }
+                    answer => answer?,
+                };
+                let Some(found) = answer["tokens"].as_array() else {
+                    return Ok(TokenizerCheck::Unavailable);
+                };
+                let found: Vec<u64> = found.iter().filter_map(Value::as_u64).collect();
+                if !found.iter().copied().eq(tokens.iter().map(|&token| u64::from(token))) {
+                    return Err(Error::Tokenizer {
+                        server: client.name().to_owned(),
+                        text: text.clone(),
+                        expected: format!("{tokens:?}"),
+                        got: format!("{found:?}"),
+                    });
+                }
+            }
+        }
+        Ok(TokenizerCheck::Same)
+    }
+
+    /// The check at the start: a sequence scored alone and beside others, on every server. The first
+    /// call runs it; later calls compare with the first, so a model that was replaced meanwhile, or
+    /// another engine on the same server that disturbs this one, is noticed.
+    ///
+    /// # Errors
+    /// [`Error::Canary`] if the numbers differ; those of the requests.
+    pub fn check_scores(&self) -> Result<()> {
+        let mut known = self.canary.lock().unwrap_or_else(PoisonError::into_inner);
+        let (n_vocab, n_context) = (self.description.vocab_size, self.description.context_length);
+        let alone = [canary::alone(n_vocab, n_context)];
+        if alone[0].tokens.len() < 2 {
+            return Ok(());
+        }
+        for client in self.pool.clients() {
+            let differs = |what: &str, difference: f32| {
+                let reason = format!(
+                    "the log-probability of a token differs by {difference} {what}, and {} is \
+                     accepted (`tolerance`)",
+                    self.settings.tolerance()
+                );
+                Error::Canary { server: client.name().to_owned(), reason }
+            };
+            let ask = |sequences: &[Sequence]| {
+                self.pool.ask_one(client, SCORING, || self.ask_scores(client, sequences))
+            };
+            let values = ask(&alone)?.concat();
+            match &*known {
+                None => {}
+                Some(known) => {
+                    let difference = canary::difference(known, &values);
+                    if difference > self.settings.tolerance() {
+                        return Err(differs("from that of the first check", difference));
+                    }
+                    // Each server was asked for a batch the first time.
+                    if self.pool.clients().len() == 1 {
+                        continue;
+                    }
+                }
+            }
+            let batch = ask(&canary::in_batch(n_vocab, n_context))?;
+            let difference = canary::difference(&values, canary::of_batch(&batch));
+            if difference > self.settings.tolerance() {
+                return Err(differs("alone and in a batch", difference));
+            }
+            known.get_or_insert(values);
+        }
+        Ok(())
+    }
+
+    /// One scoring request.
+    fn ask_scores(&self, client: &Client, sequences: &[Sequence]) -> Result<Vec<Vec<f32>>, Fault> {
+        let model = &self.settings.model;
+        let (route, body) = match self.settings.protocol {
+            Protocol::Sglang => (sglang::ROUTE, sglang::score_body(&self.adapter, sequences)),
+            _ => (openai::ROUTE, openai::score_body(model, sequences, self.score_by())),
+        };
+        let body = body.to_string();
+        let counters = self.pool.counters();
+        let content = Content::Json(body.as_bytes());
+        let answer = client.ask("POST", route, content, SCORING, counters)?;
+        counters.tokens(sequences.iter().map(|sequence| sequence.tokens.len()).sum(), 0);
+        let read = match self.settings.protocol {
+            Protocol::Sglang => sglang::read_scores(&answer.body, sequences),
+            _ => openai::read_scores(&answer.body, sequences, self.score_by()),
+        };
+        read.map_err(|reason| unusable(client, SCORING, reason))
+    }
+
+    fn score_by(&self) -> ScoreBy {
+        match self.settings.protocol {
+            Protocol::Openai => ScoreBy::Echo,
+            _ => ScoreBy::PromptLogProbs,
+        }
+    }
+
+    /// One sampling request.
+    fn ask_sample(&self, client: &Client, draw: &Draw) -> Result<Sample, Fault> {
+        let (route, body) = match self.settings.protocol {
+            Protocol::Sglang => (sglang::ROUTE, sglang::sample_body(&self.adapter, draw)),
+            _ => (openai::ROUTE, openai::sample_body(&self.settings.model, draw)),
+        };
+        let body = body.to_string();
+        let counters = self.pool.counters();
+        let content = Content::Json(body.as_bytes());
+        let answer = client.ask("POST", route, content, SAMPLING, counters)?;
+        let read = match self.settings.protocol {
+            Protocol::Sglang => sglang::read_sample(&answer.body, draw),
+            _ => openai::read_sample(&answer.body, draw),
+        };
+        let sample = read.map_err(|reason| unusable(client, SAMPLING, reason))?;
+        let sample = sample.ok_or_else(|| Fault::Transient {
+            reason: Reason::Aborted,
+            message: "the server ended the request early".to_owned(),
+            after: None,
+        })?;
+        let vocab_size = self.description.vocab_size;
+        if let Some(&token) = sample.tokens.iter().find(|&&token| token as usize >= vocab_size) {
+            return Err(Fault::Final(Error::Vocabulary { token, vocab_size }));
+        }
+        counters.tokens(draw.prompt.len(), sample.tokens.len());
+        Ok(sample)
+    }
+
+    fn check_tokens(&self, tokens: &[u32]) -> Result<(), EngineError> {
+        let vocab_size = self.description.vocab_size;
+        match tokens.iter().find(|&&token| token as usize >= vocab_size) {
+            Some(&token) => Err(Error::Vocabulary { token, vocab_size }.into()),
+            None => Ok(()),
+        }
+    }
+}
+
+fn unusable(client: &Client, what: &'static str, reason: String) -> Fault {
+    Fault::Final(Error::Answer { server: client.name().to_owned(), what, reason })
+}
+
+/// What a server lists of the model.
+struct Listed {
+    context_length: Option<usize>,
+    is_adapter: bool,
+}
+
+/// Finds the model in the list of a server.
+fn listed(pool: &Pool, client: &Client, settings: &EngineSettings) -> Result<Listed> {
+    let what = "the list of models";
+    let list =
+        pool.ask_one(client, what, || client.get_json("/v1/models", what, pool.counters()))?;
+    let models = list["data"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let name_of = |model: &Value| model["id"].as_str().unwrap_or_default().to_owned();
+    let find = |name: &str| models.iter().find(|model| name_of(model) == name);
+    let length = |model: &Value| model["max_model_len"].as_u64().map(|n| n as usize);
+    let first = models.first();
+    // SGLang loads adapters without listing them, and its base needs no name.
+    if settings.protocol == Protocol::Sglang && find(&settings.model).is_none() {
+        let is_adapter = !settings.model.is_empty();
+        return Ok(Listed { context_length: first.and_then(length), is_adapter });
+    }
+    let Some(model) = find(&settings.model) else {
+        let names: Vec<String> =
+            models.iter().map(|model| format!("`{}`", name_of(model))).collect();
+        return Err(Error::Unsupported {
+            server: client.name().to_owned(),
+            what: format!("serve `{}`: it serves {}", settings.model, names.join(", ")),
+        });
+    };
+    let parent = model["parent"].as_str().and_then(find);
+    let context_length = length(model).or_else(|| parent.and_then(length));
+    Ok(Listed { context_length, is_adapter: parent.is_some() })
+}
+
+/// The tokens from the root to a segment, and how many of them come before it.
+pub(crate) fn path_of(batch: &PackedBatch, idx: SegmentIdx) -> Sequence {
+    let mut chain = vec![idx];
+    while let Some(parent) = batch.segment(chain[chain.len() - 1]).parent {
+        chain.push(parent);
+    }
+    let segment = batch.segment(idx);
+    let mut tokens = Vec::with_capacity(segment.position + segment.n_tokens);
+    for &idx in chain.iter().rev() {
+        tokens.extend_from_slice(&batch.tokens()[batch.segment(idx).rows()]);
+    }
+    Sequence { tokens, n_context: segment.position }
+}
+
+impl Score for InferenceEngine {
+    fn describe(&self) -> &ModelDescription {
+        &self.description
+    }
+
+    fn log_probs(&self, batches: &[PackedBatch]) -> Result<Vec<TokenValues>, EngineError> {
+        let context_length = self.description.context_length;
+        let mut all: Vec<TokenValues> = batches.iter().map(TokenValues::zeros).collect();
+        // Requests of up to `request_tokens` tokens; responses of a prompt stay together.
+        let mut requests: Vec<Vec<(usize, usize)>> = Vec::new();
+        let (mut request, mut n_tokens) = (Vec::new(), 0);
+        for (batch_idx, batch) in batches.iter().enumerate() {
+            self.check_tokens(batch.tokens())?;
+            for (nth, &idx) in batch.responses().iter().enumerate() {
+                let segment = batch.segment(idx);
+                debug_assert_eq!(segment.role, Role::Response);
+                let n = segment.position + segment.n_tokens;
+                if n > context_length {
+                    return Err(EngineError::ContextOverflow { n_tokens: n, context_length });
+                }
+                let is_full =
+                    n_tokens + n > self.settings.request_tokens || request.len() == MAX_SEQUENCES;
+                if is_full && !request.is_empty() {
+                    requests.push(std::mem::take(&mut request));
+                    n_tokens = 0;
+                }
+                request.push((batch_idx, nth));
+                n_tokens += n;
+            }
+        }
+        if !request.is_empty() {
+            requests.push(request);
+        }
+        if requests.is_empty() {
+            return Ok(all);
+        }
+        if self.canary.lock().unwrap_or_else(PoisonError::into_inner).is_none() {
+            self.check_scores()?;
+        }
+        let ask = |client: &Client, request: &&Vec<(usize, usize)>| {
+            let sequences = request.iter().map(|&(batch_idx, nth)| {
+                let batch = &batches[batch_idx];
+                path_of(batch, batch.responses()[nth])
+            });
+            self.ask_scores(client, &sequences.collect::<Vec<_>>())
+        };
+        let n_at_once = self.settings.scoring_concurrency;
+        self.pool.run(n_at_once, SCORING, &mut requests.iter(), &ask, &mut |idx, rows| {
+            for (&(batch_idx, nth), row) in requests[idx].iter().zip(&rows) {
+                all[batch_idx].row_mut(nth).copy_from_slice(row);
+            }
+        })?;
+        Ok(all)
+    }
+}
+
+impl Generate for InferenceEngine {
+    fn sample(
+        &self,
+        requests: &[SampleRequest],
+        settings: &SamplingSettings,
+        done: &mut dyn FnMut(usize, Vec<Sample>),
+    ) -> Result<(), EngineError> {
+        let context_length = self.description.context_length;
+        check_settings(settings)?;
+        for request in requests {
+            self.check_tokens(&request.prompt)?;
+            let n_tokens = request.prompt.len();
+            if n_tokens == 0 {
+                let reason = "a prompt without tokens".to_owned();
+                return Err(EngineError::InvalidBatch { reason });
+            }
+            if n_tokens >= context_length {
+                return Err(EngineError::ContextOverflow {
+                    n_tokens: n_tokens + 1,
+                    context_length,
+                });
+            }
+        }
+        // The samples of a request until all of them are there.
+        let mut waiting: Vec<Vec<Option<Sample>>> = Vec::new();
+        waiting.resize_with(requests.len(), Vec::new);
+        let mut n_missing: Vec<usize> = requests.iter().map(|request| request.n_samples).collect();
+        for (idx, request) in requests.iter().enumerate() {
+            if request.n_samples == 0 || settings.max_new_tokens == 0 {
+                return Err(EngineError::InvalidBatch {
+                    reason: format!("request {idx} asks for no tokens"),
+                });
+            }
+        }
+        let jobs: Vec<(usize, usize)> = requests
+            .iter()
+            .enumerate()
+            .flat_map(|(idx, request)| (0..request.n_samples).map(move |nth| (idx, nth)))
+            .collect();
+        let ask = |client: &Client, &&(idx, nth): &&(usize, usize)| {
+            let request = &requests[idx];
+            let number = request.first_sample + nth as u64;
+            let room = context_length - request.prompt.len();
+            let draw = Draw {
+                prompt: &request.prompt,
+                max_new_tokens: settings.max_new_tokens.min(room),
+                temperature: settings.temperature,
+                top_p: settings.top_p,
+                top_k: settings.top_k,
+                stop_tokens: &settings.stop_tokens,
+                seed: seed_of(settings.seed, request.key, number),
+            };
+            self.ask_sample(client, &draw)
+        };
+        let n_at_once = self.settings.concurrency;
+        self.pool.run(n_at_once, SAMPLING, &mut jobs.iter(), &ask, &mut |job, sample| {
+            let (idx, nth) = jobs[job];
+            let samples = &mut waiting[idx];
+            if samples.is_empty() {
+                samples.resize(requests[idx].n_samples, None);
+            }
+            samples[nth] = Some(sample);
+            n_missing[idx] -= 1;
+            if n_missing[idx] == 0 {
+                done(idx, std::mem::take(samples).into_iter().flatten().collect());
+            }
+        })?;
+        Ok(())
+    }
+
+    fn n_concurrent_samples(&self) -> usize {
+        self.settings.concurrency * self.pool.clients().len()
+    }
+
+    fn activity(&self) -> Option<Activity> {
+        let traffic = self.traffic();
+        Some(Activity { n_in_flight: traffic.n_in_flight, n_repeated: traffic.n_retries() })
+    }
+}
+
+/// The seed of a sample: it depends on the run, the problem and the number of the sample only.
+fn seed_of(run: u64, key: u64, number: u64) -> u64 {
+    // Servers read a signed integer.
+    mixed(mixed(mixed(run) ^ key) ^ number) >> 2
+}
+
+fn check_settings(settings: &SamplingSettings) -> Result<(), EngineError> {
+    let SamplingSettings { temperature, top_p, .. } = *settings;
+    let refuse = |field, expected, got| Err(EngineError::InvalidSampling { field, expected, got });
+    if !(temperature.is_finite() && temperature >= 0.0) {
+        return refuse("temperature", "finite and not negative", temperature);
+    }
+    if !(top_p > 0.0 && top_p <= 1.0) {
+        return refuse("top_p", "above 0 and at most 1", top_p);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_response_is_sent_with_all_that_comes_before_it() {
+        let mut builder = gratis_engine::PackedBatchBuilder::default();
+        let root = builder.context(None, &[1, 2]).expect("a root");
+        let prefix = builder.context(Some(root), &[3]).expect("a prefix");
+        builder.response(prefix, &[4, 5]).expect("a response");
+        let batch = builder.finish();
+        let sequence = path_of(&batch, batch.responses()[0]);
+        assert_eq!(sequence, Sequence { tokens: vec![1, 2, 3, 4, 5], n_context: 3 });
+    }
+
+    #[test]
+    fn every_sample_has_a_seed_of_its_own() {
+        let mut seeds = std::collections::BTreeSet::new();
+        for (run, key, number) in (0..3).flat_map(|run| {
+            (0..40).flat_map(move |key| (0..40).map(move |number| (run, key, number)))
+        }) {
+            assert!(seeds.insert(seed_of(run, key, number)));
+        }
+        assert!(seeds.iter().all(|&seed| seed < 1 << 62));
+    }
+}

@@ -1,0 +1,5 @@
+//! Integration tests of the crate: one binary, one module a subject.
+
+mod faults;
+mod inference;
+mod servers;

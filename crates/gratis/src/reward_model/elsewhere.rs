@@ -1,0 +1,90 @@
+//! What a model has to tell if its engine runs elsewhere: its requests, its checks, and training on a
+//! server.
+
+use std::path::Path;
+
+use gratis_model::{LoraScaling, LoraSettings, LoraTarget};
+use gratis_remote::{AdapterRequest, TrainingEngine};
+
+use super::engine::{Engine, Servers};
+use super::model::Model;
+use crate::error::{Error, Result};
+
+/// LoRA alpha of training servers, which cannot be chosen.
+pub const ALPHA: f64 = 32.0;
+
+impl Model {
+    /// What the requests of an engine that runs elsewhere amount to; `None` for one in this process.
+    pub fn traffic(&self) -> Option<gratis_remote::traffic::Traffic> {
+        match &self.engine {
+            Engine::Native(_) => None,
+            Engine::Remote(remote) => Some(remote.traffic()),
+        }
+    }
+
+    /// Runs the check at the start of an engine that runs elsewhere, or compares with the first one.
+    ///
+    /// # Errors
+    /// [`gratis_remote::Error::Canary`]; those of the requests.
+    pub fn check_scores(&self) -> Result<()> {
+        match &self.engine {
+            Engine::Native(_) => Ok(()),
+            Engine::Remote(remote) => match &remote.servers {
+                Servers::Inference(engine) => Ok(engine.check_scores()?),
+                Servers::Training { .. } => Ok(()),
+            },
+        }
+    }
+
+    /// Whether it is trained on a server.
+    pub fn is_trained_elsewhere(&self) -> bool {
+        self.training_engine().is_some()
+    }
+
+    fn training_engine(&self) -> Option<&TrainingEngine> {
+        match &self.engine {
+            Engine::Remote(remote) => match &remote.servers {
+                Servers::Training { engine, .. } => Some(engine),
+                Servers::Inference(_) => None,
+            },
+            Engine::Native(_) => None,
+        }
+    }
+
+    /// Prepares training on a server, if it is trained there: keeps the journal of its requests in a
+    /// file, and finds out how the server takes weights per token. What was found, for the log.
+    ///
+    /// # Errors
+    /// Those of the file and of the server.
+    pub fn prepare_training(&self, journal: &Path) -> Result<Option<&'static str>> {
+        let Some(engine) = self.training_engine() else { return Ok(None) };
+        engine.journal_at(journal)?;
+        Ok(Some(engine.probe()?))
+    }
+
+    /// The same model with a fresh adapter that a server trains.
+    ///
+    /// # Errors
+    /// [`Error::Mismatch`] if it is not trained on a server.
+    pub fn with_adapter_elsewhere(mut self, rank: usize, seed: u64) -> Result<Self> {
+        if let Engine::Remote(remote) = &mut self.engine
+            && let Servers::Training { engine, rank: known } = &mut remote.servers
+        {
+            engine.set_adapter(AdapterRequest { rank, seed });
+            *known = Some(rank);
+            return Ok(self);
+        }
+        Err(Error::Mismatch {
+            what: format!("`{}` is not a training server", self.place.display_name()),
+            hint: "give `tinker://HOST:PORT/MODEL`",
+        })
+    }
+
+    /// The shape of the adapter that a server trains.
+    pub(super) fn adapter_elsewhere(&self) -> Option<LoraSettings> {
+        let Engine::Remote(remote) = &self.engine else { return None };
+        let Servers::Training { rank: Some(rank), .. } = remote.servers else { return None };
+        let targets = LoraTarget::ALL.to_vec();
+        Some(LoraSettings { rank, alpha: ALPHA, scaling: LoraScaling::Standard, targets })
+    }
+}
