@@ -27,7 +27,9 @@ pub(crate) struct Load {
     pub(crate) fault_every: usize,
     /// Body of which size is too large, in bytes.
     pub(crate) too_large: usize,
-    /// Sends everything again until so much time has passed.
+    /// Sends everything so many times, and again until `at_least` has passed.
+    pub(crate) n_rounds: usize,
+    /// How long it takes at least.
     pub(crate) at_least: Duration,
 }
 
@@ -101,7 +103,7 @@ pub(crate) fn run(load: &Load) -> Report {
                 let mut connection = None;
                 loop {
                     let nth = next.fetch_add(1, Ordering::Relaxed);
-                    if nth >= requests.len() && begun.elapsed() >= load.at_least {
+                    if nth >= load.n_rounds * requests.len() && begun.elapsed() >= load.at_least {
                         break;
                     }
                     let problems = requests[nth % requests.len()].clone();

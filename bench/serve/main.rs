@@ -1,7 +1,7 @@
 //! Puts load on a running `gratis serve` and reports throughput, queueing and what went wrong; see
 //! `bench/serve/run.sh`.
 //!
-//! Usage: `load ADDRESS ROLLOUTS SCORES [CONCURRENT [FAULT_EVERY [SECONDS [TOO_LARGE]]]]`
+//! Usage: `load ADDRESS ROLLOUTS SCORES [CONCURRENT [FAULT_EVERY [SECONDS [ROUNDS]]]]`
 
 #[path = "http.rs"]
 #[allow(dead_code, reason = "the tests use more of it")]
@@ -27,7 +27,9 @@ fn main() -> ExitCode {
         arguments.get(idx).map_or(default, |text| text.parse().expect("a number"))
     };
     let [address, rollouts, scores, ..] = &arguments[..] else {
-        println!("usage: load ADDRESS ROLLOUTS SCORES [CONCURRENT [FAULT_EVERY [SECONDS]]]");
+        println!(
+            "usage: load ADDRESS ROLLOUTS SCORES [CONCURRENT [FAULT_EVERY [SECONDS [ROUNDS]]]]"
+        );
         return ExitCode::FAILURE;
     };
     let scores = lines(scores);
@@ -42,7 +44,8 @@ fn main() -> ExitCode {
         n_concurrent: number(3, 64),
         fault_every: number(4, 10),
         at_least: Duration::from_secs(number(5, 0) as u64),
-        too_large: number(6, (8 << 20) + 1),
+        too_large: (8 << 20) + 1,
+        n_rounds: number(6, 1),
     };
     let report = run(&load);
     let Report { n_right, n_busy, n_faults, n_wrong, n_problems, seconds, .. } = &report;

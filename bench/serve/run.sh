@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # Load and faults on `gratis serve`, compared with `gratis score` on the same file.
-# usage: bench/serve/run.sh [PROBLEMS [SOAK_SECONDS]]
+# usage: bench/serve/run.sh [PROBLEMS [ROUNDS [SOAK_SECONDS]]]
 # GRATIS and LOAD name the binaries (default: release builds); PRESET is the size of the model.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-problems=${1:-22000}
-soak=${2:-0}
+problems=${1:-2200}
+rounds=${2:-10}
+soak=${3:-0}
 gratis=${GRATIS:-target/release/gratis}
 load=${LOAD:-target/release/examples/load}
 threads=${THREADS:-$(nproc)}
@@ -17,15 +18,15 @@ folder=$(mktemp -d)
 trap 'rm -rf "$folder"; [ -z "${server:-}" ] || kill "$server" 2>/dev/null || true' EXIT
 export HF_HUB_OFFLINE=1
 
-# Problems with one to eight candidates of one to six steps.
+# Problems with one to four candidates of one to four steps.
 awk -v n="$problems" 'BEGIN {
     srand(1)
     for (p = 0; p < n; p++) {
         printf "{\"id\": \"p%d\", \"prompt\": \"How much are %d and %d? \", \"completions\": [", p, p % 997, int(rand() * 1000)
-        k = 1 + int(rand() * 8)
+        k = 1 + int(rand() * 4)
         for (c = 0; c < k; c++) {
             printf "%s\"", c ? ", " : ""
-            s = 1 + int(rand() * 6)
+            s = 1 + int(rand() * 4)
             for (i = 0; i < s; i++) printf "%sStep %d: %d and %d make %d.", i ? "\\n\\n" : "", i, int(rand() * 999), int(rand() * 999), int(rand() * 999)
             printf "\""
         }
@@ -59,8 +60,8 @@ memory() {
 start 0
 echo "== no faults"
 "$load" "$address" "$folder/candidates.jsonl" "$folder/scores.jsonl" 64 0
-echo "== a fault after every third request"
-"$load" "$address" "$folder/candidates.jsonl" "$folder/scores.jsonl" 64 3
+echo "== $rounds rounds, a fault after every third request"
+"$load" "$address" "$folder/candidates.jsonl" "$folder/scores.jsonl" 64 3 0 "$rounds"
 stop
 
 if [ "$soak" -gt 0 ]; then

@@ -124,6 +124,8 @@ enum Command {
     Select(commands::select::SelectArgs),
     #[cfg(feature = "serve")]
     Serve(commands::serve::ServeArgs),
+    #[cfg(feature = "serve")]
+    View(commands::view::ViewArgs),
     Evaluate(commands::evaluate::EvaluateArgs),
     Theory(commands::theory::TheoryArgs),
     Cost(commands::cost::CostArgs),
@@ -190,6 +192,8 @@ fn run(cli: Cli, matches: &ArgMatches) -> anyhow::Result<()> {
         Command::Select(args) => commands::select::run(&args),
         #[cfg(feature = "serve")]
         Command::Serve(args) => commands::serve::run(&args, &common),
+        #[cfg(feature = "serve")]
+        Command::View(args) => commands::view::run(&args),
         Command::Evaluate(args) => commands::evaluate::run(&args, &common),
         Command::Theory(args) => commands::theory::run(&args, &common),
         Command::Cost(args) => commands::cost::run(&args),

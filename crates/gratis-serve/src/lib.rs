@@ -2,7 +2,7 @@
 //!
 //! Connections are asynchronous; the engine is not. Requests become units of work in a bounded
 //! queue, from which one thread takes as many at a time as fill a batch, whichever requests they
-//! belong to. Scores have the same bits in any batch, so answers equal those of `gratis score`.
+//! belong to. Answers are those of `gratis score`; what shares a batch rarely changes a last bit.
 //!
 //! | route | what it answers |
 //! |---|---|
@@ -24,6 +24,7 @@ mod cache;
 mod conversation;
 mod error;
 mod metrics;
+mod page;
 mod queue;
 mod routes;
 mod scorer;
@@ -34,6 +35,7 @@ mod worker;
 pub use answers::Answers;
 pub use auth::Token;
 pub use error::{Failure, FailureKind};
+pub use page::page;
 pub use scorer::{About, Scorer, about};
 pub use server::{Stop, Summary, serve};
 pub use service::Settings;

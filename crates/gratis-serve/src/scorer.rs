@@ -23,8 +23,8 @@ pub struct About {
     pub batch_tokens: usize,
 }
 
-/// A reward model as the service uses it. The scores of a completion do not depend on the batch that
-/// it is in.
+/// A reward model as the service uses it. The scores of a completion depend on the batch that it is
+/// in by the last bit at most.
 pub trait Scorer: Send + Sync {
     /// The scores of all completions, with token rewards where the model has them.
     ///

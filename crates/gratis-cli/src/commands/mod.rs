@@ -24,6 +24,8 @@ pub(crate) mod serve;
 pub(crate) mod theory;
 pub(crate) mod train;
 mod training;
+#[cfg(feature = "serve")]
+pub(crate) mod view;
 
 use std::path::{Path, PathBuf};
 

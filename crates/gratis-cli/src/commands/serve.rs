@@ -25,8 +25,7 @@ use crate::interrupt;
 ///
 /// Answers `POST /score` and `/grade`, the remote reward model of OpenRLHF (`/get_reward`), and the
 /// shapes of inference servers (`/classify`, `/pooling`, `/v1/embeddings`). `/openapi.json` describes
-/// the routes, `/metrics` has counters for Prometheus. Scores have the same bits as those of `gratis
-/// score`. SIGTERM or SIGINT stops the service after it has answered what it accepted.
+/// the routes, `/metrics` has counters for Prometheus. SIGTERM or SIGINT stops the service after it has answered what it accepted.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:

@@ -152,6 +152,7 @@ fn load_with_faults_mixes_no_answer_up() {
         n_concurrent: 16,
         fault_every: 2,
         too_large: (1 << 20) + 1,
+        n_rounds: 1,
         at_least: Duration::from_secs(2),
     };
     let report = load::run(&load);
@@ -214,4 +215,56 @@ fn what_cannot_be_served_is_refused_at_once() {
         workspace.run(&["serve", "--model", "model", "--reference", "none", "--port", &port]);
     assert_eq!(output.status.code(), Some(1));
     assert!(stderr(&output).contains("cannot listen on `127.0.0.1:"), "{}", stderr(&output));
+}
+
+#[test]
+fn a_page_shows_the_scores_of_a_file() {
+    let (workspace, _, _) = workspace();
+    let score = ["score", "--model", "model", "--reference", "reference", "candidates.jsonl"];
+    ok(&workspace, &[&score[..], &["--tokens", "-o", "scores.jsonl"]].concat());
+    ok(&workspace, &["view", "scores.jsonl", "--rollouts", "candidates.jsonl", "-o", "page.html"]);
+    let page = String::from_utf8(workspace.read("page.html")).expect("text");
+    let start = page.find(r#"id="data">"#).expect("data") + r#"id="data">"#.len();
+    let json = page[start..].split("</script>").next().expect("its end");
+    let data: Value = serde_json::from_str(json).expect("JSON");
+    let problem = &data["problems"][5];
+    assert_eq!(problem["texts"], json!(["1 and 2 are 3.", "1 and 2 are 3."]));
+    assert_eq!(problem["line"]["id"], "p5");
+    // Without the texts too; to the place beside the scores.
+    ok(&workspace, &["view", "scores.jsonl", "--limit", "3"]);
+    assert!(String::from_utf8(workspace.read("scores.html")).expect("text").contains("\"p2\""));
+    let error = workspace.error_of(&["view", "candidates.jsonl"]);
+    assert!(error.contains("candidates.jsonl"), "{error}");
+}
+
+#[test]
+#[expect(clippy::print_stderr, reason = "a skipped test must say so")]
+fn the_page_works_in_a_browser() {
+    let names = ["chromium", "chromium-browser", "google-chrome"];
+    let is_there = |name: &&&str| {
+        let mut found = Command::new(name);
+        found.arg("--version").stdout(Stdio::null()).stderr(Stdio::null());
+        found.status().is_ok_and(|status| status.success())
+    };
+    let Some(browser) = names.iter().find(is_there) else {
+        eprintln!("skipped: no Chromium is installed");
+        return;
+    };
+    let (workspace, _, _) = workspace();
+    let score = ["score", "--model", "model", "--reference", "reference", "candidates.jsonl"];
+    ok(&workspace, &[&score[..], &["--tokens", "-o", "scores.jsonl"]].concat());
+    ok(&workspace, &["view", "scores.jsonl", "--rollouts", "candidates.jsonl", "-o", "page.html"]);
+    let page = format!("file://{}", workspace.path("page.html").display());
+    let profile = format!("--user-data-dir={}", workspace.path("profile").display());
+    let output = Command::new(browser)
+        .args(["--headless", "--no-sandbox", "--disable-gpu", &profile, "--dump-dom", &page])
+        .output()
+        .expect("it runs");
+    let document = String::from_utf8_lossy(&output.stdout);
+    // Written by the script of the page.
+    assert!(document.contains("candidate 2, rank 1, reward"), "{document}");
+    assert!(
+        document.contains("<polyline points=") && document.contains("class=\"step"),
+        "{document}"
+    );
 }

@@ -139,14 +139,13 @@ pub(crate) fn log_probs(
     let d = weights.norm.len();
     scratch.prepare(d);
     for tile in predictions.tiles() {
-        let normed = &mut scratch.normed[..tile.len() * d];
-        norm_rows(normed, hidden, weights.norm, &predictions.rows[tile.clone()]);
+        let normed = normed_tile(&mut scratch.normed, hidden, weights, predictions, tile.clone());
         let mut running = [(f32::NEG_INFINITY, 0.0f32); ROWS];
         for (vocabulary, place) in weights.tiles() {
             let head = weights.base.rows(place, &mut scratch.rows);
-            let logits = &mut scratch.logits[..tile.len() * vocabulary.len()];
+            let logits = &mut scratch.logits[..normed.len() / d * vocabulary.len()];
             logits_of(logits, normed, head, weights, scratch.n_threads);
-            let tile = tile.clone();
+            let (tile, logits) = (tile.clone(), &logits[..tile.len() * vocabulary.len()]);
             take_in(&mut running, log_probs, logits, tile, vocabulary, predictions);
         }
         for (i, (largest, sum)) in tile.zip(running) {
@@ -156,6 +155,24 @@ pub(crate) fn log_probs(
             }
         }
     }
+}
+
+/// The normed rows of a tile, at least two: a product of one row sums in another order, and the bits
+/// of a log-probability must not depend on how many rows the batch has.
+fn normed_tile<'a>(
+    normed: &'a mut [f32],
+    hidden: &[f32],
+    weights: &HeadWeights<'_>,
+    predictions: &Predictions,
+    tile: Range<usize>,
+) -> &'a [f32] {
+    let (d, n_rows) = (weights.norm.len(), tile.len());
+    let rows = &predictions.rows[tile];
+    norm_rows(&mut normed[..n_rows * d], hidden, weights.norm, rows);
+    if n_rows == 1 {
+        normed.copy_within(..d, d);
+    }
+    &normed[..n_rows.max(2) * d]
 }
 
 /// A tile of logits (`[tile, vocabulary]`) from normed rows (`[tile, d]`) and rows of the head.
@@ -201,16 +218,15 @@ pub(crate) fn mean_log_probs(
         *sum /= n_vocab as f32;
     }
     for tile in predictions.tiles() {
-        let normed = &mut scratch.normed[..tile.len() * d];
-        norm_rows(normed, hidden, weights.norm, &predictions.rows[tile.clone()]);
-        let means = &mut scratch.logits[..tile.len()];
+        let normed = normed_tile(&mut scratch.normed, hidden, weights, predictions, tile.clone());
+        let means = &mut scratch.logits[..normed.len() / d];
         linear(means, Onto::Fresh, normed, &mean_row, d);
         if weights.scale != 1.0 {
             for mean in means.iter_mut() {
                 *mean *= weights.scale;
             }
         }
-        for (i, mean) in tile.zip(means) {
+        for (i, mean) in tile.zip(means.iter()) {
             for target in predictions.targets(i) {
                 out[target.slot] = *mean - log_sum_exp[i];
             }

@@ -4,6 +4,10 @@ use serde_json::json;
 
 use crate::service::Service;
 
+pub(super) fn page(_: &Service) -> String {
+    crate::page::empty()
+}
+
 pub(super) fn health(service: &Service) -> String {
     json!({"status": "ok", "queue": service.queue.n_requests()}).to_string()
 }

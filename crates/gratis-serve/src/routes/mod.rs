@@ -28,7 +28,8 @@ pub(crate) const POSTS: [(&str, Prepare); 6] = [
 pub(crate) type Show = fn(&Service) -> String;
 
 /// Routes that show something: path, content type, and its text.
-pub(crate) const GETS: [(&str, &str, Show); 4] = [
+pub(crate) const GETS: [(&str, &str, Show); 5] = [
+    ("/", "text/html; charset=utf-8", info::page),
     ("/health", JSON, info::health),
     ("/v1/models", JSON, info::models),
     ("/metrics", "text/plain; version=0.0.4", Service::metrics_text),

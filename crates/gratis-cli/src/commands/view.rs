@@ -1,0 +1,84 @@
+//! `gratis view`: the page of the service with the scores of a file, without a model.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::Args;
+use gratis::data::{OnInvalid, ProblemScores, RecordReader, Rollout, ScoreReader};
+use gratis::selection::Aggregation;
+use gratis_model::atomic;
+use gratis_serve::{Answers, page};
+use serde_json::{Value, json};
+use tracing::info;
+
+use super::select::Matched;
+
+/// Write a page that shows the scores of a file in a browser.
+///
+/// The page is one file without external resources: every step in a colour by its reward, the Q values
+/// over the steps, candidates side by side in the order of their rewards, and the vote.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  gratis view scores.jsonl --rollouts candidates.jsonl
+  gratis view scores.jsonl --rollouts candidates.jsonl --aggregation q_last -o page.html")]
+pub(crate) struct ViewArgs {
+    /// Score file.
+    scores: PathBuf,
+    /// The rollouts that were scored: the texts of problems and candidates.
+    #[arg(long, value_name = "FILE")]
+    rollouts: Option<PathBuf>,
+    /// How the steps become a candidate's reward [default: the one recorded in the scores].
+    #[arg(long, value_name = "NAME")]
+    aggregation: Option<Aggregation>,
+    /// Problems shown, from the first.
+    #[arg(long, value_name = "N", default_value_t = 200)]
+    limit: usize,
+    /// Page to write [default: beside the scores, with the ending `html`].
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+}
+
+pub(crate) fn run(args: &ViewArgs) -> Result<()> {
+    let output = args.output.clone().unwrap_or_else(|| args.scores.with_extension("html"));
+    let mut aggregation = args.aggregation;
+    let mut problems = Vec::new();
+    let mut add = |rollout: Option<&Rollout>, line: &ProblemScores| {
+        let recorded = line.origin.as_ref().and_then(|origin| origin.aggregation);
+        let aggregation = *aggregation.get_or_insert(recorded.unwrap_or_default());
+        problems.push(problem(rollout, line, aggregation));
+    };
+    if let Some(rollouts) = &args.rollouts {
+        for pair in Matched::open(rollouts, &args.scores, OnInvalid::Stop)?.take(args.limit) {
+            let (rollout, line) = pair?;
+            add(Some(&rollout), &line);
+        }
+    } else {
+        let lines: ScoreReader = RecordReader::open(&args.scores, OnInvalid::Stop)?;
+        for line in lines.take(args.limit) {
+            add(None, &line?);
+        }
+    }
+    let aggregation = aggregation.unwrap_or_default();
+    let n_problems = problems.len();
+    let data = json!({"aggregation": aggregation.name(), "problems": problems});
+    atomic::write(&output, page(&data).as_bytes())?;
+    info!("{n_problems} problems in `{}`", output.display());
+    Ok(())
+}
+
+fn problem(rollout: Option<&Rollout>, line: &ProblemScores, aggregation: Aggregation) -> Value {
+    let reward = |scored: &gratis::data::Scored| {
+        aggregation.score(&scored.steps, &scored.q_values, scored.outcome)
+    };
+    let rewards: Vec<f64> = line.scores.iter().map(reward).collect();
+    let mut problem = json!({"line": line, "rewards": rewards});
+    if let Some(rollout) = rollout {
+        let labels: Vec<Option<bool>> = rollout.completions.iter().map(|c| c.label).collect();
+        problem["prompt"] = json!(rollout.prompt);
+        problem["texts"] = json!(rollout.texts().collect::<Vec<_>>());
+        problem["labels"] = json!(labels);
+        problem["answers"] = json!(Answers::of(rollout.texts(), &rewards));
+    }
+    problem
+}
