@@ -61,6 +61,19 @@ fn process_bench_follows_its_protocol_with_any_model() {
         assert!(text.contains(part), "`{part}` is missing in\n{text}");
     }
 
+    // A fixed threshold is used as it is; without GSM8K the run says what it could not tune.
+    let fixed = workspace.run(&[&arguments[..], &["--threshold", "-0.5", "--json"]].concat());
+    let fixed: Value = serde_json::from_str(&stdout(&fixed)).expect("JSON");
+    assert_eq!(fixed["result"]["threshold"], json!(-0.5));
+    std::fs::create_dir(workspace.path("math_only")).expect("a folder");
+    workspace.write("math_only/math.json", &subset(8).to_string());
+    let mut math_only = arguments;
+    math_only[2] = "math_only";
+    let text = stdout(&workspace.run(&math_only));
+    assert!(text.contains("No threshold: it is tuned on gsm8k, which is missing"), "{text}");
+    let text = stdout(&workspace.run(&[&math_only[..], &["--threshold", "-0.5"]].concat()));
+    assert!(text.contains("-0.5000 (fixed, not tuned)"), "{text}");
+
     // Wrong files are the user's.
     workspace.write("bench/math.json", "[{}]");
     let output = workspace.run(&arguments);

@@ -145,12 +145,23 @@ impl Subset {
 /// The subsets in a folder, GSM8K's first.
 ///
 /// # Errors
-/// Those of [`Subset::read`]; [`Error::Io`] if the subset that the threshold is tuned on is not
-/// there.
+/// Those of [`Subset::read`]; [`Error::Io`], naming GSM8K's file, if the folder has no subset.
 pub fn read(folder: &Path) -> Result<Vec<Subset>> {
-    let there = |name: &&str| *name == TUNED_ON || file_of(folder, name).exists();
-    let names = SUBSETS.iter().filter(|name| there(name));
-    names.map(|name| Subset::read(&file_of(folder, name), name)).collect()
+    let there = |name: &&str| file_of(folder, name).exists();
+    let mut names: Vec<&str> = SUBSETS.into_iter().filter(there).collect();
+    if names.is_empty() {
+        names.push(TUNED_ON);
+    }
+    names.into_iter().map(|name| Subset::read(&file_of(folder, name), name)).collect()
+}
+
+/// Where the threshold comes from.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum ThresholdChoice {
+    /// Tuned on GSM8K, as the protocol says. Without that subset there is no threshold.
+    Tuned,
+    /// Given by the caller.
+    Fixed(f64),
 }
 
 /// The file of a subset: `NAME.json`, unless only one of another format is there.
@@ -166,10 +177,10 @@ fn file_of(folder: &Path, name: &str) -> PathBuf {
 pub struct SubsetScore {
     /// The subset.
     pub name: String,
-    /// At the threshold tuned on GSM8K: the benchmark's protocol.
-    pub score: FirstErrorScore,
+    /// At the result's threshold; `None` without one.
+    pub score: Option<FirstErrorScore>,
     /// The F1 of that score with its interval over solutions; the threshold stays.
-    pub f1: Interval,
+    pub f1: Option<Interval>,
     /// At the threshold that is best on this subset: an optimistic upper bound, for comparison with
     /// numbers published in this way.
     pub tuned_on_itself: FirstErrorScore,
@@ -178,16 +189,18 @@ pub struct SubsetScore {
 /// The benchmark's result.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ProcessBench {
-    /// A step with a signal below this is predicted wrong; tuned on GSM8K.
-    pub threshold: f64,
+    /// A step with a signal below this is predicted wrong: tuned on GSM8K or fixed by the caller.
+    /// `None` if it should be tuned and the GSM8K subset is missing.
+    pub threshold: Option<f64>,
     /// The available subsets.
     pub subsets: Vec<SubsetScore>,
-    /// Mean of their F1, with its interval over the solutions of each.
-    pub mean_f1: Interval,
+    /// Mean of their F1, with its interval over the solutions of each; `None` without a threshold.
+    pub mean_f1: Option<Interval>,
     /// The same with each subset's own threshold.
     pub mean_f1_tuned_on_itself: f64,
     /// Mean F1, by the same protocol, of random signals per step: the mean over 20 draws.
-    pub mean_f1_by_chance: f64,
+    /// `None` without GSM8K, since random signals need a tuned threshold too.
+    pub mean_f1_by_chance: Option<f64>,
     /// Missing subsets of the benchmark.
     pub missing: Vec<String>,
     /// How intervals were computed: resamples of the solutions of each subset.
@@ -195,32 +208,51 @@ pub struct ProcessBench {
 }
 
 impl ProcessBench {
-    /// Evaluates subsets, the one to tune on first.
+    /// Evaluates subsets.
     ///
     /// # Errors
-    /// [`Error::NoExamples`] if there is nothing to tune on.
-    pub fn new(judged: &[(String, Vec<JudgedSolution>)], bootstrap: Bootstrap) -> Result<Self> {
+    /// [`Error::NoExamples`] for no subset, or a subset without solutions.
+    pub fn new(
+        judged: &[(String, Vec<JudgedSolution>)],
+        choice: ThresholdChoice,
+        bootstrap: Bootstrap,
+    ) -> Result<Self> {
         let nothing = || Error::NoExamples { purpose: "tune the threshold on", n_left_out: 0 };
-        let to_tune_on = judged.iter().find(|(name, _)| name == TUNED_ON).ok_or_else(nothing)?;
-        let threshold = tune_threshold(&to_tune_on.1).ok_or_else(nothing)?.threshold;
+        if judged.is_empty() {
+            return Err(nothing());
+        }
+        let threshold = match (choice, judged.iter().find(|(name, _)| name == TUNED_ON)) {
+            (ThresholdChoice::Fixed(threshold), _) => Some(threshold),
+            (ThresholdChoice::Tuned, Some((_, solutions))) => {
+                Some(tune_threshold(solutions).ok_or_else(nothing)?.threshold)
+            }
+            (ThresholdChoice::Tuned, None) => None,
+        };
         let mut subsets = Vec::new();
         let mut counts: Vec<Vec<FirstErrorCounts>> = Vec::new();
         for (name, solutions) in judged {
-            let of_one = |solution| first_error_counts(std::slice::from_ref(solution), threshold);
-            let own: Vec<FirstErrorCounts> = solutions.iter().map(of_one).collect();
-            subsets.push(SubsetScore {
-                name: name.clone(),
-                score: first_error_score(solutions, threshold),
-                f1: bootstrap.stratified(&[own.len()], |drawn| f1(&own, &drawn[0], threshold)),
-                tuned_on_itself: tune_threshold(solutions).ok_or_else(nothing)?,
-            });
-            counts.push(own);
+            let tuned_on_itself = tune_threshold(solutions).ok_or_else(nothing)?;
+            let mut subset =
+                SubsetScore { name: name.clone(), score: None, f1: None, tuned_on_itself };
+            if let Some(threshold) = threshold {
+                let of_one =
+                    |solution| first_error_counts(std::slice::from_ref(solution), threshold);
+                let own: Vec<FirstErrorCounts> = solutions.iter().map(of_one).collect();
+                let interval =
+                    bootstrap.stratified(&[own.len()], |drawn| f1(&own, &drawn[0], threshold));
+                subset.score = Some(first_error_score(solutions, threshold));
+                subset.f1 = Some(interval);
+                counts.push(own);
+            }
+            subsets.push(subset);
         }
         let n_subsets = subsets.len() as f64;
         let n_solutions: Vec<usize> = counts.iter().map(Vec::len).collect();
-        let mean_f1 = bootstrap.stratified(&n_solutions, |drawn| {
-            let f1 = |(own, drawn): (&Vec<_>, &Vec<_>)| f1(own, drawn, threshold);
-            counts.iter().zip(drawn).map(f1).sum::<f64>() / n_subsets
+        let mean_f1 = threshold.map(|threshold| {
+            bootstrap.stratified(&n_solutions, |drawn| {
+                let f1 = |(own, drawn): (&Vec<_>, &Vec<_>)| f1(own, drawn, threshold);
+                counts.iter().zip(drawn).map(f1).sum::<f64>() / n_subsets
+            })
         });
         let own_f1: f64 = subsets.iter().map(|subset| subset.tuned_on_itself.f1).sum();
         let is_missing = |name: &&str| judged.iter().all(|(there, _)| there != name);
@@ -236,8 +268,9 @@ impl ProcessBench {
     }
 }
 
-/// Mean F1 of signals drawn at random.
-fn by_chance(judged: &[(String, Vec<JudgedSolution>)], seed: u64) -> f64 {
+/// Mean F1 of signals drawn at random; `None` without the subset to tune on.
+fn by_chance(judged: &[(String, Vec<JudgedSolution>)], seed: u64) -> Option<f64> {
+    judged.iter().find(|(name, _)| name == TUNED_ON)?;
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let mut sum = 0.0;
     for _ in 0..N_DRAWS {
@@ -256,7 +289,7 @@ fn by_chance(judged: &[(String, Vec<JudgedSolution>)], seed: u64) -> f64 {
         let of = |(_, solutions): &(_, Vec<_>)| first_error_score(solutions, tuned.threshold).f1;
         sum += drawn.iter().map(of).sum::<f64>() / drawn.len() as f64;
     }
-    sum / f64::from(N_DRAWS)
+    Some(sum / f64::from(N_DRAWS))
 }
 
 /// F1 of the solutions drawn.
@@ -279,18 +312,36 @@ mod tests {
         // With another scale: the threshold of GSM8K, -0.25, misses the error here.
         let math = vec![solution(&[5.0, 2.0], Some(1)), solution(&[5.0, 4.0], None)];
         let judged = vec![("gsm8k".to_owned(), gsm8k), ("math".to_owned(), math)];
-        let result = ProcessBench::new(&judged, Bootstrap::default()).expect("judged");
-        assert_eq!(result.threshold, -0.25);
-        let f1: Vec<f64> = result.subsets.iter().map(|subset| subset.score.f1).collect();
+        let result = ProcessBench::new(&judged, ThresholdChoice::Tuned, Bootstrap::default())
+            .expect("judged");
+        assert_eq!(result.threshold, Some(-0.25));
+        let f1: Vec<f64> =
+            result.subsets.iter().filter_map(|subset| Some(subset.score?.f1)).collect();
         assert_eq!(f1, [1.0, 0.0]);
-        let with_interval: Vec<f64> = result.subsets.iter().map(|subset| subset.f1.mean).collect();
-        assert_eq!(with_interval, f1);
-        assert_eq!((result.mean_f1.mean, result.mean_f1_tuned_on_itself), (0.5, 1.0));
+        let intervals = result.subsets.iter().filter_map(|subset| subset.f1.as_ref());
+        assert_eq!(intervals.map(|f1| f1.mean).collect::<Vec<_>>(), f1);
+        assert_eq!(result.mean_f1.map(|f1| f1.mean), Some(0.5));
+        assert_eq!(result.mean_f1_tuned_on_itself, 1.0);
         assert_eq!(result.missing, ["olympiadbench", "omnimath"]);
-        assert!(
-            ProcessBench::new(&judged[1..], Bootstrap::default()).is_err(),
-            "nothing to tune on"
-        );
+
+        // A fixed threshold holds on every subset, tuned or not.
+        let bootstrap = Bootstrap::default();
+        let fixed = ThresholdChoice::Fixed(3.0);
+        let result = ProcessBench::new(&judged, fixed, bootstrap).expect("judged");
+        let f1 = |result: &ProcessBench| -> Vec<Option<f64>> {
+            result.subsets.iter().map(|subset| Some(subset.score?.f1)).collect()
+        };
+        assert_eq!((result.threshold, f1(&result)), (Some(3.0), vec![Some(0.0), Some(1.0)]));
+
+        // Without GSM8K nothing is tuned, but a fixed threshold still works.
+        let result = ProcessBench::new(&judged[1..], ThresholdChoice::Tuned, bootstrap);
+        let result = result.expect("judged");
+        assert_eq!((result.threshold, f1(&result)), (None, vec![None]));
+        assert_eq!((result.mean_f1.is_none(), result.mean_f1_by_chance), (true, None));
+        assert_eq!(result.mean_f1_tuned_on_itself, 1.0);
+        let result = ProcessBench::new(&judged[1..], fixed, bootstrap).expect("judged");
+        assert_eq!((result.mean_f1.map(|f1| f1.mean), result.mean_f1_by_chance), (Some(1.0), None));
+        assert!(ProcessBench::new(&[], fixed, bootstrap).is_err(), "no subset");
     }
 
     #[test]
@@ -303,14 +354,15 @@ mod tests {
         };
         let solutions: Vec<JudgedSolution> = (0..400).map(seen).collect();
         let judged = vec![("gsm8k".to_owned(), solutions)];
-        let result = ProcessBench::new(&judged, Bootstrap::default()).expect("judged");
-        assert_eq!(result.mean_f1.mean, 1.0);
+        let result = ProcessBench::new(&judged, ThresholdChoice::Tuned, Bootstrap::default())
+            .expect("judged");
+        assert_eq!(result.mean_f1.map(|f1| f1.mean), Some(1.0));
         // With a share p of steps below the threshold, none is claimed with (1 - p)^5 and the first
         // error is found with the mean of p (1 - p)^k over its place k: at best 0.191. Tuned on what
         // is measured it is 0.203, with an error of 0.005 of the mean over 20 draws; simulated
         // elsewhere, 200 draws.
-        let off = result.mean_f1_by_chance - 0.203;
-        assert!(off.abs() < 0.02, "{}", result.mean_f1_by_chance);
+        let by_chance = result.mean_f1_by_chance.expect("GSM8K is there");
+        assert!((by_chance - 0.203).abs() < 0.02, "{by_chance}");
     }
 
     #[test]
@@ -344,6 +396,6 @@ mod tests {
         std::fs::write(folder.path().join("gsm8k.jsonl"), lines).expect("written");
         assert_eq!(read(folder.path()).expect("lines"), subsets);
         std::fs::remove_file(folder.path().join("gsm8k.jsonl")).expect("removed");
-        assert!(read(folder.path()).is_err(), "nothing to tune on");
+        assert!(read(folder.path()).is_err(), "no subset");
     }
 }

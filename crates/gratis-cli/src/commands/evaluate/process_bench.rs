@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::Args;
 use gratis::data::Rollout;
-use gratis::evaluation::process_bench::{self, ProcessBench};
-use gratis::evaluation::{FirstErrorScore, StepSignal};
+use gratis::evaluation::StepSignal;
+use gratis::evaluation::process_bench::{self, ProcessBench, ThresholdChoice};
 use serde_json::json;
 
 use super::judging::JudgingArgs;
@@ -21,21 +21,26 @@ use crate::output;
 /// GSM8K subset only; a subset's F1 is the harmonic mean of the accuracies on solutions with an
 /// error (exactly the first wrong step must be predicted) and without; the result is the mean over
 /// the subsets. The last column has the F1 with each subset's own best threshold: an optimistic
-/// upper bound, for comparison with numbers published in this way.
+/// upper bound, for comparison with numbers published in this way. With --threshold nothing is
+/// tuned. Without the GSM8K subset and without --threshold only the last column is filled.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-The folder holds the benchmark's files as they are: gsm8k.json and any of math.json,
+The folder holds the benchmark's files as they are: any of gsm8k.json, math.json,
 olympiadbench.json, omnimath.json; or the same as .jsonl or .parquet.
 
 Examples:
   gratis evaluate processbench ProcessBench --model runs/prm
   gratis evaluate processbench ProcessBench --model runs/prm --reference none --json
   gratis evaluate processbench ProcessBench --model runs/prm --save-scores pb.jsonl
-  gratis evaluate processbench ProcessBench --scores pb.jsonl --signal q-value")]
+  gratis evaluate processbench ProcessBench --scores pb.jsonl --signal q-value
+  gratis evaluate processbench ProcessBench --scores pb.jsonl --threshold 0.5")]
 pub(super) struct ProcessBenchArgs {
     /// Folder with the benchmark's files.
     #[arg(value_name = "DIR")]
     folder: PathBuf,
+    /// Fixed threshold: a step is predicted wrong below it [default: tuned on GSM8K].
+    #[arg(long, value_name = "X", allow_negative_numbers = true)]
+    threshold: Option<f64>,
     #[command(flatten)]
     judging: JudgingArgs,
     /// Print the result as JSON.
@@ -58,28 +63,34 @@ pub(super) fn run(args: &ProcessBenchArgs, common: &Common) -> Result<()> {
         judged.push((subset.name.clone(), subset.judged(own, by.signal)?));
         scores = others;
     }
-    let result = ProcessBench::new(&judged, args.judging.bootstrap())?;
+    let choice = args.threshold.map_or(ThresholdChoice::Tuned, ThresholdChoice::Fixed);
+    let result = ProcessBench::new(&judged, choice, args.judging.bootstrap())?;
     if args.json {
         return output::print_json(
             &json!({ "by": by.origin, "signal": by.signal, "result": result }),
         );
     }
-    output::print(&table(&result, by.signal, &by.words))
+    output::print(&table(&result, choice, by.signal, &by.words))
 }
 
-fn table(result: &ProcessBench, signal: StepSignal, by: &str) -> String {
+/// In place of a number that needs a threshold.
+fn or_dash<T>(value: Option<T>, show: impl Fn(T) -> String) -> String {
+    value.map_or_else(|| "-".to_owned(), show)
+}
+
+fn table(result: &ProcessBench, choice: ThresholdChoice, signal: StepSignal, by: &str) -> String {
     let mut rows: Vec<Vec<String>> = result
         .subsets
         .iter()
         .map(|subset| {
-            let FirstErrorScore { n_erroneous, n_correct, accuracy_erroneous, .. } = subset.score;
+            let own = &subset.tuned_on_itself;
             vec![
                 subset.name.clone(),
-                (n_erroneous + n_correct).to_string(),
-                share(accuracy_erroneous),
-                share(subset.score.accuracy_correct),
-                percent(&subset.f1),
-                share(subset.tuned_on_itself.f1),
+                (own.n_erroneous + own.n_correct).to_string(),
+                or_dash(subset.score, |score| share(score.accuracy_erroneous)),
+                or_dash(subset.score, |score| share(score.accuracy_correct)),
+                or_dash(subset.f1.as_ref(), percent),
+                share(own.f1),
             ]
         })
         .collect();
@@ -89,7 +100,7 @@ fn table(result: &ProcessBench, signal: StepSignal, by: &str) -> String {
         empty(),
         empty(),
         empty(),
-        percent(&result.mean_f1),
+        or_dash(result.mean_f1.as_ref(), percent),
         share(result.mean_f1_tuned_on_itself),
     ]);
     rows.push(vec![
@@ -97,17 +108,12 @@ fn table(result: &ProcessBench, signal: StepSignal, by: &str) -> String {
         empty(),
         empty(),
         empty(),
-        share(result.mean_f1_by_chance),
+        or_dash(result.mean_f1_by_chance, share),
         empty(),
     ]);
     let header = ["%", "solutions", "error found", "none claimed", "F1", "F1, own threshold (!)"];
     let mut notes = vec![
-        format!(
-            "A step is predicted wrong below a {} of {:.4} (tuned on {} only).",
-            signal.name(),
-            result.threshold,
-            process_bench::TUNED_ON
-        ),
+        threshold_note(result, choice, signal),
         "(!) Oracle threshold, tuned on the same solutions: an optimistic upper bound.".to_owned(),
         "By chance: steps scored at random, 20 draws.".to_owned(),
         format!("Scored with {by}."),
@@ -117,4 +123,25 @@ fn table(result: &ProcessBench, signal: StepSignal, by: &str) -> String {
         notes.push(format!("Missing subsets: {}.", result.missing.join(", ")));
     }
     output::table(&header, &rows) + &output::notes(notes)
+}
+
+/// The threshold and where it comes from, or why there is none.
+fn threshold_note(result: &ProcessBench, choice: ThresholdChoice, signal: StepSignal) -> String {
+    let (name, tuned_on) = (signal.name(), process_bench::TUNED_ON);
+    match (result.threshold, choice) {
+        (Some(threshold), ThresholdChoice::Tuned) => {
+            format!(
+                "A step is predicted wrong below a {name} of {threshold:.4} (tuned on {tuned_on} only)."
+            )
+        }
+        (Some(threshold), ThresholdChoice::Fixed(_)) => {
+            format!(
+                "A step is predicted wrong below a {name} of {threshold:.4} (fixed, not tuned)."
+            )
+        }
+        (None, _) => format!(
+            "No threshold: it is tuned on {tuned_on}, which is missing. Give `--threshold` to fill the \
+             columns marked `-`."
+        ),
+    }
 }
