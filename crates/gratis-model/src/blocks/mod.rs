@@ -1,7 +1,7 @@
 //! Quantised weights: blocks of small integers with shared scales, as ggml defines them.
 //!
-//! A row of a matrix is a whole number of blocks. [`basic`] has the blocks of 32 with one scale,
-//! [`k`] those of 256 with two levels of scales, [`iq4`] those whose integers are indices of a table
+//! A row of a matrix is a whole number of blocks. `basic` has the blocks of 32 with one scale,
+//! `k` those of 256 with two levels of scales, `iq4` those whose integers are indices of a table
 //! of levels. Numbers are computed in `f32` in the order of operations of the Python package `gguf`,
 //! so they have the same bits.
 
