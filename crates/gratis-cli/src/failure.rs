@@ -31,7 +31,7 @@ pub(crate) enum CliError {
         n_threads: usize,
         /// The reason.
         #[source]
-        source: rayon::ThreadPoolBuildError,
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// The folder for temporary files cannot be created.
     #[error("cannot create a temporary folder in `{place}`{}", if *.is_set { ", the value of \
