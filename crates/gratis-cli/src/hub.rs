@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use gratis::Error;
 use gratis::reward_model::Hub;
-use gratis_model::hub::{self, Access, DownloadObserver, HubName, HubSettings, Proxies, Timeouts};
+use gratis_model::hub::{self, Access, DownloadObserver, HubName, HubSettings, Timeouts};
+use gratis_model::web::Proxies;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tracing::{info, warn};
 
@@ -28,9 +29,8 @@ impl Hub for EnvironmentHub {
         variable(name)
     }
 
-    fn proxies(&self) -> gratis_remote::Proxies {
-        let Proxies { http, https, bypass } = proxies();
-        gratis_remote::Proxies { http, https, bypass }
+    fn proxies(&self) -> Proxies {
+        proxies()
     }
 }
 

@@ -37,6 +37,8 @@ pub mod lora;
 pub mod readout;
 pub mod simd;
 pub mod tokenizer;
+#[cfg(feature = "web")]
+pub mod web;
 
 pub use blocks::BlockType;
 pub use chat_template::{ChatTemplate, ChatTemplates, Message, RenderOptions};

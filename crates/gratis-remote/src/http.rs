@@ -9,9 +9,10 @@ use std::io::{self, Read};
 use std::time::Duration;
 
 use flate2::read::GzDecoder;
+use gratis_model::web::{Proxies, ProxyOf, check_address, is_downgrade};
 use serde_json::Value;
 use ureq::http::{HeaderMap, Response};
-use ureq::{Agent, Body, Proxy};
+use ureq::{Agent, Body};
 use url::Url;
 
 use crate::error::{Error, Result};
@@ -30,17 +31,6 @@ const MAX_MESSAGE: usize = 600;
 pub(crate) const PROTOBUF: &str = "application/x-protobuf";
 /// Content type of JSON bodies.
 pub(crate) const JSON: &str = "application/json";
-
-/// Addresses of proxies, such as `http://proxy:8080` or `socks5://proxy`.
-#[derive(Debug, Clone, Default)]
-pub struct Proxies {
-    /// For addresses that begin with `http:`.
-    pub http: Option<String>,
-    /// For addresses that begin with `https:`.
-    pub https: Option<String>,
-    /// Hosts that are asked without one: `host`, `.domain` or `*`.
-    pub bypass: Vec<String>,
-}
 
 /// What is needed to reach a server and is not in the settings of the engine.
 #[derive(Clone, Default)]
@@ -97,8 +87,7 @@ pub(crate) struct Client {
     agent: Agent,
     base: Url,
     key: Option<Key>,
-    http_proxy: Option<Proxy>,
-    https_proxy: Option<Proxy>,
+    proxy: ProxyOf,
     answer_limit: Duration,
     name: String,
 }
@@ -140,7 +129,7 @@ impl Client {
             reason,
         };
         let base = Url::parse(address).map_err(|error| wrong("url", error.to_string()))?;
-        check(&base).map_err(|reason| wrong("url", reason))?;
+        check_address(&base).map_err(|reason| wrong("url", reason))?;
         let seconds = Duration::from_secs_f64;
         let (connect, answer_limit) =
             (seconds(settings.connect_seconds), seconds(settings.answer_seconds));
@@ -157,17 +146,14 @@ impl Client {
             .timeout_resolve(Some(connect))
             .timeout_connect(Some(connect))
             .build();
-        let proxy = |address: &Option<String>| {
-            let made = address.as_deref().map(|text| proxy(text, &connection.proxies.bypass));
-            // The reason could hold the password of the proxy.
-            made.transpose().map_err(|_| wrong("proxy", "its address cannot be used".to_owned()))
-        };
+        // The reason could hold the password of the proxy.
+        let proxy = ProxyOf::new(&connection.proxies)
+            .map_err(|_| wrong("proxy", "its address cannot be used".to_owned()))?;
         let name = base.as_str().trim_end_matches('/').to_owned();
         Ok(Self {
             agent: config.into(),
             key: connection.key.clone().map(|text| Key { header, text }),
-            http_proxy: proxy(&connection.proxies.http)?,
-            https_proxy: proxy(&connection.proxies.https)?,
+            proxy,
             base,
             answer_limit,
             name,
@@ -275,7 +261,7 @@ impl Client {
                 KeyHeader::ApiKey => builder.header("x-api-key", &key.text),
             };
         }
-        let proxy = if url.scheme() == "https" { &self.https_proxy } else { &self.http_proxy };
+        let proxy = self.proxy.of(url);
         let (kind, accept, body) = match content {
             Content::None => (None, JSON, &[][..]),
             Content::Json(body) => (Some(JSON), JSON, body),
@@ -418,36 +404,12 @@ fn redirect(from: &Url, headers: &HeaderMap) -> Result<Url, String> {
     let location = location.ok_or("it redirects without an address")?;
     let target =
         from.join(location).map_err(|error| format!("it redirects to no address: {error}"))?;
-    check(&target)
+    check_address(&target)
         .map_err(|reason| format!("it redirects to an address that is refused: {reason}"))?;
-    if from.scheme() == "https" && target.scheme() != "https" {
+    if is_downgrade(from, &target) {
         return Err("it redirects from https to http".to_owned());
     }
     Ok(target)
-}
-
-/// Whether an address may be asked at.
-fn check(url: &Url) -> Result<(), String> {
-    if !matches!(url.scheme(), "http" | "https") {
-        return Err(format!("`{}` is neither http nor https", url.scheme()));
-    }
-    if !url.username().is_empty() || url.password().is_some() {
-        return Err("it holds a user name or a password".to_owned());
-    }
-    Ok(())
-}
-
-/// A proxy that is not used for the hosts of `bypass`.
-fn proxy(address: &str, bypass: &[String]) -> Result<Proxy, ureq::Error> {
-    let given = Proxy::new(address)?;
-    let mut builder = Proxy::builder(given.protocol()).host(given.host()).port(given.port());
-    if let Some(name) = given.username() {
-        builder = builder.username(name);
-    }
-    if let Some(password) = given.password() {
-        builder = builder.password(password);
-    }
-    bypass.iter().fold(builder, |builder, host| builder.no_proxy(host)).build()
 }
 
 #[cfg(test)]

@@ -32,7 +32,7 @@ pub mod traffic;
 
 pub use address::{Protocol, is_address};
 pub use error::{Error, Result};
-pub use http::{Connection, Proxies};
+pub use http::Connection;
 pub use inference::{InferenceEngine, ModelShape, Probe, TokenizerCheck};
 pub use settings::{DataType, EngineSettings};
 pub use tinker::{AdapterRequest, TrainingEngine};

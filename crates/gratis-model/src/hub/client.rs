@@ -11,12 +11,13 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use ureq::http::{HeaderMap, Response};
-use ureq::{Agent, Body, Proxy};
+use ureq::{Agent, Body};
 use url::Url;
 
 use super::name::HubName;
-use super::{HubSettings, Proxies, Timeouts};
+use super::{HubSettings, Timeouts};
 use crate::error::{Error, Result};
+use crate::web::{ProxyOf, check_address, is_downgrade};
 
 /// Where models are asked for if no endpoint is given.
 const DEFAULT_ENDPOINT: &str = "https://huggingface.co";
@@ -90,8 +91,7 @@ pub(super) struct Client {
     agent: Agent,
     endpoint: Url,
     token: Option<String>,
-    http_proxy: Option<Proxy>,
-    https_proxy: Option<Proxy>,
+    proxy: ProxyOf,
     timeouts: Timeouts,
 }
 
@@ -118,19 +118,9 @@ impl Client {
             .timeout_per_write(Some(timeouts.silence))
             .timeout_recv_response(Some(MAX_SMALL_ANSWER))
             .build();
-        let Proxies { http, https, bypass } = &settings.proxies;
-        let proxy = |address: &Option<String>| {
-            let proxy = address.as_deref().map(|address| proxy(address, bypass)).transpose();
-            proxy.map_err(|error| setting("proxy", error.to_string()))
-        };
-        Ok(Self {
-            agent: config.into(),
-            endpoint,
-            token: settings.token.clone(),
-            http_proxy: proxy(http)?,
-            https_proxy: proxy(https)?,
-            timeouts,
-        })
+        let proxy =
+            ProxyOf::new(&settings.proxies).map_err(|error| setting("proxy", error.to_string()))?;
+        Ok(Self { agent: config.into(), endpoint, token: settings.token.clone(), proxy, timeouts })
     }
 
     /// Address of what is known of a model.
@@ -204,7 +194,6 @@ impl Client {
     }
 
     fn get_one(&self, url: &Url, range: Option<&str>) -> Result<Response<Body>, Fault> {
-        let proxy = if url.scheme() == "https" { &self.https_proxy } else { &self.http_proxy };
         let mut request = self.agent.get(url.as_str());
         if let Some(token) = self.token.as_deref().filter(|_| self.is_own(url)) {
             request = request.header("authorization", format!("Bearer {token}"));
@@ -212,7 +201,7 @@ impl Client {
         if let Some(range) = range {
             request = request.header("range", range);
         }
-        let mut request = request.config().proxy(proxy.clone());
+        let mut request = request.config().proxy(self.proxy.of(url));
         if range.is_none() {
             request = request.timeout_recv_body(Some(MAX_SMALL_ANSWER));
         }
@@ -281,34 +270,10 @@ fn redirect_target(from: &Url, location: Option<&str>) -> Result<Url, String> {
         .join(location)
         .map_err(|error| format!("it redirects to {location:?}, which is no address: {error}"))?;
     check_address(&target).map_err(|reason| format!("it redirects to {location:?}: {reason}"))?;
-    if from.scheme() == "https" && target.scheme() != "https" {
+    if is_downgrade(from, &target) {
         return Err(format!("it redirects from https to {location:?}"));
     }
     Ok(target)
-}
-
-/// Whether an address is one to ask at.
-fn check_address(url: &Url) -> Result<(), String> {
-    if !matches!(url.scheme(), "http" | "https") {
-        return Err(format!("`{}` is neither http nor https", url.scheme()));
-    }
-    if !url.username().is_empty() || url.password().is_some() {
-        return Err("it holds a user name or a password".to_owned());
-    }
-    Ok(())
-}
-
-/// A proxy that is not used for the hosts of `bypass`.
-fn proxy(address: &str, bypass: &[String]) -> Result<Proxy, ureq::Error> {
-    let given = Proxy::new(address)?;
-    let mut builder = Proxy::builder(given.protocol()).host(given.host()).port(given.port());
-    if let Some(name) = given.username() {
-        builder = builder.username(name);
-    }
-    if let Some(password) = given.password() {
-        builder = builder.password(password);
-    }
-    bypass.iter().fold(builder, |builder, host| builder.no_proxy(host)).build()
 }
 
 #[cfg(test)]

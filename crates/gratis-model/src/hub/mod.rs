@@ -25,6 +25,7 @@ use serde::Deserialize;
 
 use crate::error::{Error, Result};
 use crate::lora::peft;
+use crate::web::Proxies;
 use cache::{Entry, RepositoryCache, Scrutiny};
 use client::{Client, Fault};
 use name::Commit;
@@ -56,17 +57,6 @@ pub enum Access {
     Online,
     /// Not at all.
     Offline,
-}
-
-/// Addresses of proxies, such as `http://proxy:8080` or `socks5://proxy`.
-#[derive(Debug, Clone, Default)]
-pub struct Proxies {
-    /// For addresses that begin with `http:`.
-    pub http: Option<String>,
-    /// For addresses that begin with `https:`.
-    pub https: Option<String>,
-    /// Hosts that are asked without one: `host`, `.domain` or `*`.
-    pub bypass: Vec<String>,
 }
 
 /// Timeouts for a hub.

@@ -5,7 +5,8 @@ use gratis_engine::{
     Error as EngineError, ErrorKind, FinishReason, Generate, PackedBatch, PackedBatchBuilder,
     SampleRequest, SamplingSettings, Score, TokenValues,
 };
-use gratis_remote::{Connection, Error, InferenceEngine, Probe, Protocol, Proxies, TokenizerCheck};
+use gratis_model::web::Proxies;
+use gratis_remote::{Connection, Error, InferenceEngine, Probe, Protocol, TokenizerCheck};
 
 use crate::servers::{connect, hash_shape, hashed, native, native_shape, real, settings};
 

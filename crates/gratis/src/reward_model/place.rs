@@ -8,7 +8,8 @@ use gratis_model::checkpoint;
 use gratis_model::hub::HubName;
 use gratis_model::links;
 use gratis_model::lora::peft::{self, AdapterConfig};
-use gratis_remote::{EngineSettings, Proxies};
+use gratis_model::web::Proxies;
+use gratis_remote::EngineSettings;
 
 use crate::error::{Error, Result};
 
