@@ -167,12 +167,6 @@ enum Presence {
 }
 
 impl Solution {
-    /// Sets what masked tokens add to the value to 0.
-    pub(crate) fn without_masked(&self, mut gains: Vec<f64>) -> Vec<f64> {
-        self.masked.iter().for_each(|range| gains[range.clone()].fill(0.0));
-        gains
-    }
-
     /// Marks the rewards of fully masked steps as unknown: a step has no reward, rather than 0, if
     /// all of its tokens are excluded.
     fn without_masked_steps(&self, rewards: &mut [f64]) {

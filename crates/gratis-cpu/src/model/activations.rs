@@ -163,7 +163,7 @@ impl Workspace {
 }
 
 /// Whether what attention and feed-forward compute is changed before it is added to the stream.
-pub(crate) fn changes_branch(config: &ModelConfig) -> bool {
+pub(super) fn changes_branch(config: &ModelConfig) -> bool {
     config.norm_placement.is_after() || config.multipliers.residual != 1.0
 }
 

@@ -2,6 +2,7 @@
 //! of their inputs and outputs, and a factor of what is added to the residual stream,
 //! `x += factor * norm(f(norm(x)) + b)`.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 use super::Decoder;
@@ -11,7 +12,7 @@ use crate::kernels::norm::{rms_norm, rms_norm_backward};
 use crate::kernels::simd::add;
 use crate::kernels::swiglu::{geglu, geglu_backward, swiglu, swiglu_backward};
 use crate::matrix::Matrix;
-use crate::weights::{Base, Gradient, ProductScratch, Weights};
+use crate::weights::{Base, Gradient};
 use gratis_model::config::Activation;
 
 /// The last linear map of attention or of the feed-forward, with what follows it.
@@ -22,10 +23,10 @@ pub(crate) struct Out<'a> {
 }
 
 /// Buffers of [`Decoder::add_out`]: `[n, d]` each.
-pub(super) struct OutScratch<'a> {
+pub(crate) struct OutScratch<'a> {
     /// The output before its norm; kept where the backward pass reads it.
-    pub(super) raw: &'a mut [f32],
-    pub(super) normed: &'a mut [f32],
+    pub(crate) raw: &'a mut [f32],
+    pub(crate) normed: &'a mut [f32],
 }
 
 impl Decoder {
@@ -62,37 +63,25 @@ impl Decoder {
         }
     }
 
-    /// `stream += factor * norm(x W^T + b)`, as far as the model has these.
-    pub(super) fn add_out(
+    /// `stream += factor * norm(x W^T + b)`, as far as the model has these; `product` computes
+    /// `x W^T` into a buffer, or adds it to one.
+    pub(crate) fn add_out(
         &self,
-        weights: Weights<'_>,
+        base: Base<'_>,
         stream: &mut [f32],
-        x: &[f32],
         out: &Out<'_>,
         buffers: OutScratch<'_>,
-        scratch: &mut ProductScratch,
+        product: impl FnOnce(&mut [f32], Onto),
     ) {
         if !changes_branch(&self.config) {
-            weights.linear(stream, Onto::Sum, x, &out.matrix, scratch);
+            product(stream, Onto::Sum);
             if let Some(place) = out.bias {
-                add_to_rows(stream, weights.base.vector(place));
+                add_to_rows(stream, base.vector(place));
             }
             return;
         }
         let OutScratch { raw, normed } = buffers;
-        weights.linear(raw, Onto::Fresh, x, &out.matrix, scratch);
-        self.finish_out(weights.base, stream, raw, normed, out);
-    }
-
-    /// The same from the product `raw` on.
-    pub(crate) fn finish_out(
-        &self,
-        base: Base<'_>,
-        stream: &mut [f32],
-        raw: &mut [f32],
-        normed: &mut [f32],
-        out: &Out<'_>,
-    ) {
+        product(raw, Onto::Fresh);
         if let Some(place) = out.bias {
             add_to_rows(raw, base.vector(place));
         }
@@ -121,7 +110,11 @@ impl Decoder {
         let dout: &[f32] = if changes_branch(&self.config) {
             match out.norm {
                 Some(place) => {
-                    let scaled: Vec<f32> = dstream.iter().map(|x| factor * x).collect();
+                    // Families that norm what they add have no factor of it.
+                    let scaled: Cow<'_, [f32]> = match factor {
+                        1.0 => dstream.into(),
+                        factor => dstream.iter().map(|x| factor * x).collect(),
+                    };
                     branch.fill(0.0);
                     let dnorm = gradient.vector(place);
                     rms_norm_backward(branch, dnorm, raw, self.norm(base, place), &scaled);
@@ -140,7 +133,7 @@ impl Decoder {
         dout
     }
 
-    /// `y = activation(gate) * up`; `gate_up` has no bias yet.
+    /// `y = activation(gate) * up`: `gate_up` is `[n, 2 * inter]`, with its bias.
     pub(crate) fn activate(&self, y: &mut [f32], gate_up: &[f32]) {
         let inter = self.config.intermediate_size;
         match self.config.activation {

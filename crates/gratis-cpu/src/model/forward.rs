@@ -88,7 +88,9 @@ impl Decoder {
             stream.copy_from_slice(&activations.middle);
             let buffers = OutScratch { raw: scratch.branch, normed: scratch.normed };
             let out = self.feed_forward_out(layer);
-            self.add_out(weights, &mut stream, inner, &out, buffers, scratch.product);
+            self.add_out(weights.base, &mut stream, &out, buffers, |y, onto| {
+                weights.linear(y, onto, inner, &out.matrix, scratch.product);
+            });
             streams[to] = stream;
         }
         self.config.n_layers % n_streams
@@ -144,7 +146,9 @@ impl Decoder {
         let out = self.attention_out(layer);
         let raw = if out.norm.is_some() { &mut attention_out[..] } else { &mut branch[..] };
         let buffers = OutScratch { raw, normed };
-        self.add_out(weights, middle, heads, &out, buffers, product);
+        self.add_out(base, middle, &out, buffers, |y, onto| {
+            weights.linear(y, onto, heads, &out.matrix, product);
+        });
 
         self.norm_input(base, normed, middle, layer.feed_forward_norm.as_ref());
         weights.linear(gate_up, Onto::Fresh, normed, &self.gate_up(layer), product);

@@ -215,17 +215,12 @@ pub(crate) fn mean_log_probs(
         }
     }
     for sum in &mut mean_row {
-        *sum /= n_vocab as f32;
+        *sum = *sum / n_vocab as f32 * weights.scale;
     }
     for tile in predictions.tiles() {
         let normed = normed_tile(&mut scratch.normed, hidden, weights, predictions, tile.clone());
         let means = &mut scratch.logits[..normed.len() / d];
         linear(means, Onto::Fresh, normed, &mean_row, d);
-        if weights.scale != 1.0 {
-            for mean in means.iter_mut() {
-                *mean *= weights.scale;
-            }
-        }
         for (i, mean) in tile.zip(means.iter()) {
             for target in predictions.targets(i) {
                 out[target.slot] = *mean - log_sum_exp[i];
@@ -246,12 +241,11 @@ fn mean_of_capped(
     let d = weights.norm.len();
     let n_vocab = weights.head.len() / d;
     for tile in predictions.tiles() {
-        let normed = &mut scratch.normed[..tile.len() * d];
-        norm_rows(normed, hidden, weights.norm, &predictions.rows[tile.clone()]);
+        let normed = normed_tile(&mut scratch.normed, hidden, weights, predictions, tile.clone());
         let mut sums = [0.0f64; ROWS];
         for (vocabulary, place) in weights.tiles() {
             let head = weights.base.rows(place, &mut scratch.rows);
-            let logits = &mut scratch.logits[..tile.len() * vocabulary.len()];
+            let logits = &mut scratch.logits[..normed.len() / d * vocabulary.len()];
             logits_of(logits, normed, head, weights, scratch.n_threads);
             for (sum, row) in sums.iter_mut().zip(logits.chunks_exact(vocabulary.len())) {
                 *sum += row.iter().map(|&logit| f64::from(logit)).sum::<f64>();

@@ -14,8 +14,9 @@ mod readout;
 mod value;
 mod value_head;
 
-pub(crate) use activations::{Keep, Workspace, changes_branch};
-pub(crate) use branch::{Out, add_to_rows};
+pub(crate) use activations::{Keep, Workspace};
+use branch::Out;
+pub(crate) use branch::{OutScratch, add_to_rows};
 pub use initialise::Initialisation;
 pub(crate) use initialise::initialise;
 

@@ -6,7 +6,7 @@ use crate::kernels::matmul::Onto;
 use crate::kernels::norm::rms_norm;
 use crate::kernels::simd::vectorised;
 use crate::matrix::Matrix;
-use crate::model::{Decoder, Out, add_to_rows, changes_branch};
+use crate::model::{Decoder, OutScratch, add_to_rows};
 use crate::weights::{ProductScratch, Weights};
 use gratis_model::config::ModelConfig;
 
@@ -109,7 +109,10 @@ impl Tile {
             let window = config.window_of(idx).unwrap_or(usize::MAX);
             attend_rows(sequences, idx, n, qkv, (shape, window), attention, scratch);
             let out = decoder.attention_out(layer);
-            product.add_out(decoder, stream, attention, weights, &out, [branch, normed]);
+            let buffers = OutScratch { raw: branch, normed };
+            decoder.add_out(base, stream, &out, buffers, |y, onto| {
+                product.linear(y, onto, attention, weights, &out.matrix);
+            });
 
             decoder.norm_input(base, normed, stream, layer.feed_forward_norm.as_ref());
             product.linear(gate_up, Onto::Fresh, normed, weights, &decoder.gate_up(layer));
@@ -118,7 +121,10 @@ impl Tile {
             }
             decoder.activate(inner, gate_up);
             let out = decoder.feed_forward_out(layer);
-            product.add_out(decoder, stream, inner, weights, &out, [branch, normed]);
+            let buffers = OutScratch { raw: branch, normed };
+            decoder.add_out(base, stream, &out, buffers, |y, onto| {
+                product.linear(y, onto, inner, weights, &out.matrix);
+            });
         }
     }
 
@@ -187,28 +193,6 @@ struct Product {
 }
 
 impl Product {
-    /// [`Decoder::add_out`] for the rows of a tile; `buffers` are `[n_rows, hidden]` each.
-    fn add_out(
-        &mut self,
-        decoder: &Decoder,
-        stream: &mut [f32],
-        x: &[f32],
-        weights: Weights<'_>,
-        out: &Out<'_>,
-        buffers: [&mut [f32]; 2],
-    ) {
-        if changes_branch(&decoder.config) {
-            let [raw, normed] = buffers;
-            self.linear(raw, Onto::Fresh, x, weights, &out.matrix);
-            decoder.finish_out(weights.base, stream, raw, normed, out);
-            return;
-        }
-        self.linear(stream, Onto::Sum, x, weights, &out.matrix);
-        if let Some(place) = out.bias {
-            add_to_rows(stream, weights.base.vector(place));
-        }
-    }
-
     /// `x` is `[n, n_in]`, the matrix `[n_out, n_in]`, `y` `[n, n_out]`, `n` at most [`LANES`].
     fn linear(
         &mut self,

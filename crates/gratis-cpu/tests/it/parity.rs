@@ -24,7 +24,7 @@ struct Golden {
 }
 
 #[derive(Deserialize)]
-struct Group {
+pub(crate) struct Group {
     prompt: Vec<u32>,
     responses: Vec<Response>,
 }
@@ -32,9 +32,28 @@ struct Group {
 #[derive(Deserialize)]
 struct Response {
     tokens: Vec<u32>,
+    /// Of models whose gradient is compared.
+    #[serde(default)]
     weights: Vec<f32>,
     /// Or the numbers of a scalar head.
     log_probs: Vec<f32>,
+}
+
+/// All groups as one batch.
+pub(crate) fn batch_of(groups: &[Group]) -> PackedBatch {
+    let groups = groups.iter().map(|group| {
+        (&group.prompt[..], group.responses.iter().map(|response| &response.tokens[..]))
+    });
+    PackedBatch::from_groups(groups).expect("a valid batch")
+}
+
+/// The log-probabilities of all responses, one after the other.
+pub(crate) fn log_probs_of(groups: &[Group]) -> TokenValues {
+    values_of(groups, |response| &response.log_probs)
+}
+
+fn values_of(groups: &[Group], of: impl Fn(&Response) -> &[f32]) -> TokenValues {
+    TokenValues::from_rows(groups.iter().flat_map(|group| &group.responses).map(of))
 }
 
 #[derive(Deserialize)]
@@ -50,19 +69,11 @@ struct Optimizer {
 
 impl Golden {
     fn batch(&self) -> PackedBatch {
-        let group = |group: &'_ Group| -> Vec<Vec<u32>> {
-            group.responses.iter().map(|response| response.tokens.clone()).collect()
-        };
-        let responses: Vec<_> = self.groups.iter().map(group).collect();
-        let groups = self.groups.iter().zip(&responses);
-        PackedBatch::from_groups(
-            groups.map(|(group, responses)| (&group.prompt[..], responses.iter().map(|r| &r[..]))),
-        )
-        .expect("a valid batch")
+        batch_of(&self.groups)
     }
 
     fn values(&self, of: impl Fn(&Response) -> &[f32]) -> TokenValues {
-        TokenValues::from_rows(self.groups.iter().flat_map(|group| &group.responses).map(of))
+        values_of(&self.groups, of)
     }
 
     fn step(&self) -> OptimizerStep {
@@ -76,7 +87,7 @@ fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures")
 }
 
-fn relative_error(got: &[f32], expected: &[f32]) -> f64 {
+pub(crate) fn relative_error(got: &[f32], expected: &[f32]) -> f64 {
     assert_eq!(got.len(), expected.len());
     let pairs =
         got.iter().zip(expected).map(|(&got, &expected)| (f64::from(got), f64::from(expected)));

@@ -14,19 +14,30 @@ mod k;
 /// The types of blocks that are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[expect(non_camel_case_types, reason = "the names of ggml")]
-#[allow(missing_docs, reason = "described where they are read")]
 pub enum BlockType {
+    /// 4 bits, blocks of 32, a scale.
     Q4_0,
+    /// 4 bits, blocks of 32, a scale and a minimum.
     Q4_1,
+    /// 5 bits, blocks of 32, a scale.
     Q5_0,
+    /// 5 bits, blocks of 32, a scale and a minimum.
     Q5_1,
+    /// 8 bits, blocks of 32, a scale.
     Q8_0,
+    /// 2 bits, blocks of 256, scales and minima of 16 by 4 bits.
     Q2_K,
+    /// 3 bits, blocks of 256, scales of 16 by 6 bits.
     Q3_K,
+    /// 4 bits, blocks of 256, scales and minima of 32 by 6 bits.
     Q4_K,
+    /// 5 bits, blocks of 256, scales and minima of 32 by 6 bits.
     Q5_K,
+    /// 6 bits, blocks of 256, scales of 16 by 8 bits.
     Q6_K,
+    /// 4 bits that index 16 levels, blocks of 32, a scale.
     IQ4_NL,
+    /// 4 bits that index 16 levels, blocks of 256, scales of 32 by 6 bits.
     IQ4_XS,
 }
 

@@ -1,7 +1,7 @@
 //! Beta and learning rate of each row, chosen on validation problems only.
 //!
-//! Every objective is tried on the same grid of beta and learning rate, as are step labels with the
-//! log-ratio. Heads and label tokens, which have no beta, are tried at more learning rates. For
+//! Every objective is tried on the same grid of beta and learning rate, extended where its best beta
+//! is at the edge, as are step labels with the log-ratio on the common grid. Heads and label tokens, which have no beta, are tried at more learning rates. For
 //! every baseline the aggregation is chosen as well. [`crate::rows`] has the chosen configurations.
 
 use gratis::objective::Objective;

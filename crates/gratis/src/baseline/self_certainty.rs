@@ -11,6 +11,7 @@ use crate::data::{ProblemScores, Rollout};
 use crate::encoding::{Corpus, Encoder, mean_log_probs};
 use crate::error::Result;
 use crate::observer::Observer;
+use crate::reward::ValueRule;
 use crate::scoring::{
     ScoreRollouts, ScoringSettings, Solution, completion_work, scores_of, solutions,
 };
@@ -41,7 +42,7 @@ impl ScoreRollouts for SelfCertainty<'_> {
             let n_masked: usize = solution.masked.iter().map(ExactSizeIterator::len).sum();
             let n_counted = (of_tokens.len() - n_masked).max(1) as f64;
             let divergence = |&mean: &f32| (-f64::from(mean) - log_vocab) / n_counted;
-            solution.without_masked(of_tokens.iter().map(divergence).collect())
+            ValueRule::Sum.gains(of_tokens.iter().map(divergence).collect(), &solution.masked)
         };
         scores_of(rollouts, &solutions, &corpus, 1.0, *tokens, gains)
     }
