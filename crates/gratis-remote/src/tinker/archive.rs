@@ -4,13 +4,12 @@
 //! names of the tensors.
 
 use std::collections::BTreeSet;
-use std::io::Read;
+use std::io::{self, Read};
 
 use flate2::read::GzDecoder;
 use serde_json::{Value, json};
+use tar::Archive;
 
-/// Bytes of a block of an archive.
-const BLOCK: usize = 512;
 /// Largest archive.
 const MAX_BYTES: u64 = 8 << 30;
 
@@ -23,50 +22,32 @@ pub(crate) struct Adapter {
 
 /// Reads an archive.
 pub(crate) fn read(archive: &[u8]) -> Result<Adapter, String> {
-    let mut bytes = Vec::new();
-    let unpacked = GzDecoder::new(archive).take(MAX_BYTES).read_to_end(&mut bytes);
-    unpacked.map_err(|error| format!("it is no gzip file: {error}"))?;
     let (mut config, mut weights) = (None, None);
-    for (name, content) in files(&bytes)? {
-        match name.rsplit('/').next() {
-            Some("adapter_config.json") => config = Some(content),
-            Some("adapter_model.safetensors") => weights = Some(content),
-            _ => {}
+    let mut files = Archive::new(GzDecoder::new(archive).take(MAX_BYTES));
+    let invalid = |error: io::Error| format!("it is no `.tar.gz` archive: {error}");
+    for file in files.entries().map_err(invalid)? {
+        let mut file = file.map_err(invalid)?;
+        if !file.header().entry_type().is_file() {
+            continue;
         }
+        let path = file.path().map_err(invalid)?.into_owned();
+        let content = match path.file_name().and_then(|name| name.to_str()) {
+            Some("adapter_config.json") => &mut config,
+            Some("adapter_model.safetensors") => &mut weights,
+            _ => continue,
+        };
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes).map_err(invalid)?;
+        *content = Some(bytes);
     }
     let config = config.ok_or("it has no `adapter_config.json`")?;
-    let weights = weights.ok_or("it has no `adapter_model.safetensors`")?.to_vec();
-    let mut config: Value = serde_json::from_slice(config)
+    let weights = weights.ok_or("it has no `adapter_model.safetensors`")?;
+    let mut config: Value = serde_json::from_slice(&config)
         .map_err(|error| format!("`adapter_config.json`: {error}"))?;
     if config["target_modules"].is_null() {
         config["target_modules"] = json!(target_modules(&weights)?);
     }
     Ok(Adapter { config, weights })
-}
-
-/// The regular files of a tar archive.
-fn files(bytes: &[u8]) -> Result<Vec<(String, &[u8])>, String> {
-    let text = |field: &[u8]| {
-        let end = field.iter().position(|&byte| byte == 0).unwrap_or(field.len());
-        String::from_utf8_lossy(&field[..end]).into_owned()
-    };
-    let mut found = Vec::new();
-    let mut at = 0;
-    while let Some(header) = bytes.get(at..at + BLOCK) {
-        if header.iter().all(|&byte| byte == 0) {
-            break;
-        }
-        let size = text(&header[124..136]);
-        let size = usize::from_str_radix(size.trim(), 8)
-            .map_err(|_| format!("a file of the archive has the size {size:?}"))?;
-        let start = at + BLOCK;
-        let content = bytes.get(start..start + size).ok_or("the archive is cut off")?;
-        if matches!(header[156], b'0' | 0) {
-            found.push((text(&header[..100]), content));
-        }
-        at = start + size.div_ceil(BLOCK) * BLOCK;
-    }
-    Ok(found)
 }
 
 /// The modules that the tensors of a safetensors file adapt.
@@ -92,23 +73,16 @@ fn target_modules(weights: &[u8]) -> Result<Vec<String>, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io::Write;
 
     fn tar(files: &[(&str, &[u8])]) -> Vec<u8> {
-        let mut bytes = Vec::new();
+        let encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        let mut archive = tar::Builder::new(encoder);
         for (name, content) in files {
-            let mut header = [0_u8; BLOCK];
-            header[..name.len()].copy_from_slice(name.as_bytes());
-            let size = format!("{:011o}", content.len());
-            header[124..135].copy_from_slice(size.as_bytes());
-            header[156] = b'0';
-            bytes.extend(header);
-            bytes.extend(*content);
-            bytes.resize(bytes.len().div_ceil(BLOCK) * BLOCK, 0);
+            let mut header = tar::Header::new_ustar();
+            header.set_size(content.len() as u64);
+            archive.append_data(&mut header, name, *content).expect("packed");
         }
-        bytes.extend([0; 2 * BLOCK]);
-        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-        encoder.write_all(&bytes).and_then(|()| encoder.finish()).expect("packed")
+        archive.into_inner().and_then(flate2::write::GzEncoder::finish).expect("packed")
     }
 
     #[test]
