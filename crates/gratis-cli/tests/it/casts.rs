@@ -108,13 +108,15 @@ fn experiments_run_on_files_and_are_found_again() {
     // ce, its LoRA, orm; ce without the reference (table 4); ce on parts of the data (figures 4 and 5).
     assert_eq!(trained, 3 + 1 + 3 + 2, "{plan}");
     assert!(jobs.iter().all(|job| job["n_tokens"].as_u64() > Some(0)), "{plan}");
-    assert!(jobs.iter().all(|job| job["seconds"].as_f64() > Some(0.0)), "{plan}");
+    let has_time = |job: &Value| job["seconds"].as_f64() > Some(0.0) || job["job"] == "sample";
+    assert!(jobs.iter().all(has_time), "{plan}");
 
     let first: Value =
         serde_json::from_str(&ok(&workspace, &[&ALL[..], &["--json"]].concat())).expect("JSON");
     let names: Vec<&str> =
         first.as_array().expect("outcomes").iter().filter_map(|of| of["name"].as_str()).collect();
-    assert_eq!(names, ["Table 1", "Figure 6", "Table 4", "Figure 4", "Figure 5"]);
+    assert_eq!(names, ["Table 1", "Figure 6", "Table 2", "Table 4", "Figure 4", "Figure 5"]);
+    assert_eq!(first[2]["tables"][0]["rows"].as_array().map(Vec::len), Some(2), "start and ce");
     let table_1 = &first[0];
     let columns = &table_1["comparisons"][0]["columns"];
     assert_eq!(columns[0], json!({ "generator": "theirs", "n": 1 }), "the cast's own generators");
@@ -132,8 +134,8 @@ fn experiments_run_on_files_and_are_found_again() {
     assert_eq!(table(table_1, "each writer")["rows"].as_array().map(Vec::len), Some(2));
     assert_eq!(table(table_1, "Length")["rows"].as_array().map(Vec::len), Some(4));
     // `dpo` has no row in the cast: table 4 says so and has the four rows of `ce`.
-    assert_eq!(first[2]["comparisons"][0]["rows"].as_array().map(Vec::len), Some(5));
-    assert!(table(&first[2], "Left out")["rows"].to_string().contains("`dpo`"));
+    assert_eq!(first[3]["comparisons"][0]["rows"].as_array().map(Vec::len), Some(5));
+    assert!(table(&first[3], "Left out")["rows"].to_string().contains("`dpo`"));
 
     // Again: everything is in the cache, and the figures are the same.
     let output = workspace.run(&[&ALL[..], &["--json"]].concat());
@@ -174,6 +176,43 @@ fn generators_that_are_engines_are_sampled_and_graded() {
         serde_json::from_str(&ok(&workspace, &[&table_1[..], &["--json"]].concat())).expect("JSON");
     let again = ok(&workspace, &[&table_1[..], &["--json"]].concat());
     assert_eq!(serde_json::from_str::<Value>(&again).expect("JSON"), first);
+}
+
+#[test]
+fn an_engine_that_wrote_the_training_data_also_labels_its_steps() {
+    let workspace = Workspace::new();
+    write_data(&workspace);
+    // A model that gives right answers now and then.
+    let pretrain = ["pretrain", "--model", "model", "--run", "base", "--data", "rollouts.jsonl"];
+    let steps = ["--epochs", "60", "--batch-size", "12", "--learning-rate", "3e-3"];
+    ok(&workspace, &[&pretrain[..], &steps].concat());
+    let own = cast("engine = \"./base/model\"")
+        .replace("max_new_tokens = 8", "max_new_tokens = 32")
+        .replace(
+            "rollouts = [\"rollouts.jsonl\"]",
+            "problems = [\"problems.jsonl\"]\ngenerator = \"theirs\"\nn_responses = 2",
+        )
+        .replace("kind = \"prm-head\"", "kind = \"prm-head\"\n[annotation]\nn_continuations = 2");
+    // The other rows need correct responses, which a fresh model does not give.
+    let (head, rest) = own.split_once("[[rows]]").expect("rows");
+    let steps = rest.find("[[rows]]\nname = \"steps\"").expect("the row");
+    workspace.write("cast.toml", &format!("{head}{}", &rest[steps..]));
+    let table_1 = ["reproduce", "table1", "--cast", "cast.toml", "--json"];
+    let plan = ok(&workspace, &[&table_1[..], &["--dry-run"]].concat());
+    let plan: Value = serde_json::from_str(&plan).expect("JSON");
+    let rows: Vec<&str> = plan["jobs"]
+        .as_array()
+        .expect("jobs")
+        .iter()
+        .filter_map(|job| job["row"].as_str())
+        .collect();
+    for planned in ["theirs, train", "theirs, continuations", "steps"] {
+        assert!(rows.contains(&planned), "`{planned}` is missing in {rows:?}");
+    }
+    let first: Value = serde_json::from_str(&ok(&workspace, &table_1)).expect("JSON");
+    let rows = first[0]["comparisons"][0]["rows"].to_string();
+    assert!(rows.contains("\"steps\""), "{rows}");
+    assert!(!first[0]["tables"].to_string().contains("Math-Shepherd"), "nothing is left out");
 }
 
 #[test]

@@ -49,6 +49,13 @@ pub(crate) trait Cast {
     /// # Errors
     /// Those of training and scoring.
     fn evaluate(&mut self, seed: u64, model: &RewardModel) -> Result<Evaluation>;
+    /// The share of correct answers that a model gives itself, per test problem: `[n_problems]`.
+    ///
+    /// # Errors
+    /// Those of training and sampling.
+    fn policy(&mut self, seed: u64, model: &RewardModel, n_samples: usize) -> Result<Vec<f64>>;
+    /// The sampling temperature of candidates.
+    fn temperature(&self) -> f32;
     /// What table 1 shows below its table.
     ///
     /// # Errors

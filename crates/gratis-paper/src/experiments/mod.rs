@@ -92,15 +92,17 @@ impl Experiment {
     pub(crate) fn run(self, cache: &mut Cache<'_>) -> Result<Outcome> {
         match self {
             Self::Section3 => section3::run(cache),
-            Self::Table2 => table2::run(cache),
             Self::Table3 => table3::run(cache),
             Self::Table5 => table5::run(cache),
             Self::Figure1 => figure1::run(cache),
             Self::Figure3 => figure3::run(cache),
             Self::Heads => heads::run(cache),
-            Self::Table1 | Self::Table4 | Self::Figure4 | Self::Figure5 | Self::Figure6 => {
-                self.run_on(cache)
-            }
+            Self::Table1
+            | Self::Table2
+            | Self::Table4
+            | Self::Figure4
+            | Self::Figure5
+            | Self::Figure6 => self.run_on(cache),
         }
     }
 
@@ -111,12 +113,12 @@ impl Experiment {
     pub(crate) fn run_on(self, cast: &mut dyn Cast) -> Result<Outcome> {
         let mut outcome = match self {
             Self::Table1 => table1::run(cast),
+            Self::Table2 => table2::run(cast),
             Self::Table4 => table4::run(cast),
             Self::Figure4 => figure4::run(cast),
             Self::Figure5 => figure5::run(cast),
             Self::Figure6 => figure6::run(cast),
             Self::Section3
-            | Self::Table2
             | Self::Table3
             | Self::Table5
             | Self::Figure1
@@ -133,12 +135,16 @@ impl Experiment {
     /// Why the experiment runs in the tiny world only; `None` if it runs on every cast.
     pub fn needs_tiny_world(self) -> Option<&'static str> {
         match self {
-            Self::Table1 | Self::Table4 | Self::Figure4 | Self::Figure5 | Self::Figure6 => None,
+            Self::Table1
+            | Self::Table2
+            | Self::Table4
+            | Self::Figure4
+            | Self::Figure5
+            | Self::Figure6 => None,
             Self::Section3 => Some(
                 "it samples 512 continuations of each of 48 prefixes from the reference and \
                  enumerates small models",
             ),
-            Self::Table2 => Some("it grades solutions that the reward models sample themselves"),
             Self::Table3 => Some("it compares with the time that sampling the candidates took"),
             Self::Table5 => Some(
                 "it adds problems of another kind, responses of the base model and Math-Shepherd's \
