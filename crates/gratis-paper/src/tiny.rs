@@ -36,8 +36,8 @@ impl Cast for Cache<'_> {
         Strength::ALL.iter().map(|strength| strength.name().to_owned()).collect()
     }
 
-    fn train_size(&self) -> (usize, usize) {
-        (self.settings.train.n_problems, self.settings.train.n_samples)
+    fn train_size(&mut self) -> Result<(usize, usize)> {
+        Ok((self.settings.train.n_problems, self.settings.train.n_samples))
     }
 
     fn conditions(&self) -> Vec<String> {

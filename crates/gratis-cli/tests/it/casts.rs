@@ -145,11 +145,50 @@ fn experiments_run_on_files_and_are_found_again() {
     let plan = ok(&workspace, &[&ALL[..], &["--dry-run"]].concat());
     assert!(plan.contains("Everything is in the cache"), "{plan}");
 
-    // Another number of problems reuses the models.
+    // A figure alone plans its parts of the data too.
+    let alone = ["reproduce", "figure4", "--cast", "cast.toml", "--cache", "other", "--dry-run"];
+    let plan = ok(&workspace, &[&alone[..], &["--json"]].concat());
+    let plan: Value = serde_json::from_str(&plan).expect("JSON");
+    let jobs = plan["jobs"].as_array().expect("jobs").iter();
+    let of_parts = jobs.filter(|job| job["job"] == "train" && job["n_tokens"].as_u64() > Some(0));
+    assert_eq!(of_parts.count(), 4, "{plan}");
+
+    // Other settings train again, and only what they change.
     let more = cast(FILES).replace("max_steps = 1", "max_steps = 2");
     workspace.write("cast.toml", &more);
     let plan = ok(&workspace, &["reproduce", "table4", "--cast", "cast.toml", "--dry-run"]);
     assert!(plan.contains("train ce") && !plan.contains("train outcome"), "{plan}");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_killed_run_continues_to_the_same_figures() {
+    let workspace = Workspace::new();
+    write_data(&workspace);
+    workspace.write("cast.toml", &cast(FILES));
+    let table_1 = ["reproduce", "table1", "--cast", "cast.toml", "--json", "--cache"];
+    let whole = ok(&workspace, &[&table_1[..], &["whole"]].concat());
+    // Killed while it writes the first file of more than 100 KiB: weights of a checkpoint.
+    workspace.cut_off(200, &[&table_1[..], &["cut"]].concat());
+    assert!(workspace.names("cut").iter().any(|name| name == "runs"), "the training had begun");
+    let found = ok(&workspace, &[&table_1[..], &["cut"]].concat());
+    assert_eq!(without_seconds(&found), without_seconds(&whole));
+}
+
+/// Outcomes without the processor seconds of trainings.
+#[cfg(unix)]
+fn without_seconds(text: &str) -> Value {
+    let mut outcomes: Value = serde_json::from_str(text).expect("JSON");
+    for table in outcomes[0]["tables"].as_array_mut().expect("tables") {
+        let header = table["header"].as_array().expect("a header");
+        let Some(column) = header.iter().position(|name| name == "processor seconds") else {
+            continue;
+        };
+        for row in table["rows"].as_array_mut().expect("rows") {
+            row[column] = Value::Null;
+        }
+    }
+    outcomes
 }
 
 #[test]

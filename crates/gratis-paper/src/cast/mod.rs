@@ -24,7 +24,10 @@ pub(crate) trait Cast {
     /// The names of the generators of the candidates, in the order of the tables.
     fn generators(&self) -> Vec<String>;
     /// Training problems, and the most responses of one.
-    fn train_size(&self) -> (usize, usize);
+    ///
+    /// # Errors
+    /// Those of reading them.
+    fn train_size(&mut self) -> Result<(usize, usize)>;
     /// What every number depends on.
     fn conditions(&self) -> Vec<String>;
     /// What was left out so far, and why: `[what, why]`.

@@ -110,13 +110,7 @@ impl OwnCast<'_> {
             };
             self.existing(&generator, source.part, source.n_problems, "train.rollouts")?
         } else {
-            let part = Part {
-                problems: source.problems.clone(),
-                shape: source.shape.clone(),
-                part: source.part,
-                n_problems: source.n_problems,
-                n_candidates: source.n_responses,
-            };
+            let part = source.part();
             let is_it = |of: &&Generator| Some(&of.name) == source.generator.as_ref();
             let generator = file.generators.iter().find(is_it).cloned().unwrap_or_default();
             self.sampled(&generator, &part, Purpose::Training, seed)?

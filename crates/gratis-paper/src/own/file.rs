@@ -110,6 +110,19 @@ pub struct TrainSource {
     pub order: Order,
 }
 
+impl TrainSource {
+    /// The problems that a generator answers.
+    pub(super) fn part(&self) -> Part {
+        Part {
+            problems: self.problems.clone(),
+            shape: self.shape.clone(),
+            part: self.part,
+            n_problems: self.n_problems,
+            n_candidates: self.n_responses,
+        }
+    }
+}
+
 /// Problems for validation or for the test.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]

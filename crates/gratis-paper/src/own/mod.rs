@@ -372,7 +372,7 @@ impl<'a> OwnCast<'a> {
             }
             n_test = n;
         }
-        let (n_problems, n_responses) = self.train_size();
+        let (n_problems, n_responses) = self.train_size()?;
         let mut training = Work::expected(&start, n_problems, n_responses, size);
         if file.train.problems.is_empty() {
             let answers = self.training_answers(seed)?;
@@ -477,18 +477,16 @@ impl Cast for OwnCast<'_> {
         self.file.generators.iter().map(|generator| generator.name.clone()).collect()
     }
 
-    fn train_size(&self) -> (usize, usize) {
+    fn train_size(&mut self) -> Result<(usize, usize)> {
         let seed = self.file.seeds[0];
-        match self.answers.get(&(Purpose::Training, seed, String::new())) {
-            Some(answers) => {
-                let n = |rollout: &gratis::data::Rollout| rollout.completions.len();
-                (answers.rollouts.len(), answers.rollouts.iter().map(n).max().unwrap_or_default())
-            }
-            None => (
-                self.file.train.n_problems.unwrap_or_default(),
-                self.file.train.n_responses.unwrap_or_default(),
-            ),
+        if self.plan.is_some() && self.file.train.generator.is_some() {
+            let n_problems = self.problems(&Rc::clone(&self.file).train.part())?.len();
+            let largest = self.file.ns.iter().max().copied().unwrap_or(1);
+            return Ok((n_problems, self.file.train.n_responses.unwrap_or(largest)));
         }
+        let rollouts = self.training_answers(seed)?.rollouts;
+        let most = rollouts.iter().map(|rollout| rollout.completions.len()).max();
+        Ok((rollouts.len(), most.unwrap_or_default()))
     }
 
     fn conditions(&self) -> Vec<String> {
