@@ -48,6 +48,14 @@ impl Cast for Cache<'_> {
         Vec::new()
     }
 
+    fn leave_out(&mut self, what: &str, why: &str) {
+        self.observer.note(&format!("left out: {what}, because {why}"));
+    }
+
+    fn offers(&self, _model: &RewardModel) -> Result<(), &'static str> {
+        Ok(())
+    }
+
     fn start_name(&self) -> String {
         "medium generator".to_owned()
     }

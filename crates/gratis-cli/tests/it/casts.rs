@@ -115,7 +115,10 @@ fn experiments_run_on_files_and_are_found_again() {
         serde_json::from_str(&ok(&workspace, &[&ALL[..], &["--json"]].concat())).expect("JSON");
     let names: Vec<&str> =
         first.as_array().expect("outcomes").iter().filter_map(|of| of["name"].as_str()).collect();
-    assert_eq!(names, ["Table 1", "Figure 6", "Table 2", "Table 4", "Figure 4", "Figure 5"]);
+    assert_eq!(
+        names,
+        ["Table 1", "Figure 6", "Table 2", "Table 4", "Table 5", "Figure 4", "Figure 5"]
+    );
     assert_eq!(first[2]["tables"][0]["rows"].as_array().map(Vec::len), Some(2), "start and ce");
     let table_1 = &first[0];
     let columns = &table_1["comparisons"][0]["columns"];
@@ -136,6 +139,9 @@ fn experiments_run_on_files_and_are_found_again() {
     // `dpo` has no row in the cast: table 4 says so and has the four rows of `ce`.
     assert_eq!(first[3]["comparisons"][0]["rows"].as_array().map(Vec::len), Some(5));
     assert!(table(&first[3], "Left out")["rows"].to_string().contains("`dpo`"));
+
+    // Table 5 is of `dpo` alone.
+    assert_eq!(first[4]["comparisons"], json!([]));
 
     // Again: everything is in the cache, and the figures are the same.
     let output = workspace.run(&[&ALL[..], &["--json"]].concat());
@@ -275,4 +281,24 @@ fn what_a_cast_cannot_do_is_said_before_any_work() {
     let text = String::from_utf8(workspace.read("new.toml")).expect("text");
     assert!(text.contains("[[rows]]") && text.contains("# A cast"), "{text}");
     assert!(workspace.error_of(&["cast", "init", "new.toml"]).contains("exists"));
+}
+
+#[test]
+fn table_5_leaves_out_what_needs_other_data() {
+    let workspace = Workspace::new();
+    write_data(&workspace);
+    let dpo = cast(FILES).replace(
+        "[[rows]]\nname = \"ce\"\ntraining.objective = { name = \"ce\", beta = 0.1 }",
+        "[[rows]]\nname = \"dpo\"\ntraining.objective = { name = \"dpo\", beta = 0.1 }",
+    );
+    workspace.write("cast.toml", &dpo);
+    let table_5 = ok(&workspace, &["reproduce", "table5", "--cast", "cast.toml", "--json"]);
+    let table_5: Value = serde_json::from_str(&table_5).expect("JSON");
+    let rows = table_5[0]["comparisons"][0]["rows"].as_array().expect("rows");
+    let names: Vec<&str> = rows.iter().filter_map(|row| row["name"].as_str()).collect();
+    assert_eq!(names, ["implicit PRM", "+ deduplication by 8-grams"]);
+    let left_out = table(&table_5[0], "Left out")["rows"].to_string();
+    for part in ["+ other instructions", "+ Math-Shepherd's step labels", "no base model"] {
+        assert!(left_out.contains(part), "`{part}` is missing in {left_out}");
+    }
 }

@@ -32,6 +32,13 @@ pub(crate) trait Cast {
     fn conditions(&self) -> Vec<String>;
     /// What was left out so far, and why: `[what, why]`.
     fn left_out(&self) -> Vec<[String; 2]>;
+    /// Adds to what was left out.
+    fn leave_out(&mut self, what: &str, why: &str);
+    /// Whether the cast has what a model is trained on.
+    ///
+    /// # Errors
+    /// Why not.
+    fn offers(&self, model: &RewardModel) -> Result<(), &'static str>;
     /// The model that reward models start from, in words.
     fn start_name(&self) -> String;
     /// The margin over the majority vote that this project expects, in a share; `None` for no claim.

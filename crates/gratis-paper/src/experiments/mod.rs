@@ -93,13 +93,13 @@ impl Experiment {
         match self {
             Self::Section3 => section3::run(cache),
             Self::Table3 => table3::run(cache),
-            Self::Table5 => table5::run(cache),
             Self::Figure1 => figure1::run(cache),
             Self::Figure3 => figure3::run(cache),
             Self::Heads => heads::run(cache),
             Self::Table1
             | Self::Table2
             | Self::Table4
+            | Self::Table5
             | Self::Figure4
             | Self::Figure5
             | Self::Figure6 => self.run_on(cache),
@@ -115,15 +115,11 @@ impl Experiment {
             Self::Table1 => table1::run(cast),
             Self::Table2 => table2::run(cast),
             Self::Table4 => table4::run(cast),
+            Self::Table5 => table5::run(cast),
             Self::Figure4 => figure4::run(cast),
             Self::Figure5 => figure5::run(cast),
             Self::Figure6 => figure6::run(cast),
-            Self::Section3
-            | Self::Table3
-            | Self::Table5
-            | Self::Figure1
-            | Self::Figure3
-            | Self::Heads => {
+            Self::Section3 | Self::Table3 | Self::Figure1 | Self::Figure3 | Self::Heads => {
                 let why = self.needs_tiny_world().unwrap_or_default();
                 return Err(Error::NeedsTinyWorld { experiment: self.name(), why });
             }
@@ -138,6 +134,7 @@ impl Experiment {
             Self::Table1
             | Self::Table2
             | Self::Table4
+            | Self::Table5
             | Self::Figure4
             | Self::Figure5
             | Self::Figure6 => None,
@@ -146,10 +143,6 @@ impl Experiment {
                  enumerates small models",
             ),
             Self::Table3 => Some("it compares with the time that sampling the candidates took"),
-            Self::Table5 => Some(
-                "it adds problems of another kind, responses of the base model and Math-Shepherd's \
-                 labels to the training data",
-            ),
             Self::Figure1 | Self::Figure3 => Some(
                 "it counts the operations of Math-Shepherd's annotation, which continues prefixes \
                  with the generator of the training data",

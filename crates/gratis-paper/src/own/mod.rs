@@ -229,13 +229,6 @@ impl<'a> OwnCast<'a> {
         self.left_out = left_out;
     }
 
-    fn leave_out(&mut self, what: &str, why: &str) {
-        let line = [what.to_owned(), why.to_owned()];
-        if !self.left_out.contains(&line) {
-            self.left_out.push(line);
-        }
-    }
-
     /// The row with this objective that the paper's experiments vary: the first that trains all
     /// parameters, or else the first.
     fn row_of(&self, objective: &Objective) -> Option<usize> {
@@ -495,6 +488,33 @@ impl Cast for OwnCast<'_> {
 
     fn left_out(&self) -> Vec<[String; 2]> {
         self.left_out.clone()
+    }
+
+    fn leave_out(&mut self, what: &str, why: &str) {
+        let line = [what.to_owned(), why.to_owned()];
+        if !self.left_out.contains(&line) {
+            self.left_out.push(line);
+        }
+    }
+
+    fn offers(&self, model: &RewardModel) -> Result<(), &'static str> {
+        match model {
+            RewardModel::Implicit(recipe, _) => match recipe.factor {
+                Factor::None
+                | Factor::DatasetBalanced
+                | Factor::InstructionBalanced
+                | Factor::Deduplicated => Ok(()),
+                Factor::OtherInstructions | Factor::OtherInstructionsOnePair => {
+                    Err("a cast names no problems of another kind")
+                }
+                Factor::BaseResponses => Err("a cast names no base model of its generators"),
+            },
+            RewardModel::SecondStage(..) => {
+                Err("a second stage on step labels needs the tiny world")
+            }
+            RewardModel::Baseline(_) => Err("the row is one of the tiny world"),
+            RewardModel::Generator | RewardModel::Named(_) => Ok(()),
+        }
     }
 
     fn start_name(&self) -> String {
