@@ -181,8 +181,12 @@ fn a_killed_run_continues_to_the_same_figures() {
     let whole = ok(&workspace, &[&table_1[..], &["whole"]].concat());
     // Killed while it writes the first file of more than 100 KiB: weights of a checkpoint.
     workspace.cut_off(200, &[&table_1[..], &["cut"]].concat());
-    assert!(workspace.names("cut").iter().any(|name| name == "runs"), "the training had begun");
-    let found = ok(&workspace, &[&table_1[..], &["cut"]].concat());
+    let runs = workspace.names("cut/runs");
+    let begun = workspace.path("cut/runs").join(&runs[0]).join("config.toml");
+    assert!(begun.exists(), "the training had begun");
+    // The same cache under another name.
+    let cut = workspace.path("cut").display().to_string();
+    let found = ok(&workspace, &[&table_1[..], &[&cut]].concat());
     assert_eq!(without_seconds(&found), without_seconds(&whole));
 }
 
