@@ -113,6 +113,7 @@ fn default_threads() -> usize {
 enum Command {
     Demo(commands::demo::DemoArgs),
     Reproduce(commands::reproduce::ReproduceArgs),
+    Cast(commands::cast::CastArgs),
     Init(commands::init::InitArgs),
     Inspect(commands::inspect::InspectArgs),
     Merge(commands::merge::MergeArgs),
@@ -191,6 +192,7 @@ fn run(cli: Cli, matches: &ArgMatches) -> anyhow::Result<()> {
     match cli.command {
         Command::Demo(args) => commands::demo::run(&args, &common),
         Command::Reproduce(args) => commands::reproduce::run(&args, &common),
+        Command::Cast(args) => commands::cast::run(&args, &common),
         Command::Init(args) => commands::init::run(&args),
         Command::Inspect(args) => commands::inspect::run(&args, &common),
         Command::Merge(args) => commands::merge::run(&args, &common),

@@ -1,6 +1,7 @@
 //! One file per command.
 
 pub(crate) mod annotate;
+pub(crate) mod cast;
 pub(crate) mod completions;
 pub(crate) mod cost;
 pub(crate) mod data;

@@ -2,6 +2,7 @@
 
 mod baselines;
 mod broken_models;
+mod casts;
 mod cli;
 mod data;
 mod evaluate;

@@ -68,7 +68,10 @@ fn metrics_are_written_for_other_tools_and_resumed() {
     assert_eq!(n_records(&workspace.read(events)), 7);
 
     let texts = ["pretrain", "--model", "model", "--data", "graded.jsonl", "--run", "base"];
-    ok(&workspace, &[&texts[..], &["--max-steps", "2", "--log", "csv"]].concat());
+    ok(
+        &workspace,
+        &[&texts[..], &["--batch-size", "16", "--max-steps", "2", "--log", "csv"]].concat(),
+    );
     let csv = text(&workspace, "base/metrics.csv");
     assert!(csv.lines().count() == 3 && !workspace.path("base/tensorboard").exists(), "{csv}");
 }
@@ -81,7 +84,7 @@ fn every_trained_reward_model_has_a_card() {
     for part in [
         "library_name: gratis",
         "- implicit-prm",
-        "| objective | dpo,beta=0.25 |",
+        "| objective | dpo,beta=0.25,",
         "| beta | 0.25 |",
         "| aggregation | `min` |",
         "`graded.jsonl`; 9 problems, 36 responses, 18 correct",

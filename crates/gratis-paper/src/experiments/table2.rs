@@ -6,8 +6,9 @@ use gratis::objective::Objective;
 use gratis::selection::mean_pass_at_1;
 
 use crate::cache::Cache;
+use crate::cast::Cast as _;
 use crate::error::Result;
-use crate::measured::{conditions, interval};
+use crate::measured::interval;
 use crate::outcome::{Claim, Outcome, PlainTable, Side};
 use crate::rows::{InferenceReference, RewardModel, objectives, tuned};
 use crate::settings::SampleSettings;
@@ -64,7 +65,7 @@ pub(super) fn run(cache: &mut Cache<'_>) -> Result<Outcome> {
             rows,
         }],
         claims,
-        conditions: conditions(cache),
+        conditions: cache.conditions(),
         ..Outcome::default()
     })
 }

@@ -5,8 +5,9 @@ use gratis::objective::step_kto::Magnitude;
 use gratis::objective::{Dpo, Objective};
 
 use crate::cache::Cache;
+use crate::cast::Cast as _;
 use crate::error::Result;
-use crate::measured::{By, Measured, RowHeading, comparison, conditions};
+use crate::measured::{By, Measured, RowHeading, comparison};
 use crate::outcome::{Claim, Outcome};
 use crate::rows::{Factor, Recipe, RewardModel, tuned};
 
@@ -85,7 +86,7 @@ pub(super) fn run(cache: &mut Cache<'_>) -> Result<Outcome> {
                 .to_owned(),
         comparisons: vec![table],
         claims,
-        conditions: conditions(cache),
+        conditions: cache.conditions(),
         ..Outcome::default()
     })
 }

@@ -80,8 +80,8 @@ impl ModelCard {
                  --model FOLDER\n```\n\n```python\nimport gratis\n\nrm = gratis.RewardModel(\"FOLDER\")\n\
                  scores = rm.score(problems, candidates)\n```\n";
         if self.has_reference {
-            text += "\nThe reward is the log-ratio to the reference: without the same reference \
-                     (`--reference`) it means nothing else.\n";
+            text += "\nThe rewards are log-ratios to the reference: with another reference they have no \
+                     meaning.\n";
         }
         text
     }
