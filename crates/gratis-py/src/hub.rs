@@ -16,7 +16,9 @@ pub(crate) struct PythonHub;
 
 /// `huggingface_hub` is not installed.
 #[derive(Debug, thiserror::Error)]
-#[error("`{name}` is not a path on this machine, and the package `huggingface_hub` is not installed")]
+#[error(
+    "`{name}` is not a path on this machine, and the package `huggingface_hub` is not installed"
+)]
 struct NoHubPackage {
     name: String,
 }

@@ -73,7 +73,6 @@ impl RewardModel {
                         template=None, chat_template=None, chat_system=None, template_args=None,
                         on_overlong="stop", threads=None, batch_tokens=8192, weights="auto"))]
     #[expect(clippy::too_many_arguments, reason = "keyword arguments")]
-    #[expect(clippy::fn_params_excessive_bools, reason = "keyword arguments")]
     fn new(
         py: Python<'_>,
         path: PathBuf,
@@ -109,9 +108,10 @@ impl RewardModel {
                 Some(path) if path == Path::new("none") => ReferenceChoice::Absent,
                 Some(path) => ReferenceChoice::At(path),
             },
-            reference_check: match accept_reference {
-                true => ReferenceCheck::Accept,
-                false => ReferenceCheck::Require,
+            reference_check: if accept_reference {
+                ReferenceCheck::Accept
+            } else {
+                ReferenceCheck::Require
             },
             aggregation: aggregation.map(parsed).transpose()?,
             beta,
@@ -121,7 +121,10 @@ impl RewardModel {
                 template,
                 chat_template,
                 chat_system,
-                template_args: template_args.map(self::template_args).transpose()?.unwrap_or_default(),
+                template_args: template_args
+                    .map(self::template_args)
+                    .transpose()?
+                    .unwrap_or_default(),
                 ..PromptSettings::default()
             },
             on_overlong: named("on_overlong", on_overlong)?,
@@ -143,11 +146,10 @@ impl RewardModel {
         let aggregation = self.inner.aggregation();
         let mut all = Vec::with_capacity(rollouts.len());
         for chunk in rollouts.chunks(CHUNK) {
-            let scored = py.detach(|| self.inner.score(chunk, &mut Silent)).map_err(raised)?;
-            for problem in scored {
-                let scores = problem.scores.into_iter();
-                let scores = scores.map(|scored| Py::new(py, Score::new(py, scored, aggregation)));
-                all.push(scores.collect::<PyResult<_>>()?);
+            let lines = py.detach(|| self.inner.score(chunk, &mut Silent)).map_err(raised)?;
+            for line in lines {
+                let wrapped = line.scores.into_iter().map(|own| Score::new(py, own, aggregation));
+                all.push(wrapped.map(|score| Py::new(py, score)).collect::<PyResult<_>>()?);
             }
             py.check_signals()?;
         }

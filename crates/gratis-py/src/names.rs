@@ -43,7 +43,8 @@ pub(crate) fn score_by(name: &str) -> PyResult<ScoreBy> {
 pub(crate) fn template_args(given: &Bound<'_, PyDict>) -> PyResult<Vec<TemplateArgument>> {
     let to_json = given.py().import("json")?.getattr("dumps")?;
     let variables = given.iter().map(|(name, value)| {
-        let (name, value): (String, String) = (name.extract()?, to_json.call1((value,))?.extract()?);
+        let (name, value): (String, String) =
+            (name.extract()?, to_json.call1((value,))?.extract()?);
         format!("{name}={value}").parse().map_err(invalid)
     });
     variables.collect()

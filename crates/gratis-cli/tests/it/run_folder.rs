@@ -96,10 +96,7 @@ fn every_trained_reward_model_has_a_card() {
     }
     assert!(text(&workspace, "run/best/README.md").contains("- implicit-prm"));
     // A run that was killed before its end writes the same card.
-    let last = (5..).find(|n| workspace.path(&format!("run/checkpoints/step-{n:08}")).exists());
-    let last = format!("run/checkpoints/step-{:08}", last.expect("a checkpoint"));
-    fs::remove_dir_all(workspace.path(&last)).expect("removed");
-    fs::remove_dir_all(workspace.path("run/model")).expect("removed");
+    forget_the_end(&workspace);
     ok(&workspace, &["train", "--run", "run", "--resume"]);
     assert_eq!(text(&workspace, "run/model/README.md"), card);
     // One that somebody changed is kept.
