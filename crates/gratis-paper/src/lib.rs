@@ -69,8 +69,10 @@ pub use error::{Error, Result};
 pub use example::{Example, Examples};
 pub use experiments::Experiment;
 pub use experiments::tuning::{BaselineTrial, Trial, Tuning};
+pub use own::{
+    Annotation, Generator, Order, Part, RowKind, RowSettings, Sampling, StepBench, TrainSource,
+};
 pub use own::{CastFile, Checked, CheckedGenerator, Job, Machine, Plan, PlannedJob};
-pub use own::{Generator, Order, Part, RowKind, RowSettings, Sampling, StepBench, TrainSource};
 pub use own::{TEMPLATE as CAST_TEMPLATE, check as check_cast};
 pub use pages::{Finished, markdown};
 pub use report::{Colours, JudgedStep, SolutionView};

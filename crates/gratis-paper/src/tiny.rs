@@ -1,7 +1,9 @@
 //! The tiny world as a cast: the rows of table 1 with the settings that were chosen for them.
 
+use gratis::data::Rollout;
 use gratis::evaluation::Bootstrap;
 use gratis::objective::{Ce, Objective};
+use gratis::selection::mean_pass_at_1;
 
 use crate::cache::{Cache, LabelRecord};
 use crate::cast::{Cast, Details, Role, TableRow};
@@ -11,7 +13,8 @@ use crate::example;
 use crate::outcome::PlainTable;
 use crate::rows::{BASELINES, BEYOND, Factor, IMPLICIT, Recipe, RewardModel, Tuned};
 use crate::rows::{baselines, objectives, tuned};
-use crate::world::Strength;
+use crate::settings::SampleSettings;
+use crate::world::{Split, Strength};
 
 /// Our own claim: every objective improves on the majority vote by this much.
 const MARGIN: f64 = 0.15;
@@ -33,8 +36,8 @@ impl Cast for Cache<'_> {
         Strength::ALL.iter().map(|strength| strength.name().to_owned()).collect()
     }
 
-    fn train_size(&self) -> (usize, usize) {
-        (self.settings.train.n_problems, self.settings.train.n_samples)
+    fn train_size(&mut self) -> Result<(usize, usize)> {
+        Ok((self.settings.train.n_problems, self.settings.train.n_samples))
     }
 
     fn conditions(&self) -> Vec<String> {
@@ -43,6 +46,14 @@ impl Cast for Cache<'_> {
 
     fn left_out(&self) -> Vec<[String; 2]> {
         Vec::new()
+    }
+
+    fn leave_out(&mut self, what: &str, why: &str) {
+        self.observer.note(&format!("left out: {what}, because {why}"));
+    }
+
+    fn offers(&self, _model: &RewardModel) -> Result<(), &'static str> {
+        Ok(())
     }
 
     fn start_name(&self) -> String {
@@ -79,6 +90,19 @@ impl Cast for Cache<'_> {
 
     fn evaluate(&mut self, seed: u64, model: &RewardModel) -> Result<Evaluation> {
         Cache::evaluate(self, seed, model)
+    }
+
+    fn policy(&mut self, seed: u64, model: &RewardModel, n_samples: usize) -> Result<Vec<f64>> {
+        let draw = SampleSettings { n_samples, ..self.settings.test };
+        let model = self.model(seed, model)?;
+        let samples = self.samples(seed, &model, Split::Test, draw)?;
+        let rollouts = self.rollouts(&samples)?;
+        let mean = |rollout: &Rollout| Ok(mean_pass_at_1(&rollout.labels("pass@1")?));
+        rollouts.iter().map(mean).collect()
+    }
+
+    fn temperature(&self) -> f32 {
+        self.settings.test.temperature
     }
 
     fn details(&mut self, _rows: &[TableRow]) -> Result<Details> {

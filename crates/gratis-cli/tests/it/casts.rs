@@ -108,13 +108,18 @@ fn experiments_run_on_files_and_are_found_again() {
     // ce, its LoRA, orm; ce without the reference (table 4); ce on parts of the data (figures 4 and 5).
     assert_eq!(trained, 3 + 1 + 3 + 2, "{plan}");
     assert!(jobs.iter().all(|job| job["n_tokens"].as_u64() > Some(0)), "{plan}");
-    assert!(jobs.iter().all(|job| job["seconds"].as_f64() > Some(0.0)), "{plan}");
+    let has_time = |job: &Value| job["seconds"].as_f64() > Some(0.0) || job["job"] == "sample";
+    assert!(jobs.iter().all(has_time), "{plan}");
 
     let first: Value =
         serde_json::from_str(&ok(&workspace, &[&ALL[..], &["--json"]].concat())).expect("JSON");
     let names: Vec<&str> =
         first.as_array().expect("outcomes").iter().filter_map(|of| of["name"].as_str()).collect();
-    assert_eq!(names, ["Table 1", "Figure 6", "Table 4", "Figure 4", "Figure 5"]);
+    assert_eq!(
+        names,
+        ["Table 1", "Figure 6", "Table 2", "Table 4", "Table 5", "Figure 4", "Figure 5"]
+    );
+    assert_eq!(first[2]["tables"][0]["rows"].as_array().map(Vec::len), Some(2), "start and ce");
     let table_1 = &first[0];
     let columns = &table_1["comparisons"][0]["columns"];
     assert_eq!(columns[0], json!({ "generator": "theirs", "n": 1 }), "the cast's own generators");
@@ -132,8 +137,11 @@ fn experiments_run_on_files_and_are_found_again() {
     assert_eq!(table(table_1, "each writer")["rows"].as_array().map(Vec::len), Some(2));
     assert_eq!(table(table_1, "Length")["rows"].as_array().map(Vec::len), Some(4));
     // `dpo` has no row in the cast: table 4 says so and has the four rows of `ce`.
-    assert_eq!(first[2]["comparisons"][0]["rows"].as_array().map(Vec::len), Some(5));
-    assert!(table(&first[2], "Left out")["rows"].to_string().contains("`dpo`"));
+    assert_eq!(first[3]["comparisons"][0]["rows"].as_array().map(Vec::len), Some(5));
+    assert!(table(&first[3], "Left out")["rows"].to_string().contains("`dpo`"));
+
+    // Table 5 is of `dpo` alone.
+    assert_eq!(first[4]["comparisons"], json!([]));
 
     // Again: everything is in the cache, and the figures are the same.
     let output = workspace.run(&[&ALL[..], &["--json"]].concat());
@@ -143,11 +151,50 @@ fn experiments_run_on_files_and_are_found_again() {
     let plan = ok(&workspace, &[&ALL[..], &["--dry-run"]].concat());
     assert!(plan.contains("Everything is in the cache"), "{plan}");
 
-    // Another number of problems reuses the models.
+    // A figure alone plans its parts of the data too.
+    let alone = ["reproduce", "figure4", "--cast", "cast.toml", "--cache", "other", "--dry-run"];
+    let plan = ok(&workspace, &[&alone[..], &["--json"]].concat());
+    let plan: Value = serde_json::from_str(&plan).expect("JSON");
+    let jobs = plan["jobs"].as_array().expect("jobs").iter();
+    let of_parts = jobs.filter(|job| job["job"] == "train" && job["n_tokens"].as_u64() > Some(0));
+    assert_eq!(of_parts.count(), 4, "{plan}");
+
+    // Other settings train again, and only what they change.
     let more = cast(FILES).replace("max_steps = 1", "max_steps = 2");
     workspace.write("cast.toml", &more);
     let plan = ok(&workspace, &["reproduce", "table4", "--cast", "cast.toml", "--dry-run"]);
     assert!(plan.contains("train ce") && !plan.contains("train outcome"), "{plan}");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_killed_run_continues_to_the_same_figures() {
+    let workspace = Workspace::new();
+    write_data(&workspace);
+    workspace.write("cast.toml", &cast(FILES));
+    let table_1 = ["reproduce", "table1", "--cast", "cast.toml", "--json", "--cache"];
+    let whole = ok(&workspace, &[&table_1[..], &["whole"]].concat());
+    // Killed while it writes the first file of more than 100 KiB: weights of a checkpoint.
+    workspace.cut_off(200, &[&table_1[..], &["cut"]].concat());
+    assert!(workspace.names("cut").iter().any(|name| name == "runs"), "the training had begun");
+    let found = ok(&workspace, &[&table_1[..], &["cut"]].concat());
+    assert_eq!(without_seconds(&found), without_seconds(&whole));
+}
+
+/// Outcomes without the processor seconds of trainings.
+#[cfg(unix)]
+fn without_seconds(text: &str) -> Value {
+    let mut outcomes: Value = serde_json::from_str(text).expect("JSON");
+    for table in outcomes[0]["tables"].as_array_mut().expect("tables") {
+        let header = table["header"].as_array().expect("a header");
+        let Some(column) = header.iter().position(|name| name == "processor seconds") else {
+            continue;
+        };
+        for row in table["rows"].as_array_mut().expect("rows") {
+            row[column] = Value::Null;
+        }
+    }
+    outcomes
 }
 
 #[test]
@@ -177,6 +224,43 @@ fn generators_that_are_engines_are_sampled_and_graded() {
 }
 
 #[test]
+fn an_engine_that_wrote_the_training_data_also_labels_its_steps() {
+    let workspace = Workspace::new();
+    write_data(&workspace);
+    // A model that gives right answers now and then.
+    let pretrain = ["pretrain", "--model", "model", "--run", "base", "--data", "rollouts.jsonl"];
+    let steps = ["--epochs", "60", "--batch-size", "12", "--learning-rate", "3e-3"];
+    ok(&workspace, &[&pretrain[..], &steps].concat());
+    let own = cast("engine = \"./base/model\"")
+        .replace("max_new_tokens = 8", "max_new_tokens = 32")
+        .replace(
+            "rollouts = [\"rollouts.jsonl\"]",
+            "problems = [\"problems.jsonl\"]\ngenerator = \"theirs\"\nn_responses = 2",
+        )
+        .replace("kind = \"prm-head\"", "kind = \"prm-head\"\n[annotation]\nn_continuations = 2");
+    // The other rows need correct responses, which a fresh model does not give.
+    let (head, rest) = own.split_once("[[rows]]").expect("rows");
+    let steps = rest.find("[[rows]]\nname = \"steps\"").expect("the row");
+    workspace.write("cast.toml", &format!("{head}{}", &rest[steps..]));
+    let table_1 = ["reproduce", "table1", "--cast", "cast.toml", "--json"];
+    let plan = ok(&workspace, &[&table_1[..], &["--dry-run"]].concat());
+    let plan: Value = serde_json::from_str(&plan).expect("JSON");
+    let rows: Vec<&str> = plan["jobs"]
+        .as_array()
+        .expect("jobs")
+        .iter()
+        .filter_map(|job| job["row"].as_str())
+        .collect();
+    for planned in ["theirs, train", "theirs, continuations", "steps"] {
+        assert!(rows.contains(&planned), "`{planned}` is missing in {rows:?}");
+    }
+    let first: Value = serde_json::from_str(&ok(&workspace, &table_1)).expect("JSON");
+    let rows = first[0]["comparisons"][0]["rows"].to_string();
+    assert!(rows.contains("\"steps\""), "{rows}");
+    assert!(!first[0]["tables"].to_string().contains("Math-Shepherd"), "nothing is left out");
+}
+
+#[test]
 fn what_a_cast_cannot_do_is_said_before_any_work() {
     let workspace = Workspace::new();
     write_data(&workspace);
@@ -197,4 +281,24 @@ fn what_a_cast_cannot_do_is_said_before_any_work() {
     let text = String::from_utf8(workspace.read("new.toml")).expect("text");
     assert!(text.contains("[[rows]]") && text.contains("# A cast"), "{text}");
     assert!(workspace.error_of(&["cast", "init", "new.toml"]).contains("exists"));
+}
+
+#[test]
+fn table_5_leaves_out_what_needs_other_data() {
+    let workspace = Workspace::new();
+    write_data(&workspace);
+    let dpo = cast(FILES).replace(
+        "[[rows]]\nname = \"ce\"\ntraining.objective = { name = \"ce\", beta = 0.1 }",
+        "[[rows]]\nname = \"dpo\"\ntraining.objective = { name = \"dpo\", beta = 0.1 }",
+    );
+    workspace.write("cast.toml", &dpo);
+    let table_5 = ok(&workspace, &["reproduce", "table5", "--cast", "cast.toml", "--json"]);
+    let table_5: Value = serde_json::from_str(&table_5).expect("JSON");
+    let rows = table_5[0]["comparisons"][0]["rows"].as_array().expect("rows");
+    let names: Vec<&str> = rows.iter().filter_map(|row| row["name"].as_str()).collect();
+    assert_eq!(names, ["implicit PRM", "+ deduplication by 8-grams"]);
+    let left_out = table(&table_5[0], "Left out")["rows"].to_string();
+    for part in ["+ other instructions", "+ Math-Shepherd's step labels", "no base model"] {
+        assert!(left_out.contains(part), "`{part}` is missing in {left_out}");
+    }
 }

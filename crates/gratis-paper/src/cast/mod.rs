@@ -24,11 +24,21 @@ pub(crate) trait Cast {
     /// The names of the generators of the candidates, in the order of the tables.
     fn generators(&self) -> Vec<String>;
     /// Training problems, and the most responses of one.
-    fn train_size(&self) -> (usize, usize);
+    ///
+    /// # Errors
+    /// Those of reading them.
+    fn train_size(&mut self) -> Result<(usize, usize)>;
     /// What every number depends on.
     fn conditions(&self) -> Vec<String>;
     /// What was left out so far, and why: `[what, why]`.
     fn left_out(&self) -> Vec<[String; 2]>;
+    /// Adds to what was left out.
+    fn leave_out(&mut self, what: &str, why: &str);
+    /// Whether the cast has what a model is trained on.
+    ///
+    /// # Errors
+    /// Why not.
+    fn offers(&self, model: &RewardModel) -> Result<(), &'static str>;
     /// The model that reward models start from, in words.
     fn start_name(&self) -> String;
     /// The margin over the majority vote that this project expects, in a share; `None` for no claim.
@@ -49,6 +59,13 @@ pub(crate) trait Cast {
     /// # Errors
     /// Those of training and scoring.
     fn evaluate(&mut self, seed: u64, model: &RewardModel) -> Result<Evaluation>;
+    /// The share of correct answers that a model gives itself, per test problem: `[n_problems]`.
+    ///
+    /// # Errors
+    /// Those of training and sampling.
+    fn policy(&mut self, seed: u64, model: &RewardModel, n_samples: usize) -> Result<Vec<f64>>;
+    /// The sampling temperature of candidates.
+    fn temperature(&self) -> f32;
     /// What table 1 shows below its table.
     ///
     /// # Errors

@@ -15,7 +15,7 @@ const RESPONSES: [usize; 4] = [1, 2, 4, 8];
 /// Trains CE and DPO on some of the responses.
 pub(super) fn run(cast: &mut dyn Cast) -> Result<Outcome> {
     let bootstrap = cast.bootstrap();
-    let (_, all) = cast.train_size();
+    let (_, all) = cast.train_size()?;
     let Scaling { table, plots, curves } =
         scaling::evaluate(cast, "responses per instruction", XScale::Log2, |objective| {
             // One response makes no pair.
@@ -62,13 +62,14 @@ pub(super) fn run(cast: &mut dyn Cast) -> Result<Outcome> {
 /// A quarter of the responses against a quarter of the instructions: the same amount of data.
 fn responses_against_instructions(cast: &mut dyn Cast) -> Result<Option<Claim>> {
     let bootstrap = cast.bootstrap();
-    let (_, all) = cast.train_size();
+    let size = cast.train_size()?;
+    let all = size.1;
     let Some(tuned) = cast.recipe(Objective::Ce(Ce::default())).filter(|_| all >= 4) else {
         return Ok(None);
     };
     let n = all / 4;
     let mut evaluate = |part: Part, name: &str| {
-        let recipe = part.of(cast, &tuned.recipe);
+        let recipe = part.of(size, &tuned.recipe);
         Measured::evaluate(cast, name, recipe)
     };
     let few_instructions = evaluate(Part::Instructions(25), "ce, 25 % of the instructions")?;

@@ -33,9 +33,8 @@ impl Part {
         }
     }
 
-    /// `recipe` on this part.
-    pub(super) fn of(self, cast: &dyn Cast, recipe: &Recipe) -> Recipe {
-        let (n_problems, n_responses) = cast.train_size();
+    /// `recipe` on this part of so many problems and responses of each.
+    pub(super) fn of(self, (n_problems, n_responses): (usize, usize), recipe: &Recipe) -> Recipe {
         match self {
             Self::Instructions(percent) => Recipe {
                 n_problems: (percent < 100).then_some(n_problems * percent / 100),
@@ -75,6 +74,7 @@ pub(super) fn evaluate(
     parts: impl Fn(Objective) -> Vec<Part>,
 ) -> Result<Scaling> {
     let bootstrap = cast.bootstrap();
+    let size = cast.train_size()?;
     let mut table = comparison(cast, "Accuracy of the selected candidate in percent");
     let plot = |title: String| LinePlot {
         title,
@@ -102,7 +102,7 @@ pub(super) fn evaluate(
         let mut points = vec![Vec::new(); plots.len()];
         let mut along = Vec::new();
         for part in parts(objective) {
-            let recipe = part.of(cast, &tuned.recipe);
+            let recipe = part.of(size, &tuned.recipe);
             let name = part.name();
             let own = Measured::evaluate(cast, &format!("{group}, {name}"), recipe)?;
             let row = RowHeading { group, name: &name, detail: String::new(), paper: None };

@@ -81,14 +81,7 @@ pub fn check(
         );
         answers.rollouts.first().cloned()
     } else {
-        let part = super::Part {
-            problems: file.train.problems.clone(),
-            shape: file.train.shape.clone(),
-            part: file.train.part,
-            n_problems: file.train.n_problems,
-            n_candidates: file.train.n_responses,
-        };
-        let problems = cast.problems(&part)?;
+        let problems = cast.problems(&file.train.part())?;
         checked.train = format!("{} problems to sample responses to", problems.len());
         problems.first().map(|problem| gratis::data::Rollout {
             prompt: problem.prompt.clone(),

@@ -5,16 +5,20 @@ use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
 use std::rc::Rc;
 
+use gratis::annotate::{LabelKind, MonteCarlo};
 use gratis::data::{OnInvalid, Reading, Rollout, RolloutFiles, ShapeSettings};
 use gratis::observer::Silent;
 use gratis::reward_model::Model;
 use gratis::rollout::{GradeCounts, Problem, SampledIds, Sampler, grade};
+use gratis::selection::mean_pass_at_1;
 use gratis_engine::SamplingSettings;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::OwnCast;
 use super::file::{Generator, Order, Part};
+use super::models::Scored;
+use super::plan::Work;
 use crate::cache::store;
 use crate::error::{Error, Result};
 
@@ -106,13 +110,7 @@ impl OwnCast<'_> {
             };
             self.existing(&generator, source.part, source.n_problems, "train.rollouts")?
         } else {
-            let part = Part {
-                problems: source.problems.clone(),
-                shape: source.shape.clone(),
-                part: source.part,
-                n_problems: source.n_problems,
-                n_candidates: source.n_responses,
-            };
+            let part = source.part();
             let is_it = |of: &&Generator| Some(&of.name) == source.generator.as_ref();
             let generator = file.generators.iter().find(is_it).cloned().unwrap_or_default();
             self.sampled(&generator, &part, Purpose::Training, seed)?
@@ -266,14 +264,7 @@ impl OwnCast<'_> {
             .into_iter()
             .filter(|rollout| is_within(&rollout.prompt, part.part))
             .filter(|rollout| seen.insert(rollout.prompt.clone()))
-            .map(|Rollout { id, prompt, reference, dataset, context, extra, .. }| Problem {
-                id,
-                prompt,
-                reference,
-                dataset,
-                context,
-                extra,
-            })
+            .map(problem)
             .collect();
         problems.sort_by_key(|problem| hash(&[&problem.prompt]));
         problems.truncate(part.n_problems.unwrap_or(usize::MAX));
@@ -341,6 +332,138 @@ impl OwnCast<'_> {
         }
         Ok(Answers { rollouts: Rc::new(rollouts), writers: None })
     }
+}
+
+impl OwnCast<'_> {
+    /// The training responses of a seed with Math-Shepherd's soft labels from their generator, chunk by
+    /// chunk.
+    pub(super) fn annotated(&mut self, seed: u64) -> Result<Answers> {
+        let cached = (Purpose::Training, seed, "annotated".to_owned());
+        if let Some(found) = self.answers.get(&cached) {
+            return Ok(found.clone());
+        }
+        let answers = self.training_answers(seed)?;
+        let file = Rc::clone(&self.file);
+        let is_it = |of: &&Generator| Some(&of.name) == file.train.generator.as_ref();
+        let engine = file.generators.iter().find(is_it).and_then(|of| of.engine.clone());
+        let engine = engine.unwrap_or_default();
+        let place = file.resolve(&engine);
+        let mut model: Option<Model> = None;
+        let mut labelled = Vec::new();
+        self.observer.stage("continuations", Some(answers.rollouts.len() as u64));
+        for (chunk, first) in answers.rollouts.chunks(CHUNK).zip((0..).step_by(CHUNK)) {
+            let key = json!({ "engine": engine, "rollouts": digest_of(chunk), "seed": seed,
+                              "prompt": file.prompt, "sampling": file.sampling, "first": first,
+                              "annotation": file.annotation, "grading": file.grading,
+                              "split": file.step_split.to_string() });
+            let artefact = if let Some(found) = self.find("labels", &key)? {
+                self.observer.resumed(chunk.len() as u64);
+                found
+            } else {
+                if model.is_none() {
+                    model = Some(self.load(&place)?);
+                }
+                let Some(model) = &model else { continue };
+                let template = file.prompt.template(model, &mut Silent)?;
+                let encoder = model
+                    .encoder(&template, file.on_overlong)?
+                    .with_conversations(file.prompt.conversations(model)?);
+                let mut monte_carlo = MonteCarlo {
+                    engine: model.generate(),
+                    encoder,
+                    sampling: SamplingSettings {
+                        temperature: file.sampling.train_temperature,
+                        top_p: file.sampling.top_p,
+                        top_k: 0,
+                        max_new_tokens: file.sampling.max_new_tokens,
+                        stop_tokens: model.stop_tokens()?,
+                        seed,
+                    },
+                    n_continuations: file.annotation.n_continuations,
+                    labels: LabelKind::Soft,
+                    step_split: file.step_split.clone(),
+                    grading: file.grading.clone(),
+                };
+                let (chunk, counts) = monte_carlo.annotate(chunk, first, &mut Silent)?;
+                counts.check()?;
+                self.observer.advance(chunk.len() as u64, &[]);
+                self.store.make("labels", &key, |draft| {
+                    crate::trainer::write_rollouts(&draft.join(ROLLOUTS), &chunk)
+                })?
+            };
+            labelled.extend(read_lines(&artefact.join(ROLLOUTS))?);
+        }
+        let answers = Answers { rollouts: Rc::new(labelled), writers: None };
+        self.answers.insert(cached, answers.clone());
+        Ok(answers)
+    }
+
+    /// The share of correct answers that a model gives to each test problem.
+    pub(super) fn pass_at_1(
+        &mut self,
+        policy: &Scored,
+        seed: u64,
+        n_samples: usize,
+    ) -> Result<Vec<f64>> {
+        let file = Rc::clone(&self.file);
+        let problems = if file.test.problems.is_empty() {
+            let sets = self.candidate_sets(Purpose::Test, seed)?;
+            let rollouts = sets.first().map(|set| Rc::clone(&set.answers.rollouts));
+            rollouts.iter().flat_map(|all| all.iter().cloned()).map(problem).collect()
+        } else {
+            self.problems(&file.test)?
+        };
+        let mut model: Option<Model> = None;
+        let mut shares = Vec::new();
+        self.observer.stage("samples of the policy", Some(problems.len() as u64));
+        for (chunk, first) in problems.chunks(CHUNK).zip((0..).step_by(CHUNK)) {
+            let prompts: Vec<&str> = chunk.iter().map(|problem| &*problem.prompt).collect();
+            let key = json!({ "policy": policy.key, "prompts": hash_text(&prompts), "seed": seed,
+                              "prompt": file.prompt, "sampling": file.sampling, "first": first,
+                              "n_samples": n_samples, "grading": file.grading });
+            if let Some(found) = self.find_value::<Vec<f64>>("policy", &key)? {
+                self.observer.resumed(chunk.len() as u64);
+                shares.extend(found);
+                continue;
+            }
+            if self.plan.is_some() {
+                let start = self.start()?;
+                let size = (super::EXPECTED_PROMPT, file.sampling.max_new_tokens);
+                let work = Work::expected(&start, chunk.len(), n_samples, size);
+                let row = self.row.clone();
+                if let Some(plan) = &mut self.plan {
+                    plan.sample(&row, &format!("as a policy, from problem {first}"), work);
+                }
+                shares.extend(vec![0.0; chunk.len()]);
+                continue;
+            }
+            if model.is_none() {
+                model = Some(self.load(&policy.place)?);
+            }
+            let Some(model) = &model else { continue };
+            let settings = SamplingSettings {
+                temperature: file.sampling.temperature,
+                top_p: file.sampling.top_p,
+                top_k: 0,
+                max_new_tokens: file.sampling.max_new_tokens,
+                stop_tokens: model.stop_tokens()?,
+                seed,
+            };
+            let rollouts = sample(&file, model, chunk, first, settings, n_samples)?;
+            let mean = |rollout: &Rollout| Ok(mean_pass_at_1(&rollout.labels("pass@1")?));
+            let found = rollouts.iter().map(mean).collect::<Result<Vec<f64>>>()?;
+            self.observer.advance(chunk.len() as u64, &[]);
+            self.store.make_value("policy", &key, &found)?;
+            shares.extend(found);
+        }
+        Ok(shares)
+    }
+}
+
+/// The problem of a rollout.
+fn problem(rollout: Rollout) -> Problem {
+    let Rollout { id, prompt, reference, dataset, context, extra, .. } = rollout;
+    Problem { id, prompt, reference, dataset, context, extra }
 }
 
 /// Samples and grades.

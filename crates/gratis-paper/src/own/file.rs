@@ -62,6 +62,9 @@ pub struct CastFile {
     /// How generators that are engines sample.
     #[serde(default)]
     pub sampling: Sampling,
+    /// Math-Shepherd's labels, for rows that learn from step labels.
+    #[serde(default)]
+    pub annotation: Annotation,
     /// Where candidates come from.
     pub generators: Vec<Generator>,
     /// Settings of every training, as in the `config.toml` of `gratis train`.
@@ -105,6 +108,19 @@ pub struct TrainSource {
     pub n_responses: Option<usize>,
     /// Order of a problem's responses.
     pub order: Order,
+}
+
+impl TrainSource {
+    /// The problems that a generator answers.
+    pub(super) fn part(&self) -> Part {
+        Part {
+            problems: self.problems.clone(),
+            shape: self.shape.clone(),
+            part: self.part,
+            n_problems: self.n_problems,
+            n_candidates: self.n_responses,
+        }
+    }
 }
 
 /// Problems for validation or for the test.
@@ -169,6 +185,20 @@ pub struct Sampling {
 impl Default for Sampling {
     fn default() -> Self {
         Self { temperature: 0.7, train_temperature: 1.0, top_p: 1.0, max_new_tokens: 512 }
+    }
+}
+
+/// Math-Shepherd's labels of the training responses that a generator sampled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Annotation {
+    /// Continuations of each step prefix.
+    pub n_continuations: usize,
+}
+
+impl Default for Annotation {
+    fn default() -> Self {
+        Self { n_continuations: 8 }
     }
 }
 

@@ -36,14 +36,17 @@ use crate::evaluation::{ByRule, Choices, Controls, Evaluation, Scored, evaluate}
 use crate::rows::{Factor, IMPLICIT, InferenceReference, Recipe, RewardModel, Tuned, tuned};
 
 pub use check::{Checked, CheckedGenerator, check};
-pub use file::{CastFile, Generator, Order, Part, RowKind, RowSettings, Sampling, StepBench};
+pub use file::{
+    Annotation, CastFile, Generator, Order, Part, RowKind, RowSettings, Sampling, StepBench,
+};
 pub use file::{TEMPLATE, TrainSource};
 pub use plan::{Job, Plan, PlannedJob};
 
 const EXPLICIT: &str = "Explicit reward models";
 const UNTRAINED: &str = "Not trained";
-/// Tokens of a prompt, where the responses do not exist yet.
+/// Tokens of a prompt and steps of a response, where the responses do not exist yet.
 const EXPECTED_PROMPT: usize = 150;
+const EXPECTED_STEPS: usize = 8;
 
 /// Where models are found and computed.
 #[derive(Clone, Copy)]
@@ -216,23 +219,14 @@ impl<'a> OwnCast<'a> {
         ]];
         let labels = |kind| matches!(kind, RowKind::PrmHead | RowKind::PrmToken);
         if !self.file.rows.iter().any(|row| labels(row.kind)) {
-            let has_engine = self.file.generators.iter().any(|of| of.engine.is_some());
-            let why = if has_engine {
-                "no row of the kind `prm-head` or `prm-token`; they need step labels in the training \
-                 rollouts (`gratis annotate math-shepherd` adds them)"
+            let why = if self.file.train.generator.is_some() {
+                "the cast has no row of the kind `prm-head` or `prm-token`"
             } else {
                 "the generators are files, so no prefix can be continued"
             };
             left_out.push(["Math-Shepherd".to_owned(), why.to_owned()]);
         }
         self.left_out = left_out;
-    }
-
-    fn leave_out(&mut self, what: &str, why: &str) {
-        let line = [what.to_owned(), why.to_owned()];
-        if !self.left_out.contains(&line) {
-            self.left_out.push(line);
-        }
     }
 
     /// The row with this objective that the paper's experiments vary: the first that trains all
@@ -371,7 +365,7 @@ impl<'a> OwnCast<'a> {
             }
             n_test = n;
         }
-        let (n_problems, n_responses) = self.train_size();
+        let (n_problems, n_responses) = self.train_size()?;
         let mut training = Work::expected(&start, n_problems, n_responses, size);
         if file.train.problems.is_empty() {
             let answers = self.training_answers(seed)?;
@@ -395,6 +389,19 @@ impl<'a> OwnCast<'a> {
         let row = self.row.clone();
         if let Some(plan) = &mut self.plan {
             if let Some(settings) = trained {
+                if matches!(settings.kind, RewardKind::PrmHead | RewardKind::PrmToken)
+                    && let Some(name) = &file.train.generator
+                {
+                    // Each prefix is continued from its end on.
+                    let n_continued = EXPECTED_STEPS * file.annotation.n_continuations;
+                    let half = size.1 / 2;
+                    let (n, size) = (n_problems * n_responses, (size.0 + half, half));
+                    plan.sample(
+                        name,
+                        "continuations",
+                        Work::expected(&start, n, n_continued, size),
+                    );
+                }
                 plan.train(&row, &who, training.expected_training(&start, &settings));
             }
             for (set, work) in passes {
@@ -407,7 +414,8 @@ impl<'a> OwnCast<'a> {
 
     /// Whether the training rollouts have the labels that a row needs.
     fn can_train(&mut self, row: &RowSettings) -> bool {
-        if !matches!(row.kind, RowKind::PrmHead | RowKind::PrmToken) {
+        let needs_labels = matches!(row.kind, RowKind::PrmHead | RowKind::PrmToken);
+        if !needs_labels || self.file.train.generator.is_some() {
             return true;
         }
         let seed = self.file.seeds[0];
@@ -462,18 +470,16 @@ impl Cast for OwnCast<'_> {
         self.file.generators.iter().map(|generator| generator.name.clone()).collect()
     }
 
-    fn train_size(&self) -> (usize, usize) {
+    fn train_size(&mut self) -> Result<(usize, usize)> {
         let seed = self.file.seeds[0];
-        match self.answers.get(&(Purpose::Training, seed, String::new())) {
-            Some(answers) => {
-                let n = |rollout: &gratis::data::Rollout| rollout.completions.len();
-                (answers.rollouts.len(), answers.rollouts.iter().map(n).max().unwrap_or_default())
-            }
-            None => (
-                self.file.train.n_problems.unwrap_or_default(),
-                self.file.train.n_responses.unwrap_or_default(),
-            ),
+        if self.plan.is_some() && self.file.train.generator.is_some() {
+            let n_problems = self.problems(&Rc::clone(&self.file).train.part())?.len();
+            let largest = self.file.ns.iter().max().copied().unwrap_or(1);
+            return Ok((n_problems, self.file.train.n_responses.unwrap_or(largest)));
         }
+        let rollouts = self.training_answers(seed)?.rollouts;
+        let most = rollouts.iter().map(|rollout| rollout.completions.len()).max();
+        Ok((rollouts.len(), most.unwrap_or_default()))
     }
 
     fn conditions(&self) -> Vec<String> {
@@ -482,6 +488,33 @@ impl Cast for OwnCast<'_> {
 
     fn left_out(&self) -> Vec<[String; 2]> {
         self.left_out.clone()
+    }
+
+    fn leave_out(&mut self, what: &str, why: &str) {
+        let line = [what.to_owned(), why.to_owned()];
+        if !self.left_out.contains(&line) {
+            self.left_out.push(line);
+        }
+    }
+
+    fn offers(&self, model: &RewardModel) -> Result<(), &'static str> {
+        match model {
+            RewardModel::Implicit(recipe, _) => match recipe.factor {
+                Factor::None
+                | Factor::DatasetBalanced
+                | Factor::InstructionBalanced
+                | Factor::Deduplicated => Ok(()),
+                Factor::OtherInstructions | Factor::OtherInstructionsOnePair => {
+                    Err("a cast names no problems of another kind")
+                }
+                Factor::BaseResponses => Err("a cast names no base model of its generators"),
+            },
+            RewardModel::SecondStage(..) => {
+                Err("a second stage on step labels needs the tiny world")
+            }
+            RewardModel::Baseline(_) => Err("the row is one of the tiny world"),
+            RewardModel::Generator | RewardModel::Named(_) => Ok(()),
+        }
     }
 
     fn start_name(&self) -> String {
@@ -506,7 +539,8 @@ impl Cast for OwnCast<'_> {
         let file = Rc::clone(&self.file);
         for (idx, row) in file.rows.iter().enumerate() {
             if !self.can_train(row) {
-                let why = "the training rollouts have no step labels; `gratis annotate` adds them";
+                let why = "the training rollouts have no step labels, and no engine continues their \
+                           prefixes; `gratis annotate` adds labels";
                 self.leave_out(&format!("row `{}`", row.name), why);
                 continue;
             }
@@ -599,6 +633,23 @@ impl Cast for OwnCast<'_> {
         let evaluation = evaluate(&scored, &ns, &choices)?;
         self.store.make_value("judgement", &key, &evaluation)?;
         Ok(evaluation)
+    }
+
+    fn policy(&mut self, seed: u64, model: &RewardModel, n_samples: usize) -> Result<Vec<f64>> {
+        if let Some(blank) = self.plan_before_sampling(seed, model)? {
+            return Ok(blank.best_of_n.cells.into_iter().next().unwrap_or_default());
+        }
+        let Form::LogRatio { policy, .. } = self.ready(seed, model)?.form else {
+            return Err(Error::CastData {
+                what: "a model with a head gives no solutions".to_owned(),
+                hint: "table 2 is of implicit models",
+            });
+        };
+        self.pass_at_1(&policy, seed, n_samples)
+    }
+
+    fn temperature(&self) -> f32 {
+        self.file.sampling.temperature
     }
 
     fn details(&mut self, rows: &[TableRow]) -> Result<Details> {

@@ -169,7 +169,13 @@ impl OwnCast<'_> {
         let reference = self.reference()?;
         let mut settings = training.settings.clone();
         let recipe = training.recipe.as_ref();
-        let answers = self.training_answers(seed)?.first(
+        let by_steps = matches!(settings.kind, RewardKind::PrmHead | RewardKind::PrmToken);
+        let answers = if by_steps && self.file.train.generator.is_some() {
+            self.annotated(seed)?
+        } else {
+            self.training_answers(seed)?
+        };
+        let answers = answers.first(
             recipe.and_then(|recipe| recipe.n_problems),
             recipe.and_then(|recipe| recipe.n_responses),
         );
@@ -195,7 +201,7 @@ impl OwnCast<'_> {
         let key = json!({ "start": start.hash()?, "settings": settings,
                           "reference": is_implicit.then_some(if without { "none" } else {
                               &*reference.key }),
-                          "data": digest_of(&answers.rollouts) });
+                          "data": data_of(&answers.rollouts) });
         // An artefact's name depends on its key alone, so a run is known before it is trained.
         let run = store::name(&self.store.place_of("run", &key));
         let scored = Scored { place: self.place_of_run(&run), key: run.clone() };
@@ -282,7 +288,7 @@ impl OwnCast<'_> {
     }
 
     fn store_answers(&mut self, answers: &Answers) -> Result<PathBuf> {
-        let key = json!({ "rollouts": digest_of(&answers.rollouts) });
+        let key = json!({ "rollouts": data_of(&answers.rollouts) });
         if let Some(found) = self.find("data", &key)? {
             return Ok(found);
         }
@@ -467,6 +473,20 @@ impl OwnCast<'_> {
         }
         Ok(all)
     }
+}
+
+/// SHA-256 of the responses, and of their step labels if they bring any.
+fn data_of(rollouts: &[Rollout]) -> String {
+    let all = rollouts.iter().flat_map(|rollout| &rollout.completions);
+    let labels: Vec<String> =
+        all.filter_map(|of| of.step_labels.as_ref()).map(|labels| format!("{labels:?}")).collect();
+    let digest = digest_of(rollouts);
+    if labels.is_empty() {
+        return digest;
+    }
+    let mut texts = vec![digest.as_str()];
+    texts.extend(labels.iter().map(String::as_str));
+    hash_text(&texts)
 }
 
 /// SHA-256 of the steps that the responses bring.
