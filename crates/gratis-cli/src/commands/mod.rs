@@ -2,6 +2,7 @@
 
 pub(crate) mod annotate;
 pub(crate) mod cast;
+pub(crate) mod completions;
 pub(crate) mod cost;
 pub(crate) mod data;
 pub(crate) mod demo;

@@ -21,6 +21,7 @@ mod published;
 mod quantised;
 mod remote;
 mod rollout_files;
+mod run_folder;
 mod serve;
 mod theory;
 mod tidy;

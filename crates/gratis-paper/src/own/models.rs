@@ -241,6 +241,8 @@ impl OwnCast<'_> {
             hub: self.machine.hub,
             scratch: self.machine.scratch,
             cache: Some(&cache),
+            logs: &[],
+            now: 0.0,
         };
         let before = self.observer.processor_seconds();
         let summary = train(&settings, place, &mut SameCommand(self.observer))?;
