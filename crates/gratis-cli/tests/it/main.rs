@@ -2,6 +2,7 @@
 
 mod baselines;
 mod broken_models;
+mod casts;
 mod cli;
 mod data;
 mod evaluate;
@@ -20,6 +21,7 @@ mod published;
 mod quantised;
 mod remote;
 mod rollout_files;
+mod run_folder;
 mod serve;
 mod theory;
 mod tidy;
