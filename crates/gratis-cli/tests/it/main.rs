@@ -19,6 +19,7 @@ mod process;
 mod published;
 mod quantised;
 mod remote;
+mod remote_training;
 mod rollout_files;
 mod serve;
 mod theory;
