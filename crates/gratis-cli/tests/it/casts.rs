@@ -52,6 +52,7 @@ part = [0.5, 0.7]
 [test]
 problems = ["problems.jsonl"]
 part = [0.7, 1.0]
+n_candidates = 4
 [sampling]
 max_new_tokens = 8
 [[generators]]
@@ -135,7 +136,11 @@ fn experiments_run_on_files_and_are_found_again() {
     }
     assert_eq!(table(table_1, "ProcessBench")["rows"].as_array().map(Vec::len), Some(4));
     assert_eq!(table(table_1, "each writer")["rows"].as_array().map(Vec::len), Some(2));
-    assert_eq!(table(table_1, "Length")["rows"].as_array().map(Vec::len), Some(4));
+    assert_eq!(table(table_1, "Length and style")["rows"].as_array().map(Vec::len), Some(4));
+    // Two aggregations of four rows, and the writer alone, which cannot rank a writer's own candidates.
+    let areas = table(table_1, "Area under the curve of correct")["rows"].as_array().expect("rows");
+    assert_eq!(areas.len(), 9);
+    assert_eq!(areas[8][2], "0.500 (0.500 to 0.500)", "{}", areas[8]);
     // `dpo` has no row in the cast: table 4 says so and has the four rows of `ce`.
     assert_eq!(first[3]["comparisons"][0]["rows"].as_array().map(Vec::len), Some(5));
     assert!(table(&first[3], "Left out")["rows"].to_string().contains("`dpo`"));
@@ -176,8 +181,12 @@ fn a_killed_run_continues_to_the_same_figures() {
     let whole = ok(&workspace, &[&table_1[..], &["whole"]].concat());
     // Killed while it writes the first file of more than 100 KiB: weights of a checkpoint.
     workspace.cut_off(200, &[&table_1[..], &["cut"]].concat());
-    assert!(workspace.names("cut").iter().any(|name| name == "runs"), "the training had begun");
-    let found = ok(&workspace, &[&table_1[..], &["cut"]].concat());
+    let runs = workspace.names("cut/runs");
+    let begun = workspace.path("cut/runs").join(&runs[0]).join("config.toml");
+    assert!(begun.exists(), "the training had begun");
+    // The same cache under another name.
+    let cut = workspace.path("cut").display().to_string();
+    let found = ok(&workspace, &[&table_1[..], &[&cut]].concat());
     assert_eq!(without_seconds(&found), without_seconds(&whole));
 }
 
@@ -271,7 +280,7 @@ fn what_a_cast_cannot_do_is_said_before_any_work() {
     assert!(error.contains("nowhere.toml"), "{error}");
     workspace.write("cast.toml", &cast(FILES).replace("max_steps", "n_steps"));
     let error = workspace.error_of(&["reproduce", "table1", "--cast", "cast.toml"]);
-    assert!(error.contains("cast.toml") && error.contains("line 25"), "{error}");
+    assert!(error.contains("cast.toml") && error.contains("line 26"), "{error}");
     // A problem in two splits would be a leak.
     workspace.write("cast.toml", &cast(FILES).replace("[0.7, 1.0]", "[0.4, 1.0]"));
     let error = workspace.error_of(&["reproduce", "table1", "--cast", "cast.toml"]);

@@ -1,6 +1,7 @@
 //! What table 1 shows below its table on a user's cast: what was trained on how much, how well each row
 //! ranks candidates, whether its reward is only length, and ProcessBench.
 
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use gratis::data::{ProblemScores, Rollout};
@@ -33,16 +34,20 @@ impl OwnCast<'_> {
         let mut areas_of = Vec::new();
         let mut lengths_of = Vec::new();
         let mut by_writer = Vec::new();
+        let mut shares = Vec::new();
+        for set in &*test {
+            shares.push(self.shares_of_writers(set, seed)?);
+        }
         for row in rows {
             self.begin_row(&row.name, seed);
             let Ready { form, .. } = self.ready(seed, &row.model)?;
-            for set in &*test {
+            for (set, shares) in test.iter().zip(&shares) {
                 let scores = self.score(&form, ValueRule::Sum, &set.answers.rollouts)?;
                 if self.plan.is_some() {
                     continue;
                 }
                 let lengths = self.lengths(&set.answers.rollouts)?;
-                lengths_of.push(self.length_row(row, set, &scores, &lengths)?);
+                lengths_of.push(self.length_row(row, set, &scores, &lengths, shares.as_deref())?);
                 for by in [Aggregation::Outcome, Aggregation::Min] {
                     let (cells, of_writers) = self.area_row(set, &scores, by)?;
                     let label = format!("{}, {}, {by}", row.name, set.name);
@@ -55,6 +60,13 @@ impl OwnCast<'_> {
         if self.plan.is_some() {
             return Ok(Details::default());
         }
+        for (set, shares) in test.iter().zip(&shares) {
+            if let Some(shares) = shares {
+                let (cells, _) = self.areas_by(set, |problem, idx| shares[problem][idx])?;
+                let label = format!("the writer's accuracy in the training data, {}", set.name);
+                areas_of.push([vec![label], cells].concat());
+            }
+        }
         let mut tables = vec![
             self.training_table(),
             PlainTable {
@@ -63,7 +75,8 @@ impl OwnCast<'_> {
                      outcome reward and by the lowest step reward: over all candidates; among those of \
                      one writer, mean over writers; among those of one problem, mean over problems. \
                      Intervals over problems. A writer's problems differ in difficulty: only the last \
-                     column compares answers to the same problem"
+                     column compares answers to the same problem. The last row knows nothing but who \
+                     wrote a candidate"
                 ),
                 header: ["", "overall", "within a writer", "within a problem"]
                     .map(str::to_owned)
@@ -74,10 +87,16 @@ impl OwnCast<'_> {
         tables.extend(writer_table(&test, &by_writer));
         tables.push(PlainTable {
             caption: format!(
-                "Length, seed {seed}: rank correlations among the candidates of a problem, mean over \
-                 problems with its interval; score by the outcome reward"
+                "Length and style, seed {seed}: rank correlations among the candidates of a problem, mean \
+                 over problems with its interval; score by the outcome reward; the writer's accuracy is \
+                 that in the training data"
             ),
-            header: ["", "score and tokens", "lowest step and number of steps"]
+            header: [
+                "",
+                "score and tokens",
+                "lowest step and number of steps",
+                "score and the writer's accuracy",
+            ]
                 .map(str::to_owned)
                 .to_vec(),
             rows: lengths_of,
@@ -109,6 +128,7 @@ impl OwnCast<'_> {
         set: &CandidateSet,
         scores: &[ProblemScores],
         lengths: &[Vec<usize>],
+        shares: Option<&[Vec<f64>]>,
     ) -> Result<Vec<String>> {
         let problems = set.answers.rollouts.iter().zip(scores);
         let problems = problems
@@ -116,6 +136,14 @@ impl OwnCast<'_> {
             .collect::<gratis::Result<Vec<_>>>()?;
         let (unit, by) = (LengthUnit::Tokens, Aggregation::Outcome);
         let found = LengthStatistics::new(&problems, lengths, unit, by, &self.bootstrap());
+        // Ranks alone count, so a share may be given in millionths.
+        let of_style = shares.and_then(|shares| {
+            let millionths = |of: &f64| (1e6 * of) as usize;
+            let shares: Vec<Vec<usize>> =
+                shares.iter().map(|of| of.iter().map(millionths).collect()).collect();
+            let found = LengthStatistics::new(&problems, &shares, unit, by, &self.bootstrap());
+            found.score_and_length.correlation
+        });
         let shown = |of: Option<Interval>| {
             of.map_or_else(
                 || "-".to_owned(),
@@ -126,6 +154,7 @@ impl OwnCast<'_> {
             format!("{}, {}", row.name, set.name),
             shown(found.score_and_length.correlation),
             shown(found.lowest_step_and_steps.correlation),
+            shown(of_style),
         ])
     }
 
@@ -136,21 +165,27 @@ impl OwnCast<'_> {
         scores: &[ProblemScores],
         by: Aggregation,
     ) -> Result<(Vec<String>, Vec<Option<f64>>)> {
+        let of = |problem_idx: usize, idx: usize| {
+            let score = &scores[problem_idx].scores[idx];
+            by.score(&score.steps, &score.q_values, score.outcome)
+        };
+        self.areas_by(set, of)
+    }
+
+    /// The same for any score of a candidate, named by its problem and its place.
+    fn areas_by(
+        &self,
+        set: &CandidateSet,
+        score: impl Fn(usize, usize) -> f64,
+    ) -> Result<(Vec<String>, Vec<Option<f64>>)> {
         let writers = writers_of(set);
         let mut problems = Vec::new();
-        for (idx, (rollout, scores)) in set.answers.rollouts.iter().zip(scores).enumerate() {
+        for (idx, rollout) in set.answers.rollouts.iter().enumerate() {
             let labels = rollout.labels("the area under the curve")?;
-            let ranked = scores.scores.iter().zip(labels).enumerate().map(|(k, (score, label))| {
-                let of_writer = set
-                    .answers
-                    .writers
-                    .as_ref()
-                    .and_then(|all| writers.iter().position(|writer| *writer == all[idx][k]));
-                Ranked {
-                    score: by.score(&score.steps, &score.q_values, score.outcome),
-                    is_correct: label,
-                    writer: of_writer.unwrap_or_default(),
-                }
+            let ranked = labels.into_iter().enumerate().map(|(k, is_correct)| {
+                let named = set.answers.writers.as_ref().map(|all| &all[idx][k]);
+                let writer = named.and_then(|named| writers.iter().position(|of| of == named));
+                Ranked { score: score(idx, k), is_correct, writer: writer.unwrap_or_default() }
             });
             problems.push(ranked.collect::<Vec<_>>());
         }
@@ -164,6 +199,31 @@ impl OwnCast<'_> {
         let cells = [found.overall, found.within_writer, found.within_problem].map(shown);
         let within = (0..writers.len()).map(|writer| of_writer(&problems, writer)).collect();
         Ok((cells.to_vec(), within))
+    }
+
+    /// The share of correct answers that the writer of each test candidate has in the training data:
+    /// `[n_problems][n_candidates]`; `None` where no writers are named.
+    fn shares_of_writers(
+        &mut self,
+        set: &CandidateSet,
+        seed: u64,
+    ) -> Result<Option<Vec<Vec<f64>>>> {
+        let training = self.training_answers(seed)?;
+        let (Some(known), Some(asked)) = (&training.writers, &set.answers.writers) else {
+            return Ok(None);
+        };
+        let mut counts: BTreeMap<&str, (f64, f64)> = BTreeMap::new();
+        for (rollout, writers) in training.rollouts.iter().zip(&**known) {
+            for (completion, writer) in rollout.completions.iter().zip(writers) {
+                let (n, n_correct) = counts.entry(writer).or_default();
+                *n += 1.0;
+                *n_correct += f64::from(u8::from(completion.label == Some(true)));
+            }
+        }
+        let share = |writer: &String| {
+            counts.get(writer.as_str()).map_or(f64::NAN, |(n, n_correct)| n_correct / n)
+        };
+        Ok(Some(asked.iter().map(|writers| writers.iter().map(share).collect()).collect()))
     }
 
     fn training_table(&self) -> PlainTable {

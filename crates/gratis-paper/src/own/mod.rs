@@ -96,11 +96,14 @@ impl<'a> OwnCast<'a> {
         folder: &Path,
         observer: &'a mut dyn Observer,
     ) -> Result<Self> {
+        // Absolute, because runs record the paths of their models: the same cache named in another way
+        // continues them.
+        let folder = std::path::absolute(folder).map_err(Error::io("find", folder))?;
         let mut cast = Self {
             file: Rc::new(file.clone()),
             machine,
-            folder: std::path::absolute(folder).map_err(Error::io("find", folder))?,
-            store: Store::open(folder)?,
+            store: Store::open(&folder)?,
+            folder,
             observer,
             plan: None,
             part: String::new(),
