@@ -190,6 +190,7 @@ fn generators_stand_side_by_side_in_one_table() {
         assert_eq!(cells.len(), 4);
         assert_eq!(cells[0]["accuracy"], cells[2]["accuracy"], "the same files");
     }
+    assert_eq!(table["lengths"][0]["statistics"], table["lengths"][1]["statistics"]);
     let output = workspace.run(&["evaluate", "bon", "graded.jsonl"]);
     assert_eq!(output.status.code(), Some(1));
     assert!(stderr(&output).contains("NAME=ROLLOUTS,SCORES"), "{}", stderr(&output));
@@ -212,7 +213,8 @@ fn scored(workspace: &Workspace, aggregation: &str) {
     workspace.write("scores.jsonl", &format!("{line}\n"));
 }
 
-fn graded(texts: [&str; 2], labels: [bool; 2]) -> String {
+fn graded<const N: usize>(texts: [&str; N], labels: [bool; N]) -> String {
+    let (texts, labels) = (texts.to_vec(), labels.to_vec());
     format!("{}\n", json!({ "prompt": "p", "completions": texts, "correctness": labels }))
 }
 
@@ -230,6 +232,47 @@ fn selection_uses_the_recorded_aggregation_unless_told_otherwise() {
     let table = stdout(&workspace.run(&bon));
     assert!(table.contains("best of N by outcome"), "{table}");
     assert!(table.contains("Aggregation: outcome, recorded in the scores"), "{table}");
+}
+
+#[test]
+fn a_reward_that_is_only_the_length_is_reported() {
+    let workspace = Workspace::new();
+    let texts = ["a", "bb", "cccc"];
+    let labels = [true, false, true];
+    workspace.write("plain.jsonl", &graded(texts, labels));
+    // The outcome rises with the length and the lowest step falls with the number of steps.
+    let score = |text: &str, n: usize, with_tokens: bool| {
+        let steps: Vec<f64> = (0..n).map(|idx| -(idx as f64)).collect();
+        let mut score = json!({ "hash": gratis::data::score::completion_hash("p", text),
+                                "outcome": n as f64, "steps": steps, "q_values": steps,
+                                "step_ends": vec![text.len(); n] });
+        if with_tokens {
+            // Fewer tokens for the longer text.
+            score["tokens"] = json!(vec![0.0; 10 - n]);
+        }
+        score
+    };
+    let lines = |with_tokens| {
+        let scores: Vec<Value> =
+            texts.iter().zip(1..).map(|(t, n)| score(t, n, with_tokens)).collect();
+        format!("{}\n", json!({ "version": 2, "id": "1", "scores": scores }))
+    };
+    let bon = ["evaluate", "bon", "g=plain.jsonl,scores.jsonl", "--aggregation", "outcome"];
+    let of = |with_tokens| {
+        workspace.write("scores.jsonl", &lines(with_tokens));
+        let output = workspace.run(&[&bon[..], &["--json"]].concat());
+        let found: Value = serde_json::from_str(&stdout(&output)).expect("JSON");
+        found["lengths"][0]["statistics"].clone()
+    };
+    let found = of(false);
+    assert_eq!(found["unit"], "characters");
+    assert_eq!(found["score_and_length"]["correlation"]["mean"], json!(1.0));
+    assert_eq!(found["lowest_step_and_steps"]["correlation"]["mean"], json!(-1.0));
+    let text = stdout(&workspace.run(&bon));
+    assert!(text.contains("+1.00") && text.contains("record tokens"), "{text}");
+    let found = of(true);
+    assert_eq!(found["unit"], "tokens");
+    assert_eq!(found["score_and_length"]["correlation"]["mean"], json!(-1.0));
 }
 
 #[test]

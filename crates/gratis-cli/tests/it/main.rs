@@ -2,6 +2,7 @@
 
 mod baselines;
 mod broken_models;
+mod casts;
 mod cli;
 mod data;
 mod evaluate;
@@ -21,6 +22,7 @@ mod quantised;
 mod remote;
 mod remote_training;
 mod rollout_files;
+mod run_folder;
 mod serve;
 mod theory;
 mod tidy;

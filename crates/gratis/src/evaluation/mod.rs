@@ -7,6 +7,7 @@
 pub mod best_of_n;
 pub mod bootstrap;
 pub mod first_error;
+pub mod length;
 pub mod prm_bench;
 pub mod process_bench;
 pub mod step_signal;
@@ -19,6 +20,7 @@ pub use first_error::{
     FirstErrorCounts, FirstErrorScore, JudgedSolution, first_error_counts, first_error_score,
     tune_threshold,
 };
+pub use length::{LengthStatistics, LengthUnit, WithinProblems};
 pub use prm_bench::PrmBench;
 pub use process_bench::ProcessBench;
 pub use step_signal::StepSignal;

@@ -5,7 +5,10 @@ use std::path::PathBuf;
 use anyhow::{Result, anyhow};
 use clap::Args;
 use gratis::data::OnInvalid;
-use gratis::evaluation::{BestOfNTable, GeneratorCandidates, ScoredProblem};
+use gratis::evaluation::length::{characters_of, tokens_of};
+use gratis::evaluation::{
+    BestOfNTable, GeneratorCandidates, LengthStatistics, LengthUnit, ScoredProblem, WithinProblems,
+};
 use gratis::selection::Subsets;
 use serde_json::json;
 
@@ -14,9 +17,14 @@ use crate::commands::select::{Matched, RuleArgs, interval_note, name_of, samplin
 use crate::output;
 
 /// Print the best-of-N table of several generators: one row per selection method, one column per
-/// generator and N.
+/// generator and N. A second table shows whether the reward is only the length of a solution.
 #[derive(Debug, Args)]
 #[command(after_help = "\
+Length statistics: rank correlations among the candidates of a problem, averaged over problems, of the
+score (by the first aggregation) and the number of tokens, and of the lowest step reward and the number
+of steps. Tokens are counted if the scores have them (`gratis score --tokens`) or the rollouts have
+token ids; else characters.
+
 Examples:
   gratis evaluate bon weak=weak.jsonl,weak-scores.jsonl strong=strong.jsonl,strong-scores.jsonl
   gratis evaluate bon g=candidates.jsonl,scores.jsonl -n 4,16 --vote-temperature 0.1 --json")]
@@ -52,16 +60,20 @@ fn parse(text: &str) -> Result<Generator> {
 
 pub(super) fn run(args: &BestOfNArgs) -> Result<()> {
     let mut generators = Vec::new();
+    let mut lengths = Vec::new();
     let mut sampling = serde_json::Map::new();
     let mut rule = args.rules.aggregation();
     for Generator { name, rollouts, scores } in &args.generators {
-        let (mut problems, mut own) = (Vec::new(), None);
+        let (mut problems, mut own, mut own_lengths) = (Vec::new(), None, Lengths::default());
         for pair in Matched::open(rollouts, scores, OnInvalid::Stop)? {
             let (rollout, scores) = pair?;
             rule.see(&scores)?;
             own.get_or_insert_with(|| sampling_of(&rollout));
             problems.push(ScoredProblem::new(&rollout, &scores)?);
+            own_lengths.tokens.push(tokens_of(&rollout, &scores.scores)?);
+            own_lengths.characters.push(characters_of(&rollout));
         }
+        lengths.push(own_lengths);
         sampling.insert(name.clone(), own.unwrap_or_else(|| json!("not recorded")));
         generators.push(GeneratorCandidates { name: name.clone(), problems });
     }
@@ -71,8 +83,20 @@ pub(super) fn run(args: &BestOfNArgs) -> Result<()> {
     };
     let settings = args.rules.settings(ns, Subsets::First, &rule.aggregations());
     let table = BestOfNTable::new(settings, &generators)?;
+    let aggregation = rule.aggregations()[0];
+    let mut statistics = Vec::new();
+    for (generator, lengths) in generators.iter().zip(lengths) {
+        let (unit, lengths) = lengths.counted();
+        let bootstrap = &table.settings.bootstrap;
+        let of = LengthStatistics::new(&generator.problems, &lengths, unit, aggregation, bootstrap);
+        statistics.push((generator.name.clone(), of));
+    }
     if args.json {
-        return output::print_json(&json!({ "sampling": sampling, "table": table }));
+        let of = |(generator, of): &(String, LengthStatistics)| json!({ "generator": generator, "statistics": of });
+        let lengths: Vec<_> = statistics.iter().map(of).collect();
+        return output::print_json(
+            &json!({ "sampling": sampling, "table": table, "lengths": lengths }),
+        );
     }
     let mut header = vec!["correct, %".to_owned()];
     header.extend(table.rows[0].cells.iter().map(|cell| format!("{} @{}", cell.generator, cell.n)));
@@ -94,5 +118,56 @@ pub(super) fn run(args: &BestOfNArgs) -> Result<()> {
     notes.extend(sampling.iter().map(|(name, how)| format!("Sampling of {name}: {how}")));
     notes.push(rule.note());
     notes.push(interval_note(&table.settings.bootstrap, "problems"));
-    output::print(&(output::table(&header, &rows) + &output::notes(notes)))
+    let lengths = length_table(&statistics) + &output::notes([length_note(&statistics)]);
+    output::print(&(output::table(&header, &rows) + "\n" + &lengths + &output::notes(notes)))
+}
+
+/// The lengths of a generator's candidates, problem by problem.
+#[derive(Debug, Default)]
+struct Lengths {
+    tokens: Vec<Option<Vec<usize>>>,
+    characters: Vec<Vec<usize>>,
+}
+
+impl Lengths {
+    /// In tokens if they are recorded for all, else in characters.
+    fn counted(self) -> (LengthUnit, Vec<Vec<usize>>) {
+        match self.tokens.into_iter().collect::<Option<Vec<_>>>() {
+            Some(tokens) => (LengthUnit::Tokens, tokens),
+            None => (LengthUnit::Characters, self.characters),
+        }
+    }
+}
+
+fn length_table(statistics: &[(String, LengthStatistics)]) -> String {
+    let shown = |of: &WithinProblems| {
+        let correlation = of.correlation.map_or_else(
+            || "-".to_owned(),
+            |of| format!("{:+.2} ({:+.2} to {:+.2})", of.mean, of.low, of.high),
+        );
+        [correlation, of.n_problems.to_string()]
+    };
+    let row = |(generator, of): &(String, LengthStatistics)| {
+        let [score, n_score] = shown(&of.score_and_length);
+        let [lowest, n_lowest] = shown(&of.lowest_step_and_steps);
+        vec![format!("{generator}, {}", of.unit.name()), score, n_score, lowest, n_lowest]
+    };
+    let header = ["correlation", "score, length", "problems", "lowest step, steps", "problems"];
+    output::table(&header, &statistics.iter().map(row).collect::<Vec<_>>())
+}
+
+/// What the correlations are of.
+fn length_note(statistics: &[(String, LengthStatistics)]) -> String {
+    let by = statistics.first().map_or_else(String::new, |(_, of)| of.aggregation.to_string());
+    let in_characters = statistics.iter().any(|(_, of)| of.unit == LengthUnit::Characters);
+    let why = if in_characters {
+        " Characters, because neither the scores nor the rollouts record tokens (`gratis score \
+         --tokens`)."
+    } else {
+        ""
+    };
+    format!(
+        "Rank correlations among the candidates of a problem, mean over the problems that have one, \
+         with the interval over problems; score by {by}.{why}"
+    )
 }
