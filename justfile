@@ -17,6 +17,14 @@ test:
 demo *flags:
     cargo run --release -- demo {{flags}}
 
+# the Python wheel with the module and the command, dist/*.whl
+wheel *profile:
+    crates/gratis-py/wheel.sh {{profile}}
+
+# test the newest wheel in a fresh virtual environment (downloads packages)
+test-wheel:
+    crates/gratis-py/test.sh
+
 # accept new snapshots (review them first)
 snapshots:
     INSTA_UPDATE=always cargo test --workspace

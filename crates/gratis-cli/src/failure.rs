@@ -117,43 +117,16 @@ pub(crate) fn usage(error: &clap::Error) -> ExitCode {
 fn hint(error: &anyhow::Error) -> Option<String> {
     own_hint(error).or_else(|| {
         let io = error.chain().find_map(|cause| cause.downcast_ref::<std::io::Error>())?;
-        Some(io_hint(io.kind())?.to_owned())
+        Some(gratis::hint::of_io(io.kind())?.to_owned())
     })
-}
-
-/// The hint for an I/O error.
-fn io_hint(kind: ErrorKind) -> Option<&'static str> {
-    match kind {
-        ErrorKind::NotFound | ErrorKind::NotADirectory => Some(
-            "check the path: an input file must exist, and so must the folder of an output file",
-        ),
-        ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
-            Some("choose a path for which you have permission")
-        }
-        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
-            Some("free some space and run the same command again; no incomplete file was written")
-        }
-        ErrorKind::InvalidData | ErrorKind::UnexpectedEof | ErrorKind::Other => {
-            Some("check that the file is complete and has the format that its name says")
-        }
-        _ => None,
-    }
 }
 
 /// The hint of the first of our own errors, if it has one.
 fn own_hint(error: &anyhow::Error) -> Option<String> {
     error.chain().find_map(|cause| {
-        if let Some(gratis::Error::MissingSetting { field }) = cause.downcast_ref() {
-            return Some(format!("give `--{field}`, or set `{field}` in the file of `--config`"));
-        }
-        if let Some(error) = cause.downcast_ref::<gratis::Error>() {
-            return error.hint().map(str::to_owned);
-        }
-        if let Some(error) = cause.downcast_ref::<gratis_model::Error>() {
-            return error.hint().map(str::to_owned);
-        }
-        if let Some(error) = cause.downcast_ref::<gratis_remote::Error>() {
-            return error.hint().map(str::to_owned);
+        let known = gratis::hint::of_cause(cause);
+        if known.is_some() {
+            return known;
         }
         if let Some(error) = cause.downcast_ref::<gratis_paper::Error>() {
             return error.hint().map(str::to_owned);
@@ -164,7 +137,7 @@ fn own_hint(error: &anyhow::Error) -> Option<String> {
             CliError::TooLarge { flag, .. } => Some(format!(
                 "lower `{flag}`, `--max-tokens` or `--chunk`, or give `--allow-large`"
             )),
-            CliError::Stdout { source } => io_hint(source.kind()).map(str::to_owned),
+            CliError::Stdout { source } => gratis::hint::of_io(source.kind()).map(str::to_owned),
             CliError::Threads { .. } => Some(
                 "use fewer threads (`--threads`), or raise the limit on processes or memory \
                  (`ulimit -u`, `ulimit -v`)"

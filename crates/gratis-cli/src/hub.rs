@@ -30,7 +30,7 @@ impl Hub for EnvironmentHub {
     }
 
     fn proxies(&self) -> Proxies {
-        proxies()
+        Proxies::from_variables(variable)
     }
 }
 
@@ -46,7 +46,7 @@ fn settings() -> Result<HubSettings> {
         token: variable("HF_TOKEN").or_else(|| token_beside(&cache)),
         endpoint: variable("HF_ENDPOINT"),
         access: if is_set("HF_HUB_OFFLINE") { Access::Offline } else { Access::Online },
-        proxies: proxies(),
+        proxies: Proxies::from_variables(variable),
         timeouts: timeouts()?,
         ..HubSettings::new(cache)
     })
@@ -77,19 +77,6 @@ fn token_beside(cache: &Path) -> Option<String> {
     let text = std::fs::read_to_string(cache.parent()?.join("token")).ok()?;
     let token = text.trim();
     (!token.is_empty()).then(|| token.to_owned())
-}
-
-/// Proxies from the usual variables, in upper or lower case.
-fn proxies() -> Proxies {
-    let either = |name: &str| variable(&name.to_lowercase()).or_else(|| variable(name));
-    let all = || either("ALL_PROXY");
-    let bypass = either("NO_PROXY").unwrap_or_default();
-    let bypass = bypass.split(',').map(str::trim).filter(|host| !host.is_empty());
-    Proxies {
-        http: either("HTTP_PROXY").or_else(all),
-        https: either("HTTPS_PROXY").or_else(all),
-        bypass: bypass.map(str::to_owned).collect(),
-    }
 }
 
 /// Timeout without data from the hub: `HF_HUB_DOWNLOAD_TIMEOUT`, in seconds.

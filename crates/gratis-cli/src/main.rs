@@ -19,6 +19,7 @@ mod temporary;
 mod terminal;
 mod threads;
 mod usage;
+mod version;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -27,7 +28,8 @@ use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand}
 
 /// Train, run and study implicit process reward models.
 #[derive(Debug, Parser)]
-#[command(name = "gratis", version, after_help = EXAMPLES, max_term_width = 100)]
+#[command(name = "gratis", version, long_version = version::LONG, after_help = EXAMPLES)]
+#[command(max_term_width = 100)]
 struct Cli {
     #[command(flatten)]
     common: Common,
@@ -111,6 +113,7 @@ fn default_threads() -> usize {
 enum Command {
     Demo(commands::demo::DemoArgs),
     Reproduce(commands::reproduce::ReproduceArgs),
+    Cast(commands::cast::CastArgs),
     Init(commands::init::InitArgs),
     Inspect(commands::inspect::InspectArgs),
     Merge(commands::merge::MergeArgs),
@@ -129,12 +132,22 @@ enum Command {
     Evaluate(commands::evaluate::EvaluateArgs),
     Theory(commands::theory::TheoryArgs),
     Cost(commands::cost::CostArgs),
+    Completions(commands::completions::CompletionsArgs),
+    Man(commands::completions::ManArgs),
 }
 
 impl Command {
     /// Whether the command computes on threads outside an engine.
     fn computes(&self) -> bool {
-        !matches!(self, Self::Inspect(_) | Self::Data(_) | Self::Select(_) | Self::Cost(_))
+        !matches!(
+            self,
+            Self::Inspect(_)
+                | Self::Data(_)
+                | Self::Select(_)
+                | Self::Cost(_)
+                | Self::Completions(_)
+                | Self::Man(_)
+        )
     }
 }
 
@@ -179,6 +192,7 @@ fn run(cli: Cli, matches: &ArgMatches) -> anyhow::Result<()> {
     match cli.command {
         Command::Demo(args) => commands::demo::run(&args, &common),
         Command::Reproduce(args) => commands::reproduce::run(&args, &common),
+        Command::Cast(args) => commands::cast::run(&args, &common),
         Command::Init(args) => commands::init::run(&args),
         Command::Inspect(args) => commands::inspect::run(&args, &common),
         Command::Merge(args) => commands::merge::run(&args, &common),
@@ -197,5 +211,7 @@ fn run(cli: Cli, matches: &ArgMatches) -> anyhow::Result<()> {
         Command::Evaluate(args) => commands::evaluate::run(&args, &common),
         Command::Theory(args) => commands::theory::run(&args, &common),
         Command::Cost(args) => commands::cost::run(&args),
+        Command::Completions(args) => commands::completions::completions(&args, Cli::command()),
+        Command::Man(args) => commands::completions::man(&args, Cli::command()),
     }
 }

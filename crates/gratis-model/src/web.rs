@@ -15,6 +15,22 @@ pub struct Proxies {
     pub bypass: Vec<String>,
 }
 
+impl Proxies {
+    /// Those that the usual variables name, in upper or lower case: `HTTP_PROXY`, `HTTPS_PROXY`,
+    /// `ALL_PROXY` and `NO_PROXY`.
+    pub fn from_variables(variable: impl Fn(&str) -> Option<String>) -> Self {
+        let either = |name: &str| variable(&name.to_lowercase()).or_else(|| variable(name));
+        let all = || either("ALL_PROXY");
+        let bypass = either("NO_PROXY").unwrap_or_default();
+        let bypass = bypass.split(',').map(str::trim).filter(|host| !host.is_empty());
+        Self {
+            http: either("HTTP_PROXY").or_else(all),
+            https: either("HTTPS_PROXY").or_else(all),
+            bypass: bypass.map(str::to_owned).collect(),
+        }
+    }
+}
+
 /// The proxies of a client, by the scheme of an address.
 #[derive(Debug)]
 pub struct ProxyOf {

@@ -44,6 +44,36 @@ pub enum Error {
     /// No validation solution can be used to choose the threshold of the first error.
     #[error("no validation solution has both a step reward and a known first error")]
     NoThreshold,
+    /// The file of a cast is wrong.
+    #[error("`{path}`: {reason}")]
+    CastFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, with its line where it is known.
+        reason: String,
+    },
+    /// The data of a cast cannot be used.
+    #[error("{what}")]
+    CastData {
+        /// What is wrong.
+        what: String,
+        /// What to do.
+        hint: &'static str,
+    },
+    /// An experiment that runs in the tiny world only.
+    #[error("`{experiment}` needs the tiny world, because {why}")]
+    NeedsTinyWorld {
+        /// The experiment.
+        experiment: &'static str,
+        /// The reason.
+        why: &'static str,
+    },
+    /// A row that the cast does not have.
+    #[error("the cast has no row `{name}`")]
+    NoRow {
+        /// The row's name.
+        name: String,
+    },
     /// A baseline that cannot be trained.
     #[error("the log-ratio baseline `{baseline}` must start from the generator, its reference")]
     NoReference {
@@ -87,6 +117,8 @@ impl Error {
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::TargetNotReached { .. } => Some("try another seed (`--seed`)"),
+            Self::CastData { hint, .. } => Some(hint),
+            Self::CastFile { .. } => Some("`gratis cast init` writes a file with every setting"),
             Self::Method(error) => error.hint(),
             _ => None,
         }

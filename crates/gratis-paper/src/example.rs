@@ -12,7 +12,7 @@ use gratis::selection::{self, Aggregation};
 use serde::{Deserialize, Serialize};
 
 use crate::cache::Cache;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::report::{JudgedStep, SolutionView};
 use crate::rows::{Recipe, RewardModel};
 use crate::trainer::{self, BATCH_TOKENS};
@@ -169,7 +169,8 @@ impl Finding {
 /// the reward model of a recipe: found, missed and falsely reported, the first of each kind.
 pub(crate) fn examples(cache: &mut Cache<'_>, recipe: &Recipe) -> Result<Examples> {
     let seed = cache.settings.seeds.first().copied().unwrap_or_default();
-    let threshold = cache.evaluate(seed, &RewardModel::from(recipe.clone()))?.threshold;
+    let evaluation = cache.evaluate(seed, &RewardModel::from(recipe.clone()))?;
+    let threshold = evaluation.threshold.ok_or(Error::NoThreshold)?;
     let medium = Strength::ALL.iter().position(|&strength| strength == Strength::Medium);
     let candidates = cache.candidate_samples(seed, Split::Test)?;
     let rollouts = cache.rollouts(&candidates[medium.unwrap_or_default()])?;

@@ -49,15 +49,19 @@ pub mod outcome;
 pub mod world;
 
 mod cache;
+mod cast;
 mod error;
+mod evaluation;
 mod example;
 mod experiments;
 mod measured;
+mod own;
 mod pages;
 mod report;
 mod reproduce;
 mod rows;
 mod settings;
+mod tiny;
 mod trainer;
 mod truth;
 
@@ -65,9 +69,14 @@ pub use error::{Error, Result};
 pub use example::{Example, Examples};
 pub use experiments::Experiment;
 pub use experiments::tuning::{BaselineTrial, Trial, Tuning};
+pub use own::{
+    Annotation, Generator, Order, Part, RowKind, RowSettings, Sampling, StepBench, TrainSource,
+};
+pub use own::{CastFile, Checked, CheckedGenerator, Job, Machine, Plan, PlannedJob};
+pub use own::{TEMPLATE as CAST_TEMPLATE, check as check_cast};
 pub use pages::{Finished, markdown};
 pub use report::{Colours, JudgedStep, SolutionView};
-pub use reproduce::{Folders, reproduce, tune};
+pub use reproduce::{Folders, plan_on, reproduce, reproduce_on, tune};
 pub use rows::Configuration;
 pub use settings::{BaseSettings, LearningSettings, SampleSettings, Scale, Settings};
 pub use trainer::{CurvePoint, Training};

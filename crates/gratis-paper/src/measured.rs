@@ -3,11 +3,10 @@
 
 use gratis::evaluation::{Bootstrap, FirstErrorCounts, Interval};
 
-use crate::cache::Cache;
+use crate::cast::Cast;
 use crate::error::Result;
 use crate::outcome::{Chosen, Column, ComparedRow, Comparison};
 use crate::rows::RewardModel;
-use crate::world::Strength;
 
 /// What is measured on each problem of each seed.
 #[derive(Debug, Clone, Default)]
@@ -38,11 +37,11 @@ pub(crate) struct MeasuredControls {
 
 impl MeasuredControls {
     /// On every seed.
-    pub(crate) fn evaluate(cache: &mut Cache<'_>) -> Result<Self> {
+    pub(crate) fn evaluate(cast: &mut dyn Cast) -> Result<Self> {
         let [mut majority, mut random, mut oracle] = [(); 3].map(|()| Measured::default());
-        for seed in cache.settings.seeds.clone() {
-            cache.begin_row("controls", seed);
-            let controls = cache.controls(seed)?;
+        for seed in cast.seeds() {
+            cast.begin_row("controls", seed);
+            let controls = cast.controls(seed)?;
             majority.best_of_n.push(controls.majority.cells);
             random.best_of_n.push(controls.random.cells);
             oracle.best_of_n.push(controls.oracle.cells);
@@ -54,16 +53,17 @@ impl MeasuredControls {
 impl Measured {
     /// Evaluates a reward model on every seed; `name` is its row's, for progress.
     pub(crate) fn evaluate(
-        cache: &mut Cache<'_>,
+        cast: &mut dyn Cast,
         name: &str,
         model: impl Into<RewardModel>,
     ) -> Result<Self> {
-        Self::evaluate_on(cache, &cache.settings.seeds.clone(), name, model)
+        let seeds = cast.seeds();
+        Self::evaluate_on(cast, &seeds, name, model)
     }
 
     /// Evaluates a reward model on some seeds.
     pub(crate) fn evaluate_on(
-        cache: &mut Cache<'_>,
+        cast: &mut dyn Cast,
         seeds: &[u64],
         name: &str,
         model: impl Into<RewardModel>,
@@ -71,8 +71,8 @@ impl Measured {
         let model = model.into();
         let mut measured = Self::default();
         for &seed in seeds {
-            cache.begin_row(name, seed);
-            let evaluation = cache.evaluate(seed, &model)?;
+            cast.begin_row(name, seed);
+            let evaluation = cast.evaluate(seed, &model)?;
             measured.chosen.push(Chosen {
                 seed,
                 aggregation: evaluation.aggregation,
@@ -146,7 +146,9 @@ impl Measured {
 
     /// First-error F1, mean over generators; `None` if no step was evaluated.
     pub(crate) fn first_error(&self, bootstrap: &Bootstrap) -> Option<Interval> {
-        (!self.first_error.is_empty())
+        self.first_error
+            .iter()
+            .any(|of_seed| !of_seed.is_empty())
             .then(|| bootstrap.nested(&self.n_problems(), |drawn| self.f1(drawn)))
     }
 
@@ -209,50 +211,10 @@ pub(crate) fn interval(bootstrap: &Bootstrap, values: &[Vec<f64>]) -> Interval {
 }
 
 /// An empty comparison with a column per generator and N.
-pub(crate) fn comparison(cache: &Cache<'_>, caption: &str) -> Comparison {
-    let ns = &cache.settings.ns;
-    let columns = Strength::ALL.into_iter().flat_map(|strength| {
-        ns.iter().map(move |&n| Column { generator: strength.name().to_owned(), n })
+pub(crate) fn comparison(cast: &dyn Cast, caption: &str) -> Comparison {
+    let ns = cast.ns();
+    let columns = cast.generators().into_iter().flat_map(|generator| {
+        ns.iter().map(move |&n| Column { generator: generator.clone(), n }).collect::<Vec<_>>()
     });
     Comparison { caption: caption.to_owned(), columns: columns.collect(), rows: Vec::new() }
-}
-
-/// The conditions that every number of a reproduction depends on.
-pub(crate) fn conditions(cache: &Cache<'_>) -> Vec<String> {
-    let settings = &cache.settings;
-    let (train, test) = (&settings.train, &settings.test);
-    vec![
-        format!(
-            "Reward models start from the medium generator and are trained on {} problems x {} of \
-             its responses at temperature {}, for one epoch unless stated otherwise; AdamW, {} \
-             warm-up steps, then linear decay to 0; batches of {} responses or half as many \
-             pairs.",
-            train.n_problems,
-            train.n_samples,
-            train.temperature,
-            settings.reward_model.n_warm_up_steps,
-            settings.reward_model.batch_size,
-        ),
-        format!(
-            "Evaluated on {} separate problems with {} candidates per problem from each of three \
-             generators at temperature {}; the first N candidates are used; a candidate's score is \
-             its lowest process reward; ties go to the first.",
-            test.n_problems, test.n_samples, test.temperature,
-        ),
-        format!(
-            "Chosen on {} validation problems with {} candidates of each generator: beta, learning \
-             rate, the threshold below which a step is predicted wrong, and the temperature of the \
-             vote weighted by exp(score / temperature).",
-            settings.validation.n_problems, settings.validation.n_samples,
-        ),
-        format!(
-            "Seeds {:?}: each has its own world, with its own problems, error contexts, weights \
-             and samples. Intervals are {:.0} % percentile bootstraps over seeds and problems ({} \
-             resamples, seed {}).",
-            settings.seeds,
-            100.0 * settings.bootstrap.confidence,
-            settings.bootstrap.n_resamples,
-            settings.bootstrap.seed,
-        ),
-    ]
 }

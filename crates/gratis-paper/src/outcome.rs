@@ -90,8 +90,8 @@ pub struct Chosen {
     /// How the log-ratios of a prefix make the value behind the signal.
     #[serde(default, skip_serializing_if = "is_sum")]
     pub signal_rule: ValueRule,
-    /// A step is predicted wrong below this threshold.
-    pub threshold: f64,
+    /// A step is predicted wrong below this threshold; `None` where first errors are not known.
+    pub threshold: Option<f64>,
     /// Temperature of the vote.
     pub vote_temperature: f64,
 }

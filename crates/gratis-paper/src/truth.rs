@@ -2,7 +2,6 @@
 //! used for evaluation, and for the rows with true labels, which are upper bounds, not methods.
 
 use gratis::data::{ProblemScores, Rollout, Scored};
-use gratis::encoding::problem_name;
 use gratis::evaluation::JudgedSolution;
 
 use crate::world::{Problem, check};
@@ -25,18 +24,4 @@ pub(crate) fn judged(rollouts: &[Rollout], scores: &[ProblemScores]) -> Vec<Vec<
         solutions.map(judge).collect()
     };
     rollouts.iter().zip(scores).map(of_problem).collect()
-}
-
-/// Scores of 0, for selectors that read none.
-pub(crate) fn no_scores(rollouts: &[Rollout]) -> Vec<ProblemScores> {
-    let nothing = Scored { steps: vec![0.0], q_values: vec![0.0], ..Scored::default() };
-    rollouts
-        .iter()
-        .map(|rollout| {
-            ProblemScores::new(
-                problem_name(rollout),
-                vec![nothing.clone(); rollout.completions.len()],
-            )
-        })
-        .collect()
 }

@@ -35,7 +35,7 @@ mod worker;
 pub use answers::Answers;
 pub use auth::Token;
 pub use error::{Failure, FailureKind};
-pub use page::page;
+pub use page::{page, training_page};
 pub use scorer::{About, Scorer, about};
 pub use server::{Stop, Summary, serve};
 pub use service::Settings;

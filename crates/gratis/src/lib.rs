@@ -61,6 +61,8 @@ pub mod data;
 pub mod encoding;
 pub mod error;
 pub mod evaluation;
+#[doc(hidden)]
+pub mod hint;
 pub mod manifest;
 #[doc(hidden)]
 pub mod named_settings;

@@ -1,6 +1,8 @@
 //! One file per command.
 
 pub(crate) mod annotate;
+pub(crate) mod cast;
+pub(crate) mod completions;
 pub(crate) mod cost;
 pub(crate) mod data;
 pub(crate) mod demo;

@@ -7,7 +7,7 @@ use clap::{ArgMatches, Args};
 use gratis::encoding::OnOverlong;
 use gratis::reward_model::{Model, PromptSettings, Weights};
 use gratis::training::{
-    CheckpointSettings, LanguageExample, LanguageModelling, LossOn, OnExisting,
+    CheckpointSettings, LanguageExample, LanguageModelling, LogFormat, LossOn, OnExisting,
     OptimizationSettings, Purpose, RunFolder, Task, fit, language_data,
 };
 use serde::{Deserialize, Serialize};
@@ -43,6 +43,9 @@ pub(crate) struct PretrainArgs {
     /// result has the same bits as that of an uninterrupted run.
     #[arg(long)]
     resume: bool,
+    /// Also write the metrics in this format, beside `metrics.jsonl`; repeatable.
+    #[arg(long, value_enum, value_name = "FORMAT")]
+    log: Vec<LogFormat>,
     #[command(flatten)]
     settings: PretrainSettings,
 }
@@ -115,7 +118,7 @@ pub(crate) fn run(args: PretrainArgs, given: &ArgMatches, common: &Common) -> Re
         return Err(gratis::Error::NoExamples { purpose: "train on", n_left_out: 0 }.into());
     }
     let run = RunFolder::open(&args.run, &config, &run_hash, companions, on_existing)?;
-    let mut run = run.with_threads(common.threads);
+    let mut run = run.with_threads(common.threads).with_logs(&args.log, training::now());
     on_interrupt(Continue::WithResume);
     let mut progress = Progress::new(common);
     let has_validation = !validation.items().is_empty();

@@ -1,23 +1,27 @@
-//! `gratis reproduce`: the paper's tables and figures in the tiny world.
+//! `gratis reproduce`: the paper's tables and figures in the tiny world, or on a cast of the user's own.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueEnum};
 use gratis::evaluation::Interval;
 use gratis_paper::outcome::{Claim, ComparedRow};
-use gratis_paper::{Experiment, Finished, Folders, Scale, Settings};
+use gratis_paper::{CastFile, Experiment, Finished, Folders, Machine, Scale, Settings};
 use serde_json::json;
 use tracing::info;
 
 use super::evaluate::percent;
 use crate::Common;
+use crate::failure::CliError;
 use crate::interrupt::{Continue, on_interrupt};
+use crate::model::HUB;
 use crate::output;
 use crate::progress::Progress;
+use crate::temporary::TemporaryFolder;
 
-/// Rerun the paper's tables and figures in the tiny world and report which of its claims hold.
+/// Rerun the paper's tables and figures in the tiny world, or on models and problems of your own, and report
+/// which of its claims hold.
 ///
 /// Models, samples, labels and evaluations are computed once and cached under names derived from
 /// their inputs, so a run that was stopped continues where it was, and experiments share results.
@@ -29,16 +33,26 @@ Examples:
   gratis reproduce all
   gratis reproduce table1 figure6 --scale full --seeds 3
   gratis reproduce table4 --json | jq '.[0].claims'
+  gratis reproduce table1 table4 --cast casts/smollm2.toml --dry-run
+  gratis reproduce table1 table4 --cast casts/smollm2.toml
   gratis reproduce tuning --scale full    # beta and learning rate of every row, on validation \
        problems")]
 pub(crate) struct ReproduceArgs {
     /// What to reproduce.
     #[arg(required = true, num_args = 1.., value_parser = What::parser())]
     what: Vec<What>,
-    /// Size of the reproduction.
+    /// Run on the models and problems that this file names, instead of the tiny world (`gratis cast init`
+    /// writes one, see `docs/reproduce.md`).
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["scale", "seeds"])]
+    cast: Option<PathBuf>,
+    /// Print what would be computed on the cast, with tokens, operations, memory and an estimate of the
+    /// time, and compute nothing.
+    #[arg(long, requires = "cast")]
+    dry_run: bool,
+    /// Size of the reproduction in the tiny world.
     #[arg(long, value_enum, default_value_t)]
     scale: Scale,
-    /// Number of seeds [default: 1 if quick, 3 if full].
+    /// Number of seeds in the tiny world [default: 1 if quick, 3 if full].
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
     seeds: Option<u64>,
     /// Report folder.
@@ -89,6 +103,9 @@ impl What {
 }
 
 pub(crate) fn run(args: &ReproduceArgs, common: &Common) -> Result<()> {
+    if let Some(cast) = &args.cast {
+        return run_on(cast, args, common);
+    }
     let settings = Settings::new(args.scale, args.seeds, common.threads);
     // Artefacts are cached as soon as they are complete.
     on_interrupt(Continue::SameCommand);
@@ -106,10 +123,61 @@ pub(crate) fn run(args: &ReproduceArgs, common: &Common) -> Result<()> {
     let folders = Folders { cache: &args.cache, report: &args.output };
     let finished = gratis_paper::reproduce(settings, &experiments, folders, &mut progress)?;
     progress.finish();
+    report(args, &finished)
+}
+
+/// Runs on a cast of the user's own.
+fn run_on(cast: &Path, args: &ReproduceArgs, common: &Common) -> Result<()> {
+    let file = CastFile::read(cast)?;
+    let mut experiments = Vec::new();
+    for what in &args.what {
+        match what {
+            What::Tuning => {
+                return Err(CliError::Mismatch {
+                    what: "`tuning` needs the tiny world, because it tries the grids of its rows"
+                        .to_owned(),
+                    hint: "give several `[[rows]]` with other settings in the cast",
+                }
+                .into());
+            }
+            What::One(experiment) => experiments.push(*experiment),
+            What::All => {
+                for experiment in Experiment::ALL {
+                    match experiment.needs_tiny_world() {
+                        None => experiments.push(experiment),
+                        Some(why) => info!(
+                            "left out: `{}` needs the tiny world, because {why}",
+                            experiment.name()
+                        ),
+                    }
+                }
+            }
+        }
+    }
+    on_interrupt(Continue::SameCommand);
+    let scratch = TemporaryFolder::new()?;
+    let machine = Machine { n_threads: common.threads, hub: HUB, scratch: scratch.path() };
+    let mut progress = Progress::new(common);
+    if args.dry_run {
+        let plan = gratis_paper::plan_on(&file, machine, &experiments, &args.cache, &mut progress)?;
+        progress.finish();
+        if args.json {
+            return output::print_json(&json!(plan));
+        }
+        return output::print(&super::cast::plan(&plan));
+    }
+    let folders = Folders { cache: &args.cache, report: &args.output };
+    let finished =
+        gratis_paper::reproduce_on(&file, machine, &experiments, folders, &mut progress)?;
+    progress.finish();
+    report(args, &finished)
+}
+
+fn report(args: &ReproduceArgs, finished: &[Finished]) -> Result<()> {
     if args.json {
         output::print_json(&json!(finished))?;
     } else {
-        output::print(&summary(&finished))?;
+        output::print(&summary(finished))?;
     }
     info!("the report is in `{}`", args.output.join("index.html").display());
     Ok(())

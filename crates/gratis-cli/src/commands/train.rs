@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use clap::{ArgMatches, Args};
 use gratis::run::{RewardKind, TrainPlace, TrainSettings, train};
-use gratis::training::OnExisting;
+use gratis::training::{LogFormat, OnExisting};
 
 use super::training;
 use crate::Common;
@@ -47,6 +47,9 @@ pub(crate) struct TrainArgs {
     /// [default: `GRATIS_CACHE`, or `gratis` in the platform's cache folder].
     #[arg(long, value_name = "FOLDER")]
     cache: Option<PathBuf>,
+    /// Also write the metrics in this format, beside `metrics.jsonl`; repeatable.
+    #[arg(long, value_enum, value_name = "FORMAT")]
+    log: Vec<LogFormat>,
     /// Factor of the log-ratio [default: the objective's].
     #[arg(long)]
     beta: Option<f64>,
@@ -76,6 +79,8 @@ pub(crate) fn run(args: TrainArgs, given: &ArgMatches, common: &Common) -> Resul
         hub: HUB,
         scratch: scratch.path(),
         cache: cache.as_deref(),
+        logs: &args.log,
+        now: training::now(),
     };
     let mut progress = Progress::new(common);
     let summary = train(&settings, at, &mut progress)?;

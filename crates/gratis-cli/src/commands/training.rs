@@ -1,10 +1,16 @@
-//! The last log lines of `train` and `pretrain`: final metrics and the path of the model.
+//! The time, and the last log lines of `train` and `pretrain`: final metrics and the path of the model.
 
 use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use gratis::numeric::figure;
 use gratis::training::{Evaluation, Summary};
 use tracing::info;
+
+/// Seconds since 1970.
+pub(super) fn now() -> f64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
+}
 
 /// Logs the metrics of the last step and of the validation split, and the path of the model.
 pub(super) fn report(summary: &Summary, run: &Path) {

@@ -2,6 +2,7 @@
 
 mod baselines;
 mod broken_models;
+mod casts;
 mod cli;
 mod data;
 mod evaluate;
@@ -19,7 +20,9 @@ mod process;
 mod published;
 mod quantised;
 mod remote;
+mod remote_training;
 mod rollout_files;
+mod run_folder;
 mod serve;
 mod theory;
 mod tidy;

@@ -208,8 +208,9 @@ fn a_training_ends_with_its_figures_and_metrics_carry_the_time() {
         .map(|line| serde_json::from_str::<serde_json::Value>(line).expect("JSON"))
         .map(|line| line["wall_seconds"].as_f64().expect("a time"))
         .collect();
-    assert_eq!(seconds.len(), 4);
-    assert!(seconds.is_sorted() && seconds[0] > 0.0 && seconds[3] < 60.0, "{seconds:?}");
+    // Three steps, a validation and its rewards.
+    assert_eq!(seconds.len(), 5);
+    assert!(seconds.is_sorted() && seconds[0] > 0.0 && seconds[4] < 60.0, "{seconds:?}");
 }
 
 #[test]
@@ -329,7 +330,41 @@ fn tables_fit_eighty_columns() {
 #[test]
 fn the_version_is_told() {
     let output = gratis().arg("--version").output().expect("it runs");
+    let text = stdout(&output);
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(lines[0], format!("gratis {}", env!("CARGO_PKG_VERSION")));
+    assert!(lines[1].starts_with("commit: ") && lines[2] == "features: serve", "{text}");
+    assert!(lines[3].starts_with("target: ") && lines.len() == 4, "{text}");
+    let output = gratis().arg("-V").output().expect("it runs");
     assert_eq!(stdout(&output), format!("gratis {}\n", env!("CARGO_PKG_VERSION")));
+}
+
+#[test]
+fn shells_complete_commands_and_man_describes_them() {
+    for (shell, mark) in [
+        ("bash", "complete -F _gratis"),
+        ("zsh", "#compdef gratis"),
+        ("fish", "complete -c gratis"),
+        ("powershell", "Register-ArgumentCompleter"),
+        ("elvish", "edit:completion"),
+    ] {
+        let output = gratis().args(["completions", shell]).output().expect("it runs");
+        let text = stdout(&output);
+        assert!(output.status.success() && text.contains(mark), "{shell}: {text}");
+        assert!(text.contains("processbench") && text.contains("reference"), "{shell}");
+    }
+    let output = gratis().arg("man").output().expect("it runs");
+    let text = stdout(&output);
+    assert!(text.contains(".TH gratis 1") && text.contains("gratis\\-train(1)"), "{text}");
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("man1");
+    let output = gratis().arg("man").arg("--folder").arg(&path).output().expect("it runs");
+    assert!(output.status.success(), "{}", stderr(&output));
+    for name in ["gratis.1", "gratis-train.1", "gratis-evaluate-processbench.1"] {
+        let page = std::fs::read_to_string(path.join(name)).expect(name);
+        assert!(page.contains(".SH NAME") && page.contains(".SH OPTIONS"), "{name}: {page}");
+    }
+    assert!(!path.join("gratis-help.1").exists());
 }
 
 fn wait_for(is_there: impl Fn() -> bool) {

@@ -122,9 +122,9 @@ fn training_takes_its_reference_from_a_server() {
         let output = workspace.run(&arguments);
         assert!(output.status.success(), "{}", stderr(&output));
         let text = workspace.metrics(run);
-        let losses = text.lines().map(|line| {
+        let losses = text.lines().filter_map(|line| {
             let line: Value = serde_json::from_str(line).expect("JSON");
-            line["loss"].as_f64().expect("a loss")
+            line["loss"].as_f64()
         });
         losses.collect::<Vec<_>>()
     };

@@ -31,6 +31,7 @@ const CRATES: &[(&str, &[&str])] = &[
             "gratis-serve",
         ],
     ),
+    ("gratis-py", &["gratis", "gratis-engine", "gratis-grading", "gratis-model"]),
 ];
 
 /// Modules of `gratis` that are arithmetic: they know no model, no text and no sibling but these.

@@ -5,9 +5,9 @@
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use gratis::data::{ProblemScores, Rollout, ScorePart, Scored};
+use gratis::data::{ProblemScores, Rollout, ScorePart};
 use gratis::encoding::{Corpus, log_probs};
-use gratis::evaluation::{JudgedSolution, ScoredProblem, StepSignal};
+use gratis::evaluation::{GeneratorCandidates, ScoredProblem};
 use gratis::observer::Silent;
 use gratis::reward::{Rewards, ValueRule, log_ratios};
 use gratis::scoring::{Solution, TokenRewards, scores_of, solutions};
@@ -15,6 +15,7 @@ use gratis_cpu::NativeEngine;
 
 use super::{Cache, store};
 use crate::error::Result;
+use crate::evaluation::{Scored, no_scores};
 use crate::rows::InferenceReference;
 use crate::trainer::{self, BATCH_TOKENS};
 use crate::truth;
@@ -28,7 +29,7 @@ pub(crate) struct Candidates {
     solutions: Vec<Solution>,
     /// Without rewards.
     problems: Vec<ScoredProblem>,
-    first_errors: Vec<Vec<Option<usize>>>,
+    first_errors: Rc<Vec<Vec<Option<usize>>>>,
     /// Log-probabilities under the medium generator.
     reference: Vec<Vec<f32>>,
 }
@@ -62,9 +63,9 @@ impl Candidates {
         Ok(scores_of(rollouts, &self.solutions, corpus, beta, TokenRewards::Omit, gains)?)
     }
 
-    /// The problems with these scores.
-    pub(super) fn scored(&self, scores: &[ProblemScores]) -> Vec<ScoredProblem> {
-        let rewards = |score: &Scored| Rewards {
+    /// The candidates with these scores.
+    pub(super) fn scored(&self, generator: &str, scores: Vec<ProblemScores>) -> Scored {
+        let rewards = |score: &gratis::data::Scored| Rewards {
             tokens: Vec::new(),
             steps: score.steps.clone(),
             q_values: score.q_values.clone(),
@@ -74,24 +75,9 @@ impl Candidates {
             rewards: score.scores.iter().map(rewards).collect(),
             ..problem.clone()
         };
-        self.problems.iter().zip(scores).map(with).collect()
-    }
-
-    /// The signal compared with the threshold and the true labels, per problem.
-    pub(super) fn judged(
-        &self,
-        scores: &[ProblemScores],
-        signal: StepSignal,
-    ) -> Vec<Vec<JudgedSolution>> {
-        let of_problem = |(first_errors, score): (&Vec<Option<usize>>, &ProblemScores)| {
-            let solutions = first_errors.iter().zip(&score.scores);
-            let judge = |(&first_error, score): (&Option<usize>, &Scored)| JudgedSolution {
-                process_rewards: signal.of(score).to_vec(),
-                first_error,
-            };
-            solutions.map(judge).collect()
-        };
-        self.first_errors.iter().zip(scores).map(of_problem).collect()
+        let problems = self.problems.iter().zip(&scores).map(with).collect();
+        let candidates = GeneratorCandidates { name: generator.to_owned(), problems };
+        Scored { candidates, scores, first_errors: Some(Rc::clone(&self.first_errors)) }
     }
 }
 
@@ -124,13 +110,14 @@ impl Cache<'_> {
         let split = &trainer::STEP_SPLIT;
         let solutions = solutions(&rollouts, &encoder, split, ScorePart::All, &mut corpus)?;
         let reference = log_probs(&engine, &corpus, BATCH_TOKENS, &mut Silent)?;
-        let no_scores = truth::no_scores(&rollouts);
+        let no_scores = no_scores(&rollouts);
+        let first_errors = rollouts.iter().map(|r| truth::first_errors(r).collect()).collect();
         let problems = rollouts.iter().zip(&no_scores);
         let candidates = Rc::new(Candidates {
             problems: problems
                 .map(|(rollout, score)| ScoredProblem::new(rollout, score))
                 .collect::<gratis::Result<_>>()?,
-            first_errors: rollouts.iter().map(|r| truth::first_errors(r).collect()).collect(),
+            first_errors: Rc::new(first_errors),
             rollouts,
             corpus,
             solutions,

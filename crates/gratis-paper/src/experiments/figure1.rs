@@ -4,8 +4,9 @@ use gratis::evaluation::Interval;
 
 use super::operations::{Way, operations};
 use crate::cache::Cache;
+use crate::cast::Cast as _;
 use crate::error::Result;
-use crate::measured::{By, Measured, conditions};
+use crate::measured::{By, Measured};
 use crate::outcome::{Outcome, PlainTable};
 use crate::report::{LinePlot, Point, Series, Unit};
 use crate::world::Strength;
@@ -73,7 +74,7 @@ pub(super) fn run(cache: &mut Cache<'_>) -> Result<Outcome> {
             series,
             ..LinePlot::default()
         }],
-        conditions: conditions(cache),
+        conditions: cache.conditions(),
         ..Outcome::default()
     })
 }

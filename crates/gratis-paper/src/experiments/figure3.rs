@@ -7,8 +7,9 @@ use serde_json::json;
 
 use super::operations::{Operations, Way, operations, processor_seconds};
 use crate::cache::Cache;
+use crate::cast::Cast as _;
 use crate::error::Result;
-use crate::measured::{conditions, interval};
+use crate::measured::interval;
 use crate::outcome::{Claim, Outcome, PlainTable};
 use crate::report::{LinePlot, Point, Series, Unit, XScale};
 
@@ -157,7 +158,7 @@ pub(super) fn run(cache: &mut Cache<'_>) -> Result<Outcome> {
             .in_numbers(),
         ],
         conditions: {
-            let mut all = conditions(cache);
+            let mut all = cache.conditions();
             all.push(format!(
                 "A multiplication with an addition counts as two operations; the rollouts and \
                  their grades, which all methods share, are not counted, as the paper's ratios \

@@ -1,9 +1,9 @@
 //! Figure 4: more instructions (paper section 5.1).
 
 use super::scaling::{self, Part, Scaling};
-use crate::cache::Cache;
+use crate::cast::Cast;
 use crate::error::Result;
-use crate::measured::{By, conditions};
+use crate::measured::By;
 use crate::outcome::{Claim, Outcome};
 use crate::report::XScale;
 
@@ -11,10 +11,10 @@ use crate::report::XScale;
 const SHARES: [usize; 4] = [25, 50, 75, 100];
 
 /// Trains CE and DPO on shares of the instructions.
-pub(super) fn run(cache: &mut Cache<'_>) -> Result<Outcome> {
-    let bootstrap = cache.settings.bootstrap;
+pub(super) fn run(cast: &mut dyn Cast) -> Result<Outcome> {
+    let bootstrap = cast.bootstrap();
     let Scaling { table, plots, curves } =
-        scaling::evaluate(cache, "instructions, %", XScale::Linear, |_| {
+        scaling::evaluate(cast, "instructions, %", XScale::Linear, |_| {
             SHARES.map(Part::Instructions).to_vec()
         })?;
     let mut claims = Vec::new();
@@ -36,7 +36,7 @@ pub(super) fn run(cache: &mut Cache<'_>) -> Result<Outcome> {
         comparisons: vec![table],
         plots,
         claims,
-        conditions: conditions(cache),
+        conditions: cast.conditions(),
         ..Outcome::default()
     })
 }

@@ -3,26 +3,28 @@
 use gratis::objective::{Ce, Objective};
 
 use super::scaling::{self, Part, Scaling};
-use crate::cache::Cache;
+use crate::cast::Cast;
 use crate::error::Result;
-use crate::measured::{By, Measured, MeasuredControls, conditions};
+use crate::measured::{By, Measured, MeasuredControls};
 use crate::outcome::{Claim, Outcome};
 use crate::report::XScale;
-use crate::rows::tuned;
 
-/// Responses per instruction.
+/// Responses per instruction, besides all there are.
 const RESPONSES: [usize; 4] = [1, 2, 4, 8];
 
 /// Trains CE and DPO on some of the responses.
-pub(super) fn run(cache: &mut Cache<'_>) -> Result<Outcome> {
-    let bootstrap = cache.settings.bootstrap;
+pub(super) fn run(cast: &mut dyn Cast) -> Result<Outcome> {
+    let bootstrap = cast.bootstrap();
+    let (_, all) = cast.train_size()?;
     let Scaling { table, plots, curves } =
-        scaling::evaluate(cache, "responses per instruction", XScale::Log2, |objective| {
+        scaling::evaluate(cast, "responses per instruction", XScale::Log2, |objective| {
             // One response makes no pair.
             let smallest = if objective.needs_pairs() { 2 } else { 1 };
-            RESPONSES.into_iter().filter(|&n| n >= smallest).map(Part::Responses).collect()
+            let few = RESPONSES.into_iter().filter(|&n| n < all);
+            let counts = few.chain([all]).filter(|&n| n >= smallest);
+            counts.map(Part::Responses).collect()
         })?;
-    let random = MeasuredControls::evaluate(cache)?.random;
+    let random = MeasuredControls::evaluate(cast)?.random;
     let mut claims = Vec::new();
     for curve in &curves {
         let name = curve.objective.name();
@@ -43,7 +45,7 @@ pub(super) fn run(cache: &mut Cache<'_>) -> Result<Outcome> {
             ));
         }
     }
-    claims.push(responses_against_instructions(cache)?);
+    claims.extend(responses_against_instructions(cast)?);
     Ok(Outcome {
         name: "Figure 5".to_owned(),
         title: "scaling responses".to_owned(),
@@ -52,26 +54,31 @@ pub(super) fn run(cache: &mut Cache<'_>) -> Result<Outcome> {
         comparisons: vec![table],
         plots,
         claims,
-        conditions: conditions(cache),
+        conditions: cast.conditions(),
         ..Outcome::default()
     })
 }
 
 /// A quarter of the responses against a quarter of the instructions: the same amount of data.
-fn responses_against_instructions(cache: &mut Cache<'_>) -> Result<Claim> {
-    let bootstrap = cache.settings.bootstrap;
-    let recipe = tuned(Objective::Ce(Ce::default())).recipe;
-    let mut evaluate = |part: Part, name| {
-        let recipe = part.of(cache, &recipe);
-        Measured::evaluate(cache, name, recipe)
+fn responses_against_instructions(cast: &mut dyn Cast) -> Result<Option<Claim>> {
+    let bootstrap = cast.bootstrap();
+    let size = cast.train_size()?;
+    let all = size.1;
+    let Some(tuned) = cast.recipe(Objective::Ce(Ce::default())).filter(|_| all >= 4) else {
+        return Ok(None);
+    };
+    let n = all / 4;
+    let mut evaluate = |part: Part, name: &str| {
+        let recipe = part.of(size, &tuned.recipe);
+        Measured::evaluate(cast, name, recipe)
     };
     let few_instructions = evaluate(Part::Instructions(25), "ce, 25 % of the instructions")?;
-    let few_responses = evaluate(Part::Responses(2), "ce, 2 responses")?;
-    Ok(Claim::above(
+    let few_responses = evaluate(Part::Responses(n), &format!("ce, {n} responses"))?;
+    Ok(Some(Claim::above(
         "with a quarter of the data, `ce` misses responses more than instructions",
         "section 5.1",
-        "average with 25 % of the instructions minus with 2 of 8 responses",
+        &format!("average with 25 % of the instructions minus with {n} of {all} responses"),
         few_instructions.gain(By::BestOfN, (&few_responses, By::BestOfN), &bootstrap),
         0.0,
-    ))
+    )))
 }

@@ -3,42 +3,48 @@
 use gratis::evaluation::Bootstrap;
 use gratis::objective::Objective;
 
-use crate::cache::Cache;
+use crate::cast::Cast;
 use crate::error::Result;
-use crate::measured::{By, Measured, MeasuredControls, RowHeading, comparison, conditions};
+use crate::measured::{By, Measured, MeasuredControls, RowHeading, comparison};
 use crate::outcome::{Claim, Outcome};
 use crate::report::{LinePlot, Point, Series, Unit, XScale};
-use crate::rows::{objectives, tuned};
-use crate::world::Strength;
+use crate::rows::objectives;
 
 const SOURCE: &str = "appendix C.1, figure 6";
 
 /// Votes weighted by every objective's reward model.
-pub(super) fn run(cache: &mut Cache<'_>) -> Result<Outcome> {
-    let bootstrap = cache.settings.bootstrap;
-    let ns = cache.settings.ns.clone();
-    let majority = MeasuredControls::evaluate(cache)?.majority;
+pub(super) fn run(cast: &mut dyn Cast) -> Result<Outcome> {
+    let bootstrap = cast.bootstrap();
+    let ns = cast.ns();
+    let majority = MeasuredControls::evaluate(cast)?.majority;
     let mut table = comparison(
-        cache,
+        cast,
         "Accuracy of the selected candidate in percent: best-of-N, and in the column `vote` the \
          average of the vote weighted by the reward model",
     );
     let row = RowHeading { group: "", name: "majority vote", detail: String::new(), paper: None };
     table.rows.push(majority.row(row, &bootstrap));
-    let mut series = vec![curve("majority", 4, &majority, By::BestOfN, &ns, &bootstrap)];
+    let axes = (&ns[..], cast.generators().len());
+    let mut series = vec![curve("majority", 4, &majority, By::BestOfN, axes, &bootstrap)];
     let mut claims = Vec::new();
     let mut measured: Vec<(Objective, Measured)> = Vec::new();
     for (style, objective) in objectives().into_iter().enumerate() {
-        let tuned = tuned(objective);
-        if tuned.paper.is_none() {
+        let Some(tuned) = cast.recipe(objective).filter(|tuned| tuned.paper.is_some()) else {
             continue;
-        }
+        };
         let name = objective.name();
         let detail = tuned.recipe.detail();
-        let own = Measured::evaluate(cache, name, tuned.recipe)?;
+        let own = Measured::evaluate(cast, name, tuned.recipe)?;
         let row = RowHeading { group: "", name, detail, paper: None };
         table.rows.push(own.row(row, &bootstrap));
-        series.push(curve(&format!("{name} vote"), style, &own, By::WeightedVote, &ns, &bootstrap));
+        series.push(curve(
+            &format!("{name} vote"),
+            style,
+            &own,
+            By::WeightedVote,
+            axes,
+            &bootstrap,
+        ));
         claims.push(Claim::above(
             &format!("the vote weighted by `{name}` is better than `{name}` alone"),
             SOURCE,
@@ -93,7 +99,7 @@ pub(super) fn run(cache: &mut Cache<'_>) -> Result<Outcome> {
         }],
         comparisons: vec![table],
         claims,
-        conditions: conditions(cache),
+        conditions: cast.conditions(),
         ..Outcome::default()
     })
 }
@@ -104,11 +110,11 @@ fn curve(
     style: usize,
     measured: &Measured,
     by: By,
-    ns: &[usize],
+    (ns, n_generators): (&[usize], usize),
     bootstrap: &Bootstrap,
 ) -> Series {
     let at = |(idx, &n): (usize, &usize)| {
-        let cells: Vec<usize> = (0..Strength::ALL.len()).map(|g| g * ns.len() + idx).collect();
+        let cells: Vec<usize> = (0..n_generators).map(|g| g * ns.len() + idx).collect();
         let interval = measured.mean_of_cells(by, &cells, bootstrap);
         Point { x: n as f64, y: interval.mean, interval: Some((interval.low, interval.high)) }
     };

@@ -5,8 +5,9 @@
 //! with the same labels. The target is a first-error F1 of 90.
 
 use crate::cache::{Cache, record_of_model};
+use crate::cast::Cast as _;
 use crate::error::Result;
-use crate::measured::{Measured, RowHeading, comparison, conditions};
+use crate::measured::{Measured, RowHeading, comparison};
 use crate::outcome::{Claim, Outcome, PlainTable};
 use crate::rows::{Baseline, Configuration, Labels, RewardModel, Start, Trunk, bounds, classic_on};
 
@@ -86,7 +87,7 @@ pub(super) fn run(cache: &mut Cache<'_>) -> Result<Outcome> {
         }],
         claims,
         conditions: {
-            let mut all = conditions(cache);
+            let mut all = cache.conditions();
             all.push(format!(
                 "Rows from the generator have one configuration each; for those on a base of their \
                  own the learning rate is chosen among {LEARNING_RATES:?} on the validation \

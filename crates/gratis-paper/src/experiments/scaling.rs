@@ -2,13 +2,12 @@
 
 use gratis::objective::{Ce, Dpo, Objective};
 
-use crate::cache::Cache;
+use crate::cast::Cast;
 use crate::error::Result;
 use crate::measured::{By, Measured, RowHeading, comparison};
 use crate::outcome::Comparison;
 use crate::report::{LinePlot, Point, Series, Unit, XScale};
-use crate::rows::{Recipe, tuned};
-use crate::world::Strength;
+use crate::rows::Recipe;
 
 /// A part of the training data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,16 +33,15 @@ impl Part {
         }
     }
 
-    /// `recipe` on this part.
-    pub(super) fn of(self, cache: &Cache<'_>, recipe: &Recipe) -> Recipe {
-        let all = cache.settings.train;
+    /// `recipe` on this part of so many problems and responses of each.
+    pub(super) fn of(self, (n_problems, n_responses): (usize, usize), recipe: &Recipe) -> Recipe {
         match self {
             Self::Instructions(percent) => Recipe {
-                n_problems: (percent < 100).then_some(all.n_problems * percent / 100),
+                n_problems: (percent < 100).then_some(n_problems * percent / 100),
                 ..recipe.clone()
             },
             Self::Responses(n) => {
-                Recipe { n_responses: (n < all.n_samples).then_some(n), ..recipe.clone() }
+                Recipe { n_responses: (n < n_responses).then_some(n), ..recipe.clone() }
             }
         }
     }
@@ -70,13 +68,14 @@ pub(super) struct Scaling {
 
 /// Trains CE and DPO on the parts that `parts` names for an objective.
 pub(super) fn evaluate(
-    cache: &mut Cache<'_>,
+    cast: &mut dyn Cast,
     x_label: &str,
     x_scale: XScale,
     parts: impl Fn(Objective) -> Vec<Part>,
 ) -> Result<Scaling> {
-    let bootstrap = cache.settings.bootstrap;
-    let mut table = comparison(cache, "Accuracy of the selected candidate in percent");
+    let bootstrap = cast.bootstrap();
+    let size = cast.train_size()?;
+    let mut table = comparison(cast, "Accuracy of the selected candidate in percent");
     let plot = |title: String| LinePlot {
         title,
         x_label: x_label.to_owned(),
@@ -86,29 +85,31 @@ pub(super) fn evaluate(
         size: Some((400.0, 300.0)),
         ..LinePlot::default()
     };
-    let largest_n = cache.settings.ns.last().copied().unwrap_or_default();
-    let mut plots: Vec<LinePlot> = Strength::ALL
+    let largest_n = cast.ns().last().copied().unwrap_or_default();
+    let generators = cast.generators();
+    let mut plots: Vec<LinePlot> = generators
         .iter()
-        .map(|strength| plot(format!("{} generator, best of {largest_n}", strength.title())))
+        .map(|name| plot(format!("{} generator, best of {largest_n}", title(name))))
         .collect();
     plots.push(plot("Average over generators and N".to_owned()));
-    let n_ns = cache.settings.ns.len();
+    let n_ns = cast.ns().len();
     let mut curves = Vec::new();
     for (style, objective) in
         [Objective::Ce(Ce::default()), Objective::Dpo(Dpo::default())].into_iter().enumerate()
     {
+        let Some(tuned) = cast.recipe(objective) else { continue };
         let group = objective.name();
         let mut points = vec![Vec::new(); plots.len()];
         let mut along = Vec::new();
         for part in parts(objective) {
-            let recipe = part.of(cache, &tuned(objective).recipe);
+            let recipe = part.of(size, &tuned.recipe);
             let name = part.name();
-            let own = Measured::evaluate(cache, &format!("{group}, {name}"), recipe)?;
+            let own = Measured::evaluate(cast, &format!("{group}, {name}"), recipe)?;
             let row = RowHeading { group, name: &name, detail: String::new(), paper: None };
             table.rows.push(own.row(row, &bootstrap));
             for (idx, points) in points.iter_mut().enumerate() {
                 // The largest N of each generator, then the average.
-                let interval = if idx < Strength::ALL.len() {
+                let interval = if idx < generators.len() {
                     own.cell(By::BestOfN, (idx + 1) * n_ns - 1, &bootstrap)
                 } else {
                     own.average(By::BestOfN, &bootstrap)
@@ -124,4 +125,10 @@ pub(super) fn evaluate(
         curves.push(Curve { objective, parts: along });
     }
     Ok(Scaling { table, plots, curves })
+}
+
+/// A generator's name at the beginning of a heading.
+fn title(name: &str) -> String {
+    let mut letters = name.chars();
+    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
 }

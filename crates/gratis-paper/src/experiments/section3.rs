@@ -10,8 +10,8 @@ use gratis::theory::{
 use gratis_engine::{FinishReason, Generate as _, SampleRequest, SamplingSettings};
 
 use crate::cache::Cache;
+use crate::cast::Cast as _;
 use crate::error::Result;
-use crate::measured::conditions;
 use crate::outcome::{Claim, Outcome, PlainTable};
 use crate::rows::tuned;
 use crate::trainer::{self, BATCH_TOKENS};
@@ -115,7 +115,7 @@ pub(super) fn run(cache: &mut Cache<'_>) -> Result<Outcome> {
             )
             .in_numbers(),
         ],
-        conditions: conditions(cache),
+        conditions: cache.conditions(),
         ..Outcome::default()
     })
 }

@@ -1,32 +1,29 @@
 //! Table 2: reward models as policies (paper section 5.2).
 
-use gratis::data::Rollout;
 use gratis::evaluation::{Bootstrap, Interval};
 use gratis::objective::Objective;
-use gratis::selection::mean_pass_at_1;
 
-use crate::cache::Cache;
+use crate::cast::Cast;
 use crate::error::Result;
-use crate::measured::{conditions, interval};
+use crate::measured::interval;
 use crate::outcome::{Claim, Outcome, PlainTable, Side};
-use crate::rows::{InferenceReference, RewardModel, objectives, tuned};
-use crate::settings::SampleSettings;
-use crate::world::Split;
+use crate::rows::{InferenceReference, RewardModel, objectives};
 
 /// Samples of each test problem.
 const N_SAMPLES: usize = 8;
 
 /// Samples from every reward model and grades.
-pub(super) fn run(cache: &mut Cache<'_>) -> Result<Outcome> {
-    let bootstrap = cache.settings.bootstrap;
-    let draw = SampleSettings { n_samples: N_SAMPLES, ..cache.settings.test };
-    let start = pass_at_1(cache, "generator", &RewardModel::Generator, draw)?;
-    let mut rows = vec![row("medium generator, the initial model", &start, None, &bootstrap)];
+pub(super) fn run(cast: &mut dyn Cast) -> Result<Outcome> {
+    let bootstrap = cast.bootstrap();
+    let start = pass_at_1(cast, "generator", &RewardModel::Generator)?;
+    let name = format!("{}, the initial model", cast.start_name());
+    let mut rows = vec![row(&name, &start, None, &bootstrap)];
     let mut claims = Vec::new();
     for objective in objectives() {
         let name = objective.name();
-        let model = RewardModel::Implicit(tuned(objective).recipe, InferenceReference::Start);
-        let own = pass_at_1(cache, name, &model, draw)?;
+        let Some(tuned) = cast.recipe(objective) else { continue };
+        let model = RewardModel::Implicit(tuned.recipe, InferenceReference::Start);
+        let own = pass_at_1(cast, name, &model)?;
         let differences: Vec<Vec<f64>> = own
             .iter()
             .zip(&start)
@@ -58,32 +55,23 @@ pub(super) fn run(cache: &mut Cache<'_>) -> Result<Outcome> {
             caption: format!(
                 "pass@1 on the test problems in percent, {N_SAMPLES} samples per problem at \
                  temperature {}",
-                draw.temperature
+                cast.temperature()
             ),
             header: ["", "pass@1", "minus the generator"].map(str::to_owned).to_vec(),
             rows,
         }],
         claims,
-        conditions: conditions(cache),
+        conditions: cast.conditions(),
         ..Outcome::default()
     })
 }
 
 /// The pass@1 of each problem: `[n_seeds][n_problems]`.
-fn pass_at_1(
-    cache: &mut Cache<'_>,
-    name: &str,
-    model: &RewardModel,
-    draw: SampleSettings,
-) -> Result<Vec<Vec<f64>>> {
+fn pass_at_1(cast: &mut dyn Cast, name: &str, model: &RewardModel) -> Result<Vec<Vec<f64>>> {
     let mut by_seed = Vec::new();
-    for seed in cache.settings.seeds.clone() {
-        cache.begin_row(name, seed);
-        let model = cache.model(seed, model)?;
-        let samples = cache.samples(seed, &model, Split::Test, draw)?;
-        let rollouts = cache.rollouts(&samples)?;
-        let mean = |rollout: &Rollout| Ok(mean_pass_at_1(&rollout.labels("pass@1")?));
-        by_seed.push(rollouts.iter().map(mean).collect::<Result<Vec<f64>>>()?);
+    for seed in cast.seeds() {
+        cast.begin_row(name, seed);
+        by_seed.push(cast.policy(seed, model, N_SAMPLES)?);
     }
     Ok(by_seed)
 }

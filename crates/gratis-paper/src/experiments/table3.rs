@@ -9,8 +9,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::cache::{Cache, record_of_samples, since, store};
+use crate::cast::Cast as _;
 use crate::error::Result;
-use crate::measured::{conditions, interval};
+use crate::measured::interval;
 use crate::outcome::{Claim, Outcome, PlainTable};
 use crate::rows::tuned;
 use crate::trainer;
@@ -106,7 +107,7 @@ pub(super) fn run(cache: &mut Cache<'_>) -> Result<Outcome> {
             rows,
         }],
         claims,
-        conditions: conditions(cache),
+        conditions: cache.conditions(),
         ..Outcome::default()
     })
 }

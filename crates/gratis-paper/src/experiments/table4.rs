@@ -2,25 +2,25 @@
 
 use gratis::objective::{Ce, Dpo, Objective};
 
-use crate::cache::Cache;
+use crate::cast::Cast;
 use crate::error::Result;
-use crate::measured::{By, Measured, MeasuredControls, RowHeading, comparison, conditions};
+use crate::measured::{By, Measured, MeasuredControls, RowHeading, comparison};
 use crate::outcome::{Claim, Outcome};
-use crate::rows::{InferenceReference, Recipe, RewardModel, TrainingReference, tuned};
+use crate::rows::{InferenceReference, Recipe, RewardModel, TrainingReference, Tuned};
 
 /// A loss of fewer points than this does not count as a loss.
 const MARGIN: f64 = 0.02;
 
 /// Trains with and without, and scores with and without.
-pub(super) fn run(cache: &mut Cache<'_>) -> Result<Outcome> {
-    let bootstrap = cache.settings.bootstrap;
-    let mut table = comparison(cache, "Accuracy of the selected candidate in percent");
+pub(super) fn run(cast: &mut dyn Cast) -> Result<Outcome> {
+    let bootstrap = cast.bootstrap();
+    let mut table = comparison(cast, "Accuracy of the selected candidate in percent");
     let source = "section 5.3.2, table 4";
     let mut claims = Vec::new();
 
-    let random = MeasuredControls::evaluate(cache)?.random;
-    let name = "medium generator's own log-probability";
-    let untrained = Measured::evaluate(cache, name, RewardModel::Generator)?;
+    let random = MeasuredControls::evaluate(cast)?.random;
+    let name = &format!("{}'s own log-probability", cast.start_name());
+    let untrained = Measured::evaluate(cast, name, RewardModel::Generator)?;
     table.rows.push(untrained.row(
         RowHeading {
             group: "Not trained",
@@ -42,7 +42,7 @@ pub(super) fn run(cache: &mut Cache<'_>) -> Result<Outcome> {
         (Objective::Dpo(Dpo::default()), [Some(50.4), Some(50.6), Some(50.2), Some(50.3)]),
         (Objective::Ce(Ce::default()), [None; 4]),
     ] {
-        let chosen = tuned(objective).recipe;
+        let Some(Tuned { recipe: chosen, .. }) = cast.recipe(objective) else { continue };
         let mut measured = Vec::new();
         for training in [TrainingReference::Start, TrainingReference::None] {
             for inference in [InferenceReference::Start, InferenceReference::None] {
@@ -55,7 +55,7 @@ pub(super) fn run(cache: &mut Cache<'_>) -> Result<Outcome> {
                 );
                 let row = format!("{}, {name}", objective.name());
                 let model = RewardModel::Implicit(recipe, inference);
-                let own = Measured::evaluate(cache, &row, model)?;
+                let own = Measured::evaluate(cast, &row, model)?;
                 table.rows.push(own.row(
                     RowHeading {
                         group: objective.name(),
@@ -93,7 +93,7 @@ pub(super) fn run(cache: &mut Cache<'_>) -> Result<Outcome> {
                 .to_owned(),
         comparisons: vec![table],
         claims,
-        conditions: conditions(cache),
+        conditions: cast.conditions(),
         ..Outcome::default()
     })
 }

@@ -4,22 +4,25 @@
 use gratis::objective::step_kto::Magnitude;
 use gratis::objective::{Dpo, Objective};
 
-use crate::cache::Cache;
+use crate::cast::Cast;
 use crate::error::Result;
-use crate::measured::{By, Measured, RowHeading, comparison, conditions};
-use crate::outcome::{Claim, Outcome};
-use crate::rows::{Factor, Recipe, RewardModel, tuned};
+use crate::measured::{By, Measured, RowHeading, comparison};
+use crate::outcome::{Claim, Comparison, Outcome};
+use crate::rows::{Factor, Recipe, RewardModel, Tuned};
 
 /// The paper's average without any of the factors, in percent.
 const PAPER_PLAIN: f64 = 49.3;
 
 /// Trains DPO with each factor.
-pub(super) fn run(cache: &mut Cache<'_>) -> Result<Outcome> {
-    let bootstrap = cache.settings.bootstrap;
-    let mut table = comparison(cache, "Accuracy of the selected candidate in percent, DPO");
-    let recipe = tuned(Objective::Dpo(Dpo::default())).recipe;
+pub(super) fn run(cast: &mut dyn Cast) -> Result<Outcome> {
+    let bootstrap = cast.bootstrap();
+    let mut table = comparison(cast, "Accuracy of the selected candidate in percent, DPO");
+    let objective = Objective::Dpo(Dpo::default());
+    let Some(Tuned { recipe, .. }) = cast.recipe(objective) else {
+        return Ok(outcome(cast, Vec::new(), Vec::new()));
+    };
     let detail = recipe.detail();
-    let plain = Measured::evaluate(cache, "implicit PRM", recipe.clone())?;
+    let plain = Measured::evaluate(cast, "implicit PRM", recipe.clone())?;
     let heading = |name, detail, paper| RowHeading { group: "", name, detail, paper: Some(paper) };
     table.rows.push(plain.row(heading("implicit PRM", detail.clone(), PAPER_PLAIN), &bootstrap));
     let with_factor = |factor| RewardModel::from(Recipe { factor, ..recipe.clone() });
@@ -59,7 +62,11 @@ pub(super) fn run(cache: &mut Cache<'_>) -> Result<Outcome> {
             49.2,
         ),
     ] {
-        let own = Measured::evaluate(cache, name, model)?;
+        if let Err(why) = cast.offers(&model) {
+            cast.leave_out(&format!("row `{name}`"), why);
+            continue;
+        }
+        let own = Measured::evaluate(cast, name, model)?;
         table.rows.push(own.row(heading(name, detail, paper), &bootstrap));
         // The paper's claim is that none of them helps.
         claims.push(Claim::below(
@@ -70,7 +77,12 @@ pub(super) fn run(cache: &mut Cache<'_>) -> Result<Outcome> {
             0.02,
         ));
     }
-    Ok(Outcome {
+    Ok(outcome(cast, vec![table], claims))
+}
+
+/// The table and what it means.
+fn outcome(cast: &dyn Cast, comparisons: Vec<Comparison>, claims: Vec<Claim>) -> Outcome {
+    Outcome {
         name: "Table 5".to_owned(),
         title: "other factors".to_owned(),
         question:
@@ -83,9 +95,9 @@ pub(super) fn run(cache: &mut Cache<'_>) -> Result<Outcome> {
              measured by the 8-grams of a problem's responses; Math-Shepherd's labels train a \
              second stage."
                 .to_owned(),
-        comparisons: vec![table],
+        comparisons,
         claims,
-        conditions: conditions(cache),
+        conditions: cast.conditions(),
         ..Outcome::default()
-    })
+    }
 }

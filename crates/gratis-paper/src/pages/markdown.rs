@@ -5,9 +5,14 @@ use std::fmt::Write as _;
 use super::{ClaimGroup, Finished, chosen_table, claims_table, comparison_table, plain_table};
 use crate::report::Colours;
 
-/// Everything as Markdown.
+/// Everything as Markdown: a report of the tiny world.
 pub fn markdown(finished: &[Finished]) -> String {
-    let mut text = "# Free process rewards, reproduced in the tiny world\n".to_owned();
+    markdown_under("Free process rewards, reproduced in the tiny world", finished)
+}
+
+/// The same under another title.
+pub(super) fn markdown_under(title: &str, finished: &[Finished]) -> String {
+    let mut text = format!("# {title}\n");
     for of in finished {
         let outcome = &of.outcome;
         // Writing to a string does not fail.

@@ -44,17 +44,44 @@ impl Finished {
     }
 }
 
+/// Title and first sentence of a report.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Heading {
+    /// The title.
+    pub(crate) title: String,
+    /// The title of the Markdown file.
+    pub(crate) markdown_title: String,
+    /// What it is a report of.
+    pub(crate) lead: String,
+}
+
+impl Heading {
+    /// That of the tiny world.
+    pub(crate) fn tiny_world() -> Self {
+        Self {
+            title: "Free process rewards, reproduced".to_owned(),
+            markdown_title: "Free process rewards, reproduced in the tiny world".to_owned(),
+            lead: "Every table and figure of the paper in the tiny world: small models trained from \
+                   scratch, our numbers beside the paper's, and for each claim whether it holds here. \
+                   The paper's models have eight billion parameters and solve competition problems; \
+                   ours have a hundred thousand and solve sums. Compare the differences, not the \
+                   levels."
+                .to_owned(),
+        }
+    }
+}
+
 /// Writes `index.html`, `report.md`, `report.json`, and a page and a JSON file per experiment.
 ///
 /// # Errors
 /// Those of the file system.
-pub(crate) fn write(folder: &Path, finished: &[Finished]) -> Result<()> {
+pub(crate) fn write(folder: &Path, heading: &Heading, finished: &[Finished]) -> Result<()> {
     std::fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
     let put = |name: &str, text: &str| -> Result<()> {
         Ok(atomic::write(&folder.join(name), text.as_bytes())?)
     };
-    put("index.html", &index(finished).render()?)?;
-    put("report.md", &markdown(finished))?;
+    put("index.html", &index(heading, finished).render()?)?;
+    put("report.md", &markdown::markdown_under(&heading.markdown_title, finished))?;
     write_json(&folder.join("report.json"), &finished)?;
     for (idx, of) in finished.iter().enumerate() {
         put(&of.page_name(), &page(finished, idx).render()?)?;
@@ -64,14 +91,8 @@ pub(crate) fn write(folder: &Path, finished: &[Finished]) -> Result<()> {
 }
 
 /// The page with everything. It has the claims once, at the top.
-fn index(finished: &[Finished]) -> Page {
-    let mut page = Page::new(
-        "Free process rewards, reproduced",
-        "Every table and figure of the paper in the tiny world: small models trained from scratch, \
-         our numbers beside the paper's, and for each claim whether it holds here. The paper's \
-         models have eight billion parameters and solve competition problems; ours have a hundred \
-         thousand and solve sums. Compare the differences, not the levels.",
-    );
+fn index(heading: &Heading, finished: &[Finished]) -> Page {
+    let mut page = Page::new(&heading.title, &heading.lead);
     let anchor = |of: &Finished| format!("#{}", of.experiment.name());
     let sections = finished.iter().map(|of| Link::new(anchor(of), &*of.outcome.name));
     page.links(sections.chain([
@@ -291,7 +312,7 @@ fn chosen_table(comparison: &Comparison) -> Option<Table> {
         let cells = vec![
             list(row, |chosen| chosen.aggregation.to_string() + of_means(chosen.value_rule)),
             list(row, |chosen| chosen.signal.name().to_owned() + of_means(chosen.signal_rule)),
-            list(row, |chosen| format!("{:.3}", chosen.threshold)),
+            list(row, |chosen| chosen.threshold.map_or("-".to_owned(), |at| format!("{at:.3}"))),
             list(row, |chosen| chosen.vote_temperature.to_string()),
         ];
         (row.group.clone(), Row::new(&*row.name, cells))
@@ -401,7 +422,7 @@ mod tests {
                 value_rule: ValueRule::Sum,
                 signal: StepSignal::Reward,
                 signal_rule: ValueRule::Sum,
-                threshold: -0.25,
+                threshold: Some(-0.25),
                 vote_temperature: 0.1,
             }],
         };
@@ -437,7 +458,7 @@ mod tests {
     fn pages_markdown_and_numbers_are_written_for_each_experiment() {
         let finished = finished();
         let folder = tempfile::tempdir().expect("a folder");
-        write(folder.path(), &finished).expect("written");
+        write(folder.path(), &Heading::tiny_world(), &finished).expect("written");
         let read = |name: &str| std::fs::read_to_string(folder.path().join(name)).expect(name);
         let markdown = read("report.md");
         for part in [
@@ -469,12 +490,13 @@ mod tests {
     #[test]
     fn claims_stand_once_on_a_page_and_those_with_a_caveat_are_not_counted() {
         let finished = finished();
-        for html in [index(&finished).render(), page(&finished, 0).render()] {
+        for html in [index(&Heading::tiny_world(), &finished).render(), page(&finished, 0).render()]
+        {
             let html = html.expect("rendered");
             assert_eq!(html.matches("Claims, the verdict").count(), 2, "caption and label");
             assert!(html.contains("(holds)") && html.contains("not counted"));
         }
-        let html = index(&finished).render().expect("rendered");
+        let html = index(&Heading::tiny_world(), &finished).render().expect("rendered");
         assert!(html.contains("<dd>1</dd><dt>claims hold</dt>"), "one of two is counted");
         assert!(html.contains("Verdicts in brackets (1) are not counted"));
     }

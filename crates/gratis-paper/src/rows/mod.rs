@@ -20,6 +20,13 @@ pub(crate) use recipe::{
     objectives, tuned,
 };
 
+/// Headings of the rows of table 1.
+pub(crate) const BASELINES: &str = "Baselines";
+/// Those of the paper's objectives.
+pub(crate) const IMPLICIT: &str = "Implicit PRM";
+/// Those of further objectives.
+pub(crate) const BEYOND: &str = "Implicit PRM, beyond the paper";
+
 /// The size of a model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -48,6 +55,8 @@ pub(crate) enum RewardModel {
     SecondStage(Recipe, Magnitude),
     /// A model of another kind.
     Baseline(Baseline),
+    /// A row of the cast's file, by its name.
+    Named(String),
 }
 
 impl From<Recipe> for RewardModel {

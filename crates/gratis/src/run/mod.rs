@@ -4,6 +4,7 @@
 //! writes the cost record. The kind of model, an implicit reward model or one of the paper's
 //! baselines, is a setting ([`RewardKind`]).
 
+mod card;
 mod data;
 mod explicit;
 mod lora;
@@ -29,8 +30,8 @@ use crate::reward::ValueRule;
 use crate::reward_model::{Hub, LoadOptions, Model, PromptSettings};
 use crate::selection::Aggregation;
 use crate::training::{
-    CheckpointSettings, Companion, ImplicitReward, OnExisting, OptimizationSettings, Purpose,
-    RewardData, RunFolder, Summary, Task, Warning, fit, training_work,
+    CheckpointSettings, Companion, ImplicitReward, LogFormat, OnExisting, OptimizationSettings,
+    Purpose, RewardData, RunFolder, Summary, Task, Warning, fit, training_work,
 };
 
 /// The settings of a run; the `config.toml` of its folder.
@@ -176,6 +177,10 @@ pub struct TrainPlace<'a> {
     pub scratch: &'a Path,
     /// Cache folder for the reference's log-probabilities; `None` keeps them in memory only.
     pub cache: Option<&'a Path>,
+    /// Formats in which the metrics are written beside `metrics.jsonl`.
+    pub logs: &'a [LogFormat],
+    /// Seconds since 1970, for formats that record the time: the library reads no clock.
+    pub now: f64,
 }
 
 /// Trains a reward model from graded rollouts. The run folder then contains `config.toml` with
@@ -205,6 +210,7 @@ pub fn train(
     };
     let model = settings.lora.apply(model, settings.optimization.seed, observer)?;
     model.check_trainable()?;
+    model.check_clipping(settings.optimization.clip)?;
     let mut model = settings.baseline.fit_head(kind, model)?;
     let settings = &resolved(settings, &model, observer);
 
@@ -273,12 +279,14 @@ pub fn train(
         chat: settings.prompt.chat_settings(&model),
         data_hash: train_data.corpus.digest(),
     };
+    let base = model_path.to_string_lossy();
+    let card = card::card(settings, &manifest, &base, &train_data, &validation_data);
     let mut companions = model.companions(at.scratch)?;
     companions.push(Companion { name: FILE_NAME.to_owned(), bytes: manifest.to_bytes() });
     let run_hash = format!("{} {} {}", train_data.digest(), validation_data.digest(), model_hash);
     let config = toml::to_string(settings).map_err(|error| Error::Caller(Box::new(error)))?;
     let run = RunFolder::open(at.run, &config, &run_hash, companions, at.on_existing)?;
-    let mut run = run.with_threads(at.n_threads);
+    let mut run = run.with_threads(at.n_threads).with_card(card).with_logs(at.logs, at.now);
     if let Some(found) = model.prepare_training(&at.run.join(REQUESTS_FILE))? {
         observer.note(&format!("on the server {found}"));
     }
@@ -329,6 +337,9 @@ pub fn train(
         Some(&mut run),
         observer,
     )?;
+    if let Some(traffic) = model.traffic() {
+        observer.note(&format!("`{}`: {traffic}", model.place().display_name()));
+    }
     let architecture = if kind.has_head() { architecture.with_scalar_head() } else { architecture };
     let phases = phases(architecture, task.as_ref(), optimization, reference_work)?;
     let before = summary.processor_seconds_before;

@@ -1,8 +1,9 @@
 //! A training run from its first step, or its last checkpoint, to its end.
 
+use super::card::Figures;
 use super::learner::Learner;
-use super::metrics::{Evaluation, StepMetrics};
-use super::run_folder::{Best, Record, RunFolder, Seconds, TrainerState};
+use super::metrics::{Evaluation, Record, RewardCounts, RewardsOf, StepMetrics};
+use super::run_folder::{Best, RunFolder, Seconds, TrainerState};
 use super::settings::{CheckpointSettings, OptimizationSettings};
 use super::task::Task;
 use super::trainer::{Trainer, evaluate};
@@ -54,11 +55,16 @@ pub fn fit(
     let mut trainer = Trainer::new(optimization, task.units(), state.n_taken)?;
     let n_steps = trainer.n_steps();
     let mut watch = Watch::new(n_steps);
-    if let Some(run) = &run {
-        for metrics in &run.steps_so_far()? {
-            watch.observe(metrics);
-        }
+    let (before, measured_before) = match &run {
+        Some(run) => run.so_far()?,
+        None => (Vec::new(), None),
+    };
+    for metrics in &before {
+        watch.observe(metrics);
     }
+    let before = before.last();
+    // The rewards of the epoch so far, and which it is.
+    let (mut rewards, mut epoch) = (state.rewards, before.map(|metrics| metrics.epoch));
     let mut summary = Summary {
         n_steps,
         n_resumed: state.n_taken,
@@ -92,12 +98,20 @@ pub fn fit(
         for warning in &metrics.warnings {
             observer.warn(&with_reason(warning, metrics.step, task));
         }
+        if epoch.replace(metrics.epoch) != Some(metrics.epoch) {
+            rewards = RewardCounts::default();
+        }
+        rewards.add(&metrics.evaluation.rewards);
         let is_last = metrics.step == n_steps;
         let is_due = |every: u64| is_last || every > 0 && metrics.step % every == 0;
 
         observer.advance(1, &figures(&metrics));
         if let Some(run) = &mut run {
             run.record(Record::Step(metrics.clone()), seconds(observer))?;
+            if is_last && validation.is_none() && !rewards.is_empty() {
+                let (step, split, bins) = (n_steps, RewardsOf::Training, rewards.clone());
+                run.record(Record::Rewards { step, split, bins }, seconds(observer))?;
+            }
         }
         if let Some(validation) = &mut validation
             && is_due(checkpoints.validate_every)
@@ -119,10 +133,20 @@ pub fn fit(
             observer.note(&format!("step {step}: validation loss {loss}"));
             summary.validation = Some(measured.clone());
             if let Some(run) = &mut run {
-                let record = Record::Validation { step: metrics.step, evaluation: measured };
-                run.record(record, seconds(observer))?;
+                let figures = Figures {
+                    step,
+                    n_steps,
+                    training: Some(&metrics.evaluation),
+                    validation: Some(&measured),
+                };
+                let evaluation = measured.clone();
+                run.record(Record::Validation { step, evaluation }, seconds(observer))?;
+                if !measured.rewards.is_empty() {
+                    let (split, bins) = (RewardsOf::Validation, measured.rewards.clone());
+                    run.record(Record::Rewards { step, split, bins }, seconds(observer))?;
+                }
                 if is_best {
-                    run.publish(learner.train(), "best")?;
+                    run.publish(learner.train(), "best", figures)?;
                 }
             }
         }
@@ -133,13 +157,17 @@ pub fn fit(
                 learner.train(),
                 metrics.step,
                 summary.best,
+                &rewards,
                 checkpoints.keep_last,
             )?;
         }
         summary.last_step = Some(metrics);
     }
     if let Some(run) = &run {
-        run.publish(learner.train(), "model")?;
+        let training = summary.last_step.as_ref().or(before).map(|last| &last.evaluation);
+        let validation = summary.validation.as_ref().or(measured_before.as_ref());
+        let figures = Figures { step: trainer.n_taken(), n_steps, training, validation };
+        run.publish(learner.train(), "model", figures)?;
     }
     Ok(summary)
 }

@@ -6,7 +6,9 @@
 //! constant, and [`ImplicitReward`], whose weights an objective of the paper gives. `fit` drives a
 //! trainer through validation and checkpoints to the end.
 
+mod card;
 mod dataset;
+mod export;
 mod fit;
 mod implicit_reward;
 mod language_modelling;
@@ -18,18 +20,23 @@ mod reference;
 mod run_folder;
 mod settings;
 mod task;
+mod tensorboard;
 mod trainer;
 mod units;
 mod watch;
 mod work;
 
+pub(crate) use card::code;
+
+pub use card::ModelCard;
 pub use dataset::{HeldOut, LanguageExample, LossOn, RewardData, language_data, reward_data};
+pub use export::LogFormat;
 pub use fit::{Summary, fit};
 pub use implicit_reward::ImplicitReward;
 pub use language_modelling::LanguageModelling;
 pub use learner::Learner;
 pub use learning_rate::{Extent, Purpose, Trained};
-pub use metrics::{Evaluation, StepMetrics, Tally};
+pub use metrics::{Evaluation, RewardCounts, StepMetrics, Tally};
 pub use reference::{ReferenceValues, reference_log_probs};
 pub use run_folder::{Best, Companion, OnExisting, RunFolder};
 pub use settings::{CheckpointSettings, DataOrder, Decay, OptimizationSettings};

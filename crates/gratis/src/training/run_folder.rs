@@ -3,6 +3,7 @@
 //! ```text
 //! config.toml                   the resolved configuration, whole
 //! metrics.jsonl                 one line per step or validation
+//! metrics.csv  tensorboard/     the same for other tools, where asked for
 //! checkpoints/step-00000100/    weights, both moments and the state of the trainer
 //! best/  model/                 Hugging Face folders: best on validation, and after the last step
 //! ```
@@ -19,7 +20,9 @@ use gratis_model::lock::Lock;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::metrics::{Evaluation, StepMetrics};
+use super::card::{self, CARD, Figures, ModelCard};
+use super::export::{Exports, LogFormat};
+use super::metrics::{Evaluation, Line, Record, RewardCounts, StepMetrics};
 use crate::digest::hex;
 use crate::error::{Error, Result};
 
@@ -69,26 +72,15 @@ pub(super) struct TrainerState {
     pub(super) n_taken: u64,
     /// The best validation so far.
     pub(super) best: Option<Best>,
+    /// Rewards of the responses of the epoch so far.
+    #[serde(default, skip_serializing_if = "RewardCounts::is_empty")]
+    pub(super) rewards: RewardCounts,
     /// Where a remote engine keeps its state; `None` if it stands in the checkpoint's folder.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     uri: Option<String>,
     /// Threads of the process that wrote it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) n_threads: Option<usize>,
-}
-
-/// A line of `metrics.jsonl`.
-#[derive(Debug, Serialize, Deserialize)]
-struct Line {
-    #[serde(flatten)]
-    record: Record,
-    /// Seconds of training so far, summed over the runs that were resumed; absent where the
-    /// observer has no clock. The only figure of a run that is not reproducible.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    wall_seconds: Option<f64>,
-    /// Processor seconds so far, summed likewise.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    processor_seconds: Option<f64>,
 }
 
 /// Time that a run has taken.
@@ -100,38 +92,15 @@ pub(super) struct Seconds {
     pub(super) processor: Option<f64>,
 }
 
-/// What a line of `metrics.jsonl` is about.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
-pub(super) enum Record {
-    /// An optimizer step.
-    Step(StepMetrics),
-    /// A measurement on the validation split.
-    Validation {
-        /// Steps taken before it.
-        step: u64,
-        /// Loss and rewards.
-        #[serde(flatten)]
-        evaluation: Evaluation,
-    },
-}
-
-impl Record {
-    fn step(&self) -> u64 {
-        match self {
-            Self::Step(metrics) => metrics.step,
-            Self::Validation { step, .. } => *step,
-        }
-    }
-}
-
 /// The folder of a run.
 #[derive(Debug)]
 pub struct RunFolder {
     path: PathBuf,
     run_hash: String,
     companions: Vec<Companion>,
+    card: Option<ModelCard>,
     metrics: Option<fs::File>,
+    exports: Exports,
     /// Time of training before this run resumed it.
     before: Seconds,
     /// Threads that compute, where the caller says.
@@ -176,7 +145,9 @@ impl RunFolder {
             path: path.to_owned(),
             run_hash: hex(&hasher.finalize()),
             companions,
+            card: None,
             metrics: None,
+            exports: Exports::default(),
             before: Seconds::default(),
             n_threads: None,
             _lock: lock,
@@ -187,6 +158,19 @@ impl RunFolder {
     #[must_use]
     pub fn with_threads(self, n_threads: usize) -> Self {
         Self { n_threads: Some(n_threads), ..self }
+    }
+
+    /// The same folder, whose models get a card.
+    #[must_use]
+    pub fn with_card(self, card: ModelCard) -> Self {
+        Self { card: Some(card), ..self }
+    }
+
+    /// The same folder, with the metrics in these formats too, and in those that the run has already.
+    /// `now` are the seconds since 1970, for formats that record the time.
+    #[must_use]
+    pub fn with_logs(self, formats: &[LogFormat], now: f64) -> Self {
+        Self { exports: Exports::new(&self.path, formats, now), ..self }
     }
 
     /// Whether a run may be opened here: to be asked before hours of work.
@@ -227,19 +211,23 @@ impl RunFolder {
         Ok(state)
     }
 
-    /// The steps that the metrics hold.
-    pub(super) fn steps_so_far(&self) -> Result<Vec<StepMetrics>> {
+    /// The steps that the metrics hold, and the last measurement on the validation split.
+    pub(super) fn so_far(&self) -> Result<(Vec<StepMetrics>, Option<Evaluation>)> {
         let path = self.path.join(METRICS);
         let text = match fs::read_to_string(&path) {
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok((Vec::new(), None)),
             text => text.map_err(Error::io("read", &path))?,
         };
         let lines = text.lines().filter_map(|line| serde_json::from_str::<Line>(line).ok());
-        let steps = lines.filter_map(|line| match line.record {
-            Record::Step(metrics) => Some(metrics),
-            Record::Validation { .. } => None,
-        });
-        Ok(steps.collect())
+        let (mut steps, mut validation) = (Vec::new(), None);
+        for line in lines {
+            match line.record {
+                Record::Step(metrics) => steps.push(metrics),
+                Record::Validation { evaluation, .. } => validation = Some(evaluation),
+                Record::Rewards { .. } => {}
+            }
+        }
+        Ok((steps, validation))
     }
 
     /// Processor seconds of training before this run resumed it.
@@ -264,9 +252,10 @@ impl RunFolder {
             }
         };
         // One write a line: a kill leaves at most the last line torn, and resuming cuts it off.
-        let line =
-            format!("{}\n", serde_json::json!(Line { record, wall_seconds, processor_seconds }));
-        file.write_all(line.as_bytes()).map_err(Error::io("write", &path))
+        let line = Line { record, wall_seconds, processor_seconds };
+        let text = format!("{}\n", serde_json::json!(line));
+        file.write_all(text.as_bytes()).map_err(Error::io("write", &path))?;
+        self.exports.add(&line)
     }
 
     /// Writes a checkpoint and removes all but the `keep_last` newest.
@@ -275,6 +264,7 @@ impl RunFolder {
         engine: &dyn Train,
         n_taken: u64,
         best: Option<Best>,
+        rewards: &RewardCounts,
         keep_last: usize,
     ) -> Result<()> {
         let name = step_name(n_taken);
@@ -285,7 +275,9 @@ impl RunFolder {
                 StateRef::Uri(uri) => Some(uri),
             };
             let (run_hash, n_threads) = (self.run_hash.clone(), self.n_threads);
-            let state = TrainerState { version: VERSION, run_hash, n_taken, best, uri, n_threads };
+            let rewards = rewards.clone();
+            let version = VERSION;
+            let state = TrainerState { version, run_hash, n_taken, best, rewards, uri, n_threads };
             let text = serde_json::json!(state).to_string();
             Ok::<_, Error>(atomic::write(&folder.join(STATE), text.as_bytes())?)
         })?;
@@ -306,9 +298,14 @@ impl RunFolder {
     }
 
     /// Writes the weights with their companions as the model folder `name`.
-    pub(super) fn publish(&self, engine: &dyn Train, name: &str) -> Result<()> {
-        atomic::write_folder(&self.path.join(name), |folder| {
+    pub(super) fn publish(&self, engine: &dyn Train, name: &str, figures: Figures) -> Result<()> {
+        let place = self.path.join(name);
+        let card = self.card.as_ref().filter(|_| card::may_be_written(&place));
+        atomic::write_folder(&place, |folder| {
             engine.save_weights(folder)?;
+            if let Some(card) = card {
+                atomic::write(&folder.join(CARD), &card::signed(&card.text(figures)))?;
+            }
             for companion in &self.companions {
                 atomic::write(&folder.join(&companion.name), &companion.bytes)?;
             }
@@ -366,8 +363,8 @@ impl RunFolder {
         self.metrics = None;
         self.before = Seconds::default();
         let path = self.path.join(METRICS);
-        let Ok(file) = fs::File::open(&path) else { return Ok(()) };
-        let mut kept = String::new();
+        let Ok(file) = fs::File::open(&path) else { return self.exports.begin(&[], None) };
+        let (mut kept, mut lines) = (String::new(), Vec::new());
         for line in BufReader::new(file).lines() {
             let line = line.map_err(Error::io("read", &path))?;
             match serde_json::from_str::<Line>(&line) {
@@ -376,11 +373,13 @@ impl RunFolder {
                     self.before.processor = known.processor_seconds.or(self.before.processor);
                     kept.push_str(&line);
                     kept.push('\n');
+                    lines.push(known);
                 }
                 _ => break,
             }
         }
-        Ok(atomic::write(&path, kept.as_bytes())?)
+        atomic::write(&path, kept.as_bytes())?;
+        self.exports.begin(&lines, self.before.wall)
     }
 }
 

@@ -157,6 +157,11 @@ impl Store {
         self.make(kind, key, |draft| write_json(&draft.join(VALUE_FILE), value)).map(|_| ())
     }
 
+    /// The folder that the artefact of this key has, or would have.
+    pub(crate) fn place_of(&self, kind: &str, key: &Value) -> PathBuf {
+        self.place(kind, key).0
+    }
+
     /// The folder of the artefact of this key, and the whole key.
     fn place(&self, kind: &str, key: &Value) -> (PathBuf, serde_json::Map<String, Value>) {
         let key = json!({ "version": RECIPE_VERSION, "kind": kind, "key": key });
@@ -258,7 +263,8 @@ pub(crate) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T> {
     serde_json::from_str(&text).map_err(|source| Error::Json { path: path.to_owned(), source })
 }
 
-fn hex(bytes: &[u8]) -> String {
+/// Bytes in hexadecimal.
+pub(crate) fn hex(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(2 * bytes.len());
     for byte in bytes {
         // Writing to a string does not fail.

@@ -1,0 +1,264 @@
+//! The plan of a reproduction on a cast: what would be sampled, trained and scored, with tokens,
+//! operations, memory and time, from a short measured pass of the start.
+
+use std::collections::HashSet;
+
+use gratis::cost::{Architecture, Pass, Work as Passes};
+use gratis::encoding::{Corpus, Item, encode_rollouts, micro_batches};
+use gratis::observer::Silent;
+use gratis::reward_model::{Model, PromptSettings};
+use gratis::run::{RewardKind, TrainSettings};
+use serde::Serialize;
+
+use super::data::Answers;
+use crate::error::Result;
+
+/// Bytes of a parameter in f32.
+const PARAMETER_BYTES: f64 = 4.0;
+/// Weight, gradient and two moments of AdamW.
+const COPIES_TRAINED: f64 = 4.0;
+
+/// What a job does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Job {
+    /// Candidates or training responses are drawn from an engine.
+    Sample,
+    /// A reward model is trained.
+    Train,
+    /// A model reads responses.
+    Score,
+}
+
+impl Job {
+    /// In words.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Sample => "sample",
+            Self::Train => "train",
+            Self::Score => "score",
+        }
+    }
+}
+
+/// A job that is not in the cache yet.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct PlannedJob {
+    /// What it does.
+    pub job: Job,
+    /// The row, or the generator.
+    pub row: String,
+    /// Responses.
+    pub n_responses: u64,
+    /// Tokens that go through the model.
+    pub n_tokens: u64,
+    /// Operations.
+    pub flops: f64,
+    /// Bytes of weights, gradients and optimizer state; activations come on top.
+    pub bytes: f64,
+    /// Seconds at the measured rate; `None` for an engine that runs elsewhere.
+    pub seconds: Option<f64>,
+}
+
+/// The plan.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct Plan {
+    /// The jobs, in their order.
+    pub jobs: Vec<PlannedJob>,
+    /// Operations per second of a measured pass of the start; `None` if the time was not measured.
+    pub flops_per_second: Option<f64>,
+    /// Tokens of that pass.
+    pub n_probe_tokens: u64,
+    /// Experiments that cannot run on this cast, and what else is left out, with the reason.
+    pub left_out: Vec<[String; 2]>,
+    #[serde(skip)]
+    seen: HashSet<String>,
+}
+
+/// The size of a job.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(super) struct Work {
+    pub(super) n_responses: u64,
+    pub(super) n_tokens: u64,
+    pub(super) flops: f64,
+    pub(super) bytes: f64,
+}
+
+impl Work {
+    /// One pass over a corpus.
+    pub(super) fn of_corpus(start: &Model, corpus: &Corpus, budget: usize) -> Result<Self> {
+        let units: Vec<Item> = (0..corpus.responses().len()).map(Item::Response).collect();
+        let mut passes = Passes::default();
+        for batch in &micro_batches(corpus, &units, budget)?.packed {
+            passes += Passes::of_batch(batch);
+        }
+        Ok(Self {
+            n_responses: units.len() as u64,
+            n_tokens: passes.n_tokens,
+            flops: Architecture::from(start.config()).flops(&passes, Pass::Forward).total(),
+            bytes: PARAMETER_BYTES * n_parameters(start),
+        })
+    }
+
+    /// One pass over answers.
+    pub(super) fn of_answers(
+        start: &Model,
+        prompt: &PromptSettings,
+        answers: &Answers,
+    ) -> Result<Self> {
+        let template = prompt.template(start, &mut Silent)?;
+        let encoder = start
+            .encoder(&template, gratis::encoding::OnOverlong::Truncate)?
+            .with_conversations(prompt.conversations(start)?);
+        let mut corpus = Corpus::default();
+        encode_rollouts(&answers.rollouts, &encoder, &mut corpus)?;
+        Self::of_corpus(start, &corpus, 4096)
+    }
+
+    /// A training on answers, the pass of the reference included.
+    pub(super) fn of_training(
+        start: &Model,
+        prompt: &PromptSettings,
+        answers: &Answers,
+        settings: &TrainSettings,
+    ) -> Result<Self> {
+        let one_pass = Self::of_answers(start, prompt, answers)?;
+        Ok(one_pass.trained(start, settings, Self::units(answers, settings)))
+    }
+
+    /// Responses that the optimizer sees in an epoch: two per pair.
+    fn units(answers: &Answers, settings: &TrainSettings) -> u64 {
+        let pairs = settings.operations.iter().find_map(|of| match of {
+            gratis::data::DataOperation::MakePairs(pairs) => Some(pairs.per_prompt),
+            _ => None,
+        });
+        let Some(per_prompt) = pairs else { return answers.n_responses() as u64 };
+        let pairs_of = |rollout: &gratis::data::Rollout| {
+            let is_correct = |of: &&gratis::data::Completion| of.label == Some(true);
+            let n_correct = rollout.completions.iter().filter(is_correct).count();
+            let all = n_correct * (rollout.completions.len() - n_correct);
+            all.min(per_prompt.unwrap_or(usize::MAX))
+        };
+        2 * answers.rollouts.iter().map(pairs_of).sum::<usize>() as u64
+    }
+
+    /// The training that sees `n_units` of the responses of this pass in an epoch.
+    fn trained(self, start: &Model, settings: &TrainSettings, n_units: u64) -> Self {
+        let epochs = settings.optimization.epochs as u64;
+        let per_step = settings.optimization.batch_size as u64;
+        let n_all = match settings.optimization.max_steps {
+            0 => n_units * epochs,
+            n_steps => (n_units * epochs).min(n_steps * per_step),
+        };
+        let share = n_all as f64 / self.n_responses.max(1) as f64;
+        let has_reference = settings.kind == RewardKind::Implicit;
+        let n_parameters = n_parameters(start);
+        let is_adapter = settings.lora.lora_rank.is_some();
+        Self {
+            n_responses: n_all,
+            n_tokens: (share * self.n_tokens as f64) as u64,
+            flops: 3.0 * share * self.flops + if has_reference { self.flops } else { 0.0 },
+            bytes: PARAMETER_BYTES
+                * n_parameters
+                * if is_adapter { 1.0 } else { COPIES_TRAINED + f64::from(has_reference) },
+        }
+    }
+
+    /// Responses that do not exist yet, of at most `n_new` tokens after a prompt of `n_prompt`.
+    pub(super) fn expected(
+        start: &Model,
+        n_problems: usize,
+        n_samples: usize,
+        (n_prompt, n_new): (usize, usize),
+    ) -> Self {
+        let of_problem = Passes::of_samples(n_prompt, &vec![n_new; n_samples]);
+        let passes = of_problem.times(n_problems as u64);
+        Self {
+            n_responses: (n_problems * n_samples) as u64,
+            n_tokens: passes.n_tokens,
+            flops: Architecture::from(start.config()).flops(&passes, Pass::Forward).total(),
+            bytes: PARAMETER_BYTES * n_parameters(start),
+        }
+    }
+
+    /// A training on responses that do not exist yet.
+    pub(super) fn expected_training(self, start: &Model, settings: &TrainSettings) -> Self {
+        self.trained(start, settings, self.n_responses)
+    }
+}
+
+fn n_parameters(model: &Model) -> f64 {
+    gratis_model::Layout::new(model.config()).n_parameters() as f64
+}
+
+impl Plan {
+    /// A training that is not in the cache; once for each run.
+    pub(super) fn train(&mut self, row: &str, run: &str, work: Work) {
+        if self.seen.insert(format!("train {run}")) {
+            self.push(Job::Train, row, work);
+        }
+    }
+
+    /// A pass that is not in the cache; once for each model and corpus.
+    pub(super) fn score(&mut self, row: &str, model: &str, corpus: &str, work: Work) {
+        if !self.seen.insert(format!("score {model} {corpus}")) {
+            return;
+        }
+        let before = self.jobs.iter_mut().find(|job| job.job == Job::Score && job.row == row);
+        match before {
+            Some(job) => {
+                job.n_responses += work.n_responses;
+                job.n_tokens += work.n_tokens;
+                job.flops += work.flops;
+            }
+            None => self.push(Job::Score, row, work),
+        }
+    }
+
+    /// Samples that are not in the cache.
+    pub(super) fn sample(&mut self, generator: &str, what: &str, work: Work) {
+        if self.seen.insert(format!("sample {generator} {what}")) {
+            self.push(Job::Sample, &format!("{generator}, {what}"), work);
+        }
+    }
+
+    fn push(&mut self, job: Job, row: &str, work: Work) {
+        let Work { n_responses, n_tokens, flops, bytes } = work;
+        let row = row.to_owned();
+        let seconds = None;
+        self.jobs.push(PlannedJob { job, row, n_responses, n_tokens, flops, bytes, seconds });
+    }
+
+    /// Fills in the times from a measured pass.
+    pub(super) fn time(&mut self, probe: Work, seconds: Option<f64>) {
+        self.n_probe_tokens = probe.n_tokens;
+        self.flops_per_second = seconds.filter(|&s| s > 0.0).map(|seconds| probe.flops / seconds);
+        for job in &mut self.jobs {
+            job.seconds = match job.job {
+                Job::Sample => None,
+                Job::Train | Job::Score => self.flops_per_second.map(|rate| job.flops / rate),
+            };
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_job_is_planned_once_and_passes_of_a_row_add_up() {
+        let mut plan = Plan::default();
+        let work = Work { n_responses: 2, n_tokens: 100, flops: 1e9, bytes: 4.0 };
+        plan.train("ce", "run-1", work);
+        plan.train("ce again", "run-1", work);
+        plan.score("ce", "run-1", "a", work);
+        plan.score("ce", "run-1", "a", work);
+        plan.score("ce", "run-1", "b", work);
+        plan.time(work, Some(2.0));
+        let jobs: Vec<_> = plan.jobs.iter().map(|job| (job.job, job.n_tokens)).collect();
+        assert_eq!(jobs, [(Job::Train, 100), (Job::Score, 200)]);
+        assert_eq!(plan.flops_per_second, Some(5e8));
+        assert_eq!(plan.jobs[1].seconds, Some(4.0));
+    }
+}

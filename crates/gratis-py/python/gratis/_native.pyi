@@ -1,0 +1,96 @@
+"""Types of the native module."""
+
+from os import PathLike
+from typing import Any, Self, final
+
+import numpy as np
+from numpy.typing import NDArray
+from typing_extensions import disjoint_base
+
+__all__: list[str]
+__version__: str
+
+class GratisError(Exception):
+    message: str
+    hint: str | None
+
+@final
+class Score:
+    @property
+    def outcome(self) -> float: ...
+    @property
+    def reward(self) -> float: ...
+    @property
+    def steps(self) -> NDArray[np.float64]: ...
+    @property
+    def q_values(self) -> NDArray[np.float64]: ...
+    @property
+    def step_ends(self) -> NDArray[np.uint64]: ...
+    @property
+    def tokens(self) -> NDArray[np.float64] | None: ...
+    @property
+    def token_ids(self) -> NDArray[np.uint32] | None: ...
+    @property
+    def token_step_ends(self) -> NDArray[np.uint64] | None: ...
+    @property
+    def extent(self) -> str | None: ...
+    @property
+    def hash(self) -> str | None: ...
+    def by(self, aggregation: str) -> float: ...
+
+@final
+class Grade:
+    @property
+    def verdict(self) -> str: ...
+    @property
+    def correct(self) -> bool: ...
+    @property
+    def extracted(self) -> str | None: ...
+    @property
+    def how(self) -> str: ...
+    def __bool__(self) -> bool: ...
+    def __eq__(self, value: object, /) -> bool: ...
+    def __ne__(self, value: object, /) -> bool: ...
+
+@disjoint_base
+class RewardModel:
+    def __new__(
+        cls,
+        path: str | PathLike[str],
+        *,
+        reference: str | PathLike[str] | None = None,
+        accept_reference: bool = False,
+        kind: str | None = None,
+        step_tag: str | None = None,
+        by: str = "reward",
+        aggregation: str | None = None,
+        beta: float | None = None,
+        value_rule: str | None = None,
+        step_split: str | None = None,
+        template: str | None = None,
+        chat_template: str | None = None,
+        chat_system: str | None = None,
+        template_args: dict[str, Any] | None = None,
+        on_overlong: str = "stop",
+        threads: int | None = None,
+        batch_tokens: int = 8192,
+        weights: str = "auto",
+    ) -> Self: ...
+    def _score(self, problems: list[Any]) -> list[list[Score]]: ...
+    @property
+    def aggregation(self) -> str: ...
+    @property
+    def beta(self) -> float: ...
+    @property
+    def template(self) -> str: ...
+    @property
+    def kind(self) -> str: ...
+    @property
+    def context_length(self) -> int: ...
+
+def best_of_n(scores: list[float]) -> int | None: ...
+def vote(completions: list[str], scores: list[float] | None = None) -> int | None: ...
+def grade(reference: str, completion: str, strict: bool = False) -> Grade: ...
+def grade_all(
+    references: list[str], completions: list[str], strict: bool = False
+) -> list[Grade]: ...
