@@ -22,9 +22,10 @@ from pathlib import Path
 
 import jinja2
 
-EOS = "</s>"
+# A stop token of the model that is not the one that ends texts in training, as in many chat models.
+EOS = "<|im_end|>"
 CHAT_TEMPLATE = (
-    "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}</s>\n"
+    "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n"
     "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
 PROBLEMS = [f"How much are {i % 7 + 1} and {i // 7 + 2}?" for i in range(12)]
@@ -101,6 +102,25 @@ def models(folder):
     for name in ("model", "reference"):
         path = folder / name / "tokenizer_config.json"
         path.write_text(json.dumps({**json.loads(path.read_text()), "chat_template": CHAT_TEMPLATE}))
+        add_stop_token(folder / name)
+
+
+def add_stop_token(model):
+    """Names the last token of the vocabulary the end of turn, beside the model's own."""
+    path = model / "tokenizer.json"
+    tokenizer = json.loads(path.read_text())
+    vocabulary = tokenizer["model"]["vocab"]
+    text, number = max(vocabulary.items(), key=lambda entry: entry[1])
+    tokenizer["model"]["merges"] = [
+        pair for pair in tokenizer["model"]["merges"] if ("".join(pair) if isinstance(pair, list) else pair.replace(" ", "")) != text
+    ]
+    del vocabulary[text]
+    vocabulary[EOS] = number
+    flags = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
+    tokenizer["added_tokens"].append({"id": number, "content": EOS, **flags})
+    path.write_text(json.dumps(tokenizer))
+    own = json.loads((model / "config.json").read_text())["eos_token_id"]
+    (model / "generation_config.json").write_text(json.dumps({"eos_token_id": [own, number]}))
 
 
 def expected(address):

@@ -237,7 +237,9 @@ impl InferenceEngine {
         let answer = client.ask("POST", route, content, SCORING, counters)?;
         counters.tokens(sequences.iter().map(|sequence| sequence.tokens.len()).sum(), 0);
         let read = match self.settings.protocol {
-            Protocol::Sglang => sglang::read_scores(&answer.body, sequences),
+            Protocol::Sglang => {
+                sglang::read_scores(&answer.body, sequences, self.description.vocab_size)
+            }
             _ => openai::read_scores(&answer.body, sequences, self.score_by()),
         };
         read.map_err(|reason| unusable(client, SCORING, reason))

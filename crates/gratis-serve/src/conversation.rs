@@ -15,6 +15,8 @@ pub(crate) struct Form {
     /// After the response, for models whose template holds it.
     end: String,
     bos: Option<String>,
+    /// Texts of the tokens that end a turn.
+    ends: Vec<String>,
 }
 
 /// A problem and its response.
@@ -29,14 +31,15 @@ const HINT: &str = "send the problem and its candidates to `/score`, or `message
 
 impl Form {
     /// The form of a template with `{prompt}`, or `{prompt|trim}`, and possibly `{steps}`.
-    pub(crate) fn new(template: &str, bos: Option<String>) -> Self {
+    pub(crate) fn new(template: &str, bos: Option<String>, ends: Vec<String>) -> Self {
         let template = template.strip_prefix("{no_bos}").unwrap_or(template);
         let parts = template.split_once("{prompt}");
         let parts = parts.or_else(|| template.split_once("{prompt|trim}"));
         let (before, after) = parts.unwrap_or(("", ""));
         let (between, end) = after.split_once("{steps}").unwrap_or((after, ""));
         let own = |text: &str| text.to_owned();
-        let mut form = Self { before: own(before), between: own(between), end: own(end), bos };
+        let mut form =
+            Self { before: own(before), between: own(between), end: own(end), bos, ends };
         form.before = form.without_bos(before).to_owned();
         form
     }
@@ -44,6 +47,14 @@ impl Form {
     fn without_bos<'a>(&self, text: &'a str) -> &'a str {
         let bos = self.bos.as_deref().filter(|bos| !bos.is_empty());
         bos.and_then(|bos| text.strip_prefix(bos)).unwrap_or(text)
+    }
+
+    /// A response without the token that ended its turn, and without what a chat template puts after
+    /// that token: the encoder ends a response as in training.
+    fn without_end<'a>(&self, response: &'a str) -> &'a str {
+        let trimmed = response.trim_end();
+        let mut ends = self.ends.iter().filter(|end| !end.is_empty());
+        ends.find_map(|end| trimmed.strip_suffix(end.as_str())).unwrap_or(response)
     }
 
     /// Whether the template is the problem alone.
@@ -61,7 +72,8 @@ impl Form {
             let message = "the text does not begin with its prompt";
             return Err(Failure::invalid(message).hinted(HINT));
         };
-        Ok(Exchange { problem: self.problem(prompt)?, response: response.to_owned() })
+        let response = self.without_end(response).to_owned();
+        Ok(Exchange { problem: self.problem(prompt)?, response })
     }
 
     /// The problem in a prompt: rendered by the model's template, or the problem itself.
@@ -99,7 +111,8 @@ impl Form {
             return refused("the text was not rendered by the template of this reward model");
         };
         let response = response.strip_suffix(&self.end).unwrap_or(response);
-        Ok(Exchange { problem: problem.to_owned(), response: response.to_owned() })
+        let response = self.without_end(response).to_owned();
+        Ok(Exchange { problem: problem.to_owned(), response })
     }
 }
 
@@ -110,15 +123,17 @@ mod tests {
     const CHAT: &str = "{no_bos}<|im_start|>user\n{prompt}<|im_end|>\n<|im_start|>assistant\n";
 
     fn form(template: &str) -> Form {
-        Form::new(template, Some("<s>".to_owned()))
+        Form::new(template, Some("<s>".to_owned()), vec!["<|im_end|>".to_owned()])
     }
 
     #[test]
     fn a_rendered_text_is_taken_apart() {
         let text = "<|im_start|>user\n1 + 1?<|im_end|>\n<|im_start|>assistant\n2<|im_end|>";
         let prompt = "<|im_start|>user\n1 + 1?<|im_end|>\n<|im_start|>assistant\n";
-        let expected = Exchange { problem: "1 + 1?".into(), response: "2<|im_end|>".into() };
+        let expected = Exchange { problem: "1 + 1?".into(), response: "2".into() };
         assert_eq!(form(CHAT).split(text).expect("split"), expected);
+        // As a chat template ends the turn of the assistant.
+        assert_eq!(form(CHAT).split(&format!("{text}\n")).expect("split"), expected);
         assert_eq!(form(CHAT).split_after(prompt, text).expect("split"), expected);
         let begun = format!("<s>{text}");
         assert_eq!(form(CHAT).split_after(prompt, &begun).expect("split"), expected);

@@ -17,6 +17,8 @@ pub struct About {
     pub template: String,
     /// The text of the token that begins a sequence, if there is one.
     pub bos: Option<String>,
+    /// The texts of the tokens that end a turn.
+    pub ends: Vec<String>,
     /// Longest prompt and completion together, in tokens.
     pub context_length: usize,
     /// Tokens in a batch.
@@ -60,15 +62,20 @@ impl Scorer for RewardModel {
 }
 
 /// What is known about a reward model that takes `batch_tokens` tokens at a time.
-pub fn about(reward_model: &RewardModel, batch_tokens: usize) -> About {
+///
+/// # Errors
+/// A fault of the file that names the tokens that end a turn.
+pub fn about(reward_model: &RewardModel, batch_tokens: usize) -> Result<About> {
     let model = reward_model.model();
     let tokenizer = model.tokenizer();
-    About {
+    let ends = model.stop_tokens()?;
+    Ok(About {
         origin: reward_model.origin(),
         aggregation: reward_model.aggregation(),
         template: reward_model.template().to_owned(),
         bos: tokenizer.bos().and_then(|id| tokenizer.id_to_token(id)),
+        ends: ends.into_iter().filter_map(|id| tokenizer.id_to_token(id)).collect(),
         context_length: model.config().context_length,
         batch_tokens,
-    }
+    })
 }

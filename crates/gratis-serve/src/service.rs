@@ -133,7 +133,7 @@ struct Problem {
 impl Service {
     pub(crate) fn new(scorer: Arc<dyn Scorer>, about: About, settings: Settings) -> Self {
         Self {
-            form: Form::new(&about.template, about.bos.clone()),
+            form: Form::new(&about.template, about.bos.clone(), about.ends.clone()),
             queue: Arc::new(Queue::new(settings.max_queue)),
             cache: Mutex::new(ScoreCache::new(settings.cache_bytes)),
             metrics: Arc::default(),

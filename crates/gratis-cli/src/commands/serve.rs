@@ -97,7 +97,7 @@ pub(crate) fn run(args: &ServeArgs, common: &Common) -> Result<()> {
     };
     let mut reward_model = args.reward_model.open(&args.model, scoring, common)?;
     reward_model.keep_token_rewards();
-    let about = about(&reward_model, args.reward_model.batch_tokens());
+    let about = about(&reward_model, args.reward_model.batch_tokens())?;
     if !args.host.is_loopback() && token.is_none() {
         warn!(
             "anyone who can reach `{address}` can use the service; `--token-file` asks for a token"

@@ -104,6 +104,7 @@ impl Running {
                 part: ScorePart::All,
             },
             aggregation: Aggregation::Outcome,
+            ends: vec!["</s>".to_owned()],
             template: "Q: {prompt}\nA: ".to_owned(),
             bos: None,
             context_length: 1000,

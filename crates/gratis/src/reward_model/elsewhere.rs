@@ -51,6 +51,23 @@ impl Model {
         }
     }
 
+    /// Refuses to clip gradients on a server, which cannot, unless the engine's settings give it up.
+    ///
+    /// # Errors
+    /// [`Error::Mismatch`].
+    pub fn check_clipping(&self, max_norm: f64) -> Result<()> {
+        let is_given_up = self.place.engine_settings().is_none_or(|one| one.without_clipping);
+        if max_norm == 0.0 || is_given_up || !self.is_trained_elsewhere() {
+            return Ok(());
+        }
+        Err(Error::Mismatch {
+            what: format!(
+                "a training server does not clip gradients, and the largest norm is {max_norm}"
+            ),
+            hint: "give `--clip 0`, or set `without_clipping = true` in the engine's file",
+        })
+    }
+
     /// Prepares training on a server, if it is trained there: keeps the journal of its requests in a
     /// file, and finds out how the server takes weights per token. What was found, for the log.
     ///

@@ -36,10 +36,10 @@ pub(super) struct RemoteEngine {
 #[derive(Debug)]
 pub(super) enum Servers {
     /// They score and sample.
-    Inference(InferenceEngine),
+    Inference(Box<InferenceEngine>),
     /// One trains an adapter.
     Training {
-        engine: TrainingEngine,
+        engine: Box<TrainingEngine>,
         /// Rank of the adapter, once one was asked for.
         rank: Option<usize>,
     },
@@ -48,8 +48,8 @@ pub(super) enum Servers {
 impl RemoteEngine {
     pub(super) fn score(&self) -> &dyn Score {
         match &self.servers {
-            Servers::Inference(engine) => engine,
-            Servers::Training { engine, .. } => engine,
+            Servers::Inference(engine) => &**engine,
+            Servers::Training { engine, .. } => &**engine,
         }
     }
 

@@ -50,7 +50,7 @@ pub(super) fn connect(
     if settings.protocol == Protocol::Tinker {
         let engine = TrainingEngine::connect(settings, &connection, shape, FRESH)?;
         return Ok(RemoteEngine {
-            servers: Servers::Training { engine, rank: None },
+            servers: Servers::Training { engine: Box::new(engine), rank: None },
             config,
             layout,
         });
@@ -64,7 +64,7 @@ pub(super) fn connect(
             place.path.display()
         )),
     }
-    Ok(RemoteEngine { servers: Servers::Inference(engine), config, layout })
+    Ok(RemoteEngine { servers: Servers::Inference(Box::new(engine)), config, layout })
 }
 
 /// The published format of the model of an engine that runs elsewhere: only formats that are scored
