@@ -4,7 +4,7 @@
 use std::hash::{BuildHasher, RandomState};
 use std::time::{Duration, Instant};
 
-use gratis_bench_remote::{Behaviour, FakeServer, Losses, TinkerServer};
+use gratis_bench_remote::{Behaviour, EngineModel, FakeServer, Losses, TinkerServer};
 use gratis_cpu::{NativeEngine, NativeOptions};
 
 use crate::workspace::{Workspace, ok, stderr};
@@ -90,6 +90,42 @@ fn a_run_outlives_its_server() {
 }
 
 #[test]
+fn what_a_server_trained_is_scored_on_another_one() {
+    let workspace = Workspace::new();
+    // The base is named for the downloaded adapter, whose folder has no configuration of its own.
+    let (_tinker, _server) = server(&workspace, "weights = \"model\"");
+    ok(&workspace, &arguments("run"));
+    let load = || NativeEngine::load(&workspace.path("model"), NativeOptions::default());
+    let adapted = load().expect("a model").with_adapter_of(&workspace.path("run/model"));
+    let behaviour =
+        |name: &str| Behaviour { models: vec![name.to_owned()], ..Behaviour::default() };
+    let policy = FakeServer::start(EngineModel(adapted.expect("adapted")), behaviour("policy"));
+    let base = FakeServer::start(EngineModel(load().expect("a model")), behaviour("base"));
+    let (policy, base) = (policy.expect("a port"), base.expect("a port"));
+    let policy =
+        format!("vllm://{}/policy?tokenizer=run&adapter=run/model&dtype=float32", policy.address());
+    let base = format!("vllm://{}/base?tokenizer=model&dtype=float32", base.address());
+    let outcomes = |arguments: &[&str], output: &str| {
+        let flags = ["score", "graded.jsonl", "--accept-reference", "-o", output];
+        ok(&workspace, &[&flags[..], arguments].concat());
+        let text = String::from_utf8(workspace.read(output)).expect("text");
+        let lines = text.lines().flat_map(|line| {
+            let line: serde_json::Value = serde_json::from_str(line).expect("JSON");
+            let scores = line["scores"].as_array().expect("scores").clone();
+            scores.into_iter().map(|score| score["outcome"].as_f64().expect("a number"))
+        });
+        lines.collect::<Vec<_>>()
+    };
+    let remote = outcomes(&["--model", &policy, "--reference", &base], "remote.jsonl");
+    let local = outcomes(&["--model", "run", "--reference", "model"], "local.jsonl");
+    assert!(local.iter().any(|outcome| outcome.abs() > 1e-3), "training changed something");
+    for (a, b) in remote.iter().zip(&local) {
+        // Observed: 1e-6.
+        assert!((a - b).abs() < 1e-5, "{a} {b}");
+    }
+}
+
+#[test]
 fn what_a_training_server_lacks_is_refused_by_the_name_of_its_flag() {
     let workspace = Workspace::new();
     let (tinker, _server) = server(&workspace, "");
@@ -106,4 +142,36 @@ fn what_a_training_server_lacks_is_refused_by_the_name_of_its_flag() {
         assert!(refused.contains(expected), "{flags:?}: {refused}");
     }
     assert!(tinker.n_steps().is_empty() && !workspace.path("run").exists(), "nothing was begun");
+}
+
+#[test]
+fn inspecting_a_training_server_says_what_it_can_do() {
+    let workspace = Workspace::new();
+    let (_tinker, server) = server(&workspace, "");
+    let page = ok(&workspace, &["inspect", "tinker.toml"]);
+    for expected in [
+        "score           yes: 63 tokens in ",
+        "sample          yes: ",
+        "train           yes: adapters to `base`; the loss is found by a probe when a training begins",
+        "tokenizer       a training server has no route that encodes text",
+        "context         64 tokens",
+    ] {
+        assert!(page.contains(expected), "{expected}: {page}");
+    }
+    let report = ok(&workspace, &["inspect", "tinker.toml", "--json"]);
+    let report: serde_json::Value = serde_json::from_str(&report).expect("JSON");
+    assert_eq!(report["train"]["models"][0], "base");
+    // The base is sampled as the model on this machine.
+    let rollout = |engine: &str, output: &str| {
+        let flags = ["-k", "2", "--max-tokens", "12", "--temperature", "0", "-o", output];
+        ok(&workspace, &[&["rollout", "graded.jsonl", "--model", engine], &flags[..]].concat());
+        let text = String::from_utf8(workspace.read(output)).expect("text");
+        let lines = text.lines().map(|line| {
+            let line: serde_json::Value = serde_json::from_str(line).expect("JSON");
+            line["completions"].clone()
+        });
+        lines.collect::<Vec<_>>()
+    };
+    assert_eq!(rollout("tinker.toml", "remote.jsonl"), rollout("model", "local.jsonl"));
+    drop(server);
 }

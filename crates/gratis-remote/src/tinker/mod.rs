@@ -14,6 +14,7 @@ mod archive;
 mod journal;
 mod loss;
 mod model;
+mod sampling;
 mod session;
 mod wire;
 
@@ -37,7 +38,7 @@ use crate::answer::Sequence;
 use crate::error::{Error, Result};
 use crate::http::{Client, Connection, KeyHeader};
 use crate::inference::{ModelShape, path_of};
-use crate::pool::Retries;
+use crate::pool::{Pool, Retries};
 use crate::settings::EngineSettings;
 use crate::traffic::{Counters, Traffic};
 
@@ -88,6 +89,10 @@ pub struct TrainingEngine {
     settings: EngineSettings,
     client: Arc<Client>,
     counters: Arc<Counters>,
+    /// The client, to sample with.
+    pool: Pool,
+    /// Models that the server offers to train.
+    offered: Vec<String>,
     adapter: AdapterRequest,
     description: ModelDescription,
     state: Mutex<State>,
@@ -108,20 +113,24 @@ impl TrainingEngine {
         adapter: AdapterRequest,
     ) -> Result<Self> {
         let address = settings.servers().first().copied().unwrap_or_default().to_owned();
-        let client = Client::new(&address, settings, connection, KeyHeader::ApiKey)?;
-        let counters = Arc::new(Counters::default());
-        let pool = crate::pool::Pool::new(Vec::new(), retries(settings), "/api/v1/healthz");
+        let client = Arc::new(Client::new(&address, settings, connection, KeyHeader::ApiKey)?);
+        let pool = Pool::new(vec![Arc::clone(&client)], retries(settings), "/api/v1/healthz");
+        let counters = Arc::clone(pool.counters());
         let what = "the list of models";
         let path = "/api/v1/get_server_capabilities";
-        let offered = pool.ask_one(&client, what, || client.get_json(path, what, &counters))?;
-        let models = offered["supported_models"].as_array().cloned().unwrap_or_default();
-        let names: Vec<&str> =
-            models.iter().filter_map(|model| model["model_name"].as_str()).collect();
-        if !names.is_empty() && !names.contains(&&settings.model[..]) {
+        let listed = pool.ask_one(&client, what, || client.get_json(path, what, &counters))?;
+        let models = listed["supported_models"].as_array().into_iter().flatten();
+        let names = models.filter_map(|model| model["model_name"].as_str().map(str::to_owned));
+        let offered: Vec<String> = names.collect();
+        if !offered.is_empty() && !offered.contains(&settings.model) {
             return Err(Error::Unsupported {
                 server: client.name().to_owned(),
-                what: format!("train `{}`: it offers {}", settings.model, names.join(", ")),
+                what: format!("train `{}`: it offers {}", settings.model, offered.join(", ")),
             });
+        }
+        let mut adapter = adapter;
+        if let Some(uri) = &settings.checkpoint {
+            adapter.rank = rank_of(&pool, &client, uri)?;
         }
         let description = ModelDescription {
             architecture: shape.architecture,
@@ -133,14 +142,16 @@ impl TrainingEngine {
         };
         Ok(Self {
             settings: settings.clone(),
-            client: Arc::new(client),
+            client,
             counters,
+            pool,
+            offered,
             adapter,
             description,
             state: Mutex::new(State {
                 model: None,
                 journal: Journal::default(),
-                saved: None,
+                saved: settings.checkpoint.clone(),
                 since: Vec::new(),
                 n_saved: 0,
                 past: None,
@@ -178,6 +189,11 @@ impl TrainingEngine {
         let path = "/api/v1/unload_model";
         let _ = self.client.exchange("POST", path, content, limit, &self.counters);
         journal.write(&Line::Freed { id })
+    }
+
+    /// Models that the server offers to train.
+    pub fn offered(&self) -> &[String] {
+        &self.offered
     }
 
     /// Names the adapter to train; the model is not created yet.
@@ -440,6 +456,20 @@ const STILL: OptimizerStep = OptimizerStep {
     weight_decay: 0.0,
     max_gradient_norm: None,
 };
+
+/// The rank of the adapter in a checkpoint.
+fn rank_of(pool: &Pool, client: &Client, uri: &str) -> Result<usize> {
+    let what = "a request for a checkpoint";
+    let body = json!({ "tinker_path": uri }).to_string();
+    let path = "/api/v1/weights_info";
+    let ask = || client.post_json(path, body.as_bytes(), what, pool.counters());
+    let answer = pool.ask_one(client, what, ask)?;
+    answer["lora_rank"].as_u64().map(|rank| rank as usize).ok_or_else(|| Error::Answer {
+        server: client.name().to_owned(),
+        what,
+        reason: format!("it has no `lora_rank`: {answer}"),
+    })
+}
 
 fn retries(settings: &EngineSettings) -> Retries {
     Retries::within(settings.retry_seconds)

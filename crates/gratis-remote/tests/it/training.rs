@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use gratis_bench_remote::{Behaviour, FakeServer, Faults, Losses, Spoilt, TinkerServer};
 use gratis_engine::{
-    Error as EngineError, ErrorKind, OptimizerStep, PackedBatch, Score, StateName, StateRef,
-    TokenValues, Train,
+    Error as EngineError, ErrorKind, Generate, OptimizerStep, PackedBatch, SampleRequest,
+    SamplingSettings, Score, StateName, StateRef, TokenValues, Train,
 };
 use gratis_remote::traffic::Reason;
 use gratis_remote::{AdapterRequest, Connection, EngineSettings, Protocol, TrainingEngine};
@@ -355,4 +355,61 @@ fn the_adapter_is_downloaded_in_the_layout_of_peft() {
         // Observed: 2e-7; packed and alone differ in the order of additions.
         assert!((a - b).abs() < 2e-6, "{a} {b}");
     }
+}
+
+fn sampled(engine: &impl Generate) -> Vec<Vec<u32>> {
+    let request = |key| SampleRequest { prompt: vec![1, 2, 3], key, first_sample: 0, n_samples: 2 };
+    let settings = SamplingSettings {
+        temperature: 0.0,
+        top_p: 1.0,
+        top_k: 0,
+        max_new_tokens: 10,
+        stop_tokens: vec![7],
+        seed: 3,
+    };
+    let all = engine.sample_all(&[request(1), request(2)], &settings).expect("sampled");
+    all.into_iter().flatten().map(|sample| sample.tokens).collect()
+}
+
+#[test]
+fn samples_are_those_of_the_base_or_of_a_state_and_leave_the_trained_model_alone() {
+    let tinker = tinker(Losses::Sum);
+    let faults = Faults { internal: 0.05, cut: 0.05, seed: 1, ..Faults::default() };
+    let server = start(&tinker, Behaviour { faults, ..Behaviour::default() });
+    let settings = settings(&server);
+    let mut training = connect(&settings).expect("connected");
+    assert_eq!(sampled(&training), sampled(&native()), "the base, and no model is created for it");
+    assert_eq!(tinker.n_created(), 0);
+    for nth in 0..3 {
+        step(&mut training, nth).expect("a step");
+    }
+    let name = StateName { folder: "unused".into(), name: "three".to_owned() };
+    let StateRef::Uri(state) = training.save_state(&name).expect("saved") else { panic!("a URI") };
+    let (uri, _) = state.rsplit_once('#').expect("a number of steps");
+    let of_state = sampled(&training);
+    assert_ne!(of_state, sampled(&native()), "training changed what is sampled");
+    for nth in 3..5 {
+        step(&mut training, nth).expect("a step");
+    }
+    let before = after(&training);
+
+    // Another process samples from the state while the model trains on.
+    let mut elsewhere = settings.clone();
+    elsewhere.checkpoint = Some(uri.to_owned());
+    let other = connect(&elsewhere).expect("connected");
+    assert_eq!(sampled(&other), of_state);
+    assert_eq!(after(&training), before, "what trains is as it was");
+    // A new checkpoint for every call, of the present weights.
+    let now = sampled(&training);
+    assert_eq!((sampled(&training), after(&training)), (now, before));
+
+    let text = format!("tinker://{}/base", server.address());
+    let of = |checkpoint: &str| {
+        EngineSettings::read(Path::new(&format!("{text}?checkpoint={checkpoint}")))
+    };
+    assert_eq!(of(uri).expect("a state").checkpoint.as_deref(), Some(uri));
+    let refused = of("tinker://model_0001/sampler_weights/x").expect_err("refused").to_string();
+    assert!(refused.contains("could overwrite the model"), "{refused}");
+    let inference = format!("vllm://{}/base?checkpoint={uri}", server.address());
+    assert!(EngineSettings::read(Path::new(&inference)).is_err());
 }

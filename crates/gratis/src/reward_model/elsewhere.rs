@@ -41,6 +41,11 @@ impl Model {
         self.training_engine().is_some()
     }
 
+    /// Models that its server offers to train; `None` if it is no training server.
+    pub fn offered_to_train(&self) -> Option<&[String]> {
+        self.training_engine().map(TrainingEngine::offered)
+    }
+
     fn training_engine(&self) -> Option<&TrainingEngine> {
         match &self.engine {
             Engine::Remote(remote) => match &remote.servers {
@@ -84,6 +89,12 @@ impl Model {
     /// # Errors
     /// [`Error::Mismatch`] if it is not trained on a server.
     pub fn with_adapter_elsewhere(mut self, rank: usize, seed: u64) -> Result<Self> {
+        if self.place.engine_settings().is_some_and(|settings| settings.checkpoint.is_some()) {
+            return Err(Error::Mismatch {
+                what: "a checkpoint of a training server is for sampling and scoring".to_owned(),
+                hint: "leave `checkpoint` out of the engine's settings to train",
+            });
+        }
         if let Engine::Remote(remote) = &mut self.engine
             && let Servers::Training { engine, rank: known } = &mut remote.servers
         {

@@ -157,7 +157,7 @@ impl Generate for Engine {
             Self::Native(engine) => engine.sample(requests, settings, done),
             Self::Remote(remote) => match &remote.servers {
                 Servers::Inference(engine) => engine.sample(requests, settings, done),
-                Servers::Training { .. } => unsupported("sample: it is a training server"),
+                Servers::Training { engine, .. } => engine.sample(requests, settings, done),
             },
         }
     }
@@ -167,7 +167,7 @@ impl Generate for Engine {
             Self::Native(engine) => engine.n_concurrent_samples(),
             Self::Remote(remote) => match &remote.servers {
                 Servers::Inference(engine) => engine.n_concurrent_samples(),
-                Servers::Training { .. } => 1,
+                Servers::Training { engine, .. } => engine.n_concurrent_samples(),
             },
         }
     }
@@ -177,7 +177,7 @@ impl Generate for Engine {
             Self::Native(engine) => Generate::activity(&**engine),
             Self::Remote(remote) => match &remote.servers {
                 Servers::Inference(engine) => engine.activity(),
-                Servers::Training { .. } => None,
+                Servers::Training { engine, .. } => Generate::activity(&**engine),
             },
         }
     }
