@@ -235,13 +235,13 @@ fn to_json(place: &Place<'_>, field: &Field, nulls: Nulls) -> Result<Value, Faul
         Field::Double(value) => exact::of_f64(*value),
         Field::Decimal(value) => decimal(value),
         Field::Str(text) => text.as_str().into(),
-        Field::Bytes(bytes) => match std::str::from_utf8(bytes.data()) {
-            Ok(text) => text.into(),
-            Err(_) => {
+        Field::Bytes(bytes) => {
+            let Ok(text) = std::str::from_utf8(bytes.data()) else {
                 let fault = Fault::new(place.to_string(), "UTF-8 text", "bytes that are not");
                 return Err(fault.hinted(BYTES));
-            }
-        },
+            };
+            text.into()
+        }
         Field::Date(days) => date((*days).into()).into(),
         Field::TimeMillis(ms) => time((*ms).into(), 1000),
         Field::TimeMicros(us) => time(*us, 1_000_000),
