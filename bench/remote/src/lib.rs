@@ -1,4 +1,5 @@
-//! A fake server that speaks the bodies of vLLM, SGLang and OpenAI, for tests and measurements.
+//! A fake server that speaks the bodies of vLLM, SGLang, OpenAI and the Tinker API, for tests and
+//! measurements.
 //!
 //! Its log-probabilities are those of a real model ([`EngineModel`]) or a deterministic function
 //! ([`HashModel`]). Latency and faults can be set ([`Behaviour`]); whether a request fails depends on
@@ -6,7 +7,10 @@
 
 mod bodies;
 mod model;
+mod protobuf;
 mod server;
+mod tinker;
 
 pub use model::{EngineModel, HashModel, Model, Sampling};
 pub use server::{Behaviour, FakeServer, Faults};
+pub use tinker::{Losses, Spoilt, TinkerServer};

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 
 use crate::bodies::{self, Answer};
 use crate::model::{Model, mixed};
+use crate::tinker::{TinkerAnswer, TinkerServer};
 
 /// How often requests fail: shares between 0 and 1, of which at most one fault befalls a request.
 #[derive(Debug, Clone, Copy, Default)]
@@ -82,10 +83,40 @@ impl Default for Behaviour {
     }
 }
 
+/// What a server does.
+enum Served {
+    Inference(Box<dyn Model>),
+    Training(TinkerServer),
+}
+
+/// An answer as it is sent.
+struct Reply {
+    status: u16,
+    content_type: &'static str,
+    body: Vec<u8>,
+}
+
+impl From<Answer> for Reply {
+    fn from((status, body): Answer) -> Self {
+        Self { status, content_type: "application/json", body: body.to_string().into_bytes() }
+    }
+}
+
+impl From<TinkerAnswer> for Reply {
+    fn from(answer: TinkerAnswer) -> Self {
+        let ok = |content_type, body| Self { status: 200, content_type, body };
+        match answer {
+            TinkerAnswer::Json(status, body) => (status, body).into(),
+            TinkerAnswer::Protobuf(body) => ok("application/x-protobuf", body),
+            TinkerAnswer::File(body) => ok("application/octet-stream", body),
+        }
+    }
+}
+
 /// What the connections share.
 struct Shared {
     behaviour: Behaviour,
-    model: Box<dyn Model>,
+    served: Served,
     is_stopped: AtomicBool,
     /// How often each body was sent.
     n_sent: Mutex<HashMap<u64, u64>>,
@@ -121,11 +152,27 @@ impl FakeServer {
         model: impl Model + 'static,
         behaviour: Behaviour,
     ) -> io::Result<Self> {
+        Self::serve(address, Served::Inference(Box::new(model)), behaviour)
+    }
+
+    /// Starts a training server at an address.
+    ///
+    /// # Errors
+    /// Those of the socket.
+    pub fn start_training(
+        address: &str,
+        tinker: TinkerServer,
+        behaviour: Behaviour,
+    ) -> io::Result<Self> {
+        Self::serve(address, Served::Training(tinker), behaviour)
+    }
+
+    fn serve(address: &str, served: Served, behaviour: Behaviour) -> io::Result<Self> {
         let listener = TcpListener::bind(address)?;
         let address = listener.local_addr()?;
         let shared = Arc::new(Shared {
             behaviour,
-            model: Box::new(model),
+            served,
             is_stopped: AtomicBool::new(false),
             n_sent: Mutex::default(),
             n_busy: Mutex::new(0),
@@ -275,13 +322,19 @@ fn serve(stream: &TcpStream, shared: &Shared) -> io::Result<()> {
         let key = key.or_else(|| request.headers.get("x-api-key").cloned());
         shared.keys.lock().unwrap_or_else(PoisonError::into_inner).push(key.clone());
         if shared.behaviour.key.is_some() && key != shared.behaviour.key {
-            write_json(stream, shared, &request, &bodies::error(401, "Unauthorized"))?;
+            write(stream, shared, &request, bodies::error(401, "Unauthorized").into())?;
             continue;
         }
-        let is_work = matches!(&request.path[..], "/v1/completions" | "/generate");
+        let is_work = match (&shared.served, &request.path[..]) {
+            (Served::Inference(_), path) => matches!(path, "/v1/completions" | "/generate"),
+            // Heartbeats come at any time: they must not change what befalls the others.
+            (Served::Training(_), path) => {
+                request.method == "POST" && path != "/api/v1/session_heartbeat"
+            }
+        };
         if !is_work {
             let answer = route(shared, &request);
-            write_json(stream, shared, &request, &answer)?;
+            write(stream, shared, &request, answer)?;
             continue;
         }
         if let Some(target) = &shared.behaviour.redirect {
@@ -300,8 +353,8 @@ fn serve(stream: &TcpStream, shared: &Shared) -> io::Result<()> {
                 return Ok(());
             }
             Fate::Status(status) => {
-                let answer = bodies::error(status, "injected fault");
-                write_json(stream, shared, &request, &answer)?;
+                let answer = bodies::error(status, "injected fault").into();
+                write(stream, shared, &request, answer)?;
                 continue;
             }
             Fate::Answered | Fate::Slow | Fate::Cut => {}
@@ -311,15 +364,16 @@ fn serve(stream: &TcpStream, shared: &Shared) -> io::Result<()> {
             route(shared, &request)
         });
         if let Fate::Cut = fate {
-            let bytes = encoded(shared, &request, &answer);
+            let bytes = encoded(shared, &request, answer);
             (&*stream).write_all(&bytes[..bytes.len() / 2])?;
             return stream.shutdown(Shutdown::Both);
         }
         if let Fate::Slow = fate {
             thread::sleep(shared.behaviour.slow);
         }
-        write_json(stream, shared, &request, &answer)?;
-        if answer.0 == 200 {
+        let status = answer.status;
+        write(stream, shared, &request, answer)?;
+        if status == 200 {
             shared.n_answered.fetch_add(1, Ordering::SeqCst);
         }
     }
@@ -343,9 +397,18 @@ fn in_slot<T>(shared: &Shared, work: impl FnOnce() -> T) -> T {
     result
 }
 
-fn route(shared: &Shared, request: &Request) -> Answer {
-    let Behaviour { models, batch_error, .. } = &shared.behaviour;
-    let model = &*shared.model;
+fn route(shared: &Shared, request: &Request) -> Reply {
+    match &shared.served {
+        Served::Inference(model) => inference(&shared.behaviour, &**model, request).into(),
+        Served::Training(tinker) => {
+            let answer = tinker.answer(&request.method, &request.path, &request.body);
+            answer.map_or_else(|| (404, json!({"detail": "Not Found"})).into(), Reply::from)
+        }
+    }
+}
+
+fn inference(behaviour: &Behaviour, model: &dyn Model, request: &Request) -> Answer {
+    let Behaviour { models, batch_error, .. } = behaviour;
     let body: Value = serde_json::from_slice(&request.body).unwrap_or_default();
     match (&request.method[..], &request.path[..]) {
         ("GET", "/health") => (200, json!({})),
@@ -374,8 +437,8 @@ fn route(shared: &Shared, request: &Request) -> Answer {
     }
 }
 
-fn encoded(shared: &Shared, request: &Request, answer: &Answer) -> Vec<u8> {
-    let mut body = answer.1.to_string().into_bytes();
+fn encoded(shared: &Shared, request: &Request, answer: Reply) -> Vec<u8> {
+    let Reply { status, content_type, mut body } = answer;
     let accepts = request.headers.get("accept-encoding");
     let is_gzip = shared.behaviour.gzip && accepts.is_some_and(|given| given.contains("gzip"));
     if is_gzip {
@@ -385,8 +448,7 @@ fn encoded(shared: &Shared, request: &Request, answer: &Answer) -> Vec<u8> {
     }
     let encoding = if is_gzip { "content-encoding: gzip\r\n" } else { "" };
     let mut bytes = format!(
-        "HTTP/1.1 {} X\r\ncontent-type: application/json\r\n{encoding}content-length: {}\r\n\r\n",
-        answer.0,
+        "HTTP/1.1 {status} X\r\ncontent-type: {content_type}\r\n{encoding}content-length: {}\r\n\r\n",
         body.len()
     )
     .into_bytes();
@@ -394,11 +456,11 @@ fn encoded(shared: &Shared, request: &Request, answer: &Answer) -> Vec<u8> {
     bytes
 }
 
-fn write_json(
+fn write(
     mut stream: &TcpStream,
     shared: &Shared,
     request: &Request,
-    answer: &Answer,
+    answer: Reply,
 ) -> io::Result<()> {
     stream.write_all(&encoded(shared, request, answer))
 }

@@ -55,7 +55,14 @@ pub fn to_train(
 
 /// Rows of the largest tile times their width.
 fn largest_tile(config: &ModelConfig) -> usize {
-    TILE_ROWS * config.intermediate_size.max(config.hidden_size).max(config.query_size())
+    let experts = config.experts.as_ref();
+    let inter = [
+        config.intermediate_size,
+        experts.map_or(0, |experts| experts.intermediate_size),
+        experts.and_then(|experts| experts.shared_intermediate_size).unwrap_or(0),
+    ];
+    let widest = inter.into_iter().max().unwrap_or(0);
+    TILE_ROWS * widest.max(config.hidden_size).max(config.query_size())
 }
 
 fn qkv_size(config: &ModelConfig) -> usize {
@@ -71,12 +78,13 @@ fn layer_floats(config: &ModelConfig) -> usize {
         + config.query_size()
         + config.n_heads
         + config.hidden_size
-        + 2 * config.intermediate_size
+        + 2 * config.widest_feed_forward()
+        + config.experts.as_ref().map_or(0, |experts| experts.n_experts + 2 * experts.n_active)
 }
 
 /// Buffers that all layers share, per token.
 fn shared_floats(config: &ModelConfig) -> usize {
-    config.hidden_size + config.intermediate_size
+    config.hidden_size + config.widest_feed_forward()
 }
 
 /// Gradients of activations, per token.

@@ -157,6 +157,33 @@ impl ProductScratch {
     }
 }
 
+/// Products of rows with matrices of the decoder: [`Weights::linear`], or the same for the few rows
+/// of a tile.
+pub(crate) trait Products {
+    /// `y = x W^T` (or `+=`): `x` is `[n, n_in]`, `y` `[n, n_out]`.
+    fn linear(
+        &mut self,
+        weights: Weights<'_>,
+        y: &mut [f32],
+        onto: Onto,
+        x: &[f32],
+        matrix: &Matrix,
+    );
+}
+
+impl Products for ProductScratch {
+    fn linear(
+        &mut self,
+        weights: Weights<'_>,
+        y: &mut [f32],
+        onto: Onto,
+        x: &[f32],
+        matrix: &Matrix,
+    ) {
+        weights.linear(y, onto, x, matrix, self);
+    }
+}
+
 /// What a backward pass adds to.
 pub(crate) enum Gradient<'a> {
     /// The gradient of all parameters, in the order of the layout.

@@ -49,6 +49,24 @@ pub struct LayerLayout {
     pub feed_forward_norm: Option<Range<usize>>,
     /// RMSNorm of what the feed-forward adds: `[hidden]`.
     pub feed_forward_out_norm: Option<Range<usize>>,
+    /// The feed-forward, or the experts in its place.
+    pub feed_forward: FeedForwardLayout,
+}
+
+/// Places of what a layer has as its feed-forward.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FeedForwardLayout {
+    /// One for all tokens.
+    Dense(GatedLayout),
+    /// Several, of which each token passes through a few.
+    Experts(ExpertsLayout),
+}
+
+/// Places of one gated feed-forward: `down(activation(gate(x)) * up(x))`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GatedLayout {
+    /// Inner width, `intermediate`.
+    pub intermediate_size: usize,
     /// Gate projection: `[intermediate, hidden]`.
     pub gate: Range<usize>,
     /// Up projection: `[intermediate, hidden]`; follows the gate directly.
@@ -59,6 +77,26 @@ pub struct LayerLayout {
     pub down: Range<usize>,
     /// Its bias: `[hidden]`.
     pub down_bias: Option<Range<usize>>,
+}
+
+/// Places of a mixture of experts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExpertsLayout {
+    /// Logits of the experts: `[n_experts, hidden]`.
+    pub router: Range<usize>,
+    /// The experts.
+    pub experts: Vec<GatedLayout>,
+    /// The expert for all tokens, where there is one.
+    pub shared: Option<SharedExpertLayout>,
+}
+
+/// Places of an expert that every token passes through.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SharedExpertLayout {
+    /// The expert.
+    pub expert: GatedLayout,
+    /// Logit of its weight: `[1, hidden]`.
+    pub gate: Range<usize>,
 }
 
 /// Places of the parameters of a [`ValueHead`]: the last ones of the flat array.
@@ -142,6 +180,18 @@ impl Layout {
         })
     }
 
+    /// Number of parameters without those of the experts that a token is not given to.
+    pub fn n_active_parameters(&self, config: &ModelConfig) -> usize {
+        let idle = |layer: &LayerLayout| match (&layer.feed_forward, &config.experts) {
+            (FeedForwardLayout::Experts(layout), Some(experts)) => {
+                let of_expert = 3 * experts.intermediate_size * config.hidden_size;
+                (layout.experts.len() - experts.n_active) * of_expert
+            }
+            _ => 0,
+        };
+        self.n_parameters() - self.layers.iter().map(idle).sum::<usize>()
+    }
+
     /// Number of parameters.
     pub fn n_parameters(&self) -> usize {
         self.tensors.last().map_or(0, |tensor| tensor.range.end)
@@ -151,7 +201,7 @@ impl Layout {
 impl LayerLayout {
     /// The parameters of a layer, in the order of the flat array.
     fn new(layer: usize, config: &ModelConfig, flat: &mut Flat) -> Self {
-        let (hidden, inter) = (config.hidden_size, config.intermediate_size);
+        let hidden = config.hidden_size;
         let (q, kv) = (config.query_size(), config.key_value_size());
         let (extras, norms) = (config.projection_extras, config.norm_placement);
         let is_fused = config.architecture == Architecture::Phi3;
@@ -191,19 +241,7 @@ impl LayerLayout {
         });
         let feed_forward_out_norm =
             norms.is_after().then(|| place("post_feedforward_layernorm.weight", &[hidden]));
-        let [gate, up] = if is_fused {
-            let both = place("mlp.gate_up_proj.weight", &[2 * inter, hidden]);
-            let up = both.start + inter * hidden;
-            [both.start..up, up..both.end]
-        } else {
-            ["gate", "up"].map(|which| place(&format!("mlp.{which}_proj.weight"), &[inter, hidden]))
-        };
-        let has_bias = config.feed_forward_bias == FeedForwardBias::All;
-        let gate_up_bias = has_bias.then(|| {
-            ["gate", "up"].map(|which| place(&format!("mlp.{which}_proj.bias"), &[inter]))
-        });
-        let down = place("mlp.down_proj.weight", &[hidden, inter]);
-        let down_bias = has_bias.then(|| place("mlp.down_proj.bias", &[hidden]));
+        let feed_forward = FeedForwardLayout::new(layer, config, &mut place);
         Self {
             input_norm,
             query,
@@ -216,12 +254,62 @@ impl LayerLayout {
             attention_out_norm,
             feed_forward_norm,
             feed_forward_out_norm,
-            gate,
-            up,
-            gate_up_bias,
-            down,
-            down_bias,
+            feed_forward,
         }
+    }
+}
+
+impl FeedForwardLayout {
+    /// The parameters of a layer's feed-forward; `place` takes a name within the layer.
+    fn new(
+        layer: usize,
+        config: &ModelConfig,
+        place: &mut impl FnMut(&str, &[usize]) -> Range<usize>,
+    ) -> Self {
+        let hidden = config.hidden_size;
+        let Some(experts) = config.experts_of(layer) else {
+            let width = config.intermediate_size;
+            let bias = config.feed_forward_bias;
+            return Self::Dense(GatedLayout::new("mlp", width, bias, config, place));
+        };
+        let router = place("mlp.gate.weight", &[experts.n_experts, hidden]);
+        let width = experts.intermediate_size;
+        let none = FeedForwardBias::None;
+        let expert =
+            |idx| GatedLayout::new(&format!("mlp.experts.{idx}"), width, none, config, &mut *place);
+        let own = (0..experts.n_experts).map(expert).collect();
+        let shared = experts.shared_intermediate_size.map(|width| SharedExpertLayout {
+            expert: GatedLayout::new("mlp.shared_expert", width, none, config, &mut *place),
+            gate: place("mlp.shared_expert_gate.weight", &[1, hidden]),
+        });
+        Self::Experts(ExpertsLayout { router, experts: own, shared })
+    }
+}
+
+impl GatedLayout {
+    /// The parameters of the feed-forward whose names begin with `prefix`.
+    fn new(
+        prefix: &str,
+        inter: usize,
+        bias: FeedForwardBias,
+        config: &ModelConfig,
+        place: &mut impl FnMut(&str, &[usize]) -> Range<usize>,
+    ) -> Self {
+        let hidden = config.hidden_size;
+        let mut place = |suffix: &str, shape: &[usize]| place(&format!("{prefix}.{suffix}"), shape);
+        let [gate, up] = if config.architecture == Architecture::Phi3 {
+            let both = place("gate_up_proj.weight", &[2 * inter, hidden]);
+            let up = both.start + inter * hidden;
+            [both.start..up, up..both.end]
+        } else {
+            ["gate", "up"].map(|which| place(&format!("{which}_proj.weight"), &[inter, hidden]))
+        };
+        let has_bias = bias == FeedForwardBias::All;
+        let gate_up_bias = has_bias
+            .then(|| ["gate", "up"].map(|which| place(&format!("{which}_proj.bias"), &[inter])));
+        let down = place("down_proj.weight", &[hidden, inter]);
+        let down_bias = has_bias.then(|| place("down_proj.bias", &[hidden]));
+        Self { intermediate_size: inter, gate, up, gate_up_bias, down, down_bias }
     }
 }
 

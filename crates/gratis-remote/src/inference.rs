@@ -1,6 +1,6 @@
 //! An engine on inference servers: scores and samples.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use gratis_engine::{
     Activity, Error as EngineError, Generate, ModelDescription, PackedBatch, Role, Sample,
@@ -14,7 +14,8 @@ use crate::canary;
 use crate::error::{Error, Result};
 use crate::http::{Client, Connection, Content, Fault, KeyHeader};
 use crate::openai::{self, ScoreBy};
-use crate::pool::{Pool, Retries, mixed};
+use crate::pool::{Pool, Retries};
+use crate::sampling::{SAMPLING, Sampler};
 use crate::settings::EngineSettings;
 use crate::sglang;
 use crate::traffic::{Reason, Traffic};
@@ -26,8 +27,6 @@ const BATCHES_PER_REQUEST: usize = 4;
 const MAX_SEQUENCES: usize = 256;
 /// What scoring is called in messages.
 const SCORING: &str = "a scoring request";
-/// What sampling is called in messages.
-const SAMPLING: &str = "a sampling request";
 
 /// The model that the servers run, as the configuration beside its tokenizer describes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -82,10 +81,9 @@ impl InferenceEngine {
         connection: &Connection,
         shape: ModelShape,
     ) -> Result<Self> {
-        let clients = settings
-            .servers()
-            .into_iter()
-            .map(|address| Client::new(address, settings, connection, KeyHeader::Bearer));
+        let clients = settings.servers().into_iter().map(|address| {
+            Client::new(address, settings, connection, KeyHeader::Bearer).map(Arc::new)
+        });
         let clients = clients.collect::<Result<Vec<_>>>()?;
         let health = match settings.protocol {
             Protocol::Openai => "/v1/models",
@@ -237,7 +235,9 @@ impl InferenceEngine {
         let answer = client.ask("POST", route, content, SCORING, counters)?;
         counters.tokens(sequences.iter().map(|sequence| sequence.tokens.len()).sum(), 0);
         let read = match self.settings.protocol {
-            Protocol::Sglang => sglang::read_scores(&answer.body, sequences),
+            Protocol::Sglang => {
+                sglang::read_scores(&answer.body, sequences, self.description.vocab_size)
+            }
             _ => openai::read_scores(&answer.body, sequences, self.score_by()),
         };
         read.map_err(|reason| unusable(client, SCORING, reason))
@@ -402,67 +402,12 @@ impl Generate for InferenceEngine {
         settings: &SamplingSettings,
         done: &mut dyn FnMut(usize, Vec<Sample>),
     ) -> Result<(), EngineError> {
-        let context_length = self.description.context_length;
-        check_settings(settings)?;
-        for request in requests {
-            self.check_tokens(&request.prompt)?;
-            let n_tokens = request.prompt.len();
-            if n_tokens == 0 {
-                let reason = "a prompt without tokens".to_owned();
-                return Err(EngineError::InvalidBatch { reason });
-            }
-            if n_tokens >= context_length {
-                return Err(EngineError::ContextOverflow {
-                    n_tokens: n_tokens + 1,
-                    context_length,
-                });
-            }
-        }
-        // The samples of a request until all of them are there.
-        let mut waiting: Vec<Vec<Option<Sample>>> = Vec::new();
-        waiting.resize_with(requests.len(), Vec::new);
-        let mut n_missing: Vec<usize> = requests.iter().map(|request| request.n_samples).collect();
-        for (idx, request) in requests.iter().enumerate() {
-            if request.n_samples == 0 || settings.max_new_tokens == 0 {
-                return Err(EngineError::InvalidBatch {
-                    reason: format!("request {idx} asks for no tokens"),
-                });
-            }
-        }
-        let jobs: Vec<(usize, usize)> = requests
-            .iter()
-            .enumerate()
-            .flat_map(|(idx, request)| (0..request.n_samples).map(move |nth| (idx, nth)))
-            .collect();
-        let ask = |client: &Client, &&(idx, nth): &&(usize, usize)| {
-            let request = &requests[idx];
-            let number = request.first_sample + nth as u64;
-            let room = context_length - request.prompt.len();
-            let draw = Draw {
-                prompt: &request.prompt,
-                max_new_tokens: settings.max_new_tokens.min(room),
-                temperature: settings.temperature,
-                top_p: settings.top_p,
-                top_k: settings.top_k,
-                stop_tokens: &settings.stop_tokens,
-                seed: seed_of(settings.seed, request.key, number),
-            };
-            self.ask_sample(client, &draw)
+        let sampler = Sampler {
+            pool: &self.pool,
+            description: &self.description,
+            n_at_once: self.settings.concurrency,
         };
-        let n_at_once = self.settings.concurrency;
-        self.pool.run(n_at_once, SAMPLING, &mut jobs.iter(), &ask, &mut |job, sample| {
-            let (idx, nth) = jobs[job];
-            let samples = &mut waiting[idx];
-            if samples.is_empty() {
-                samples.resize(requests[idx].n_samples, None);
-            }
-            samples[nth] = Some(sample);
-            n_missing[idx] -= 1;
-            if n_missing[idx] == 0 {
-                done(idx, std::mem::take(samples).into_iter().flatten().collect());
-            }
-        })?;
-        Ok(())
+        sampler.sample(requests, settings, &|client, draw| self.ask_sample(client, draw), done)
     }
 
     fn n_concurrent_samples(&self) -> usize {
@@ -473,24 +418,6 @@ impl Generate for InferenceEngine {
         let traffic = self.traffic();
         Some(Activity { n_in_flight: traffic.n_in_flight, n_repeated: traffic.n_retries() })
     }
-}
-
-/// The seed of a sample: it depends on the run, the problem and the number of the sample only.
-fn seed_of(run: u64, key: u64, number: u64) -> u64 {
-    // Servers read a signed integer.
-    mixed(mixed(mixed(run) ^ key) ^ number) >> 2
-}
-
-fn check_settings(settings: &SamplingSettings) -> Result<(), EngineError> {
-    let SamplingSettings { temperature, top_p, .. } = *settings;
-    let refuse = |field, expected, got| Err(EngineError::InvalidSampling { field, expected, got });
-    if !(temperature.is_finite() && temperature >= 0.0) {
-        return refuse("temperature", "finite and not negative", temperature);
-    }
-    if !(top_p > 0.0 && top_p <= 1.0) {
-        return refuse("top_p", "above 0 and at most 1", top_p);
-    }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -506,16 +433,5 @@ mod tests {
         let batch = builder.finish();
         let sequence = path_of(&batch, batch.responses()[0]);
         assert_eq!(sequence, Sequence { tokens: vec![1, 2, 3, 4, 5], n_context: 3 });
-    }
-
-    #[test]
-    fn every_sample_has_a_seed_of_its_own() {
-        let mut seeds = std::collections::BTreeSet::new();
-        for (run, key, number) in (0..3).flat_map(|run| {
-            (0..40).flat_map(move |key| (0..40).map(move |number| (run, key, number)))
-        }) {
-            assert!(seeds.insert(seed_of(run, key, number)));
-        }
-        assert!(seeds.iter().all(|&seed| seed < 1 << 62));
     }
 }

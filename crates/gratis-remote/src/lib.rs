@@ -25,6 +25,7 @@ pub mod http;
 mod inference;
 mod openai;
 pub mod pool;
+mod sampling;
 pub mod settings;
 mod sglang;
 mod tinker;

@@ -13,7 +13,7 @@
 
 use std::collections::VecDeque;
 use std::sync::mpsc::{SyncSender, sync_channel};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -65,11 +65,11 @@ pub(crate) fn mixed(key: u64) -> u64 {
 /// Servers that serve the same model.
 #[derive(Debug)]
 pub(crate) struct Pool {
-    clients: Vec<Client>,
+    clients: Vec<Arc<Client>>,
     retries: Retries,
     /// Route of the health check.
     health: &'static str,
-    counters: Counters,
+    counters: Arc<Counters>,
 }
 
 /// A job that is being worked on.
@@ -131,15 +131,15 @@ impl<J> State<'_, J> {
 }
 
 impl Pool {
-    pub(crate) fn new(clients: Vec<Client>, retries: Retries, health: &'static str) -> Self {
-        Self { clients, retries, health, counters: Counters::default() }
+    pub(crate) fn new(clients: Vec<Arc<Client>>, retries: Retries, health: &'static str) -> Self {
+        Self { clients, retries, health, counters: Arc::default() }
     }
 
-    pub(crate) fn clients(&self) -> &[Client] {
+    pub(crate) fn clients(&self) -> &[Arc<Client>] {
         &self.clients
     }
 
-    pub(crate) fn counters(&self) -> &Counters {
+    pub(crate) fn counters(&self) -> &Arc<Counters> {
         &self.counters
     }
 

@@ -89,6 +89,9 @@ pub struct EngineSettings {
     /// restarted can be brought back.
     #[serde(default = "default_snapshot_steps")]
     pub snapshot_steps: usize,
+    /// A state on a training server, `tinker://MODEL/weights/NAME`, to sample from and to score with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checkpoint: Option<String>,
     /// Folder of the base model's weights, for the `adapter_config.json` of what was trained.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub weights: Option<PathBuf>,
@@ -153,6 +156,7 @@ impl EngineSettings {
             retry_seconds: default_retry_seconds(),
             without_clipping: false,
             snapshot_steps: default_snapshot_steps(),
+            checkpoint: None,
             weights: None,
             tolerance: None,
         }
@@ -236,6 +240,18 @@ impl EngineSettings {
         if self.model.is_empty() && self.protocol != Protocol::Sglang {
             return wrong("model", "the model is not named");
         }
+        if let Some(uri) = &self.checkpoint {
+            if self.protocol != Protocol::Tinker {
+                return wrong("checkpoint", "only training servers have checkpoints");
+            }
+            if !uri.starts_with("tinker://") || !uri.contains("/weights/") {
+                return wrong(
+                    "checkpoint",
+                    "it should be a state, `tinker://MODEL/weights/NAME`: a checkpoint for samplers \
+                     could overwrite the model that it is of",
+                );
+            }
+        }
         if self.protocol == Protocol::Tinker && self.servers().len() > 1 {
             return wrong("urls", "a training server is a single one");
         }
@@ -318,6 +334,9 @@ impl EngineSettings {
         part(self.model.as_bytes());
         part(format!("{:?}", self.dtype).as_bytes());
         part(self.revision.as_deref().unwrap_or_default().as_bytes());
+        if let Some(uri) = &self.checkpoint {
+            part(uri.as_bytes());
+        }
         if let Some(folder) = &self.adapter {
             for name in ["adapter_config.json", "adapter_model.safetensors"] {
                 let path = folder.join(name);

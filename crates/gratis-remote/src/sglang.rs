@@ -69,8 +69,13 @@ fn with_adapter(mut body: Value, adapter: &str, n: usize) -> Value {
     body
 }
 
-/// The log-probabilities of the scored tokens of every sequence.
-pub(crate) fn read_scores(body: &[u8], sequences: &[Sequence]) -> Result<Vec<Vec<f32>>, String> {
+/// The log-probabilities of the scored tokens of every sequence. SGLang writes the last token of the
+/// vocabulary as 0 (observed in 0.5.23; the value is that of the token).
+pub(crate) fn read_scores(
+    body: &[u8],
+    sequences: &[Sequence],
+    vocab_size: usize,
+) -> Result<Vec<Vec<f32>>, String> {
     let items = items(body)?;
     if items.len() != sequences.len() {
         return Err(format!("it has {} results for {} sequences", items.len(), sequences.len()));
@@ -78,7 +83,10 @@ pub(crate) fn read_scores(body: &[u8], sequences: &[Sequence]) -> Result<Vec<Vec
     let read = |(item, sequence): (Item, &Sequence)| {
         let entries = item.meta_info.input_token_logprobs.ok_or("no `input_token_logprobs`")?;
         let scored = &sequence.tokens[sequence.n_context - 1..];
-        if entries.iter().map(|(_, token, _)| token).ne(scored) {
+        let is_same = |(entry, &token): (&Entry, &u32)| {
+            entry.1 == token || entry.1 == 0 && token as usize + 1 == vocab_size
+        };
+        if entries.len() != scored.len() || !entries.iter().zip(scored).all(is_same) {
             return Err(format!(
                 "`input_token_logprobs` has other tokens than the {} that were asked for",
                 scored.len()
@@ -109,7 +117,8 @@ pub(crate) fn sample_body(adapter: &str, draw: &Draw) -> Value {
             // SGLang reads 32 bits.
             "sampling_seed": draw.seed & 0x7fff_ffff,
             "stop_token_ids": draw.stop_tokens,
-            "ignore_eos": true,
+            // With `ignore_eos` SGLang ignores `stop_token_ids` too.
+            "ignore_eos": false,
             "no_stop_trim": true,
         },
         "return_logprob": true,
@@ -148,4 +157,91 @@ fn items(body: &[u8]) -> Result<Vec<Item>, String> {
         Answer::Many(items) => items,
         Answer::One(item) => vec![item],
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use gratis_engine::FinishReason;
+
+    use super::*;
+
+    /// A recorded request and its answer.
+    fn recorded(name: &str) -> (Value, Vec<u8>) {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fixtures/engines/sglang");
+        let text = std::fs::read(format!("{folder}/{name}.json")).expect("a fixture");
+        let value: Value = serde_json::from_slice(&text).expect("JSON");
+        (value["request"]["body"].clone(), value["response"].to_string().into_bytes())
+    }
+
+    fn ids(value: &Value) -> Vec<u32> {
+        let ids = value.as_array().expect("ids").iter();
+        ids.map(|id| id.as_u64().expect("an id") as u32).collect()
+    }
+
+    #[test]
+    fn scores_of_a_real_server_are_read_and_must_match_what_was_asked() {
+        let (request, body) = recorded("score");
+        let sequences: Vec<Sequence> = request["input_ids"]
+            .as_array()
+            .expect("sequences")
+            .iter()
+            .map(|tokens| Sequence { tokens: ids(tokens), n_context: 4 })
+            .collect();
+        assert_eq!(request, score_body("", &sequences), "the request is what this crate sends");
+        let scores = read_scores(&body, &sequences, 512).expect("valid");
+        assert_eq!(scores.iter().map(Vec::len).collect::<Vec<_>>(), [2, 3]);
+        assert!(scores.iter().flatten().all(|value| (-12.0..0.0).contains(value)));
+        let turned: Vec<Sequence> = sequences.iter().rev().cloned().collect();
+        assert!(read_scores(&body, &turned, 512).is_err());
+        assert!(read_scores(&body, &sequences[..1], 512).is_err());
+
+        // The last token of the vocabulary comes back as 0, and no other does.
+        let (request, body) = recorded("score_last_token");
+        let tokens = ids(&request["input_ids"][0]);
+        let last = tokens.iter().position(|&token| token == 511).expect("it is there");
+        let mut sequence = [Sequence { tokens, n_context: 1 }];
+        let values = read_scores(&body, &sequence, 512).expect("valid");
+        assert!(values[0][last - 1] < 0.0);
+        assert!(read_scores(&body, &sequence, 600).is_err());
+        sequence[0].tokens[last] = 510;
+        assert!(read_scores(&body, &sequence, 512).is_err());
+    }
+
+    #[test]
+    fn samples_of_a_real_server_end_with_their_stop_token_or_their_length() {
+        for (name, finish, n) in
+            [("sample_stop", FinishReason::Stop, 14), ("sample_length", FinishReason::Length, 6)]
+        {
+            let (request, body) = recorded(name);
+            let (prompt, parameters) = (ids(&request["input_ids"][0]), &request["sampling_params"]);
+            let stop_tokens = ids(&parameters["stop_token_ids"]);
+            let draw = Draw {
+                prompt: &prompt,
+                max_new_tokens: parameters["max_new_tokens"].as_u64().expect("a number") as usize,
+                temperature: 1.0,
+                top_p: 1.0,
+                top_k: 0,
+                stop_tokens: &stop_tokens,
+                seed: parameters["sampling_seed"].as_u64().expect("a number"),
+            };
+            assert_eq!(request, sample_body("", &draw), "the request is what this crate sends");
+            let sample = read_sample(&body, &draw).expect("valid").expect("not aborted");
+            assert_eq!((sample.finish, sample.tokens.len()), (finish, n), "{name}");
+            assert_eq!(sample.log_probs.len(), n);
+        }
+        // What such a server does with `ignore_eos`: it goes on after the stop token.
+        let (request, body) = recorded("sample_ignore_eos");
+        let prompt = ids(&request["input_ids"][0]);
+        let draw = Draw {
+            prompt: &prompt,
+            max_new_tokens: 48,
+            temperature: 1.0,
+            top_p: 1.0,
+            top_k: 0,
+            stop_tokens: &[1],
+            seed: 4,
+        };
+        let error = read_sample(&body, &draw).expect_err("it goes on");
+        assert!(error.contains("goes on after the stop token 1"), "{error}");
+    }
 }

@@ -317,10 +317,15 @@ pub enum Error {
         problem: String,
     },
     /// A prompt with earlier messages, for a format whose prompt is one problem.
-    #[error("problem `{problem}` has earlier messages, and this model's prompt holds one problem")]
+    #[error(
+        "problem `{problem}` has earlier messages, and the published prompt of the kind `{format}` \
+         has no place for them"
+    )]
     PublishedConversation {
         /// The problem.
         problem: String,
+        /// The format of the model.
+        format: String,
     },
     /// A model's chat template could not be used.
     #[error("cannot use the chat template of `{path}`")]

@@ -74,7 +74,18 @@ pub(crate) fn inspect(given: &Path, common: &Common) -> Result<Value> {
         "context": description.context_length,
         "score": score,
         "sample": sample,
-        "train": { "can": false, "reason": "an inference server cannot train" },
+        "train": match model.offered_to_train() {
+            Some(offered) => json!({
+                "can": true,
+                "models": offered,
+                "loss": "found by a probe when a training begins",
+            }),
+            None => json!({ "can": false, "reason": "an inference server cannot train" }),
+        },
+        "tokenizer_check": match model.offered_to_train() {
+            Some(_) => "a training server has no route that encodes text",
+            None => "compared with the server's where it has a route for it",
+        },
         "traffic": model.traffic().map(|traffic| traffic.to_string()),
     }))
 }
@@ -112,10 +123,15 @@ pub(crate) fn page(report: &Value) -> String {
         "vocabulary",
         format!("{} tokens, encoded as in `{}`", report["vocabulary"], text(&report["tokenizer"])),
     );
+    line("tokenizer", text(&report["tokenizer_check"]));
     line("context", format!("{} tokens", report["context"]));
-    for (name, what) in [("score", "score"), ("sample", "sample"), ("train", "train")] {
-        let found = &report[name];
-        let told = if found["can"] == true {
+    for what in ["score", "sample", "train"] {
+        let found = &report[what];
+        let told = if found["can"] == true && found["seconds"].is_null() {
+            let models = found["models"].as_array().into_iter().flatten();
+            let models: Vec<String> = models.map(|name| format!("`{}`", text(name))).collect();
+            format!("yes: adapters to {}; the loss is {}", models.join(", "), text(&found["loss"]))
+        } else if found["can"] == true {
             let seconds = found["seconds"].as_f64().unwrap_or_default();
             format!("yes: {} tokens in {seconds:.3} s, one request", found["tokens"])
         } else {

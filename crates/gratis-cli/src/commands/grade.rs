@@ -105,7 +105,7 @@ fn run_rollouts(
         for found in grade(&mut rollout, options, &mut graded.counts) {
             graded.examples.add(&rollout.reference, &found);
         }
-        writer.write(&rollout)?;
+        writer.write(rollout)?;
         progress.advance(1, &[]);
     }
     if graded.counts.n() == 0 && graded.counts.without_reference > 0 {

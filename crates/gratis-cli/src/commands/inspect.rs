@@ -118,6 +118,14 @@ fn inspect(args: &InspectArgs, common: &Common) -> Result<Value> {
             "vocabulary": config.vocab_size,
             "width": config.hidden_size,
             "feed_forward": config.intermediate_size,
+            "experts": config.experts.as_ref().map(|experts| json!({
+                "experts": experts.n_experts,
+                "active": experts.n_active,
+                "width": experts.intermediate_size,
+                "shared_width": experts.shared_intermediate_size,
+                "layers": config.n_layers - experts.dense_layers.len(),
+                "active_parameters": layout.n_active_parameters(&config),
+            })),
             "layers": config.n_layers,
             "heads": config.n_heads,
             "key_value_heads": config.n_kv_heads,
@@ -277,6 +285,7 @@ fn page(report: &Value) -> String {
     };
     let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     let shape = &report["shape"];
+    let experts = &shape["experts"];
     line("model", text(&report["model"]));
     line("kind", text(&report["kind"]));
     line("architecture", text(&report["architecture"]));
@@ -297,6 +306,20 @@ fn page(report: &Value) -> String {
             shape["head_width"],
         ),
     );
+    if !experts.is_null() {
+        let shared = match &experts["shared_width"] {
+            Value::Null => String::new(),
+            width => format!(", and one of width {width} for all"),
+        };
+        line(
+            "experts",
+            format!(
+                "{} of width {} in {} layers; a token is given to {}{shared}",
+                experts["experts"], experts["width"], experts["layers"], experts["active"],
+            ),
+        );
+        line("active", format!("{} parameters per token", experts["active_parameters"]));
+    }
     line("vocabulary", format!("{}, {} head", shape["vocabulary"], text(&shape["head"])));
     line("context", format!("{} tokens", report["context"]));
     let types = report["types"].as_array().into_iter().flatten();

@@ -11,20 +11,25 @@ use crate::workspace::{Workspace, ok};
 /// A workspace with the checkpoint `name` of the fixtures as the folder `rm`.
 fn with_model(name: &str) -> Workspace {
     let workspace = Workspace::new();
+    add_model(&workspace, name, "rm");
+    workspace
+}
+
+/// Puts the checkpoint `name` of the fixtures into a folder of the workspace.
+fn add_model(workspace: &Workspace, name: &str, folder: &str) {
     let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/reward_models");
     let text = fs::read_to_string(fixtures.join(name).join("golden.json")).expect("a file");
     let golden: Value = serde_json::from_str(&text).expect("JSON");
     let tokenizer = fixtures.join("tokenizers").join(golden["tokenizer"].as_str().expect("a name"));
-    fs::create_dir(workspace.path("rm")).expect("made");
+    fs::create_dir(workspace.path(folder)).expect("made");
     for (from, file) in [
         (fixtures.join(name), "config.json"),
         (fixtures.join(name), "model.safetensors"),
         (tokenizer.clone(), "tokenizer.json"),
         (tokenizer, "tokenizer_config.json"),
     ] {
-        fs::copy(from.join(file), workspace.path("rm").join(file)).expect("copied");
+        fs::copy(from.join(file), workspace.path(folder).join(file)).expect("copied");
     }
-    workspace
 }
 
 fn first_line(workspace: &Workspace, name: &str) -> Value {
@@ -117,4 +122,88 @@ fn a_benchmark_of_steps_is_judged_by_a_process_reward_model_only() {
     assert!(text.contains("kind value-head-prm, 0 truncated"), "{text}");
     let error = with_bench("eurus-rm").error_of(&arguments);
     assert!(error.contains("gives one reward to a whole solution"), "{error}");
+}
+
+/// Three problems with four candidates each, whose steps are written as the models of the paper's
+/// Table 1 read them.
+fn candidates() -> String {
+    let line = |idx: usize| {
+        let (a, b) = (idx + 2, 2 * idx + 3);
+        let candidate = |nth: usize| {
+            let sum = a + b + nth % 3;
+            let mut steps = vec![format!("Step 1: {a} + {b} = {sum}.")];
+            steps.extend((0..nth).map(|n| format!("Step {}: So it is {sum} + 0.", n + 2)));
+            steps.push(format!("Step {}: The answer is: {sum}", nth + 2));
+            steps
+        };
+        let steps: Vec<Vec<String>> = (0..4).map(candidate).collect();
+        let texts: Vec<String> = steps.iter().map(|steps| steps.join("\n")).collect();
+        let problem = serde_json::json!({
+            "id": format!("sum-{idx}"), "prompt": format!("What is {a} + {b}?"),
+            "reference": (a + b).to_string(), "completions": texts, "steps": steps,
+            "correctness": [true, false, false, true],
+        });
+        problem.to_string() + "\n"
+    };
+    (0..3).map(line).collect()
+}
+
+/// Of [`candidates`], the share of problems whose first candidate with the largest lowest step is
+/// correct.
+fn accuracy_by_lowest_step(workspace: &Workspace, scores: &str) -> f64 {
+    let text = String::from_utf8(workspace.read(scores)).expect("text");
+    let lowest = |scored: &Value| -> f64 {
+        let steps = scored["steps"].as_array().expect("a list").iter();
+        steps.map(|step| step.as_f64().expect("a number")).fold(f64::INFINITY, f64::min)
+    };
+    let is_correct = |line: &&str| {
+        let line: Value = serde_json::from_str(line).expect("JSON");
+        let scores: Vec<f64> =
+            line["scores"].as_array().expect("a list").iter().map(lowest).collect();
+        let largest = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        let first = scores.iter().position(|&score| score == largest).expect("one");
+        [0, 3].contains(&first)
+    };
+    let n_correct = text.lines().filter(is_correct).count();
+    n_correct as f64 / text.lines().count() as f64
+}
+
+#[test]
+fn the_rows_of_table_1_are_scored_and_selected_by_their_authors_rules() {
+    let workspace = Workspace::new();
+    workspace.write("candidates.jsonl", &candidates());
+    // Fixture, published name, and the aggregation that its authors use.
+    for (fixture, name, aggregation) in [
+        ("eurus-rm", "Eurus-RM-7b", "outcome"),
+        ("skywork-reward-llama", "Skywork-Reward-Llama-3.1-8B", "outcome"),
+        ("armo-rm", "ArmoRM-Llama3-8B-v0.1", "outcome"),
+        ("math-shepherd", "math-shepherd-mistral-7b-prm", "min"),
+        ("rlhflow-prm", "Llama3.1-8B-PRM-Mistral-Data", "mean"),
+        ("rlhflow-prm", "Llama3.1-8B-PRM-Deepseek-Data", "mean"),
+    ] {
+        add_model(&workspace, fixture, name);
+        let scores = format!("{name}.jsonl");
+        ok(&workspace, &["--quiet", "score", "--model", name, "candidates.jsonl", "-o", &scores]);
+        let line = first_line(&workspace, &scores);
+        assert_eq!(line["origin"]["aggregation"], aggregation, "{name}");
+        let n_steps = line["scores"][3]["steps"].as_array().expect("a list").len();
+        assert_eq!(n_steps, if aggregation == "outcome" { 1 } else { 5 }, "{name}");
+
+        let generator = format!("g=candidates.jsonl,{scores}");
+        let bon = ["evaluate", "bon", &generator, "-n", "2,4"];
+        let table = ok(&workspace, &bon);
+        let recorded = format!("Aggregation: {aggregation}, recorded in the scores");
+        assert!(table.contains(&recorded), "{name}: {table}");
+        assert!(table.contains("g @2") && table.contains("g @4"), "{name}: {table}");
+        let paper = ok(&workspace, &[&bon[..], &["--aggregation", "min", "--json"]].concat());
+        let paper: Value = serde_json::from_str(&paper).expect("JSON");
+        let row = paper["table"]["rows"].as_array().expect("rows").iter().find(|row| {
+            row["selector"]["method"]["name"] == "best_of_n"
+                && row["selector"]["aggregation"] == "min"
+        });
+        let cells = &row.unwrap_or_else(|| panic!("{name}: {paper:#}"))["cells"];
+        let accuracy = cells[1]["accuracy"]["mean"].as_f64().expect("a number");
+        let expected = accuracy_by_lowest_step(&workspace, &scores);
+        assert!((accuracy - expected).abs() < 1e-9, "{name}: {accuracy} for {expected}");
+    }
 }

@@ -2,7 +2,9 @@
 
 use crate::kernels::attention::{AttentionScratch, AttentionShape};
 use crate::kernels::query_tiles::{QueryTile, query_tiles};
+use crate::model::experts::ExpertScratch;
 use crate::model::head::{HeadScratch, Predictions};
+use crate::model::routing::Routing;
 use crate::weights::ProductScratch;
 use gratis_engine::batch::PackedBatch;
 use gratis_model::config::{AttentionSpan, ModelConfig};
@@ -73,8 +75,10 @@ pub(super) struct LayerActivations {
     pub(super) attention_out: Vec<f32>,
     /// The residual stream after attention: `[n, d]`.
     pub(super) middle: Vec<f32>,
-    /// Gate and up: `[n, 2 * inter]`.
+    /// Gate and up: `[n, 2 * inter]`, or those of experts, together no wider than in any layer.
     pub(super) gate_up: Vec<f32>,
+    /// The experts of each row, in a layer that has them.
+    pub(super) routing: Routing,
 }
 
 /// Everything a thread needs for a pass, apart from parameters and gradients.
@@ -90,6 +94,7 @@ pub(crate) struct Workspace {
     pub(super) normed: Vec<f32>,
     /// Inside of the SwiGLU: `[n, inter]`.
     pub(super) inner: Vec<f32>,
+    pub(super) experts: ExpertScratch,
     /// What a layer's part adds to the stream, where it is changed before it is added: `[n, d]`.
     pub(super) branch: Vec<f32>,
     /// Gradient of the residual stream: `[n, d]`.
@@ -130,6 +135,7 @@ impl Workspace {
             stream.resize(n * d, 0.0);
         }
         let qkv = AttentionShape::new(config).qkv_size();
+        let inter = config.widest_feed_forward();
         for layer in &mut self.layers[..n_layers] {
             layer.qkv.resize(n * qkv, 0.0);
             if config.norm_placement.is_after() {
@@ -141,13 +147,13 @@ impl Workspace {
             layer.attention.resize(n * config.query_size(), 0.0);
             layer.log_sum_exp.resize(n * config.n_heads, 0.0);
             layer.middle.resize(n * d, 0.0);
-            layer.gate_up.resize(n * 2 * config.intermediate_size, 0.0);
+            layer.gate_up.resize(n * 2 * inter, 0.0);
         }
         self.normed.resize(n * d, 0.0);
         if changes_branch(config) {
             self.branch.resize(n * d, 0.0);
         }
-        self.inner.resize(n * config.intermediate_size, 0.0);
+        self.inner.resize(n * inter, 0.0);
         self.log_sum_exp.resize(self.geometry.predictions.n_rows(), 0.0);
     }
 

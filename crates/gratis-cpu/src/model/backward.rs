@@ -4,6 +4,7 @@
 use super::Decoder;
 use super::activations::{Geometry, Keep, LayerActivations, Workspace};
 use super::branch::{add_bias_gradient, add_to_rows};
+use super::feed_forward::Inside;
 use super::forward::LayerScratch;
 use crate::kernels::attention::{Forward, attention_backward};
 use crate::kernels::matmul::Onto;
@@ -57,6 +58,8 @@ impl Decoder {
                     geometry: &workspace.geometry,
                     normed: &mut workspace.normed,
                     branch: &mut workspace.branch,
+                    inner: &mut workspace.inner,
+                    experts: &mut workspace.experts,
                     attention: &mut workspace.attention_scratch,
                     product: &mut workspace.product_scratch,
                 };
@@ -98,6 +101,7 @@ impl Decoder {
             normed,
             branch,
             inner,
+            experts,
             dstream,
             dnormed,
             dattention,
@@ -109,34 +113,35 @@ impl Decoder {
         let input = &streams[idx];
         let activations = &mut layers[kept];
 
-        // stream = middle + out(activation(gate_up(norm(middle))))
-        let (gate_up, out) = (self.gate_up(layer), self.feed_forward_out(layer));
-        let dgate_up = &mut activations.gate_up;
+        // stream = middle + out(feed_forward(norm(middle)))
+        let out = Self::feed_forward_out(layer);
+        let mut inside = Inside {
+            gate_up: &mut activations.gate_up,
+            routing: &mut activations.routing,
+            inner,
+            experts,
+            product: &mut *scratch,
+        };
         if out.norm.is_some() {
             // The output before its norm, computed again into `dnormed`.
-            self.activate(inner, dgate_up);
-            weights.linear(dnormed, Onto::Fresh, inner, &out.matrix, scratch);
+            self.feed_forward_down(weights, layer, dnormed, Onto::Fresh, &mut inside);
             if let Some(place) = out.bias {
                 add_to_rows(dnormed, base.vector(place));
             }
         }
         let dout = self.out_backward(base, gradient, dstream, dnormed, branch, &out);
-        weights.linear_backward_input(inner, Onto::Fresh, dout, &out.matrix, scratch);
-        self.activate_backward(dgate_up, inner);
-        gradient.add_product(&out.matrix, dout, inner, scratch);
         self.norm_input(base, normed, &activations.middle, layer.feed_forward_norm.as_ref());
-        gradient.add_product(&gate_up, dgate_up, normed, scratch);
-        add_bias_gradient(gradient, Self::gate_up_bias(layer).as_ref(), dgate_up);
-        weights.linear_backward_input(dnormed, Onto::Fresh, dgate_up, &gate_up, scratch);
+        let rows = (dout, &normed[..], &mut dnormed[..]);
+        self.feed_forward_backward(weights, gradient, layer, rows, &mut inside);
         let norm = layer.feed_forward_norm.as_ref();
         self.norm_input_backward(base, gradient, dstream, &activations.middle, dnormed, norm);
 
         // middle = input + out(attention(qkv(norm(input))))
-        let (qkv, out) = (self.qkv(layer), self.attention_out(layer));
+        let (qkv, output, out) = (self.qkv(layer), self.output(layer), Self::attention_out(layer));
         let raw = &activations.attention_out;
         let dout = self.out_backward(base, gradient, dstream, raw, branch, &out);
-        gradient.add_product(&out.matrix, dout, &activations.attention, scratch);
-        weights.linear_backward_input(dattention, Onto::Fresh, dout, &out.matrix, scratch);
+        gradient.add_product(&output, dout, &activations.attention, scratch);
+        weights.linear_backward_input(dattention, Onto::Fresh, dout, &output, scratch);
         dqkv.fill(0.0);
         let forward = Forward {
             qkv: &activations.qkv,

@@ -11,13 +11,11 @@ use crate::kernels::matmul::Onto;
 use crate::kernels::norm::{rms_norm, rms_norm_backward};
 use crate::kernels::simd::add;
 use crate::kernels::swiglu::{geglu, geglu_backward, swiglu, swiglu_backward};
-use crate::matrix::Matrix;
 use crate::weights::{Base, Gradient};
 use gratis_model::config::Activation;
 
-/// The last linear map of attention or of the feed-forward, with what follows it.
+/// What follows the last linear map of attention or of the feed-forward.
 pub(crate) struct Out<'a> {
-    pub(crate) matrix: Matrix,
     pub(crate) bias: Option<&'a Range<usize>>,
     pub(crate) norm: Option<&'a Range<usize>>,
 }
@@ -134,8 +132,7 @@ impl Decoder {
     }
 
     /// `y = activation(gate) * up`: `gate_up` is `[n, 2 * inter]`, with its bias.
-    pub(crate) fn activate(&self, y: &mut [f32], gate_up: &[f32]) {
-        let inter = self.config.intermediate_size;
+    pub(super) fn activate(&self, y: &mut [f32], gate_up: &[f32], inter: usize) {
         match self.config.activation {
             Activation::Silu => swiglu(y, gate_up, inter),
             Activation::GeluTanh => geglu(y, gate_up, inter),
@@ -143,8 +140,7 @@ impl Decoder {
     }
 
     /// Backward pass of [`Self::activate`]; see [`swiglu_backward`].
-    pub(super) fn activate_backward(&self, gate_up: &mut [f32], dy: &mut [f32]) {
-        let inter = self.config.intermediate_size;
+    pub(super) fn activate_backward(&self, gate_up: &mut [f32], dy: &mut [f32], inter: usize) {
         match self.config.activation {
             Activation::Silu => swiglu_backward(gate_up, dy, inter),
             Activation::GeluTanh => geglu_backward(gate_up, dy, inter),

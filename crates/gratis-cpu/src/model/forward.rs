@@ -3,6 +3,8 @@
 use super::Decoder;
 use super::activations::{Geometry, Keep, LayerActivations, Workspace};
 use super::branch::{OutScratch, add_to_rows};
+use super::experts::ExpertScratch;
+use super::feed_forward::Inside;
 use crate::kernels::attention::{AttentionScratch, attention};
 use crate::kernels::matmul::Onto;
 use crate::kernels::norm::rms_norm_heads;
@@ -18,6 +20,9 @@ pub(super) struct LayerScratch<'a> {
     pub(super) normed: &'a mut [f32],
     /// `[n, d]`, where the model needs it.
     pub(super) branch: &'a mut [f32],
+    /// `[n, inter]`.
+    pub(super) inner: &'a mut [f32],
+    pub(super) experts: &'a mut ExpertScratch,
     pub(super) attention: &'a mut AttentionScratch,
     pub(super) product: &'a mut ProductScratch,
 }
@@ -62,6 +67,7 @@ impl Decoder {
             normed,
             branch,
             inner,
+            experts,
             attention_scratch,
             product_scratch,
             ..
@@ -74,6 +80,8 @@ impl Decoder {
             geometry,
             normed,
             branch,
+            inner,
+            experts,
             attention: attention_scratch,
             product: product_scratch,
         };
@@ -84,12 +92,18 @@ impl Decoder {
             let mut stream = std::mem::take(&mut streams[to]);
             let activations = &mut layers[if keep == Keep::Everything { idx } else { 0 }];
             self.layer_up_to_gate(weights, idx, &streams[from], activations, &mut scratch);
-            self.activate(inner, &activations.gate_up);
             stream.copy_from_slice(&activations.middle);
             let buffers = OutScratch { raw: scratch.branch, normed: scratch.normed };
-            let out = self.feed_forward_out(layer);
+            let mut inside = Inside {
+                gate_up: &mut activations.gate_up,
+                routing: &mut activations.routing,
+                inner: scratch.inner,
+                experts: scratch.experts,
+                product: scratch.product,
+            };
+            let out = Self::feed_forward_out(layer);
             self.add_out(weights.base, &mut stream, &out, buffers, |y, onto| {
-                weights.linear(y, onto, inner, &out.matrix, scratch.product);
+                self.feed_forward_down(weights, layer, y, onto, &mut inside);
             });
             streams[to] = stream;
         }
@@ -124,8 +138,15 @@ impl Decoder {
     ) {
         let layer = &self.layout.layers[idx];
         let base = weights.base;
-        let LayerScratch { geometry, normed, branch, attention: attention_scratch, product } =
-            scratch;
+        let LayerScratch {
+            geometry,
+            normed,
+            branch,
+            inner,
+            experts,
+            attention: attention_scratch,
+            product,
+        } = scratch;
         let LayerActivations {
             raw_qkv,
             qkv,
@@ -134,6 +155,7 @@ impl Decoder {
             attention_out,
             middle,
             gate_up,
+            routing,
         } = activations;
 
         self.norm_input(base, normed, input, layer.input_norm.as_ref());
@@ -143,18 +165,16 @@ impl Decoder {
         let tiles = geometry.tiles(self.config.layer_kind(idx).span);
         attention(heads, log_sum_exp, qkv, shape, tiles, attention_scratch);
         middle.copy_from_slice(input);
-        let out = self.attention_out(layer);
+        let out = Self::attention_out(layer);
         let raw = if out.norm.is_some() { &mut attention_out[..] } else { &mut branch[..] };
         let buffers = OutScratch { raw, normed };
         self.add_out(base, middle, &out, buffers, |y, onto| {
-            weights.linear(y, onto, heads, &out.matrix, product);
+            weights.linear(y, onto, heads, &self.output(layer), product);
         });
 
         self.norm_input(base, normed, middle, layer.feed_forward_norm.as_ref());
-        weights.linear(gate_up, Onto::Fresh, normed, &self.gate_up(layer), product);
-        if let Some(place) = Self::gate_up_bias(layer) {
-            add_to_rows(gate_up, base.vector(&place));
-        }
+        let mut inside = Inside { gate_up, routing, inner, experts, product: &mut **product };
+        self.feed_forward_up(weights, layer, normed, &mut inside);
     }
 
     /// Bias, norm of queries and keys, and rotation by `positions` (`[n]`), where the model has

@@ -7,18 +7,24 @@
 mod activations;
 mod backward;
 mod branch;
+mod experts;
+mod feed_forward;
 mod forward;
 mod head;
 mod initialise;
 mod readout;
+mod routing;
 mod value;
 mod value_head;
 
 pub(crate) use activations::{Keep, Workspace};
 use branch::Out;
-pub(crate) use branch::{OutScratch, add_to_rows};
+pub(crate) use branch::OutScratch;
+pub(crate) use experts::ExpertScratch;
+pub(crate) use feed_forward::Inside;
 pub use initialise::Initialisation;
 pub(crate) use initialise::initialise;
+pub(crate) use routing::Routing;
 
 use std::ops::Range;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -31,7 +37,7 @@ use crate::model::head::HeadWeights;
 use crate::weights::Base;
 use gratis_model::config::ModelConfig;
 use gratis_model::head::ValueHead;
-use gratis_model::layout::{LayerLayout, Layout};
+use gratis_model::layout::{FeedForwardLayout, GatedLayout, LayerLayout, Layout};
 
 /// The shape of a model and values derived from it; the parameters are stored separately.
 #[derive(Debug)]
@@ -83,30 +89,34 @@ impl Decoder {
     }
 
     /// Gate and up projections as one matrix `[2 * intermediate, hidden]`.
-    pub(crate) fn gate_up(&self, layer: &LayerLayout) -> Matrix {
-        Matrix { place: layer.gate.start..layer.up.end, n_in: self.config.hidden_size }
+    fn gate_up(&self, gated: &GatedLayout) -> Matrix {
+        Matrix { place: gated.gate.start..gated.up.end, n_in: self.config.hidden_size }
     }
 
     /// Down projection: `[hidden, intermediate]`.
-    pub(crate) fn down(&self, layer: &LayerLayout) -> Matrix {
-        Matrix { place: layer.down.clone(), n_in: self.config.intermediate_size }
+    #[expect(clippy::unused_self, reason = "beside the other matrices")]
+    fn down(&self, gated: &GatedLayout) -> Matrix {
+        Matrix { place: gated.down.clone(), n_in: gated.intermediate_size }
     }
 
-    /// The last map of attention.
-    pub(crate) fn attention_out<'a>(&self, layer: &'a LayerLayout) -> Out<'a> {
+    /// What follows the last map of attention.
+    pub(crate) fn attention_out(layer: &LayerLayout) -> Out<'_> {
         let (bias, norm) = (layer.output_bias.as_ref(), layer.attention_out_norm.as_ref());
-        Out { matrix: self.output(layer), bias, norm }
+        Out { bias, norm }
     }
 
-    /// The last map of the feed-forward.
-    pub(crate) fn feed_forward_out<'a>(&self, layer: &'a LayerLayout) -> Out<'a> {
-        let (bias, norm) = (layer.down_bias.as_ref(), layer.feed_forward_out_norm.as_ref());
-        Out { matrix: self.down(layer), bias, norm }
+    /// What follows the feed-forward.
+    pub(crate) fn feed_forward_out(layer: &LayerLayout) -> Out<'_> {
+        let bias = match &layer.feed_forward {
+            FeedForwardLayout::Dense(gated) => gated.down_bias.as_ref(),
+            FeedForwardLayout::Experts(_) => None,
+        };
+        Out { bias, norm: layer.feed_forward_out_norm.as_ref() }
     }
 
     /// Biases of gate and up, one after the other: `[2 * intermediate]`.
-    pub(crate) fn gate_up_bias(layer: &LayerLayout) -> Option<Range<usize>> {
-        layer.gate_up_bias.as_ref().map(|[gate, up]| gate.start..up.end)
+    fn gate_up_bias(gated: &GatedLayout) -> Option<Range<usize>> {
+        gated.gate_up_bias.as_ref().map(|[gate, up]| gate.start..up.end)
     }
 
     /// A norm of the model.

@@ -6,8 +6,8 @@ use crate::kernels::matmul::Onto;
 use crate::kernels::norm::rms_norm;
 use crate::kernels::simd::vectorised;
 use crate::matrix::Matrix;
-use crate::model::{Decoder, OutScratch, add_to_rows};
-use crate::weights::{ProductScratch, Weights};
+use crate::model::{Decoder, ExpertScratch, Inside, OutScratch, Routing};
+use crate::weights::{ProductScratch, Products, Weights};
 use gratis_model::config::ModelConfig;
 
 /// Rows of every product. In a product the rows are the lanes of vectors and the weights are
@@ -26,6 +26,8 @@ pub(super) struct Tile {
     attention: Vec<f32>,
     gate_up: Vec<f32>,
     inner: Vec<f32>,
+    routing: Routing,
+    experts: ExpertScratch,
     /// What attention or feed-forward add, where it is changed before: `[n_rows, hidden]`.
     branch: Vec<f32>,
     scratch: Scratch,
@@ -37,6 +39,7 @@ impl Tile {
     pub(super) fn new(config: &ModelConfig, n_threads: usize) -> Self {
         let rows = |width: usize| vec![0.0; LANES * width];
         let qkv_size = config.query_size() + 2 * config.key_value_size();
+        let inter = config.widest_feed_forward();
         Self {
             n_rows: 0,
             stream: rows(config.hidden_size),
@@ -44,8 +47,10 @@ impl Tile {
             qkv: rows(qkv_size),
             raw_qkv: rows(qkv_size),
             attention: rows(config.query_size()),
-            gate_up: rows(2 * config.intermediate_size),
-            inner: rows(config.intermediate_size),
+            gate_up: rows(2 * inter),
+            inner: rows(inter),
+            routing: Routing::default(),
+            experts: ExpertScratch::default(),
             branch: rows(config.hidden_size),
             scratch: Scratch::default(),
             product: Product { scratch: ProductScratch::of(n_threads), ..Product::default() },
@@ -82,20 +87,18 @@ impl Tile {
         sequences: &mut [Sequence],
     ) {
         let config = &decoder.config;
-        let (d, inter) = (config.hidden_size, config.intermediate_size);
+        let d = config.hidden_size;
         let (query_size, kv_size) = (config.query_size(), config.key_value_size());
         let qkv_size = query_size + 2 * kv_size;
         let shape = decoder.attention_shape();
         let n = tokens.len();
         self.n_rows = n;
-        let Self { scratch, product, .. } = self;
+        let Self { scratch, product, gate_up, inner, routing, experts, .. } = self;
         let stream = &mut self.stream[..n * d];
         let normed = &mut self.normed[..n * d];
         let qkv = &mut self.qkv[..n * qkv_size];
         let raw_qkv = &mut self.raw_qkv[..n * qkv_size];
         let attention = &mut self.attention[..n * query_size];
-        let gate_up = &mut self.gate_up[..n * 2 * inter];
-        let inner = &mut self.inner[..n * inter];
         let branch = &mut self.branch[..n * d];
 
         let base = weights.base;
@@ -104,26 +107,29 @@ impl Tile {
         }
         for (idx, layer) in decoder.layout.layers.iter().enumerate() {
             decoder.norm_input(base, normed, stream, layer.input_norm.as_ref());
-            product.linear(qkv, Onto::Fresh, normed, weights, &decoder.qkv(layer));
+            product.linear(weights, qkv, Onto::Fresh, normed, &decoder.qkv(layer));
             decoder.finish_qkv(base, idx, qkv, raw_qkv, positions);
             let window = config.window_of(idx).unwrap_or(usize::MAX);
             attend_rows(sequences, idx, n, qkv, (shape, window), attention, scratch);
-            let out = decoder.attention_out(layer);
+            let out = Decoder::attention_out(layer);
             let buffers = OutScratch { raw: branch, normed };
             decoder.add_out(base, stream, &out, buffers, |y, onto| {
-                product.linear(y, onto, attention, weights, &out.matrix);
+                product.linear(weights, y, onto, attention, &decoder.output(layer));
             });
 
             decoder.norm_input(base, normed, stream, layer.feed_forward_norm.as_ref());
-            product.linear(gate_up, Onto::Fresh, normed, weights, &decoder.gate_up(layer));
-            if let Some(place) = Decoder::gate_up_bias(layer) {
-                add_to_rows(gate_up, base.vector(&place));
-            }
-            decoder.activate(inner, gate_up);
-            let out = decoder.feed_forward_out(layer);
+            let mut inside = Inside {
+                gate_up: gate_up.as_mut_slice(),
+                routing: &mut *routing,
+                inner: inner.as_mut_slice(),
+                experts: &mut *experts,
+                product: &mut *product,
+            };
+            decoder.feed_forward_up(weights, layer, normed, &mut inside);
+            let out = Decoder::feed_forward_out(layer);
             let buffers = OutScratch { raw: branch, normed };
             decoder.add_out(base, stream, &out, buffers, |y, onto| {
-                product.linear(y, onto, inner, weights, &out.matrix);
+                decoder.feed_forward_down(weights, layer, y, onto, &mut inside);
             });
         }
     }
@@ -142,7 +148,7 @@ impl Tile {
         rms_norm(normed, &self.stream[..n * d], norm);
         logits.resize(n * config.vocab_size, 0.0);
         let head = Matrix { place: decoder.layout.head.clone(), n_in: d };
-        self.product.linear(logits, Onto::Fresh, normed, weights, &head);
+        self.product.linear(weights, logits, Onto::Fresh, normed, &head);
         let scale = decoder.logit_scale();
         if scale != 1.0 {
             for logit in logits.iter_mut() {
@@ -192,14 +198,14 @@ struct Product {
     scratch: ProductScratch,
 }
 
-impl Product {
-    /// `x` is `[n, n_in]`, the matrix `[n_out, n_in]`, `y` `[n, n_out]`, `n` at most [`LANES`].
+impl Products for Product {
+    /// `x` has at most [`LANES`] rows.
     fn linear(
         &mut self,
+        weights: Weights<'_>,
         y: &mut [f32],
         onto: Onto,
         x: &[f32],
-        weights: Weights<'_>,
         matrix: &Matrix,
     ) {
         let (n_in, n_out) = (matrix.n_in, matrix.n_out());

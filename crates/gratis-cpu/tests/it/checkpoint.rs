@@ -18,13 +18,16 @@ use tempfile::TempDir;
 
 /// A model of a few hundred parameters, with what its class has by default.
 pub(crate) fn small(architecture: Architecture, head: Head) -> ModelConfig {
+    let experts = r#", "num_experts": 5, "num_experts_per_tok": 2, "moe_intermediate_size": 6,
+        "mlp_only_layers": [1]"#;
     let text = format!(
         r#"{{"architectures": ["{}"], "vocab_size": 11, "hidden_size": 8, "intermediate_size": 12,
             "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2,
             "head_dim": 4, "max_position_embeddings": 32, "rms_norm_eps": 1e-6,
-            "bos_token_id": null, "eos_token_id": 1, "tie_word_embeddings": {}}}"#,
+            "bos_token_id": null, "eos_token_id": 1, "tie_word_embeddings": {}{}}}"#,
         architecture.name(),
-        head == Head::Tied
+        head == Head::Tied,
+        if architecture.has_experts() { experts } else { "" },
     );
     ModelConfig::from_json(&text, Path::new("config.json")).expect("a configuration")
 }

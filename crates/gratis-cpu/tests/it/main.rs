@@ -3,6 +3,7 @@
 mod checkpoint;
 mod data;
 mod equivalence;
+mod experts;
 mod gguf;
 mod lora;
 mod mapped;

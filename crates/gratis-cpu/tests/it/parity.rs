@@ -310,6 +310,21 @@ fn gemma3_with_two_rotations() {
 }
 
 #[test]
+fn qwen3_moe_with_normalised_weights() {
+    agrees("qwen3-moe");
+}
+
+#[test]
+fn qwen3_moe_with_experts_in_some_layers() {
+    agrees("qwen3-moe-some-layers");
+}
+
+#[test]
+fn qwen2_moe_with_a_shared_expert() {
+    agrees("qwen2-moe");
+}
+
+#[test]
 fn linear_head_of_a_token_classifier() {
     agrees_reading("llama-tied-linear-head", Read::Values(ValueHead::Linear));
 }
@@ -333,4 +348,9 @@ fn a_rank_stabilised_adapter_to_a_qwen2() {
 #[test]
 fn an_adapter_to_every_linear_map_of_a_qwen3() {
     adapter_agrees("qwen3");
+}
+
+#[test]
+fn an_adapter_to_the_experts_of_a_qwen2_moe() {
+    adapter_agrees("qwen2-moe");
 }

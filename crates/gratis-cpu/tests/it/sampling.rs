@@ -43,6 +43,9 @@ fn configs() -> Vec<ModelConfig> {
         "olmo3",
         "gemma2",
         "gemma3",
+        "qwen2-moe",
+        "qwen3-moe",
+        "qwen3-moe-some-layers",
     ];
     [llama, qwen2, qwen3].into_iter().chain(names.map(of_fixture)).collect()
 }

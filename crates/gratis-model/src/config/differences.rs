@@ -123,3 +123,40 @@ impl SoftCaps {
     /// None.
     pub const NONE: Self = Self { attention: None, logits: None };
 }
+
+/// What the weights of the chosen experts are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ExpertWeights {
+    /// Their probabilities among all experts.
+    Probabilities,
+    /// These divided by their sum (`norm_topk_prob`).
+    Normalised,
+}
+
+/// A mixture of experts as feed-forward (Qwen2-MoE, Qwen3-MoE): each token is given to the experts
+/// to which the router gives the largest probabilities, and their outputs are added, each times its
+/// weight. Of experts with equal probabilities the first are chosen; `transformers` leaves open
+/// which.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Experts {
+    /// Number of experts in a layer.
+    pub n_experts: usize,
+    /// Number of experts that a token is given to.
+    pub n_active: usize,
+    /// Inner width of an expert.
+    pub intermediate_size: usize,
+    /// Inner width of an expert for all tokens, whose weight is the sigmoid of a gate of its own
+    /// (Qwen2-MoE).
+    pub shared_intermediate_size: Option<usize>,
+    /// What the experts' outputs are multiplied with.
+    pub weights: ExpertWeights,
+    /// Layers with a plain feed-forward of the model's own width, ascending.
+    pub dense_layers: Vec<usize>,
+}
+
+impl Experts {
+    /// Inner width of all that a token passes through in a layer.
+    pub fn active_size(&self) -> usize {
+        self.n_active * self.intermediate_size + self.shared_intermediate_size.unwrap_or(0)
+    }
+}

@@ -9,8 +9,8 @@ pub mod generation;
 pub mod json;
 
 pub use differences::{
-    Activation, AttentionSpan, FeedForwardBias, LayerKind, LayerRope, Multipliers, NormOffset,
-    NormPlacement, SoftCaps,
+    Activation, AttentionSpan, ExpertWeights, Experts, FeedForwardBias, LayerKind, LayerRope,
+    Multipliers, NormOffset, NormPlacement, SoftCaps,
 };
 
 /// The architectures that can be run, by their Hugging Face name.
@@ -24,6 +24,10 @@ pub enum Architecture {
     Qwen2,
     /// `Qwen3ForCausalLM`.
     Qwen3,
+    /// `Qwen2MoeForCausalLM`.
+    Qwen2Moe,
+    /// `Qwen3MoeForCausalLM`.
+    Qwen3Moe,
     /// `Phi3ForCausalLM`: Phi-3, Phi-3.5, Phi-4 and Phi-4-mini.
     Phi3,
     /// `SmolLM3ForCausalLM`.
@@ -42,11 +46,13 @@ pub enum Architecture {
 
 impl Architecture {
     /// Every architecture.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::Llama,
         Self::Mistral,
         Self::Qwen2,
         Self::Qwen3,
+        Self::Qwen2Moe,
+        Self::Qwen3Moe,
         Self::Phi3,
         Self::SmolLm3,
         Self::Granite,
@@ -63,6 +69,8 @@ impl Architecture {
             Self::Mistral => "MistralForCausalLM",
             Self::Qwen2 => "Qwen2ForCausalLM",
             Self::Qwen3 => "Qwen3ForCausalLM",
+            Self::Qwen2Moe => "Qwen2MoeForCausalLM",
+            Self::Qwen3Moe => "Qwen3MoeForCausalLM",
             Self::Phi3 => "Phi3ForCausalLM",
             Self::SmolLm3 => "SmolLM3ForCausalLM",
             Self::Granite => "GraniteForCausalLM",
@@ -80,6 +88,8 @@ impl Architecture {
             Self::Mistral => "MistralModel",
             Self::Qwen2 => "Qwen2Model",
             Self::Qwen3 => "Qwen3Model",
+            Self::Qwen2Moe => "Qwen2MoeModel",
+            Self::Qwen3Moe => "Qwen3MoeModel",
             Self::Phi3 => "Phi3Model",
             Self::SmolLm3 => "SmolLM3Model",
             Self::Granite => "GraniteModel",
@@ -97,6 +107,8 @@ impl Architecture {
             Self::Mistral => "mistral",
             Self::Qwen2 => "qwen2",
             Self::Qwen3 => "qwen3",
+            Self::Qwen2Moe => "qwen2_moe",
+            Self::Qwen3Moe => "qwen3_moe",
             Self::Phi3 => "phi3",
             Self::SmolLm3 => "smollm3",
             Self::Granite => "granite",
@@ -110,8 +122,8 @@ impl Architecture {
     /// The extra parameters that this architecture's attention projections have by default.
     pub fn projection_extras(self) -> ProjectionExtras {
         match self {
-            Self::Qwen2 => ProjectionExtras::QkvBias,
-            Self::Qwen3 | Self::Gemma3 => ProjectionExtras::QkNorm,
+            Self::Qwen2 | Self::Qwen2Moe => ProjectionExtras::QkvBias,
+            Self::Qwen3 | Self::Qwen3Moe | Self::Gemma3 => ProjectionExtras::QkNorm,
             Self::Olmo2 | Self::Olmo3 => ProjectionExtras::WholeQkNorm,
             _ => ProjectionExtras::None,
         }
@@ -120,6 +132,11 @@ impl Architecture {
     /// Whether `attention_bias` and `mlp_bias` of its configuration are followed.
     pub fn has_optional_biases(self) -> bool {
         matches!(self, Self::Llama | Self::SmolLm3 | Self::Granite)
+    }
+
+    /// Whether feed-forwards of its layers are mixtures of experts.
+    pub fn has_experts(self) -> bool {
+        matches!(self, Self::Qwen2Moe | Self::Qwen3Moe)
     }
 
     /// Where its norms stand.
@@ -245,7 +262,7 @@ pub struct ModelConfig {
     pub vocab_size: usize,
     /// Width of the residual stream, `d_model`.
     pub hidden_size: usize,
-    /// Width of the SwiGLU.
+    /// Width of the SwiGLU; not of experts, which have their own.
     pub intermediate_size: usize,
     /// Number of decoder layers.
     pub n_layers: usize,
@@ -273,6 +290,8 @@ pub struct ModelConfig {
     pub projection_extras: ProjectionExtras,
     /// Biases of the feed-forward.
     pub feed_forward_bias: FeedForwardBias,
+    /// Experts instead of the feed-forward, in all layers or some.
+    pub experts: Option<Experts>,
     /// Sliding window: a token attends to this many last tokens, itself included; `None` for all.
     pub sliding_window: Option<usize>,
     /// The kind of each layer; empty if all have the window and [`LayerRope::Global`].
@@ -314,6 +333,7 @@ impl ModelConfig {
         head: Head::Untied,
         projection_extras: ProjectionExtras::None,
         feed_forward_bias: FeedForwardBias::None,
+        experts: None,
         sliding_window: None,
         layer_kinds: Vec::new(),
         norm_placement: NormPlacement::Before,
@@ -346,6 +366,22 @@ impl ModelConfig {
             AttentionSpan::Window => self.sliding_window,
             AttentionSpan::Full => None,
         }
+    }
+
+    /// The experts of a layer; `None` if its feed-forward is a plain one.
+    pub fn experts_of(&self, layer_idx: usize) -> Option<&Experts> {
+        self.experts.as_ref().filter(|experts| !experts.dense_layers.contains(&layer_idx))
+    }
+
+    /// Inner width of all that a token passes through in the feed-forward of a layer.
+    pub fn active_intermediate_size(&self, layer_idx: usize) -> usize {
+        self.experts_of(layer_idx).map_or(self.intermediate_size, Experts::active_size)
+    }
+
+    /// The largest [`Self::active_intermediate_size`] of the layers.
+    pub fn widest_feed_forward(&self) -> usize {
+        let layers = 0..self.n_layers;
+        layers.map(|layer| self.active_intermediate_size(layer)).max().unwrap_or(0)
     }
 
     /// Whether any layer turns by [`LayerRope::Local`].

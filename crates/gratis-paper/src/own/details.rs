@@ -8,7 +8,7 @@ use gratis::data::{ProblemScores, Rollout};
 use gratis::encoding::{Corpus, encode_rollouts};
 use gratis::evaluation::process_bench::{self, Subset, ThresholdChoice};
 use gratis::evaluation::{
-    Interval, LengthStatistics, LengthUnit, ProcessBench, ScoredProblem, StepSignal,
+    Interval, JudgedSolution, LengthStatistics, LengthUnit, ProcessBench, ScoredProblem, StepSignal,
 };
 use gratis::observer::Silent;
 use gratis::reward::ValueRule;
@@ -285,21 +285,16 @@ impl OwnCast<'_> {
                 continue;
             }
             let result = ProcessBench::new(&judged, ThresholdChoice::Tuned, bootstrap)?;
-            let percent = |share: f64| format!("{:.1}", 100.0 * share);
-            let with_half = |of: &Interval| {
-                format!("{:.1} ± {:.1}", 100.0 * of.mean, 50.0 * (of.high - of.low))
-            };
-            let dash = || "-".to_owned();
-            let mut line = vec![row.name.clone(), signal.name().to_owned()];
-            line.push(result.threshold.map_or_else(dash, |at| format!("{at:.4}")));
-            for subset in &result.subsets {
-                line.push(subset.f1.as_ref().map_or_else(dash, with_half));
-            }
-            line.push(result.mean_f1.as_ref().map_or_else(dash, with_half));
-            line.push(percent(result.mean_f1_tuned_on_itself));
-            by_chance = by_chance.or(result.mean_f1_by_chance.map(percent));
-            lines.push(line);
+            by_chance = by_chance.or(result.mean_f1_by_chance);
+            lines.push(bench_line(&row.name, signal.name(), &result));
         }
+        if self.plan.is_some() {
+            return Ok(None);
+        }
+        let judged: Vec<_> =
+            subsets.iter().map(|subset| (subset.name.clone(), by_length(subset))).collect();
+        let result = ProcessBench::new(&judged, ThresholdChoice::Tuned, bootstrap)?;
+        lines.push(bench_line("no model: longer steps are wrong", "minus characters", &result));
         let mut header = vec![String::new(), "signal".to_owned(), "threshold".to_owned()];
         let named = |subset: &Subset| format!("{}, F1 ({})", subset.name, subset.rollouts.len());
         header.extend(subsets.iter().map(named));
@@ -309,7 +304,7 @@ impl OwnCast<'_> {
                 "ProcessBench in percent, solutions in brackets, seed {seed}: the threshold is tuned on \
                  GSM8K alone; (!) tuned on the same solutions, an optimistic upper bound; steps scored at \
                  random: {}",
-                by_chance.unwrap_or_else(|| "-".to_owned()),
+                by_chance.map_or_else(|| "-".to_owned(), |share| format!("{:.1}", 100.0 * share)),
             ),
             header,
             rows: lines,
@@ -395,6 +390,32 @@ impl OwnCast<'_> {
     }
 }
 
+/// A row of the table of ProcessBench.
+fn bench_line(name: &str, signal: &str, result: &ProcessBench) -> Vec<String> {
+    let with_half =
+        |of: &Interval| format!("{:.1} ± {:.1}", 100.0 * of.mean, 50.0 * (of.high - of.low));
+    let dash = || "-".to_owned();
+    let mut line = vec![name.to_owned(), signal.to_owned()];
+    line.push(result.threshold.map_or_else(dash, |at| format!("{at:.4}")));
+    for subset in &result.subsets {
+        line.push(subset.f1.as_ref().map_or_else(dash, with_half));
+    }
+    line.push(result.mean_f1.as_ref().map_or_else(dash, with_half));
+    line.push(format!("{:.1}", 100.0 * result.mean_f1_tuned_on_itself));
+    line
+}
+
+/// The solutions with the length of each step, in characters, in place of a reward: what a threshold
+/// finds that knows nothing else.
+fn by_length(subset: &Subset) -> Vec<JudgedSolution> {
+    let judge = |(rollout, &first_error): (&Rollout, &Option<usize>)| {
+        let steps = rollout.completions.first().and_then(|of| of.steps.as_deref());
+        let lengths = steps.unwrap_or_default().iter().map(|step| -(step.chars().count() as f64));
+        JudgedSolution { process_rewards: lengths.collect(), first_error }
+    };
+    subset.rollouts.iter().zip(&subset.first_errors).map(judge).collect()
+}
+
 /// The writers of a set, by name.
 fn writers_of(set: &CandidateSet) -> Vec<String> {
     let mut names: Vec<String> = match &set.answers.writers {
@@ -462,4 +483,38 @@ fn shorten(subset: &mut Subset, n: usize) {
     order.truncate(n);
     subset.rollouts = order.iter().map(|&idx| subset.rollouts[idx].clone()).collect();
     subset.first_errors = order.iter().map(|&idx| subset.first_errors[idx]).collect();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use gratis::data::Completion;
+
+    #[test]
+    fn a_long_step_has_a_low_signal_and_fewer_solutions_are_the_first_ones() {
+        let rollout = |text: &str, steps: &[&str]| Rollout {
+            prompt: "p".to_owned(),
+            completions: vec![
+                Completion::from(text)
+                    .with_steps(steps.iter().map(|&step| step.to_owned()).collect()),
+            ],
+            ..Rollout::default()
+        };
+        let mut subset = Subset {
+            name: "gsm8k".to_owned(),
+            rollouts: vec![rollout("aä\n\nb", &["aä", "b"]), rollout("c", &["c"])],
+            first_errors: vec![Some(1), None],
+        };
+        let judged = by_length(&subset);
+        assert_eq!(judged[0].process_rewards, [-2.0, -1.0]);
+        assert_eq!((judged[0].first_error, judged[1].first_error), (Some(1), None));
+        let whole = {
+            let mut whole = subset.clone();
+            shorten(&mut whole, 2);
+            whole
+        };
+        shorten(&mut subset, 1);
+        assert_eq!(subset.rollouts[..], whole.rollouts[..1], "a larger number keeps the first");
+        assert_eq!(subset.first_errors[..], whole.first_errors[..1]);
+    }
 }

@@ -152,7 +152,7 @@ pub(crate) fn sample(
 /// Writes a rollout file.
 pub(crate) fn write_rollouts(path: &Path, rollouts: &[Rollout]) -> Result<()> {
     let mut writer = RolloutWriter::create(path)?;
-    rollouts.iter().try_for_each(|rollout| writer.write(rollout))?;
+    rollouts.iter().try_for_each(|rollout| writer.write(rollout.clone()))?;
     Ok(writer.finish()?)
 }
 

@@ -7,12 +7,14 @@
 //!
 //! A server that was restarted has lost the model. It is created again with the same seed, the last
 //! saved state is loaded, and the steps since then are sent again: they are kept here, and a state is
-//! saved every so many steps, so that they stay few.
+//! saved every so many steps, so that they stay few. A run that was killed finds its model on the
+//! server by the [`journal`] and asks for the results of what it had sent.
 
 mod archive;
 mod journal;
 mod loss;
 mod model;
+mod sampling;
 mod session;
 mod wire;
 
@@ -27,7 +29,7 @@ use gratis_engine::{
 };
 use serde_json::{Value, json};
 
-use self::journal::{Journal, Line};
+use self::journal::{Journal, Line, PastModel};
 use self::loss::{Carrier, Weighted};
 use self::model::{Kind, Model};
 use self::session::{Body, Session, Trouble};
@@ -36,7 +38,7 @@ use crate::answer::Sequence;
 use crate::error::{Error, Result};
 use crate::http::{Client, Connection, KeyHeader};
 use crate::inference::{ModelShape, path_of};
-use crate::pool::Retries;
+use crate::pool::{Pool, Retries};
 use crate::settings::EngineSettings;
 use crate::traffic::{Counters, Traffic};
 
@@ -75,6 +77,8 @@ struct State {
     since: Vec<Taken>,
     /// Numbers of checkpoints, so that every name is new.
     n_saved: u64,
+    /// The model of a run that was killed.
+    past: Option<PastModel>,
     carrier: Option<Carrier>,
     n_steps: u64,
 }
@@ -85,6 +89,10 @@ pub struct TrainingEngine {
     settings: EngineSettings,
     client: Arc<Client>,
     counters: Arc<Counters>,
+    /// The client, to sample with.
+    pool: Pool,
+    /// Models that the server offers to train.
+    offered: Vec<String>,
     adapter: AdapterRequest,
     description: ModelDescription,
     state: Mutex<State>,
@@ -105,20 +113,24 @@ impl TrainingEngine {
         adapter: AdapterRequest,
     ) -> Result<Self> {
         let address = settings.servers().first().copied().unwrap_or_default().to_owned();
-        let client = Client::new(&address, settings, connection, KeyHeader::ApiKey)?;
-        let counters = Arc::new(Counters::default());
-        let pool = crate::pool::Pool::new(Vec::new(), retries(settings), "/api/v1/healthz");
+        let client = Arc::new(Client::new(&address, settings, connection, KeyHeader::ApiKey)?);
+        let pool = Pool::new(vec![Arc::clone(&client)], retries(settings), "/api/v1/healthz");
+        let counters = Arc::clone(pool.counters());
         let what = "the list of models";
         let path = "/api/v1/get_server_capabilities";
-        let offered = pool.ask_one(&client, what, || client.get_json(path, what, &counters))?;
-        let models = offered["supported_models"].as_array().cloned().unwrap_or_default();
-        let names: Vec<&str> =
-            models.iter().filter_map(|model| model["model_name"].as_str()).collect();
-        if !names.is_empty() && !names.contains(&&settings.model[..]) {
+        let listed = pool.ask_one(&client, what, || client.get_json(path, what, &counters))?;
+        let models = listed["supported_models"].as_array().into_iter().flatten();
+        let names = models.filter_map(|model| model["model_name"].as_str().map(str::to_owned));
+        let offered: Vec<String> = names.collect();
+        if !offered.is_empty() && !offered.contains(&settings.model) {
             return Err(Error::Unsupported {
                 server: client.name().to_owned(),
-                what: format!("train `{}`: it offers {}", settings.model, names.join(", ")),
+                what: format!("train `{}`: it offers {}", settings.model, offered.join(", ")),
             });
+        }
+        let mut adapter = adapter;
+        if let Some(uri) = &settings.checkpoint {
+            adapter.rank = rank_of(&pool, &client, uri)?;
         }
         let description = ModelDescription {
             architecture: shape.architecture,
@@ -130,16 +142,19 @@ impl TrainingEngine {
         };
         Ok(Self {
             settings: settings.clone(),
-            client: Arc::new(client),
+            client,
             counters,
+            pool,
+            offered,
             adapter,
             description,
             state: Mutex::new(State {
                 model: None,
                 journal: Journal::default(),
-                saved: None,
+                saved: settings.checkpoint.clone(),
                 since: Vec::new(),
                 n_saved: 0,
+                past: None,
                 carrier: None,
                 n_steps: 0,
             }),
@@ -147,27 +162,38 @@ impl TrainingEngine {
         })
     }
 
-    /// Keeps a journal in this file. Models that a killed run left on the server are freed.
+    /// Keeps a journal in this file. The model that a killed run trained is taken up again if its
+    /// adapter has this rank and seed; other models that it left on the server are freed.
     ///
     /// # Errors
     /// Those of the file; a server that no longer knows the models is none.
     pub fn journal_at(&self, path: &Path) -> Result<()> {
         let (mut journal, lines) = Journal::open(path)?;
-        for id in Journal::left_over(&lines) {
-            let body = json!({ "model_id": id, "type": "unload_model" }).to_string();
-            let content = crate::http::Content::Json(body.as_bytes());
-            // A server that was restarted does not know it.
-            let _ = self.client.exchange(
-                "POST",
-                "/api/v1/unload_model",
-                content,
-                Duration::from_secs(30),
-                &self.counters,
-            );
-            journal.write(&Line::Freed { id })?;
+        let mut left = Journal::left_over(&lines);
+        let own = (self.adapter.rank, self.adapter.seed);
+        let past = left.pop_if(|model| model.adapter == Some(own));
+        for PastModel { id, .. } in left {
+            self.free_past(&mut journal, id)?;
         }
-        self.lock().journal = journal;
+        let mut state = self.lock();
+        state.journal = journal;
+        state.past = past;
         Ok(())
+    }
+
+    /// Frees a model of an earlier process; a server that was restarted does not know it.
+    fn free_past(&self, journal: &mut Journal, id: String) -> Result<()> {
+        let body = json!({ "model_id": id, "type": "unload_model" }).to_string();
+        let content = crate::http::Content::Json(body.as_bytes());
+        let limit = Duration::from_secs(30);
+        let path = "/api/v1/unload_model";
+        let _ = self.client.exchange("POST", path, content, limit, &self.counters);
+        journal.write(&Line::Freed { id })
+    }
+
+    /// Models that the server offers to train.
+    pub fn offered(&self) -> &[String] {
+        &self.offered
     }
 
     /// Names the adapter to train; the model is not created yet.
@@ -193,18 +219,25 @@ impl TrainingEngine {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn begin_session(&self) -> Result<Session, Trouble> {
-        Session::begin(
-            Arc::clone(&self.client),
-            Arc::clone(&self.counters),
-            retries(&self.settings),
-            Duration::from_secs_f64(self.settings.answer_seconds),
-        )
+    /// Begins a session, or goes on with one.
+    fn session(&self, id: Option<&str>) -> Result<Session, Trouble> {
+        let (client, counters) = (Arc::clone(&self.client), Arc::clone(&self.counters));
+        let limit = Duration::from_secs_f64(self.settings.answer_seconds);
+        let retries = retries(&self.settings);
+        match id {
+            Some(id) => Session::resume(client, counters, retries, limit, id),
+            None => Session::begin(client, counters, retries, limit),
+        }
     }
 
-    /// Creates a model with a fresh adapter.
-    fn create(&self, journal: &mut Journal, adapter: AdapterRequest) -> Result<Model, Trouble> {
-        let session = self.begin_session()?;
+    /// Creates a model with a fresh adapter, to be trained or for a probe.
+    fn create(
+        &self,
+        journal: &mut Journal,
+        adapter: AdapterRequest,
+        is_probe: bool,
+    ) -> Result<Model, Trouble> {
+        let session = self.session(None)?;
         let body = json!({
             "session_id": session.id(),
             "model_seq_id": 0,
@@ -218,7 +251,12 @@ impl TrainingEngine {
         let (Some(id), Some(request)) = (text("model_id"), text("request_id")) else {
             return Err(session.unusable("a request for a model", format!("it is {answer}")));
         };
-        journal.write(&Line::Model { id: id.clone() }).map_err(Trouble::Failed)?;
+        let line = Line::Model {
+            id: id.clone(),
+            session: session.id().to_owned(),
+            adapter: (!is_probe).then_some((adapter.rank, adapter.seed)),
+        };
+        journal.write(&line).map_err(Trouble::Failed)?;
         let made = session.result(&request)?;
         let made =
             made.json().map_err(|reason| session.unusable("a request for a model", reason))?;
@@ -230,12 +268,9 @@ impl TrainingEngine {
         Ok(Model::new(session, id))
     }
 
-    fn free(journal: &mut Journal, model: &Model) {
-        let body = json!({ "model_id": model.id, "type": "unload_model" });
-        // A model that stays is freed by the server once its session ends.
-        if model.session.ask("/api/v1/unload_model", Body::Json(&body)).is_ok() {
-            let _ = journal.write(&Line::Freed { id: model.id.clone() });
-        }
+    /// Frees a model. One that stays is freed by the server once its session ends.
+    fn free(&self, journal: &mut Journal, model: &Model) {
+        let _ = self.free_past(journal, model.id.clone());
     }
 
     /// Finds out which loss carries the weights.
@@ -245,10 +280,12 @@ impl TrainingEngine {
         }
         let failed = |trouble| self.failure(trouble);
         let probe = AdapterRequest { rank: 1, seed: 0 };
-        let mut model = self.create(&mut state.journal, probe).map_err(failed)?;
+        let mut model = self.create(&mut state.journal, probe, true).map_err(failed)?;
         let n_vocab = self.description.vocab_size as u32;
-        let tokens: Vec<u32> = (0..PROBE_TOKENS).map(|at| (3 + 5 * at) % n_vocab).collect();
+        let mut tokens: Vec<u32> = (0..PROBE_TOKENS).map(|at| (3 + 5 * at) % n_vocab).collect();
         let n = tokens.len() - 1;
+        // A server with a smaller vocabulary answers with NaN.
+        tokens[n] = n_vocab - 1;
         let plain = |weight: f32| Datum {
             tokens: tokens.clone(),
             inputs: vec![("weights", vec![weight; n])],
@@ -270,7 +307,7 @@ impl TrainingEngine {
             Ok(Carrier::of_norms(norms[0], norms[1], norms[2], n))
         };
         let found = run();
-        Self::free(&mut state.journal, &model);
+        self.free(&mut state.journal, &model);
         let carrier = found.map_err(failed)?.ok_or_else(|| Error::Unsupported {
             server: self.client.name().to_owned(),
             what: "train with weights per token: neither `cross_entropy` nor \
@@ -303,16 +340,27 @@ impl TrainingEngine {
             match done {
                 Err(Trouble::Lost(_)) if n_lost < MAX_RECOVERIES => {
                     n_lost += 1;
-                    state.model = None;
+                    if let Some(model) = state.model.take() {
+                        self.free(&mut state.journal, &model);
+                    }
                 }
                 done => return done.map_err(|trouble| self.failure(trouble)),
             }
         }
     }
 
-    /// A model in the present state: a fresh one, with the saved state, with the steps since then.
+    /// A model in the present state: that of a killed run, or a fresh one, with the saved state, with
+    /// the steps since then.
     fn restore(&self, state: &mut State) -> Result<Model, Trouble> {
-        let mut model = self.create(&mut state.journal, self.adapter)?;
+        if let Some(past) = state.past.take() {
+            if let Some((position, n_saved)) = past.position(state.saved.as_deref()) {
+                state.n_saved = n_saved;
+                let session = self.session(Some(&past.session))?;
+                return Ok(Model::take_up(session, past, position));
+            }
+            self.free_past(&mut state.journal, past.id).map_err(Trouble::Failed)?;
+        }
+        let mut model = self.create(&mut state.journal, self.adapter, false)?;
         if let Some(saved) = &state.saved {
             model.load(&mut state.journal, saved)?;
         }
@@ -346,7 +394,7 @@ impl TrainingEngine {
             loop {
                 n += 1;
                 let name = format!("{name}-{n}");
-                match model.save(journal, &name, kind) {
+                match model.save(journal, &name, kind, n) {
                     Err(Trouble::NameTaken) => {}
                     saved => return saved.map(|uri| (uri, name)),
                 }
@@ -408,6 +456,20 @@ const STILL: OptimizerStep = OptimizerStep {
     weight_decay: 0.0,
     max_gradient_norm: None,
 };
+
+/// The rank of the adapter in a checkpoint.
+fn rank_of(pool: &Pool, client: &Client, uri: &str) -> Result<usize> {
+    let what = "a request for a checkpoint";
+    let body = json!({ "tinker_path": uri }).to_string();
+    let path = "/api/v1/weights_info";
+    let ask = || client.post_json(path, body.as_bytes(), what, pool.counters());
+    let answer = pool.ask_one(client, what, ask)?;
+    answer["lora_rank"].as_u64().map(|rank| rank as usize).ok_or_else(|| Error::Answer {
+        server: client.name().to_owned(),
+        what,
+        reason: format!("it has no `lora_rank`: {answer}"),
+    })
+}
 
 fn retries(settings: &EngineSettings) -> Retries {
     Retries::within(settings.retry_seconds)
@@ -533,7 +595,7 @@ impl Train for TrainingEngine {
         })?;
         let mut state = self.lock();
         if let Some(model) = state.model.take() {
-            Self::free(&mut state.journal, &model);
+            self.free(&mut state.journal, &model);
         }
         state.saved = Some(uri.to_owned());
         state.since.clear();
@@ -574,7 +636,7 @@ impl Drop for TrainingEngine {
     fn drop(&mut self) {
         let mut state = self.lock();
         if let Some(model) = state.model.take() {
-            Self::free(&mut state.journal, &model);
+            self.free(&mut state.journal, &model);
         }
     }
 }

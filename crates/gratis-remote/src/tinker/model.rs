@@ -1,9 +1,11 @@
 //! A model on a training server: its requests, each with its number.
 
-use gratis_engine::OptimizerStep;
-use serde_json::json;
+use std::collections::BTreeMap;
 
-use super::journal::Journal;
+use gratis_engine::OptimizerStep;
+use serde_json::{Value, json};
+
+use super::journal::{Journal, Line, PastModel, PastRequest, hash_of};
 use super::loss::{Carrier, Weighted};
 use super::parts;
 use super::session::{Body, Outcome, Session, Trouble};
@@ -25,16 +27,56 @@ pub(super) struct Model {
     pub(super) session: Session,
     pub(super) id: String,
     next_seq: u64,
+    /// What an earlier process sent for it, by number.
+    past: BTreeMap<u64, PastRequest>,
 }
 
 impl Model {
-    fn seq_id(&mut self) -> u64 {
-        self.next_seq += 1;
-        self.next_seq - 1
+    pub(super) fn new(session: Session, id: String) -> Self {
+        Self { session, id, next_seq: 1, past: BTreeMap::new() }
     }
 
-    pub(super) fn new(session: Session, id: String) -> Self {
-        Self { session, id, next_seq: 1 }
+    /// The model of an earlier process, after its request number `position`.
+    pub(super) fn take_up(session: Session, past: PastModel, position: u64) -> Self {
+        let PastModel { id, mut requests, .. } = past;
+        let past = requests.split_off(&(position + 1));
+        Self { session, id, next_seq: position + 1, past }
+    }
+
+    /// Sends a request that becomes a future; its id. The journal has it before the server. If an
+    /// earlier process sent it, its future is taken; if that sent another one under this number, the
+    /// model is in another state than ours and lost to us.
+    fn submit(
+        &mut self,
+        journal: &mut Journal,
+        kind: &'static str,
+        path: &str,
+        body: Body<'_>,
+    ) -> Result<String, Trouble> {
+        let (seq_id, hash) = (self.next_seq, hash_of(body));
+        if let Some(past) = self.past.remove(&seq_id) {
+            if past.hash != hash {
+                let message = "the run before this one went on differently";
+                return Err(Trouble::Lost(message.to_owned()));
+            }
+            if let Some(id) = past.request_id {
+                self.next_seq += 1;
+                return Ok(id);
+            }
+        }
+        journal.sending(&self.id, kind, seq_id, hash).map_err(Trouble::Failed)?;
+        let answer = self.session.ask(path, body)?;
+        let id = match &answer["request_id"] {
+            Value::String(id) => id.clone(),
+            Value::Number(id) => id.to_string(),
+            _ => {
+                let reason = "it has no `request_id`".to_owned();
+                return Err(self.session.unusable("a training request", reason));
+            }
+        };
+        journal.sent(&self.id, seq_id, &id).map_err(Trouble::Failed)?;
+        self.next_seq += 1;
+        Ok(id)
     }
 
     /// A forward or a backward pass: the log-probabilities, a row per datum.
@@ -50,11 +92,11 @@ impl Model {
         } else {
             ("backward", "a backward pass")
         };
-        let seq_id = self.seq_id();
+        let seq_id = self.next_seq;
         let request = ForwardBackward { model_id: &self.id, seq_id, data, loss, is_forward_only };
         let body = request.encode();
         let path = "/api/v1/forward_backward";
-        let id = self.session.submit(journal, kind, seq_id, path, Body::Protobuf(&body))?;
+        let id = self.submit(journal, kind, path, Body::Protobuf(&body))?;
         let outcome = self.session.result(&id)?;
         let read = |outcome: Outcome| -> Result<Vec<Vec<f32>>, String> {
             let rows = wire::log_probs(&outcome.protobuf()?)?;
@@ -79,10 +121,9 @@ impl Model {
         journal: &mut Journal,
         step: &OptimizerStep,
     ) -> Result<Option<f64>, Trouble> {
-        let seq_id = self.seq_id();
         let body = json!({
             "model_id": self.id,
-            "seq_id": seq_id,
+            "seq_id": self.next_seq,
             "adam_params": {
                 "learning_rate": step.learning_rate,
                 "beta1": step.beta1,
@@ -93,7 +134,7 @@ impl Model {
             "type": "optim_step",
         });
         let path = "/api/v1/optim_step";
-        let id = self.session.submit(journal, "optim_step", seq_id, path, Body::Json(&body))?;
+        let id = self.submit(journal, "optim_step", path, Body::Json(&body))?;
         let outcome = self.session.result(&id)?.json();
         let outcome = outcome.map_err(|reason| self.session.unusable("a step", reason))?;
         let metrics = outcome["metrics"].as_object();
@@ -118,39 +159,44 @@ impl Model {
         self.step(journal, step)
     }
 
+    /// Saves a checkpoint; its URI. `n_saved` names were tried so far.
     pub(super) fn save(
         &mut self,
         journal: &mut Journal,
         name: &str,
         kind: Kind,
+        n_saved: u64,
     ) -> Result<String, Trouble> {
         let (route, type_name) = match kind {
             Kind::State => ("/api/v1/save_weights", "save_weights"),
             Kind::Weights => ("/api/v1/save_weights_for_sampler", "save_weights_for_sampler"),
         };
-        let seq_id = self.seq_id();
         let body = json!({
-            "model_id": self.id, "path": name, "seq_id": seq_id, "type": type_name,
+            "model_id": self.id, "path": name, "seq_id": self.next_seq, "type": type_name,
         });
-        let id = self.session.submit(journal, type_name, seq_id, route, Body::Json(&body))?;
+        let id = self.submit(journal, type_name, route, Body::Json(&body))?;
         let outcome = self.session.result(&id)?.json();
         let outcome = outcome.map_err(|reason| self.session.unusable("a save", reason))?;
-        let path = outcome["path"].as_str().map(str::to_owned);
-        path.ok_or_else(|| self.session.unusable("a save", format!("it is {outcome}")))
+        let Some(uri) = outcome["path"].as_str().map(str::to_owned) else {
+            return Err(self.session.unusable("a save", format!("it is {outcome}")));
+        };
+        let (model, seq_id) = (self.id.clone(), self.next_seq - 1);
+        let saved = Line::Saved { model, seq_id, uri: uri.clone(), n_saved };
+        journal.write(&saved).map_err(Trouble::Failed)?;
+        Ok(uri)
     }
 
     /// Loads a state with the moments of the optimizer; only as the first request of a model.
     pub(super) fn load(&mut self, journal: &mut Journal, uri: &str) -> Result<(), Trouble> {
-        let seq_id = self.seq_id();
         let body = json!({
             "model_id": self.id,
             "path": uri,
             "optimizer": true,
-            "seq_id": seq_id,
+            "seq_id": self.next_seq,
             "type": "load_weights",
         });
         let route = "/api/v1/load_weights";
-        let id = self.session.submit(journal, "load_weights", seq_id, route, Body::Json(&body))?;
+        let id = self.submit(journal, "load_weights", route, Body::Json(&body))?;
         self.session.result(&id)?;
         Ok(())
     }

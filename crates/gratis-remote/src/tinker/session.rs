@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::journal::Journal;
 use crate::error::{Error, Result};
 use crate::http::{Client, Content, Fault, PROTOBUF, message_of};
 use crate::pool::Retries;
@@ -106,6 +105,21 @@ impl Session {
         Ok(session)
     }
 
+    /// Goes on with the session of an earlier process. If the server has ended it, its requests are
+    /// those of a lost model.
+    pub(crate) fn resume(
+        client: Arc<Client>,
+        counters: Arc<Counters>,
+        retries: Retries,
+        answer_limit: Duration,
+        id: &str,
+    ) -> Result<Self, Trouble> {
+        let heart = Arc::new(Heart::default());
+        let session = Self { client, counters, retries, answer_limit, id: id.to_owned(), heart };
+        session.start_heartbeats().map_err(Trouble::Failed)?;
+        Ok(session)
+    }
+
     fn start_heartbeats(&self) -> Result<()> {
         let (client, counters) = (Arc::clone(&self.client), Arc::clone(&self.counters));
         let heart = Arc::clone(&self.heart);
@@ -191,9 +205,9 @@ impl Session {
         let content = Content::Json(body.as_bytes());
         let path = "/api/v1/retrieve_future";
         let (mut waited, mut n) = (Duration::ZERO, 0);
-        let mut polled = Duration::ZERO;
+        let (mut polled, poll) = (Duration::ZERO, POLL.min(self.answer_limit));
         loop {
-            let asked = self.client.exchange("POST", path, content, POLL, &self.counters);
+            let asked = self.client.exchange("POST", path, content, poll, &self.counters);
             let (reason, message) = match asked {
                 Ok(answer) => match answer.status {
                     200..=299 if answer.content_type.starts_with(PROTOBUF) => {
@@ -226,7 +240,7 @@ impl Session {
             };
             // The server works: that it has no result yet is no failure.
             if matches!(reason, Reason::Timeout | Reason::Status(408)) {
-                polled += POLL;
+                polled += poll;
                 if polled < self.answer_limit {
                     continue;
                 }
@@ -237,8 +251,10 @@ impl Session {
 
     /// What a status means that will not change.
     fn refused(&self, status: u16, message: String) -> Trouble {
+        // A load that arrived twice is refused the second time; a fresh model is loaded then.
         let is_lost = status == 410
             || message.contains("not loaded")
+            || message.contains("LoadWeights is not permitted")
             || status == 404
                 && ["Model", "Session", "Future"].iter().any(|of| message.contains(of));
         if is_lost {
@@ -269,26 +285,6 @@ impl Session {
         }
         thread::sleep(wait);
         Ok(())
-    }
-
-    /// Sends a request that becomes a future; its id. The journal has it before the server.
-    pub(crate) fn submit(
-        &self,
-        journal: &mut Journal,
-        kind: &'static str,
-        seq_id: u64,
-        path: &str,
-        body: Body<'_>,
-    ) -> Result<String, Trouble> {
-        journal.sending(kind, seq_id, body).map_err(Trouble::Failed)?;
-        let answer = self.ask(path, body)?;
-        let id = match &answer["request_id"] {
-            Value::String(id) => id.clone(),
-            Value::Number(id) => id.to_string(),
-            _ => return Err(self.unusable(WHAT, "it has no `request_id`".to_owned())),
-        };
-        journal.sent(seq_id, &id).map_err(Trouble::Failed)?;
-        Ok(id)
     }
 
     /// A whole file of the server.

@@ -213,6 +213,39 @@ fn of_tensor(tensor: &[u8], rows: &mut Vec<Vec<f32>>) -> Result<(), String> {
     Ok(())
 }
 
+/// A sequence of a `SampleResponse`.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Sampled {
+    pub(crate) tokens: Vec<u32>,
+    pub(crate) log_probs: Vec<f32>,
+    /// Whether it ended for its length.
+    pub(crate) is_cut: bool,
+}
+
+/// The sequences of a `SampleResponse`.
+pub(crate) fn samples(body: &[u8]) -> Result<Vec<Sampled>, String> {
+    let mut all = Vec::new();
+    let mut fields = Fields(body);
+    while let Some((number, field)) = fields.next()? {
+        let (1, Field::Bytes(sequence)) = (number, field) else { continue };
+        let mut sampled = Sampled { tokens: Vec::new(), log_probs: Vec::new(), is_cut: false };
+        let mut fields = Fields(sequence);
+        while let Some((number, field)) = fields.next()? {
+            match (number, field) {
+                (1, Field::Number(reason)) => sampled.is_cut = reason == 1,
+                (2, Field::Bytes(bytes)) => {
+                    let (words, _) = bytes.as_chunks::<4>();
+                    sampled.tokens = words.iter().map(|&word| u32::from_le_bytes(word)).collect();
+                }
+                (3, Field::Bytes(bytes)) => sampled.log_probs = floats(bytes),
+                _ => {}
+            }
+        }
+        all.push(sampled);
+    }
+    Ok(all)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -275,6 +308,19 @@ mod tests {
             if let Ok(fewer) = log_probs(&body[..n]) {
                 assert!(fewer.len() < rows.len());
             }
+        }
+    }
+
+    #[test]
+    fn samples_of_a_real_server_are_read() {
+        let body =
+            decoded(recorded("sample_base_future")["response"]["base64"].as_str().expect("one"));
+        let samples = samples(&body).expect("valid");
+        assert_eq!(samples.len(), 3);
+        for sample in &samples {
+            assert_eq!((sample.tokens.len(), sample.log_probs.len(), sample.is_cut), (6, 6, true));
+            assert!(sample.log_probs.iter().all(|value| (-12.0..0.0).contains(value)));
+            assert!(sample.tokens.iter().all(|&token| token < 512));
         }
     }
 }

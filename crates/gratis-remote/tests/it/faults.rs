@@ -48,7 +48,7 @@ fn sample(engine: &InferenceEngine, requests: &[SampleRequest]) -> Vec<Vec<Sampl
 }
 
 fn quick(mut settings: EngineSettings) -> EngineSettings {
-    settings.answer_seconds = 0.6;
+    settings.answer_seconds = 1.5;
     settings.retry_seconds = 60.0;
     settings
 }
@@ -57,7 +57,7 @@ fn faulty(share: f64) -> Behaviour {
     Behaviour {
         faults: Faults::each(share),
         slow: Duration::from_millis(50),
-        hang: Duration::from_secs(2),
+        hang: Duration::from_secs(4),
         ..Behaviour::default()
     }
 }

@@ -3,3 +3,4 @@
 mod faults;
 mod inference;
 mod servers;
+mod training;

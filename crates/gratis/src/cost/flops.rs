@@ -16,6 +16,10 @@ pub struct Architecture {
     pub hidden_size: u64,
     /// Inner width of the SwiGLU.
     pub intermediate_size: u64,
+    /// Weights of the feed-forwards of all layers that a token passes through, where some layers
+    /// have experts: those of the router and of the experts that a token is given to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub feed_forward_weights: Option<u64>,
     /// Width of all query heads together.
     pub query_size: u64,
     /// Width of all key heads together, and of all value heads.
@@ -67,16 +71,20 @@ impl Architecture {
         n_layers: 32,
         hidden_size: 4096,
         intermediate_size: 14336,
+        feed_forward_weights: None,
         query_size: 4096,
         key_value_size: 1024,
         vocab_size: 128_256,
     };
 
     /// The number of weights multiplied per token in all layers: query, key, value, output, gate,
-    /// up, down.
+    /// up, down; of experts only those that a token is given to.
     pub fn n_dense_weights(&self) -> u64 {
         let attention = self.hidden_size * (2 * self.query_size + 2 * self.key_value_size);
-        self.n_layers * (attention + 3 * self.hidden_size * self.intermediate_size)
+        let feed_forward = self
+            .feed_forward_weights
+            .unwrap_or(self.n_layers * 3 * self.hidden_size * self.intermediate_size);
+        self.n_layers * attention + feed_forward
     }
 
     /// Operations of `work`:
@@ -109,6 +117,7 @@ impl From<&ModelConfig> for Architecture {
             n_layers: config.n_layers as u64,
             hidden_size: config.hidden_size as u64,
             intermediate_size: config.intermediate_size as u64,
+            feed_forward_weights: config.experts.is_some().then(|| feed_forward_weights(config)),
             query_size: config.query_size() as u64,
             key_value_size: config.key_value_size() as u64,
             vocab_size: config.vocab_size as u64,
@@ -116,9 +125,51 @@ impl From<&ModelConfig> for Architecture {
     }
 }
 
+/// Weights of the feed-forwards that a token passes through: three matrices of each, the router, and
+/// the gate of a shared expert.
+fn feed_forward_weights(config: &ModelConfig) -> u64 {
+    let of_layer = |layer| {
+        let routing = config.experts_of(layer).map_or(0, |experts| {
+            experts.n_experts + usize::from(experts.shared_intermediate_size.is_some())
+        });
+        (config.hidden_size * (3 * config.active_intermediate_size(layer) + routing)) as u64
+    };
+    (0..config.n_layers).map(of_layer).sum()
+}
+
 #[cfg(test)]
 mod tests {
+    use gratis_model::config::{ExpertWeights, Experts};
+
     use super::*;
+
+    #[test]
+    fn of_experts_only_the_active_ones_are_counted() {
+        let config = ModelConfig {
+            hidden_size: 2,
+            intermediate_size: 3,
+            n_layers: 3,
+            n_heads: 1,
+            n_kv_heads: 1,
+            head_dim: 2,
+            vocab_size: 5,
+            experts: Some(Experts {
+                n_experts: 100,
+                n_active: 2,
+                intermediate_size: 4,
+                shared_intermediate_size: Some(6),
+                weights: ExpertWeights::Normalised,
+                dense_layers: vec![1],
+            }),
+            ..ModelConfig::LLAMA
+        };
+        let architecture = Architecture::from(&config);
+        // Three layers of attention; two of 2 * 4 + 6 columns with 101 rows of routing, one of 3.
+        let feed_forward = 2 * (2 * (3 * 14 + 101)) + 2 * 9;
+        assert_eq!(architecture.n_dense_weights(), 3 * 16 + feed_forward);
+        let plain = Architecture::from(&ModelConfig { experts: None, ..config });
+        assert_eq!(plain.n_dense_weights(), 3 * (16 + 18));
+    }
 
     #[test]
     fn eight_billion_parameters_follow_the_rule_of_thumb() {
@@ -138,6 +189,7 @@ mod tests {
             n_layers: 1,
             hidden_size: 2,
             intermediate_size: 3,
+            feed_forward_weights: None,
             query_size: 4,
             key_value_size: 2,
             vocab_size: 5,

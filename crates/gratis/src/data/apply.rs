@@ -125,7 +125,7 @@ pub fn apply_streaming(
     for (idx, operation) in before.iter().enumerate() {
         let path = scratch.folder()?.join(format!("{idx}.jsonl.zst"));
         let mut writer = RolloutWriter::create(&path)?;
-        let mut write = |rollout| writer.write(&rollout);
+        let mut write = |rollout| writer.write(rollout);
         reports.push(run_on(operation, between.as_ref(), open, &scratch, &mut write, observer)?);
         writer.finish()?;
         between = Some(RolloutFiles::new(vec![path], OnInvalid::Stop));
@@ -193,7 +193,7 @@ pub fn apply_to_file(
     let mut written = Counts::default();
     let mut write = |rollout: Rollout| {
         written.add(&rollout);
-        writer.write(&rollout)
+        writer.write(rollout)
     };
     let scratch = Scratch::new(beside);
     let is_read_twice = operations.first().is_some_and(DataOperation::surveys);
@@ -224,7 +224,7 @@ pub fn spool<T: Record + Into<Rollout>>(
     let mut writer = RolloutWriter::create(&path)?;
     let mut reader = RecordReader::<T>::open(input, reading)?;
     for rollout in reader.by_ref() {
-        writer.write(&rollout?.into())?;
+        writer.write(rollout?.into())?;
     }
     writer.finish()?;
     Ok((path, reader.n_skipped()))
@@ -267,7 +267,7 @@ pub fn split_file(
             Side::Second => (&mut writers[1], &mut report.second),
         };
         counts.add(&rollout);
-        writer.write(&rollout)?;
+        writer.write(rollout)?;
         tell(observer, n);
     }
     report.n_skipped = reader.n_skipped();

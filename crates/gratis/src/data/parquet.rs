@@ -70,9 +70,9 @@ impl ParquetWriter {
     }
 
     /// Adds a row.
-    pub(super) fn write(&mut self, rollout: &Rollout) -> Result<()> {
+    pub(super) fn write(&mut self, rollout: Rollout) -> Result<()> {
         self.n_bytes += rollout.texts().map(str::len).sum::<usize>();
-        self.rows.push(rollout.clone());
+        self.rows.push(rollout);
         let is_full = self.rows.len() == MAX_ROWS || self.n_bytes >= MAX_BYTES;
         if is_full { self.flush() } else { Ok(()) }
     }

@@ -150,41 +150,40 @@ impl Shape {
         }
     }
 
-    /// The first part of `value`, called `name`, that has another shape.
-    fn fault(&self, name: &str, value: &Value) -> Option<Fault> {
+    /// The first part of `value` that has another shape; its name begins after that of `value`.
+    fn fault(&self, value: &Value) -> Option<Fault> {
         let fits = match self {
             Self::Bool => value.is_boolean(),
             Self::Number => value.is_number(),
             Self::Text => value.is_string(),
             Self::TextOrInteger => value.is_string() || exact::integer_text(value).is_some(),
             Self::List(_) => value.is_array(),
-            Self::OrNull(shape) if !value.is_null() => return shape.fault(name, value),
+            Self::OrNull(shape) if !value.is_null() => return shape.fault(value),
             Self::OrNull(_) => true,
             Self::Object(_) => value.is_object(),
         };
         match (self, value) {
-            _ if !fits => Some(Fault::new(name, self.describe(), shown(value))),
+            _ if !fits => Some(Fault::new("", self.describe(), shown(value))),
             (Self::List(shape), Value::Array(items)) => items
                 .iter()
                 .enumerate()
-                .find_map(|(idx, item)| shape.fault(&format!("{name}[{idx}]"), item)),
-            (Self::Object(fields), _) => fields_fault(fields, &format!("{name}."), value),
+                .find_map(|(idx, item)| Some(shape.fault(item)?.after(&format!("[{idx}]")))),
+            (Self::Object(fields), _) => Some(fields_fault(fields, value)?.after(".")),
             _ => None,
         }
     }
 }
 
 /// The first field of `value` that is absent or has another shape.
-fn fields_fault(fields: &[Field], prefix: &str, value: &Value) -> Option<Fault> {
+fn fields_fault(fields: &[Field], value: &Value) -> Option<Fault> {
     fields.iter().find_map(|field| {
         let names = || std::iter::once(&field.name).chain(field.aliases);
         let given = names().find(|name| value.get(name).is_some()).unwrap_or(&field.name);
-        let name = format!("{prefix}{given}");
         match value.get(given) {
-            None if field.required => Some(Fault::new(name, field.shape.describe(), "nothing")),
+            None if field.required => Some(Fault::new(*given, field.shape.describe(), "nothing")),
             None => None,
             Some(Value::Null) if !field.required => None,
-            Some(value) => field.shape.fault(&name, value),
+            Some(value) => Some(field.shape.fault(value)?.after(given)),
         }
     })
 }
@@ -214,7 +213,12 @@ impl Fault {
     /// The same fault of a part of a larger record.
     #[must_use]
     pub(super) fn within(self, place: &str) -> Self {
-        Self { field: format!("{place}.{}", self.field), ..self }
+        self.after(&format!("{place}."))
+    }
+
+    /// The same fault with `start` before the name of its field.
+    fn after(self, start: &str) -> Self {
+        Self { field: format!("{start}{}", self.field), ..self }
     }
 
     /// The same fault with something else to do about it.
@@ -289,8 +293,13 @@ pub(super) fn from_value<T: Record>(mut value: Value) -> Result<T, Fault> {
             exact::round(value);
         }
     }
-    let columns = T::Columns::deserialize(&value);
-    T::from_columns(columns.map_err(|error| wrong_shape::<T>(&value, &error))?)
+    // Texts are moved out of a record of the right shape, not copied.
+    let columns = if value.is_object() && fields_fault(T::FIELDS, &value).is_none() {
+        T::Columns::deserialize(value).map_err(|error| of_its_format(&error))
+    } else {
+        T::Columns::deserialize(&value).map_err(|error| wrong_shape::<T>(&value, &error))
+    };
+    T::from_columns(columns?)
 }
 
 fn not_json(line: &[u8], error: &serde_json::Error) -> Fault {
@@ -328,8 +337,11 @@ fn wrong_shape<T: Record>(value: &Value, error: &serde_json::Error) -> Fault {
     if !value.is_object() {
         return Fault::new("record", "a JSON object", shown(value));
     }
-    fields_fault(T::FIELDS, "", value)
-        .unwrap_or_else(|| Fault::new("record", "of its format", error.to_string()))
+    fields_fault(T::FIELDS, value).unwrap_or_else(|| of_its_format(error))
+}
+
+fn of_its_format(error: &serde_json::Error) -> Fault {
+    Fault::new("record", "of its format", error.to_string())
 }
 
 /// The beginning of a value, in backticks.

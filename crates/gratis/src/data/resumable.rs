@@ -355,7 +355,7 @@ impl ResumableWriter {
                 for (line, number) in BufReader::new(open()?).split(b'\n').zip(1..) {
                     let line = line.map_err(Error::io("read", &partial.lines))?;
                     let rollout = record::from_json::<Rollout>(&line);
-                    writer.write(&rollout.map_err(|fault| fault.at(&partial.lines, number))?)?;
+                    writer.write(rollout.map_err(|fault| fault.at(&partial.lines, number))?)?;
                 }
                 writer.finish()?;
             }

@@ -5,6 +5,7 @@
 //! objects, holds further fields. Dates and times become text (ISO 8601, UTC), whatever their sign.
 
 use std::collections::HashSet;
+use std::fmt;
 use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
@@ -166,7 +167,7 @@ fn record_of<T: Record>(row: Row, json_columns: &HashSet<String>) -> Result<Valu
     for (name, field) in row.into_columns() {
         let is_own = T::FIELDS.iter().any(|known| known.is_called(&name));
         let nulls = if is_own { Nulls::LeftOut } else { Nulls::Kept };
-        let mut value = to_json(&name, field, nulls)?;
+        let mut value = to_json(&Place::Column(&name), &field, nulls)?;
         if json_columns.contains(&name)
             && let Some(parsed) = value.as_str().and_then(parse)
         {
@@ -200,60 +201,77 @@ fn parse(text: &str) -> Option<Value> {
     }
 }
 
-fn to_json(name: &str, field: Field, nulls: Nulls) -> Result<Value, Fault> {
+/// Where a value stands in its row; it becomes text only if something is wrong there.
+enum Place<'a> {
+    Column(&'a str),
+    Field(&'a Self, &'a str),
+    Item(&'a Self, usize),
+}
+
+impl fmt::Display for Place<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Column(name) => f.write_str(name),
+            Self::Field(group, name) => write!(f, "{group}.{name}"),
+            Self::Item(list, idx) => write!(f, "{list}[{idx}]"),
+        }
+    }
+}
+
+fn to_json(place: &Place<'_>, field: &Field, nulls: Nulls) -> Result<Value, Fault> {
     Ok(match field {
         Field::Null => Value::Null,
-        Field::Bool(value) => value.into(),
-        Field::Byte(value) => value.into(),
-        Field::Short(value) => value.into(),
-        Field::Int(value) => value.into(),
-        Field::Long(value) => value.into(),
-        Field::UByte(value) => value.into(),
-        Field::UShort(value) => value.into(),
-        Field::UInt(value) => value.into(),
-        Field::ULong(value) => value.into(),
-        Field::Float16(value) => exact::of_f64(value.into()),
-        Field::Float(value) => exact::of_f64(value.into()),
-        Field::Double(value) => exact::of_f64(value),
-        Field::Decimal(value) => decimal(&value),
-        Field::Str(text) => text.into(),
-        Field::Bytes(bytes) => match String::from_utf8(bytes.data().to_vec()) {
+        Field::Bool(value) => (*value).into(),
+        Field::Byte(value) => (*value).into(),
+        Field::Short(value) => (*value).into(),
+        Field::Int(value) => (*value).into(),
+        Field::Long(value) => (*value).into(),
+        Field::UByte(value) => (*value).into(),
+        Field::UShort(value) => (*value).into(),
+        Field::UInt(value) => (*value).into(),
+        Field::ULong(value) => (*value).into(),
+        Field::Float16(value) => exact::of_f64((*value).into()),
+        Field::Float(value) => exact::of_f64((*value).into()),
+        Field::Double(value) => exact::of_f64(*value),
+        Field::Decimal(value) => decimal(value),
+        Field::Str(text) => text.as_str().into(),
+        Field::Bytes(bytes) => match std::str::from_utf8(bytes.data()) {
             Ok(text) => text.into(),
             Err(_) => {
-                return Err(Fault::new(name, "UTF-8 text", "bytes that are not").hinted(BYTES));
+                let fault = Fault::new(place.to_string(), "UTF-8 text", "bytes that are not");
+                return Err(fault.hinted(BYTES));
             }
         },
-        Field::Date(days) => date(days.into()).into(),
-        Field::TimeMillis(ms) => time(ms.into(), 1000),
-        Field::TimeMicros(us) => time(us, 1_000_000),
-        Field::TimestampMillis(ms) => timestamp(ms, 1000).into(),
-        Field::TimestampMicros(us) => timestamp(us, 1_000_000).into(),
+        Field::Date(days) => date((*days).into()).into(),
+        Field::TimeMillis(ms) => time((*ms).into(), 1000),
+        Field::TimeMicros(us) => time(*us, 1_000_000),
+        Field::TimestampMillis(ms) => timestamp(*ms, 1000).into(),
+        Field::TimestampMicros(us) => timestamp(*us, 1_000_000).into(),
         Field::Group(row) => {
             let mut fields = Map::new();
-            for (field, value) in row.into_columns() {
-                let value = to_json(&format!("{name}.{field}"), value, nulls)?;
+            for (field, value) in row.get_column_iter() {
+                let value = to_json(&Place::Field(place, field), value, nulls)?;
                 if nulls == Nulls::Kept || !value.is_null() {
-                    fields.insert(field, value);
+                    fields.insert(field.clone(), value);
                 }
             }
             Value::Object(fields)
         }
         Field::ListInternal(list) => {
-            let item = |(idx, item): (usize, &Field)| {
-                to_json(&format!("{name}[{idx}]"), item.clone(), nulls)
-            };
+            let item =
+                |(idx, item): (usize, &Field)| to_json(&Place::Item(place, idx), item, nulls);
             Value::Array(list.elements().iter().enumerate().map(item).collect::<Result<_, _>>()?)
         }
-        Field::MapInternal(pairs) => map(name, &pairs, nulls)?,
+        Field::MapInternal(pairs) => map(place, pairs, nulls)?,
     })
 }
 
 /// A map as an object if its keys are texts, or else as a list of pairs.
-fn map(name: &str, pairs: &Pairs, nulls: Nulls) -> Result<Value, Fault> {
+fn map(place: &Place<'_>, pairs: &Pairs, nulls: Nulls) -> Result<Value, Fault> {
     let mut values = Vec::new();
     for (key, value) in pairs.entries() {
-        let key = to_json(name, key.clone(), nulls)?;
-        values.push((key, to_json(name, value.clone(), nulls)?));
+        let key = to_json(place, key, nulls)?;
+        values.push((key, to_json(place, value, nulls)?));
     }
     let named = values.iter().map(|(key, value)| Some((key.as_str()?.to_owned(), value.clone())));
     Ok(match named.collect::<Option<Map<String, Value>>>() {

@@ -165,9 +165,9 @@ impl RolloutWriter {
     ///
     /// # Errors
     /// [`Error::Io`].
-    pub fn write(&mut self, rollout: &Rollout) -> Result<()> {
+    pub fn write(&mut self, rollout: Rollout) -> Result<()> {
         match &mut self.sink {
-            RolloutSink::Lines(lines) => lines.write(rollout),
+            RolloutSink::Lines(lines) => lines.write(&rollout),
             RolloutSink::Parquet(rows) => rows.write(rollout),
         }
     }

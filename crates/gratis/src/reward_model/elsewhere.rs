@@ -41,6 +41,11 @@ impl Model {
         self.training_engine().is_some()
     }
 
+    /// Models that its server offers to train; `None` if it is no training server.
+    pub fn offered_to_train(&self) -> Option<&[String]> {
+        self.training_engine().map(TrainingEngine::offered)
+    }
+
     fn training_engine(&self) -> Option<&TrainingEngine> {
         match &self.engine {
             Engine::Remote(remote) => match &remote.servers {
@@ -49,6 +54,23 @@ impl Model {
             },
             Engine::Native(_) => None,
         }
+    }
+
+    /// Refuses to clip gradients on a server, which cannot, unless the engine's settings give it up.
+    ///
+    /// # Errors
+    /// [`Error::Mismatch`].
+    pub fn check_clipping(&self, max_norm: f64) -> Result<()> {
+        let is_given_up = self.place.engine_settings().is_none_or(|one| one.without_clipping);
+        if max_norm == 0.0 || is_given_up || !self.is_trained_elsewhere() {
+            return Ok(());
+        }
+        Err(Error::Mismatch {
+            what: format!(
+                "a training server does not clip gradients, and the largest norm is {max_norm}"
+            ),
+            hint: "give `--clip 0`, or set `without_clipping = true` in the engine's file",
+        })
     }
 
     /// Prepares training on a server, if it is trained there: keeps the journal of its requests in a
@@ -67,6 +89,12 @@ impl Model {
     /// # Errors
     /// [`Error::Mismatch`] if it is not trained on a server.
     pub fn with_adapter_elsewhere(mut self, rank: usize, seed: u64) -> Result<Self> {
+        if self.place.engine_settings().is_some_and(|settings| settings.checkpoint.is_some()) {
+            return Err(Error::Mismatch {
+                what: "a checkpoint of a training server is for sampling and scoring".to_owned(),
+                hint: "leave `checkpoint` out of the engine's settings to train",
+            });
+        }
         if let Engine::Remote(remote) = &mut self.engine
             && let Servers::Training { engine, rank: known } = &mut remote.servers
         {

@@ -36,10 +36,10 @@ pub(super) struct RemoteEngine {
 #[derive(Debug)]
 pub(super) enum Servers {
     /// They score and sample.
-    Inference(InferenceEngine),
+    Inference(Box<InferenceEngine>),
     /// One trains an adapter.
     Training {
-        engine: TrainingEngine,
+        engine: Box<TrainingEngine>,
         /// Rank of the adapter, once one was asked for.
         rank: Option<usize>,
     },
@@ -48,8 +48,8 @@ pub(super) enum Servers {
 impl RemoteEngine {
     pub(super) fn score(&self) -> &dyn Score {
         match &self.servers {
-            Servers::Inference(engine) => engine,
-            Servers::Training { engine, .. } => engine,
+            Servers::Inference(engine) => &**engine,
+            Servers::Training { engine, .. } => &**engine,
         }
     }
 
@@ -157,7 +157,7 @@ impl Generate for Engine {
             Self::Native(engine) => engine.sample(requests, settings, done),
             Self::Remote(remote) => match &remote.servers {
                 Servers::Inference(engine) => engine.sample(requests, settings, done),
-                Servers::Training { .. } => unsupported("sample: it is a training server"),
+                Servers::Training { engine, .. } => engine.sample(requests, settings, done),
             },
         }
     }
@@ -167,7 +167,7 @@ impl Generate for Engine {
             Self::Native(engine) => engine.n_concurrent_samples(),
             Self::Remote(remote) => match &remote.servers {
                 Servers::Inference(engine) => engine.n_concurrent_samples(),
-                Servers::Training { .. } => 1,
+                Servers::Training { engine, .. } => engine.n_concurrent_samples(),
             },
         }
     }
@@ -177,7 +177,7 @@ impl Generate for Engine {
             Self::Native(engine) => Generate::activity(&**engine),
             Self::Remote(remote) => match &remote.servers {
                 Servers::Inference(engine) => engine.activity(),
-                Servers::Training { .. } => None,
+                Servers::Training { engine, .. } => Generate::activity(&**engine),
             },
         }
     }

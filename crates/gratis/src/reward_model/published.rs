@@ -3,7 +3,8 @@
 use gratis_model::{ModelConfig, Tokenizer};
 
 use super::formats::{
-    Chat, Prompter, PublishedScorer, Reading, Recipe, Reward, Scope, Sequence, recognise,
+    Chat, Definition, Prompter, PublishedScorer, Reading, Recipe, Reward, Scope, Sequence,
+    recognise,
 };
 use super::model::{Model, tokenizer_at};
 use super::place::Place;
@@ -49,6 +50,7 @@ impl PublishedModel {
 
     fn prompter<'a>(&'a self, model: &'a Model) -> Prompter<'a> {
         Prompter {
+            format: self.format,
             recipe: self.recipe,
             tokenizer: model.tokenizer(),
             tag: &self.tag,
@@ -100,9 +102,8 @@ impl PublishedModel {
         idx: usize,
         splitter: &StepSplitter,
     ) -> Result<Sequence> {
-        let text = &rollout.completions[idx].text;
         let steps = steps_of(rollout, idx, splitter)?;
-        self.prompter(model).sequence(&rollout.prompt, text, &steps)
+        self.prompter(model).sequence(rollout, idx, &steps)
     }
 
     /// How much of a solution the context holds.
@@ -218,7 +219,7 @@ pub fn published_at(place: &Place, asked: Option<ModelFormat>) -> Result<Option<
         .map(|name| format!("tensor `{name}`"))
         .collect();
     let tokenizer = tokenizer_at(place)?;
-    let prompt = prompt_at(place, &tokenizer, recipe, recognised.pad());
+    let prompt = prompt_at(place, &tokenizer, definition, recognised.pad());
     let prompt = prompt.map_err(|error| missing.push(error.to_string())).ok();
     Ok(Some(PublishedAt {
         format: definition.format,
@@ -235,12 +236,14 @@ pub fn published_at(place: &Place, asked: Option<ModelFormat>) -> Result<Option<
 fn prompt_at(
     place: &Place,
     tokenizer: &Tokenizer,
-    recipe: &Recipe,
+    definition: &Definition,
     pad: Option<u32>,
 ) -> Result<String> {
+    let Definition { format, recipe, .. } = definition;
     let chat = PromptSettings::default().published_chat(place, tokenizer, recipe)?;
     let path = place.path.clone();
-    let prompter = Prompter { recipe, tokenizer, tag: recipe.tag, chat: chat.as_ref(), pad, path };
+    let (tag, chat) = (recipe.tag, chat.as_ref());
+    let prompter = Prompter { format: *format, recipe, tokenizer, tag, chat, pad, path };
     prompter.check()?;
     prompter.example()
 }

@@ -1,6 +1,9 @@
 //! Connecting to an engine that runs elsewhere: the shape of its model, its key, and the check that
 //! its tokenizer is ours.
 
+use std::path::PathBuf;
+
+use gratis_model::lora::peft::AdapterConfig;
 use gratis_model::{Layout, ModelConfig, Tokenizer};
 use gratis_remote::{
     AdapterRequest, Connection, EngineSettings, InferenceEngine, ModelShape, Probe, Protocol,
@@ -13,6 +16,7 @@ use super::model::Published;
 use super::place::{Hub, Place};
 use crate::data::ModelFormat;
 use crate::error::{Error, Result};
+use crate::manifest::Manifest;
 use crate::observer::Observer;
 
 /// Texts that different tokenizers encode differently: digits, white space, formulas, other scripts.
@@ -37,7 +41,7 @@ pub(super) fn connect(
     hub: &dyn Hub,
     observer: &mut dyn Observer,
 ) -> Result<RemoteEngine> {
-    let config = ModelConfig::read(&place.path.join("config.json"))?;
+    let config = ModelConfig::read(&config_folder(place, hub)?.join("config.json"))?;
     let layout = Layout::new(&config);
     let shape = ModelShape {
         architecture: config.architecture.name().to_owned(),
@@ -50,7 +54,7 @@ pub(super) fn connect(
     if settings.protocol == Protocol::Tinker {
         let engine = TrainingEngine::connect(settings, &connection, shape, FRESH)?;
         return Ok(RemoteEngine {
-            servers: Servers::Training { engine, rank: None },
+            servers: Servers::Training { engine: Box::new(engine), rank: None },
             config,
             layout,
         });
@@ -64,7 +68,15 @@ pub(super) fn connect(
             place.path.display()
         )),
     }
-    Ok(RemoteEngine { servers: Servers::Inference(engine), config, layout })
+    Ok(RemoteEngine { servers: Servers::Inference(Box::new(engine)), config, layout })
+}
+
+/// The folder with the configuration: that of the tokenizer, or of the base if an adapter is there.
+fn config_folder(place: &Place, hub: &dyn Hub) -> Result<PathBuf> {
+    if !place.path.join("config.json").exists() && AdapterConfig::is_in(&place.path) {
+        return Ok(Place::find(&place.path, hub)?.base().path.clone());
+    }
+    Ok(place.path.clone())
 }
 
 /// The published format of the model of an engine that runs elsewhere: only formats that are scored
@@ -73,6 +85,9 @@ pub(super) fn connect(
 /// # Errors
 /// [`Error::Mismatch`] for a format with a head.
 pub(super) fn published(place: &Place, asked: Option<ModelFormat>) -> Result<Option<Published>> {
+    if asked.is_none() && Manifest::read(&place.path)?.is_some() {
+        return Ok(None);
+    }
     let Some(recognised) = recognise(place, asked)? else { return Ok(None) };
     let format = recognised.definition.format;
     if !recognised.definition.is_implicit() {

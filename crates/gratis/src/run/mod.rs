@@ -210,6 +210,7 @@ pub fn train(
     };
     let model = settings.lora.apply(model, settings.optimization.seed, observer)?;
     model.check_trainable()?;
+    model.check_clipping(settings.optimization.clip)?;
     let mut model = settings.baseline.fit_head(kind, model)?;
     let settings = &resolved(settings, &model, observer);
 
@@ -336,6 +337,9 @@ pub fn train(
         Some(&mut run),
         observer,
     )?;
+    if let Some(traffic) = model.traffic() {
+        observer.note(&format!("`{}`: {traffic}", model.place().display_name()));
+    }
     let architecture = if kind.has_head() { architecture.with_scalar_head() } else { architecture };
     let phases = phases(architecture, task.as_ref(), optimization, reference_work)?;
     let before = summary.processor_seconds_before;

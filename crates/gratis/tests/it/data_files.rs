@@ -41,7 +41,7 @@ fn rollouts() -> Vec<Rollout> {
 fn write(path: &Path, rollouts: &[Rollout]) {
     let mut writer = RolloutWriter::create(path).expect("a writable folder");
     for rollout in rollouts {
-        writer.write(rollout).expect("written");
+        writer.write(rollout.clone()).expect("written");
     }
     writer.finish().expect("finished");
 }
@@ -170,7 +170,7 @@ fn damaged_and_unknown_files_are_errors() {
 fn an_unfinished_file_does_not_appear() {
     let (folder, path) = file_of("before\n");
     let mut writer = RolloutWriter::create(&path).expect("opens");
-    writer.write(&rollouts()[0]).expect("written");
+    writer.write(rollouts().remove(0)).expect("written");
     drop(writer);
     assert_eq!(fs::read_to_string(&path).expect("read"), "before\n");
     assert_eq!(fs::read_dir(&folder).expect("a folder").count(), 1, "no temporary file is left");

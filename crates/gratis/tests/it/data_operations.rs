@@ -210,7 +210,7 @@ fn a_split_never_leaks_and_meets_its_share() {
 fn write(path: &Path, rollouts: &[Rollout]) {
     let mut writer = RolloutWriter::create(path).expect("a writable folder");
     for rollout in rollouts {
-        writer.write(rollout).expect("written");
+        writer.write(rollout.clone()).expect("written");
     }
     writer.finish().expect("finished");
 }

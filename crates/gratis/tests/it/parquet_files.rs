@@ -65,7 +65,7 @@ fn read(path: &Path) -> Result<Vec<Rollout>, Error> {
 fn write(path: &Path, rollouts: &[Rollout]) {
     let mut writer = RolloutWriter::create(path).expect("opens");
     for rollout in rollouts {
-        writer.write(rollout).expect("written");
+        writer.write(rollout.clone()).expect("written");
     }
     writer.finish().expect("finished");
 }

@@ -71,7 +71,7 @@ pub(super) fn run(args: &AutopsvArgs, common: &Common) -> Result<()> {
     spent.add(verifier.work(&rollouts)?);
     progress.finish();
     let labelled = autopsv::annotate(&rollouts, &scores, verifier.step_split(), args.threshold)?;
-    labelled.iter().try_for_each(|rollout| writer.write(rollout))?;
+    labelled.into_iter().try_for_each(|rollout| writer.write(rollout))?;
     writer.finish()?;
     write_cost(&args.file.output.output, "confidence", architecture, &spent)
 }

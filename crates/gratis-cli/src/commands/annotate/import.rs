@@ -39,9 +39,10 @@ pub(super) fn run(args: &ImportArgs) -> Result<()> {
     }
     warn_skipped(n_skipped, "malformed lines");
     let mut writer = RolloutWriter::create(&args.output.output)?;
-    rollouts.iter().try_for_each(|rollout| writer.write(rollout))?;
-    writer.finish()?;
+    let n_problems = rollouts.len();
     let n: usize = rollouts.iter().map(|rollout| rollout.completions.len()).sum();
-    info!("{n} solutions of {} problems", rollouts.len());
+    rollouts.into_iter().try_for_each(|rollout| writer.write(rollout))?;
+    writer.finish()?;
+    info!("{n} solutions of {n_problems} problems");
     Ok(())
 }

@@ -41,6 +41,28 @@ const BY_ARCHITECTURE: &[(&[Architecture], &str, &[&str])] = &[
         "read: the window of attention",
         &["max_window_layers", "sliding_window", "use_sliding_window"],
     ),
+    (
+        &[Architecture::Qwen2Moe, Architecture::Qwen3Moe],
+        "read: the experts",
+        &[
+            "decoder_sparse_step",
+            "mlp_only_layers",
+            "moe_intermediate_size",
+            "norm_topk_prob",
+            "num_experts",
+            "num_experts_per_tok",
+        ],
+    ),
+    (
+        &[Architecture::Qwen2Moe],
+        "read: the expert for all tokens, and biases",
+        &["qkv_bias", "shared_expert_intermediate_size"],
+    ),
+    (
+        &[Architecture::Qwen2Moe, Architecture::Qwen3Moe],
+        "without effect: the window is off; the loss of `transformers` alone has a term for the router",
+        &["max_window_layers", "output_router_logits", "router_aux_loss_coef", "sliding_window"],
+    ),
     (&[Architecture::Mistral], "read: the window of attention", &["sliding_window"]),
     (
         &[Architecture::Mistral],
@@ -140,6 +162,7 @@ pub(super) const NEUTRAL: &[(&str, &[Neutral])] = &[
     ("use_bidirectional_attention", &[Neutral::False]),
     ("use_mrope", &[Neutral::False]),
     ("use_qk_norm", &[Neutral::False]),
+    ("use_sliding_window", &[Neutral::False]),
 ];
 
 /// Fields without effect on what is computed here, by the reason.

@@ -6,6 +6,7 @@
 
 mod class;
 mod considered;
+mod experts;
 mod fields;
 mod layers;
 mod rope;
@@ -64,7 +65,14 @@ impl ModelConfig {
         let n_kv_heads = match (map.get("num_key_value_heads"), architecture) {
             (None, Architecture::Mistral) => 8,
             (None, Architecture::Qwen2 | Architecture::Qwen3) => 32,
-            (None, Architecture::Gemma2 | Architecture::Gemma3 | Architecture::SmolLm3) => 4,
+            (None, Architecture::Qwen2Moe) => 16,
+            (
+                None,
+                Architecture::Gemma2
+                | Architecture::Gemma3
+                | Architecture::SmolLm3
+                | Architecture::Qwen3Moe,
+            ) => 4,
             _ => fields.size("num_key_value_heads", Some(n_heads))?,
         };
         if n_heads % n_kv_heads != 0 {
@@ -85,7 +93,10 @@ impl ModelConfig {
         let (default_context, default_special) = match architecture {
             Architecture::Llama | Architecture::Granite => (2048, Some((1, 2))),
             Architecture::Mistral => (131_072, Some((1, 2))),
-            Architecture::Qwen2 | Architecture::Qwen3 => (32_768, None),
+            Architecture::Qwen2
+            | Architecture::Qwen3
+            | Architecture::Qwen2Moe
+            | Architecture::Qwen3Moe => (32_768, None),
             Architecture::Phi3 => (4096, Some((1, 32_000))),
             Architecture::SmolLm3 => (32_768, Some((128_000, 128_001))),
             Architecture::Olmo2 | Architecture::Olmo3 => (2048, None),
@@ -136,6 +147,8 @@ impl ModelConfig {
             },
             projection_extras: if has_biases("attention_bias")? {
                 ProjectionExtras::AttentionBias
+            } else if architecture == Architecture::Qwen2Moe && !fields.flag_or("qkv_bias", true)? {
+                ProjectionExtras::None
             } else {
                 architecture.projection_extras()
             },
@@ -144,6 +157,7 @@ impl ModelConfig {
             } else {
                 FeedForwardBias::None
             },
+            experts: fields.experts(architecture, n_layers)?,
             sliding_window: window,
             layer_kinds: kinds,
             norm_placement: architecture.norm_placement(),
@@ -180,8 +194,10 @@ impl ModelConfig {
         };
         let architecture = self.architecture;
         let has_biases = self.projection_extras == ProjectionExtras::AttentionBias;
+        let is_without = self.projection_extras == ProjectionExtras::None;
         if self.projection_extras != architecture.projection_extras()
             && !(has_biases && architecture.has_optional_biases())
+            && !(is_without && architecture == Architecture::Qwen2Moe)
         {
             return refuse("projection_extras", format!("{:?}", self.projection_extras));
         }
@@ -231,7 +247,19 @@ impl ModelConfig {
         } else if self.feed_forward_bias != FeedForwardBias::None {
             return refuse("mlp_bias", "true".to_owned());
         }
+        if self.experts.is_some() && !architecture.has_experts() {
+            return refuse("num_experts", format!("{:?}", self.experts));
+        }
         match architecture {
+            Architecture::Qwen2Moe | Architecture::Qwen3Moe => {
+                if let Some(window) = self.sliding_window {
+                    return refuse("sliding_window", window.to_string());
+                }
+                experts::write(self.experts.as_ref(), &mut config);
+                if architecture == Architecture::Qwen2Moe {
+                    config["qkv_bias"] = json!(!is_without);
+                }
+            }
             Architecture::Llama | Architecture::Granite | Architecture::Olmo2 => {
                 if let Some(window) = self.sliding_window {
                     return refuse("sliding_window", window.to_string());

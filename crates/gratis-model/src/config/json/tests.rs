@@ -1,6 +1,7 @@
 //! What is read, written and refused of a `config.json`.
 
 use super::*;
+use crate::config::ExpertWeights;
 
 fn parse(config: &Value) -> Result<ModelConfig> {
     ModelConfig::from_json(&config.to_string(), Path::new("config.json"))
@@ -128,6 +129,51 @@ fn windows_follow_the_rules_of_each_architecture() {
     assert_eq!(windows("SmolLM3ForCausalLM", smol), [0, 0, 0, 9, 0, 0]);
     assert_eq!(windows("SmolLM3ForCausalLM", nine()), [0; 6]);
     assert_eq!(windows("Phi3ForCausalLM", nine()), [9; 6]);
+}
+
+#[test]
+fn experts_are_read_and_written_as_the_classes_have_them() {
+    let experts = |name: &str, fields: Value| {
+        let config = parse(&with(name, fields)).expect("valid");
+        let text = config.to_json(WeightType::F32, Path::new("config.json")).expect("written");
+        let again = ModelConfig::from_json(&text, Path::new("config.json")).expect("read again");
+        assert_eq!(again, config, "{name}");
+        config.experts
+    };
+    let by_default = experts("Qwen3MoeForCausalLM", json!({})).expect("experts");
+    assert_eq!((by_default.n_experts, by_default.n_active), (128, 8));
+    assert_eq!(by_default.weights, ExpertWeights::Probabilities);
+    assert_eq!((by_default.intermediate_size, by_default.shared_intermediate_size), (768, None));
+    let shared = experts("Qwen2MoeForCausalLM", json!({"norm_topk_prob": true})).expect("experts");
+    assert_eq!((shared.n_experts, shared.shared_intermediate_size), (60, Some(5632)));
+    assert_eq!(shared.weights, ExpertWeights::Normalised);
+    let some = json!({"num_hidden_layers": 6, "decoder_sparse_step": 2, "mlp_only_layers": [3]});
+    let some = experts("Qwen3MoeForCausalLM", some).expect("experts");
+    assert_eq!(some.dense_layers, [0, 2, 3, 4]);
+    assert_eq!(experts("Qwen3MoeForCausalLM", json!({"num_experts": 0})), None);
+    assert_eq!(experts("Qwen3MoeForCausalLM", json!({"mlp_only_layers": [0, 1]})), None);
+    let published = json!({
+        "max_window_layers": 48, "mlp_only_layers": [], "norm_topk_prob": true,
+        "output_router_logits": false, "router_aux_loss_coef": 0.001, "sliding_window": null,
+        "use_sliding_window": false, "num_experts": 128, "num_experts_per_tok": 8,
+    });
+    assert!(experts("Qwen3MoeForCausalLM", published).is_some());
+    for (fields, field) in [
+        (json!({"num_experts": 4}), "num_experts_per_tok"),
+        (json!({"num_experts": 1 << 20}), "num_experts"),
+        (json!({"mlp_only_layers": "all"}), "mlp_only_layers"),
+        (json!({"use_sliding_window": true}), "use_sliding_window"),
+        (json!({"decoder_sparse_step": 0}), "decoder_sparse_step"),
+        (json!({"attention_bias": true}), "attention_bias"),
+    ] {
+        let message = message(&with("Qwen3MoeForCausalLM", fields));
+        assert!(message.contains(&format!("`{field}`")), "{message}");
+    }
+    assert!(
+        message(&with("Qwen3ForCausalLM", json!({"num_experts": 8}))).contains("`num_experts`")
+    );
+    let unbiased = parse(&with("Qwen2MoeForCausalLM", json!({"qkv_bias": false}))).expect("valid");
+    assert_eq!(unbiased.projection_extras, ProjectionExtras::None);
 }
 
 #[test]

@@ -11,6 +11,7 @@ use gratis_model::chat_template::{ChatTemplate, Message, RenderOptions};
 use gratis_model::{Encoding, Tokenizer};
 
 use super::recipe::{Begin, Reading, Recipe, Scope, Template, Unit};
+use crate::data::{ModelFormat, Rollout};
 use crate::error::{Error, Result};
 
 const TEMPLATE_HINT: &str = "the format needs the chat template that the model was trained with; put it beside the model as \
@@ -34,6 +35,8 @@ pub(crate) struct Chat {
 /// Makes sequences of one format for one model.
 #[derive(Debug)]
 pub(crate) struct Prompter<'a> {
+    /// The format, for errors.
+    pub(crate) format: ModelFormat,
     pub(crate) recipe: &'a Recipe,
     pub(crate) tokenizer: &'a Tokenizer,
     /// Text after each step: the recipe's, or one that was asked for.
@@ -44,6 +47,27 @@ pub(crate) struct Prompter<'a> {
     pub(crate) pad: Option<u32>,
     /// The model, for errors.
     pub(crate) path: PathBuf,
+}
+
+/// A problem with the messages before it.
+#[derive(Clone, Copy)]
+struct Problem<'a> {
+    context: &'a [Message],
+    text: &'a str,
+}
+
+impl<'a> Problem<'a> {
+    /// One without earlier messages.
+    fn alone(text: &'a str) -> Self {
+        Self { context: &[], text }
+    }
+
+    /// The earlier messages, then what the user says.
+    fn with_user(self, content: impl Into<String>) -> Vec<Message> {
+        let mut messages = self.context.to_vec();
+        messages.push(Message::user(content));
+        messages
+    }
 }
 
 /// A text with places in it: ends of tags, or where a turn begins.
@@ -64,7 +88,9 @@ impl Prompter<'_> {
             self.one_token(tag)?;
         }
         let text = "It is 2.";
-        self.sequence("1 + 1?", text, std::slice::from_ref(&(0..text.len()))).map(drop)
+        let whole = 0..text.len();
+        let steps = std::slice::from_ref(&whole);
+        self.sequence_of(Problem::alone("1 + 1?"), text, steps).map(drop)
     }
 
     /// What the model reads, with `{prompt}` for the problem and `{steps}` for the solution.
@@ -73,29 +99,48 @@ impl Prompter<'_> {
     /// Those of the template.
     pub(crate) fn example(&self) -> Result<String> {
         let steps = "{steps}";
+        let problem = Problem::alone("{prompt}");
         let text = match self.recipe.template {
             Template::Turns { problem_join } => {
-                self.turns("{prompt}", problem_join, &[steps.to_owned()])?.text
+                self.turns(problem, problem_join, &[steps.to_owned()])?.text
             }
             Template::Pieces { after_problem, .. } => {
                 ["{prompt}", after_problem, steps, self.tag].concat()
             }
             Template::Chat { .. } | Template::Text { .. } => {
                 let answer = [steps, self.tag].concat();
-                self.whole("{prompt}", &Marked { text: answer, marks: Vec::new() })?.0.text
+                self.whole(problem, &Marked { text: answer, marks: Vec::new() })?.0.text
             }
         };
         Ok(text)
     }
 
-    /// The tokens of a solution whose steps are these ranges of `text`, and where it is read.
+    /// The tokens of a solution whose steps are these ranges of its text, and where it is read.
+    /// Earlier messages of a conversation go before the problem, in the chat template; a system
+    /// message among them takes the place of the recipe's.
     ///
     /// # Errors
+    /// [`Error::PublishedConversation`] if the recipe has no place for earlier messages;
     /// [`Error::Mismatch`] if the chat template does not print a turn, or the tokenizer joins a tag
     /// to what stands beside it; those of the template and the tokenizer.
     pub(crate) fn sequence(
         &self,
-        problem: &str,
+        rollout: &Rollout,
+        idx: usize,
+        steps: &[Range<usize>],
+    ) -> Result<Sequence> {
+        if !rollout.context.is_empty() && !self.recipe.template.holds_conversations() {
+            let problem = rollout.name().to_owned();
+            let format = self.format.to_string();
+            return Err(Error::PublishedConversation { problem, format });
+        }
+        let problem = Problem { context: &rollout.context, text: &rollout.prompt };
+        self.sequence_of(problem, &rollout.completions[idx].text, steps)
+    }
+
+    fn sequence_of(
+        &self,
+        problem: Problem<'_>,
         text: &str,
         steps: &[Range<usize>],
     ) -> Result<Sequence> {
@@ -105,7 +150,7 @@ impl Prompter<'_> {
         };
         let mut sequence = match self.recipe.template {
             Template::Pieces { after_problem, unit } => {
-                self.pieces(&[problem, after_problem].concat(), &steps, unit)?
+                self.pieces(&[problem.text, after_problem].concat(), &steps, unit)?
             }
             Template::Turns { problem_join } => {
                 let Marked { text, marks } = self.turns(problem, problem_join, &steps)?;
@@ -146,13 +191,13 @@ impl Prompter<'_> {
     }
 
     /// Problem and answer in one text, and the byte at which the answer begins.
-    fn whole(&self, problem: &str, answer: &Marked) -> Result<(Marked, usize)> {
+    fn whole(&self, problem: Problem<'_>, answer: &Marked) -> Result<(Marked, usize)> {
         let (text, start, n_cut) = if let Template::Text { before, between } = self.recipe.template
         {
-            let opening = [before, problem, between].concat();
+            let opening = [before, problem.text, between].concat();
             ([&opening, &*answer.text].concat(), opening.len(), Some(0))
         } else {
-            self.last_turn(&[Message::user(problem)], &answer.text)?
+            self.last_turn(&problem.with_user(problem.text), &answer.text)?
         };
         let marks = match (self.recipe.reading, n_cut) {
             (Reading::Tag | Reading::BeforeTag, None) => return Err(self.changed()),
@@ -173,9 +218,13 @@ impl Prompter<'_> {
         content: &str,
     ) -> Result<(String, usize, Option<usize>)> {
         let chat = self.chat.ok_or_else(|| self.no_template())?;
+        let mut options = chat.options.clone();
+        if before.iter().any(|message| message.role == "system") {
+            options.system = None;
+        }
         let render = |content: &str| -> Result<String> {
             let messages = [before, &[Message::assistant(content)]].concat();
-            Ok(chat.template.render(&messages, &chat.options)?)
+            Ok(chat.template.render(&messages, &options)?)
         };
         let text = render(content)?;
         // A content that begins otherwise parts from this one where the content begins.
@@ -202,13 +251,13 @@ impl Prompter<'_> {
     }
 
     /// The conversation with an answer after each step, marked where each answer begins.
-    fn turns(&self, problem: &str, problem_join: &str, steps: &[String]) -> Result<Marked> {
+    fn turns(&self, problem: Problem<'_>, problem_join: &str, steps: &[String]) -> Result<Marked> {
         let tag = self.tag;
-        let mut messages = Vec::new();
+        let mut messages = problem.context.to_vec();
         let mut starts: Vec<(String, usize)> = Vec::new();
         for (nth, step) in steps.iter().enumerate() {
             let first =
-                if nth == 0 { [problem, problem_join, step].concat() } else { step.clone() };
+                if nth == 0 { [problem.text, problem_join, step].concat() } else { step.clone() };
             messages.push(Message::user(first));
             let (text, start, n_cut) = self.last_turn(&messages, tag)?;
             if n_cut.is_none() {

@@ -56,6 +56,13 @@ pub(crate) enum Template {
     },
 }
 
+impl Template {
+    /// Whether earlier messages of a conversation have a place in it: those before the problem.
+    pub(crate) fn holds_conversations(self) -> bool {
+        matches!(self, Self::Chat { .. } | Self::Turns { .. })
+    }
+}
+
 /// What of a solution is encoded in one piece.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Unit {

@@ -51,17 +51,13 @@ impl PublishedScorer<'_> {
         let splitter = StepSplitter::new(&self.step_split)?;
         let mut solutions = Vec::new();
         for (rollout_idx, rollout) in rollouts.iter().enumerate() {
-            if !rollout.context.is_empty() {
-                return Err(Error::PublishedConversation { problem: rollout.name().to_owned() });
-            }
             let mut own = Vec::new();
             for (idx, completion) in rollout.completions.iter().enumerate() {
-                let text = &completion.text;
                 let steps = match self.prompter.recipe.scope {
                     Scope::Steps => steps_of(rollout, idx, &splitter)?,
-                    Scope::Solution => std::iter::once(0..text.len()).collect(),
+                    Scope::Solution => std::iter::once(0..completion.text.len()).collect(),
                 };
-                let sequence = self.prompter.sequence(&rollout.prompt, text, &steps)?;
+                let sequence = self.prompter.sequence(rollout, idx, &steps)?;
                 if let Some(sequence) = self.fitting(sequence, rollout, idx)? {
                     own.push((idx, steps, sequence));
                 }
