@@ -11,8 +11,7 @@ gratis=${GRATIS:-target/release/gratis}
 load=${LOAD:-target/release/examples/load}
 threads=${THREADS:-$(nproc)}
 if [ -z "${GRATIS:-}" ]; then
-    cargo build --release --quiet -p gratis-cli
-    cargo build --release --quiet -p gratis-serve --example load
+    cargo build --release --quiet -p gratis-cli --bin gratis -p gratis-serve --example load
 fi
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"; [ -z "${server:-}" ] || kill "$server" 2>/dev/null || true' EXIT
