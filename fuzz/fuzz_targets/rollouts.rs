@@ -24,7 +24,7 @@ fuzz_target!(|bytes: &[u8]| {
     let mut writer = RolloutWriter::create(&again).expect("a file");
     for rollout in &rollouts {
         let _ = StepLabels::of(rollout);
-        writer.write(rollout).expect("written");
+        writer.write(rollout.clone()).expect("written");
     }
     writer.finish().expect("written");
     assert_eq!(read(&again), rollouts);
