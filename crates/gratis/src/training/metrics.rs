@@ -46,7 +46,7 @@ pub struct Evaluation {
     /// Mean outcome reward of incorrect responses.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reward_incorrect: Option<f64>,
-    /// The outcome rewards of all responses; in a line of its own in files ([`Record::Rewards`]).
+    /// The outcome rewards of all responses; in a line of its own in files (kind `rewards`).
     #[serde(skip)]
     pub rewards: RewardCounts,
 }
