@@ -1,7 +1,7 @@
 //! A run killed at random moments and resumed ends with the bits of one that was not.
 
 use std::hash::{BuildHasher, RandomState};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::workspace::{Workspace, stderr};
 
@@ -30,11 +30,7 @@ fn a_run_killed_at_random_moments_ends_with_the_same_bits() {
         // Later kills find less left to do.
         let moment = takes.mul_f64(share / f64::from(kill + 1));
         moments.push(moment);
-        let mut child = workspace.command(&arguments("killed")).spawn().expect("it starts");
-        std::thread::sleep(moment.max(Duration::from_millis(1)));
-        // SIGKILL on Unix; an error means that it had ended.
-        let _ = child.kill();
-        child.wait().expect("it ends");
+        workspace.kill_after(moment, &arguments("killed"));
     }
     let last = workspace.run(&arguments("killed"));
     assert!(last.status.success(), "killed after {moments:?}: {}", stderr(&last));

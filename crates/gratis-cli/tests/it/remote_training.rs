@@ -51,11 +51,7 @@ fn a_run_killed_at_random_moments_takes_no_step_twice() {
         let share = RandomState::new().hash_one(kill) as f64 / u64::MAX as f64;
         let moment = takes.mul_f64(share);
         moments.push(moment);
-        let mut child = workspace.command(&arguments("killed")).spawn().expect("it starts");
-        std::thread::sleep(moment.max(Duration::from_millis(1)));
-        // SIGKILL on Unix; an error means that it had ended.
-        let _ = child.kill();
-        child.wait().expect("it ends");
+        workspace.kill_after(moment, &arguments("killed"));
     }
     let last = workspace.run(&arguments("killed"));
     assert!(last.status.success(), "killed after {moments:?}: {}", stderr(&last));

@@ -2,9 +2,8 @@
 //! page of the run.
 
 use std::fs;
-use std::process::{Command, Stdio};
 
-use crate::workspace::{Workspace, ok, stderr};
+use crate::workspace::{Workspace, browser, ok, stderr};
 
 const TRAIN: [&str; 7] =
     ["train", "--model", "model", "--data", "graded.jsonl", "--batch-size", "8"];
@@ -147,27 +146,12 @@ fn a_training_run_is_shown_as_a_page() {
 }
 
 #[test]
-#[expect(clippy::print_stderr, reason = "a skipped test must say so")]
 fn the_page_of_a_run_works_in_a_browser() {
-    let names = ["chromium", "chromium-browser", "google-chrome"];
-    let is_there = |name: &&&str| {
-        let mut found = Command::new(name);
-        found.arg("--version").stdout(Stdio::null()).stderr(Stdio::null());
-        found.status().is_ok_and(|status| status.success())
-    };
-    let Some(browser) = names.iter().find(is_there) else {
-        eprintln!("skipped: no Chromium is installed");
-        return;
-    };
+    let Some(browser) = browser() else { return };
     let workspace = Workspace::new();
     train(&workspace, &["--validation-share", "0.25"]);
     ok(&workspace, &["view", "run"]);
-    let page = format!("file://{}", workspace.path("run/training.html").display());
-    let profile = format!("--user-data-dir={}", workspace.path("profile").display());
-    let output = Command::new(browser)
-        .args(["--headless", "--no-sandbox", "--disable-gpu", &profile, "--dump-dom", &page])
-        .output()
-        .expect("it runs");
+    let output = workspace.browse(browser, "run/training.html");
     let document = String::from_utf8_lossy(&output.stdout);
     // Written by the script of the page.
     for part in ["Margin: correct less incorrect</h3>", "<path d=\"M", "incorrect (6)", "5 steps"] {

@@ -15,7 +15,7 @@ use http::{Answer, Connection, request};
 use load::Load;
 use serde_json::{Value, json};
 
-use crate::workspace::{Workspace, ok, stderr};
+use crate::workspace::{Workspace, browser, ok, stderr};
 
 /// A service in its own process.
 struct Service {
@@ -238,28 +238,13 @@ fn a_page_shows_the_scores_of_a_file() {
 }
 
 #[test]
-#[expect(clippy::print_stderr, reason = "a skipped test must say so")]
 fn the_page_works_in_a_browser() {
-    let names = ["chromium", "chromium-browser", "google-chrome"];
-    let is_there = |name: &&&str| {
-        let mut found = Command::new(name);
-        found.arg("--version").stdout(Stdio::null()).stderr(Stdio::null());
-        found.status().is_ok_and(|status| status.success())
-    };
-    let Some(browser) = names.iter().find(is_there) else {
-        eprintln!("skipped: no Chromium is installed");
-        return;
-    };
+    let Some(browser) = browser() else { return };
     let (workspace, _, _) = workspace();
     let score = ["score", "--model", "model", "--reference", "reference", "candidates.jsonl"];
     ok(&workspace, &[&score[..], &["--tokens", "-o", "scores.jsonl"]].concat());
     ok(&workspace, &["view", "scores.jsonl", "--rollouts", "candidates.jsonl", "-o", "page.html"]);
-    let page = format!("file://{}", workspace.path("page.html").display());
-    let profile = format!("--user-data-dir={}", workspace.path("profile").display());
-    let output = Command::new(browser)
-        .args(["--headless", "--no-sandbox", "--disable-gpu", &profile, "--dump-dom", &page])
-        .output()
-        .expect("it runs");
+    let output = workspace.browse(browser, "page.html");
     let document = String::from_utf8_lossy(&output.stdout);
     // Written by the script of the page.
     assert!(document.contains("candidate 2, rank 1, reward"), "{document}");

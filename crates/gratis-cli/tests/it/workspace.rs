@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 
 /// A folder in which commands run.
 pub(crate) struct Workspace {
@@ -87,6 +88,25 @@ impl Workspace {
         self.command(arguments).output().expect("it runs")
     }
 
+    /// Starts the binary and kills it after a while, unless it has ended by then.
+    pub(crate) fn kill_after(&self, moment: Duration, arguments: &[&str]) {
+        let mut child = self.command(arguments).spawn().expect("it starts");
+        std::thread::sleep(moment.max(Duration::from_millis(1)));
+        // SIGKILL on Unix; an error means that it had ended.
+        let _ = child.kill();
+        child.wait().expect("it ends");
+    }
+
+    /// What a browser makes of a page in the folder.
+    pub(crate) fn browse(&self, browser: &str, page: &str) -> Output {
+        let page = format!("file://{}", self.path(page).display());
+        let profile = format!("--user-data-dir={}", self.path("profile").display());
+        Command::new(browser)
+            .args(["--headless", "--no-sandbox", "--disable-gpu", &profile, "--dump-dom", &page])
+            .output()
+            .expect("it runs")
+    }
+
     /// Runs the binary until a file that it writes has grown to so many half KiB, at which the system
     /// kills it: what is left is that of a kill in the middle of a line.
     #[cfg(unix)]
@@ -144,6 +164,21 @@ pub(crate) fn gratis() -> Command {
     // No test may reach for the network; those of the hub have one of their own.
     command.env("HF_HUB_OFFLINE", "1").args(["--threads", "1"]);
     command
+}
+
+/// The browser of this machine; says so if there is none.
+#[expect(clippy::print_stderr, reason = "a skipped test must say so")]
+pub(crate) fn browser() -> Option<&'static str> {
+    let is_there = |name: &&str| {
+        let mut found = Command::new(name);
+        found.arg("--version").stdout(Stdio::null()).stderr(Stdio::null());
+        found.status().is_ok_and(|status| status.success())
+    };
+    let found = ["chromium", "chromium-browser", "google-chrome"].into_iter().find(is_there);
+    if found.is_none() {
+        eprintln!("skipped: no Chromium is installed");
+    }
+    found
 }
 
 /// Runs a command that must succeed; what it printed.

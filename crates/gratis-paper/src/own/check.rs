@@ -4,11 +4,10 @@
 use std::path::Path;
 
 use gratis::observer::Observer;
-use gratis_engine::SamplingSettings;
 use gratis_model::tokenizer::SpecialText;
 use serde::Serialize;
 
-use super::data::{Purpose, sample};
+use super::data::{Purpose, sample, sampling_settings};
 use super::{CastFile, Machine, OwnCast};
 use crate::cast::Cast as _;
 use crate::error::{Error, Result};
@@ -117,14 +116,8 @@ pub fn check(
             let problem = cast.problems(&file.test)?.into_iter().next();
             let problem = problem.ok_or_else(|| nothing("test"))?;
             let model = cast.load(&file.resolve(engine))?;
-            let settings = SamplingSettings {
-                temperature: file.sampling.temperature,
-                top_p: file.sampling.top_p,
-                top_k: 0,
-                max_new_tokens: file.sampling.max_new_tokens,
-                stop_tokens: model.stop_tokens()?,
-                seed,
-            };
+            let settings =
+                sampling_settings(file.sampling, file.sampling.temperature, &model, seed)?;
             sample(file, &model, &[problem], 0, settings, 1)?.into_iter().next()
         } else {
             let sets = cast.candidate_sets(Purpose::Test, seed)?;

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::OwnCast;
-use super::file::{Generator, Order, Part};
+use super::file::{Generator, Order, Part, Sampling};
 use super::models::Scored;
 use super::plan::Work;
 use crate::cache::store;
@@ -310,18 +310,8 @@ impl OwnCast<'_> {
                 self.observer.resumed(chunk.len() as u64);
                 found
             } else {
-                if model.is_none() {
-                    model = Some(self.load(&place)?);
-                }
-                let Some(model) = &model else { continue };
-                let settings = SamplingSettings {
-                    temperature,
-                    top_p: sampling.top_p,
-                    top_k: 0,
-                    max_new_tokens: sampling.max_new_tokens,
-                    stop_tokens: model.stop_tokens()?,
-                    seed,
-                };
+                let model = self.loaded(&mut model, &place)?;
+                let settings = sampling_settings(sampling, temperature, model, seed)?;
                 let chunk = sample(&self.file, model, chunk, first, settings, n_samples)?;
                 self.observer.advance(chunk.len() as u64, &[]);
                 self.store.make("samples", &key, |draft| {
@@ -360,10 +350,7 @@ impl OwnCast<'_> {
                 self.observer.resumed(chunk.len() as u64);
                 found
             } else {
-                if model.is_none() {
-                    model = Some(self.load(&place)?);
-                }
-                let Some(model) = &model else { continue };
+                let model = self.loaded(&mut model, &place)?;
                 let template = file.prompt.template(model, &mut Silent)?;
                 let encoder = model
                     .encoder(&template, file.on_overlong)?
@@ -371,14 +358,12 @@ impl OwnCast<'_> {
                 let mut monte_carlo = MonteCarlo {
                     engine: model.generate(),
                     encoder,
-                    sampling: SamplingSettings {
-                        temperature: file.sampling.train_temperature,
-                        top_p: file.sampling.top_p,
-                        top_k: 0,
-                        max_new_tokens: file.sampling.max_new_tokens,
-                        stop_tokens: model.stop_tokens()?,
+                    sampling: sampling_settings(
+                        file.sampling,
+                        file.sampling.train_temperature,
+                        model,
                         seed,
-                    },
+                    )?,
                     n_continuations: file.annotation.n_continuations,
                     labels: LabelKind::Soft,
                     step_split: file.step_split.clone(),
@@ -437,18 +422,9 @@ impl OwnCast<'_> {
                 shares.extend(vec![0.0; chunk.len()]);
                 continue;
             }
-            if model.is_none() {
-                model = Some(self.load(&policy.place)?);
-            }
-            let Some(model) = &model else { continue };
-            let settings = SamplingSettings {
-                temperature: file.sampling.temperature,
-                top_p: file.sampling.top_p,
-                top_k: 0,
-                max_new_tokens: file.sampling.max_new_tokens,
-                stop_tokens: model.stop_tokens()?,
-                seed,
-            };
+            let model = self.loaded(&mut model, &policy.place)?;
+            let settings =
+                sampling_settings(file.sampling, file.sampling.temperature, model, seed)?;
             let rollouts = sample(&file, model, chunk, first, settings, n_samples)?;
             let mean = |rollout: &Rollout| Ok(mean_pass_at_1(&rollout.labels("pass@1")?));
             let found = rollouts.iter().map(mean).collect::<Result<Vec<f64>>>()?;
@@ -464,6 +440,23 @@ impl OwnCast<'_> {
 fn problem(rollout: Rollout) -> Problem {
     let Rollout { id, prompt, reference, dataset, context, extra, .. } = rollout;
     Problem { id, prompt, reference, dataset, context, extra }
+}
+
+/// How a model of the cast is sampled at a temperature.
+pub(super) fn sampling_settings(
+    sampling: Sampling,
+    temperature: f32,
+    model: &Model,
+    seed: u64,
+) -> Result<SamplingSettings> {
+    Ok(SamplingSettings {
+        temperature,
+        top_p: sampling.top_p,
+        top_k: 0,
+        max_new_tokens: sampling.max_new_tokens,
+        stop_tokens: model.stop_tokens()?,
+        seed,
+    })
 }
 
 /// Samples and grades.

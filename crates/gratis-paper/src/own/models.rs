@@ -118,6 +118,19 @@ impl OwnCast<'_> {
         Ok(Model::load(place, options, self.machine.hub, self.observer)?)
     }
 
+    /// The model at `place`, loaded when it is first needed.
+    pub(super) fn loaded<'m>(
+        &mut self,
+        model: &'m mut Option<Model>,
+        place: &Path,
+    ) -> Result<&'m Model> {
+        let found = match model.take() {
+            Some(found) => found,
+            None => self.load(place)?,
+        };
+        Ok(model.insert(found))
+    }
+
     /// The model that reward models start from. A GGUF file becomes a folder first, since all its
     /// parameters can be trained there; its scores have the same bits.
     pub(super) fn start(&mut self) -> Result<Rc<Model>> {
