@@ -125,8 +125,12 @@ impl Journal {
         Ok((Self { file: Some((path.to_owned(), file)) }, lines))
     }
 
-    /// The models that were created and not freed, oldest first.
-    pub(crate) fn left_over(lines: &[Line]) -> Vec<PastModel> {
+    /// Of the models that were created and not freed: the last with this rank and seed, and the others,
+    /// oldest first. A run that was killed while it probed left a model of the probe after its own.
+    pub(crate) fn left_over(
+        lines: &[Line],
+        own: (usize, u64),
+    ) -> (Option<PastModel>, Vec<PastModel>) {
         let mut models: Vec<PastModel> = Vec::new();
         for line in lines {
             let of = |id: &str| models.iter().rposition(|known| known.id == id);
@@ -156,7 +160,8 @@ impl Journal {
                 }
             }
         }
-        models
+        let last = models.iter().rposition(|model| model.adapter == Some(own));
+        (last.map(|at| models.remove(at)), models)
     }
 
     pub(crate) fn write(&mut self, line: &Line) -> Result<()> {
@@ -223,13 +228,29 @@ mod tests {
             .expect("torn");
         let (_, lines) = Journal::open(&path).expect("opened");
         assert_eq!(lines.len(), 8);
-        let left = Journal::left_over(&lines);
-        assert_eq!(left.iter().map(|model| &model.id[..]).collect::<Vec<_>>(), ["b"]);
-        assert_eq!(left[0].adapter, Some((8, 1)));
-        let ids: Vec<_> = left[0].requests.values().map(|one| one.request_id.as_deref()).collect();
+        let (own, others) = Journal::left_over(&lines, (8, 1));
+        let own = own.expect("it was not freed");
+        assert_eq!((&own.id[..], others.len()), ("b", 0));
+        assert_eq!(own.adapter, Some((8, 1)));
+        let ids: Vec<_> = own.requests.values().map(|one| one.request_id.as_deref()).collect();
         assert_eq!(ids, [None, Some("17"), None]);
-        assert_eq!(left[0].position(Some(&uri)), Some((2, 4)));
-        assert_eq!(left[0].position(Some("tinker://a/weights/x-4")), None);
-        assert_eq!(left[0].position(None), Some((0, 0)));
+        assert_eq!(own.position(Some(&uri)), Some((2, 4)));
+        assert_eq!(own.position(Some("tinker://a/weights/x-4")), None);
+        assert_eq!(own.position(None), Some((0, 0)));
+    }
+
+    #[test]
+    fn a_model_is_found_before_that_of_a_probe() {
+        let line = |id: &str, adapter| {
+            let (id, session) = (id.to_owned(), "s".to_owned());
+            Line::Model { id, session, adapter }
+        };
+        let lines = [line("own", Some((8, 1))), line("other", Some((4, 1))), line("probe", None)];
+        let (own, others) = Journal::left_over(&lines, (8, 1));
+        assert_eq!(own.map(|model| model.id).as_deref(), Some("own"));
+        assert_eq!(
+            others.iter().map(|model| &model.id[..]).collect::<Vec<_>>(),
+            ["other", "probe"]
+        );
     }
 }

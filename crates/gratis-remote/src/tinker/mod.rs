@@ -169,9 +169,8 @@ impl TrainingEngine {
     /// Those of the file; a server that no longer knows the models is none.
     pub fn journal_at(&self, path: &Path) -> Result<()> {
         let (mut journal, lines) = Journal::open(path)?;
-        let mut left = Journal::left_over(&lines);
         let own = (self.adapter.rank, self.adapter.seed);
-        let past = left.pop_if(|model| model.adapter == Some(own));
+        let (past, left) = Journal::left_over(&lines, own);
         for PastModel { id, .. } in left {
             self.free_past(&mut journal, id)?;
         }
