@@ -63,11 +63,11 @@ pub(crate) struct CostArgs {
 }
 
 pub(crate) fn run(args: &CostArgs) -> Result<()> {
-    match (args.paper, args.servers) {
-        (true, _) => paper(args),
-        (_, true) => cost_servers::run(&args.plan, args.json),
-        _ => records(args),
+    if args.servers {
+        return cost_servers::run(&args.plan, args.json);
     }
+    args.plan.check_unused()?;
+    if args.paper { paper(args) } else { records(args) }
 }
 
 fn paper(args: &CostArgs) -> Result<()> {

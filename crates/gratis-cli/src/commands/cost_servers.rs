@@ -13,62 +13,76 @@ use crate::output;
 #[command(next_help_heading = "Sizes and rates of --servers")]
 pub(crate) struct PlanArgs {
     /// Instructions of the training data.
-    #[arg(long, value_name = "N", default_value_t = ServerPlan::default().n_instructions, requires = "servers")]
+    #[arg(long, value_name = "N", default_value_t = ServerPlan::default().n_instructions)]
     instructions: f64,
     /// Responses per instruction.
-    #[arg(long, value_name = "N", default_value_t = ServerPlan::default().n_responses, requires = "servers")]
+    #[arg(long, value_name = "N", default_value_t = ServerPlan::default().n_responses)]
     responses: f64,
     /// Problems of the best-of-n evaluation.
-    #[arg(long, value_name = "N", default_value_t = ServerPlan::default().n_problems, requires = "servers")]
+    #[arg(long, value_name = "N", default_value_t = ServerPlan::default().n_problems)]
     problems: f64,
     /// Candidates per problem.
-    #[arg(long, value_name = "N", default_value_t = ServerPlan::default().n_candidates, requires = "servers")]
+    #[arg(long, value_name = "N", default_value_t = ServerPlan::default().n_candidates)]
     candidates: f64,
     /// Tokens of a prompt.
-    #[arg(long, value_name = "N", default_value_t = ServerPlan::default().prompt_tokens, requires = "servers")]
+    #[arg(long, value_name = "N", default_value_t = ServerPlan::default().prompt_tokens)]
     prompt_tokens: f64,
     /// Tokens of a response.
-    #[arg(long, value_name = "N", default_value_t = ServerPlan::default().response_tokens, requires = "servers")]
+    #[arg(long, value_name = "N", default_value_t = ServerPlan::default().response_tokens)]
     response_tokens: f64,
     /// Parameters of each model.
-    #[arg(long, value_name = "N", default_value_t = ServerPlan::default().n_parameters, requires = "servers")]
+    #[arg(long, value_name = "N", default_value_t = ServerPlan::default().n_parameters)]
     parameters: f64,
     /// GPUs.
-    #[arg(long, value_name = "N", default_value_t = ServerPlan::default().n_gpus, requires = "servers")]
+    #[arg(long, value_name = "N", default_value_t = ServerPlan::default().n_gpus)]
     gpus: f64,
     /// Tokens per second that one GPU samples.
-    #[arg(long, value_name = "RATE", default_value_t = ServerPlan::default().sampling_rate, requires = "servers")]
+    #[arg(long, value_name = "RATE", default_value_t = ServerPlan::default().sampling_rate)]
     sampling_rate: f64,
     /// Samples that one GPU works on at once at that rate.
-    #[arg(long, value_name = "N", default_value_t = ServerPlan::default().samples_at_once, requires = "servers")]
+    #[arg(long, value_name = "N", default_value_t = ServerPlan::default().samples_at_once)]
     samples_at_once: f64,
     /// Tokens per second that one GPU scores.
-    #[arg(long, value_name = "RATE", default_value_t = ServerPlan::default().scoring_rate, requires = "servers")]
+    #[arg(long, value_name = "RATE", default_value_t = ServerPlan::default().scoring_rate)]
     scoring_rate: f64,
     /// Floating-point operations per second of one GPU in training.
-    #[arg(long, value_name = "RATE", default_value_t = ServerPlan::default().training_flops, requires = "servers")]
+    #[arg(long, value_name = "RATE", default_value_t = ServerPlan::default().training_flops)]
     training_flops: f64,
     /// Tokens per scoring request.
-    #[arg(long, value_name = "N", default_value_t = ServerPlan::default().request_tokens, requires = "servers")]
+    #[arg(long, value_name = "N", default_value_t = ServerPlan::default().request_tokens)]
     request_tokens: f64,
     /// Responses per optimizer step.
-    #[arg(long, value_name = "N", default_value_t = ServerPlan::default().batch_size, requires = "servers")]
+    #[arg(long, value_name = "N", default_value_t = ServerPlan::default().batch_size)]
     batch_size: f64,
     /// Seconds of a round trip to the training server.
-    #[arg(long, value_name = "SECONDS", default_value_t = ServerPlan::default().round_trip, requires = "servers")]
+    #[arg(long, value_name = "SECONDS", default_value_t = ServerPlan::default().round_trip)]
     round_trip: f64,
     /// Bytes per second of the link to the servers.
-    #[arg(long, value_name = "RATE", default_value_t = ServerPlan::default().link_rate, requires = "servers")]
+    #[arg(long, value_name = "RATE", default_value_t = ServerPlan::default().link_rate)]
     link_rate: f64,
     /// Bytes of answers per second that the client reads.
-    #[arg(long, value_name = "RATE", default_value_t = ServerPlan::default().reading_rate, requires = "servers")]
+    #[arg(long, value_name = "RATE", default_value_t = ServerPlan::default().reading_rate)]
     reading_rate: f64,
     /// Price of a GPU hour in dollars.
-    #[arg(long, value_name = "PRICE", default_value_t = ServerPlan::default().price, requires = "servers")]
+    #[arg(long, value_name = "PRICE", default_value_t = ServerPlan::default().price)]
     price: f64,
 }
 
 impl PlanArgs {
+    /// Refuses sizes and rates where they change nothing.
+    ///
+    /// # Errors
+    /// [`Error::Mismatch`].
+    pub(crate) fn check_unused(&self) -> Result<(), Error> {
+        if self.plan()? == ServerPlan::default() {
+            return Ok(());
+        }
+        Err(Error::Mismatch {
+            what: "sizes and rates of servers are those of `--servers`".to_owned(),
+            hint: "add `--servers`, or leave them out",
+        })
+    }
+
     /// The plan.
     ///
     /// # Errors
