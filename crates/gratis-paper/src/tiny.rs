@@ -8,11 +8,11 @@ use gratis::selection::mean_pass_at_1;
 use crate::cache::{Cache, LabelRecord};
 use crate::cast::{Cast, Details, Role, TableRow};
 use crate::error::Result;
-use crate::evaluation::{Controls, Evaluation};
+use crate::evaluation::{Choices, Controls, Evaluation};
 use crate::example;
 use crate::outcome::PlainTable;
 use crate::rows::{BASELINES, BEYOND, Factor, IMPLICIT, Recipe, RewardModel, Tuned};
-use crate::rows::{baselines, objectives, tuned};
+use crate::rows::{baselines, implicit_configurations, objectives, tuned};
 use crate::settings::SampleSettings;
 use crate::world::{Split, Strength};
 
@@ -44,6 +44,18 @@ impl Cast for Cache<'_> {
         conditions(self)
     }
 
+    fn tuning(&self) -> Option<String> {
+        Some(
+            "`best of` counts what was tried on the validation problems of seed 0, by the same rule for \
+             every row: the best average of best-of-N. Settings are pairs of beta and learning rate, or \
+             learning rates where there is no beta; objectives share a grid, which goes further where \
+             the best beta was at its edge. Readings are ways to make one score of the steps: the \
+             aggregation, and for `prefix_ce` the value rule; the other implicit models have the \
+             paper's reading alone."
+                .to_owned(),
+        )
+    }
+
     fn left_out(&self) -> Vec<[String; 2]> {
         Vec::new()
     }
@@ -69,13 +81,13 @@ impl Cast for Cache<'_> {
     }
 
     fn rows(&mut self) -> Vec<TableRow> {
-        let baselines = baselines().into_iter().map(|baseline| TableRow {
-            group: BASELINES,
-            name: baseline.name.clone(),
-            detail: baseline.detail(),
-            paper: baseline.paper,
-            role: Role::Baseline(baseline.learns),
-            model: baseline.into(),
+        let baselines = baselines().into_iter().map(|baseline| {
+            let n_settings = baseline.form.configurations().len();
+            let (name, detail, paper) = (baseline.name.clone(), baseline.detail(), baseline.paper);
+            let role = Role::Baseline(baseline.learns);
+            let model = RewardModel::from(baseline);
+            let detail = with_trials(detail, n_settings, &model);
+            TableRow { group: BASELINES, name, detail, paper, role, model }
         });
         baselines.chain(implicit_rows()).collect()
     }
@@ -114,6 +126,20 @@ impl Cast for Cache<'_> {
     }
 }
 
+/// Settings in words, with the number of settings that they are the best of on validation problems, and
+/// of the ways in which the scores of each were read.
+fn with_trials(detail: String, n_settings: usize, model: &RewardModel) -> String {
+    let Choices { aggregations, value_rules, .. } = Choices::of(model);
+    match (n_settings, aggregations.len() * value_rules.len()) {
+        (0 | 1, 0 | 1) => detail,
+        (0 | 1, n_readings) => format!("{detail}, best of {n_readings} readings"),
+        (_, 0 | 1) => format!("{detail}, best of {n_settings} settings"),
+        (_, n_readings) => {
+            format!("{detail}, best of {n_settings} settings x {n_readings} readings")
+        }
+    }
+}
+
 /// Every objective as it was tuned, and CE on balanced data besides.
 fn implicit_rows() -> Vec<TableRow> {
     let mut rows = Vec::new();
@@ -137,7 +163,13 @@ fn implicit_rows() -> Vec<TableRow> {
                 }
                 _ => objective.name().to_owned(),
             },
-            detail: recipe.detail(),
+            detail: match factor {
+                Factor::None => {
+                    let n_settings = implicit_configurations(objective).len();
+                    with_trials(recipe.detail(), n_settings, &recipe.clone().into())
+                }
+                _ => format!("{}, as `{}`", recipe.detail(), objective.name()),
+            },
             paper,
             role: Role::Implicit(objective, factor),
             model: recipe.into(),
@@ -179,7 +211,7 @@ fn label_table(cache: &mut Cache<'_>) -> Result<PlainTable> {
 fn conditions(cache: &Cache<'_>) -> Vec<String> {
     let settings = &cache.settings;
     let (train, test) = (&settings.train, &settings.test);
-    vec![
+    let mut all = vec![
         format!(
             "Reward models start from the medium generator and are trained on {} problems x {} of \
              its responses at temperature {}, for one epoch unless stated otherwise; AdamW, {} \
@@ -212,5 +244,13 @@ fn conditions(cache: &Cache<'_>) -> Vec<String> {
             settings.bootstrap.n_resamples,
             settings.bootstrap.seed,
         ),
-    ]
+    ];
+    if !cache.failed_seeds.is_empty() {
+        all.push(format!(
+            "Seeds {:?} are left out: their base models, from which everything starts, did not learn \
+             to solve the problems.",
+            cache.failed_seeds,
+        ));
+    }
+    all
 }

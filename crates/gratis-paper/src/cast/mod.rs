@@ -30,6 +30,8 @@ pub(crate) trait Cast {
     fn train_size(&mut self) -> Result<(usize, usize)>;
     /// What every number depends on.
     fn conditions(&self) -> Vec<String>;
+    /// How the settings of the rows of table 1 were chosen, and from how many trials each.
+    fn tuning(&self) -> Option<String>;
     /// What was left out so far, and why: `[what, why]`.
     fn left_out(&self) -> Vec<[String; 2]>;
     /// Adds to what was left out.

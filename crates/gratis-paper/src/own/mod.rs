@@ -489,6 +489,11 @@ impl Cast for OwnCast<'_> {
         self.own_conditions()
     }
 
+    fn tuning(&self) -> Option<String> {
+        Some("Nothing was tuned: every row has the settings that the cast gives, one trial each."
+            .to_owned())
+    }
+
     fn left_out(&self) -> Vec<[String; 2]> {
         self.left_out.clone()
     }
