@@ -1,18 +1,24 @@
 //! The tiny world as a cast: the rows of table 1 with the settings that were chosen for them.
 
+mod inference;
+mod operations;
+mod prefixes;
+
 use gratis::data::Rollout;
 use gratis::evaluation::Bootstrap;
-use gratis::objective::{Ce, Objective};
+use gratis::objective::{Ce, Dpo, Objective};
 use gratis::selection::mean_pass_at_1;
+use gratis::theory::PrefixEstimate;
 
 use crate::cache::{Cache, LabelRecord};
 use crate::cast::{Cast, Details, Role, TableRow};
+use crate::cast::{Inference, Operations, Propositions, Way};
 use crate::error::Result;
 use crate::evaluation::{Choices, Controls, Evaluation};
 use crate::example;
 use crate::outcome::PlainTable;
 use crate::rows::{BASELINES, BEYOND, Factor, IMPLICIT, Recipe, RewardModel, Tuned};
-use crate::rows::{baselines, implicit_configurations, objectives, tuned};
+use crate::rows::{baselines, implicit_configurations, math_shepherd, objectives, tuned};
 use crate::settings::SampleSettings;
 use crate::world::{Split, Strength};
 
@@ -72,6 +78,10 @@ impl Cast for Cache<'_> {
         "medium generator".to_owned()
     }
 
+    fn here(&self) -> &'static str {
+        "in the tiny world"
+    }
+
     fn margin(&self) -> Option<f64> {
         Some(MARGIN)
     }
@@ -117,6 +127,45 @@ impl Cast for Cache<'_> {
         self.settings.test.temperature
     }
 
+    fn way_name(&self, way: Way) -> String {
+        match way {
+            Way::Ce => "implicit PRM, CE".to_owned(),
+            Way::Dpo => "implicit PRM, DPO".to_owned(),
+            Way::MathShepherd => math_shepherd().name,
+        }
+    }
+
+    fn way_model(&mut self, way: Way, n_responses: Option<usize>) -> Option<RewardModel> {
+        Some(model_of(way, n_responses))
+    }
+
+    fn operations(&mut self, seed: u64, way: Way, n_responses: usize) -> Result<Operations> {
+        operations::operations(self, seed, way, n_responses)
+    }
+
+    fn counting(&self) -> String {
+        "A multiplication with an addition counts as two operations; the rollouts and their grades, \
+         which all methods share, are not counted, as the paper's ratios imply. As run: the share of \
+         tokens left by packing is measured on the CE model and applied to all trainings."
+            .to_owned()
+    }
+
+    fn processor_seconds(&mut self, seed: u64, way: Way) -> Result<Option<f64>> {
+        operations::processor_seconds(self, seed, way)
+    }
+
+    fn inference(&mut self, seed: u64) -> Result<Vec<Inference>> {
+        inference::inference(self, seed)
+    }
+
+    fn propositions(&self) -> Propositions {
+        prefixes::COUNTS
+    }
+
+    fn prefix_estimates(&mut self, seed: u64) -> Result<Vec<PrefixEstimate>> {
+        prefixes::estimates(self, seed)
+    }
+
     fn details(&mut self, _rows: &[TableRow]) -> Result<Details> {
         let ce = tuned(Objective::Ce(Ce::default())).recipe;
         Ok(Details {
@@ -137,6 +186,16 @@ fn with_trials(detail: String, n_settings: usize, model: &RewardModel) -> String
         (_, n_readings) => {
             format!("{detail}, best of {n_settings} settings x {n_readings} readings")
         }
+    }
+}
+
+/// The reward model of a way, from the first `n_responses` of each training problem.
+fn model_of(way: Way, n_responses: Option<usize>) -> RewardModel {
+    let implicit = |objective| RewardModel::from(Recipe { n_responses, ..tuned(objective).recipe });
+    match way {
+        Way::Ce => implicit(Objective::Ce(Ce::default())),
+        Way::Dpo => implicit(Objective::Dpo(Dpo::default())),
+        Way::MathShepherd => RewardModel::from(math_shepherd()),
     }
 }
 
