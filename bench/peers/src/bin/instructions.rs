@@ -19,8 +19,11 @@ use gratis_model::ModelConfig;
 /// A job, ready to run.
 type Job = Box<dyn FnMut() -> Result<()>>;
 
+/// Makes a job ready.
+type Prepare = fn() -> Result<Job>;
+
 /// The jobs with what makes them ready.
-const JOBS: [(&str, fn() -> Result<Job>); 8] = [
+const JOBS: [(&str, Prepare); 8] = [
     ("matmul", matmul),
     ("attention-forward", || attention(Direction::Forward)),
     ("attention-backward", || attention(Direction::Both)),
@@ -98,10 +101,10 @@ fn scoring(config: ModelConfig, n_prompt: usize, lengths: &[usize]) -> Result<Jo
 /// A wide layer on few tokens: products with weights are nearly everything.
 fn matmul() -> Result<Job> {
     let config = ModelConfig {
-        hidden_size: 512,
-        intermediate_size: 1376,
-        n_heads: 8,
-        n_kv_heads: 8,
+        hidden_size: 256,
+        intermediate_size: 688,
+        n_heads: 4,
+        n_kv_heads: 4,
         ..small()
     };
     scoring(config, 8, &[56])
@@ -156,6 +159,7 @@ fn decode() -> Result<Job> {
 }
 
 /// Solutions with their gold answers.
+#[expect(clippy::unnecessary_wraps, reason = "every job is made ready by a function of one type")]
 fn grade_answers() -> Result<Job> {
     const CASES: [(&str, &str); 6] = [
         (r"\dfrac{1}{2}", r"So it is $\boxed{\frac{1}{2}}$."),
@@ -177,6 +181,7 @@ fn grade_answers() -> Result<Job> {
 }
 
 /// The curve of a weighted vote and of best-of-n over all subsets.
+#[expect(clippy::unnecessary_wraps, reason = "every job is made ready by a function of one type")]
 fn select() -> Result<Job> {
     let numbers = tokens(64, 1000, 3);
     let scores: Vec<f64> = numbers.iter().map(|&n| f64::from(n) / 1000.0).collect();
