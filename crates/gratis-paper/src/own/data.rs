@@ -396,6 +396,17 @@ impl OwnCast<'_> {
         Ok(answers)
     }
 
+    /// The test problems: those of the problem files, or else those of the candidates.
+    pub(super) fn test_problems(&mut self, seed: u64) -> Result<Vec<Problem>> {
+        let file = Rc::clone(&self.file);
+        if !file.test.problems.is_empty() {
+            return self.problems(&file.test);
+        }
+        let sets = self.candidate_sets(Purpose::Test, seed)?;
+        let rollouts = sets.first().map(|set| Rc::clone(&set.answers.rollouts));
+        Ok(rollouts.iter().flat_map(|all| all.iter().cloned()).map(problem).collect())
+    }
+
     /// The share of correct answers that a model gives to each test problem.
     pub(super) fn pass_at_1(
         &mut self,
@@ -404,13 +415,7 @@ impl OwnCast<'_> {
         n_samples: usize,
     ) -> Result<Vec<f64>> {
         let file = Rc::clone(&self.file);
-        let problems = if file.test.problems.is_empty() {
-            let sets = self.candidate_sets(Purpose::Test, seed)?;
-            let rollouts = sets.first().map(|set| Rc::clone(&set.answers.rollouts));
-            rollouts.iter().flat_map(|all| all.iter().cloned()).map(problem).collect()
-        } else {
-            self.problems(&file.test)?
-        };
+        let problems = self.test_problems(seed)?;
         let mut model: Option<Model> = None;
         let mut shares = Vec::new();
         self.observer.stage("samples of the policy", Some(problems.len() as u64));
