@@ -9,10 +9,13 @@
 )]
 
 pub(crate) mod attention;
+pub(crate) mod decode;
 pub(crate) mod matmul;
 pub(crate) mod norm;
+pub(crate) mod panel;
 pub(crate) mod query_tiles;
 pub(crate) mod rope;
 pub(crate) mod rows;
 pub(crate) mod simd;
 pub(crate) mod swiglu;
+pub(crate) mod vector;
