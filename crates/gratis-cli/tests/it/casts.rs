@@ -374,8 +374,8 @@ fn first_errors_are_evaluated_where_step_labels_are_true() {
         let mut line: Value = serde_json::from_str(line).expect("JSON");
         let steps = json!(["How much", "is it"]);
         line["steps"] = json!([steps, steps, steps, steps]);
-        line["completions"] = json!(["How much\nis it", "How much\nis it", "How much\nis it",
-                                     "How much\nis it"]);
+        line["completions"] =
+            json!(["How much\nis it", "How much\nis it", "How much\nis it", "How much\nis it"]);
         line["step_labels"] = json!([[1, 1], [1, 0], [0, null], [1, last]]);
         line.to_string() + "\n"
     };
@@ -387,7 +387,10 @@ fn first_errors_are_evaluated_where_step_labels_are_true() {
     let table_1 = ["reproduce", "table1", "--cast", "cast.toml", "--json"];
     let found: Value = serde_json::from_str(&ok(&workspace, &table_1)).expect("JSON");
     let row = &found[0]["comparisons"][0]["rows"][3];
-    assert!(row["first_error"]["mean"].as_f64().is_some_and(|f1| (0.0..=1.0).contains(&f1)), "{row}");
+    assert!(
+        row["first_error"]["mean"].as_f64().is_some_and(|f1| (0.0..=1.0).contains(&f1)),
+        "{row}"
+    );
     let left_out = table(&found[0], "Left out")["rows"].to_string();
     assert!(!left_out.contains("first-error F1"), "{left_out}");
 

@@ -43,8 +43,7 @@ use crate::rows::{Factor, IMPLICIT, InferenceReference, Recipe, RewardModel, Tun
 pub use check::{Checked, CheckedGenerator, check};
 pub use file::{
     Annotation, CastFile, Generator, Order, Part, Propositions, RowKind, RowSettings, Sampling,
-    StepTruth,
-    StepBench,
+    StepBench, StepTruth,
 };
 pub use file::{TEMPLATE, TrainSource};
 pub use plan::{Job, Plan, PlannedJob};
