@@ -206,7 +206,7 @@ mod tests {
             assert_eq!(found, by_definition(values));
             assert_eq!(found, bootstrap.interval(values));
         }
-        assert!(bootstrap.intervals::<Vec<f64>>(&[]).is_empty());
+        assert!(bootstrap.intervals(&[] as &[Vec<f64>]).is_empty());
     }
 
     #[test]
