@@ -32,7 +32,7 @@ pub(crate) fn models(names: &[String], context_length: usize) -> Answer {
 }
 
 /// One prompt or many.
-fn prompts(value: &Value) -> Option<Vec<Vec<u32>>> {
+pub(crate) fn prompts(value: &Value) -> Option<Vec<Vec<u32>>> {
     let list = value.as_array()?;
     let ids = |list: &Vec<Value>| -> Option<Vec<u32>> {
         list.iter().map(|id| id.as_u64().map(|id| id as u32)).collect()
@@ -43,7 +43,7 @@ fn prompts(value: &Value) -> Option<Vec<Vec<u32>>> {
     Some(vec![ids(list)?])
 }
 
-fn check(model: &dyn Model, prompts: &[Vec<u32>]) -> Result<(), Answer> {
+pub(crate) fn check(model: &dyn Model, prompts: &[Vec<u32>]) -> Result<(), Answer> {
     for prompt in prompts {
         if prompt.len() >= model.context_length() {
             let n = model.context_length();
@@ -116,6 +116,14 @@ pub(crate) fn completions(body: &Value, model: &dyn Model) -> Answer {
             }
             choice["prompt_logprobs"] = json!(rows);
             choice["token_ids"] = json!([0]);
+            return choice;
+        }
+        let allowed = body["allowed_token_ids"].as_array();
+        if let Some(id) = allowed.and_then(|ids| ids.first()).and_then(Value::as_u64) {
+            let id = id as u32;
+            let value = model.scores(&[prompt, &[id][..]].concat()).last().copied();
+            choice["token_ids"] = json!([id]);
+            choice["logprobs"] = json!({"tokens": [named(id)], "token_logprobs": [value]});
             return choice;
         }
         let sample = model.sample(prompt, &sampling(body, "max_tokens", "seed"));

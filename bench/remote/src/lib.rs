@@ -7,10 +7,12 @@
 
 mod bodies;
 mod model;
+mod pooling;
 mod protobuf;
 mod server;
 mod tinker;
 
 pub use model::{EngineModel, HashModel, Model, Sampling};
+pub use pooling::{HeadModel, Pooling, PoolingTask};
 pub use server::{Behaviour, FakeServer, Faults};
 pub use tinker::{Losses, Spoilt, TinkerServer};

@@ -19,6 +19,11 @@ pub trait Model: Send + Sync {
     fn context_length(&self) -> usize;
     /// The log-probability of each token but the first.
     fn scores(&self, tokens: &[u32]) -> Vec<f32>;
+    /// The outputs of the head at each token, if it has one.
+    fn values(&self, tokens: &[u32]) -> Option<Vec<Vec<f32>>> {
+        let _ = tokens;
+        None
+    }
     /// A continuation.
     fn sample(&self, prompt: &[u32], sampling: &Sampling) -> Sample;
 }

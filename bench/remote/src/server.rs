@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 
 use crate::bodies::{self, Answer};
 use crate::model::{Model, mixed};
+use crate::pooling::{self, Pooling};
 use crate::tinker::{TinkerAnswer, TinkerServer};
 
 /// How often requests fail: shares between 0 and 1, of which at most one fault befalls a request.
@@ -64,6 +65,8 @@ pub struct Behaviour {
     /// Added to log-probabilities of sequences that are not alone in their request: the fault of a
     /// server with adapters.
     pub batch_error: f32,
+    /// How the head of a reward model is read.
+    pub pooling: Pooling,
 }
 
 impl Default for Behaviour {
@@ -79,6 +82,7 @@ impl Default for Behaviour {
             gzip: false,
             redirect: None,
             batch_error: 0.0,
+            pooling: Pooling::default(),
         }
     }
 }
@@ -326,7 +330,9 @@ fn serve(stream: &TcpStream, shared: &Shared) -> io::Result<()> {
             continue;
         }
         let is_work = match (&shared.served, &request.path[..]) {
-            (Served::Inference(_), path) => matches!(path, "/v1/completions" | "/generate"),
+            (Served::Inference(_), path) => {
+                matches!(path, "/v1/completions" | "/generate" | "/pooling")
+            }
             // Heartbeats come at any time: they must not change what befalls the others.
             (Served::Training(_), path) => {
                 request.method == "POST" && path != "/api/v1/session_heartbeat"
@@ -432,6 +438,7 @@ fn inference(behaviour: &Behaviour, model: &dyn Model, request: &Request) -> Ans
             }
             (status, answer)
         }
+        ("POST", "/pooling") => pooling::pooling(&body, model, behaviour.pooling),
         ("POST", "/generate") => bodies::generate(&body, model),
         _ => (404, json!({"detail": "Not Found"})),
     }

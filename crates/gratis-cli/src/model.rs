@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use gratis::data::ModelFormat;
 use gratis::reward_model::{Hub, LoadOptions, Model, Place, Weights};
 use gratis::{Observer, Result};
 use tracing::{info, warn};
@@ -33,6 +34,17 @@ pub(crate) fn load_options(weights: Weights, common: &Common) -> LoadOptions {
 /// Loads a model; see [`Place`] for the accepted arguments.
 pub(crate) fn load(path: &Path, weights: Weights, common: &Common) -> Result<Model> {
     Model::load(path, load_options(weights, common), HUB, &mut Remarks)
+}
+
+/// Loads a model that may be a published reward model, of the format `kind` or of the one it is
+/// recognised by.
+pub(crate) fn load_reward_model(
+    path: &Path,
+    kind: Option<ModelFormat>,
+    common: &Common,
+) -> Result<Model> {
+    let options = load_options(Weights::Loaded, common);
+    Model::load_reward_model(path, options, kind, HUB, &mut Remarks)
 }
 
 /// Logs what the requests of an engine that runs elsewhere amount to.

@@ -186,6 +186,20 @@ pub trait Values: Score {
     /// # Errors
     /// [`Error::NoValueHead`] if the model has none.
     fn values(&self, batches: &[PackedBatch]) -> Result<Vec<TokenValues>>;
+
+    /// As [`Self::values`], of some tokens only: `wanted[batch][response]` lists them. Other values may
+    /// be anything, NaN included, so an engine may compute less.
+    ///
+    /// # Errors
+    /// As [`Self::values`].
+    fn values_at(
+        &self,
+        batches: &[PackedBatch],
+        wanted: &[Vec<Vec<usize>>],
+    ) -> Result<Vec<TokenValues>> {
+        let _ = wanted;
+        self.values(batches)
+    }
 }
 
 /// Trains a model with a scalar head.

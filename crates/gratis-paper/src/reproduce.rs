@@ -35,6 +35,8 @@ pub fn reproduce(
     observer: &mut dyn Observer,
 ) -> Result<Vec<Finished>> {
     let mut cache = Cache::new(settings, folders.cache, observer)?;
+    cache.begin_part("base models".to_owned());
+    cache.choose_seeds()?;
     run_all(&mut cache, experiments, folders.report)
 }
 

@@ -38,6 +38,21 @@ pub(crate) fn in_batch(vocab_size: usize, context_length: usize) -> Vec<Sequence
     (0..N_IN_BATCH).map(of).collect()
 }
 
+/// `n_ends` sequences of `n` tokens that differ in their last token alone, and as many that have nothing
+/// in common.
+pub(crate) fn ends(n: usize, n_ends: u32, vocab_size: usize) -> (Vec<Sequence>, Vec<Sequence>) {
+    let of = |key: u64| Sequence { n_context: 0, ..sequence(key, n, vocab_size) };
+    let others: Vec<Sequence> = (0..u64::from(n_ends)).map(|nth| of(100 + nth)).collect();
+    let own = others.iter().map(|other| {
+        let mut sequence = of(99);
+        if let (Some(last), Some(token)) = (sequence.tokens.last_mut(), other.tokens.last()) {
+            *last = *token;
+        }
+        sequence
+    });
+    (own.collect(), others)
+}
+
 /// The values of the sequence in the results of a batch.
 pub(crate) fn of_batch(results: &[Vec<f32>]) -> &[f32] {
     &results[PLACE]

@@ -71,6 +71,16 @@ pub enum Error {
         /// The last failure.
         message: String,
     },
+    /// The first request to a server failed however often it was repeated.
+    #[error("`{server}` does not answer ({n_attempts} attempts): {message}")]
+    Unreachable {
+        /// The server.
+        server: String,
+        /// Number of attempts.
+        n_attempts: u32,
+        /// The last failure.
+        message: String,
+    },
     /// No server is left to ask.
     #[error("no server answers; the last failure of `{server}`: {message}")]
     NoServer {
@@ -142,7 +152,9 @@ impl Error {
     /// What a caller can do about it.
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::Exhausted { .. } | Self::NoServer { .. } => ErrorKind::TryAgain,
+            Self::Exhausted { .. } | Self::Unreachable { .. } | Self::NoServer { .. } => {
+                ErrorKind::TryAgain
+            }
             Self::Answer { .. } | Self::Canary { .. } | Self::Threads { .. } => ErrorKind::Broken,
             _ => ErrorKind::Input,
         }
@@ -160,6 +172,10 @@ impl Error {
             Self::Refused { status: 404, .. } => {
                 "check the name of the model (`model`) and the address: `gratis inspect` lists what \
                  the server offers"
+            }
+            Self::Unreachable { .. } => {
+                "check the address and that the server runs; inference servers refuse connections until \
+                 their model is loaded"
             }
             Self::Exhausted { .. } | Self::NoServer { .. } => {
                 "run the same command again once the server answers: it continues where it stopped"

@@ -177,14 +177,15 @@ impl Client {
         self.json(&answer, what)
     }
 
-    /// A JSON answer to a GET.
+    /// A JSON answer to a GET within `limit`.
     pub(crate) fn get_json(
         &self,
         path: &str,
+        limit: Duration,
         what: &'static str,
         counters: &Counters,
     ) -> Result<Value, Fault> {
-        let answer = self.ask("GET", path, Content::None, what, counters)?;
+        let answer = self.ask_within("GET", path, Content::None, limit, what, counters)?;
         self.json(&answer, what)
     }
 
@@ -197,7 +198,20 @@ impl Client {
         what: &'static str,
         counters: &Counters,
     ) -> Result<Answer, Fault> {
-        let answer = self.exchange(method, path, content, self.answer_limit, counters)?;
+        self.ask_within(method, path, content, self.answer_limit, what, counters)
+    }
+
+    fn ask_within(
+        &self,
+        method: &str,
+        path: &str,
+        content: Content<'_>,
+        limit: Duration,
+        what: &'static str,
+        counters: &Counters,
+    ) -> Result<Answer, Fault> {
+        let answer =
+            self.exchange(method, path, content, limit.min(self.answer_limit), counters)?;
         match answer.status {
             200..=299 => Ok(answer),
             status @ (408 | 409 | 425 | 429 | 500..=599) => Err(Fault::Transient {
@@ -349,6 +363,9 @@ impl Client {
     fn fault(&self, error: ureq::Error) -> Fault {
         let transient = |reason, message: String| Fault::Transient { reason, message, after: None };
         match error {
+            ureq::Error::Timeout(ureq::Timeout::Connect | ureq::Timeout::Resolve) => {
+                transient(Reason::Connection, "no connection in time".to_owned())
+            }
             ureq::Error::Timeout(_) => transient(Reason::Timeout, "no answer in time".to_owned()),
             ureq::Error::Io(error) => {
                 let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<ureq::Error>());

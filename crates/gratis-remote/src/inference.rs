@@ -12,9 +12,11 @@ use crate::address::Protocol;
 use crate::answer::{Draw, Sequence};
 use crate::canary;
 use crate::error::{Error, Result};
+use crate::head::{Checked, Head};
 use crate::http::{Client, Connection, Content, Fault, KeyHeader};
 use crate::openai::{self, ScoreBy};
 use crate::pool::{Pool, Retries};
+use crate::pooling::{self, Activation, Pooled, Task};
 use crate::sampling::{SAMPLING, Sampler};
 use crate::settings::EngineSettings;
 use crate::sglang;
@@ -24,9 +26,9 @@ use crate::traffic::{Reason, Traffic};
 /// until the end of a call.
 const BATCHES_PER_REQUEST: usize = 4;
 /// Sequences in one scoring request; vLLM accepts 1024.
-const MAX_SEQUENCES: usize = 256;
+pub(crate) const MAX_SEQUENCES: usize = 256;
 /// What scoring is called in messages.
-const SCORING: &str = "a scoring request";
+pub(crate) const SCORING: &str = "a scoring request";
 
 /// The model that the servers run, as the configuration beside its tokenizer describes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,6 +71,8 @@ pub struct InferenceEngine {
     adapter: String,
     /// The log-probabilities of the check at the start, once it has passed.
     canary: Mutex<Option<Vec<f32>>>,
+    /// What the values of a reward model are, if it is one.
+    pub(crate) head: Option<Checked>,
 }
 
 impl InferenceEngine {
@@ -120,7 +124,35 @@ impl InferenceEngine {
             description,
             adapter,
             canary: Mutex::default(),
+            head: None,
         })
+    }
+
+    /// The same engine, whose values are those of the head of a reward model, after a check of every
+    /// server on known sequences.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] for servers that read no such head, [`Error::Canary`] if its values are not
+    /// what they should be; those of the requests.
+    pub fn with_head(mut self, head: Head) -> Result<Self> {
+        if !matches!(head, Head::Labels(_)) {
+            if self.settings.protocol != Protocol::Vllm {
+                let server = self.settings.servers().first().copied().unwrap_or_default();
+                let protocol = self.settings.protocol.name();
+                return Err(Error::Unsupported {
+                    server: server.to_owned(),
+                    what: format!(
+                        "be asked for the values of a head: that is done through the route \
+                         `/pooling` of vLLM, and the protocol is `{protocol}`"
+                    ),
+                });
+            }
+            // No token is sampled.
+            let n_tokens = self.description.context_length + 1;
+            self.description.context_length = n_tokens;
+        }
+        self.head = Some(self.check_head(head)?);
+        Ok(self)
     }
 
     /// The settings of the engine.
@@ -222,23 +254,88 @@ impl InferenceEngine {
         Ok(())
     }
 
+    /// The servers.
+    pub(crate) fn clients(&self) -> &[Arc<Client>] {
+        self.pool.clients()
+    }
+
+    pub(crate) fn pool(&self) -> &Pool {
+        &self.pool
+    }
+
+    /// A scoring request to one server, repeated while that may help.
+    pub(crate) fn ask_again<T>(
+        &self,
+        client: &Client,
+        ask: impl Fn() -> Result<T, Fault>,
+    ) -> Result<T> {
+        self.pool.ask_one(client, SCORING, ask)
+    }
+
+    /// One request for the values of a head.
+    pub(crate) fn ask_pooled(
+        &self,
+        client: &Client,
+        sequences: &[Sequence],
+        task: Task,
+        tag: Option<u32>,
+        activation: Activation,
+    ) -> Result<Pooled, Fault> {
+        let body = pooling::body(&self.settings.model, sequences, task, activation).to_string();
+        let answer = self.post(client, pooling::ROUTE, &body, sequences)?;
+        let read = pooling::read(&answer, sequences, task, tag);
+        read.map_err(|reason| unusable(client, SCORING, reason))
+    }
+
+    /// One request for the log-probability of the last token of every sequence, which is the same token
+    /// in all. vLLM takes what comes before from its prefix cache, as no log-probabilities of the prompt
+    /// are asked for.
+    pub(crate) fn ask_labels(
+        &self,
+        client: &Client,
+        sequences: &[Sequence],
+    ) -> Result<Vec<f32>, Fault> {
+        if self.settings.protocol != Protocol::Vllm {
+            return Ok(self.ask_scores(client, sequences)?.concat());
+        }
+        let body = openai::label_body(&self.settings.model, sequences).to_string();
+        let answer = self.post(client, openai::ROUTE, &body, sequences)?;
+        let read = openai::read_labels(&answer, sequences);
+        read.map_err(|reason| unusable(client, SCORING, reason))
+    }
+
+    /// The body of the answer to a scoring request.
+    fn post(
+        &self,
+        client: &Client,
+        route: &str,
+        body: &str,
+        sequences: &[Sequence],
+    ) -> Result<Vec<u8>, Fault> {
+        let counters = self.pool.counters();
+        let content = Content::Json(body.as_bytes());
+        let answer = client.ask("POST", route, content, SCORING, counters)?;
+        counters.tokens(sequences.iter().map(|sequence| sequence.tokens.len()).sum(), 0);
+        Ok(answer.body)
+    }
+
     /// One scoring request.
-    fn ask_scores(&self, client: &Client, sequences: &[Sequence]) -> Result<Vec<Vec<f32>>, Fault> {
+    pub(crate) fn ask_scores(
+        &self,
+        client: &Client,
+        sequences: &[Sequence],
+    ) -> Result<Vec<Vec<f32>>, Fault> {
         let model = &self.settings.model;
         let (route, body) = match self.settings.protocol {
             Protocol::Sglang => (sglang::ROUTE, sglang::score_body(&self.adapter, sequences)),
             _ => (openai::ROUTE, openai::score_body(model, sequences, self.score_by())),
         };
-        let body = body.to_string();
-        let counters = self.pool.counters();
-        let content = Content::Json(body.as_bytes());
-        let answer = client.ask("POST", route, content, SCORING, counters)?;
-        counters.tokens(sequences.iter().map(|sequence| sequence.tokens.len()).sum(), 0);
+        let answer = self.post(client, route, &body.to_string(), sequences)?;
         let read = match self.settings.protocol {
             Protocol::Sglang => {
-                sglang::read_scores(&answer.body, sequences, self.description.vocab_size)
+                sglang::read_scores(&answer, sequences, self.description.vocab_size)
             }
-            _ => openai::read_scores(&answer.body, sequences, self.score_by()),
+            _ => openai::read_scores(&answer, sequences, self.score_by()),
         };
         read.map_err(|reason| unusable(client, SCORING, reason))
     }
@@ -278,6 +375,40 @@ impl InferenceEngine {
         Ok(sample)
     }
 
+    /// The responses of batches, as (batch, number in it), in requests of up to `request_tokens` tokens;
+    /// responses of a prompt stay together.
+    pub(crate) fn requests(
+        &self,
+        batches: &[PackedBatch],
+    ) -> Result<Vec<Vec<(usize, usize)>>, EngineError> {
+        let context_length = self.description.context_length;
+        let mut requests = Vec::new();
+        let (mut request, mut n_tokens) = (Vec::new(), 0);
+        for (batch_idx, batch) in batches.iter().enumerate() {
+            self.check_tokens(batch.tokens())?;
+            for (nth, &idx) in batch.responses().iter().enumerate() {
+                let segment = batch.segment(idx);
+                debug_assert_eq!(segment.role, Role::Response);
+                let n = segment.position + segment.n_tokens;
+                if n > context_length {
+                    return Err(EngineError::ContextOverflow { n_tokens: n, context_length });
+                }
+                let is_full =
+                    n_tokens + n > self.settings.request_tokens || request.len() == MAX_SEQUENCES;
+                if is_full && !request.is_empty() {
+                    requests.push(std::mem::take(&mut request));
+                    n_tokens = 0;
+                }
+                request.push((batch_idx, nth));
+                n_tokens += n;
+            }
+        }
+        if !request.is_empty() {
+            requests.push(request);
+        }
+        Ok(requests)
+    }
+
     fn check_tokens(&self, tokens: &[u32]) -> Result<(), EngineError> {
         let vocab_size = self.description.vocab_size;
         match tokens.iter().find(|&&token| token as usize >= vocab_size) {
@@ -300,8 +431,7 @@ struct Listed {
 /// Finds the model in the list of a server.
 fn listed(pool: &Pool, client: &Client, settings: &EngineSettings) -> Result<Listed> {
     let what = "the list of models";
-    let list =
-        pool.ask_one(client, what, || client.get_json("/v1/models", what, pool.counters()))?;
+    let list = pool.ask_first(client, "/v1/models", what)?;
     let models = list["data"].as_array().map(Vec::as_slice).unwrap_or_default();
     let name_of = |model: &Value| model["id"].as_str().unwrap_or_default().to_owned();
     let find = |name: &str| models.iter().find(|model| name_of(model) == name);
@@ -345,33 +475,8 @@ impl Score for InferenceEngine {
     }
 
     fn log_probs(&self, batches: &[PackedBatch]) -> Result<Vec<TokenValues>, EngineError> {
-        let context_length = self.description.context_length;
         let mut all: Vec<TokenValues> = batches.iter().map(TokenValues::zeros).collect();
-        // Requests of up to `request_tokens` tokens; responses of a prompt stay together.
-        let mut requests: Vec<Vec<(usize, usize)>> = Vec::new();
-        let (mut request, mut n_tokens) = (Vec::new(), 0);
-        for (batch_idx, batch) in batches.iter().enumerate() {
-            self.check_tokens(batch.tokens())?;
-            for (nth, &idx) in batch.responses().iter().enumerate() {
-                let segment = batch.segment(idx);
-                debug_assert_eq!(segment.role, Role::Response);
-                let n = segment.position + segment.n_tokens;
-                if n > context_length {
-                    return Err(EngineError::ContextOverflow { n_tokens: n, context_length });
-                }
-                let is_full =
-                    n_tokens + n > self.settings.request_tokens || request.len() == MAX_SEQUENCES;
-                if is_full && !request.is_empty() {
-                    requests.push(std::mem::take(&mut request));
-                    n_tokens = 0;
-                }
-                request.push((batch_idx, nth));
-                n_tokens += n;
-            }
-        }
-        if !request.is_empty() {
-            requests.push(request);
-        }
+        let requests = self.requests(batches)?;
         if requests.is_empty() {
             return Ok(all);
         }

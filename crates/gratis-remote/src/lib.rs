@@ -1,7 +1,8 @@
 //! Engines that run elsewhere, behind the traits of `gratis_engine`.
 //!
 //! - [`InferenceEngine`] scores and samples on one or many inference servers: vLLM, SGLang, or any
-//!   server with the completions route of OpenAI.
+//!   server with the completions route of OpenAI. The heads of reward models are read there too
+//!   ([`Head`]).
 //! - [`TrainingEngine`] trains an adapter on a server that speaks the Tinker API.
 //!
 //! An engine is named by a file (`ENGINE.toml`) or an address (`vllm://host:port/name`), see
@@ -21,18 +22,22 @@ pub mod address;
 mod answer;
 mod canary;
 pub mod error;
+mod head;
 pub mod http;
 mod inference;
 mod openai;
 pub mod pool;
+mod pooling;
 mod sampling;
 pub mod settings;
 mod sglang;
 mod tinker;
 pub mod traffic;
+mod values;
 
 pub use address::{Protocol, is_address};
 pub use error::{Error, Result};
+pub use head::Head;
 pub use http::Connection;
 pub use inference::{InferenceEngine, ModelShape, Probe, TokenizerCheck};
 pub use settings::{DataType, EngineSettings};

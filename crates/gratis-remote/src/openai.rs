@@ -97,6 +97,49 @@ pub(crate) fn read_scores(
     choices.into_iter().zip(sequences).map(read).collect()
 }
 
+/// The body that asks for the log-probability of the last token of every sequence, the same in all: it is
+/// the only one that may be sampled. Its log-probability is that of the whole softmax all the same.
+pub(crate) fn label_body(model: &str, sequences: &[Sequence]) -> Value {
+    let prompts: Vec<&[u32]> = sequences
+        .iter()
+        .map(|sequence| &sequence.tokens[..sequence.tokens.len().saturating_sub(1)])
+        .collect();
+    let label = sequences.first().and_then(|sequence| sequence.tokens.last());
+    json!({
+        "model": model,
+        "prompt": prompts,
+        "max_tokens": 1,
+        "temperature": 0,
+        "repetition_penalty": 1.0,
+        "allowed_token_ids": label.into_iter().collect::<Vec<_>>(),
+        "logprobs": 0,
+        "return_token_ids": true,
+        "return_tokens_as_token_ids": true,
+        "add_special_tokens": false,
+    })
+}
+
+/// The log-probability of the last token of every sequence.
+pub(crate) fn read_labels(body: &[u8], sequences: &[Sequence]) -> Result<Vec<f32>, String> {
+    let read = |(choice, sequence): (Choice, &Sequence)| {
+        let Some((label, prompt)) = sequence.tokens.split_last() else {
+            return Err("a sequence without tokens".to_owned());
+        };
+        if choice.prompt_token_ids.as_ref().is_some_and(|read| read != prompt) {
+            return Err("it read other tokens than those sent (`prompt_token_ids`)".to_owned());
+        }
+        let found = choice.logprobs.ok_or("it has no `logprobs`")?;
+        let tokens = choice.token_ids.or_else(|| ids_of(&found.tokens)).unwrap_or_default();
+        match (&tokens[..], &found.token_logprobs[..]) {
+            ([token], [Some(value)]) if token == label => log_prob(*value),
+            _ => Err(format!(
+                "it sampled {tokens:?}, and {label} alone was allowed (`allowed_token_ids`)"
+            )),
+        }
+    };
+    choices(body, sequences.len())?.into_iter().zip(sequences).map(read).collect()
+}
+
 fn of_prompt_logprobs(choice: Choice, sequence: &Sequence) -> Result<Vec<f32>, String> {
     let tokens = &sequence.tokens;
     if let Some(read) = &choice.prompt_token_ids

@@ -17,6 +17,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+use serde_json::Value;
+
 use crate::error::{Error, Result};
 use crate::http::{Client, Content, Fault};
 use crate::traffic::{Counters, Reason};
@@ -27,6 +29,11 @@ const FIRST_WAIT: Duration = Duration::from_millis(500);
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 /// Failures in a row after which a server's health is checked before it is asked again.
 const N_FAILURES: u32 = 5;
+/// Sum of the waits before retries of the first request to a server: one that is not there is an error
+/// of the address more often than a fault that passes.
+const FIRST_BUDGET: Duration = Duration::from_secs(4);
+/// Longest wait for the answer to the first request to a server.
+const FIRST_LIMIT: Duration = Duration::from_secs(15);
 /// Longest wait for an answer about a server's health.
 const HEALTH_LIMIT: Duration = Duration::from_secs(10);
 
@@ -143,9 +150,40 @@ impl Pool {
         &self.counters
     }
 
+    /// The first request to a server, a GET: given up after a few tries within seconds, for the server may
+    /// not be there at all.
+    ///
+    /// # Errors
+    /// [`Error::Unreachable`]; those of the answer.
+    pub(crate) fn ask_first(
+        &self,
+        client: &Client,
+        path: &str,
+        what: &'static str,
+    ) -> Result<Value> {
+        let retries = Retries { budget: self.retries.budget.min(FIRST_BUDGET), ..self.retries };
+        let ask = || client.get_json(path, FIRST_LIMIT, what, &self.counters);
+        self.ask_within(retries, client, what, ask).map_err(|error| match error {
+            Error::Exhausted { server, n_attempts, message, .. } => {
+                Error::Unreachable { server, n_attempts, message }
+            }
+            error => error,
+        })
+    }
+
     /// One request to one server, repeated while that may help.
     pub(crate) fn ask_one<T>(
         &self,
+        client: &Client,
+        what: &'static str,
+        ask: impl Fn() -> Result<T, Fault>,
+    ) -> Result<T> {
+        self.ask_within(self.retries, client, what, ask)
+    }
+
+    fn ask_within<T>(
+        &self,
+        retries: Retries,
         client: &Client,
         what: &'static str,
         ask: impl Fn() -> Result<T, Fault>,
@@ -161,9 +199,9 @@ impl Pool {
                 }
             };
             n += 1;
-            let wait = self.retries.wait(n, n.into()).max(after.unwrap_or_default());
+            let wait = retries.wait(n, n.into()).max(after.unwrap_or_default());
             waited += wait;
-            if waited > self.retries.budget {
+            if waited > retries.budget {
                 let server = client.name().to_owned();
                 return Err(Error::Exhausted { server, what, n_attempts: n, message });
             }

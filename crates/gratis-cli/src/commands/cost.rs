@@ -9,6 +9,7 @@ use gratis::cost::paper::{Assumptions, InstructionCosts, N_INSTRUCTIONS};
 use gratis::cost::{Architecture, COST_FILE, CostRecord, Flops, Pass, Phase};
 use serde_json::json;
 
+use super::cost_servers::{self, PlanArgs};
 use super::resumable::{Spent, is_file};
 use crate::{output, usage};
 
@@ -25,10 +26,12 @@ const PAPER_TOKENS: f64 = 1024.0;
 Examples:
   gratis cost runs/prm rollouts.jsonl.cost.json
   gratis cost --paper
-  gratis cost --paper --steps 10 --sampling-passes 1")]
+  gratis cost --paper --steps 10 --sampling-passes 1
+  gratis cost --servers
+  gratis cost --servers --gpus 16 --response-tokens 2000 --price 1.8")]
 pub(crate) struct CostArgs {
     /// Run folders or cost records.
-    #[arg(value_name = "RUN", required_unless_present = "paper")]
+    #[arg(value_name = "RUN", required_unless_present_any = ["paper", "servers"])]
     runs: Vec<PathBuf>,
     /// Compute the ratios of the paper's figure 3 from assumptions.
     #[arg(long)]
@@ -48,12 +51,22 @@ pub(crate) struct CostArgs {
     /// How often the sampling of the responses themselves is counted.
     #[arg(long, default_value_t = Assumptions::default().n_sampling_passes)]
     sampling_passes: f64,
+    /// Estimate the paper's run on inference and training servers: tokens, requests, bytes, time, price
+    /// and what limits each job (`docs/scale.md`).
+    #[arg(long, conflicts_with = "paper")]
+    servers: bool,
+    #[command(flatten)]
+    plan: PlanArgs,
     /// Print JSON instead of a table.
     #[arg(long)]
     json: bool,
 }
 
 pub(crate) fn run(args: &CostArgs) -> Result<()> {
+    if args.servers {
+        return cost_servers::run(&args.plan, args.json);
+    }
+    args.plan.check_unused()?;
     if args.paper { paper(args) } else { records(args) }
 }
 

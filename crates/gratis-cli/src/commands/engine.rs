@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use anyhow::Result;
-use gratis::reward_model::Weights;
+use gratis::data::ModelFormat;
 use gratis_engine::{ErrorKind, PackedBatch, SampleRequest, SamplingSettings, TokenValues};
 use serde_json::{Value, json};
 
@@ -16,8 +16,8 @@ use crate::{Common, model};
 const N_TOKENS: u32 = 64;
 
 /// Connects to an engine and asks it for a score and a sample.
-pub(crate) fn inspect(given: &Path, common: &Common) -> Result<Value> {
-    let model = model::load(given, Weights::Loaded, common)?;
+pub(crate) fn inspect(given: &Path, kind: Option<ModelFormat>, common: &Common) -> Result<Value> {
+    let model = model::load_reward_model(given, kind, common)?;
     let place = model.place();
     let description = model.score().describe();
     let n_vocab = description.vocab_size as u32;
@@ -28,7 +28,7 @@ pub(crate) fn inspect(given: &Path, common: &Common) -> Result<Value> {
     let first = model.score().log_probs(std::slice::from_ref(&batch));
     let score = match first {
         Ok(_) => {
-            let (found, seconds) = timed(|| model.score().log_probs(&[batch]))?;
+            let (found, seconds) = timed(|| model.score().log_probs(std::slice::from_ref(&batch)))?;
             json!({
                 "can": true,
                 "seconds": seconds,
@@ -38,6 +38,21 @@ pub(crate) fn inspect(given: &Path, common: &Common) -> Result<Value> {
         }
         Err(error) if error.kind() == ErrorKind::TryAgain => return Err(error.into()),
         Err(error) => json!({ "can": false, "reason": error.to_string() }),
+    };
+    let head = match model.head_format() {
+        Some(format) => {
+            let wanted = [vec![vec![n_tokens as usize - 2]]];
+            let (_, seconds) =
+                timed(|| model.values().values_at(std::slice::from_ref(&batch), &wanted))?;
+            json!({
+                "can": true,
+                "kind": format,
+                "channels": model.values().n_channels(),
+                "seconds": seconds,
+                "tokens": n_tokens,
+            })
+        }
+        None => Value::Null,
     };
     let settings = SamplingSettings {
         temperature: 1.0,
@@ -67,11 +82,12 @@ pub(crate) fn inspect(given: &Path, common: &Common) -> Result<Value> {
         "dtype": settings.map(|settings| settings.dtype),
         "identity": model.hash()?,
         "tokenizer": place.path,
-        "reward_model": model.manifest().is_some(),
+        "reward_model": model.manifest().is_some() || model.head_format().is_some(),
         "architecture": description.architecture,
         "parameters": description.n_parameters,
         "vocabulary": description.vocab_size,
         "context": description.context_length,
+        "head": head,
         "score": score,
         "sample": sample,
         "train": match model.offered_to_train() {
@@ -125,6 +141,13 @@ pub(crate) fn page(report: &Value) -> String {
     );
     line("tokenizer", text(&report["tokenizer_check"]));
     line("context", format!("{} tokens", report["context"]));
+    if report["head"]["can"] == true {
+        let head = &report["head"];
+        let seconds = head["seconds"].as_f64().unwrap_or_default();
+        let kind = text(&head["kind"]);
+        let what = format!("`{kind}`, {} values per token, checked", head["channels"]);
+        line("head", format!("{what}: {} tokens in {seconds:.3} s, one request", head["tokens"]));
+    }
     for what in ["score", "sample", "train"] {
         let found = &report[what];
         let told = if found["can"] == true && found["seconds"].is_null() {

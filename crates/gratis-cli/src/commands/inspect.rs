@@ -54,7 +54,7 @@ pub(crate) struct InspectArgs {
 
 pub(crate) fn run(args: &InspectArgs, common: &Common) -> Result<()> {
     if EngineSettings::is_named_by(&args.model) {
-        let report = engine::inspect(&args.model, common)?;
+        let report = engine::inspect(&args.model, args.kind, common)?;
         return if args.json {
             output::print_json(&report)
         } else {

@@ -4,6 +4,7 @@ pub(crate) mod annotate;
 pub(crate) mod cast;
 pub(crate) mod completions;
 pub(crate) mod cost;
+mod cost_servers;
 pub(crate) mod data;
 pub(crate) mod demo;
 pub(crate) mod engine;

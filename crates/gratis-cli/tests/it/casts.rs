@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use gratis_bench_remote::{Behaviour, EngineModel, FakeServer, Losses, TinkerServer};
+use gratis_cpu::{NativeEngine, NativeOptions};
 use serde_json::{Value, json};
 
 use crate::workspace::{Workspace, ok, stderr, stdout};
@@ -58,6 +60,10 @@ max_new_tokens = 8
 [[generators]]
 name = "theirs"
 {generator}
+[propositions]
+n_problems = 2
+n_prefixes = 2
+n_continuations = 8
 [training.optimization]
 batch_size = 4
 max_steps = 1
@@ -109,7 +115,7 @@ fn experiments_run_on_files_and_are_found_again() {
     // ce, its LoRA, orm; ce without the reference (table 4); ce on parts of the data (figures 4 and 5).
     assert_eq!(trained, 3 + 1 + 3 + 2, "{plan}");
     assert!(jobs.iter().all(|job| job["n_tokens"].as_u64() > Some(0)), "{plan}");
-    let has_time = |job: &Value| job["seconds"].as_f64() > Some(0.0) || job["job"] == "sample";
+    let has_time = |job: &Value| job["seconds"].as_f64() > Some(0.0);
     assert!(jobs.iter().all(has_time), "{plan}");
 
     let first: Value =
@@ -118,10 +124,27 @@ fn experiments_run_on_files_and_are_found_again() {
         first.as_array().expect("outcomes").iter().filter_map(|of| of["name"].as_str()).collect();
     assert_eq!(
         names,
-        ["Table 1", "Figure 6", "Table 2", "Table 4", "Table 5", "Figure 4", "Figure 5"]
+        [
+            "Section 3",
+            "Table 1",
+            "Figure 6",
+            "Table 2",
+            "Table 3",
+            "Table 4",
+            "Table 5",
+            "Figure 1",
+            "Figure 3",
+            "Figure 4",
+            "Figure 5"
+        ]
     );
-    assert_eq!(first[2]["tables"][0]["rows"].as_array().map(Vec::len), Some(2), "start and ce");
-    let table_1 = &first[0];
+    let outcome = |name: &str| {
+        let outcomes = first.as_array().expect("outcomes");
+        outcomes.iter().find(|of| of["name"] == name).unwrap_or_else(|| panic!("no {name}"))
+    };
+    let rows = &outcome("Table 2")["tables"][0]["rows"];
+    assert_eq!(rows.as_array().map(Vec::len), Some(2), "start and ce");
+    let table_1 = outcome("Table 1");
     let columns = &table_1["comparisons"][0]["columns"];
     assert_eq!(columns[0], json!({ "generator": "theirs", "n": 1 }), "the cast's own generators");
     let rows = table_1["comparisons"][0]["rows"].as_array().expect("rows");
@@ -143,11 +166,21 @@ fn experiments_run_on_files_and_are_found_again() {
     assert_eq!(areas.len(), 9);
     assert_eq!(areas[8][2], "0.500 (0.500 to 0.500)", "{}", areas[8]);
     // `dpo` has no row in the cast: table 4 says so and has the four rows of `ce`.
-    assert_eq!(first[3]["comparisons"][0]["rows"].as_array().map(Vec::len), Some(5));
-    assert!(table(&first[3], "Left out")["rows"].to_string().contains("`dpo`"));
+    let table_4 = outcome("Table 4");
+    assert_eq!(table_4["comparisons"][0]["rows"].as_array().map(Vec::len), Some(5));
+    assert!(table(table_4, "Left out")["rows"].to_string().contains("`dpo`"));
 
     // Table 5 is of `dpo` alone.
-    assert_eq!(first[4]["comparisons"], json!([]));
+    assert_eq!(outcome("Table 5")["comparisons"], json!([]));
+    costs_are_counted_on_the_rollouts(outcome("Figure 1"), outcome("Figure 3"), outcome("Table 3"));
+
+    // Two problems, each with the empty prefix and one more: the model before its training is almost
+    // the reference, so every Q value is close to its estimate.
+    let of_prefixes = table(outcome("Section 3"), "2 problems x 2 prefixes x 8 continuations");
+    let row = &of_prefixes["rows"][0];
+    assert_eq!(row[1], "4", "{row}");
+    let difference: f64 = row[2].as_str().and_then(|text| text.parse().ok()).expect("a number");
+    assert!(difference < 0.1, "{row}");
 
     // Again: everything is in the cache, and the figures are the same.
     let output = workspace.run(&[&ALL[..], &["--json"]].concat());
@@ -170,6 +203,36 @@ fn experiments_run_on_files_and_are_found_again() {
     workspace.write("cast.toml", &more);
     let plan = ok(&workspace, &["reproduce", "table4", "--cast", "cast.toml", "--dry-run"]);
     assert!(plan.contains("train ce") && !plan.contains("train outcome"), "{plan}");
+}
+
+/// Figures 1 and 3 and table 3 of a cast with files, and with one of the three ways alone.
+fn costs_are_counted_on_the_rollouts(figure_1: &Value, figure_3: &Value, table_3: &Value) {
+    let points = figure_1["tables"][0]["rows"].as_array().expect("rows");
+    let names: Vec<&str> = points.iter().filter_map(|row| row[0].as_str()).collect();
+    assert_eq!(names, ["implicit PRM, CE, 2 responses", "implicit PRM, CE, 4 responses"]);
+    let left_out = table(figure_1, "Left out")["rows"].to_string();
+    assert!(left_out.contains("Math-Shepherd") && left_out.contains("DPO"), "{left_out}");
+
+    // Eight expected continuations of the first of two lines cost several times what CE costs, fewer
+    // as run.
+    let on_cast = &table(figure_3, "On this cast")["rows"];
+    assert_eq!(on_cast.as_array().map(Vec::len), Some(2), "2 and 4 responses: {on_cast}");
+    let ratio = |column: usize| -> f64 {
+        on_cast[1][column].as_str().and_then(|text| text.parse().ok()).expect("a number")
+    };
+    let (counted, run) = (ratio(1), ratio(3));
+    assert!(counted > 1.5 && counted < 8.0 && run < counted, "{on_cast}");
+    let seconds = &table(figure_3, "Measured")["rows"][0];
+    assert!(seconds[1].as_str().is_some_and(|text| !text.is_empty()), "{seconds}");
+
+    let row = &table_3["tables"][0]["rows"][0];
+    assert_eq!(row[0], "theirs, seed 0");
+    assert_eq!(row[1], "", "files were not sampled here");
+    let share: f64 = row[6].as_str().and_then(|text| text.parse().ok()).expect("a number");
+    // Generation, reward model and reference read about the same tokens.
+    assert!((60.0..72.0).contains(&share), "{row}");
+    let left_out = table(table_3, "Left out")["rows"].to_string();
+    assert!(left_out.contains("a model of the reward model's size"), "{left_out}");
 }
 
 #[cfg(unix)]
@@ -227,6 +290,13 @@ fn generators_that_are_engines_are_sampled_and_graded() {
     let sampled = |job: &&Value| job["job"] == "sample";
     let jobs: Vec<&Value> = plan["jobs"].as_array().expect("jobs").iter().filter(sampled).collect();
     assert_eq!(jobs.len(), 2, "validation and test: {plan}");
+    let is_timed = |job: &&Value| job["seconds"].as_f64() > Some(0.0);
+    assert!(jobs.iter().all(is_timed), "measured on a short sample: {plan}");
+    let table_3 = ok(&workspace, &["reproduce", "table3", "--cast", "cast.toml", "--json"]);
+    let table_3: Value = serde_json::from_str(&table_3).expect("JSON");
+    let row = &table_3[0]["tables"][0]["rows"][0];
+    let numbers = (1..7).filter_map(|column| row[column].as_str()?.parse::<f64>().ok());
+    assert_eq!(numbers.count(), 6, "sampled and scored here, so all is measured: {row}");
     let first: Value =
         serde_json::from_str(&ok(&workspace, &[&table_1[..], &["--json"]].concat())).expect("JSON");
     let again = ok(&workspace, &[&table_1[..], &["--json"]].concat());
@@ -275,13 +345,15 @@ fn what_a_cast_cannot_do_is_said_before_any_work() {
     let workspace = Workspace::new();
     write_data(&workspace);
     workspace.write("cast.toml", &cast(FILES));
-    let error = workspace.error_of(&["reproduce", "figure3", "--cast", "cast.toml"]);
-    assert!(error.contains("`figure3` needs the tiny world, because it counts"), "{error}");
+    let error = workspace.error_of(&["reproduce", "heads", "--cast", "cast.toml"]);
+    assert!(error.contains("`heads` needs the tiny world, because it trains"), "{error}");
+    let error = workspace.error_of(&["reproduce", "table1", "--dry-run"]);
+    assert!(error.contains("there is no `--cast`"), "{error}");
     let error = workspace.error_of(&["reproduce", "table1", "--cast", "nowhere.toml"]);
     assert!(error.contains("nowhere.toml"), "{error}");
     workspace.write("cast.toml", &cast(FILES).replace("max_steps", "n_steps"));
     let error = workspace.error_of(&["reproduce", "table1", "--cast", "cast.toml"]);
-    assert!(error.contains("cast.toml") && error.contains("line 26"), "{error}");
+    assert!(error.contains("cast.toml") && error.contains("line 30"), "{error}");
     // A problem in two splits would be a leak.
     workspace.write("cast.toml", &cast(FILES).replace("[0.7, 1.0]", "[0.4, 1.0]"));
     let error = workspace.error_of(&["reproduce", "table1", "--cast", "cast.toml"]);
@@ -311,4 +383,61 @@ fn table_5_leaves_out_what_needs_other_data() {
     for part in ["+ other instructions", "+ Math-Shepherd's step labels", "no base model"] {
         assert!(left_out.contains(part), "`{part}` is missing in {left_out}");
     }
+}
+
+#[test]
+fn a_cast_runs_on_an_inference_server_and_a_training_server() {
+    let workspace = Workspace::new();
+    write_data(&workspace);
+    let load = || NativeEngine::load(&workspace.path("model"), NativeOptions::default());
+    let tinker = TinkerServer::new(load().expect("a model"), "base", Losses::Mean);
+    let tinker = tinker.expect("a folder");
+    let trainer = FakeServer::start_training("127.0.0.1:0", tinker.clone(), Behaviour::default());
+    let trainer = trainer.expect("a free port");
+    let settings = format!(
+        "protocol = \"tinker\"\nurl = \"{}\"\nmodel = \"base\"\ntokenizer = \"model\"\nweights = \
+         \"model\"\nwithout_clipping = true\n",
+        trainer.url()
+    );
+    workspace.write("train.toml", &settings);
+    let behaviour =
+        |name: &str| Behaviour { models: vec![name.to_owned()], ..Behaviour::default() };
+    let base = FakeServer::start(EngineModel(load().expect("a model")), behaviour("base"));
+    let base = base.expect("a free port");
+    let address = format!("vllm://{}/base?tokenizer=model&dtype=float32", base.address());
+    let file = cast(&format!("engine = \"{address}\"")).replace(
+        "start = \"./model\"",
+        &format!("start = \"./train.toml\"\nreference = \"{address}\""),
+    );
+    // Adapters alone are trained there.
+    let (head, rest) = file.split_once("[[rows]]").expect("rows");
+    let (lora, likelihood) = (
+        rest.find("[[rows]]\nname = \"ce, LoRA\"").expect("the row"),
+        rest.find("[[rows]]\nname = \"likelihood\"").expect("the row"),
+    );
+    let end = rest.find("[[rows]]\nname = \"outcome\"").expect("the row");
+    let end_of_all = rest.find("[process_bench]").expect("the table");
+    let rows = format!("{}{}", &rest[lora..end], &rest[likelihood..end_of_all]);
+    workspace.write("cast.toml", &format!("{head}{rows}"));
+
+    let checked = ok(&workspace, &["cast", "check", "cast.toml", "--json"]);
+    let checked: Value = serde_json::from_str(&checked).expect("JSON");
+    assert_eq!(checked["generators"][0]["is_sampled"], true, "{checked}");
+    let plan =
+        ok(&workspace, &["reproduce", "table1", "--cast", "cast.toml", "--dry-run", "--json"]);
+    let plan: Value = serde_json::from_str(&plan).expect("JSON");
+    let timed = |job: &&Value| job["job"] == "sample" && job["seconds"].as_f64() > Some(0.0);
+    let n_timed = plan["jobs"].as_array().expect("jobs").iter().filter(timed).count();
+    assert_eq!(n_timed, 2, "{plan}");
+    assert!(tinker.n_steps().is_empty(), "a plan trains nothing");
+
+    let table_1 = ["reproduce", "table1", "--cast", "cast.toml", "--json"];
+    let first: Value = serde_json::from_str(&ok(&workspace, &table_1)).expect("JSON");
+    let rows = first[0]["comparisons"][0]["rows"].as_array().expect("rows");
+    let names: Vec<&str> = rows.iter().filter_map(|row| row["name"].as_str()).collect();
+    assert_eq!(names, ["pass@1", "majority vote", "oracle", "ce, LoRA", "likelihood"]);
+    assert_eq!(tinker.n_steps(), [1], "trained on the server");
+    let again: Value = serde_json::from_str(&ok(&workspace, &table_1)).expect("JSON");
+    assert_eq!(again, first, "from the cache");
+    assert_eq!(tinker.n_steps(), [1], "and not trained again");
 }

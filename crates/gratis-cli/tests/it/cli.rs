@@ -138,3 +138,21 @@ fn help_teaches() {
         insta::assert_snapshot!(name, stdout(&output));
     }
 }
+
+#[test]
+fn the_estimate_on_servers_is_that_of_the_document() {
+    let workspace = Workspace::new();
+    let run = |arguments: &[&str]| workspace.run(&[&["cost", "--servers"], arguments].concat());
+    let printed = stdout(&run(&[]));
+    let document = include_str!("../../../../docs/scale.md");
+    assert!(document.contains(printed.trim_end()), "docs/scale.md lacks this:\n{printed}");
+    // Small optimizer steps are limited by round trips.
+    let small = stdout(&run(&["--batch-size", "8", "--json"]));
+    let small: serde_json::Value = serde_json::from_str(&small).expect("JSON");
+    assert_eq!(small["assumptions"]["batch_size"], 8.0);
+    assert_eq!(small["jobs"][2]["limit"], "round_trips");
+    let refused = stderr(&run(&["--gpus", "0"]));
+    assert!(refused.contains("`--gpus 0` is no size or rate"), "{refused}");
+    let alone = stderr(&workspace.run(&["cost", "--paper", "--gpus", "3"]));
+    assert!(alone.contains("--servers"), "{alone}");
+}

@@ -20,6 +20,7 @@ mod process;
 mod published;
 mod quantised;
 mod remote;
+mod remote_heads;
 mod remote_training;
 mod rollout_files;
 mod run_folder;

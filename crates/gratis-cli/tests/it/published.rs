@@ -16,7 +16,7 @@ fn with_model(name: &str) -> Workspace {
 }
 
 /// Puts the checkpoint `name` of the fixtures into a folder of the workspace.
-fn add_model(workspace: &Workspace, name: &str, folder: &str) {
+pub(crate) fn add_model(workspace: &Workspace, name: &str, folder: &str) {
     let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/reward_models");
     let text = fs::read_to_string(fixtures.join(name).join("golden.json")).expect("a file");
     let golden: Value = serde_json::from_str(&text).expect("JSON");

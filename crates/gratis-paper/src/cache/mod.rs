@@ -36,6 +36,8 @@ use store::{Lookup, Store};
 
 /// File with an artefact's record.
 const RECORD: &str = "record.json";
+/// Kind of the artefact that records that a base model did not learn.
+const FAILED_BASE: &str = "failed-base";
 /// File with the rollouts of an artefact of samples.
 const ROLLOUTS: &str = "rollouts.jsonl";
 
@@ -66,6 +68,8 @@ pub(crate) struct Cache<'a> {
     pub(crate) store: Store,
     tokenizer: Tokenizer,
     pub(crate) observer: &'a mut dyn Observer,
+    /// Seeds that were left out, because their base models did not learn.
+    pub(crate) failed_seeds: Vec<u64>,
     /// The experiment of the current stages: `2 of 11, table1`.
     part: String,
     rollouts: HashMap<PathBuf, Rc<Vec<Rollout>>>,
@@ -87,6 +91,7 @@ impl<'a> Cache<'a> {
             store: Store::open(folder)?,
             tokenizer: trainer::tokenizer()?,
             observer,
+            failed_seeds: Vec::new(),
             part: String::new(),
             rollouts: HashMap::new(),
             candidates: HashMap::new(),
@@ -167,12 +172,60 @@ impl<'a> Cache<'a> {
             NativeEngine::initialise(shape, trainer::INITIALISATION, seed, self.options())?;
         let trainer = ModelTrainer { tokenizer: &self.tokenizer, seed };
         let before = self.observer.processor_seconds();
-        let (training, _) = trainer.train_base(&mut engine, &settings, self.observer)?;
-        let record = model_record(training, 0, before, self.observer);
+        let trained = trainer.train_base(&mut engine, &settings, self.observer);
+        if let Err(Error::TargetNotReached { reached, .. }) = trained {
+            // So that another run does not train it again to see the same.
+            self.store.make_value(FAILED_BASE, &key, &reached)?;
+        }
+        let record = model_record(trained?.0, 0, before, self.observer);
         self.store.make("base", &key, |draft| {
             trainer.publish(&engine, draft)?;
             store::write_json(&draft.join(RECORD), &record)
         })
+    }
+
+    /// Replaces seeds whose base model does not learn to solve problems by the next ones: nothing of
+    /// the paper can be measured in their worlds. The base models know nothing of reward models, so
+    /// this chooses nothing by its results.
+    ///
+    /// # Errors
+    /// [`Error::TargetNotReached`] if too many base models do not learn; those of training.
+    pub(crate) fn choose_seeds(&mut self) -> Result<()> {
+        let (n_seeds, first) =
+            (self.settings.seeds.len(), self.settings.seeds.first().copied().unwrap_or_default());
+        let mut seeds = Vec::new();
+        for seed in first.. {
+            if seeds.len() == n_seeds {
+                break;
+            }
+            let settings = self.settings.base;
+            let key = json!({ "seed": seed, "settings": settings });
+            let known: Option<f64> = self.find_value(FAILED_BASE, &key)?;
+            let failed = match known {
+                Some(reached) => Some(reached),
+                None => match self.base(seed, Trunk::default()) {
+                    Ok(_) => None,
+                    Err(Error::TargetNotReached { reached, .. })
+                        if self.failed_seeds.len() <= n_seeds =>
+                    {
+                        Some(reached)
+                    }
+                    Err(error) => return Err(error),
+                },
+            };
+            let Some(reached) = failed else {
+                seeds.push(seed);
+                continue;
+            };
+            self.failed_seeds.push(seed);
+            self.observer.note(&format!(
+                "seed {seed} is left out, the next takes its place: the probability of a correct \
+                 solution under its base model is {reached:.3}, below the target of {}",
+                settings.target,
+            ));
+        }
+        self.settings.seeds = seeds;
+        Ok(())
     }
 
     /// A generator of a seed.

@@ -4,14 +4,20 @@
 //! where models and problems come from nor how they are trained. The tiny world is the built-in cast
 //! ([`crate::tiny`]); a file names a user's own ([`crate::own`]).
 
+mod costs;
+
 use gratis::evaluation::Bootstrap;
 use gratis::objective::Objective;
+use gratis::theory::PrefixEstimate;
 
 use crate::error::Result;
 use crate::evaluation::{Controls, Evaluation};
 use crate::example::Examples;
 use crate::outcome::PlainTable;
 use crate::rows::{Factor, Learns, RewardModel, Tuned};
+
+pub use costs::Propositions;
+pub(crate) use costs::{Inference, Operations, Way};
 
 /// What experiments ask of the models and problems that they run on.
 pub(crate) trait Cast {
@@ -30,6 +36,8 @@ pub(crate) trait Cast {
     fn train_size(&mut self) -> Result<(usize, usize)>;
     /// What every number depends on.
     fn conditions(&self) -> Vec<String>;
+    /// How the settings of the rows of table 1 were chosen, and from how many trials each.
+    fn tuning(&self) -> Option<String>;
     /// What was left out so far, and why: `[what, why]`.
     fn left_out(&self) -> Vec<[String; 2]>;
     /// Adds to what was left out.
@@ -41,6 +49,8 @@ pub(crate) trait Cast {
     fn offers(&self, model: &RewardModel) -> Result<(), &'static str>;
     /// The model that reward models start from, in words.
     fn start_name(&self) -> String;
+    /// The cast in a sentence: `in the tiny world`.
+    fn here(&self) -> &'static str;
     /// The margin over the majority vote that this project expects, in a share; `None` for no claim.
     fn margin(&self) -> Option<f64>;
     /// Sets the row of a table and the seed of the following stages.
@@ -66,6 +76,37 @@ pub(crate) trait Cast {
     fn policy(&mut self, seed: u64, model: &RewardModel, n_samples: usize) -> Result<Vec<f64>>;
     /// The sampling temperature of candidates.
     fn temperature(&self) -> f32;
+    /// A way's name in the figures.
+    fn way_name(&self, way: Way) -> String;
+    /// The reward model of a way, from the first `n_responses` of each training problem (`None` for all);
+    /// `None` if the cast has no such row.
+    fn way_model(&mut self, way: Way, n_responses: Option<usize>) -> Option<RewardModel>;
+    /// Operations of a way, from the first `n_responses` of each training problem.
+    ///
+    /// # Errors
+    /// Those of reading the training data, and of training where packing is measured.
+    fn operations(&mut self, seed: u64, way: Way, n_responses: usize) -> Result<Operations>;
+    /// How operations are counted.
+    fn counting(&self) -> String;
+    /// Processor seconds of a way with all responses: labels and training, where they were measured.
+    ///
+    /// # Errors
+    /// Those of training.
+    fn processor_seconds(&mut self, seed: u64, way: Way) -> Result<Option<f64>>;
+    /// The cost of selecting with CE, for each generator of the test candidates; empty if the cast has no
+    /// such row.
+    ///
+    /// # Errors
+    /// Those of training and scoring.
+    fn inference(&mut self, seed: u64) -> Result<Vec<Inference>>;
+    /// How many prefixes [`Self::prefix_estimates`] has.
+    fn propositions(&self) -> Propositions;
+    /// Both propositions on the CE reward model and its reference, by Monte Carlo; empty if the cast has
+    /// no such row.
+    ///
+    /// # Errors
+    /// Those of training, sampling and scoring.
+    fn prefix_estimates(&mut self, seed: u64) -> Result<Vec<PrefixEstimate>>;
     /// What table 1 shows below its table.
     ///
     /// # Errors

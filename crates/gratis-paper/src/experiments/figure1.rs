@@ -2,34 +2,35 @@
 
 use gratis::evaluation::Interval;
 
-use super::operations::{Way, operations};
-use crate::cache::Cache;
-use crate::cast::Cast as _;
+use crate::cast::{Cast, Way};
 use crate::error::Result;
 use crate::measured::{By, Measured};
 use crate::outcome::{Outcome, PlainTable};
 use crate::report::{LinePlot, Point, Series, Unit};
-use crate::world::Strength;
 
 /// Best-of-N with the most candidates against operations.
-pub(super) fn run(cache: &mut Cache<'_>) -> Result<Outcome> {
-    let bootstrap = cache.settings.bootstrap;
-    let n_all = cache.settings.train.n_samples;
-    let n_ns = cache.settings.ns.len();
-    let largest: Vec<usize> = (1..=Strength::ALL.len()).map(|g| g * n_ns - 1).collect();
+pub(super) fn run(cast: &mut dyn Cast) -> Result<Outcome> {
+    let bootstrap = cast.bootstrap();
+    let n_all = cast.train_size()?.1;
+    let n_ns = cast.ns().len();
+    let largest: Vec<usize> = (1..=cast.generators().len()).map(|g| g * n_ns - 1).collect();
     let mut series = Vec::new();
     let mut rows = Vec::new();
     for (style, way) in Way::ALL.into_iter().enumerate() {
         let mut points = Vec::new();
-        let amounts = if way == Way::MathShepherd { vec![n_all] } else { vec![2, 4, n_all] };
-        for n_responses in amounts {
+        let parts = [2, 4].into_iter().filter(|&n| n < n_all && way != Way::MathShepherd);
+        for n_responses in parts.chain([n_all]) {
             let part = (n_responses < n_all).then_some(n_responses);
-            let name = format!("{}, {n_responses} responses", way.name());
-            let measured = Measured::evaluate(cache, &name, way.model(part))?;
+            let Some(model) = cast.way_model(way, part) else {
+                cast.leave_out(&cast.way_name(way), "the cast has no row of this kind");
+                break;
+            };
+            let name = format!("{}, {n_responses} responses", cast.way_name(way));
+            let measured = Measured::evaluate(cast, &name, model)?;
             let mut total = 0.0;
-            let seeds = cache.settings.seeds.clone();
+            let seeds = cast.seeds();
             for &seed in &seeds {
-                total += operations(cache, seed, way, n_responses)?.as_counted;
+                total += cast.operations(seed, way, n_responses)?.as_counted;
             }
             let operations = total / seeds.len().max(1) as f64;
             let accuracy = measured.mean_of_cells(By::BestOfN, &largest, &bootstrap);
@@ -45,7 +46,9 @@ pub(super) fn run(cache: &mut Cache<'_>) -> Result<Outcome> {
                 measured.first_error(&bootstrap).as_ref().map_or(String::new(), with_ends),
             ]);
         }
-        series.push(Series { label: way.name(), points, style });
+        if !points.is_empty() {
+            series.push(Series { label: cast.way_name(way), points, style });
+        }
     }
     Ok(Outcome {
         name: "Figure 1".to_owned(),
@@ -74,7 +77,7 @@ pub(super) fn run(cache: &mut Cache<'_>) -> Result<Outcome> {
             series,
             ..LinePlot::default()
         }],
-        conditions: cache.conditions(),
+        conditions: cast.conditions().into_iter().chain([cast.counting()]).collect(),
         ..Outcome::default()
     })
 }

@@ -5,29 +5,28 @@ use gratis::cost::paper::Assumptions;
 use gratis::evaluation::Interval;
 use serde_json::json;
 
-use super::operations::{Operations, Way, operations, processor_seconds};
-use crate::cache::Cache;
-use crate::cast::Cast as _;
+use crate::cast::{Cast, Operations, Way};
 use crate::error::Result;
 use crate::measured::interval;
 use crate::outcome::{Claim, Outcome, PlainTable};
 use crate::report::{LinePlot, Point, Series, Unit, XScale};
 
-/// Responses per instruction.
-const RESPONSES: [usize; 3] = [2, 4, 8];
+/// Responses per instruction, below all there are.
+const RESPONSES: [usize; 2] = [2, 4];
 
 /// Counts the operations of every way, and measures their processor time.
-pub(super) fn run(cache: &mut Cache<'_>) -> Result<Outcome> {
-    let seeds = cache.settings.seeds.clone();
+pub(super) fn run(cast: &mut dyn Cast) -> Result<Outcome> {
+    let seeds = cast.seeds();
+    let n_all = cast.train_size()?.1;
     let mut series = Vec::new();
     let mut rows = Vec::new();
     let mut ratios = Vec::new();
-    for n_responses in RESPONSES {
+    for n_responses in RESPONSES.into_iter().filter(|&n| n < n_all).chain([n_all]) {
         let mut ours = Vec::new();
         for way in Way::ALL {
             let mut by_seed = Vec::new();
             for &seed in &seeds {
-                by_seed.push(operations(cache, seed, way, n_responses)?);
+                by_seed.push(cast.operations(seed, way, n_responses)?);
             }
             ours.push(by_seed);
         }
@@ -45,20 +44,21 @@ pub(super) fn run(cache: &mut Cache<'_>) -> Result<Outcome> {
         ratios.push(over(0, |o| o.as_counted));
         for (style, (way, by_seed)) in Way::ALL.into_iter().zip(&ours).enumerate() {
             let y = by_seed.iter().map(|o| o.as_counted).sum::<f64>() / by_seed.len() as f64;
+            let name = cast.way_name(way);
             let point = Point { x: n_responses as f64, y: y.log10(), interval: None };
-            match series.iter_mut().find(|s: &&mut Series| s.label == way.name()) {
+            match series.iter_mut().find(|s: &&mut Series| s.label == name) {
                 Some(found) => found.points.push(point),
                 None => {
-                    series.push(Series { label: way.name(), points: vec![point], style });
+                    series.push(Series { label: name, points: vec![point], style });
                 }
             }
         }
     }
     let mut measured = Vec::new();
     for way in Way::ALL {
-        let mut row = vec![way.name()];
+        let mut row = vec![cast.way_name(way)];
         for &seed in &seeds {
-            let seconds = processor_seconds(cache, seed, way)?;
+            let seconds = cast.processor_seconds(seed, way)?;
             row.push(seconds.map_or_else(String::new, |seconds| format!("{seconds:.1}")));
         }
         measured.push(row);
@@ -78,7 +78,7 @@ pub(super) fn run(cache: &mut Cache<'_>) -> Result<Outcome> {
     });
     let by_seed: Vec<Vec<f64>> =
         ratios.last().map(|last| last.iter().map(|&r| vec![r]).collect()).unwrap_or_default();
-    let ratio = interval(&cache.settings.bootstrap, &by_seed);
+    let ratio = interval(&cast.bootstrap(), &by_seed);
     let at_paper_scale = paper_scale.costs(8).over_ce();
     Ok(Outcome {
         name: "Figure 3".to_owned(),
@@ -109,11 +109,11 @@ pub(super) fn run(cache: &mut Cache<'_>) -> Result<Outcome> {
                 rows: varied.collect(),
             },
             PlainTable {
-                caption:
-                    "In the tiny world: Math-Shepherd over the implicit model, every sequence on \
-                     its own as the paper counts, and as run (prefixes shared, duplicates once, \
-                     reference cached)"
-                        .to_owned(),
+                caption: format!(
+                    "{}: Math-Shepherd over the implicit model, every sequence on its own as the \
+                     paper counts, and as run (prefixes shared, duplicates once, reference cached)",
+                    sentence(cast.here())
+                ),
                 header: ["", "over CE", "over DPO", "over CE, as run", "over DPO, as run"]
                     .map(str::to_owned)
                     .to_vec(),
@@ -149,25 +149,29 @@ pub(super) fn run(cache: &mut Cache<'_>) -> Result<Outcome> {
             )
             .in_numbers(),
             Claim::above(
-                "Math-Shepherd costs many times as much as CE, in the tiny world",
+                &format!("Math-Shepherd costs many times as much as CE, {}", cast.here()),
                 "section 4.2, figure 3",
-                "ratio of operations with 8 responses, paper 38.8",
+                &format!("ratio of operations with {n_all} responses, paper 38.8"),
                 ratio,
                 1.0,
             )
             .in_numbers(),
         ],
         conditions: {
-            let mut all = cache.conditions();
+            let mut all = cast.conditions();
             all.push(format!(
-                "A multiplication with an addition counts as two operations; the rollouts and \
-                 their grades, which all methods share, are not counted, as the paper's ratios \
-                 imply. As run: the share of tokens left by packing is measured on the CE model \
-                 and applied to all trainings. Assumptions at the paper's scale: {}.",
+                "{} Assumptions at the paper's scale: {}.",
+                cast.counting(),
                 json!(paper_scale)
             ));
             all
         },
         ..Outcome::default()
     })
+}
+
+/// With a capital letter.
+fn sentence(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map_or(String::new(), |first| first.to_uppercase().chain(letters).collect())
 }

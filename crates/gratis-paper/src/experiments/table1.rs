@@ -57,7 +57,7 @@ pub(super) fn run(cast: &mut dyn Cast) -> Result<Outcome> {
         tables,
         examples,
         claims: claims(cast.margin(), &controls, &rows, &bootstrap),
-        conditions: cast.conditions(),
+        conditions: cast.conditions().into_iter().chain(cast.tuning()).collect(),
         ..Outcome::default()
     })
 }

@@ -24,6 +24,8 @@ use crate::error::{Error, Result};
 
 /// File with the rollouts of an artefact.
 pub(super) const ROLLOUTS: &str = "rollouts.jsonl";
+/// Kind of the artefact with the processor seconds of a chunk of samples.
+const SECONDS_OF_SAMPLES: &str = "samples-seconds";
 /// Problems sampled together: an interrupted run loses one such chunk.
 const CHUNK: usize = 16;
 
@@ -298,6 +300,7 @@ impl OwnCast<'_> {
         };
         let mut model: Option<Model> = None;
         let mut rollouts = Vec::new();
+        let mut seconds = Some(0.0);
         let stage = format!("samples of {}, {}", generator.name, purpose.name());
         self.observer.stage(&stage, Some(problems.len() as u64));
         for (chunk, first) in problems.chunks(CHUNK).zip((0..).step_by(CHUNK)) {
@@ -312,13 +315,23 @@ impl OwnCast<'_> {
             } else {
                 let model = self.loaded(&mut model, &place)?;
                 let settings = sampling_settings(sampling, temperature, model, seed)?;
+                let before = self.observer.processor_seconds();
                 let chunk = sample(&self.file, model, chunk, first, settings, n_samples)?;
+                // Of an engine elsewhere this is the time of the requests, which says nothing.
+                let is_here = !engine.to_string_lossy().contains("://");
+                let seconds = crate::cache::since(before, self.observer).filter(|_| is_here);
+                self.store.make_value(SECONDS_OF_SAMPLES, &key, &seconds)?;
                 self.observer.advance(chunk.len() as u64, &[]);
                 self.store.make("samples", &key, |draft| {
                     crate::trainer::write_rollouts(&draft.join(ROLLOUTS), &chunk)
                 })?
             };
             rollouts.extend(read_lines(&artefact.join(ROLLOUTS))?);
+            let of_chunk: Option<f64> = self.find_value(SECONDS_OF_SAMPLES, &key)?.flatten();
+            seconds = seconds.zip(of_chunk).map(|(sum, of_chunk)| sum + of_chunk);
+        }
+        if let Some(seconds) = seconds {
+            self.sampling_seconds.insert((purpose, seed, generator.name.clone()), seconds);
         }
         Ok(Answers { rollouts: Rc::new(rollouts), writers: None })
     }
@@ -413,7 +426,7 @@ impl OwnCast<'_> {
             }
             if self.plan.is_some() {
                 let start = self.start()?;
-                let size = (super::EXPECTED_PROMPT, file.sampling.max_new_tokens);
+                let size = (super::expected::EXPECTED_PROMPT, file.sampling.max_new_tokens);
                 let work = Work::expected(&start, chunk.len(), n_samples, size);
                 let row = self.row.clone();
                 if let Some(plan) = &mut self.plan {

@@ -10,6 +10,7 @@ use gratis::run::TrainSettings;
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
+pub use crate::cast::Propositions;
 use crate::error::{Error, Result};
 
 /// A commented file to start from.
@@ -65,6 +66,9 @@ pub struct CastFile {
     /// Math-Shepherd's labels, for rows that learn from step labels.
     #[serde(default)]
     pub annotation: Annotation,
+    /// The Monte-Carlo check of section 3.
+    #[serde(default)]
+    pub propositions: Propositions,
     /// Where candidates come from.
     pub generators: Vec<Generator>,
     /// Settings of every training, as in the `config.toml` of `gratis train`.

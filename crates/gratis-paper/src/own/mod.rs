@@ -4,11 +4,14 @@
 //! everything is kept in the cache of the reproduction, so an interrupted run continues where it was.
 
 mod check;
+mod costs;
 mod data;
 mod details;
+mod expected;
 mod file;
 mod models;
 mod plan;
+mod propositions;
 mod ranking;
 
 use std::collections::HashMap;
@@ -23,31 +26,30 @@ use gratis::reward::ValueRule;
 use gratis::reward_model::{Hub, Model};
 use gratis::run::{RewardKind, TrainSettings};
 use gratis::selection::Aggregation;
+use gratis::theory::PrefixEstimate;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use self::data::{Answers, CandidateSet, Purpose};
+use self::expected::blank;
 use self::models::{Form, TrainRecord, Training, WithReference};
-use self::plan::Work;
 use crate::cache::store::{Lookup, Store};
 use crate::cast::{Cast, Details, Role, TableRow};
+use crate::cast::{Inference, Operations, Way};
 use crate::error::{Error, Result};
 use crate::evaluation::{ByRule, Choices, Controls, Evaluation, Scored, evaluate};
 use crate::rows::{Factor, IMPLICIT, InferenceReference, Recipe, RewardModel, Tuned, tuned};
 
 pub use check::{Checked, CheckedGenerator, check};
 pub use file::{
-    Annotation, CastFile, Generator, Order, Part, RowKind, RowSettings, Sampling, StepBench,
+    Annotation, CastFile, Generator, Order, Part, Propositions, RowKind, RowSettings, Sampling,
+    StepBench,
 };
 pub use file::{TEMPLATE, TrainSource};
 pub use plan::{Job, Plan, PlannedJob};
 
 const EXPLICIT: &str = "Explicit reward models";
 const UNTRAINED: &str = "Not trained";
-/// Tokens of a prompt and steps of a response, where the responses do not exist yet.
-const EXPECTED_PROMPT: usize = 150;
-const EXPECTED_STEPS: usize = 8;
-
 /// Where models are found and computed.
 #[derive(Clone, Copy)]
 pub struct Machine<'a> {
@@ -76,6 +78,8 @@ pub(crate) struct OwnCast<'a> {
     answers: HashMap<(Purpose, u64, String), Answers>,
     sets: HashMap<(Purpose, u64), Rc<Vec<CandidateSet>>>,
     trainings: Vec<(String, TrainRecord)>,
+    /// Processor seconds of the samples of each generator, where they were measured.
+    sampling_seconds: HashMap<(Purpose, u64, String), f64>,
     left_out: Vec<[String; 2]>,
 }
 
@@ -114,6 +118,7 @@ impl<'a> OwnCast<'a> {
             answers: HashMap::new(),
             sets: HashMap::new(),
             trainings: Vec::new(),
+            sampling_seconds: HashMap::new(),
             left_out: Vec::new(),
         };
         cast.leave_out_what_is_missing();
@@ -152,36 +157,6 @@ impl<'a> OwnCast<'a> {
             self.file.name,
             self.file.path().display(),
         )
-    }
-
-    /// The measured pass of the start that times are estimated from.
-    pub(crate) fn finish_plan(&mut self) -> Result<Plan> {
-        let mut plan = self.plan.take().unwrap_or_default();
-        let start = self.start()?;
-        let seed = self.file.seeds[0];
-        let is_there = self.file.train.problems.is_empty();
-        if !plan.jobs.is_empty() && is_there {
-            let answers = self.training_answers(seed)?.first(Some(1), Some(8));
-            let (work, seconds) = self.probe(&start, &answers)?;
-            plan.time(work, seconds);
-        }
-        plan.left_out.clone_from(&self.left_out);
-        Ok(plan)
-    }
-
-    fn probe(&mut self, start: &Model, answers: &Answers) -> Result<(Work, Option<f64>)> {
-        let template = self.file.prompt.template(start, &mut gratis::Silent)?;
-        let encoder = start
-            .encoder(&template, self.file.on_overlong)?
-            .with_conversations(self.file.prompt.conversations(start)?);
-        let mut corpus = gratis::encoding::Corpus::default();
-        gratis::encoding::encode_rollouts(&answers.rollouts, &encoder, &mut corpus)?;
-        let budget = self.file.batch_tokens;
-        self.observer.stage("measured pass of the start", None);
-        let before = self.observer.wall_seconds();
-        gratis::encoding::log_probs(start.score(), &corpus, budget, &mut gratis::Silent)?;
-        let seconds = self.observer.wall_seconds().zip(before).map(|(now, before)| now - before);
-        Ok((Work::of_corpus(start, &corpus, budget)?, seconds))
     }
 
     /// The artefact of this key. One that is damaged is removed, with a note.
@@ -340,81 +315,6 @@ impl<'a> OwnCast<'a> {
         Ok(all)
     }
 
-    /// Whether candidates or training responses must be sampled before anything else can be planned;
-    /// then the plan is an upper bound from the longest response.
-    fn plan_before_sampling(
-        &mut self,
-        seed: u64,
-        model: &RewardModel,
-    ) -> Result<Option<Evaluation>> {
-        if self.plan.is_none() || !self.file.generators.iter().any(|of| of.engine.is_some()) {
-            return Ok(None);
-        }
-        let file = Rc::clone(&self.file);
-        let start = self.start()?;
-        let size = (EXPECTED_PROMPT, file.sampling.max_new_tokens);
-        let largest = file.ns.iter().max().copied().unwrap_or(1);
-        let mut n_test = 0;
-        let mut passes = Vec::new();
-        for (name, part) in [("validation", &file.validation), ("test", &file.test)] {
-            let n = self.problems(part)?.len();
-            let n_candidates = part.n_candidates.unwrap_or(largest);
-            for generator in &file.generators {
-                let work = Work::expected(&start, n, n_candidates, size);
-                if let Some(plan) = self.plan.as_mut().filter(|_| generator.engine.is_some()) {
-                    plan.sample(&generator.name, name, work);
-                }
-                passes.push((format!("{} {name}", generator.name), work));
-            }
-            n_test = n;
-        }
-        let (n_problems, n_responses) = self.train_size()?;
-        let mut training = Work::expected(&start, n_problems, n_responses, size);
-        if file.train.problems.is_empty() {
-            let answers = self.training_answers(seed)?;
-            training = Work::of_answers(&start, &file.prompt, &answers)?;
-        } else if let (Some(plan), Some(name)) = (&mut self.plan, &file.train.generator) {
-            plan.sample(name, "train", training);
-        }
-        let (who, trained) = match model {
-            RewardModel::Generator => ("start".to_owned(), None),
-            RewardModel::Named(name) => {
-                let idx = file.rows.iter().position(|row| row.name == *name);
-                (name.clone(), idx.map(|idx| self.settings_of(idx)).transpose()?)
-            }
-            RewardModel::Implicit(recipe, _) => {
-                let idx = self.row_of(&recipe.objective);
-                let run = format!("{recipe:?}");
-                (run, idx.map(|idx| self.settings_of(idx)).transpose()?)
-            }
-            _ => return Err(Error::NoRow { name: "of the tiny world".to_owned() }),
-        };
-        let row = self.row.clone();
-        if let Some(plan) = &mut self.plan {
-            if let Some(settings) = trained {
-                if matches!(settings.kind, RewardKind::PrmHead | RewardKind::PrmToken)
-                    && let Some(name) = &file.train.generator
-                {
-                    // Each prefix is continued from its end on.
-                    let n_continued = EXPECTED_STEPS * file.annotation.n_continuations;
-                    let half = size.1 / 2;
-                    let (n, size) = (n_problems * n_responses, (size.0 + half, half));
-                    plan.sample(
-                        name,
-                        "continuations",
-                        Work::expected(&start, n, n_continued, size),
-                    );
-                }
-                plan.train(&row, &who, training.expected_training(&start, &settings));
-            }
-            for (set, work) in passes {
-                plan.score(&row, &who, &set, work);
-                plan.score("reference", "start", &set, work);
-            }
-        }
-        Ok(Some(blank(file.generators.len() * file.ns.len(), n_test)))
-    }
-
     /// Whether the training rollouts have the labels that a row needs.
     fn can_train(&mut self, row: &RowSettings) -> bool {
         let needs_labels = matches!(row.kind, RowKind::PrmHead | RowKind::PrmToken);
@@ -427,30 +327,6 @@ impl<'a> OwnCast<'a> {
             answers.rollouts.iter().any(labelled)
         };
         self.file.train.problems.is_empty() && self.training_answers(seed).is_ok_and(has_labels)
-    }
-}
-
-/// An evaluation in a plan: nothing was measured.
-fn blank(n_cells: usize, n_problems: usize) -> Evaluation {
-    use crate::evaluation::SelectorAccuracies;
-    use gratis::evaluation::Selector;
-    use gratis::selection::Method;
-    let cells = SelectorAccuracies {
-        selector: Selector::without_score(Method::Random),
-        cells: vec![vec![0.0; n_problems]; n_cells],
-    };
-    Evaluation {
-        best_of_n: cells.clone(),
-        weighted_vote: cells,
-        validation: 0.0,
-        aggregation: Aggregation::Min,
-        vote_temperature: 1.0,
-        value_rule: ValueRule::Sum,
-        signal: StepSignal::default(),
-        signal_rule: ValueRule::Sum,
-        threshold: None,
-        first_error: Vec::new(),
-        first_error_counts: Vec::new(),
     }
 }
 
@@ -489,6 +365,13 @@ impl Cast for OwnCast<'_> {
         self.own_conditions()
     }
 
+    fn tuning(&self) -> Option<String> {
+        Some(
+            "Nothing was tuned: every row has the settings that the cast gives, one trial each."
+                .to_owned(),
+        )
+    }
+
     fn left_out(&self) -> Vec<[String; 2]> {
         self.left_out.clone()
     }
@@ -522,6 +405,10 @@ impl Cast for OwnCast<'_> {
 
     fn start_name(&self) -> String {
         "the start".to_owned()
+    }
+
+    fn here(&self) -> &'static str {
+        "on this cast"
     }
 
     fn margin(&self) -> Option<f64> {
@@ -653,6 +540,38 @@ impl Cast for OwnCast<'_> {
 
     fn temperature(&self) -> f32 {
         self.file.sampling.temperature
+    }
+
+    fn way_name(&self, way: Way) -> String {
+        costs::name_of(way)
+    }
+
+    fn way_model(&mut self, way: Way, n_responses: Option<usize>) -> Option<RewardModel> {
+        self.model_of_way(way, n_responses)
+    }
+
+    fn operations(&mut self, seed: u64, way: Way, n_responses: usize) -> Result<Operations> {
+        self.operations_of_way(seed, way, n_responses)
+    }
+
+    fn counting(&self) -> String {
+        self.how_operations_are_counted()
+    }
+
+    fn processor_seconds(&mut self, seed: u64, way: Way) -> Result<Option<f64>> {
+        self.seconds_of_way(seed, way)
+    }
+
+    fn inference(&mut self, seed: u64) -> Result<Vec<Inference>> {
+        self.inference_of_ce(seed)
+    }
+
+    fn propositions(&self) -> Propositions {
+        self.file.propositions
+    }
+
+    fn prefix_estimates(&mut self, seed: u64) -> Result<Vec<PrefixEstimate>> {
+        self.estimates_at_prefixes(seed)
     }
 
     fn details(&mut self, rows: &[TableRow]) -> Result<Details> {

@@ -31,6 +31,8 @@ use crate::rows::{Factor, Recipe, TrainingReference};
 
 /// File with the log-probabilities of a chunk.
 const LOG_PROBS: &str = "log_probs.f32";
+/// Kind of the artefact with the processor seconds of the log-probabilities of a chunk.
+const SECONDS_OF_LOG_PROBS: &str = "logprobs-seconds";
 /// Problems scored together: an interrupted run loses one such chunk.
 const CHUNK: usize = 8;
 /// Pairs per problem that pairwise objectives learn from, as in the tiny world.
@@ -110,6 +112,9 @@ pub(super) struct Training {
     /// What a recipe changes of the data and the reference.
     pub(super) recipe: Option<Recipe>,
 }
+
+/// Rollouts with their corpus and their responses in it.
+type EncodedChunk<'r> = (&'r [Rollout], Corpus, Vec<Solution>);
 
 impl OwnCast<'_> {
     /// Loads a model, found by what the file calls it.
@@ -334,19 +339,7 @@ impl OwnCast<'_> {
         rule: ValueRule,
         rollouts: &[Rollout],
     ) -> Result<Vec<ProblemScores>> {
-        let start = self.start()?;
-        let file = Rc::clone(&self.file);
-        let template = file.prompt.template(&start, &mut Silent)?;
-        let encoder = start
-            .encoder(&template, file.on_overlong)?
-            .with_conversations(file.prompt.conversations(&start)?);
-        let mut chunks = Vec::new();
-        for chunk in rollouts.chunks(CHUNK) {
-            let mut corpus = Corpus::default();
-            let solutions =
-                solutions(chunk, &encoder, &file.step_split, ScorePart::All, &mut corpus)?;
-            chunks.push((chunk, corpus, solutions));
-        }
+        let chunks = self.encoded(rollouts)?;
         let corpora: Vec<&Corpus> = chunks.iter().map(|(_, corpus, _)| corpus).collect();
         let of_policy = self.log_probs(policy, &corpora)?;
         let of_reference = match with {
@@ -369,6 +362,41 @@ impl OwnCast<'_> {
             all.extend(scores_of(chunk, solutions, corpus, beta, TokenRewards::Omit, gains)?);
         }
         Ok(all)
+    }
+
+    /// Rollouts as the start reads them, chunk by chunk.
+    fn encoded<'r>(&mut self, rollouts: &'r [Rollout]) -> Result<Vec<EncodedChunk<'r>>> {
+        let start = self.start()?;
+        let file = Rc::clone(&self.file);
+        let template = file.prompt.template(&start, &mut Silent)?;
+        let encoder = start
+            .encoder(&template, file.on_overlong)?
+            .with_conversations(file.prompt.conversations(&start)?);
+        let mut chunks = Vec::new();
+        for chunk in rollouts.chunks(CHUNK) {
+            let mut corpus = Corpus::default();
+            let solutions =
+                solutions(chunk, &encoder, &file.step_split, ScorePart::All, &mut corpus)?;
+            chunks.push((chunk, corpus, solutions));
+        }
+        Ok(chunks)
+    }
+
+    /// Processor seconds that the log-probabilities of `rollouts` took, where all were measured.
+    pub(super) fn scoring_seconds(
+        &mut self,
+        of: &Scored,
+        rollouts: &[Rollout],
+    ) -> Result<Option<f64>> {
+        let budget = self.file.batch_tokens;
+        let mut sum = 0.0;
+        for (_, corpus, _) in self.encoded(rollouts)? {
+            let key = json!({ "model": of.key, "corpus": corpus.digest(), "batch": budget });
+            let seconds: Option<f64> = self.find_value(SECONDS_OF_LOG_PROBS, &key)?.flatten();
+            let Some(seconds) = seconds else { return Ok(None) };
+            sum += seconds;
+        }
+        Ok(Some(sum))
     }
 
     /// The log-probabilities of a model on each corpus: `[n_corpora][n_responses][n_tokens]`.
@@ -405,7 +433,10 @@ impl OwnCast<'_> {
                     }
                     let start = self.start()?;
                     let engine = model.as_ref().map_or_else(|| start.score(), Model::score);
+                    let before = self.observer.processor_seconds();
                     let values = log_probs(engine, corpus, budget, &mut Silent)?;
+                    let seconds = crate::cache::since(before, self.observer);
+                    self.store.make_value(SECONDS_OF_LOG_PROBS, &key, &seconds)?;
                     self.observer.advance(1, &[]);
                     let bytes: Vec<u8> =
                         values.iter().flatten().flat_map(|value| value.to_le_bytes()).collect();

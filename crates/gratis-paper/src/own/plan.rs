@@ -56,8 +56,11 @@ pub struct PlannedJob {
     pub flops: f64,
     /// Bytes of weights, gradients and optimizer state; activations come on top.
     pub bytes: f64,
-    /// Seconds at the measured rate; `None` for an engine that runs elsewhere.
+    /// Seconds at the measured rate; `None` where none could be measured.
     pub seconds: Option<f64>,
+    /// Who samples.
+    #[serde(skip)]
+    sampler: Option<String>,
 }
 
 /// The plan.
@@ -219,14 +222,43 @@ impl Plan {
     pub(super) fn sample(&mut self, generator: &str, what: &str, work: Work) {
         if self.seen.insert(format!("sample {generator} {what}")) {
             self.push(Job::Sample, &format!("{generator}, {what}"), work);
+            if let Some(job) = self.jobs.last_mut() {
+                job.sampler = Some(generator.to_owned());
+            }
         }
     }
 
     fn push(&mut self, job: Job, row: &str, work: Work) {
         let Work { n_responses, n_tokens, flops, bytes } = work;
         let row = row.to_owned();
-        let seconds = None;
-        self.jobs.push(PlannedJob { job, row, n_responses, n_tokens, flops, bytes, seconds });
+        self.jobs.push(PlannedJob {
+            job,
+            row,
+            n_responses,
+            n_tokens,
+            flops,
+            bytes,
+            seconds: None,
+            sampler: None,
+        });
+    }
+
+    /// Who samples, each once.
+    pub(super) fn samplers(&self) -> Vec<String> {
+        let mut all: Vec<String> = Vec::new();
+        for sampler in self.jobs.iter().filter_map(|job| job.sampler.clone()) {
+            if !all.contains(&sampler) {
+                all.push(sampler);
+            }
+        }
+        all
+    }
+
+    /// Fills in the times of a sampler from its measured rate.
+    pub(super) fn time_samples(&mut self, sampler: &str, tokens_per_second: f64) {
+        for job in self.jobs.iter_mut().filter(|job| job.sampler.as_deref() == Some(sampler)) {
+            job.seconds = Some(job.n_tokens as f64 / tokens_per_second);
+        }
     }
 
     /// Fills in the times from a measured pass.

@@ -118,7 +118,7 @@ impl TrainingEngine {
         let counters = Arc::clone(pool.counters());
         let what = "the list of models";
         let path = "/api/v1/get_server_capabilities";
-        let listed = pool.ask_one(&client, what, || client.get_json(path, what, &counters))?;
+        let listed = pool.ask_first(&client, path, what)?;
         let models = listed["supported_models"].as_array().into_iter().flatten();
         let names = models.filter_map(|model| model["model_name"].as_str().map(str::to_owned));
         let offered: Vec<String> = names.collect();

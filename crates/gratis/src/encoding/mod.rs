@@ -9,7 +9,7 @@ pub mod text;
 pub use corpus::{Corpus, Item, Response};
 pub use given_ids::TokenIds;
 pub use packing::{
-    MicroBatch, MicroBatches, head_values, log_probs, mean_log_probs, micro_batches,
+    MicroBatch, MicroBatches, head_values, head_values_at, log_probs, mean_log_probs, micro_batches,
 };
 pub use prompt::{Conversations, chat_prompt, chat_prompt_for};
 pub use text::{

@@ -72,7 +72,7 @@ pub fn log_probs(
     max_tokens: usize,
     observer: &mut dyn Observer,
 ) -> Result<Vec<Vec<f32>>> {
-    rows(engine, |batches| engine.log_probs(batches), corpus, max_tokens, observer)
+    rows(engine, |batches, _| engine.log_probs(batches), corpus, max_tokens, observer)
 }
 
 /// The mean over the vocabulary of the log-probabilities at every response token:
@@ -86,7 +86,7 @@ pub fn mean_log_probs(
     max_tokens: usize,
     observer: &mut dyn Observer,
 ) -> Result<Vec<Vec<f32>>> {
-    rows(engine, |batches| engine.mean_log_probs(batches), corpus, max_tokens, observer)
+    rows(engine, |batches, _| engine.mean_log_probs(batches), corpus, max_tokens, observer)
 }
 
 /// The numbers of a scalar head for every response of `corpus`: `[n_responses]`, each a row of
@@ -100,13 +100,35 @@ pub fn head_values(
     max_tokens: usize,
     observer: &mut dyn Observer,
 ) -> Result<Vec<Vec<f32>>> {
-    rows(engine, |batches| engine.values(batches), corpus, max_tokens, observer)
+    rows(engine, |batches, _| engine.values(batches), corpus, max_tokens, observer)
+}
+
+/// As [`head_values`], of some tokens only: `wanted` lists those of every response. Other values may be
+/// anything.
+///
+/// # Errors
+/// Those of the engine.
+pub fn head_values_at(
+    engine: &dyn Values,
+    corpus: &Corpus,
+    wanted: &[Vec<usize>],
+    max_tokens: usize,
+    observer: &mut dyn Observer,
+) -> Result<Vec<Vec<f32>>> {
+    let pass = |batches: &[PackedBatch], members: &[MicroBatch]| {
+        let of = |member: &MicroBatch| {
+            let responses = member.responses.iter();
+            responses.map(|&idx| wanted.get(idx).cloned().unwrap_or_default()).collect()
+        };
+        engine.values_at(batches, &members.iter().map(of).collect::<Vec<Vec<Vec<usize>>>>())
+    };
+    rows(engine, pass, corpus, max_tokens, observer)
 }
 
 /// A row per response of `corpus`. As many batches go through a call as the engine works on at once.
 fn rows(
     engine: &dyn Score,
-    pass: impl Fn(&[PackedBatch]) -> gratis_engine::Result<Vec<TokenValues>>,
+    pass: impl Fn(&[PackedBatch], &[MicroBatch]) -> gratis_engine::Result<Vec<TokenValues>>,
     corpus: &Corpus,
     max_tokens: usize,
     observer: &mut dyn Observer,
@@ -116,7 +138,7 @@ fn rows(
     let MicroBatches { packed, members } = micro_batches(corpus, &units, max_tokens)?;
     let n_at_once = engine.describe().n_concurrent_batches.max(1);
     for (packed, members) in packed.chunks(n_at_once).zip(members.chunks(n_at_once)) {
-        for (values, members) in pass(packed)?.iter().zip(members) {
+        for (values, members) in pass(packed, members)?.iter().zip(members) {
             for (&idx, row) in members.responses.iter().zip(values.rows()) {
                 all[idx] = row.to_vec();
             }

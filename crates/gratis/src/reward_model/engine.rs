@@ -53,11 +53,27 @@ impl RemoteEngine {
         }
     }
 
+    /// The servers, to read the values of a head; `None` for a training server.
+    pub(super) fn values(&self) -> Option<&dyn Values> {
+        match &self.servers {
+            Servers::Inference(engine) => Some(&**engine),
+            Servers::Training { .. } => None,
+        }
+    }
+
     /// What the requests amount to.
     pub(super) fn traffic(&self) -> Traffic {
         match &self.servers {
             Servers::Inference(engine) => engine.traffic(),
             Servers::Training { engine, .. } => engine.traffic(),
+        }
+    }
+
+    /// The head of a published reward model.
+    fn head(&self) -> Result<&dyn Values> {
+        match self.values() {
+            Some(values) if values.n_channels() > 0 => Ok(values),
+            _ => unsupported("read a scalar head that was trained by gratis"),
         }
     }
 
@@ -237,14 +253,25 @@ impl Values for Engine {
     fn n_channels(&self) -> usize {
         match self {
             Self::Native(engine) => engine.n_channels(),
-            Self::Remote(_) => 0,
+            Self::Remote(remote) => remote.values().map_or(0, Values::n_channels),
         }
     }
 
     fn values(&self, batches: &[PackedBatch]) -> Result<Vec<TokenValues>> {
         match self {
             Self::Native(engine) => engine.values(batches),
-            Self::Remote(_) => unsupported("read a scalar head"),
+            Self::Remote(remote) => remote.head()?.values(batches),
+        }
+    }
+
+    fn values_at(
+        &self,
+        batches: &[PackedBatch],
+        wanted: &[Vec<Vec<usize>>],
+    ) -> Result<Vec<TokenValues>> {
+        match self {
+            Self::Native(engine) => engine.values_at(batches, wanted),
+            Self::Remote(remote) => remote.head()?.values_at(batches, wanted),
         }
     }
 }

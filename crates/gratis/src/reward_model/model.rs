@@ -140,7 +140,7 @@ impl Model {
     ///
     /// # Errors
     /// As [`Self::load`].
-    pub(super) fn load_reward_model(
+    pub fn load_reward_model(
         path: &Path,
         options: LoadOptions,
         asked: Option<ModelFormat>,
@@ -170,12 +170,14 @@ impl Model {
             let place = Place::find(path, hub)?;
             if let PlaceKind::Engine(settings) = &place.kind {
                 let tokenizer = tokenizer_at(&place)?;
-                let engine = remote::connect(&place, settings, &tokenizer, hub, observer)?;
-                tokenizer.check_fits(&engine.config)?;
-                let published = match wanted {
+                let recognised = match wanted {
                     Wanted::Own => None,
-                    Wanted::Published(asked) => remote::published(&place, *asked)?,
+                    Wanted::Published(asked) => remote::recognise_at(&place, *asked)?,
                 };
+                let own = recognised.as_ref();
+                let engine = remote::connect(&place, settings, own, &tokenizer, hub, observer)?;
+                tokenizer.check_fits(&engine.config)?;
+                let published = own.map(|own| remote::published(own, &engine)).transpose()?;
                 let manifest = Manifest::read(&place.path)?;
                 let engine = Engine::Remote(Box::new(engine));
                 return Ok(Self { place, engine, tokenizer, manifest, published });
@@ -261,8 +263,14 @@ impl Model {
         &self.engine
     }
 
+    /// The published format that it is scored by, if it has one with a head.
+    pub fn head_format(&self) -> Option<ModelFormat> {
+        let published = self.published.as_ref().filter(|published| published.reward.is_some());
+        published.map(|published| published.definition.format)
+    }
+
     /// The model, to read its scalar head.
-    pub(super) fn values(&self) -> &dyn gratis_engine::Values {
+    pub fn values(&self) -> &dyn gratis_engine::Values {
         &self.engine
     }
 

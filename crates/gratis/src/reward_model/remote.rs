@@ -6,12 +6,12 @@ use std::path::PathBuf;
 use gratis_model::lora::peft::AdapterConfig;
 use gratis_model::{Layout, ModelConfig, Tokenizer};
 use gratis_remote::{
-    AdapterRequest, Connection, EngineSettings, InferenceEngine, ModelShape, Probe, Protocol,
+    AdapterRequest, Connection, EngineSettings, Head, InferenceEngine, ModelShape, Probe, Protocol,
     TokenizerCheck, TrainingEngine,
 };
 
 use super::engine::{RemoteEngine, Servers};
-use super::formats::{Recognised, recognise};
+use super::formats::{OF_LABELS, Reading, Recognised, Served, recognise};
 use super::model::Published;
 use super::place::{Hub, Place};
 use crate::data::ModelFormat;
@@ -37,11 +37,17 @@ const FRESH: AdapterRequest = AdapterRequest { rank: 1, seed: 0 };
 pub(super) fn connect(
     place: &Place,
     settings: &EngineSettings,
+    published: Option<&Recognised>,
     tokenizer: &Tokenizer,
     hub: &dyn Hub,
     observer: &mut dyn Observer,
 ) -> Result<RemoteEngine> {
-    let config = ModelConfig::read(&config_folder(place, hub)?.join("config.json"))?;
+    let head = published.map(|recognised| head_of(recognised, place, tokenizer)).transpose()?;
+    let head = head.flatten();
+    let config = match published.map(Recognised::body).transpose()?.flatten() {
+        Some(body) => body,
+        None => ModelConfig::read(&config_folder(place, hub)?.join("config.json"))?,
+    };
     let layout = Layout::new(&config);
     let shape = ModelShape {
         architecture: config.architecture.name().to_owned(),
@@ -52,6 +58,9 @@ pub(super) fn connect(
     let key = settings.key(&|name| hub.variable(name))?;
     let connection = Connection { key, proxies: hub.proxies() };
     if settings.protocol == Protocol::Tinker {
+        if head.is_some() {
+            return Err(not_served(published, "a training server reads no head"));
+        }
         let engine = TrainingEngine::connect(settings, &connection, shape, FRESH)?;
         return Ok(RemoteEngine {
             servers: Servers::Training { engine: Box::new(engine), rank: None },
@@ -68,6 +77,10 @@ pub(super) fn connect(
             place.path.display()
         )),
     }
+    let engine = match head {
+        Some(head) => engine.with_head(head)?,
+        None => engine,
+    };
     Ok(RemoteEngine { servers: Servers::Inference(Box::new(engine)), config, layout })
 }
 
@@ -79,28 +92,74 @@ fn config_folder(place: &Place, hub: &dyn Hub) -> Result<PathBuf> {
     Ok(place.path.clone())
 }
 
-/// The published format of the model of an engine that runs elsewhere: only formats that are scored
-/// by log-probabilities are.
+/// The published format of the model of an engine that runs elsewhere. A model with a `gratis.json` is
+/// what that says.
 ///
 /// # Errors
-/// [`Error::Mismatch`] for a format with a head.
-pub(super) fn published(place: &Place, asked: Option<ModelFormat>) -> Result<Option<Published>> {
+/// A fault of the configuration.
+pub(super) fn recognise_at(
+    place: &Place,
+    asked: Option<ModelFormat>,
+) -> Result<Option<Recognised>> {
     if asked.is_none() && Manifest::read(&place.path)?.is_some() {
         return Ok(None);
     }
-    let Some(recognised) = recognise(place, asked)? else { return Ok(None) };
-    let format = recognised.definition.format;
-    if !recognised.definition.is_implicit() {
-        return Err(Error::Mismatch {
-            what: format!(
-                "a reward model of the kind `{format}` cannot be scored on an engine that \
-                           runs elsewhere: its head is not read there"
-            ),
-            hint: "give the folder of the model to score it on this machine",
-        });
+    recognise(place, asked)
+}
+
+/// What is asked of the servers for the head of a published format; `None` for a language model.
+///
+/// # Errors
+/// [`Error::Mismatch`] for a format that no server has.
+fn head_of(recognised: &Recognised, place: &Place, tokenizer: &Tokenizer) -> Result<Option<Head>> {
+    let definition = recognised.definition;
+    Ok(match definition.served {
+        Served::LogProbs => recognised.labels(tokenizer)?.map(Head::Labels),
+        Served::Nowhere(reason) => return Err(not_served(Some(recognised), reason)),
+        Served::Pooled(_) => match definition.recipe.reading {
+            Reading::Tag => {
+                let tag = tokenizer.encode(definition.recipe.tag.trim())?.ids;
+                let is_one = definition.recipe.template.holds_conversations() && tag.len() == 1;
+                Some(Head::EachToken { tag: tag.first().copied().filter(|_| is_one) })
+            }
+            Reading::Last => Some(Head::LastToken),
+            Reading::LastAndOpening(_) | Reading::BeforeTag => {
+                let path = place.path.display();
+                let reason = format!("the head of `{path}` is read at other tokens");
+                return Err(not_served(Some(recognised), &reason));
+            }
+        },
+    })
+}
+
+fn not_served(recognised: Option<&Recognised>, reason: &str) -> Error {
+    let format = recognised.map(|recognised| recognised.definition.format.to_string());
+    Error::Mismatch {
+        what: format!(
+            "a reward model of the kind `{}` cannot be scored on an engine that runs elsewhere: {reason}",
+            format.unwrap_or_default()
+        ),
+        hint: "give the folder of the model to score it on this machine",
     }
-    let Recognised { definition, by_name, .. } = recognised;
-    Ok(Some(Published { definition, reward: None, pad: None, by_name }))
+}
+
+/// How the channels of an engine's head become rewards.
+///
+/// # Errors
+/// [`Error::Mismatch`] for a number of channels that models of the format do not have.
+pub(super) fn published(recognised: &Recognised, engine: &RemoteEngine) -> Result<Published> {
+    let definition = recognised.definition;
+    let reward = match (definition.served, engine.values()) {
+        (Served::Pooled(reward), Some(values)) => {
+            let n = values.n_channels();
+            let reason = format!("the server gives {n} values per token");
+            Some(reward(n).ok_or_else(|| not_served(Some(recognised), &reason))?)
+        }
+        (Served::LogProbs, Some(_)) if !definition.is_implicit() => Some(OF_LABELS),
+        _ => None,
+    };
+    let (pad, by_name) = (recognised.pad(), recognised.by_name);
+    Ok(Published { definition, reward, pad, by_name })
 }
 
 /// The probes as this tokenizer encodes them, as far as it can.

@@ -6,7 +6,7 @@
 
 use super::head::{Dense, HeadTensors, Loaded};
 use super::recipe::{Begin, Gate, Reading, Recipe, Reward, Scope, Template};
-use super::{Classes, Definition};
+use super::{Classes, Definition, Served};
 use crate::data::{ModelFormat, StepSplit};
 use crate::error::Result;
 use crate::selection::Aggregation;
@@ -47,6 +47,9 @@ pub(super) static DEFINITION: Definition = Definition {
         "gating.layers.3.bias",
     ],
     head: super::Head::Tensors(load),
+    served: Served::Nowhere(
+        "neither vLLM nor SGLang has the class `LlamaForRewardModelWithGating`, whose gate is read too",
+    ),
     recipe: Recipe {
         template: Template::Chat { system: None },
         begin: Begin::AsWritten,

@@ -5,7 +5,7 @@
 
 use super::head::{Dense, HeadTensors, Loaded};
 use super::recipe::{Begin, Reading, Recipe, Reward, Scope, Template};
-use super::{Classes, Definition};
+use super::{Classes, Definition, Served};
 use crate::data::{ModelFormat, StepSplit};
 use crate::error::Result;
 use crate::selection::Aggregation;
@@ -19,6 +19,7 @@ pub(super) static DEFINITION: Definition = Definition {
     config_fields: &[],
     tensors: &[WEIGHT],
     head: super::Head::Tensors(load),
+    served: Served::Nowhere("neither vLLM nor SGLang has the class `EurusRewardModel`"),
     recipe: Recipe {
         template: Template::Text { before: "[INST] ", between: " [\\INST] " },
         begin: Begin::Tokenizer,

@@ -4,7 +4,7 @@
 //! lines; coefficient 0.001; the score of a solution is its lowest step reward.
 
 use super::recipe::{Begin, Reading, Recipe, Scope, Template};
-use super::{Classes, Definition};
+use super::{Classes, Definition, Served};
 use crate::data::{ModelFormat, StepSplit};
 use crate::selection::Aggregation;
 
@@ -18,6 +18,7 @@ pub(super) static DEFINITION: Definition = Definition {
     config_fields: &[],
     tensors: &[],
     head: super::Head::LanguageModel,
+    served: Served::LogProbs,
     recipe: Recipe {
         template: Template::Chat { system: None },
         begin: Begin::AsWritten,

@@ -7,7 +7,7 @@
 use gratis_model::Tokenizer;
 
 use super::recipe::{Begin, Reading, Recipe, Scope, Template};
-use super::{Classes, Definition};
+use super::{Classes, Definition, Served};
 use crate::data::{ModelFormat, StepSplit};
 use crate::error::{Error, Result};
 use crate::selection::Aggregation;
@@ -19,6 +19,7 @@ pub(super) static DEFINITION: Definition = Definition {
     config_fields: &[],
     tensors: &[],
     head: super::Head::Labels(labels),
+    served: Served::LogProbs,
     recipe: Recipe {
         template: Template::Text { before: "", between: " " },
         begin: Begin::Tokenizer,

@@ -51,6 +51,8 @@ pub(crate) struct Definition {
     pub(crate) tensors: &'static [&'static str],
     /// How the head is made.
     head: Head,
+    /// How a server gives what its head gives.
+    pub(crate) served: Served,
     /// How it scores.
     pub(crate) recipe: Recipe,
 }
@@ -76,6 +78,20 @@ enum Head {
     /// The language model itself is scored with.
     LanguageModel,
 }
+
+/// How a server gives the channels of a head.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Served {
+    /// As the outputs of a classifier; what becomes of them, by their number per token.
+    Pooled(fn(usize) -> Option<Reward>),
+    /// As log-probabilities of a language model.
+    LogProbs,
+    /// No server does, for this reason.
+    Nowhere(&'static str),
+}
+
+/// The reward from two channels for the labels, good and bad: logits or log-probabilities.
+pub(crate) const OF_LABELS: Reward = Reward::Softmax { good: 0 };
 
 /// Every format.
 static DEFINITIONS: [&Definition; 10] = [
@@ -226,6 +242,17 @@ impl Recognised {
         load(&mut HeadTensors::open(folder, format, config, body.hidden_size)?).map(Some)
     }
 
+    /// The label tokens, good and bad, where the head is rows of the language model's.
+    ///
+    /// # Errors
+    /// [`Error::Mismatch`] for a tokenizer without them.
+    pub(crate) fn labels(&self, tokenizer: &Tokenizer) -> Result<Option<[u32; 2]>> {
+        match self.definition.head {
+            Head::Labels(labels) => labels(tokenizer).map(Some),
+            Head::Tensors(_) | Head::LanguageModel => Ok(None),
+        }
+    }
+
     /// The head that is rows of the language model's, which `head_rows` gives.
     ///
     /// # Errors
@@ -236,10 +263,9 @@ impl Recognised {
         tokenizer: &Tokenizer,
         head_rows: impl FnOnce(&[u32]) -> Result<Vec<f32>>,
     ) -> Result<Option<Loaded>> {
-        let Head::Labels(labels) = self.definition.head else { return Ok(None) };
-        let rows = head_rows(&labels(tokenizer)?)?;
-        let readout = Readout::linear(rows, None, hidden_size);
-        Ok(Some(Loaded { readout, reward: Reward::Softmax { good: 0 } }))
+        let Some(labels) = self.labels(tokenizer)? else { return Ok(None) };
+        let readout = Readout::linear(head_rows(&labels)?, None, hidden_size);
+        Ok(Some(Loaded { readout, reward: OF_LABELS }))
     }
 }
 

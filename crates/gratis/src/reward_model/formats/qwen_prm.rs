@@ -6,7 +6,7 @@
 
 use super::head::{Dense, HeadTensors, Loaded};
 use super::recipe::{Begin, Reading, Recipe, Reward, Scope, Template};
-use super::{Classes, Definition};
+use super::{Classes, Definition, Served};
 use crate::data::{ModelFormat, StepSplit};
 use crate::error::Result;
 use crate::selection::Aggregation;
@@ -21,6 +21,7 @@ pub(super) static DEFINITION: Definition = Definition {
     config_fields: &[],
     tensors: &TENSORS,
     head: super::Head::Tensors(load),
+    served: Served::Pooled(|n_channels| (n_channels == 2).then_some(Reward::Softmax { good: 1 })),
     recipe: Recipe {
         template: Template::Chat { system: Some(SYSTEM) },
         begin: Begin::Tokenizer,

@@ -10,7 +10,7 @@
 use gratis_model::Tokenizer;
 
 use super::recipe::{Begin, Reading, Recipe, Scope, Template};
-use super::{Classes, Definition};
+use super::{Classes, Definition, Served};
 use crate::data::{ModelFormat, StepSplit};
 use crate::error::{Error, Result};
 use crate::selection::Aggregation;
@@ -22,6 +22,7 @@ pub(super) static PROCESS: Definition = Definition {
     config_fields: &[],
     tensors: &[],
     head: super::Head::Labels(labels),
+    served: Served::LogProbs,
     recipe: Recipe {
         scope: Scope::Steps,
         step_split: StepSplit::Paragraphs,
@@ -37,6 +38,7 @@ pub(super) static OUTCOME: Definition = Definition {
     config_fields: &[],
     tensors: &[],
     head: super::Head::Labels(labels),
+    served: Served::LogProbs,
     recipe: TURNS,
 };
 

@@ -13,7 +13,7 @@ use crate::cost::{JobWork, Work};
 use crate::data::score::completion_hash;
 use crate::data::steps::{StepSplit, StepSplitter, ends_in_chars};
 use crate::data::{ProblemScores, Rollout, Scored};
-use crate::encoding::{Corpus, OnOverlong, head_values, problem_name};
+use crate::encoding::{Corpus, OnOverlong, head_values_at, problem_name};
 use crate::error::{Error, Result};
 use crate::observer::Observer;
 use crate::scoring::{ScoreRollouts, pass_over, steps_of};
@@ -57,7 +57,12 @@ impl PublishedScorer<'_> {
                     Scope::Steps => steps_of(rollout, idx, &splitter)?,
                     Scope::Solution => std::iter::once(0..completion.text.len()).collect(),
                 };
-                let sequence = self.prompter.sequence(rollout, idx, &steps)?;
+                let mut sequence = self.prompter.sequence(rollout, idx, &steps)?;
+                if self.prompter.recipe.reading == Reading::Last {
+                    // Padding after the token that is read changes nothing.
+                    let n_read = sequence.reads.last().map_or(0, |&read| read + 1);
+                    sequence.tokens.truncate(n_read);
+                }
                 if let Some(sequence) = self.fitting(sequence, rollout, idx)? {
                     own.push((idx, steps, sequence));
                 }
@@ -130,7 +135,15 @@ impl ScoreRollouts for PublishedScorer<'_> {
     ) -> Result<Vec<ProblemScores>> {
         let mut corpus = Corpus::default();
         let solutions = self.solutions(rollouts, &mut corpus)?;
-        let rows = head_values(self.engine, &corpus, self.batch_tokens, observer)?;
+        let mut wanted = vec![Vec::new(); corpus.responses().len()];
+        for solution in &solutions {
+            wanted[solution.response].extend(&solution.reads);
+        }
+        for wanted in &mut wanted {
+            wanted.sort_unstable();
+            wanted.dedup();
+        }
+        let rows = head_values_at(self.engine, &corpus, &wanted, self.batch_tokens, observer)?;
         let n_channels = self.engine.n_channels();
         let mut all: Vec<ProblemScores> = rollouts
             .iter()

@@ -6,7 +6,7 @@
 
 use super::head::{Dense, HeadTensors, Loaded};
 use super::recipe::{Begin, Reading, Recipe, Reward, Scope, Template};
-use super::{Classes, Definition};
+use super::{Classes, Definition, Served};
 use crate::data::{ModelFormat, StepSplit};
 use crate::error::Result;
 use crate::selection::Aggregation;
@@ -20,6 +20,7 @@ pub(super) static DEFINITION: Definition = Definition {
     config_fields: &[],
     tensors: &[WEIGHT],
     head: super::Head::Tensors(load),
+    served: Served::Pooled(|n_channels| (n_channels == 1).then_some(Reward::Value)),
     recipe: Recipe {
         template: Template::Chat { system: None },
         begin: Begin::Tokenizer,

@@ -7,7 +7,7 @@
 
 use super::head::{Dense, HeadTensors, Loaded};
 use super::recipe::{Begin, Reading, Recipe, Reward, Scope, Template, Unit};
-use super::{Classes, Definition};
+use super::{Classes, Definition, Served};
 use crate::data::{ModelFormat, StepSplit};
 use crate::error::Result;
 use crate::selection::Aggregation;
@@ -22,6 +22,11 @@ pub(super) static DEFINITION: Definition = Definition {
     config_fields: &[],
     tensors: &[WEIGHT, BIAS],
     head: super::Head::Tensors(load),
+    served: Served::Pooled(|n_channels| match n_channels {
+        1 => Some(Reward::Sigmoid),
+        2 => Some(Reward::Softmax { good: 1 }),
+        _ => None,
+    }),
     recipe: Recipe {
         template: Template::Pieces { after_problem: "", unit: Unit::Step },
         begin: Begin::Always,

@@ -6,7 +6,7 @@
 
 use super::head::{Dense, HeadTensors, Loaded};
 use super::recipe::{Begin, Reading, Recipe, Reward, Scope, Template, Unit};
-use super::{Classes, Definition};
+use super::{Classes, Definition, Served};
 use crate::data::{ModelFormat, StepSplit};
 use crate::error::Result;
 use crate::selection::Aggregation;
@@ -21,6 +21,7 @@ pub(super) static DEFINITION: Definition = Definition {
     config_fields: &["summary_dropout_prob"],
     tensors: &[WEIGHT, BIAS],
     head: super::Head::Tensors(load),
+    served: Served::Nowhere("neither vLLM nor SGLang has the class `Qwen2ForPrmModel`"),
     recipe: Recipe {
         template: Template::Pieces { after_problem: "\n", unit: Unit::Line },
         begin: Begin::Always,

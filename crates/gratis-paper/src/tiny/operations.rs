@@ -1,55 +1,14 @@
-//! Operations of collecting step labels and of training, which figures 1 and 3 report: CE, DPO and
-//! Math-Shepherd.
+//! Operations of collecting step labels and of training in the tiny world, which figures 1 and 3 report:
+//! CE, DPO and Math-Shepherd.
 
 use gratis::cost::{Architecture, Pass, Work};
-use gratis::objective::{Ce, Dpo, Objective};
 
+use super::model_of;
 use crate::cache::{Cache, record_of_model};
+use crate::cast::{Operations, Way};
 use crate::error::Result;
-use crate::rows::{Recipe, RewardModel, math_shepherd, tuned};
 use crate::trainer;
 use crate::world::Strength;
-
-/// Ways to get a reward model.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Way {
-    Ce,
-    Dpo,
-    MathShepherd,
-}
-
-impl Way {
-    pub(super) const ALL: [Self; 3] = [Self::Ce, Self::Dpo, Self::MathShepherd];
-
-    pub(super) fn name(self) -> String {
-        match self {
-            Self::Ce => "implicit PRM, CE".to_owned(),
-            Self::Dpo => "implicit PRM, DPO".to_owned(),
-            Self::MathShepherd => math_shepherd().name,
-        }
-    }
-
-    /// The reward model with the first `n_responses` responses of each training problem.
-    pub(super) fn model(self, n_responses: Option<usize>) -> RewardModel {
-        let implicit =
-            |objective| RewardModel::from(Recipe { n_responses, ..tuned(objective).recipe });
-        match self {
-            Self::Ce => implicit(Objective::Ce(Ce::default())),
-            Self::Dpo => implicit(Objective::Dpo(Dpo::default())),
-            Self::MathShepherd => RewardModel::from(math_shepherd()),
-        }
-    }
-}
-
-/// Operations of collecting step labels and of training, without the rollouts, which all methods
-/// share.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Operations {
-    /// Every sequence on its own, as the paper counts.
-    pub(super) as_counted: f64,
-    /// With shared prefixes and duplicates computed once.
-    pub(super) as_run: f64,
-}
 
 /// Operations of a way with the first `n_responses` responses of each training problem, all
 /// problems.
@@ -117,7 +76,7 @@ pub(super) fn operations(
 fn packing(cache: &mut Cache<'_>, seed: u64, n_responses: usize) -> Result<f64> {
     let n_all = cache.settings.train.n_samples;
     let part = (n_responses < n_all).then_some(n_responses);
-    let model = cache.model(seed, &Way::Ce.model(part))?;
+    let model = cache.model(seed, &model_of(Way::Ce, part))?;
     let n_run = record_of_model(&model)?.training.n_tokens;
     let samples = cache.train_samples(seed)?;
     let rollouts = cache.rollouts(&samples)?;
@@ -138,7 +97,7 @@ fn packing(cache: &mut Cache<'_>, seed: u64, n_responses: usize) -> Result<f64> 
 /// Processor seconds of a way with all responses of a seed: labels and training, where the observer
 /// measures them.
 pub(super) fn processor_seconds(cache: &mut Cache<'_>, seed: u64, way: Way) -> Result<Option<f64>> {
-    let model = cache.model(seed, &way.model(None))?;
+    let model = cache.model(seed, &model_of(way, None))?;
     let training = record_of_model(&model)?.cpu_seconds;
     Ok(match way {
         Way::Ce | Way::Dpo => training,

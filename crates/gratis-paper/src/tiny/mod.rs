@@ -1,18 +1,24 @@
 //! The tiny world as a cast: the rows of table 1 with the settings that were chosen for them.
 
+mod inference;
+mod operations;
+mod prefixes;
+
 use gratis::data::Rollout;
 use gratis::evaluation::Bootstrap;
-use gratis::objective::{Ce, Objective};
+use gratis::objective::{Ce, Dpo, Objective};
 use gratis::selection::mean_pass_at_1;
+use gratis::theory::PrefixEstimate;
 
 use crate::cache::{Cache, LabelRecord};
 use crate::cast::{Cast, Details, Role, TableRow};
+use crate::cast::{Inference, Operations, Propositions, Way};
 use crate::error::Result;
-use crate::evaluation::{Controls, Evaluation};
+use crate::evaluation::{Choices, Controls, Evaluation};
 use crate::example;
 use crate::outcome::PlainTable;
 use crate::rows::{BASELINES, BEYOND, Factor, IMPLICIT, Recipe, RewardModel, Tuned};
-use crate::rows::{baselines, objectives, tuned};
+use crate::rows::{baselines, implicit_configurations, math_shepherd, objectives, tuned};
 use crate::settings::SampleSettings;
 use crate::world::{Split, Strength};
 
@@ -44,6 +50,18 @@ impl Cast for Cache<'_> {
         conditions(self)
     }
 
+    fn tuning(&self) -> Option<String> {
+        Some(
+            "`best of` counts what was tried on the validation problems of seed 0, by the same rule for \
+             every row: the best average of best-of-N. Settings are pairs of beta and learning rate, or \
+             learning rates where there is no beta; objectives share a grid, which goes further where \
+             the best beta was at its edge. Readings are ways to make one score of the steps: the \
+             aggregation, and for `prefix_ce` the value rule; the other implicit models have the \
+             paper's reading alone."
+                .to_owned(),
+        )
+    }
+
     fn left_out(&self) -> Vec<[String; 2]> {
         Vec::new()
     }
@@ -60,6 +78,10 @@ impl Cast for Cache<'_> {
         "medium generator".to_owned()
     }
 
+    fn here(&self) -> &'static str {
+        "in the tiny world"
+    }
+
     fn margin(&self) -> Option<f64> {
         Some(MARGIN)
     }
@@ -69,13 +91,13 @@ impl Cast for Cache<'_> {
     }
 
     fn rows(&mut self) -> Vec<TableRow> {
-        let baselines = baselines().into_iter().map(|baseline| TableRow {
-            group: BASELINES,
-            name: baseline.name.clone(),
-            detail: baseline.detail(),
-            paper: baseline.paper,
-            role: Role::Baseline(baseline.learns),
-            model: baseline.into(),
+        let baselines = baselines().into_iter().map(|baseline| {
+            let n_settings = baseline.form.configurations().len();
+            let (name, detail, paper) = (baseline.name.clone(), baseline.detail(), baseline.paper);
+            let role = Role::Baseline(baseline.learns);
+            let model = RewardModel::from(baseline);
+            let detail = with_trials(detail, n_settings, &model);
+            TableRow { group: BASELINES, name, detail, paper, role, model }
         });
         baselines.chain(implicit_rows()).collect()
     }
@@ -105,12 +127,75 @@ impl Cast for Cache<'_> {
         self.settings.test.temperature
     }
 
+    fn way_name(&self, way: Way) -> String {
+        match way {
+            Way::Ce => "implicit PRM, CE".to_owned(),
+            Way::Dpo => "implicit PRM, DPO".to_owned(),
+            Way::MathShepherd => math_shepherd().name,
+        }
+    }
+
+    fn way_model(&mut self, way: Way, n_responses: Option<usize>) -> Option<RewardModel> {
+        Some(model_of(way, n_responses))
+    }
+
+    fn operations(&mut self, seed: u64, way: Way, n_responses: usize) -> Result<Operations> {
+        operations::operations(self, seed, way, n_responses)
+    }
+
+    fn counting(&self) -> String {
+        "A multiplication with an addition counts as two operations; the rollouts and their grades, \
+         which all methods share, are not counted, as the paper's ratios imply. As run: the share of \
+         tokens left by packing is measured on the CE model and applied to all trainings."
+            .to_owned()
+    }
+
+    fn processor_seconds(&mut self, seed: u64, way: Way) -> Result<Option<f64>> {
+        operations::processor_seconds(self, seed, way)
+    }
+
+    fn inference(&mut self, seed: u64) -> Result<Vec<Inference>> {
+        inference::inference(self, seed)
+    }
+
+    fn propositions(&self) -> Propositions {
+        prefixes::COUNTS
+    }
+
+    fn prefix_estimates(&mut self, seed: u64) -> Result<Vec<PrefixEstimate>> {
+        prefixes::estimates(self, seed)
+    }
+
     fn details(&mut self, _rows: &[TableRow]) -> Result<Details> {
         let ce = tuned(Objective::Ce(Ce::default())).recipe;
         Ok(Details {
             tables: vec![label_table(self)?],
             examples: Some(example::examples(self, &ce)?),
         })
+    }
+}
+
+/// Settings in words, with the number of settings that they are the best of on validation problems, and
+/// of the ways in which the scores of each were read.
+fn with_trials(detail: String, n_settings: usize, model: &RewardModel) -> String {
+    let Choices { aggregations, value_rules, .. } = Choices::of(model);
+    match (n_settings, aggregations.len() * value_rules.len()) {
+        (0 | 1, 0 | 1) => detail,
+        (0 | 1, n_readings) => format!("{detail}, best of {n_readings} readings"),
+        (_, 0 | 1) => format!("{detail}, best of {n_settings} settings"),
+        (_, n_readings) => {
+            format!("{detail}, best of {n_settings} settings x {n_readings} readings")
+        }
+    }
+}
+
+/// The reward model of a way, from the first `n_responses` of each training problem.
+fn model_of(way: Way, n_responses: Option<usize>) -> RewardModel {
+    let implicit = |objective| RewardModel::from(Recipe { n_responses, ..tuned(objective).recipe });
+    match way {
+        Way::Ce => implicit(Objective::Ce(Ce::default())),
+        Way::Dpo => implicit(Objective::Dpo(Dpo::default())),
+        Way::MathShepherd => RewardModel::from(math_shepherd()),
     }
 }
 
@@ -137,7 +222,13 @@ fn implicit_rows() -> Vec<TableRow> {
                 }
                 _ => objective.name().to_owned(),
             },
-            detail: recipe.detail(),
+            detail: match factor {
+                Factor::None => {
+                    let n_settings = implicit_configurations(objective).len();
+                    with_trials(recipe.detail(), n_settings, &recipe.clone().into())
+                }
+                _ => format!("{}, as `{}`", recipe.detail(), objective.name()),
+            },
             paper,
             role: Role::Implicit(objective, factor),
             model: recipe.into(),
@@ -179,7 +270,7 @@ fn label_table(cache: &mut Cache<'_>) -> Result<PlainTable> {
 fn conditions(cache: &Cache<'_>) -> Vec<String> {
     let settings = &cache.settings;
     let (train, test) = (&settings.train, &settings.test);
-    vec![
+    let mut all = vec![
         format!(
             "Reward models start from the medium generator and are trained on {} problems x {} of \
              its responses at temperature {}, for one epoch unless stated otherwise; AdamW, {} \
@@ -212,5 +303,13 @@ fn conditions(cache: &Cache<'_>) -> Vec<String> {
             settings.bootstrap.n_resamples,
             settings.bootstrap.seed,
         ),
-    ]
+    ];
+    if !cache.failed_seeds.is_empty() {
+        all.push(format!(
+            "Seeds {:?} are left out: their base models, from which everything starts, did not learn \
+             to solve the problems.",
+            cache.failed_seeds,
+        ));
+    }
+    all
 }
