@@ -87,6 +87,11 @@ impl<'a> Base<'a> {
         }
     }
 
+    /// Whether the numbers are in memory.
+    pub(crate) fn is_loaded(self) -> bool {
+        matches!(self, Self::Loaded(_))
+    }
+
     /// A norm or a bias; adjacent ones may be read as one.
     pub(crate) fn vector(self, place: &Range<usize>) -> &'a [f32] {
         match self {
@@ -314,33 +319,6 @@ impl Weights<'_> {
             let dy = columns(term, dy, matrix);
             matmul(MatMut::new(h, term.rank), Onto::Fresh, dy, b, adapter.scale());
             matmul(MatMut::new(dx, matrix.n_in), Onto::Sum, Mat::new(h, term.rank), a, 1.0);
-        }
-    }
-
-    /// `y^T = W x^T` for `n` columns: `x` is `[n_in, n]`, `y` `[n_out, n]`;
-    /// with an adapter `y^T += s B (A x^T)`.
-    pub(crate) fn linear_of_columns(
-        self,
-        y: &mut [f32],
-        x: &[f32],
-        matrix: &Matrix,
-        n: usize,
-        scratch: &mut ProductScratch,
-    ) {
-        let x = Mat::new(x, n);
-        for rows in self.base.tiles(matrix.n_out()) {
-            let tile = self.base.rows(matrix.rows(&rows), &mut scratch.tile);
-            let y = MatMut::new(&mut y[rows.start * n..rows.end * n], n);
-            matmul(y, Onto::Fresh, Mat::new(tile, matrix.n_in), x, 1.0);
-        }
-        let Some(adapter) = self.adapter else { return };
-        for term in adapter.terms_of(&matrix.place) {
-            let (a, b) = adapter.factors(term);
-            let h = sized(&mut scratch.low_rank, n * term.rank);
-            matmul(MatMut::new(h, n), Onto::Fresh, a, x, 1.0);
-            let rows = rows_of(term, matrix);
-            let y = MatMut::new(&mut y[rows.start * n..rows.end * n], n);
-            matmul(y, Onto::Sum, b, Mat::new(h, n), adapter.scale());
         }
     }
 }

@@ -9,10 +9,15 @@
 )]
 
 pub(crate) mod attention;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+pub(crate) mod decode;
 pub(crate) mod matmul;
 pub(crate) mod norm;
+pub(crate) mod panel;
 pub(crate) mod query_tiles;
 pub(crate) mod rope;
 pub(crate) mod rows;
 pub(crate) mod simd;
 pub(crate) mod swiglu;
+pub(crate) mod vector;

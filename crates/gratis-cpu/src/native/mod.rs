@@ -252,7 +252,7 @@ impl Generate for NativeEngine {
         self.decoder.know_positions(longest);
         let weights = Weights { base: self.parameters.view(), adapter: self.adapter.as_ref() };
         let n_rows = sampling::rows_within_memory(longest, self.n_threads, &self.decoder.config);
-        let crew = sampling::Crew { n_workers: self.n_threads, n_rows };
+        let crew = sampling::Crew::new(self.n_threads, n_rows);
         let sampled = self
             .pool
             .install(|| sampling::sample(&self.decoder, weights, requests, settings, crew));

@@ -1,16 +1,13 @@
-//! Keys and values of the tokens read so far, and attention of one row over them.
+//! Keys and values of the tokens read so far.
 
-#![expect(clippy::inline_always, reason = "compiled within the vectorised loop over rows")]
-
-use std::array;
 use std::sync::Arc;
 
-use crate::kernels::attention::{AttentionShape, soft_cap};
-use crate::kernels::simd::{exp_shifted, max};
+use crate::kernels::panel::{Begin, GROUP, Panel, Rows, panel_products};
+use crate::kernels::vector::prefetch;
 use gratis_model::config::ModelConfig;
 
-/// Tokens whose keys are stored side by side: one AVX-512 register.
-const BLOCK: usize = 16;
+/// Numbers of a head's cache from which on the sequences' caches are too large to stay near.
+const MANY: usize = 1 << 10;
 
 /// The key-value cache of consecutive tokens.
 #[derive(Debug)]
@@ -21,12 +18,14 @@ pub(super) struct KeyValues {
     heads: Vec<HeadCache>,
 }
 
+/// Keys and values of one head of a layer.
 #[derive(Debug, Clone, Default)]
-struct HeadCache {
-    /// `[n_blocks, head_dim, BLOCK]`: scores of a block's tokens are one vector.
+pub(super) struct HeadCache {
+    /// `[n_groups, head_dim, GROUP]`: the keys of a group of tokens side by side.
     keys: Vec<f32>,
     /// `[n_tokens, head_dim]`.
     values: Vec<f32>,
+    n_tokens: usize,
 }
 
 /// A sequence's tokens: those of its prompt, which others share, then its own.
@@ -55,7 +54,13 @@ impl KeyValues {
         for head in &mut self.heads {
             head.keys.clear();
             head.values.clear();
+            head.n_tokens = 0;
         }
+    }
+
+    /// A head of a layer.
+    pub(super) fn head(&self, layer: usize, head: usize) -> &HeadCache {
+        &self.heads[layer * self.n_kv_heads + head]
     }
 
     /// Appends a token to a layer: `key` and `value` are `[key_value_size]`.
@@ -65,109 +70,77 @@ impl KeyValues {
         for ((head, key), value) in
             heads.iter_mut().zip(key.chunks_exact(d)).zip(value.chunks_exact(d))
         {
-            let slot = head.values.len() / d % BLOCK;
+            let slot = head.n_tokens % GROUP;
             if slot == 0 {
-                head.keys.resize(head.keys.len() + d * BLOCK, 0.0);
+                head.keys.resize(head.keys.len() + d * GROUP, 0.0);
             }
-            let block = head.keys.len() - d * BLOCK;
-            for (column, &key) in head.keys[block..].chunks_exact_mut(BLOCK).zip(key) {
+            let group = head.keys.len() - d * GROUP;
+            for (column, &key) in head.keys[group..].chunks_exact_mut(GROUP).zip(key) {
                 column[slot] = key;
             }
             head.values.extend_from_slice(value);
+            head.n_tokens += 1;
         }
     }
 }
 
 impl HeadCache {
-    /// Appends `query . key` of every token.
-    #[inline(always)]
-    fn scores(&self, scores: &mut Vec<f32>, query: &[f32]) {
-        let n_scores = scores.len() + self.values.len() / query.len();
-        for block in self.keys.chunks_exact(query.len() * BLOCK) {
-            let (columns, _) = block.as_chunks::<BLOCK>();
-            let mut lanes = [0.0f32; BLOCK];
-            for (&q, column) in query.iter().zip(columns) {
-                lanes = array::from_fn(|i| q.mul_add(column[i], lanes[i]));
-            }
-            scores.extend_from_slice(&lanes);
-        }
-        scores.truncate(n_scores);
+    pub(super) fn n_tokens(&self) -> usize {
+        self.n_tokens
     }
 
-    /// Adds the values of tokens `from..`, each times its weight: `BLOCK` columns of the `d` from
-    /// `column` on.
-    #[inline(always)]
-    fn add_values(&self, sums: &mut [f32; BLOCK], weights: &[f32], [d, from, column]: [usize; 3]) {
-        for (&weight, row) in weights.iter().zip(self.values[from * d..].chunks_exact(d)) {
-            let row = &row[column..];
-            // A whole block is one instruction.
-            if let Some(row) = row.first_chunk::<BLOCK>() {
-                *sums = array::from_fn(|i| weight.mul_add(row[i], sums[i]));
-            } else {
-                for (sum, &value) in sums.iter_mut().zip(row) {
-                    *sum = weight.mul_add(value, *sum);
-                }
-            }
-        }
+    /// Asks for what [`Self::scores`] will read.
+    pub(super) fn prefetch_keys(&self, [d, first]: [usize; 2]) {
+        ask_for(&self.keys[first * d..]);
     }
-}
 
-impl Sequence {
-    /// `softmax(scale * q k^T) v` of one row over the last `window` tokens, the scores capped where
-    /// the model does: `query` and `out` are `[query_size]`.
-    #[inline(always)]
-    pub(super) fn attend(
+    /// Asks for what [`Self::sum_values`] will read.
+    pub(super) fn prefetch_values(&self, [d, first]: [usize; 2]) {
+        ask_for(&self.values[first * d..]);
+    }
+
+    /// `queries . keys` of all tokens from `first` on, a multiple of [`GROUP`], and of the empty places
+    /// of the last group: `scores` begins with that of token `first`, its rows are `stride` apart.
+    pub(super) fn scores(
         &self,
-        layer: usize,
-        query: &[f32],
-        (shape, window): (AttentionShape, usize),
-        out: &mut [f32],
-        scratch: &mut Scratch,
+        scores: &mut [f32],
+        stride: usize,
+        queries: Rows<'_>,
+        [d, first]: [usize; 2],
     ) {
-        let KeyValues { head_dim: d, n_kv_heads, .. } = self.own;
-        let group = query.len() / (d * n_kv_heads);
-        let scale = shape.scale;
-        let Scratch { query: scaled, scores } = scratch;
-        for (idx, (query, out)) in query.chunks_exact(d).zip(out.chunks_exact_mut(d)).enumerate() {
-            let head = layer * n_kv_heads + idx / group;
-            let prefix = self.prefix.as_ref().map(|prefix| &prefix.heads[head]);
-            let own = &self.own.heads[head];
-            scaled.clear();
-            scaled.extend(query.iter().map(|q| q * scale));
-            scores.clear();
-            if let Some(prefix) = prefix {
-                prefix.scores(scores, scaled);
-            }
-            own.scores(scores, scaled);
+        let keys = Panel {
+            data: &self.keys[first * d..],
+            n_k: d,
+            n_columns: self.n_tokens.next_multiple_of(GROUP) - first,
+            row_stride: GROUP,
+            group_stride: d * GROUP,
+        };
+        panel_products(scores, stride, Begin::Anew, queries, keys);
+    }
 
-            let n_hidden = scores.len().saturating_sub(window);
-            let visible = &mut scores[n_hidden..];
-            if let Some(cap) = shape.soft_cap {
-                soft_cap(visible, cap);
-            }
-            let largest = max(visible);
-            let inverse = 1.0 / exp_shifted(visible, largest);
-            let n_prefix = prefix.map_or(0, |prefix| prefix.values.len() / d);
-            let (of_prefix, of_own) = visible.split_at(n_prefix.saturating_sub(n_hidden));
-            for (chunk, out) in out.chunks_mut(BLOCK).enumerate() {
-                let column = chunk * BLOCK;
-                let mut sums = [0.0f32; BLOCK];
-                if let Some(prefix) = prefix {
-                    prefix.add_values(&mut sums, of_prefix, [d, n_hidden.min(n_prefix), column]);
-                }
-                let n_hidden_own = n_hidden.saturating_sub(n_prefix);
-                own.add_values(&mut sums, of_own, [d, n_hidden_own, column]);
-                for (out, sum) in out.iter_mut().zip(sums) {
-                    *out = sum * inverse;
-                }
-            }
-        }
+    /// `weights . values` of all tokens from `first` on: `out` is `[n, d]`, the rows of the weights begin
+    /// with that of token `first`.
+    pub(super) fn sum_values(
+        &self,
+        out: &mut [f32],
+        begin: Begin,
+        weights: Rows<'_>,
+        [d, first]: [usize; 2],
+    ) {
+        let values = Panel {
+            data: &self.values[first * d..],
+            n_k: self.n_tokens - first,
+            n_columns: d,
+            row_stride: d,
+            group_stride: GROUP,
+        };
+        panel_products(out, d, begin, weights, values);
     }
 }
 
-/// Buffers of [`Sequence::attend`].
-#[derive(Debug, Default)]
-pub(super) struct Scratch {
-    query: Vec<f32>,
-    scores: Vec<f32>,
+/// Asks for numbers that will be read soon, unless they are so few that the nearest caches hold them.
+fn ask_for(numbers: &[f32]) {
+    if numbers.len() >= MANY {
+        prefetch(numbers);
+    }
 }

@@ -89,7 +89,7 @@ impl Model {
         n_rows: usize,
     ) -> Vec<Vec<Sample>> {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(n_workers).build();
-        let crew = Crew { n_workers, n_rows };
+        let crew = Crew::new(n_workers, n_rows);
         let decoder = &self.decoder;
         let weights = Weights { base: Base::Loaded(&self.parameters), adapter: None };
         pool.expect("threads")
@@ -103,14 +103,14 @@ fn a_sample_does_not_depend_on_its_neighbours() {
     for config in configs() {
         let model = Model::new(config);
         let requests = requests();
-        let together = model.sample(&requests, 0.9, 1, LANES);
+        let together = model.sample(&requests, 0.9, 1, MAX_ROWS);
         let counts: Vec<_> = together.iter().map(Vec::len).collect();
         assert_eq!(counts, [7, 3, 0, 40, 2]);
         let all: Vec<&Sample> = together.iter().flatten().collect();
         assert!(all.iter().any(|sample| sample.finish == FinishReason::Stop));
         assert!(all.iter().any(|sample| sample.finish == FinishReason::Length));
         assert!(together[3].iter().any(|sample| sample.tokens != together[3][0].tokens));
-        for (n_workers, n_rows) in [(2, LANES), (1, 1), (1, 5), (2, 17)] {
+        for (n_workers, n_rows) in [(2, MAX_ROWS), (1, 1), (1, 5), (2, 17)] {
             assert_eq!(model.sample(&requests, 0.9, n_workers, n_rows), together);
         }
         let mut reversed: Vec<_> = requests.clone();
@@ -120,7 +120,7 @@ fn a_sample_does_not_depend_on_its_neighbours() {
         assert_eq!(samples, together);
         // A resumed run draws the rest alone.
         let rest = SampleRequest { first_sample: 3 + 38, n_samples: 2, ..requests[3].clone() };
-        assert_eq!(model.sample(&[rest], 0.9, 1, LANES)[0], together[3][38..]);
+        assert_eq!(model.sample(&[rest], 0.9, 1, MAX_ROWS)[0], together[3][38..]);
     }
 }
 
@@ -128,7 +128,7 @@ fn a_sample_does_not_depend_on_its_neighbours() {
 fn without_chance_all_samples_are_one() {
     let model = Model::new(test_config());
     let requests = requests();
-    let greedy = model.sample(&requests, 0.0, 2, LANES);
+    let greedy = model.sample(&requests, 0.0, 2, MAX_ROWS);
     for (samples, request) in greedy.iter().zip(&requests) {
         assert_eq!(samples.len(), request.n_samples);
         assert!(samples.iter().all(|sample| *sample == samples[0]));

@@ -5,10 +5,12 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
+use super::attention::Readers;
 use super::cache::{KeyValues, Sequence};
 use super::draw::Draw;
-use super::tile::{LANES, Tile};
+use super::tile::Tile;
 use super::{Crew, budget};
+use crate::kernels::decode::MAX_ROWS;
 use crate::model::Decoder;
 use crate::weights::Weights;
 use gratis_engine::{Error, Result};
@@ -25,7 +27,7 @@ pub(super) struct Job<'a> {
 
 impl Job<'_> {
     /// Samples of a request that have to be computed.
-    fn n_to_draw(&self, request: &SampleRequest) -> usize {
+    pub(super) fn n_to_draw(&self, request: &SampleRequest) -> usize {
         if self.settings.temperature == 0.0 { request.n_samples.min(1) } else { request.n_samples }
     }
 
@@ -109,8 +111,8 @@ impl<'a> Worker<'a> {
     pub(super) fn new(job: Job<'a>, crew: Crew) -> Self {
         Self {
             job,
-            n_rows: crew.n_rows.min(LANES),
-            tile: Tile::new(&job.decoder.config, crew.n_workers),
+            n_rows: crew.n_rows.min(MAX_ROWS),
+            tile: Tile::new(&job.decoder.config, crew.n_sharing),
             draw: Draw::default(),
             logits: Vec::new(),
             lanes: Vec::new(),
@@ -167,9 +169,10 @@ impl<'a> Worker<'a> {
             (lane.sample.tokens[n_tokens - 1], position)
         };
         let (tokens, positions): (Vec<_>, Vec<_>) = self.lanes.iter().map(fed).unzip();
-        self.tile.forward(decoder, weights, &tokens, &positions, &mut self.sequences);
+        let readers = Readers::Sequences(&mut self.sequences);
+        self.tile.forward(decoder, weights, &tokens, &positions, readers);
         let mut logits = std::mem::take(&mut self.logits);
-        self.tile.logits(decoder, weights, &mut logits);
+        self.tile.logits(decoder, weights, 0, &mut logits);
         // From the last on: a lane that ends is replaced by the last, which has been seen to.
         for idx in (0..self.lanes.len()).rev() {
             let vocab_size = decoder.config.vocab_size;
