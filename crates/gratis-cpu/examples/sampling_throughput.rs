@@ -1,4 +1,5 @@
-//! Tokens per second of sampling: `sampling_throughput <tiny|s|m> <n_samples> <n_threads> <seconds>`.
+//! Tokens per second of sampling:
+//! `sampling_throughput <tiny|s|m|FILE.gguf> <n_samples> <n_threads> <seconds>`.
 //!
 //! Draws `n_samples` per prompt of 128 tokens (18 for `tiny`), 64 new tokens each, as often as the time
 //! permits. It prints the tokens per second of processor time (Linux; elsewhere 0) and of the wall
@@ -8,11 +9,13 @@
 #![expect(clippy::print_stdout, reason = "it prints its measurement")]
 
 use std::hint::black_box;
+use std::path::Path;
 use std::time::Instant;
 
 use gratis_cpu::{Initialisation, NativeEngine, NativeOptions};
 use gratis_engine::{Generate as _, SampleRequest, SamplingSettings};
 use gratis_model::ModelConfig;
+use gratis_model::gguf::GgufFile;
 
 const N_NEW: usize = 64;
 
@@ -22,7 +25,7 @@ const N_SEQUENCES: usize = 128;
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [name, n_samples, n_threads, seconds] = &arguments[..] else {
-        panic!("usage: sampling_throughput <tiny|s|m> <n_samples> <n_threads> <seconds>")
+        panic!("usage: sampling_throughput <tiny|s|m|FILE.gguf> <n_samples> <n_threads> <seconds>")
     };
     let seconds: f64 = seconds.parse().expect("seconds");
     let n_samples: usize = n_samples.parse().expect("a number of samples");
@@ -38,6 +41,7 @@ fn main() {
         context_length: 1024,
         ..ModelConfig::LLAMA
     };
+    let mut gguf = None;
     let (config, n_prompt) = match name.as_str() {
         "tiny" => {
             let tiny = ModelConfig {
@@ -63,7 +67,13 @@ fn main() {
             };
             (medium, 128)
         }
-        other => panic!("no workload `{other}`: tiny, s or m"),
+        file if Path::new(file).extension().is_some_and(|extension| extension == "gguf") => {
+            let opened = GgufFile::open(Path::new(file)).expect("a GGUF file");
+            let config = opened.config().expect("a model");
+            gguf = Some(opened);
+            (config, 128)
+        }
+        other => panic!("no workload `{other}`: tiny, s, m or a GGUF file"),
     };
     let settings = SamplingSettings {
         temperature: 0.7,
@@ -86,8 +96,11 @@ fn main() {
     let peak = peak();
     let operations = n_prompts as f64 * operations(&config, n_prompt, n_samples);
     let options = NativeOptions { n_threads, ..NativeOptions::default() };
-    let engine =
-        NativeEngine::initialise(config, Initialisation::default(), 1, options).expect("an engine");
+    let engine = match gguf {
+        Some(file) => NativeEngine::load_gguf(&file, options),
+        None => NativeEngine::initialise(config, Initialisation::default(), 1, options),
+    };
+    let engine = engine.expect("an engine");
     let n_tokens = n_prompts * n_samples * N_NEW;
     let run = || engine.sample_all(&requests, &settings).expect("samples");
     run();

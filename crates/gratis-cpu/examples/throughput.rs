@@ -1,8 +1,14 @@
-//! Tokens a second of training and scoring, to be set beside PyTorch's (`bench/engine_vs_torch.sh`).
+//! Tokens a second of training and scoring, the share of the processor's peak, and peak memory.
 //!
-//! `throughput <small|tiny|large> <train|score> <n_threads> <seconds>` prints the best and the median
-//! rate of the passes that fit into the time, and the rate per second of processor time (Linux;
-//! elsewhere zero), which other programs on the machine disturb least.
+//! `throughput <workload> <train|score> <n_threads> <seconds> [n_responses n_prompt n_response]` prints
+//! the best and the median rate of the passes that fit into the time, the rate per second of processor
+//! time (Linux; elsewhere zero), which other programs on the machine disturb least, the operations per
+//! second of processor time as a share of a register-only loop's, and the peak memory in MB.
+//!
+//! The workloads `small`, `tiny` and `large` are also those of PyTorch (`bench/engine_vs_torch.sh`);
+//! `S`, `M` and `L` take any number of responses per prompt and any lengths. Tokens are counted once
+//! however many responses share them. Operations are those of the definition: what is computed twice
+//! counts once, and a masked score not at all.
 
 #![expect(clippy::print_stdout, reason = "it prints its measurement")]
 
@@ -10,82 +16,113 @@ use std::time::Instant;
 
 use gratis_cpu::{Initialisation, NativeEngine, NativeOptions};
 use gratis_engine::{OptimizerStep, PackedBatch, Score as _, TokenValues, Train as _};
-use gratis_model::ModelConfig;
+use gratis_model::{ModelConfig, vectorised};
 
-/// A model and its batch: `n_sequences` of `n_prompt + n_response` tokens.
+/// Packed tokens of a batch of `S`, `M` and `L`, about.
+const BATCH_TOKENS: usize = 4096;
+
+/// A model and its batch: prompts with responses.
 struct Workload {
     config: ModelConfig,
-    n_sequences: usize,
+    n_prompts: usize,
+    n_responses: usize,
     n_prompt: usize,
     n_response: usize,
 }
 
-fn workload(name: &str) -> Workload {
-    let config = ModelConfig {
-        vocab_size: 512,
-        hidden_size: 256,
-        intermediate_size: 688,
-        n_layers: 6,
-        n_heads: 4,
-        n_kv_heads: 4,
-        head_dim: 64,
-        context_length: 1024,
+fn shape(
+    vocab_size: usize,
+    hidden_size: usize,
+    intermediate_size: usize,
+    n_layers: usize,
+    n_heads: usize,
+) -> ModelConfig {
+    ModelConfig {
+        vocab_size,
+        hidden_size,
+        intermediate_size,
+        n_layers,
+        n_heads,
+        n_kv_heads: n_heads,
+        head_dim: hidden_size / n_heads,
+        context_length: 16_384,
         ..ModelConfig::LLAMA
+    }
+}
+
+fn workload(name: &str, lengths: &[usize]) -> Workload {
+    let flat = |config, n_prompts, n_prompt, n_response| Workload {
+        config,
+        n_prompts,
+        n_responses: 1,
+        n_prompt,
+        n_response,
     };
-    match name {
-        "small" => Workload { config, n_sequences: 16, n_prompt: 1, n_response: 255 },
-        "tiny" => Workload {
-            config: ModelConfig {
-                vocab_size: 69,
-                hidden_size: 64,
-                intermediate_size: 160,
-                n_layers: 2,
-                head_dim: 16,
-                ..config
-            },
-            n_sequences: 64,
-            n_prompt: 18,
-            n_response: 34,
-        },
-        "large" => Workload {
-            config: ModelConfig {
-                vocab_size: 32_000,
-                hidden_size: 512,
-                intermediate_size: 1376,
-                n_layers: 8,
-                n_heads: 8,
-                n_kv_heads: 8,
-                ..config
-            },
-            n_sequences: 4,
-            n_prompt: 1,
-            n_response: 255,
-        },
-        other => panic!("no workload `{other}`: small, tiny or large"),
+    let config = match name {
+        "small" => return flat(shape(512, 256, 688, 6, 4), 16, 1, 255),
+        "tiny" => return flat(shape(69, 64, 160, 2, 4), 64, 18, 34),
+        "large" => return flat(shape(32_000, 512, 1376, 8, 8), 4, 1, 255),
+        "S" => shape(512, 256, 688, 6, 4),
+        "M" => shape(32_000, 512, 1376, 8, 8),
+        "L" => shape(128_256, 1024, 2816, 16, 16),
+        other => panic!("no workload `{other}`: small, tiny, large, S, M or L"),
+    };
+    let at = |idx: usize, default: usize| lengths.get(idx).copied().unwrap_or(default);
+    let (n_responses, n_prompt, n_response) = (at(0, 1), at(1, 128), at(2, 192));
+    let n_prompts = BATCH_TOKENS.div_ceil(n_prompt + n_responses * n_response);
+    Workload { config, n_prompts, n_responses, n_prompt, n_response }
+}
+
+impl Workload {
+    /// Floating-point operations of a forward pass over the batch, by the definition.
+    fn operations(&self) -> f64 {
+        let Self { config, n_prompts, n_responses, n_prompt, n_response } = self;
+        let d = config.hidden_size;
+        let layer = d * (config.query_size() + 2 * config.key_value_size())
+            + config.query_size() * d
+            + 3 * d * config.intermediate_size;
+        let n_tokens = n_prompt + n_responses * n_response;
+        let n_predicting = 1 + n_responses * (n_response - 1);
+        let scores = n_prompt * (n_prompt + 1) / 2
+            + n_responses * (n_response * n_prompt + n_response * (n_response + 1) / 2);
+        let products = n_tokens * layer * config.n_layers
+            + 2 * scores * config.query_size() * config.n_layers
+            + n_predicting * config.vocab_size * d;
+        2.0 * (n_prompts * products) as f64
     }
 }
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [name, mode, n_threads, seconds] = &arguments[..] else {
-        panic!("usage: throughput <small|tiny|large> <train|score> <n_threads> <seconds>")
+    let [name, mode, n_threads, seconds, lengths @ ..] = &arguments[..] else {
+        panic!("usage: throughput <workload> <train|score> <n_threads> <seconds> [lengths]")
     };
-    let Workload { config, n_sequences, n_prompt, n_response } = workload(name);
+    let number = |text: &String| text.parse::<usize>().expect("a number");
+    let lengths: Vec<usize> = lengths.iter().map(number).collect();
+    let workload = workload(name, &lengths);
+    let n_passes = if mode == "score" { 1.0 } else { 3.0 };
+    let operations = n_passes * workload.operations();
+    let Workload { config, n_prompts, n_responses, n_prompt, n_response } = workload;
     let seconds: f64 = seconds.parse().expect("seconds");
-    let options = NativeOptions {
-        n_threads: n_threads.parse().expect("a number of threads"),
-        ..NativeOptions::default()
-    };
+    let options = NativeOptions { n_threads: number(n_threads), ..NativeOptions::default() };
     let vocab_size = config.vocab_size as u32;
     let mut engine =
         NativeEngine::initialise(config, Initialisation::default(), 1, options).expect("an engine");
     let token = |i: usize| (i as u32).wrapping_mul(2_654_435_761) >> 8 & 0xffff;
-    let sequences: Vec<Vec<u32>> = (0..n_sequences)
-        .map(|s| (0..n_prompt + n_response).map(|t| token(s * 1000 + t) % vocab_size).collect())
+    let tokens = |stream: usize, n: usize| -> Vec<u32> {
+        (0..n).map(|t| token(stream * 1000 + t) % vocab_size).collect()
+    };
+    let groups: Vec<(Vec<u32>, Vec<Vec<u32>>)> = (0..n_prompts)
+        .map(|prompt| {
+            let first = prompt * (n_responses + 1);
+            let response = |idx| tokens(first + 1 + idx, n_response);
+            (tokens(first, n_prompt), (0..n_responses).map(response).collect())
+        })
         .collect();
-    let batch =
-        PackedBatch::from_groups(sequences.iter().map(|s| (&s[..n_prompt], [&s[n_prompt..]])))
-            .expect("a batch");
+    let batch = PackedBatch::from_groups(
+        groups.iter().map(|(prompt, responses)| (&prompt[..], responses.iter().map(Vec::as_slice))),
+    )
+    .expect("a batch");
     let weight = -1.0 / batch.n_response_tokens() as f32;
     let step = OptimizerStep {
         learning_rate: 1e-4,
@@ -108,6 +145,7 @@ fn main() {
             engine.optimizer_step(&step).expect("a step");
         }
     };
+    let peak = peak_rate();
     pass();
     let (start, cpu_start) = (Instant::now(), cpu_seconds());
     let mut rates = Vec::new();
@@ -117,9 +155,61 @@ fn main() {
         rates.push(batch.n_tokens() as f64 / before.elapsed().as_secs_f64());
     }
     let cpu_rate = (rates.len() * batch.n_tokens()) as f64 / (cpu_seconds() - cpu_start);
+    let share = 100.0 * cpu_rate / batch.n_tokens() as f64 * operations / peak;
     rates.sort_by(f64::total_cmp);
     let (best, median) = (rates[rates.len() - 1], rates[rates.len() / 2]);
-    println!("gratis {name} {mode} {n_threads} {best:.0} {median:.0} {cpu_rate:.0}");
+    let memory = peak_memory_mb();
+    println!(
+        "gratis {name} {mode} {n_threads} {best:.0} {median:.0} {cpu_rate:.0} {share:.1}% of {:.0} \
+         GFLOP/s, {memory:.0} MB",
+        peak / 1e9
+    );
+}
+
+/// Floating-point operations a second of one core that only multiplies and adds in registers.
+fn peak_rate() -> f64 {
+    const N_ROUNDS: usize = 100_000_000;
+    let best = (0..3)
+        .map(|_| {
+            let (before, clock) = (Instant::now(), thread_seconds());
+            std::hint::black_box(multiply_add(N_ROUNDS, &[0.999; LANES], &[0.001; LANES]));
+            let elapsed = before.elapsed().as_secs_f64();
+            thread_seconds().zip(clock).map_or(elapsed, |(after, before)| after - before)
+        })
+        .fold(f64::INFINITY, f64::min);
+    (N_ROUNDS * 2 * N_SUMS * LANES) as f64 / best
+}
+
+/// Processor time of this thread so far (Linux).
+fn thread_seconds() -> Option<f64> {
+    let stat = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
+    let nanoseconds: f64 = stat.split_whitespace().next()?.parse().ok()?;
+    Some(nanoseconds * 1e-9)
+}
+
+/// One AVX-512 register.
+const LANES: usize = 16;
+/// Twelve of them: more than two units of four cycles can have under way.
+const N_SUMS: usize = 12;
+
+vectorised! {
+    fn multiply_add(n_rounds: usize, factor: &[f32; LANES], term: &[f32; LANES]) -> [f32; LANES] {
+        let [mut a, mut b, mut c, mut d, mut e, mut f] = [*term; N_SUMS / 2];
+        let [mut g, mut h, mut i, mut j, mut k, mut l] = [*term; N_SUMS / 2];
+        for _ in 0..n_rounds {
+            a = step(a, factor, term); b = step(b, factor, term); c = step(c, factor, term); d = step(d, factor, term);
+            e = step(e, factor, term); f = step(f, factor, term); g = step(g, factor, term); h = step(h, factor, term);
+            i = step(i, factor, term); j = step(j, factor, term); k = step(k, factor, term); l = step(l, factor, term);
+        }
+        let sums = std::hint::black_box([a, b, c, d, e, f, g, h, i, j, k, l]);
+        sums[0]
+    }
+}
+
+#[expect(clippy::inline_always, reason = "it must be compiled with its caller's instructions")]
+#[inline(always)]
+fn step(sum: [f32; LANES], factor: &[f32; LANES], term: &[f32; LANES]) -> [f32; LANES] {
+    std::array::from_fn(|i| sum[i].mul_add(factor[i], term[i]))
 }
 
 /// Processor time of all threads so far, in hundredths of a second as the kernel counts.
@@ -128,4 +218,12 @@ fn cpu_seconds() -> f64 {
     let after_name = stat.rsplit(')').next().unwrap_or_default();
     let ticks = after_name.split_whitespace().skip(11).take(2);
     ticks.filter_map(|field| field.parse::<f64>().ok()).sum::<f64>() / 100.0
+}
+
+/// Most memory that the process had at a time (Linux; elsewhere zero).
+fn peak_memory_mb() -> f64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<f64>().ok());
+    kib.unwrap_or(0.0) / 1000.0 * 1.024
 }

@@ -4,6 +4,7 @@
 //! the tokens that a thread has at a time. What remains (tokenizer, data, the program) is small and
 //! does not grow with the model.
 
+use crate::model::FEED_FORWARD_ROWS;
 use crate::native::{Recompute, SCORING_TOKENS, WeightStorage};
 use crate::weights::TILE_ROWS;
 use gratis_model::config::ModelConfig;
@@ -20,8 +21,14 @@ pub fn to_score(config: &ModelConfig, storage: WeightStorage, n_threads: usize) 
         WeightStorage::Loaded => Layout::new(config).n_parameters() as u64,
         WeightStorage::Mapped => (n_threads * largest_tile(config)) as u64,
     };
-    let per_token = 2 * config.hidden_size + layer_floats(config) + shared_floats(config);
-    F32 * (weights + (n_threads * SCORING_TOKENS * per_token) as u64)
+    let all = 2 * config.hidden_size + layer_floats(config) + shared_floats(config);
+    // Gate, up and their product are held for some rows only, except with experts.
+    let inside = 3 * config.widest_feed_forward();
+    let floats = match config.experts {
+        None => SCORING_TOKENS * (all - inside) + FEED_FORWARD_ROWS * inside,
+        Some(_) => SCORING_TOKENS * all,
+    };
+    F32 * (weights + (n_threads * floats) as u64)
 }
 
 /// Bytes for training with micro-batches of `n_tokens`: all parameters, or those of an

@@ -71,7 +71,7 @@ pub use experiments::Experiment;
 pub use experiments::tuning::{BaselineTrial, Trial, Tuning};
 pub use own::{
     Annotation, Generator, Order, Part, Propositions, RowKind, RowSettings, Sampling, StepBench,
-    TrainSource,
+    StepTruth, TrainSource,
 };
 pub use own::{CastFile, Checked, CheckedGenerator, Job, Machine, Plan, PlannedJob};
 pub use own::{TEMPLATE as CAST_TEMPLATE, check as check_cast};

@@ -66,7 +66,7 @@ fn main() {
     println!("concurrency  requests/s  of the ideal");
     let steady = server(Behaviour { latency: LATENCY, ..Behaviour::default() });
     for concurrency in [1, 2, 4, 8, 16, 32, 64, 128, 256] {
-        let n = (16 * concurrency as u64).min(2048);
+        let n = 16 * concurrency as u64;
         let engine = engine(&[&steady], concurrency);
         let began = Instant::now();
         sample(&engine, n);

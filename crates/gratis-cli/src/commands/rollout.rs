@@ -6,7 +6,7 @@ use gratis::Observer;
 use gratis::cost::{Architecture, JobWork, Work};
 use gratis::data::{Completion, Lines, Rollout};
 use gratis::encoding::Encoder;
-use gratis::rollout::SampledIds;
+use gratis::rollout::{Problem, SampledIds};
 use gratis_engine::FinishReason;
 use gratis_model::End;
 use tracing::warn;
@@ -59,10 +59,11 @@ pub(crate) struct RolloutArgs {
 pub(crate) fn run(args: &RolloutArgs, common: &Common) -> Result<()> {
     let output = args.output.reserve(Lines::Rollouts, &[&args.sampling.input])?;
     let input = Input::prepare(&args.sampling.input, &output)?;
-    let problems = args.sampling.problems(&input.path)?;
+    let problems = args.sampling.problems_in_turn(&input.path)?;
     let generator = args.sampling.load(args.temperature, common)?;
     let chunk_size = generator.chunk_size(args.chunk, args.samples);
-    args.request.check(&generator.request(problems.len(), chunk_size, args.samples))?;
+    let n_problems = problems.len();
+    args.request.check(&generator.request(n_problems, chunk_size, args.samples))?;
     let architecture = Architecture::from(generator.model.config());
     let mut lines_of = fingerprint("rollout", common);
     if let Some(hash) = &input.hash {
@@ -77,15 +78,20 @@ pub(crate) fn run(args: &RolloutArgs, common: &Common) -> Result<()> {
     let (mut writer, resumed) = args.output.restart.begin(output, &lines_of)?;
     let mut progress = Progress::new(common);
     args.output.output.on_interrupt();
-    let n_done = resumed.n_lines.min(problems.len());
-    let left = &problems[n_done..];
-    progress.stage("rollout", Some(problems.len() as u64));
+    let n_done = resumed.n_lines.min(n_problems);
+    let mut left = problems.after(n_done)?;
+    progress.stage("rollout", Some(n_problems as u64));
     progress.resumed(n_done as u64);
     let mut spent: Spent = resumed.so_far(&args.output.output.output)?;
     let (mut n_cut, mut n_samples) = (0, 0);
     let is_remote = generator.model.traffic().is_some();
-    for (chunk, first) in left.chunks(chunk_size).zip((n_done..).step_by(chunk_size)) {
-        sampler.sample_each(chunk, first as u64, &mut progress, &mut |rollout| {
+    let mut first = n_done;
+    loop {
+        let chunk = left.by_ref().take(chunk_size).collect::<gratis::Result<Vec<Problem>>>()?;
+        if chunk.is_empty() {
+            break;
+        }
+        sampler.sample_each(&chunk, first as u64, &mut progress, &mut |rollout| {
             writer.write(&rollout)?;
             let is_cut = |c: &&Completion| c.finish_reason == Some(FinishReason::Length);
             n_cut += rollout.completions.iter().filter(is_cut).count();
@@ -94,6 +100,7 @@ pub(crate) fn run(args: &RolloutArgs, common: &Common) -> Result<()> {
             // An engine that runs elsewhere finishes problems one by one.
             if is_remote { writer.end_chunk(&spent.so_far()) } else { Ok(()) }
         })?;
+        first += chunk.len();
         writer.end_chunk(&spent.so_far())?;
     }
     writer.finish()?;

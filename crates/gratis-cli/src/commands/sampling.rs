@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use clap::Args;
-use gratis::data::Fingerprint;
+use gratis::data::{Fingerprint, Reading, RecordReader};
 use gratis::encoding::{Conversations, OnOverlong};
 use gratis::reward_model::{Model, PromptSettings, Weights};
 use gratis::rollout::{Problem, SampledIds, Sampler};
@@ -12,7 +12,8 @@ use gratis_engine::SamplingSettings;
 use serde_json::{Value, json};
 
 use super::request::Request;
-use super::{InvalidArgs, read_some};
+use super::resumable::is_stream;
+use super::{InvalidArgs, read_some, warn_skipped};
 use crate::Common;
 use crate::model::{self, Remarks};
 
@@ -63,7 +64,66 @@ pub(super) struct Generator {
     settings: SamplingSettings,
 }
 
+/// The problems of an input, in turn: a file is read again and again, so that memory does not grow with
+/// it; what can be read only once is held.
+pub(super) enum Problems {
+    /// All of them.
+    Held(Vec<Problem>),
+    /// In a file, with their number.
+    File { path: PathBuf, reading: Reading, n: usize },
+}
+
+impl Problems {
+    pub(super) fn len(&self) -> usize {
+        match self {
+            Self::Held(problems) => problems.len(),
+            Self::File { n, .. } => *n,
+        }
+    }
+
+    /// The problems after the first `n_done`.
+    ///
+    /// # Errors
+    /// A fault of the file.
+    pub(super) fn after(
+        self,
+        n_done: usize,
+    ) -> Result<Box<dyn Iterator<Item = gratis::Result<Problem>>>> {
+        Ok(match self {
+            Self::Held(problems) => Box::new(problems.into_iter().skip(n_done).map(Ok)),
+            Self::File { path, reading, .. } => {
+                // What is unusual about the file was said when its problems were counted.
+                let reading = Reading { notice: None, ..reading };
+                Box::new(RecordReader::<Problem>::open(&path, reading)?.skip(n_done))
+            }
+        })
+    }
+}
+
 impl SamplingArgs {
+    /// The problems of `input`, counted and checked.
+    ///
+    /// # Errors
+    /// As [`Self::problems`].
+    pub(super) fn problems_in_turn(&self, input: &Path) -> Result<Problems> {
+        if is_stream(input) {
+            return self.problems(input).map(Problems::Held);
+        }
+        let reading = self.invalid.reading();
+        let mut reader = RecordReader::<Problem>::open(input, reading.clone())?;
+        let mut n = 0;
+        for problem in reader.by_ref() {
+            problem?;
+            n += 1;
+        }
+        let n_left_out = reader.n_skipped();
+        if n == 0 {
+            return Err(gratis::Error::NoExamples { purpose: "solve", n_left_out }.into());
+        }
+        warn_skipped(n_left_out, "malformed lines");
+        Ok(Problems::File { path: input.to_owned(), reading, n })
+    }
+
     /// The problems of `input`.
     ///
     /// # Errors

@@ -366,6 +366,44 @@ fn what_a_cast_cannot_do_is_said_before_any_work() {
 }
 
 #[test]
+fn first_errors_are_evaluated_where_step_labels_are_true() {
+    let workspace = Workspace::new();
+    write_data(&workspace);
+    let text = String::from_utf8(workspace.read("rollouts.jsonl")).expect("text");
+    let labelled = |line: &str, last: Value| -> String {
+        let mut line: Value = serde_json::from_str(line).expect("JSON");
+        let steps = json!(["How much", "is it"]);
+        line["steps"] = json!([steps, steps, steps, steps]);
+        line["completions"] =
+            json!(["How much\nis it", "How much\nis it", "How much\nis it", "How much\nis it"]);
+        line["step_labels"] = json!([[1, 1], [1, 0], [0, null], [1, last]]);
+        line.to_string() + "\n"
+    };
+    let file = |last: &Value| text.lines().map(|line| labelled(line, last.clone())).collect();
+    let lines: String = file(&json!(1));
+    workspace.write("labelled.jsonl", &lines);
+    let generator = "candidates = [\"labelled.jsonl\"]\ntruth = \"step_labels\"";
+    workspace.write("cast.toml", &cast(generator));
+    let table_1 = ["reproduce", "table1", "--cast", "cast.toml", "--json"];
+    let found: Value = serde_json::from_str(&ok(&workspace, &table_1)).expect("JSON");
+    let row = &found[0]["comparisons"][0]["rows"][3];
+    assert!(
+        row["first_error"]["mean"].as_f64().is_some_and(|f1| (0.0..=1.0).contains(&f1)),
+        "{row}"
+    );
+    let left_out = table(&found[0], "Left out")["rows"].to_string();
+    assert!(!left_out.contains("first-error F1"), "{left_out}");
+
+    // A step without a label before the first wrong one leaves the first error unknown.
+    let lines: String = file(&Value::Null);
+    workspace.write("labelled.jsonl", &lines);
+    let error = workspace.error_of(&table_1);
+    assert!(error.contains("candidate 4 of problem") && error.contains("not known"), "{error}");
+    workspace.write("cast.toml", &cast("engine = \"./model\"\ntruth = \"step_labels\""));
+    assert!(workspace.error_of(&table_1).contains("whose candidates have no step labels"));
+}
+
+#[test]
 fn table_5_leaves_out_what_needs_other_data() {
     let workspace = Workspace::new();
     write_data(&workspace);

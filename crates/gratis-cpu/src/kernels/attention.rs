@@ -1,14 +1,17 @@
 //! Grouped-query attention over a forest.
 //!
 //! A segment's rows attend to the rows of its ancestors and to their own prefix. Queries are taken
-//! in [tiles](super::query_tiles); a tile's scores `[n_rows, n_keys]` are the largest thing that is ever
-//! stored. The forward pass keeps the log-sum-exp of each row's scores, from which the backward
-//! pass recomputes the probabilities.
+//! in [tiles](super::query_tiles) and keys in chunks; a tile's scores of a chunk are the largest
+//! scores that are ever stored. Each segment's keys and values are packed once per head, for all
+//! queries that see them. The forward pass carries the largest score and the sum of exponentials of
+//! each row from chunk to chunk and keeps their log-sum-exp, from which the backward pass recomputes
+//! the probabilities.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
-use super::matmul::{Mat, MatMut, Onto, matmul};
-use super::query_tiles::QueryTile;
+use super::matmul::{Mat, MatMut, Onto, Packed};
+use super::query_tiles::{Chunk, QueryTile};
 use super::simd::{dot, exp, exp_shifted, max, vectorised};
 use gratis_model::config::ModelConfig;
 
@@ -57,11 +60,44 @@ impl AttentionShape {
     }
 }
 
-/// Tiles of scores, reused from call to call.
+/// Tiles of scores and packed keys and values, reused from call to call.
 #[derive(Debug, Default)]
 pub(crate) struct AttentionScratch {
     scores: Vec<f32>,
     score_gradients: Vec<f32>,
+    /// Largest score and sum of exponentials of each row of a tile.
+    running: Vec<(f32, f32)>,
+    /// What is packed of each segment.
+    segments: Vec<PackedSegment>,
+    /// A tile's queries and the gradients of its outputs.
+    queries: Packed,
+    output_gradients: Packed,
+}
+
+/// Keys and values of a segment for one head, as products read them.
+#[derive(Debug, Default)]
+struct PackedSegment {
+    /// `[head_dim, n]`.
+    keys_across: Packed,
+    /// `[n, head_dim]`; the backward pass only.
+    keys: Packed,
+    /// `[n, head_dim]` in the forward pass, `[head_dim, n]` in the backward pass.
+    values: Packed,
+}
+
+/// The segments that have keys of the tiles, by their first rows, each with its index.
+fn segments_of(tiles: &[QueryTile]) -> BTreeMap<usize, (usize, Range<usize>)> {
+    let mut segments = BTreeMap::new();
+    for segment in tiles.iter().flat_map(QueryTile::segments) {
+        let n_segments = segments.len();
+        segments.entry(segment.start).or_insert((n_segments, segment.clone()));
+    }
+    segments
+}
+
+/// Distance of two rows of scores of a chunk.
+fn score_stride(chunk: &Chunk) -> usize {
+    chunk.keys.len().next_multiple_of(16)
 }
 
 /// `out = softmax(scale * q k^T) v` for every head, the scores capped where the model does.
@@ -80,70 +116,105 @@ pub(crate) fn attention(
     let head_rows = |rows: &Range<usize>, column: usize| {
         Mat::strided(&qkv[rows.start * width + column..], rows.len(), head_dim, width)
     };
-    for tile in tiles {
-        let (n_rows, stride) = (tile.rows.len(), tile.stride());
-        let scores = sized(&mut scratch.scores, n_rows * stride);
-        for head in 0..n_heads {
-            let [q_column, k_column, v_column] = shape.columns(head);
-            score_tile(scores, tile, head_rows(&tile.rows, q_column), shape.scale, |run| {
-                head_rows(run, k_column)
-            });
-            softmax(scores, &mut log_sum_exp[tile.rows.start * n_heads..], tile, shape, head);
+    let segments = segments_of(tiles);
+    let AttentionScratch { scores, running, segments: packed, .. } = scratch;
+    packed.resize_with(packed.len().max(segments.len()), PackedSegment::default);
+    let mut last_columns = None;
+    for head in 0..n_heads {
+        let [q_column, k_column, v_column] = shape.columns(head);
+        if last_columns.replace(k_column) != Some(k_column) {
+            for (idx, rows) in segments.values() {
+                packed[*idx].keys_across.pack(head_rows(rows, k_column).t());
+                packed[*idx].values.pack(head_rows(rows, v_column));
+            }
+        }
+        for tile in tiles {
+            let n_rows = tile.rows.len();
+            running.clear();
+            running.resize(n_rows, (f32::NEG_INFINITY, 0.0));
             let out = &mut out[tile.rows.start * out_width + q_column..];
-            for (column, run) in tile.placed_runs() {
-                matmul(
+            let queries = head_rows(&tile.rows, q_column);
+            for (nth, chunk) in tile.chunks().enumerate() {
+                let segment = &packed[segments[&chunk.segment_start].0];
+                let (n_keys, stride) = (chunk.keys.len(), score_stride(&chunk));
+                let scores = sized(scores, n_rows * stride);
+                segment.keys_across.product(
+                    MatMut::strided(scores, n_rows, n_keys, stride),
+                    Onto::Fresh,
+                    queries,
+                    [0..head_dim, chunk.keys.clone()],
+                    shape.scale,
+                );
+                soften(scores, running, out, tile, &chunk, shape);
+                segment.values.product(
                     MatMut::strided(out, n_rows, head_dim, out_width),
-                    if column == 0 { Onto::Fresh } else { Onto::Sum },
-                    Mat::strided(&scores[column..], n_rows, run.len(), stride),
-                    head_rows(run, v_column),
+                    if nth == 0 { Onto::Fresh } else { Onto::Sum },
+                    Mat::strided(scores, n_rows, n_keys, stride),
+                    [chunk.keys.clone(), 0..head_dim],
                     1.0,
                 );
             }
+            let log_sum_exp = &mut log_sum_exp[tile.rows.start * n_heads..];
+            normalise(out, log_sum_exp, running, shape, head);
         }
     }
 }
 
 vectorised! {
-    /// Replaces a tile's scores by probabilities, zero where a query sees no key; `log_sum_exp` is
-    /// `[n_rows, n_heads]`.
-    fn softmax(
+    /// Replaces a chunk's scores by exponentials relative to each row's largest score so far, zero
+    /// where a query sees no key, and brings sums and outputs of earlier chunks to the same scale.
+    fn soften(
         scores: &mut [f32],
-        log_sum_exp: &mut [f32],
+        running: &mut [(f32, f32)],
+        out: &mut [f32],
         tile: &QueryTile,
+        chunk: &Chunk,
         shape: AttentionShape,
-        head: usize,
     ) {
-        for (i, row) in scores.chunks_exact_mut(tile.stride()).enumerate() {
-            let visible = tile.visible(i);
+        let out_width = shape.n_heads * shape.head_dim;
+        let rows = scores.chunks_exact_mut(score_stride(chunk)).zip(running);
+        for (i, (row, (largest, sum))) in rows.enumerate() {
+            let visible = chunk.seen(&tile.visible(i));
             let seen = &mut row[visible.clone()];
-            if let Some(cap) = shape.soft_cap {
-                soft_cap(seen, cap);
-            }
-            let largest = max(seen);
-            let sum = exp_shifted(seen, largest);
-            let scale = 1.0 / sum;
-            for p in seen {
-                *p *= scale;
+            if !seen.is_empty() {
+                if let Some(cap) = shape.soft_cap {
+                    soft_cap(seen, cap);
+                }
+                let new_largest = max(seen).max(*largest);
+                if *sum != 0.0 && new_largest != *largest {
+                    let factor = exp(*largest - new_largest);
+                    *sum *= factor;
+                    for x in &mut out[i * out_width..][..shape.head_dim] {
+                        *x *= factor;
+                    }
+                }
+                *sum += exp_shifted(seen, new_largest);
+                *largest = new_largest;
             }
             row[..visible.start].fill(0.0);
             row[visible.end..].fill(0.0);
-            log_sum_exp[i * shape.n_heads + head] = largest + sum.ln();
         }
     }
 }
 
-/// Scores of a tile of queries with all their keys, scaled, nothing masked.
-fn score_tile<'a>(
-    scores: &mut [f32],
-    tile: &QueryTile,
-    queries: Mat<'a>,
-    scale: f32,
-    keys: impl Fn(&Range<usize>) -> Mat<'a>,
-) {
-    for (column, run) in tile.placed_runs() {
-        let scores =
-            MatMut::strided(&mut scores[column..], tile.rows.len(), run.len(), tile.stride());
-        matmul(scores, Onto::Fresh, queries, keys(run).t(), scale);
+vectorised! {
+    /// Divides the outputs of a tile by the sums of exponentials; `log_sum_exp` is
+    /// `[n_rows, n_heads]`.
+    fn normalise(
+        out: &mut [f32],
+        log_sum_exp: &mut [f32],
+        running: &[(f32, f32)],
+        shape: AttentionShape,
+        head: usize,
+    ) {
+        let out_width = shape.n_heads * shape.head_dim;
+        for (i, &(largest, sum)) in running.iter().enumerate() {
+            let scale = 1.0 / sum;
+            for x in &mut out[i * out_width..][..shape.head_dim] {
+                *x *= scale;
+            }
+            log_sum_exp[i * shape.n_heads + head] = largest + sum.ln();
+        }
     }
 }
 
@@ -171,73 +242,93 @@ pub(crate) fn attention_backward(
     tiles: &[QueryTile],
     scratch: &mut AttentionScratch,
 ) {
-    let AttentionShape { n_heads, head_dim, .. } = shape;
+    let AttentionShape { n_heads, head_dim, scale, .. } = shape;
     let (width, out_width) = (shape.qkv_size(), n_heads * head_dim);
-    let scale = shape.scale;
     let head_rows = |rows: &Range<usize>, column: usize| {
         Mat::strided(&forward.qkv[rows.start * width + column..], rows.len(), head_dim, width)
     };
-    for tile in tiles {
-        let (n_rows, stride) = (tile.rows.len(), tile.stride());
-        let scores = sized(&mut scratch.scores, n_rows * stride);
-        let dscores = sized(&mut scratch.score_gradients, n_rows * stride);
-        for head in 0..n_heads {
-            let [q_column, k_column, v_column] = shape.columns(head);
+    let segments = segments_of(tiles);
+    let AttentionScratch {
+        scores,
+        score_gradients: dscores,
+        segments: packed,
+        queries: packed_queries,
+        output_gradients,
+        ..
+    } = scratch;
+    packed.resize_with(packed.len().max(segments.len()), PackedSegment::default);
+    let mut last_columns = None;
+    for head in 0..n_heads {
+        let [q_column, k_column, v_column] = shape.columns(head);
+        if last_columns.replace(k_column) != Some(k_column) {
+            for (idx, rows) in segments.values() {
+                let segment = &mut packed[*idx];
+                segment.keys_across.pack(head_rows(rows, k_column).t());
+                segment.keys.pack(head_rows(rows, k_column));
+                segment.values.pack(head_rows(rows, v_column).t());
+            }
+        }
+        for tile in tiles {
+            let n_rows = tile.rows.len();
             let out_start = tile.rows.start * out_width + q_column;
             let dout_rows = Mat::strided(&dout[out_start..], n_rows, head_dim, out_width);
             let queries = head_rows(&tile.rows, q_column);
-            score_tile(scores, tile, queries, scale, |run| head_rows(run, k_column));
-            for (column, run) in tile.placed_runs() {
-                matmul(
-                    MatMut::strided(&mut dscores[column..], n_rows, run.len(), stride),
-                    Onto::Fresh,
-                    dout_rows,
-                    head_rows(run, v_column).t(),
-                    1.0,
-                );
-            }
-            score_gradients(scores, dscores, tile, dout, forward, shape, head);
-            for (column, run) in tile.placed_runs() {
-                let p = Mat::strided(&scores[column..], n_rows, run.len(), stride);
-                let ds = Mat::strided(&dscores[column..], n_rows, run.len(), stride);
-                let products = [
-                    (run, v_column, p.t(), dout_rows, 1.0),
-                    (&tile.rows, q_column, ds, head_rows(run, k_column), scale),
-                    (run, k_column, ds.t(), queries, scale),
-                ];
-                for (rows, column, a, b, scale) in products {
-                    let destination = MatMut::strided(
-                        &mut dqkv[rows.start * width + column..],
-                        rows.len(),
-                        head_dim,
-                        width,
-                    );
-                    matmul(destination, Onto::Sum, a, b, scale);
-                }
+            packed_queries.pack(queries);
+            output_gradients.pack(dout_rows);
+            for chunk in tile.chunks() {
+                let segment = &packed[segments[&chunk.segment_start].0];
+                let (n_keys, stride) = (chunk.keys.len(), score_stride(&chunk));
+                let scores = sized(scores, n_rows * stride);
+                let dscores = sized(dscores, n_rows * stride);
+                let across = [0..head_dim, chunk.keys.clone()];
+                let along = [chunk.keys.clone(), 0..head_dim];
+                let of_tile = [0..n_rows, 0..head_dim];
+                let to = MatMut::strided(scores, n_rows, n_keys, stride);
+                segment.keys_across.product(to, Onto::Fresh, queries, across.clone(), scale);
+                let to = MatMut::strided(dscores, n_rows, n_keys, stride);
+                segment.values.product(to, Onto::Fresh, dout_rows, across, 1.0);
+                score_gradients(scores, dscores, (tile, &chunk), dout, forward, shape, head);
+                let p = Mat::strided(scores, n_rows, n_keys, stride);
+                let ds = Mat::strided(dscores, n_rows, n_keys, stride);
+                let mut onto_rows = |rows: Range<usize>,
+                                     column: usize,
+                                     b: &Packed,
+                                     a: Mat<'_>,
+                                     part: [Range<usize>; 2],
+                                     scale: f32| {
+                    let to = &mut dqkv[rows.start * width + column..];
+                    let to = MatMut::strided(to, rows.len(), head_dim, width);
+                    b.product(to, Onto::Sum, a, part, scale);
+                };
+                let of_values = of_tile.clone();
+                onto_rows(chunk.rows(), v_column, output_gradients, p.t(), of_values, 1.0);
+                onto_rows(tile.rows.clone(), q_column, &segment.keys, ds, along, scale);
+                onto_rows(chunk.rows(), k_column, packed_queries, ds.t(), of_tile, scale);
             }
         }
     }
 }
 
 vectorised! {
-    /// From a tile's scores and `dP` to `P` and `dS`, zero where a query sees no key.
+    /// From a chunk's scores and `dP` to `P` and `dS`, zero where a query sees no key.
     fn score_gradients(
         scores: &mut [f32],
         dscores: &mut [f32],
-        tile: &QueryTile,
+        place: (&QueryTile, &Chunk),
         dout: &[f32],
         forward: &Forward<'_>,
         shape: AttentionShape,
         head: usize,
     ) {
-        let stride = tile.stride();
+        let (tile, chunk) = place;
+        let stride = score_stride(chunk);
         let rows = scores.chunks_exact_mut(stride).zip(dscores.chunks_exact_mut(stride));
         for ((i, row), (p_row, ds_row)) in tile.rows.clone().enumerate().zip(rows) {
             let log_sum_exp = forward.log_sum_exp[row * shape.n_heads + head];
             let out_start = (row * shape.n_heads + head) * shape.head_dim;
             let out_range = out_start..out_start + shape.head_dim;
             let shared = dot(&dout[out_range.clone()], &forward.out[out_range]);
-            let visible = tile.visible(i);
+            let visible = chunk.seen(&tile.visible(i));
             let seen = p_row[visible.clone()].iter_mut().zip(&mut ds_row[visible.clone()]);
             match shape.soft_cap {
                 None => {

@@ -9,6 +9,8 @@
 )]
 
 pub(crate) mod attention;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
 pub(crate) mod decode;
 pub(crate) mod matmul;
 pub(crate) mod norm;

@@ -50,12 +50,13 @@ pub(crate) fn panel_products(
         return;
     }
     let last_group = (n_columns - 1) / GROUP;
-    let width = |group: usize| GROUP.min(n_columns - group * GROUP);
+    // Groups lie apart, so the last one reaches furthest.
+    let last_column = n_columns - 1 - last_group * GROUP;
+    let reach = last_group * group_stride + n_k.saturating_sub(1) * row_stride + last_column;
     let fits = (a.n - 1) * stride + n_columns <= out.len()
         && (a.n - 1) * a.stride + n_k <= a.data.len()
-        && (0..=last_group).all(|group| {
-            n_k == 0 || group * group_stride + (n_k - 1) * row_stride + width(group) <= data.len()
-        });
+        && (n_k == 0 || reach < data.len())
+        && (last_group == 0 || group_stride >= GROUP || n_k == 0);
     assert!(fits, "panel shapes");
     dispatched(out, stride, begin, a, panel);
 }

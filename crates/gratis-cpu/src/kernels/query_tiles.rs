@@ -5,8 +5,10 @@ use std::ops::Range;
 
 use gratis_engine::batch::PackedBatch;
 
-/// Query rows of a tile.
-const TILE: usize = 64;
+/// Query rows of a tile: eight of the tiles that products take at a time.
+const TILE: usize = 48;
+/// Keys of a chunk: a tile's scores of one then stay in the first two caches.
+const CHUNK: usize = 256;
 
 /// Some consecutive query rows and the keys that they see.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,11 +16,52 @@ pub(crate) struct QueryTile {
     /// The queries.
     pub(super) rows: Range<usize>,
     /// Rows of the keys, first position first; the last key is the last query's own.
-    runs: Vec<Range<usize>>,
+    runs: Vec<Run>,
     /// Number of keys in `runs`.
     n_keys: usize,
     /// How many keys a query sees at most, itself included.
     window: usize,
+}
+
+/// Consecutive rows of a segment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Run {
+    rows: Range<usize>,
+    segment: Range<usize>,
+}
+
+/// Some of a tile's keys that follow one another in a segment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Chunk {
+    /// First row of the segment.
+    pub(super) segment_start: usize,
+    /// The keys within the segment. It begins at a whole [`Chunk::STEP`], so that the first few may
+    /// be outside the run.
+    pub(super) keys: Range<usize>,
+    /// How many of `keys` come before the first of the run.
+    n_before: usize,
+    /// Place of the first key of the run among the tile's.
+    column: usize,
+}
+
+impl Chunk {
+    /// What the first key is a multiple of.
+    pub(super) const STEP: usize = 64;
+
+    /// Rows of the keys.
+    pub(super) fn rows(&self) -> Range<usize> {
+        self.segment_start + self.keys.start..self.segment_start + self.keys.end
+    }
+
+    /// Which of the chunk's keys a query sees that sees these of the tile's.
+    pub(super) fn seen(&self, visible: &Range<usize>) -> Range<usize> {
+        let end = self.column + self.keys.len() - self.n_before;
+        let [start, end] = [visible.start.max(self.column), visible.end.min(end)];
+        if start >= end {
+            return 0..0;
+        }
+        start - self.column + self.n_before..end - self.column + self.n_before
+    }
 }
 
 impl QueryTile {
@@ -28,17 +71,28 @@ impl QueryTile {
         end.saturating_sub(self.window)..end
     }
 
-    /// Distance of two queries in a tile of scores.
-    pub(super) fn stride(&self) -> usize {
-        self.n_keys.next_multiple_of(16)
+    /// Rows of the segments that have keys of the tile.
+    pub(super) fn segments(&self) -> impl Iterator<Item = &Range<usize>> {
+        self.runs.iter().map(|run| &run.segment)
     }
 
-    /// The runs with the column of their first key.
-    pub(super) fn placed_runs(&self) -> impl Iterator<Item = (usize, &Range<usize>)> {
-        self.runs.iter().scan(0, |column, run| {
+    /// The keys in chunks of at most [`CHUNK`].
+    pub(super) fn chunks(&self) -> impl Iterator<Item = Chunk> {
+        let placed = self.runs.iter().scan(0, |column, run| {
             let start = *column;
-            *column += run.len();
+            *column += run.rows.len();
             Some((start, run))
+        });
+        placed.flat_map(|(column, run)| {
+            let segment_start = run.segment.start;
+            let [start, end] = [run.rows.start, run.rows.end].map(|row| row - segment_start);
+            let first = start / Chunk::STEP * Chunk::STEP;
+            (first..end).step_by(CHUNK).map(move |from| Chunk {
+                segment_start,
+                keys: from..end.min(from + CHUNK),
+                n_before: start.saturating_sub(from),
+                column: column + from.saturating_sub(start),
+            })
         })
     }
 }
@@ -60,15 +114,18 @@ pub(crate) fn query_tiles(batch: &PackedBatch, sliding_window: Option<usize>) ->
             let n_seen_by_first = segment.position + (start - segment.start) + 1;
             let mut n_outside = n_seen_by_first.saturating_sub(window);
             let mut runs = Vec::with_capacity(ancestors.len() + 1);
-            for mut run in ancestors.iter().cloned().chain(once(segment.start..rows.end)) {
-                let n_skipped = n_outside.min(run.len());
+            let whole =
+                ancestors.iter().cloned().map(|segment| Run { rows: segment.clone(), segment });
+            let own = Run { rows: segment.start..rows.end, segment: segment.rows() };
+            for mut run in whole.chain(once(own)) {
+                let n_skipped = n_outside.min(run.rows.len());
                 n_outside -= n_skipped;
-                run.start += n_skipped;
-                if !run.is_empty() {
+                run.rows.start += n_skipped;
+                if !run.rows.is_empty() {
                     runs.push(run);
                 }
             }
-            let n_keys = runs.iter().map(ExactSizeIterator::len).sum();
+            let n_keys = runs.iter().map(|run| run.rows.len()).sum();
             tiles.push(QueryTile { rows, runs, n_keys, window });
         }
     }
@@ -87,12 +144,41 @@ mod tests {
         builder.response(root, &[0; 3]).expect("valid");
         builder.response(root, &[0; 70]).expect("valid");
         let tiles = query_tiles(&builder.finish(), Some(4));
+        let keys = |tile: &QueryTile| -> Vec<Range<usize>> {
+            tile.runs.iter().map(|run| run.rows.clone()).collect()
+        };
         assert_eq!(tiles.len(), 4);
-        assert_eq!(tiles[1].runs, [2..5, 5..8]);
+        assert_eq!(keys(&tiles[1]), [2..5, 5..8]);
         assert_eq!((tiles[1].visible(0), tiles[1].visible(2)), (0..4, 2..6));
-        // The second tile of the long response: 64 rows before it, of which 3 are seen.
-        assert_eq!(tiles[3].rows, 72..78);
-        assert!(tiles[3].runs.iter().eq([&(69..78)]));
+        // The second tile of the long response: 48 rows before it, of which 3 are seen.
+        assert_eq!(tiles[3].rows, 56..78);
+        assert!(keys(&tiles[3]).iter().eq([&(53..78)]));
         assert_eq!(tiles[3].visible(0), 0..4);
+    }
+
+    #[test]
+    fn chunks_cover_the_keys_once() {
+        let mut builder = PackedBatchBuilder::default();
+        let root = builder.context(None, &[0; 300]).expect("valid");
+        builder.response(root, &[0; 600]).expect("valid");
+        let batch = builder.finish();
+        for window in [None, Some(70), Some(400)] {
+            for tile in query_tiles(&batch, window) {
+                for i in 0..tile.rows.len() {
+                    let visible = tile.visible(i);
+                    let seen: Vec<usize> = tile
+                        .chunks()
+                        .flat_map(|chunk| {
+                            assert_eq!(chunk.keys.start % Chunk::STEP, 0);
+                            let first = chunk.rows().start;
+                            chunk.seen(&visible).map(move |key| first + key)
+                        })
+                        .collect();
+                    let row = tile.rows.start + i;
+                    let expected = (row + 1).saturating_sub(window.unwrap_or(usize::MAX))..=row;
+                    assert!(seen.into_iter().eq(expected), "row {row}");
+                }
+            }
+        }
     }
 }

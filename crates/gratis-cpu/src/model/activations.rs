@@ -136,6 +136,7 @@ impl Workspace {
         }
         let qkv = AttentionShape::new(config).qkv_size();
         let inter = config.widest_feed_forward();
+        let n_inside = rows_of_feed_forward(config, keep).unwrap_or(n).min(n);
         for layer in &mut self.layers[..n_layers] {
             layer.qkv.resize(n * qkv, 0.0);
             if config.norm_placement.is_after() {
@@ -147,13 +148,13 @@ impl Workspace {
             layer.attention.resize(n * config.query_size(), 0.0);
             layer.log_sum_exp.resize(n * config.n_heads, 0.0);
             layer.middle.resize(n * d, 0.0);
-            layer.gate_up.resize(n * 2 * inter, 0.0);
+            layer.gate_up.resize(n_inside * 2 * inter, 0.0);
         }
         self.normed.resize(n * d, 0.0);
         if changes_branch(config) {
             self.branch.resize(n * d, 0.0);
         }
-        self.inner.resize(n * inter, 0.0);
+        self.inner.resize(n_inside * inter, 0.0);
         self.log_sum_exp.resize(self.geometry.predictions.n_rows(), 0.0);
     }
 
@@ -166,6 +167,15 @@ impl Workspace {
         self.dattention.resize(n * config.query_size(), 0.0);
         self.dqkv.resize(n * AttentionShape::new(config).qkv_size(), 0.0);
     }
+}
+
+/// Rows that go through a feed-forward at a time when nothing of it is kept: few enough that they stay
+/// in the processor's caches on the way, many enough that packing the weights takes little.
+pub(crate) const FEED_FORWARD_ROWS: usize = 1024;
+
+/// How many rows go through a feed-forward at a time, if not all. Experts have their own groups.
+pub(super) fn rows_of_feed_forward(config: &ModelConfig, keep: Keep) -> Option<usize> {
+    (keep == Keep::Nothing && config.experts.is_none()).then_some(FEED_FORWARD_ROWS)
 }
 
 /// Whether what attention and feed-forward compute is changed before it is added to the stream.

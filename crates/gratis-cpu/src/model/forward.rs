@@ -1,7 +1,7 @@
 //! The forward pass: from packed tokens to the log-probabilities of the response tokens.
 
 use super::Decoder;
-use super::activations::{Geometry, Keep, LayerActivations, Workspace};
+use super::activations::{Geometry, Keep, LayerActivations, Workspace, rows_of_feed_forward};
 use super::branch::{OutScratch, add_to_rows};
 use super::experts::ExpertScratch;
 use super::feed_forward::Inside;
@@ -91,20 +91,28 @@ impl Decoder {
             let (from, to) = (idx % n_streams, (idx + 1) % n_streams);
             let mut stream = std::mem::take(&mut streams[to]);
             let activations = &mut layers[if keep == Keep::Everything { idx } else { 0 }];
-            self.layer_up_to_gate(weights, idx, &streams[from], activations, &mut scratch);
+            self.layer_up_to_middle(weights, idx, &streams[from], activations, &mut scratch);
             stream.copy_from_slice(&activations.middle);
-            let buffers = OutScratch { raw: scratch.branch, normed: scratch.normed };
-            let mut inside = Inside {
-                gate_up: &mut activations.gate_up,
-                routing: &mut activations.routing,
-                inner: scratch.inner,
-                experts: scratch.experts,
-                product: scratch.product,
-            };
-            let out = Self::feed_forward_out(layer);
-            self.add_out(weights.base, &mut stream, &out, buffers, |y, onto| {
-                self.feed_forward_down(weights, layer, y, onto, &mut inside);
-            });
+            let n_rows = rows_of_feed_forward(&self.config, keep).unwrap_or(stream.len() / d);
+            let rows = stream.chunks_mut(n_rows * d).zip(activations.middle.chunks(n_rows * d));
+            for (stream, middle) in rows {
+                let normed = &mut scratch.normed[..stream.len()];
+                self.norm_input(weights.base, normed, middle, layer.feed_forward_norm.as_ref());
+                let mut inside = Inside {
+                    gate_up: &mut activations.gate_up,
+                    routing: &mut activations.routing,
+                    inner: scratch.inner,
+                    experts: scratch.experts,
+                    product: &mut *scratch.product,
+                };
+                self.feed_forward_up(weights, layer, normed, &mut inside);
+                let n_branch = scratch.branch.len().min(stream.len());
+                let buffers = OutScratch { raw: &mut scratch.branch[..n_branch], normed };
+                let out = Self::feed_forward_out(layer);
+                self.add_out(weights.base, stream, &out, buffers, |y, onto| {
+                    self.feed_forward_down(weights, layer, y, onto, &mut inside);
+                });
+            }
             streams[to] = stream;
         }
         self.config.n_layers % n_streams
@@ -136,16 +144,28 @@ impl Decoder {
         activations: &mut LayerActivations,
         scratch: &mut LayerScratch<'_>,
     ) {
+        self.layer_up_to_middle(weights, idx, input, activations, scratch);
+        let layer = &self.layout.layers[idx];
+        let LayerActivations { middle, gate_up, routing, .. } = activations;
+        let LayerScratch { normed, inner, experts, product, .. } = scratch;
+        self.norm_input(weights.base, normed, middle, layer.feed_forward_norm.as_ref());
+        let mut inside = Inside { gate_up, routing, inner, experts, product: &mut **product };
+        self.feed_forward_up(weights, layer, normed, &mut inside);
+    }
+
+    /// A layer from its input `[n, d]` up to the stream after attention.
+    fn layer_up_to_middle(
+        &self,
+        weights: Weights<'_>,
+        idx: usize,
+        input: &[f32],
+        activations: &mut LayerActivations,
+        scratch: &mut LayerScratch<'_>,
+    ) {
         let layer = &self.layout.layers[idx];
         let base = weights.base;
         let LayerScratch {
-            geometry,
-            normed,
-            branch,
-            inner,
-            experts,
-            attention: attention_scratch,
-            product,
+            geometry, normed, branch, attention: attention_scratch, product, ..
         } = scratch;
         let LayerActivations {
             raw_qkv,
@@ -154,8 +174,7 @@ impl Decoder {
             log_sum_exp,
             attention_out,
             middle,
-            gate_up,
-            routing,
+            ..
         } = activations;
 
         self.norm_input(base, normed, input, layer.input_norm.as_ref());
@@ -171,10 +190,6 @@ impl Decoder {
         self.add_out(base, middle, &out, buffers, |y, onto| {
             weights.linear(y, onto, heads, &self.output(layer), product);
         });
-
-        self.norm_input(base, normed, middle, layer.feed_forward_norm.as_ref());
-        let mut inside = Inside { gate_up, routing, inner, experts, product: &mut **product };
-        self.feed_forward_up(weights, layer, normed, &mut inside);
     }
 
     /// Bias, norm of queries and keys, and rotation by `positions` (`[n]`), where the model has

@@ -13,10 +13,10 @@ use crate::kernels::simd::{add, exp, max, sum_exp, vectorised};
 use crate::weights::{Base, Gradient};
 use gratis_engine::batch::PackedBatch;
 
-/// Predicting rows of a tile.
-const ROWS: usize = 256;
+/// Predicting rows of a tile: those of a scored part of a batch, so that it reads the head once.
+const ROWS: usize = 2048;
 /// Tokens of a tile.
-const VOCABULARY: usize = 1024;
+const VOCABULARY: usize = 256;
 
 /// A token to predict and the place of its log-probability.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -119,9 +119,11 @@ pub(crate) struct HeadScratch {
 }
 
 impl HeadScratch {
-    fn prepare(&mut self, d: usize) {
-        self.normed.resize(ROWS * d, 0.0);
-        self.logits.resize(ROWS * VOCABULARY, 0.0);
+    /// Makes room for the largest of so many rows' tiles.
+    fn prepare(&mut self, d: usize, n_rows: usize) {
+        let n_rows = n_rows.clamp(2, ROWS);
+        self.normed.resize(n_rows * d, 0.0);
+        self.logits.resize(n_rows * VOCABULARY, 0.0);
     }
 }
 
@@ -137,7 +139,7 @@ pub(crate) fn log_probs(
     scratch: &mut HeadScratch,
 ) {
     let d = weights.norm.len();
-    scratch.prepare(d);
+    scratch.prepare(d, predictions.n_rows());
     for tile in predictions.tiles() {
         let normed = normed_tile(&mut scratch.normed, hidden, weights, predictions, tile.clone());
         let mut running = [(f32::NEG_INFINITY, 0.0f32); ROWS];
@@ -203,7 +205,7 @@ pub(crate) fn mean_log_probs(
     scratch: &mut HeadScratch,
 ) {
     let d = weights.norm.len();
-    scratch.prepare(d);
+    scratch.prepare(d, predictions.n_rows());
     if weights.soft_cap.is_some() {
         return mean_of_capped(out, log_sum_exp, hidden, weights, predictions, scratch);
     }
@@ -306,8 +308,8 @@ pub(crate) fn log_probs_backward(
     scratch: &mut HeadScratch,
 ) {
     let d = weights.norm.len();
-    scratch.prepare(d);
-    scratch.gradient.resize(ROWS * d, 0.0);
+    scratch.prepare(d, predictions.n_rows());
+    scratch.gradient.resize(scratch.normed.len(), 0.0);
     for tile in predictions.tiles() {
         let normed = &mut scratch.normed[..tile.len() * d];
         norm_rows(normed, hidden, weights.norm, &predictions.rows[tile.clone()]);

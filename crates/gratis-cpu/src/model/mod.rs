@@ -17,7 +17,7 @@ mod routing;
 mod value;
 mod value_head;
 
-pub(crate) use activations::{Keep, Workspace};
+pub(crate) use activations::{FEED_FORWARD_ROWS, Keep, Workspace};
 use branch::Out;
 pub(crate) use branch::OutScratch;
 pub(crate) use experts::ExpertScratch;

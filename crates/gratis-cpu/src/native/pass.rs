@@ -12,9 +12,9 @@ use crate::model::Keep;
 use crate::shard::{Shard, shards};
 use crate::weights::{Gradient, Parameters, Weights};
 
-/// Tokens that one thread scores at a time: few enough that the activations of a layer stay in the
-/// processor's caches.
-pub(crate) const SCORING_TOKENS: usize = 2048;
+/// Tokens that one thread scores at a time. A prompt with more tokens of responses than this is
+/// computed several times.
+pub(crate) const SCORING_TOKENS: usize = 4096;
 
 /// What a pass gives for each response token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

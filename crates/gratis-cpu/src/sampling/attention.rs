@@ -139,14 +139,14 @@ impl Heads {
         }
 
         let [shared, _] = readers.caches(layer, rows[0], head);
-        let n_shared = shared.map_or(0, |shared| shared.n_tokens(d));
+        let n_shared = shared.map_or(0, HeadCache::n_tokens);
         // The tokens that each row sees.
         let visible = |nth: usize| {
             let end = match readers {
                 Readers::Prompt(_) => n_shared - rows.len() + nth + 1,
                 Readers::Sequences(_) => {
                     let [_, own] = readers.caches(layer, rows[nth], head);
-                    n_shared + own.map_or(0, |own| own.n_tokens(d))
+                    n_shared + own.map_or(0, HeadCache::n_tokens)
                 }
             };
             end.saturating_sub(window)..end

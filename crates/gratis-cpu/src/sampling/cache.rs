@@ -6,6 +6,9 @@ use crate::kernels::panel::{Begin, GROUP, Panel, Rows, panel_products};
 use crate::kernels::vector::prefetch;
 use gratis_model::config::ModelConfig;
 
+/// Numbers of a head's cache from which on the sequences' caches are too large to stay near.
+const MANY: usize = 1 << 10;
+
 /// The key-value cache of consecutive tokens.
 #[derive(Debug)]
 pub(super) struct KeyValues {
@@ -22,6 +25,7 @@ pub(super) struct HeadCache {
     keys: Vec<f32>,
     /// `[n_tokens, head_dim]`.
     values: Vec<f32>,
+    n_tokens: usize,
 }
 
 /// A sequence's tokens: those of its prompt, which others share, then its own.
@@ -50,6 +54,7 @@ impl KeyValues {
         for head in &mut self.heads {
             head.keys.clear();
             head.values.clear();
+            head.n_tokens = 0;
         }
     }
 
@@ -65,7 +70,7 @@ impl KeyValues {
         for ((head, key), value) in
             heads.iter_mut().zip(key.chunks_exact(d)).zip(value.chunks_exact(d))
         {
-            let slot = head.values.len() / d % GROUP;
+            let slot = head.n_tokens % GROUP;
             if slot == 0 {
                 head.keys.resize(head.keys.len() + d * GROUP, 0.0);
             }
@@ -74,24 +79,24 @@ impl KeyValues {
                 column[slot] = key;
             }
             head.values.extend_from_slice(value);
+            head.n_tokens += 1;
         }
     }
 }
 
 impl HeadCache {
-    /// Number of tokens, of `d` numbers each.
-    pub(super) fn n_tokens(&self, d: usize) -> usize {
-        self.values.len() / d
+    pub(super) fn n_tokens(&self) -> usize {
+        self.n_tokens
     }
 
     /// Asks for what [`Self::scores`] will read.
     pub(super) fn prefetch_keys(&self, [d, first]: [usize; 2]) {
-        prefetch(&self.keys[first * d..]);
+        ask_for(&self.keys[first * d..]);
     }
 
     /// Asks for what [`Self::sum_values`] will read.
     pub(super) fn prefetch_values(&self, [d, first]: [usize; 2]) {
-        prefetch(&self.values[first * d..]);
+        ask_for(&self.values[first * d..]);
     }
 
     /// `queries . keys` of all tokens from `first` on, a multiple of [`GROUP`], and of the empty places
@@ -106,7 +111,7 @@ impl HeadCache {
         let keys = Panel {
             data: &self.keys[first * d..],
             n_k: d,
-            n_columns: self.keys.len() / d - first,
+            n_columns: self.n_tokens.next_multiple_of(GROUP) - first,
             row_stride: GROUP,
             group_stride: d * GROUP,
         };
@@ -124,11 +129,18 @@ impl HeadCache {
     ) {
         let values = Panel {
             data: &self.values[first * d..],
-            n_k: self.n_tokens(d) - first,
+            n_k: self.n_tokens - first,
             n_columns: d,
             row_stride: d,
             group_stride: GROUP,
         };
         panel_products(out, d, begin, weights, values);
+    }
+}
+
+/// Asks for numbers that will be read soon, unless they are so few that the nearest caches hold them.
+fn ask_for(numbers: &[f32]) {
+    if numbers.len() >= MANY {
+        prefetch(numbers);
     }
 }

@@ -32,6 +32,9 @@ use worker::{Finished, Job, Queue, Worker};
 /// Keys and values that all threads together may hold.
 const CACHE_BYTES: usize = 2 << 30;
 
+/// What a processor's nearest caches hold, about.
+const NEAR_BYTES: usize = 1 << 20;
+
 /// Samples that are worth a thread of their own: for fewer, reading the weights takes the time, and
 /// the threads share that.
 const SAMPLES_OF_A_WORKER: usize = 16;
@@ -110,6 +113,15 @@ pub(crate) fn rows_within_memory(longest: usize, n_workers: usize, config: &Mode
     (CACHE_BYTES / (n_workers * n_bytes).max(1)).clamp(1, MAX_ROWS)
 }
 
+impl Decoder {
+    /// Samples that are best decoded together. More rows save reading weights; where these stay in the
+    /// nearest caches anyway, the keys and values of fewer sequences stay there beside them.
+    fn n_rows_at_best(&self) -> usize {
+        let n_bytes = self.layout.n_parameters() * size_of::<f32>();
+        if n_bytes <= NEAR_BYTES { MAX_ROWS / 2 } else { MAX_ROWS }
+    }
+}
+
 /// Draws the samples of all requests, one list per request. The requests have passed [`longest`] and
 /// the decoder knows the angles of that many positions.
 pub(crate) fn sample(
@@ -120,6 +132,7 @@ pub(crate) fn sample(
     crew: Crew,
 ) -> Result<Vec<Vec<Sample>>> {
     let job = Job { decoder, weights, requests, settings };
+    let crew = Crew { n_rows: crew.n_rows.min(decoder.n_rows_at_best()), ..crew };
     let crew = crew.for_samples(requests.iter().map(|request| job.n_to_draw(request)).sum());
     let queue = Mutex::new(Queue::default());
     let finished: Vec<Vec<Finished>> = (0..crew.n_workers)

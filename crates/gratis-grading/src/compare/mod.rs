@@ -12,6 +12,8 @@ mod relation;
 mod scalar;
 mod structure;
 
+use std::borrow::Cow;
+use std::collections::HashMap;
 use std::sync::LazyLock;
 
 use regex::Regex;
@@ -30,6 +32,8 @@ use leading::leading_value;
 
 /// Longer answers, in bytes, are equal only when they are written alike.
 const MAX_ANSWER: usize = 20_000;
+/// Digits of integers that are compared as text.
+const MAX_PLAIN_DIGITS: usize = 15;
 
 /// One comparison: its conventions and the work left to it.
 pub(crate) struct Comparer<'a> {
@@ -252,23 +256,129 @@ pub fn canonical(answer: &str) -> String {
     }
 }
 
+/// Whether an answer is an integer as written: digits without a sign, a leading zero or anything else.
+/// Its key is its text, and no other such integer equals it.
+fn is_plain_integer(answer: &str) -> bool {
+    let bytes = answer.as_bytes();
+    bytes.len() <= MAX_PLAIN_DIGITS
+        && bytes.iter().all(u8::is_ascii_digit)
+        && (bytes.first().is_some_and(|first| *first != b'0') || answer == "0")
+}
+
+/// The first answer of a class.
+struct Representative<'a> {
+    key: Cow<'a, str>,
+    answer: &'a str,
+    is_plain: bool,
+}
+
+/// What is known of an answer that occurred before.
+struct Seen<'a> {
+    key: Cow<'a, str>,
+    /// The class that it was found to be equivalent to, where no class had its key.
+    equivalent_to: Option<usize>,
+}
+
 /// Groups answers for a vote: the result gives each answer the index of its class, numbered
 /// in order of first appearance. Equal keys share a class, and so do equivalent answers.
 pub fn classes<S: AsRef<str>>(answers: &[S]) -> Vec<usize> {
     let options = Options::default();
-    let mut representatives: Vec<(String, &str)> = Vec::new();
-    answers
-        .iter()
-        .map(|answer| {
-            let answer = answer.as_ref();
+    let mut representatives: Vec<Representative<'_>> = Vec::new();
+    let mut seen: HashMap<&str, Seen<'_>> = HashMap::new();
+    let mut all = Vec::with_capacity(answers.len());
+    for answer in answers {
+        let answer = answer.as_ref();
+        let is_plain = is_plain_integer(answer);
+        let of_key =
+            |known: &[Representative<'_>], key: &str| known.iter().position(|one| one.key == key);
+        // A class with its key may have been added after an answer was seen the first time; the first
+        // class that it is equivalent to stays the same.
+        if let Some(before) = seen.get(answer) {
+            let class = of_key(&representatives, &before.key).or(before.equivalent_to);
+            all.extend(class);
+            continue;
+        }
+        let key = if is_plain { Cow::Borrowed(answer) } else { canonical(answer).into() };
+        let is_equivalent = |one: &Representative<'_>| {
+            !(is_plain && one.is_plain) && equivalent(one.answer, answer, &options)
+        };
+        let own = of_key(&representatives, &key);
+        let equivalent_to = match own {
+            Some(_) => None,
+            None => representatives.iter().position(is_equivalent),
+        };
+        let class = own.or(equivalent_to).unwrap_or_else(|| {
+            representatives.push(Representative { key: key.clone(), answer, is_plain });
+            representatives.len() - 1
+        });
+        seen.insert(answer, Seen { key, equivalent_to });
+        all.push(class);
+    }
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// As defined: by key, or else by the first class that is equivalent.
+    fn classes_by_definition(answers: &[String]) -> Vec<usize> {
+        let options = Options::default();
+        let mut representatives: Vec<(String, &str)> = Vec::new();
+        let mut all = Vec::new();
+        for answer in answers {
             let key = canonical(answer);
             let known = representatives.iter().position(|(other, _)| *other == key).or_else(|| {
                 representatives.iter().position(|(_, other)| equivalent(other, answer, &options))
             });
-            known.unwrap_or_else(|| {
+            all.push(known.unwrap_or_else(|| {
                 representatives.push((key, answer));
                 representatives.len() - 1
-            })
-        })
-        .collect()
+            }));
+        }
+        all
+    }
+
+    fn answer() -> impl Strategy<Value = String> {
+        prop_oneof![
+            (0_u64..30).prop_map(|n| n.to_string()),
+            any::<u64>().prop_map(|n| (n % 1_000_000_000_000_000).to_string()),
+            (0_u32..40, 1_u32..9).prop_map(|(a, b)| format!("{a}/{b}")),
+            (0_u32..3000).prop_map(|n| format!("{}", f64::from(n) / 100.0)),
+            (0_u32..30).prop_map(|n| format!("{n}.00")),
+            (0_u32..30).prop_map(|n| format!("${n}")),
+            (0_u32..30).prop_map(|n| format!("{n}%")),
+            (0_u32..30).prop_map(|n| format!("0{n}")),
+            (0_u32..30).prop_map(|n| format!("none {n}")),
+            (1_u32..9, 0_u32..999).prop_map(|(a, b)| format!("{a},{b:03}")),
+            "[-+0-9a-c.,/^ ]{0,6}".prop_map(|text| text),
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(400))]
+
+        #[test]
+        fn classes_are_those_of_the_definition(answers in prop::collection::vec(answer(), 0..24)) {
+            prop_assert_eq!(classes(&answers), classes_by_definition(&answers));
+        }
+
+        #[test]
+        fn plain_integers_are_their_own_keys_and_equal_only_themselves(
+            a in any::<u64>(),
+            small in 0_u64..3000,
+            step in 1_u64..12,
+        ) {
+            let options = Options::default();
+            for n in [a % 1_000_000_000_000_000, a % 1_000_000, small] {
+                let (text, other) = (n.to_string(), (n + step).to_string());
+                prop_assert!(is_plain_integer(&text));
+                prop_assert_eq!(canonical(&text), text.clone());
+                prop_assert!(!equivalent(&text, &other, &options), "{} {}", text, other);
+                prop_assert!(!equivalent(&other, &text, &options), "{} {}", other, text);
+            }
+        }
+    }
 }

@@ -29,14 +29,16 @@ static QUESTION: LazyLock<Option<Regex>> = LazyLock::new(|| {
 /// The text after the reasoning, before the next turn and before another question.
 pub(super) fn response(text: &str) -> &str {
     let mut text = text;
-    for end in REASONING_ENDS {
+    // Every mark begins with one of these, and one pass over the text tells that none is there.
+    let (has_close, has_mark) = (text.contains("</"), text.contains("<|"));
+    for end in REASONING_ENDS.iter().filter(|_| has_close) {
         if let Some(at) = text.rfind(end) {
             text = &text[at + end.len()..];
         }
     }
     let start = text.len() - text.trim_start().len();
-    let turn =
-        TURN_ENDS.iter().filter_map(|end| text[start..].find(end).filter(|at| *at > 0)).min();
+    let ends = TURN_ENDS.iter().filter(|_| has_close || has_mark);
+    let turn = ends.filter_map(|end| text[start..].find(end).filter(|at| *at > 0)).min();
     before_next_question(turn.map_or(text, |at| &text[..start + at]))
 }
 

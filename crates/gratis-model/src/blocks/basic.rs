@@ -40,7 +40,7 @@ fn high_bits(block: &[u8], at: usize) -> u32 {
 vectorised! {
     pub(super) fn q4_0(blocks: &[u8], values: &mut [f32]) {
         let n = hidden(HALF);
-        each(blocks, values, |block: &[u8; Q4_0], values: &mut [f32; N]| {
+        for (block, values) in each::<Q4_0, N>(blocks, values) {
             let d = half(block, 0);
             let (first, second) = values.split_at_mut(HALF);
             let (first, second, q) = (&mut first[..n], &mut second[..n], &block[2..2 + n]);
@@ -48,14 +48,14 @@ vectorised! {
                 *first = d * (f32::from(low(byte)) - 8.0);
                 *second = d * (f32::from(high(byte)) - 8.0);
             }
-        });
+        }
     }
 }
 
 vectorised! {
     pub(super) fn q4_1(blocks: &[u8], values: &mut [f32]) {
         let n = hidden(HALF);
-        each(blocks, values, |block: &[u8; Q4_1], values: &mut [f32; N]| {
+        for (block, values) in each::<Q4_1, N>(blocks, values) {
             let (d, m) = (half(block, 0), half(block, 2));
             let (first, second) = values.split_at_mut(HALF);
             let (first, second, q) = (&mut first[..n], &mut second[..n], &block[4..4 + n]);
@@ -63,43 +63,43 @@ vectorised! {
                 *first = d * f32::from(low(byte)) + m;
                 *second = d * f32::from(high(byte)) + m;
             }
-        });
+        }
     }
 }
 
 vectorised! {
     pub(super) fn q5_0(blocks: &[u8], values: &mut [f32]) {
-        each(blocks, values, |block: &[u8; Q5_0], values: &mut [f32; N]| {
+        for (block, values) in each::<Q5_0, N>(blocks, values) {
             let (d, bits) = (half(block, 0), high_bits(block, 2));
             for i in 0..HALF {
                 let byte = block[6 + i];
                 values[i] = d * (f32::from(low(byte) | fifth(bits, i)) - 16.0);
                 values[i + HALF] = d * (f32::from(high(byte) | fifth(bits, i + HALF)) - 16.0);
             }
-        });
+        }
     }
 }
 
 vectorised! {
     pub(super) fn q5_1(blocks: &[u8], values: &mut [f32]) {
-        each(blocks, values, |block: &[u8; Q5_1], values: &mut [f32; N]| {
+        for (block, values) in each::<Q5_1, N>(blocks, values) {
             let (d, m, bits) = (half(block, 0), half(block, 2), high_bits(block, 4));
             for i in 0..HALF {
                 let byte = block[8 + i];
                 values[i] = d * f32::from(low(byte) | fifth(bits, i)) + m;
                 values[i + HALF] = d * f32::from(high(byte) | fifth(bits, i + HALF)) + m;
             }
-        });
+        }
     }
 }
 
 vectorised! {
     pub(super) fn q8_0(blocks: &[u8], values: &mut [f32]) {
-        each(blocks, values, |block: &[u8; Q8_0], values: &mut [f32; N]| {
+        for (block, values) in each::<Q8_0, N>(blocks, values) {
             let d = half(block, 0);
             for (value, q) in values.iter_mut().zip(&block[2..]) {
                 *value = d * f32::from(q.cast_signed());
             }
-        });
+        }
     }
 }

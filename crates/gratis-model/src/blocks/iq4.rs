@@ -33,15 +33,15 @@ fn sub_block(scale: f32, q: &[u8], values: &mut [f32]) {
 
 vectorised! {
     pub(super) fn iq4_nl(blocks: &[u8], values: &mut [f32]) {
-        each(blocks, values, |block: &[u8; IQ4_NL], values: &mut [f32; 32]| {
+        for (block, values) in each::<IQ4_NL, 32>(blocks, values) {
             sub_block(half(block, 0), &block[2..], values);
-        });
+        }
     }
 }
 
 vectorised! {
     pub(super) fn iq4_xs(blocks: &[u8], values: &mut [f32]) {
-        each(blocks, values, |block: &[u8; IQ4_XS], values: &mut [f32; 256]| {
+        for (block, values) in each::<IQ4_XS, 256>(blocks, values) {
             let (d, high_bits) = (half(block, 0), u16::from_le_bytes([block[2], block[3]]));
             for (j, values) in values.as_chunks_mut::<32>().0.iter_mut().enumerate() {
                 let low_bits = block[4 + j / 2] >> (j % 2 * 4) & 0x0f;
@@ -49,6 +49,6 @@ vectorised! {
                 let scale = d * (f32::from(scale) - 32.0);
                 sub_block(scale, &block[8 + 16 * j..][..16], values);
             }
-        });
+        }
     }
 }

@@ -65,7 +65,7 @@ fn both(numbers: [f32; 2]) -> [f32; 32] {
 
 vectorised! {
     pub(super) fn q2_k(blocks: &[u8], values: &mut [f32]) {
-        each(blocks, values, |block: &[u8; Q2_K], values: &mut [f32; N]| {
+        for (block, values) in each::<Q2_K, N>(blocks, values) {
             let (d, m) = (half(block, 80), half(block, 82));
             for (j, values) in values.as_chunks_mut::<32>().0.iter_mut().enumerate() {
                 let two = part::<2>(block, 2 * j);
@@ -76,13 +76,13 @@ vectorised! {
                     values[i] = scales[i] * bits(q[i], shift, 3) as f32 - minima[i];
                 }
             }
-        });
+        }
     }
 }
 
 vectorised! {
     pub(super) fn q3_k(blocks: &[u8], values: &mut [f32]) {
-        each(blocks, values, |block: &[u8; Q3_K], values: &mut [f32; N]| {
+        for (block, values) in each::<Q3_K, N>(blocks, values) {
             let (d, packed) = (half(block, 108), part::<SCALES>(block, 96));
             // Four low bits of scale j, and two high ones.
             let scale = |j: usize| {
@@ -99,13 +99,13 @@ vectorised! {
                     values[i] = scales[i] * (q - 4) as f32;
                 }
             }
-        });
+        }
     }
 }
 
 vectorised! {
     pub(super) fn q4_k(blocks: &[u8], values: &mut [f32]) {
-        each(blocks, values, |block: &[u8; Q4_K], values: &mut [f32; N]| {
+        for (block, values) in each::<Q4_K, N>(blocks, values) {
             let (d, m, scales) = (half(block, 0), half(block, 2), part::<SCALES>(block, 4));
             for (j, values) in values.as_chunks_mut::<32>().0.iter_mut().enumerate() {
                 let (scale, minimum) = scale_and_minimum(scales, j);
@@ -116,13 +116,13 @@ vectorised! {
                     *value = scale * f32::from(q >> shift & 0x0f) - minimum;
                 }
             }
-        });
+        }
     }
 }
 
 vectorised! {
     pub(super) fn q5_k(blocks: &[u8], values: &mut [f32]) {
-        each(blocks, values, |block: &[u8; Q5_K], values: &mut [f32; N]| {
+        for (block, values) in each::<Q5_K, N>(blocks, values) {
             let (d, m, scales) = (half(block, 0), half(block, 2), part::<SCALES>(block, 4));
             let fifth = part::<32>(block, 16);
             for (j, values) in values.as_chunks_mut::<32>().0.iter_mut().enumerate() {
@@ -135,7 +135,7 @@ vectorised! {
                     *value = scale * f32::from(q) - minimum;
                 }
             }
-        });
+        }
     }
 }
 
@@ -150,7 +150,7 @@ fn six_bits(values: &mut [f32], scales: [f32; 2], q: impl Fn(usize) -> u8) {
 
 vectorised! {
     pub(super) fn q6_k(blocks: &[u8], values: &mut [f32]) {
-        each(blocks, values, |block: &[u8; Q6_K], values: &mut [f32; N]| {
+        for (block, values) in each::<Q6_K, N>(blocks, values) {
             let d = half(block, 208);
             for (j, values) in values.as_chunks_mut::<128>().0.iter_mut().enumerate() {
                 let (first, second) = (part::<32>(block, j * 64), part::<32>(block, j * 64 + 32));
@@ -162,6 +162,6 @@ vectorised! {
                 six_bits(&mut values[64..96], scales[2], |i| high(first[i]) | (top[i] >> 4 & 3) << 4);
                 six_bits(&mut values[96..], scales[3], |i| high(second[i]) | (top[i] >> 6) << 4);
             }
-        });
+        }
     }
 }

@@ -121,16 +121,14 @@ impl BlockType {
     }
 }
 
-/// Calls `one` for each block of `B` bytes and its `N` numbers.
+/// Each block of `B` bytes and its `N` numbers. Functions loop over this and do not pass a closure on,
+/// which the compiler need not inline into the functions that have wide instructions.
 #[inline(always)]
-fn each<const B: usize, const N: usize>(
-    blocks: &[u8],
-    values: &mut [f32],
-    one: impl Fn(&[u8; B], &mut [f32; N]),
-) {
-    for (block, values) in blocks.as_chunks().0.iter().zip(values.as_chunks_mut().0) {
-        one(block, values);
-    }
+fn each<'a, const B: usize, const N: usize>(
+    blocks: &'a [u8],
+    values: &'a mut [f32],
+) -> impl Iterator<Item = (&'a [u8; B], &'a mut [f32; N])> {
+    blocks.as_chunks().0.iter().zip(values.as_chunks_mut().0)
 }
 
 /// The half-precision number in the two bytes from `at` on, exactly. There is no branch and no call,

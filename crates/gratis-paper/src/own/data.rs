@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::rc::Rc;
 
 use gratis::annotate::{LabelKind, MonteCarlo};
-use gratis::data::{OnInvalid, Reading, Rollout, RolloutFiles, ShapeSettings};
+use gratis::data::{OnInvalid, Reading, Rollout, RolloutFiles, ShapeSettings, StepLabels};
 use gratis::observer::Silent;
 use gratis::reward_model::Model;
 use gratis::rollout::{GradeCounts, Problem, SampledIds, Sampler, grade};
@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::OwnCast;
-use super::file::{Generator, Order, Part, Sampling};
+use super::file::{Generator, Order, Part, Sampling, StepTruth};
 use super::models::Scored;
 use super::plan::Work;
 use crate::cache::store;
@@ -37,6 +37,9 @@ pub(super) struct Answers {
     /// `[n_problems][n_responses]`.
     pub(super) writers: Option<Rc<Vec<Vec<String>>>>,
 }
+
+/// First wrong steps: `[n_problems][n_candidates]`, `None` for a candidate without an error.
+pub(super) type FirstErrors = Vec<Vec<Option<usize>>>;
 
 /// The candidates of one generator on one split.
 #[derive(Debug, Clone, PartialEq)]
@@ -170,6 +173,41 @@ impl OwnCast<'_> {
         let sets = Rc::new(sets);
         self.sets.insert((purpose, seed), Rc::clone(&sets));
         Ok(sets)
+    }
+
+    /// The true first error of each candidate, `[n_problems][n_candidates]`, if the cast says that step
+    /// labels are true.
+    pub(super) fn first_errors(&self, set: &CandidateSet) -> Result<Option<FirstErrors>> {
+        let generator = self.file.generators.iter().find(|of| of.name == set.name);
+        if generator.is_none_or(|of| of.truth == StepTruth::Unknown) {
+            return Ok(None);
+        }
+        let unknown = |rollout: &Rollout, idx: usize| Error::CastData {
+            what: format!(
+                "generator `{}`: candidate {} of problem `{}` has no label of a step before its first \
+                 wrong one, so its first error is not known",
+                set.name,
+                idx + 1,
+                rollout.name()
+            ),
+            hint: "leave out `truth = \"step_labels\"`, or give candidates whose steps are labelled up \
+                   to the first wrong one",
+        };
+        let mut all = Vec::new();
+        for rollout in &*set.answers.rollouts {
+            let labels = StepLabels::of(rollout)?.ok_or_else(|| unknown(rollout, 0))?.0;
+            let mut of_problem = Vec::new();
+            for (idx, labels) in labels.iter().enumerate() {
+                let first = labels.iter().position(|label| label.is_some_and(|label| label < 0.5));
+                let known = &labels[..first.unwrap_or(labels.len())];
+                if known.iter().any(Option::is_none) || labels.is_empty() {
+                    return Err(unknown(rollout, idx));
+                }
+                of_problem.push(first);
+            }
+            all.push(of_problem);
+        }
+        Ok(Some(all))
     }
 
     /// No problem may be in the training data and in a split that is evaluated, nor in both splits.
@@ -396,6 +434,17 @@ impl OwnCast<'_> {
         Ok(answers)
     }
 
+    /// The test problems: those of the problem files, or else those of the candidates.
+    pub(super) fn test_problems(&mut self, seed: u64) -> Result<Vec<Problem>> {
+        let file = Rc::clone(&self.file);
+        if !file.test.problems.is_empty() {
+            return self.problems(&file.test);
+        }
+        let sets = self.candidate_sets(Purpose::Test, seed)?;
+        let rollouts = sets.first().map(|set| Rc::clone(&set.answers.rollouts));
+        Ok(rollouts.iter().flat_map(|all| all.iter().cloned()).map(problem).collect())
+    }
+
     /// The share of correct answers that a model gives to each test problem.
     pub(super) fn pass_at_1(
         &mut self,
@@ -404,13 +453,7 @@ impl OwnCast<'_> {
         n_samples: usize,
     ) -> Result<Vec<f64>> {
         let file = Rc::clone(&self.file);
-        let problems = if file.test.problems.is_empty() {
-            let sets = self.candidate_sets(Purpose::Test, seed)?;
-            let rollouts = sets.first().map(|set| Rc::clone(&set.answers.rollouts));
-            rollouts.iter().flat_map(|all| all.iter().cloned()).map(problem).collect()
-        } else {
-            self.problems(&file.test)?
-        };
+        let problems = self.test_problems(seed)?;
         let mut model: Option<Model> = None;
         let mut shares = Vec::new();
         self.observer.stage("samples of the policy", Some(problems.len() as u64));

@@ -70,8 +70,9 @@ impl OwnCast<'_> {
         if engine.is_none() && start.is_trained_elsewhere() {
             return Ok(None);
         }
-        let part = if file.test.problems.is_empty() { &file.validation } else { &file.test };
-        let Some(problem) = self.problems(part)?.into_iter().next() else { return Ok(None) };
+        let Some(problem) = self.test_problems(file.seeds[0])?.into_iter().next() else {
+            return Ok(None);
+        };
         self.observer.stage(&format!("measured samples of {sampler}"), None);
         let loaded = engine.map(|engine| self.load(&file.resolve(&engine))).transpose()?;
         let model = loaded.as_ref().unwrap_or(start);

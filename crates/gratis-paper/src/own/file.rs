@@ -170,6 +170,19 @@ pub struct Generator {
     pub order: Order,
     /// Column that names the writer of each candidate, where one file has those of several.
     pub writers: Option<String>,
+    /// Whether the true first wrong steps of the candidates are known.
+    pub truth: StepTruth,
+}
+
+/// Whether the first wrong steps of candidates are known.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StepTruth {
+    /// They are not.
+    #[default]
+    Unknown,
+    /// The step labels of the files are true: a step below one half is wrong.
+    StepLabels,
 }
 
 /// How generators sample.
@@ -369,6 +382,12 @@ impl CastFile {
         }
         for generator in &self.generators {
             let name = &generator.name;
+            if generator.engine.is_some() && generator.truth == StepTruth::StepLabels {
+                return Err(format!(
+                    "generator `{name}` is an engine, whose candidates have no step labels: `truth` is \
+                     for `candidates`"
+                ));
+            }
             match (&generator.engine, &generator.candidates[..]) {
                 (Some(_), []) if self.test.problems.is_empty() => {
                     return Err(format!("generator `{name}` is an engine: set `test.problems`"));

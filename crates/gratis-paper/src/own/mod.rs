@@ -43,7 +43,7 @@ use crate::rows::{Factor, IMPLICIT, InferenceReference, Recipe, RewardModel, Tun
 pub use check::{Checked, CheckedGenerator, check};
 pub use file::{
     Annotation, CastFile, Generator, Order, Part, Propositions, RowKind, RowSettings, Sampling,
-    StepBench,
+    StepBench, StepTruth,
 };
 pub use file::{TEMPLATE, TrainSource};
 pub use plan::{Job, Plan, PlannedJob};
@@ -181,20 +181,20 @@ impl<'a> OwnCast<'a> {
 
     /// What this cast cannot offer, whatever the experiment.
     fn leave_out_what_is_missing(&mut self) {
-        let mut left_out = vec![[
-            "first-error F1 of the candidates".to_owned(),
-            match self.file.process_bench {
+        let mut left_out = Vec::new();
+        if self.file.generators.iter().any(|of| of.truth == StepTruth::Unknown) {
+            let why = match self.file.process_bench {
                 Some(_) => {
-                    "the true first errors of the candidates are not known; ProcessBench is \
-                            reported instead"
+                    "the true first errors of the candidates are not known; ProcessBench is reported \
+                     instead"
                 }
                 None => {
-                    "the true first errors of the candidates are not known, and no \
-                         `[process_bench]` folder is given"
+                    "the true first errors of the candidates are not known, and no `[process_bench]` \
+                     folder is given"
                 }
-            }
-            .to_owned(),
-        ]];
+            };
+            left_out.push(["first-error F1 of the candidates".to_owned(), why.to_owned()]);
+        }
         let labels = |kind| matches!(kind, RowKind::PrmHead | RowKind::PrmToken);
         if !self.file.rows.iter().any(|row| labels(row.kind)) {
             let why = if self.file.train.generator.is_some() {
@@ -309,7 +309,8 @@ impl<'a> OwnCast<'a> {
         for set in sets {
             let scores = self.score(form, rule, &set.answers.rollouts)?;
             if self.plan.is_none() {
-                all.push(Scored::new(&set.name, &set.answers.rollouts, scores, None)?);
+                let truth = self.first_errors(set)?.map(Rc::new);
+                all.push(Scored::new(&set.name, &set.answers.rollouts, scores, truth)?);
             }
         }
         Ok(all)
@@ -504,10 +505,17 @@ impl Cast for OwnCast<'_> {
         let with_reference = matches!(form, Form::LogRatio { reference: WithReference::Yes, .. });
         let reference = if with_reference { Some(self.reference()?.key) } else { None };
         let ns = self.file.ns.clone();
-        let key = json!({ "scores": form.key(), "reference": reference, "choices": choices, "ns": ns,
-                          "validation": digests(&validation), "test": digests(&test),
-                          "split": self.file.step_split.to_string(), "prompt": self.file.prompt,
-                          "batch": self.file.batch_tokens });
+        let mut key = json!({ "scores": form.key(), "reference": reference, "choices": choices,
+                              "ns": ns, "validation": digests(&validation), "test": digests(&test),
+                              "split": self.file.step_split.to_string(),
+                              "prompt": self.file.prompt, "batch": self.file.batch_tokens });
+        let mut truth = Vec::new();
+        for set in validation.iter().chain(&*test) {
+            truth.extend(self.first_errors(set)?);
+        }
+        if !truth.is_empty() {
+            key["first_errors"] = json!(data::hash_text(&[&json!(truth).to_string()]));
+        }
         if let Some(evaluation) = self.find_value("judgement", &key)? {
             return Ok(evaluation);
         }

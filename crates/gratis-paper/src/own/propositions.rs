@@ -12,7 +12,6 @@ use gratis_engine::{FinishReason, Generate as _, SampleRequest};
 use serde_json::json;
 
 use super::OwnCast;
-use super::data::Purpose;
 use super::expected::EXPECTED_PROMPT;
 use super::file::Propositions;
 use super::models::Form;
@@ -36,12 +35,8 @@ impl OwnCast<'_> {
             return Ok(Vec::new());
         };
         let reference = self.reference()?;
-        let prompts: Vec<Rollout> = if file.test.problems.is_empty() {
-            let sets = self.candidate_sets(Purpose::Test, seed)?;
-            sets.first().map(|set| set.answers.rollouts.to_vec()).unwrap_or_default()
-        } else {
-            self.problems(&file.test)?.into_iter().map(unanswered).collect()
-        };
+        let problems = self.test_problems(seed)?;
+        let prompts: Vec<Rollout> = problems.into_iter().map(unanswered).collect();
         let prompts = &prompts[..n_problems.min(prompts.len())];
         let key = json!({ "policy": policy.key, "reference": reference.key, "beta": beta,
                           "prompts": super::data::digest_of(prompts), "prompt": file.prompt,

@@ -143,10 +143,10 @@ impl BestOfNTable {
                 return Err(Error::setting("generators", expected, n));
             }
         }
-        let mut rows: Vec<Row> = Vec::with_capacity(settings.selectors.len());
+        // For every selector its cells, its averages and its gains, in this order.
+        let mut measures: Vec<Vec<f64>> = Vec::new();
         let mut first_averages: Option<Vec<f64>> = None;
         for &selector in &settings.selectors {
-            let mut cells = Vec::new();
             let mut averages = vec![0.0; n_problems];
             let n_cells = (generators.len() * settings.ns.len()).max(1) as f64;
             for generator in generators {
@@ -155,22 +155,31 @@ impl BestOfNTable {
                     for (average, accuracy) in averages.iter_mut().zip(&accuracies) {
                         *average += accuracy / n_cells;
                     }
-                    cells.push(Cell {
-                        generator: generator.name.clone(),
-                        n,
-                        accuracy: settings.bootstrap.interval(&accuracies),
-                    });
+                    measures.push(accuracies);
                 }
             }
             let first = first_averages.get_or_insert_with(|| averages.clone());
             let gains: Vec<f64> = averages.iter().zip(&*first).map(|(a, b)| a - b).collect();
-            rows.push(Row {
-                selector,
-                cells,
-                average: settings.bootstrap.interval(&averages),
-                gain: settings.bootstrap.interval(&gains),
-            });
+            measures.extend([averages, gains]);
         }
+        let cells_of = || {
+            generators.iter().flat_map(|generator| settings.ns.iter().map(move |&n| (generator, n)))
+        };
+        let mut intervals = settings.bootstrap.intervals(&measures).into_iter();
+        let mut next = || intervals.next().unwrap_or(Interval { mean: 0.0, low: 0.0, high: 0.0 });
+        let row = |&selector: &Selector| Row {
+            selector,
+            cells: cells_of()
+                .map(|(generator, n)| Cell {
+                    generator: generator.name.clone(),
+                    n,
+                    accuracy: next(),
+                })
+                .collect(),
+            average: next(),
+            gain: next(),
+        };
+        let rows = settings.selectors.iter().map(row).collect();
         Ok(Self { settings, n_problems, rows })
     }
 

@@ -38,15 +38,50 @@ impl Bootstrap {
     /// The mean of `values` (`[n_problems]`) with its interval. Without a problem all three numbers
     /// are 0.
     pub fn interval(&self, values: &[f64]) -> Interval {
-        if values.is_empty() {
-            return Interval { mean: 0.0, low: 0.0, high: 0.0 };
+        self.intervals(&[values]).swap_remove(0)
+    }
+
+    /// As [`Self::interval`] for many measures of the same problems: `[n_measures][n_problems]`. The
+    /// problems are drawn once for all of them.
+    ///
+    /// # Panics
+    /// If the measures have different numbers of problems.
+    pub fn intervals(&self, measures: &[impl AsRef<[f64]>]) -> Vec<Interval> {
+        let n_measures = measures.len();
+        let n = measures.first().map_or(0, |values| values.as_ref().len());
+        if n == 0 {
+            return vec![Interval { mean: 0.0, low: 0.0, high: 0.0 }; n_measures];
         }
-        let n = values.len();
+        // `[n_problems, n_measures]`: a drawn problem is one row.
+        let mut table = vec![0.0; n * n_measures];
+        for (measure, values) in measures.iter().enumerate() {
+            let values = values.as_ref();
+            assert_eq!(values.len(), n, "the measures are of the same problems");
+            for (problem, value) in values.iter().enumerate() {
+                table[problem * n_measures + measure] = *value;
+            }
+        }
         let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
-        let means = (0..self.n_resamples)
-            .map(|_| (0..n).map(|_| values[rng.random_range(0..n)]).sum::<f64>() / n as f64)
-            .collect();
-        self.percentiles(values.iter().sum::<f64>() / n as f64, means)
+        let mut means = vec![Vec::with_capacity(self.n_resamples); n_measures];
+        let mut sums = vec![0.0; n_measures];
+        for _ in 0..self.n_resamples {
+            // As `Iterator::sum` begins.
+            sums.fill(-0.0);
+            for _ in 0..n {
+                let start = rng.random_range(0..n) * n_measures;
+                for (sum, value) in sums.iter_mut().zip(&table[start..start + n_measures]) {
+                    *sum += value;
+                }
+            }
+            for (means, sum) in means.iter_mut().zip(&sums) {
+                means.push(sum / n as f64);
+            }
+        }
+        let of = |(values, means): (&_, Vec<f64>)| {
+            let mean = AsRef::<[f64]>::as_ref(values).iter().sum::<f64>() / n as f64;
+            self.percentiles(mean, means)
+        };
+        measures.iter().zip(means).map(of).collect()
     }
 
     /// An interval over seeds and problems: each resample draws seeds with replacement, and for
@@ -150,6 +185,28 @@ mod tests {
         // One of 27 resamples has the lowest seed three times: 3.7 %, more than the tail of 2.5 %.
         assert_eq!((interval.low, interval.high), (0.0, 1.0));
         assert_eq!(bootstrap.nested(&[100], mean), bootstrap.interval(&values[0]));
+    }
+
+    #[test]
+    fn many_measures_have_the_intervals_of_each_alone() {
+        let bootstrap = Bootstrap { n_resamples: 100, seed: 5, ..Bootstrap::default() };
+        let measures: Vec<Vec<f64>> = (1..8)
+            .map(|k| (0..60).map(|i| f64::from(i * k % 13) / f64::from(k) - 0.3).collect())
+            .collect();
+        // As defined: a resample's mean is the sum of the values drawn over their number.
+        let by_definition = |values: &[f64]| {
+            let n = values.len();
+            let mut rng = ChaCha8Rng::seed_from_u64(bootstrap.seed);
+            let drawn = |_| (0..n).map(|_| values[rng.random_range(0..n)]).sum::<f64>() / n as f64;
+            let means = (0..bootstrap.n_resamples).map(drawn).collect();
+            bootstrap.percentiles(values.iter().sum::<f64>() / n as f64, means)
+        };
+        let together = bootstrap.intervals(&measures);
+        for (values, found) in measures.iter().zip(together) {
+            assert_eq!(found, by_definition(values));
+            assert_eq!(found, bootstrap.interval(values));
+        }
+        assert!(bootstrap.intervals(&[] as &[Vec<f64>]).is_empty());
     }
 
     #[test]
