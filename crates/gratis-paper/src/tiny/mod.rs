@@ -284,8 +284,8 @@ fn conditions(cache: &Cache<'_>) -> Vec<String> {
         ),
         format!(
             "Evaluated on {} separate problems with {} candidates per problem from each of three \
-             generators at temperature {}; the first N candidates are used; a candidate's score is \
-             its lowest process reward; ties go to the first.",
+             generators at temperature {}, all of the reward model's size; the first N candidates \
+             are used; a candidate's score is its lowest process reward; ties go to the first.",
             test.n_problems, test.n_samples, test.temperature,
         ),
         format!(
