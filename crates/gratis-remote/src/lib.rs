@@ -37,8 +37,8 @@ mod values;
 
 pub use address::{Protocol, is_address};
 pub use error::{Error, Result};
-pub use head::Head;
 pub use http::Connection;
 pub use inference::{InferenceEngine, ModelShape, Probe, TokenizerCheck};
+pub use pooling::Head;
 pub use settings::{DataType, EngineSettings};
 pub use tinker::{AdapterRequest, TrainingEngine};

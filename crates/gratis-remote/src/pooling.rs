@@ -12,6 +12,37 @@ use crate::answer::Sequence;
 /// Route of the requests.
 pub(crate) const ROUTE: &str = "/pooling";
 
+/// What a reward model on a server reads its scores from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Head {
+    /// The output of its classifier at tokens of the sequence. A server may give the values only at
+    /// this token, which ends the steps.
+    EachToken {
+        /// The token that ends a step, if there is one such.
+        tag: Option<u32>,
+    },
+    /// The output of its classifier at the last token.
+    LastToken,
+    /// The log-probabilities of two tokens, of a good step and of a bad one, that may come next.
+    Labels([u32; 2]),
+}
+
+/// A head whose server passed the check at the start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Checked {
+    Pooled { task: Task, tag: Option<u32>, n_channels: usize },
+    Labels([u32; 2]),
+}
+
+impl Checked {
+    pub(crate) fn n_channels(self) -> usize {
+        match self {
+            Self::Pooled { n_channels, .. } => n_channels,
+            Self::Labels(labels) => labels.len(),
+        }
+    }
+}
+
 /// At which tokens the head is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Task {

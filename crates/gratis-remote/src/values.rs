@@ -4,10 +4,9 @@ use gratis_engine::{Error as EngineError, PackedBatch, Score as _, TokenValues, 
 
 use crate::answer::Sequence;
 use crate::error::Error;
-use crate::head::Checked;
 use crate::http::{Client, Fault};
 use crate::inference::{InferenceEngine, MAX_SEQUENCES, SCORING, path_of};
-use crate::pooling::{Activation, Task};
+use crate::pooling::{Activation, Checked, Task};
 
 /// How far above 1 the probabilities of two tokens may add up.
 const ROUNDING: f32 = 1e-3;
