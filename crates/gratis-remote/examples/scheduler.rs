@@ -1,7 +1,7 @@
 //! Measures the scheduler against the fake server: throughput by concurrency, and 10,000 requests to
 //! servers that fail.
 //!
-//!     cargo run --release -p gratis-remote --example throughput
+//!     cargo run --release -p gratis-remote --example scheduler
 
 #![expect(clippy::print_stdout, reason = "it is a measurement")]
 
