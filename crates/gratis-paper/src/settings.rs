@@ -12,7 +12,7 @@ pub enum Scale {
     /// One seed, fewer problems: minutes.
     #[default]
     Quick,
-    /// Three seeds and about as many test problems as in the paper: about 20 minutes on two cores.
+    /// Three seeds and about as many test problems as in the paper: about ten minutes on two cores.
     Full,
 }
 

@@ -109,8 +109,8 @@ pub(crate) fn run(args: &ReproduceArgs, common: &Common) -> Result<()> {
     if args.dry_run {
         return Err(CliError::Mismatch {
             what: "`--dry-run` plans the work of a cast, and there is no `--cast`".to_owned(),
-            hint: "without a cast everything runs in the tiny world: about a minute if quick, three \
-                   minutes per seed at full scale, on two cores",
+            hint: "without a cast everything runs in the tiny world: about three minutes per seed at full \
+                   scale on two cores, less if quick",
         }
         .into());
     }
