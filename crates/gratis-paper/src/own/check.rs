@@ -93,10 +93,7 @@ pub fn check(
         hint: "check the files and the `part` of the split",
     };
     let first_problem = first_problem.ok_or_else(|| nothing("training"))?;
-    let template = file.prompt.template(&start, &mut gratis::Silent)?;
-    let encoder = start
-        .encoder(&template, file.on_overlong)?
-        .with_conversations(file.prompt.conversations(&start)?);
+    let encoder = file.encoder(&start)?;
     let tokens = encoder.prompt_of(&first_problem)?;
     checked.prompt = start.tokenizer().decode_with_offsets(&tokens, SpecialText::Keep)?.text;
     if has_engine {

@@ -8,7 +8,6 @@ use gratis::cost::{Architecture, Pass, Work as Passes};
 use gratis::data::{Completion, Rollout, ScorePart};
 use gratis::encoding::Corpus;
 use gratis::objective::{Ce, Dpo, Objective};
-use gratis::observer::Silent;
 use gratis::reward_model::Model;
 use gratis::scoring::solutions;
 
@@ -125,10 +124,7 @@ impl OwnCast<'_> {
     /// Counts the passes over training responses, and over the continuations of their prefixes.
     fn training_work(&mut self, start: &Model, rollouts: &[Rollout]) -> Result<TrainingWork> {
         let file = Rc::clone(&self.file);
-        let template = file.prompt.template(start, &mut Silent)?;
-        let encoder = start
-            .encoder(&template, file.on_overlong)?
-            .with_conversations(file.prompt.conversations(start)?);
+        let encoder = file.encoder(start)?;
         let n_continuations = file.annotation.n_continuations;
         let mut all = TrainingWork::default();
         for rollout in rollouts {
@@ -192,16 +188,13 @@ impl OwnCast<'_> {
         };
         let reference = self.reference()?;
         let start = self.start()?;
+        let file = Rc::clone(&self.file);
+        let encoder = file.encoder(&start)?;
         let architecture = Architecture::from(start.config());
         let mut all = Vec::new();
         for set in &*self.candidate_sets(Purpose::Test, seed)? {
             let writer = self.architecture_of(&set.name)?.unwrap_or(architecture);
             let (mut generated, mut scored) = (Passes::default(), Passes::default());
-            let file = Rc::clone(&self.file);
-            let template = file.prompt.template(&start, &mut Silent)?;
-            let encoder = start
-                .encoder(&template, file.on_overlong)?
-                .with_conversations(file.prompt.conversations(&start)?);
             for rollout in &*set.answers.rollouts {
                 let n_prompt = encoder.prompt_of(rollout)?.len();
                 for idx in 0..rollout.completions.len() {

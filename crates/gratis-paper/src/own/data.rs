@@ -402,10 +402,7 @@ impl OwnCast<'_> {
                 found
             } else {
                 let model = self.loaded(&mut model, &place)?;
-                let template = file.prompt.template(model, &mut Silent)?;
-                let encoder = model
-                    .encoder(&template, file.on_overlong)?
-                    .with_conversations(file.prompt.conversations(model)?);
+                let encoder = file.encoder(model)?;
                 let mut monte_carlo = MonteCarlo {
                     engine: model.generate(),
                     encoder,
@@ -524,10 +521,7 @@ pub(super) fn sample(
     settings: SamplingSettings,
     n_samples: usize,
 ) -> Result<Vec<Rollout>> {
-    let template = file.prompt.template(model, &mut Silent)?;
-    let encoder = model
-        .encoder(&template, file.on_overlong)?
-        .with_conversations(file.prompt.conversations(model)?);
+    let encoder = file.encoder(model)?;
     let provenance = json!({ "model": model.place().display_name(),
                              "temperature": settings.temperature, "top_p": settings.top_p,
                              "max_tokens": settings.max_new_tokens, "seed": settings.seed });

@@ -10,7 +10,6 @@ use gratis::evaluation::process_bench::{self, Subset, ThresholdChoice};
 use gratis::evaluation::{
     Interval, JudgedSolution, LengthStatistics, LengthUnit, ProcessBench, ScoredProblem, StepSignal,
 };
-use gratis::observer::Silent;
 use gratis::reward::ValueRule;
 use gratis::selection::Aggregation;
 
@@ -108,10 +107,7 @@ impl OwnCast<'_> {
     /// Tokens of each response.
     fn lengths(&mut self, rollouts: &[Rollout]) -> Result<Vec<Vec<usize>>> {
         let start = self.start()?;
-        let template = self.file.prompt.template(&start, &mut Silent)?;
-        let encoder = start
-            .encoder(&template, self.file.on_overlong)?
-            .with_conversations(self.file.prompt.conversations(&start)?);
+        let encoder = self.file.encoder(&start)?;
         let mut corpus = Corpus::default();
         let mut lengths: Vec<Vec<usize>> =
             rollouts.iter().map(|rollout| vec![0; rollout.completions.len()]).collect();

@@ -47,10 +47,7 @@ impl OwnCast<'_> {
     }
 
     fn probe(&mut self, start: &Model, answers: &Answers) -> Result<(Work, Option<f64>)> {
-        let template = self.file.prompt.template(start, &mut gratis::Silent)?;
-        let encoder = start
-            .encoder(&template, self.file.on_overlong)?
-            .with_conversations(self.file.prompt.conversations(start)?);
+        let encoder = self.file.encoder(start)?;
         let mut corpus = gratis::encoding::Corpus::default();
         gratis::encoding::encode_rollouts(&answers.rollouts, &encoder, &mut corpus)?;
         let budget = self.file.batch_tokens;

@@ -4,8 +4,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use gratis::data::{ShapeSettings, StepSplit};
-use gratis::encoding::OnOverlong;
-use gratis::reward_model::PromptSettings;
+use gratis::encoding::{Encoder, OnOverlong};
+use gratis::observer::Silent;
+use gratis::reward_model::{Model, PromptSettings};
 use gratis::run::TrainSettings;
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
@@ -307,6 +308,16 @@ impl CastFile {
         };
         file.check().map_err(wrong)?;
         Ok(file)
+    }
+
+    /// How `model` reads the prompts and responses of the cast.
+    ///
+    /// # Errors
+    /// Those of the prompt's template.
+    pub(super) fn encoder<'m>(&self, model: &'m Model) -> Result<Encoder<'m>> {
+        let template = self.prompt.template(model, &mut Silent)?;
+        let encoder = model.encoder(&template, self.on_overlong)?;
+        Ok(encoder.with_conversations(self.prompt.conversations(model)?))
     }
 
     /// The file itself.

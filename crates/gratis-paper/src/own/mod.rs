@@ -50,6 +50,7 @@ pub use plan::{Job, Plan, PlannedJob};
 
 const EXPLICIT: &str = "Explicit reward models";
 const UNTRAINED: &str = "Not trained";
+
 /// Where models are found and computed.
 #[derive(Clone, Copy)]
 pub struct Machine<'a> {

@@ -368,10 +368,7 @@ impl OwnCast<'_> {
     fn encoded<'r>(&mut self, rollouts: &'r [Rollout]) -> Result<Vec<EncodedChunk<'r>>> {
         let start = self.start()?;
         let file = Rc::clone(&self.file);
-        let template = file.prompt.template(&start, &mut Silent)?;
-        let encoder = start
-            .encoder(&template, file.on_overlong)?
-            .with_conversations(file.prompt.conversations(&start)?);
+        let encoder = file.encoder(&start)?;
         let mut chunks = Vec::new();
         for chunk in rollouts.chunks(CHUNK) {
             let mut corpus = Corpus::default();

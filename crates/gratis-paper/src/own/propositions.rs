@@ -4,7 +4,6 @@
 use std::rc::Rc;
 
 use gratis::data::Rollout;
-use gratis::observer::Silent;
 use gratis::reward_model::Model;
 use gratis::rollout::Problem;
 use gratis::theory::{MonteCarloSettings, Prefix, PrefixEstimate, estimate};
@@ -51,10 +50,7 @@ impl OwnCast<'_> {
         }
         let policy = self.load(&policy.place)?;
         let reference = self.load(&reference.place)?;
-        let template = file.prompt.template(&reference, &mut Silent)?;
-        let encoder = reference
-            .encoder(&template, file.on_overlong)?
-            .with_conversations(file.prompt.conversations(&reference)?);
+        let encoder = file.encoder(&reference)?;
         let settings = MonteCarloSettings {
             beta,
             n_continuations,
