@@ -33,6 +33,8 @@ const DEPTH: usize = 512;
 const BLOCK_ROWS: usize = 192;
 /// Columns that are packed at a time.
 const BLOCK_COLUMNS: usize = 1024;
+/// Panels from which packing the left-hand rows pays: it takes about as long as one panel's product.
+const PANELS_OF_PACKED_ROWS: usize = 3;
 
 /// Whether the processor has the instructions.
 pub(super) fn is_available() -> bool {
@@ -71,7 +73,8 @@ impl Panels {
     }
 }
 
-/// Left-hand rows in panels of [`TILE_ROWS`], where their terms are not neighbours in memory.
+/// Left-hand rows in panels of [`TILE_ROWS`], where their terms are not neighbours in memory and many
+/// columns read them.
 #[derive(Debug, Default)]
 struct Rows(Vec<f32>);
 
@@ -160,16 +163,17 @@ fn product_of_panels(
     assert_eq!(a.n_rows(), out.n_rows(), "product shapes");
     assert!(is_available(), "a processor with AVX-512");
     let (m, k) = (a.n_rows(), a.n_cols());
+    let [row_stride, term_stride] = a.strides();
+    let packs_rows = term_stride != 1 && panels.n_columns > (PANELS_OF_PACKED_ROWS - 1) * WIDTH;
     for first in (0..m).step_by(BLOCK_ROWS) {
         let block = a.part(first..m.min(first + BLOCK_ROWS), 0..k);
         let mut out = out.part(first..first + block.n_rows(), 0..panels.n_columns);
-        let left = if block.strides()[1] == 1 {
-            let [row_stride, _] = block.strides();
+        let left = if !packs_rows {
             Left {
                 start: block.data().as_ptr(),
                 tile: TILE_ROWS * row_stride,
                 row: row_stride,
-                term: 1,
+                term: term_stride,
             }
         } else {
             rows.pack(block);
