@@ -106,17 +106,31 @@ pub(crate) fn registers_of(kept: &Range<usize>) -> Range<usize> {
     kept.start / LANES * LANES..kept.end.next_multiple_of(LANES)
 }
 
-/// Replaces what is outside `kept` in its first and last registers: loops over whole registers have no
-/// remainder, which takes most of the time of short rows.
+/// Ones between zeros: a register read from it keeps the lanes on one side of an edge.
+const EDGES: [u32; 3 * LANES] = {
+    let mut edges = [0; 3 * LANES];
+    let mut lane = LANES;
+    while lane < 2 * LANES {
+        edges[lane] = u32::MAX;
+        lane += 1;
+    }
+    edges
+};
+
+/// Replaces what is outside `kept`, which is not empty, in its first and last registers: loops over whole
+/// registers have no remainder, which takes most of the time of short rows.
 #[inline(always)]
 pub(crate) fn replace_beside(row: &mut [f32], kept: &Range<usize>, value: f32) {
     let registers = registers_of(kept);
-    let n_kept = kept.len() as u32;
-    for first in [registers.start, registers.end.saturating_sub(LANES)] {
+    let n_before = kept.start - registers.start;
+    let last = registers.end - LANES;
+    for (first, edge) in
+        [(registers.start, LANES - n_before), (last, 2 * LANES - (kept.end - last))]
+    {
         let Some(register) = row[first..].first_chunk_mut::<LANES>() else { continue };
-        let before = (kept.start as u32).wrapping_sub(first as u32);
+        let Some(kept) = EDGES[edge..].first_chunk::<LANES>() else { continue };
         *register = array::from_fn(|i| {
-            if (i as u32).wrapping_sub(before) < n_kept { register[i] } else { value }
+            f32::from_bits(register[i].to_bits() & kept[i] | value.to_bits() & !kept[i])
         });
     }
 }
