@@ -231,7 +231,7 @@ impl OwnCast<'_> {
             self.observer.note(&format!("the run `{run}` is gone from the cache; training again"));
         }
         if let Some(plan) = &mut self.plan {
-            let work = Work::of_training(&start, &self.file.prompt, &answers, &settings)?;
+            let work = Work::of_training(&self.file, &start, &answers, &settings)?;
             plan.train(&self.row, &run, work);
             return Ok(scored);
         }
@@ -476,7 +476,7 @@ impl OwnCast<'_> {
             if self.plan.is_some() {
                 let answers = Answers { rollouts: Rc::new(chunk.to_vec()), ..Answers::default() };
                 let start = self.start()?;
-                let work = Work::of_answers(&start, &self.file.prompt, &answers)?;
+                let work = Work::of_answers(&self.file, &start, &answers)?;
                 let digest = digest_of(chunk);
                 if let Some(plan) = &mut self.plan {
                     plan.score(&self.row, &of.key, &digest, work);

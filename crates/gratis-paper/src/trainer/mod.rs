@@ -85,7 +85,7 @@ pub(crate) fn encoder<'a>(tokenizer: &'a Tokenizer, engine: &NativeEngine) -> Re
 
 /// The course of a training.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Training {
+pub(crate) struct Training {
     /// Optimizer steps taken.
     pub n_steps: u64,
     /// Tokens that went through the model.
@@ -106,7 +106,7 @@ impl Training {
 
 /// The loss at a step, averaged over the steps since the point before.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct CurvePoint {
+pub(crate) struct CurvePoint {
     /// Optimizer steps taken.
     pub step: u64,
     /// Loss in nats.
