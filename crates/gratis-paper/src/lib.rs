@@ -48,6 +48,7 @@ mod measured;
 mod outcome;
 mod own;
 mod pages;
+mod progress;
 mod report;
 mod reproduce;
 mod rows;
