@@ -120,6 +120,7 @@ impl Example {
 
 /// Solutions of one reward model.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[expect(clippy::struct_field_names, reason = "the names in the file")]
 pub(crate) struct Examples {
     /// Which reward model, which candidates, and how it does on all of them.
     pub lead: String,

@@ -36,6 +36,7 @@ struct BaselineTrial {
 
 /// All trials, and the best of each row.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[expect(clippy::struct_field_names, reason = "the names in the file")]
 pub struct Tuning {
     /// All trials.
     tuning: Trials,

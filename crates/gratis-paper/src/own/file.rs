@@ -135,6 +135,7 @@ impl TrainSource {
 /// Problems for validation or for the test.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
+#[expect(clippy::struct_field_names, reason = "the names in the file")]
 pub(crate) struct Part {
     /// Problem files, for generators that are engines.
     pub(crate) problems: Vec<PathBuf>,

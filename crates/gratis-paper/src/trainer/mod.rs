@@ -340,7 +340,7 @@ impl Course {
             self.accuracy = Some(self.accuracy.unwrap_or(0.0) + now);
         }
         self.n_averaged += 1.0;
-        if is_last || metrics.step % CURVE_EVERY == 0 {
+        if is_last || metrics.step.is_multiple_of(CURVE_EVERY) {
             self.training.curve.push(CurvePoint {
                 step: metrics.step,
                 loss: self.loss / self.n_averaged,
@@ -352,6 +352,7 @@ impl Course {
 }
 
 /// Ends no training before its last step.
+#[expect(clippy::unnecessary_wraps, reason = "the signature of `train`")]
 fn to_the_end(_: &dyn Score, _: u64, _: &Measured) -> gratis::Result<ControlFlow<()>> {
     Ok(ControlFlow::Continue(()))
 }
