@@ -89,9 +89,8 @@ pub(crate) fn run(args: &RolloutArgs, common: &Common) -> Result<()> {
         if chunk.is_empty() {
             break;
         }
-        sampler.sample_each(&chunk, first as u64, &mut progress, &mut |sampled| {
-            spent.add(sampled.work());
-            let rollout = sampled.rollout;
+        sampler.sample_each(&chunk, first as u64, &mut progress, &mut |rollout, work| {
+            spent.add(work);
             writer.write(&rollout)?;
             let is_cut = |c: &&Completion| c.finish_reason == Some(FinishReason::Length);
             n_cut += rollout.completions.iter().filter(is_cut).count();

@@ -1,5 +1,6 @@
 //! What commands make of rollout files that lack something: references, completions, text.
 
+use std::fmt::Write as _;
 use std::fs;
 
 use serde_json::{Value, json};
@@ -429,8 +430,9 @@ fn any_number_of_threads_writes_the_same_grades_and_table() {
         let scored = |idx: usize| json!({ "outcome": (n * idx % 7) as f64 / 7.0, "steps": [], "q_values": [], "step_ends": [] });
         let all: Vec<Value> = (0..4).map(scored).collect();
         let rollout = json!({ "id": n.to_string(), "prompt": "?", "reference": (n % 3).to_string(), "completions": completions });
-        rollouts += &format!("{rollout}\n");
-        scores += &format!("{}\n", json!({ "id": n.to_string(), "scores": all }));
+        let of = json!({ "id": n.to_string(), "scores": all });
+        writeln!(rollouts, "{rollout}").expect("a line");
+        writeln!(scores, "{of}").expect("a line");
     }
     workspace.write("r.jsonl", &rollouts);
     workspace.write("s.jsonl", &scores);

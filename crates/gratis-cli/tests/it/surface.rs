@@ -6,10 +6,10 @@ use crate::tidy::{read, root, rust_files};
 /// Public types, and public functions and constants, that a crate may have. To add one, raise the number
 /// in the same change and say what it is for.
 const CEILINGS: &[(&str, usize, usize)] = &[
-    ("gratis", 242, 90),
+    ("gratis", 242, 91),
     ("gratis-cpu", 7, 2),
     ("gratis-engine", 28, 0),
-    ("gratis-grading", 11, 5),
+    ("gratis-grading", 12, 5),
     ("gratis-model", 75, 32),
     ("gratis-paper", 17, 10),
     ("gratis-remote", 15, 1),

@@ -6,4 +6,4 @@ mod sampling;
 
 pub use cases::{GradeExamples, grade_cases};
 pub use grading::{GradeCounts, grade, grade_all};
-pub use sampling::{Problem, SAMPLING, Sampled, SampledIds, Sampler};
+pub use sampling::{Problem, SAMPLING, SampledIds, Sampler};

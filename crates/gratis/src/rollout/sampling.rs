@@ -112,26 +112,14 @@ pub struct Sampler<'a> {
     pub provenance: Value,
 }
 
-/// The samples of a problem.
-#[derive(Debug, Clone)]
-pub struct Sampled {
-    /// The problem with its solutions.
-    pub rollout: Rollout,
-    /// Tokens of the prompt.
-    pub n_prompt: usize,
-    /// Tokens that were drawn for each solution, with the one that ended it: `[n_samples]`.
-    pub n_tokens: Vec<usize>,
-}
-
-impl Sampled {
-    /// The passes that it took: as run, with the prompt once, and as counted when every solution goes
-    /// through on its own.
-    pub fn work(&self) -> JobWork {
-        let alone = |&n_tokens: &usize| Work::of_samples(self.n_prompt, &[n_tokens]);
-        let mut as_counted = Work::default();
-        self.n_tokens.iter().map(alone).for_each(|work| as_counted += work);
-        JobWork { as_run: Work::of_samples(self.n_prompt, &self.n_tokens), as_counted }
+/// The passes of a problem's samples: as run, with the prompt once, and as counted when every solution
+/// goes through on its own. `n_tokens` are those that were drawn for each.
+fn work_of(n_prompt: usize, n_tokens: &[usize]) -> JobWork {
+    let mut as_counted = Work::default();
+    for &n_tokens in n_tokens {
+        as_counted += Work::of_samples(n_prompt, &[n_tokens]);
     }
+    JobWork { as_run: Work::of_samples(n_prompt, n_tokens), as_counted }
 }
 
 impl Sampler<'_> {
@@ -147,14 +135,15 @@ impl Sampler<'_> {
         observer: &mut dyn Observer,
     ) -> Result<Vec<Rollout>> {
         let mut rollouts = Vec::with_capacity(problems.len());
-        self.sample_each(problems, first, observer, &mut |Sampled { rollout, .. }| {
+        self.sample_each(problems, first, observer, &mut |rollout, _| {
             rollouts.push(rollout);
             Ok(())
         })?;
         Ok(rollouts)
     }
 
-    /// As [`Self::sample`], but each rollout is handed over as soon as it and all before it are there.
+    /// As [`Self::sample`], but each rollout is handed over, with the passes that it took, as soon as it and
+    /// all before it are there.
     ///
     /// # Errors
     /// As [`Self::sample`], and those of `take`, after which nothing more is handed over.
@@ -163,7 +152,7 @@ impl Sampler<'_> {
         problems: &[Problem],
         first: u64,
         observer: &mut dyn Observer,
-        take: &mut dyn FnMut(Sampled) -> Result<()>,
+        take: &mut dyn FnMut(Rollout, JobWork) -> Result<()>,
     ) -> Result<()> {
         if self.n_samples == 0 {
             return Err(Error::setting("samples", "at least 1", 0));
@@ -206,7 +195,7 @@ impl Sampler<'_> {
                         figures.push(Figure::Number("in flight", activity.n_in_flight));
                     }
                     observer.advance(1, &figures);
-                    take(Sampled { rollout, n_prompt, n_tokens })
+                    take(rollout, work_of(n_prompt, &n_tokens))
                 });
             }
         })?;
