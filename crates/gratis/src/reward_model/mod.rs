@@ -523,11 +523,20 @@ impl RewardModel {
         rollouts: &[Rollout],
         observer: &mut dyn Observer,
     ) -> Result<Vec<ProblemScores>> {
-        let mut all = self.scorer()?.score(rollouts, observer)?;
+        self.score_counted(rollouts, observer).map(|(scores, _)| scores)
+    }
+
+    /// As [`ScoreRollouts::score_counted`].
+    pub fn score_counted(
+        &self,
+        rollouts: &[Rollout],
+        observer: &mut dyn Observer,
+    ) -> Result<(Vec<ProblemScores>, JobWork)> {
+        let (mut all, work) = self.scorer()?.score_counted(rollouts, observer)?;
         for scores in &mut all {
             scores.origin = Some(self.origin());
         }
-        Ok(all)
+        Ok((all, work))
     }
 
     /// What the scores of this model record.
@@ -549,15 +558,6 @@ impl RewardModel {
             step_split: self.settings.step_split.clone(),
             part: self.settings.part,
         }
-    }
-
-    /// The forward passes that scoring `rollouts` takes: as they are run, and as counted when every
-    /// completion goes through on its own.
-    ///
-    /// # Errors
-    /// Those of the encoder.
-    pub fn work(&self, rollouts: &[Rollout]) -> Result<JobWork> {
-        self.scorer()?.work(rollouts)
     }
 
     fn scorer(&self) -> Result<Box<dyn ScoreRollouts + '_>> {

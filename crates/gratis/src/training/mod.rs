@@ -4,7 +4,7 @@
 //! is a [`Task`]: it holds the responses and maps the log-probabilities of a micro-batch to their
 //! weights `w_t = dL/dlog pi(y_t|y_<t)`. There are two: [`LanguageModelling`], whose weights are
 //! constant, and [`ImplicitReward`], whose weights an objective of the paper gives. `fit` drives a
-//! trainer through validation and checkpoints to the end.
+//! trainer through validation and checkpoints to the end; [`fit_until`] is the same loop in memory.
 
 mod card;
 mod dataset;
@@ -31,7 +31,7 @@ pub(crate) use card::code;
 pub use card::ModelCard;
 pub use dataset::{HeldOut, LanguageExample, LossOn, RewardData, language_data, reward_data};
 pub use export::LogFormat;
-pub use fit::{Summary, fit};
+pub use fit::{Summary, fit, fit_until};
 pub use implicit_reward::ImplicitReward;
 pub use language_modelling::LanguageModelling;
 pub use learner::Learner;
