@@ -3,7 +3,7 @@
 //! The loop ([`Trainer`]) knows epochs, micro-batches, the learning rate and AdamW. What is trained
 //! is a [`Task`]: it holds the responses and maps the log-probabilities of a micro-batch to their
 //! weights `w_t = dL/dlog pi(y_t|y_<t)`. There are two: [`LanguageModelling`], whose weights are
-//! constant, and [`ImplicitReward`], whose weights an objective of the paper gives. [`fit`] drives a
+//! constant, and [`ImplicitReward`], whose weights an objective of the paper gives. [`fit()`] drives a
 //! trainer through validation and checkpoints to the end; [`fit_until`] is the same loop in memory.
 
 mod card;
