@@ -28,8 +28,9 @@ mod work;
 
 pub(crate) use card::code;
 
-pub use card::ModelCard;
-pub use dataset::{HeldOut, LanguageExample, LossOn, RewardData, language_data, reward_data};
+pub(crate) use card::ModelCard;
+pub(crate) use dataset::HeldOut;
+pub use dataset::{LanguageExample, LossOn, RewardData, language_data, reward_data};
 pub use export::LogFormat;
 pub use fit::{Summary, fit, fit_until};
 pub use implicit_reward::ImplicitReward;
@@ -42,6 +43,7 @@ pub use run_folder::{Best, Companion, OnExisting, RunFolder};
 pub use settings::{CheckpointSettings, DataOrder, Decay, OptimizationSettings};
 pub use task::Task;
 pub use trainer::{Trainer, evaluate};
-pub use units::{RewardExample, UnitKind, Units};
+pub(crate) use units::UnitKind;
+pub use units::{RewardExample, Units};
 pub use watch::Warning;
-pub use work::{scoring_work, training_work};
+pub use work::training_work;
