@@ -48,7 +48,9 @@ pub(crate) fn shards(batch: &PackedBatch, n_shards: usize) -> Result<Vec<Shard>>
                 let n_prefix = batch.segments()[root_of(tree[0])].n_tokens;
                 let n_with = part.n_tokens + n_more;
                 if n_with <= n_wanted + n_prefix {
-                    tree.iter().for_each(|&response| part.include(response));
+                    for &response in tree {
+                        part.include(response);
+                    }
                     n_taken += tree.len();
                     continue;
                 }

@@ -168,16 +168,16 @@ fn product_of_panels(
     for first in (0..m).step_by(BLOCK_ROWS) {
         let block = a.part(first..m.min(first + BLOCK_ROWS), 0..k);
         let mut out = out.part(first..first + block.n_rows(), 0..panels.n_columns);
-        let left = if !packs_rows {
+        let left = if packs_rows {
+            rows.pack(block);
+            Left { start: rows.0.as_ptr(), tile: TILE_ROWS * k, row: 1, term: TILE_ROWS }
+        } else {
             Left {
                 start: block.data().as_ptr(),
                 tile: TILE_ROWS * row_stride,
                 row: row_stride,
                 term: term_stride,
             }
-        } else {
-            rows.pack(block);
-            Left { start: rows.0.as_ptr(), tile: TILE_ROWS * k, row: 1, term: TILE_ROWS }
         };
         // SAFETY: the processor has the instructions; `left` reaches the rows of `block`, each of
         // `k` terms, in its slice or in the packed rows; the panels have `k` terms and the columns

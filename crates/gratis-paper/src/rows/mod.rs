@@ -7,7 +7,7 @@
 mod baseline;
 mod recipe;
 
-use gratis::objective::step_kto::Magnitude;
+use gratis::objective::Magnitude;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use baseline::Configuration;

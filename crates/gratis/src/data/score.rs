@@ -18,7 +18,7 @@ use crate::selection::Aggregation;
 /// Version of the scores format this crate writes and the newest it reads.
 ///
 /// Version 2 adds [`Scored::hash`] and [`ProblemScores::origin`].
-pub const SCORES_VERSION: u32 = 2;
+pub(crate) const SCORES_VERSION: u32 = 2;
 
 /// One line of a scores file.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -105,7 +105,7 @@ pub fn mean_log_probs(
 ///
 /// # Errors
 /// Those of the engine.
-pub fn head_values(
+pub(crate) fn head_values(
     engine: &dyn Values,
     corpus: &Corpus,
     max_tokens: usize,
@@ -119,7 +119,7 @@ pub fn head_values(
 ///
 /// # Errors
 /// Those of the engine.
-pub fn head_values_at(
+pub(crate) fn head_values_at(
     engine: &dyn Values,
     corpus: &Corpus,
     wanted: &[Vec<usize>],

@@ -33,7 +33,7 @@ mod tokens;
 
 use std::path::{Path, PathBuf};
 
-pub use elsewhere::ALPHA;
+pub(crate) use elsewhere::ALPHA;
 pub use model::{LoadOptions, Model, Weights, declared_stop_tokens, initialise, tokenizer_at};
 pub use place::{Hub, NoHub, Place, PlaceKind};
 pub use prompt::{PromptSettings, TemplateArgument, chat_templates};
