@@ -6,8 +6,8 @@ use crate::tidy::{read, root, rust_files};
 /// Public types, and public functions and constants, that a crate may have. To add one, raise the number
 /// in the same change and say what it is for.
 const CEILINGS: &[(&str, usize, usize)] = &[
-    ("gratis", 237, 71),
-    ("gratis-cpu", 7, 2),
+    ("gratis", 238, 72),
+    ("gratis-cpu", 8, 2),
     ("gratis-engine", 28, 0),
     ("gratis-grading", 12, 5),
     ("gratis-model", 75, 32),

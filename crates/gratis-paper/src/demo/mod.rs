@@ -1,4 +1,4 @@
-//! The paper in the tiny world ([`crate::world`]), on a laptop.
+//! The paper in the tiny world, on a laptop.
 //!
 //! 1. A base model learns to solve problems from correct solutions.
 //! 2. Three generators, weak, medium and strong, are trained on the output of synthetic generators

@@ -120,7 +120,11 @@ type EncodedChunk<'r> = (&'r [Rollout], Corpus, Vec<Solution>);
 impl OwnCast<'_> {
     /// Loads a model, found by what the file calls it.
     pub(super) fn load(&mut self, place: &Path) -> Result<Model> {
-        let options = LoadOptions { n_threads: self.machine.n_threads, weights: Weights::Auto };
+        let options = LoadOptions {
+            n_threads: self.machine.n_threads,
+            weights: Weights::Auto,
+            ..LoadOptions::default()
+        };
         Ok(Model::load(place, options, self.machine.hub, self.observer)?)
     }
 
@@ -490,8 +494,11 @@ impl OwnCast<'_> {
                 has_begun = true;
             }
             if opened.is_none() {
-                let load =
-                    LoadOptions { n_threads: self.machine.n_threads, weights: Weights::Auto };
+                let load = LoadOptions {
+                    n_threads: self.machine.n_threads,
+                    weights: Weights::Auto,
+                    ..LoadOptions::default()
+                };
                 let options = OpenOptions {
                     load,
                     by,

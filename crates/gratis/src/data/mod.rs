@@ -70,7 +70,7 @@ pub use replace::ReplaceResponses;
 #[doc(hidden)]
 pub use resumable::{Lines, OnPartial, ReservedOutput, ResumableWriter, Resumed, check_output};
 pub use rollout::{Answered, Rollout};
-pub use score::{Extent, ProblemScores, ScoreKind, ScoreOrigin, Scored};
+pub use score::{Extent, Precision, ProblemScores, ScoreKind, ScoreOrigin, Scored};
 pub use segment::{SegmentSteps, StepText};
 pub use shapes::DataShape;
 pub use split::{KeepSide, Side, Split};

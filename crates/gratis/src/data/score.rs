@@ -61,6 +61,30 @@ pub struct ScoreOrigin {
     /// Which part of the completions the rewards are of, if not all.
     #[serde(default, skip_serializing_if = "ScorePart::is_all")]
     pub part: ScorePart,
+    /// How products were rounded, if they were.
+    #[serde(default, skip_serializing_if = "Precision::is_f32")]
+    pub precision: Precision,
+}
+
+/// How the factors of the products with the weights are rounded when gratis' own engine scores. Sums,
+/// attention, training and sampling are in f32 in any case.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
+#[serde(rename_all = "snake_case")]
+pub enum Precision {
+    /// Not at all.
+    #[default]
+    F32,
+    /// To bf16: faster, on processors with `avx512_bf16`; what it does to scores is in
+    /// `docs/performance.md`.
+    Bf16,
+}
+
+impl Precision {
+    /// Whether it is the exact one.
+    pub fn is_f32(&self) -> bool {
+        *self == Self::F32
+    }
 }
 
 /// The kind of rewards in a score file.

@@ -488,7 +488,8 @@ impl RewardModel {
             .with("`--token-ids`", self.token_ids)
             .with("`--score-part`", part)
             .with("`--tokens`", *tokens == TokenRewards::Write)
-            .with("`--batch-tokens`", batch_tokens))
+            .with("`--batch-tokens`", batch_tokens)
+            .with("`--precision`", self.model.precision()))
     }
 
     /// The encoder of this model.
@@ -557,6 +558,7 @@ impl RewardModel {
             reference: reference.map(|reference| reference.place().display_name()),
             step_split: self.settings.step_split.clone(),
             part: self.settings.part,
+            precision: self.model.precision(),
         }
     }
 

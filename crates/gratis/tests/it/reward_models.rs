@@ -200,7 +200,7 @@ fn check(name: &str, format: ModelFormat, aggregation: Aggregation) -> f64 {
     // Observed: at most 7.2e-7.
     assert!(difference < 2e-6, "{name}: {difference:e}");
     let mapped = OpenOptions {
-        load: LoadOptions { weights: Weights::Mapped, n_threads: 2 },
+        load: LoadOptions { weights: Weights::Mapped, n_threads: 2, ..LoadOptions::default() },
         batch_tokens: 64,
         ..fixture.options()
     };
