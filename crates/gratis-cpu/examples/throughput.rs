@@ -137,9 +137,7 @@ fn main() {
         max_gradient_norm: Some(1.0),
     };
     let mut pass = || {
-        if mode != "train" {
-            engine.log_probs(std::slice::from_ref(&batch)).expect("scored");
-        } else {
+        if mode == "train" {
             let mut weigh = |_, log_probs: &TokenValues| {
                 let mut weights = log_probs.clone();
                 weights.values_mut().fill(weight);
@@ -147,6 +145,8 @@ fn main() {
             };
             engine.forward_backward(std::slice::from_ref(&batch), &mut weigh).expect("a gradient");
             engine.optimizer_step(&step).expect("a step");
+        } else {
+            engine.log_probs(std::slice::from_ref(&batch)).expect("scored");
         }
     };
     let peak = peak_rate();

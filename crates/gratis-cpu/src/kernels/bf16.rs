@@ -6,8 +6,8 @@
 //! tests.
 
 use std::arch::x86_64::{
-    __m512, __m512bh, _mm512_castsi512_ps, _mm512_cvtne2ps_pbh, _mm512_dpbf16_ps,
-    _mm512_maskz_loadu_ps, _mm512_set1_ps, _mm512_setzero_ps, _mm512_store_ps, _mm512_storeu_ps,
+    __m512, __m512bh, _mm512_cvtne2ps_pbh, _mm512_dpbf16_ps, _mm512_maskz_loadu_ps, _mm512_set1_ps,
+    _mm512_setzero_ps, _mm512_store_ps, _mm512_storeu_ps,
 };
 use std::cell::RefCell;
 
@@ -83,7 +83,7 @@ unsafe fn block_product(
     // SAFETY: the caller's promise.
     unsafe {
         avx512::tiles(out, onto, left, panels, scale, |pair, right, sum| {
-            let pair: __m512bh = std::mem::transmute::<__m512, _>(_mm512_set1_ps(pair));
+            let pair: __m512bh = std::mem::transmute::<__m512, __m512bh>(_mm512_set1_ps(pair));
             _mm512_dpbf16_ps(sum, pair, std::mem::transmute::<__m512, __m512bh>(right))
         });
     }
@@ -132,7 +132,7 @@ unsafe fn rounded(from: *const f32, n: usize) -> __m512 {
             None | Some(0) => _mm512_setzero_ps(),
             Some(n) => _mm512_maskz_loadu_ps(first_lanes(n), from.add(LANES)),
         };
-        _mm512_castsi512_ps(std::mem::transmute::<__m512bh, _>(_mm512_cvtne2ps_pbh(far, near)))
+        std::mem::transmute::<__m512bh, __m512>(_mm512_cvtne2ps_pbh(far, near))
     }
 }
 
