@@ -99,7 +99,9 @@ fn classified(model: &dyn Model, prompt: &[u32], pooling: Pooling) -> Option<Vec
         }
         _ => values.last()?.clone(),
     };
-    row.iter_mut().for_each(|value| *value += pooling.bias);
+    for value in &mut row {
+        *value += pooling.bias;
+    }
     Some(if pooling.ignores_activation { activation(&row) } else { row })
 }
 
@@ -191,7 +193,9 @@ impl HeadModel {
         }
         let engine = NativeEngine::load_body(folder, config, &names, NativeOptions::default());
         let mut identity = vec![0.0; n_state * n_state];
-        identity.iter_mut().step_by(n_state + 1).for_each(|value| *value = 1.0);
+        for value in identity.iter_mut().step_by(n_state + 1) {
+            *value = 1.0;
+        }
         let identity = Dense { weight: identity, bias: None, n_in: n_state };
         let readout = Readout { networks: vec![network, vec![identity]] };
         let engine = engine.expect("a model").with_readout(readout).expect("a head that fits");

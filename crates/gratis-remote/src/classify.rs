@@ -68,6 +68,9 @@ struct Scores {
     pooled_hidden_states: Option<Vec<Vec<f32>>>,
 }
 
+/// The values at a token, and the state that they are computed from.
+pub(crate) type FromState = (Vec<f64>, Vec<f32>);
+
 /// The body that asks for the values at the last tokens of sequences. `adapter` is the name of an
 /// adapter, or empty.
 pub(crate) fn body(adapter: &str, sequences: &[Sequence]) -> Value {
@@ -124,10 +127,7 @@ pub(crate) fn states_body(model: &str, sequences: &[Sequence]) -> Value {
 }
 
 /// The values and states of `n` sequences; `None` where the server gives no states.
-pub(crate) fn read_states(
-    body: &[u8],
-    n: usize,
-) -> Result<Option<Vec<(Vec<f64>, Vec<f32>)>>, String> {
+pub(crate) fn read_states(body: &[u8], n: usize) -> Result<Option<Vec<FromState>>, String> {
     let Scores { scores, pooled_hidden_states } =
         serde_json::from_slice(body).map_err(|error| format!("its shape: {error}"))?;
     let Some(states) = pooled_hidden_states else { return Ok(None) };
@@ -145,7 +145,9 @@ pub(crate) fn outputs(layers: &[Dense], state: &[f32]) -> Option<Vec<f64>> {
             return None;
         }
         if idx > 0 {
-            values.iter_mut().for_each(|value| *value = value.max(0.0));
+            for value in &mut values {
+                *value = value.max(0.0);
+            }
         }
         let row = |(nth, weights): (usize, &[f32])| {
             let bias = layer.bias.as_ref().map_or(0.0, |bias| f64::from(bias[nth]));

@@ -12,7 +12,7 @@ use gratis_engine::Score as _;
 use crate::address::Protocol;
 use crate::answer::Sequence;
 use crate::canary;
-use crate::classify::{self, Bias, HeadFiles};
+use crate::classify::{self, Bias, FromState, HeadFiles};
 use crate::error::{Error, Result};
 use crate::http::Client;
 use crate::inference::InferenceEngine;
@@ -176,7 +176,7 @@ impl InferenceEngine {
         &self,
         client: &Client,
         layers: &[gratis_model::Dense],
-        states: &[(Vec<f64>, Vec<f32>)],
+        states: &[FromState],
     ) -> Result<()> {
         for (found, state) in states {
             let Some(expected) = classify::outputs(layers, state) else {

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::address::Protocol;
 use crate::answer::{Draw, Sequence};
 use crate::canary;
-use crate::classify::{self, HeadFiles};
+use crate::classify::{self, FromState, HeadFiles};
 use crate::error::{Error, Result};
 use crate::http::{Client, Connection, Content, Fault, KeyHeader};
 use crate::openai::{self, ScoreBy};
@@ -326,7 +326,7 @@ impl InferenceEngine {
         &self,
         client: &Client,
         sequences: &[Sequence],
-    ) -> Result<Option<Vec<(Vec<f64>, Vec<f32>)>>, Fault> {
+    ) -> Result<Option<Vec<FromState>>, Fault> {
         let body = classify::states_body(&self.settings.model, sequences).to_string();
         let answer = self.post(client, classify::STATES_ROUTE, &body, sequences)?;
         let read = classify::read_states(&answer, sequences.len());
