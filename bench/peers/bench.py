@@ -34,8 +34,8 @@ HF = {
 def scoring_rows():
     """id, model, set, threads, engines, least seconds, rounds"""
     rows = []
-    both = ["gratis", "hf-fp32", "hf-bf16"]
-    all_of_them = ["gratis", "hf-fp32", "hf-prefix", "hf-bf16"]
+    both = ["gratis", "gratis-bf16", "hf-fp32", "hf-bf16"]
+    all_of_them = ["gratis", "gratis-bf16", "hf-fp32", "hf-prefix", "hf-bf16"]
     for model, seconds in (("S", 0.8), ("M", 0.5)):
         heavy = 2 if model == "M" else 3
         for n in (1, 4, 16, 64):
@@ -164,10 +164,12 @@ class Bench:
         folder, data = self.model(model)
         python = [sys.executable]
         if engine.startswith("gratis"):
-            place = folder
-            if engine != "gratis":
+            place, precision = folder, "f32"
+            if engine == "gratis-bf16":
+                precision = "bf16"
+            elif engine != "gratis":
                 place = models.quantised(folder, model, engine.removeprefix("gratis-"))
-            return [str(self.driver), str(data), str(place), str(threads)]
+            return [str(self.driver), str(data), str(place), str(threads), precision]
         if engine.startswith("llama"):
             kind = engine.removeprefix("llama").removeprefix("-")
             file = models.quantised(folder, model, kind) if kind else folder / "model.gguf"
@@ -278,7 +280,7 @@ class Bench:
         for row, _, set_name, _, engines, *_ in rows:
             problems = self.data[model][set_name]
             for engine in self.missing(row, engines):
-                is_shared = engine in ("gratis", "hf-prefix")
+                is_shared = engine in ("gratis", "gratis-bf16", "hf-prefix")
                 per_token = models.operations(model, problems, is_shared)
                 per_token /= models.n_real_tokens(problems)
                 more = {"difference": differences[row, engine]}

@@ -11,6 +11,7 @@ BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 
 NAMES = {
     "gratis": "gratis",
+    "gratis-bf16": "gratis, bf16",
     "hf-fp32": "transformers, f32",
     "hf-eager": "transformers, f32, eager attention",
     "hf-prefix": "transformers, f32, prompt cached",
@@ -72,7 +73,7 @@ class Report:
             if not row.startswith(prefix) or ours is None:
                 continue
             for (of, engine), peer in self.by.items():
-                if of != row or peer is ours:
+                if of != row or peer is ours or engine == "gratis-bf16":
                     continue
                 ratio = ours["per_cpu_s"] / peer["per_cpu_s"]
                 text, target = f"{ratio:.2f}", RATIOS.get((row, engine))
@@ -84,6 +85,14 @@ class Report:
                 if difference:
                     line.append(f"{peer.get('difference', 0.0):.1e}")
                 lines.append(line)
+                rounded = self.by.get((row, "gratis-bf16"))
+                if engine == "hf-bf16" and rounded:
+                    ratio = rounded["per_cpu_s"] / peer["per_cpu_s"]
+                    line = [row, "transformers, bf16, against gratis in bf16"]
+                    line += [number(rounded["per_cpu_s"]), number(peer["per_cpu_s"])]
+                    line += [f"{ratio:.2f}", ""]
+                    line += [f"{number(rounded['peak_mb'])} / {number(peer['peak_mb'])}"]
+                    lines.append([*line, f"{rounded.get('difference', 0.0):.1e} (gratis)"])
         header = ["row", "peer", "gratis, tokens / CPU s", "peer", "ratio", "target"]
         header += ["peak memory, MB"] + (["largest difference"] if difference else [])
         return table(header, lines) if lines else ["Not measured yet."]
@@ -160,14 +169,14 @@ class Report:
                 "Scoring S, 128-token prompt",
                 "candidates per prompt",
                 [(n, f"score-S-128-{n}") for n in (1, 4, 16, 64)],
-                [*both, "hf-prefix", "hf-bf16"],
+                [*both, "hf-prefix", "gratis-bf16", "hf-bf16"],
             ),
             (
                 "candidates-m",
                 "Scoring M, 128-token prompt",
                 "candidates per prompt",
                 [(n, f"score-M-128-{n}") for n in (1, 4, 16, 64)],
-                [*both, "hf-prefix", "hf-bf16"],
+                [*both, "hf-prefix", "gratis-bf16", "hf-bf16"],
             ),
             (
                 "context",

@@ -1,7 +1,7 @@
 //! The gratis side of `bench/peers/run.sh`: one process per model, one line per measurement.
 //!
-//! `gratis-bench-peers <data.json> <model> <n_threads>` opens a Hugging Face folder or a GGUF file,
-//! reads requests from standard input, one JSON object per line, and answers each with one line:
+//! `gratis-bench-peers <data.json> <model> <n_threads> <f32|bf16>` opens a Hugging Face folder or a GGUF
+//! file, reads requests from standard input, one JSON object per line, and answers each with one line:
 //! how much was computed, in how much processor and wall time, at which peak of memory. Nothing runs
 //! between requests, so that several engines can be measured alternately on one machine.
 
@@ -18,7 +18,7 @@ use std::io::BufRead as _;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
-use gratis_cpu::{NativeEngine, NativeOptions, WeightStorage};
+use gratis_cpu::{NativeEngine, NativeOptions, Precision, WeightStorage};
 use gratis_model::gguf::GgufFile;
 use serde::Deserialize;
 use serde_json::Value;
@@ -44,12 +44,17 @@ enum Request {
 
 fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [data, model, n_threads] = &arguments[..] else {
-        bail!("usage: gratis-bench-peers <data.json> <model> <n_threads>")
+    let [data, model, n_threads, precision] = &arguments[..] else {
+        bail!("usage: gratis-bench-peers <data.json> <model> <n_threads> <f32|bf16>")
     };
     let n_threads: usize = n_threads.parse().context("a number of threads")?;
+    let precision = match precision.as_str() {
+        "f32" => Precision::F32,
+        "bf16" => Precision::Bf16,
+        other => bail!("`{other}` is not a precision"),
+    };
     let data = Data::read(Path::new(data))?;
-    let mut engine = open(Path::new(model), n_threads)?;
+    let mut engine = open(Path::new(model), n_threads, precision)?;
     println!("{{\"ready\": true}}");
     for line in std::io::stdin().lock().lines() {
         let line = line?;
@@ -70,8 +75,8 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-fn open(model: &Path, n_threads: usize) -> Result<NativeEngine> {
-    let options = NativeOptions { n_threads, ..NativeOptions::default() };
+fn open(model: &Path, n_threads: usize, precision: Precision) -> Result<NativeEngine> {
+    let options = NativeOptions { n_threads, precision, ..NativeOptions::default() };
     if model.extension().is_some_and(|extension| extension == "gguf") {
         return Ok(NativeEngine::load_gguf(&GgufFile::open(model)?, options)?);
     }

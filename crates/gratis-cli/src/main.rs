@@ -14,6 +14,7 @@ mod interrupt;
 mod log;
 mod model;
 mod output;
+mod pipeline;
 mod progress;
 mod temporary;
 mod terminal;
@@ -141,12 +142,7 @@ impl Command {
     fn computes(&self) -> bool {
         !matches!(
             self,
-            Self::Inspect(_)
-                | Self::Data(_)
-                | Self::Select(_)
-                | Self::Cost(_)
-                | Self::Completions(_)
-                | Self::Man(_)
+            Self::Inspect(_) | Self::Data(_) | Self::Cost(_) | Self::Completions(_) | Self::Man(_)
         )
     }
 }

@@ -28,7 +28,7 @@ impl Observer for Remarks {
 
 /// The load options from the flags of every command.
 pub(crate) fn load_options(weights: Weights, common: &Common) -> LoadOptions {
-    LoadOptions { n_threads: common.threads, weights }
+    LoadOptions { n_threads: common.threads, weights, ..LoadOptions::default() }
 }
 
 /// Loads a model; see [`Place`] for the accepted arguments.

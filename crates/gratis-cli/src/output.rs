@@ -8,6 +8,7 @@ use std::io::Write;
 use anyhow::Result;
 use comfy_table::{CellAlignment, ContentArrangement, LineStyle, Table, TableStyle};
 use gratis::visible::{is_unsafe, visible};
+use gratis_paper::SummaryPart;
 use textwrap::{Options, WordSplitter, core::display_width};
 use tracing::info;
 
@@ -82,6 +83,17 @@ pub(crate) fn wrapped(text: &str) -> String {
         line => textwrap::fill(line, wrapping(width)) + "\n",
     };
     text.lines().map(wrap).collect()
+}
+
+/// A summary of experiments; only its data in [`SummaryPart::Text`] are escaped.
+pub(crate) fn summary(parts: &[SummaryPart]) -> String {
+    let part = |part: &SummaryPart| match part {
+        SummaryPart::Notes(lines) => notes(lines),
+        SummaryPart::Table { header, rows } => table(header, rows),
+        SummaryPart::Text(text) => wrapped(text),
+        SummaryPart::Verbatim(text) => text.clone(),
+    };
+    parts.iter().map(part).collect()
 }
 
 /// Maximum width of wrapped text, even on wider terminals.
@@ -290,6 +302,24 @@ mod tests {
         let text = json_escaped(&value.to_string());
         assert_eq!(text, r#"{"a":"\u009b2J\u202e\udb40\udc41"}"#);
         assert_eq!(serde_json::from_str::<serde_json::Value>(&text).expect("JSON"), value);
+    }
+
+    #[test]
+    fn a_summary_is_wrapped_except_where_its_lines_stay() {
+        let long = "a sentence that is longer than a line of eighty columns, ".repeat(3);
+        let row = |name: &str| vec![name.to_owned(), "68.8 ± 3.0".to_owned()];
+        let parts = [
+            SummaryPart::Notes(vec![long.clone(), "short".to_owned()]),
+            SummaryPart::Table {
+                header: vec!["%".to_owned(), "average".to_owned()],
+                rows: vec![row("Math-Shepherd, hard labels, with a fair head"), row(&long)],
+            },
+            SummaryPart::Text(long.clone()),
+        ];
+        let text = summary(&parts);
+        assert!(text.lines().all(|line| display_width(line) <= 80), "{text}");
+        assert_eq!(text.matches("68.8 ± 3.0").count(), 2);
+        assert_eq!(summary(&[SummaryPart::Verbatim(long.clone())]), long);
     }
 
     #[test]

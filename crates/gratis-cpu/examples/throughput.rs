@@ -1,6 +1,6 @@
 //! Tokens a second of training and scoring, the share of the processor's peak, and peak memory.
 //!
-//! `throughput <workload> <train|score> <n_threads> <seconds> [n_responses n_prompt n_response]` prints
+//! `throughput <workload> <train|score|score-bf16> <n_threads> <seconds> [n_responses n_prompt n_response]` prints
 //! the best and the median rate of the passes that fit into the time, the rate per second of processor
 //! time (Linux; elsewhere zero), which other programs on the machine disturb least, the operations per
 //! second of processor time as a share of a register-only loop's, and the peak memory in MB.
@@ -14,7 +14,7 @@
 
 use std::time::Instant;
 
-use gratis_cpu::{Initialisation, NativeEngine, NativeOptions};
+use gratis_cpu::{Initialisation, NativeEngine, NativeOptions, Precision};
 use gratis_engine::{OptimizerStep, PackedBatch, Score as _, TokenValues, Train as _};
 use gratis_model::{ModelConfig, vectorised};
 
@@ -95,16 +95,20 @@ impl Workload {
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [name, mode, n_threads, seconds, lengths @ ..] = &arguments[..] else {
-        panic!("usage: throughput <workload> <train|score> <n_threads> <seconds> [lengths]")
+        panic!(
+            "usage: throughput <workload> <train|score|score-bf16> <n_threads> <seconds> [lengths]"
+        )
     };
     let number = |text: &String| text.parse::<usize>().expect("a number");
     let lengths: Vec<usize> = lengths.iter().map(number).collect();
     let workload = workload(name, &lengths);
-    let n_passes = if mode == "score" { 1.0 } else { 3.0 };
+    let n_passes = if mode == "train" { 3.0 } else { 1.0 };
     let operations = n_passes * workload.operations();
     let Workload { config, n_prompts, n_responses, n_prompt, n_response } = workload;
     let seconds: f64 = seconds.parse().expect("seconds");
-    let options = NativeOptions { n_threads: number(n_threads), ..NativeOptions::default() };
+    let precision = if mode == "score-bf16" { Precision::Bf16 } else { Precision::F32 };
+    let options =
+        NativeOptions { n_threads: number(n_threads), precision, ..NativeOptions::default() };
     let vocab_size = config.vocab_size as u32;
     let mut engine =
         NativeEngine::initialise(config, Initialisation::default(), 1, options).expect("an engine");
@@ -133,9 +137,7 @@ fn main() {
         max_gradient_norm: Some(1.0),
     };
     let mut pass = || {
-        if mode == "score" {
-            engine.log_probs(std::slice::from_ref(&batch)).expect("scored");
-        } else {
+        if mode == "train" {
             let mut weigh = |_, log_probs: &TokenValues| {
                 let mut weights = log_probs.clone();
                 weights.values_mut().fill(weight);
@@ -143,6 +145,8 @@ fn main() {
             };
             engine.forward_backward(std::slice::from_ref(&batch), &mut weigh).expect("a gradient");
             engine.optimizer_step(&step).expect("a step");
+        } else {
+            engine.log_probs(std::slice::from_ref(&batch)).expect("scored");
         }
     };
     let peak = peak_rate();

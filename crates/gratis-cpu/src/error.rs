@@ -29,6 +29,9 @@ pub enum Error {
         /// Width of the model's states.
         hidden_size: usize,
     },
+    /// The processor lacks the instructions of [`Precision::Bf16`](crate::Precision::Bf16).
+    #[error("this processor has no products in bf16 (`avx512_bf16`)")]
+    PrecisionUnavailable,
     /// The threads of an engine could not be started.
     #[error("cannot start {n_threads} threads")]
     Threads {

@@ -37,5 +37,6 @@ mod state;
 mod weights;
 
 pub use error::{Error, Result};
+pub use kernels::matmul::Precision;
 pub use model::Initialisation;
 pub use native::{NativeEngine, NativeOptions, Recompute, WeightStorage};

@@ -2,7 +2,8 @@
 //!
 //! Each part owns some of the responses and holds the segments that they continue. The order of the
 //! responses is that of the trees, so that at most one tree is shared between a part and the next:
-//! its shared prefix is then computed in both.
+//! its shared prefix is then computed in both. A tree is kept whole where that makes the parts uneven
+//! by no more than this prefix.
 
 use gratis_engine::Result;
 use gratis_engine::batch::{PackedBatch, PackedBatchBuilder, Role, SegmentIdx};
@@ -40,14 +41,32 @@ pub(crate) fn shards(batch: &PackedBatch, n_shards: usize) -> Result<Vec<Shard>>
         let n_wanted = n_left / n_open;
         let mut part = Part::new(batch);
         let mut n_taken = 0;
-        for &response in rest {
-            let missing = part.missing(response);
-            let n_more: usize = missing.iter().map(|&idx| batch.segment(idx).n_tokens).sum();
-            if n_open > 1 && n_taken > 0 && part.n_tokens + n_more / 2 > n_wanted {
-                break;
+        let root_of = |response: usize| roots[batch.responses()[response].0];
+        'trees: for tree in rest.chunk_by(|&a, &b| root_of(a) == root_of(b)) {
+            if n_open > 1 {
+                let n_more = n_needed_tokens(batch, tree);
+                let n_prefix = batch.segments()[root_of(tree[0])].n_tokens;
+                let n_with = part.n_tokens + n_more;
+                if n_with <= n_wanted + n_prefix {
+                    for &response in tree {
+                        part.include(response);
+                    }
+                    n_taken += tree.len();
+                    continue;
+                }
+                if n_taken > 0 && part.n_tokens + n_prefix >= n_wanted {
+                    break;
+                }
             }
-            part.include(response);
-            n_taken += 1;
+            for &response in tree {
+                let missing = part.missing(response);
+                let n_more: usize = missing.iter().map(|&idx| batch.segment(idx).n_tokens).sum();
+                if n_open > 1 && n_taken > 0 && part.n_tokens + n_more / 2 > n_wanted {
+                    break 'trees;
+                }
+                part.include(response);
+                n_taken += 1;
+            }
         }
         let (owned, later) = rest.split_at(n_taken);
         shards.push(part.into_shard(owned)?);
@@ -140,6 +159,22 @@ mod tests {
         let parts = shards(&batch, 2).expect("valid");
         assert_eq!(owned(&parts), [[0, 1], [2, 3]]);
         assert_eq!(parts[0].batch.n_tokens(), 25);
+    }
+
+    #[test]
+    fn a_tree_is_kept_whole_if_its_prefix_would_cost_more_than_uneven_parts() {
+        let [long, short] = [&[0u32; 12][..], &[0; 10]];
+        let of = |n_prompt: usize| {
+            let prompt = vec![0; n_prompt];
+            let groups = [(&prompt[..], [long, long]), (&prompt[..], [short, short])];
+            shards(&PackedBatch::from_groups(groups).expect("valid"), 2).expect("valid")
+        };
+        // 29 and 25 tokens; even parts of 27 are less than a prompt of 5 away.
+        assert_eq!(owned(&of(5)), [[0, 1], [2, 3]]);
+        let [long, short] = [&[0u32; 40][..], &[0; 10]];
+        let groups = [(&[0; 5][..], [long, long]), (&[0; 5][..], [short, short])];
+        let parts = shards(&PackedBatch::from_groups(groups).expect("valid"), 2).expect("valid");
+        assert_eq!(owned(&parts), [vec![0], vec![1, 2, 3]]);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use gratis_model::checkpoint::MappedWeights;
 
-use crate::kernels::matmul::{Mat, MatMut, Onto, matmul, matmul_shared};
+use crate::kernels::matmul::{Execution, Mat, MatMut, Onto, matmul, matmul_shared};
 use crate::kernels::rows::products_of_rows;
 use crate::lora::{Adapter, columns, columns_mut, rows_of};
 use crate::matrix::Matrix;
@@ -142,11 +142,10 @@ pub(crate) struct Weights<'a> {
     pub(crate) adapter: Option<&'a Adapter>,
 }
 
-/// Buffers of the products, reused from call to call, and the threads that share each.
+/// Buffers of the products, reused from call to call, and how each is computed.
 #[derive(Debug, Default)]
 pub(crate) struct ProductScratch {
-    /// Threads that a product is shared out among; 0 and 1 are the thread itself.
-    pub(crate) n_threads: usize,
+    pub(crate) execution: Execution,
     /// Widened rows of a mapped matrix.
     pub(crate) tile: Vec<f32>,
     /// Dequantised rows of each thread's part of a matrix.
@@ -158,7 +157,7 @@ pub(crate) struct ProductScratch {
 impl ProductScratch {
     /// Buffers for products that `n_threads` may share.
     pub(crate) fn of(n_threads: usize) -> Self {
-        Self { n_threads, ..Self::default() }
+        Self { execution: Execution::by(n_threads), ..Self::default() }
     }
 }
 
@@ -242,7 +241,7 @@ impl<'a> Gradient<'a> {
                 let gradient = &mut gradient[matrix.place.clone()];
                 let dw = MatMut::new(gradient, matrix.n_in);
                 let (dy, x) = (Mat::new(dy, matrix.n_out()), Mat::new(x, matrix.n_in));
-                matmul_shared(scratch.n_threads, dw, Onto::Sum, dy.t(), x, 1.0);
+                matmul_shared(scratch.execution, dw, Onto::Sum, dy.t(), x, 1.0);
                 return;
             }
             Self::Adapter { gradient, adapter, .. } => (gradient, adapter),
@@ -281,7 +280,7 @@ impl Weights<'_> {
             let tile = self.base.rows(matrix.rows(&rows), &mut scratch.tile);
             let y = MatMut::strided(&mut y[rows.start..], n, rows.len(), n_out);
             let weight = Mat::new(tile, matrix.n_in).t();
-            matmul_shared(scratch.n_threads, y, onto, x, weight, 1.0);
+            matmul_shared(scratch.execution, y, onto, x, weight, 1.0);
         }
         let Some(adapter) = self.adapter else { return };
         for term in adapter.terms_of(&matrix.place) {
@@ -310,7 +309,7 @@ impl Weights<'_> {
             let onto = if rows.start == 0 { onto } else { Onto::Sum };
             let dy = Mat::strided(&dy[rows.start..], n, rows.len(), n_out);
             let (dx, weight) = (MatMut::new(dx, matrix.n_in), Mat::new(tile, matrix.n_in));
-            matmul_shared(scratch.n_threads, dx, onto, dy, weight, 1.0);
+            matmul_shared(scratch.execution, dx, onto, dy, weight, 1.0);
         }
         let Some(adapter) = self.adapter else { return };
         for term in adapter.terms_of(&matrix.place) {
@@ -336,7 +335,7 @@ impl Weights<'_> {
     ) {
         let (n_in, n_out) = (matrix.n_in, matrix.n_out());
         let n = x.len() / n_in;
-        let n_parts = scratch.n_threads.min(n_out / SHARED_ROWS).max(1);
+        let n_parts = scratch.execution.n_threads.min(n_out / SHARED_ROWS).max(1);
         let height = n_out.div_ceil(n_parts).next_multiple_of(FEW_ROWS);
         scratch.tiles.resize_with(n_parts.max(scratch.tiles.len()), Vec::new);
         let part = |first: usize, y: &mut [f32], tile: &mut Vec<f32>| {

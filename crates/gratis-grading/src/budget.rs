@@ -24,4 +24,11 @@ impl Budget {
         self.left.set(left - steps);
         Some(())
     }
+
+    /// Takes `steps` from the budget; `None`, and nothing is taken, if there are not as many.
+    pub(crate) fn spend_if_left(&self, steps: u64) -> Option<()> {
+        let left = self.left.get().checked_sub(steps)?;
+        self.left.set(left);
+        Some(())
+    }
 }

@@ -69,7 +69,7 @@ pub use extract::extract;
 pub use options::{Decimals, Form, Fractions, ListOrder, Options, Percent, Units};
 pub use verdict::{Extracted, Extraction, Grade, Verdict};
 
-use compare::answers;
+use compare::{Gold, answers};
 use extract::extract_for;
 
 /// Grades `solution`, a whole solution or a bare answer, against `gold`, likewise either.
@@ -80,12 +80,30 @@ use extract::extract_for;
 /// Time and memory are bounded for any input whatever: a comparison that runs out of
 /// [`Options::budget`] is `Incorrect`.
 pub fn grade(gold: &str, solution: &str, options: &Options) -> Grade {
-    let Extracted { answer, how } = extract_for(gold, solution);
-    let verdict = match (&answer, how) {
-        (Some(answer), _) if answers(gold, answer, options) => Verdict::Correct,
-        (Some(_), _) => Verdict::Incorrect,
-        (None, Extraction::Malformed) => Verdict::Malformed,
-        (None, _) => Verdict::NoAnswer,
-    };
-    Grade { verdict, extracted: answer, how }
+    Grader::new(gold, options).grade(solution)
+}
+
+/// Grades many solutions of one problem: reads its gold answer once.
+pub struct Grader<'a> {
+    gold: Gold<'a>,
+    options: &'a Options,
+}
+
+impl<'a> Grader<'a> {
+    /// For the gold answer `gold`, a whole solution or a bare answer.
+    pub fn new(gold: &'a str, options: &'a Options) -> Self {
+        Self { gold: Gold::new(gold), options }
+    }
+
+    /// As [`grade`].
+    pub fn grade(&self, solution: &str) -> Grade {
+        let Extracted { answer, how } = extract_for(&self.gold.answer, solution);
+        let verdict = match (&answer, how) {
+            (Some(answer), _) if answers(&self.gold, answer, self.options) => Verdict::Correct,
+            (Some(_), _) => Verdict::Incorrect,
+            (None, Extraction::Malformed) => Verdict::Malformed,
+            (None, _) => Verdict::NoAnswer,
+        };
+        Grade { verdict, extracted: answer, how }
+    }
 }

@@ -4,6 +4,13 @@
 
 use std::borrow::Cow;
 
+use memchr::memmem;
+
+/// Whether `word` stands in `text`: faster than the search of the standard library.
+pub(crate) fn has_word(text: &str, word: &str) -> bool {
+    memmem::find(text.as_bytes(), word.as_bytes()).is_some()
+}
+
 /// The byte of the brace that closes the one `body` starts with; `\{` and `\}` do not count.
 pub(crate) fn closing_brace(body: &str) -> Option<usize> {
     let mut depth = 0_usize;

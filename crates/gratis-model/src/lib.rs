@@ -5,6 +5,17 @@
 //! in the layout of peft ([`lora`]), tokenizers ([`tokenizer`]) and chat templates
 //! ([`chat_template`]). Nothing here computes an activation or a gradient; `gratis-cpu` does.
 //!
+//! | task | types |
+//! |---|---|
+//! | the shape of a model | [`ModelConfig`], [`Layout`] |
+//! | read or map the weights of a folder | [`checkpoint`], [`WeightType`] |
+//! | read a GGUF file | [`gguf::GgufFile`] |
+//! | text to tokens and back | [`Tokenizer`], [`Encoding`], [`Decoding`] |
+//! | conversations to prompts | [`ChatTemplates`], [`ChatTemplate`], [`Message`], [`RenderOptions`] |
+//! | adapters | [`LoraSettings`], [`lora`] |
+//! | scalar heads | [`ValueHead`], [`Readout`] |
+//! | write a file or a folder as a whole | [`atomic`] |
+//!
 //! ```
 //! use gratis_model::{Layout, ModelConfig};
 //!

@@ -23,7 +23,7 @@ use crate::world::{Split, Strength};
 const N_PROBLEMS: usize = 20;
 /// A solution with its process rewards.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Example {
+pub(crate) struct Example {
     /// Why it is shown.
     pub caption: String,
     /// The problem.
@@ -70,7 +70,7 @@ impl Example {
     }
 
     /// The example for display; `threshold` and `scale` set the colours.
-    pub fn view(&self, threshold: f64, scale: f64) -> SolutionView {
+    pub(crate) fn view(&self, threshold: f64, scale: f64) -> SolutionView {
         let verdict = if self.is_correct { "right" } else { "wrong" };
         SolutionView {
             problem: self.problem.clone(),
@@ -120,7 +120,8 @@ impl Example {
 
 /// Solutions of one reward model.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct Examples {
+#[expect(clippy::struct_field_names, reason = "the names in the file")]
+pub(crate) struct Examples {
     /// Which reward model, which candidates, and how it does on all of them.
     pub lead: String,
     /// A step with a process reward below this is predicted wrong.

@@ -7,11 +7,11 @@ use gratis::selection::Aggregation;
 use serde::{Deserialize, Serialize};
 
 use crate::example::Examples;
-pub use crate::report::{LinePlot, Point, Series, Unit, XScale};
+pub(crate) use crate::report::LinePlot;
 
 /// The result of one experiment.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct Outcome {
+pub(crate) struct Outcome {
     /// The paper's name for it: `Table 1`.
     pub name: String,
     /// Its subject: `best-of-N with every reward model`.
@@ -34,7 +34,7 @@ pub struct Outcome {
 
 /// A best-of-N table: one row per reward model, one column per generator and N.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct Comparison {
+pub(crate) struct Comparison {
     /// What it shows.
     pub caption: String,
     /// What the cells of a row are of.
@@ -45,7 +45,7 @@ pub struct Comparison {
 
 /// A column of a best-of-N table.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Column {
+pub(crate) struct Column {
     /// The generator of the candidates.
     pub generator: String,
     /// Number of candidates that one is selected from.
@@ -54,7 +54,7 @@ pub struct Column {
 
 /// A reward model's figures, as shares in `0..=1` with intervals over seeds and problems.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct ComparedRow {
+pub(crate) struct ComparedRow {
     /// The rows' common heading.
     pub group: String,
     /// The row's name.
@@ -77,7 +77,7 @@ pub struct ComparedRow {
 
 /// What a seed's figures of a reward model depend on, beside its settings.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Chosen {
+pub(crate) struct Chosen {
     /// The seed.
     pub seed: u64,
     /// The chosen aggregation of steps.
@@ -103,7 +103,7 @@ fn is_sum(rule: &ValueRule) -> bool {
 
 /// A table of text.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PlainTable {
+pub(crate) struct PlainTable {
     /// What it shows.
     pub caption: String,
     /// Column headings; the first column holds labels.
@@ -115,7 +115,7 @@ pub struct PlainTable {
 /// The verdict on a claim.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Verdict {
+pub(crate) enum Verdict {
     /// The claim holds: the whole interval is on its side.
     Holds,
     /// The claim does not hold: the whole interval is on the other side.
@@ -126,7 +126,7 @@ pub enum Verdict {
 
 impl Verdict {
     /// In words.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Holds => "holds",
             Self::DoesNotHold => "does not hold",
@@ -135,7 +135,7 @@ impl Verdict {
     }
 
     /// As a symbol.
-    pub fn mark(self) -> char {
+    pub(crate) fn mark(self) -> char {
         match self {
             Self::Holds => '✓',
             Self::DoesNotHold => '✗',
@@ -146,7 +146,7 @@ impl Verdict {
 
 /// A claim of the paper and what we measured of it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Claim {
+pub(crate) struct Claim {
     /// The claim, in our words.
     pub statement: String,
     /// Where the paper makes it.
@@ -170,7 +170,7 @@ pub struct Claim {
 /// What a claim's measure is in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum ClaimUnit {
+pub(crate) enum ClaimUnit {
     /// A difference of shares, shown in points of percent.
     Points,
     /// A plain number.
@@ -179,7 +179,7 @@ pub enum ClaimUnit {
 
 impl ClaimUnit {
     /// A value in this unit.
-    pub fn show(self, value: f64) -> String {
+    pub(crate) fn show(self, value: f64) -> String {
         match self {
             Self::Points => format!("{:+.1}", 100.0 * value),
             Self::Number if value != 0.0 && value.abs() < 1e-3 => format!("{value:.1e}"),
@@ -191,7 +191,7 @@ impl ClaimUnit {
 /// Which side of its bound a claim is on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Side {
+pub(crate) enum Side {
     /// Above.
     Above,
     /// Below.
@@ -200,25 +200,37 @@ pub enum Side {
 
 impl Claim {
     /// A claim that a difference of shares is above `bound`, and its verdict.
-    pub fn above(statement: &str, source: &str, measure: &str, ours: Interval, bound: f64) -> Self {
+    pub(crate) fn above(
+        statement: &str,
+        source: &str,
+        measure: &str,
+        ours: Interval,
+        bound: f64,
+    ) -> Self {
         Self::new(statement, source, measure, ours, ClaimUnit::Points, bound, Side::Above)
     }
 
     /// A claim that a difference of shares is below `bound`, and its verdict.
-    pub fn below(statement: &str, source: &str, measure: &str, ours: Interval, bound: f64) -> Self {
+    pub(crate) fn below(
+        statement: &str,
+        source: &str,
+        measure: &str,
+        ours: Interval,
+        bound: f64,
+    ) -> Self {
         Self::new(statement, source, measure, ours, ClaimUnit::Points, bound, Side::Below)
     }
 
     /// The same verdict, not counted, for this reason.
     #[must_use]
-    pub fn with_caveat(mut self, reason: String) -> Self {
+    pub(crate) fn with_caveat(mut self, reason: String) -> Self {
         self.caveat = Some(reason);
         self
     }
 
     /// The same for a plain number.
     #[must_use]
-    pub fn in_numbers(mut self) -> Self {
+    pub(crate) fn in_numbers(mut self) -> Self {
         self.unit = ClaimUnit::Number;
         self
     }

@@ -21,26 +21,26 @@ pub enum Scale {
 #[serde(deny_unknown_fields)]
 pub struct Settings {
     /// Each seed has its own world: problems, error contexts, weights, samples.
-    pub seeds: Vec<u64>,
+    pub(crate) seeds: Vec<u64>,
     /// Threads that compute.
-    pub n_threads: usize,
+    pub(crate) n_threads: usize,
     /// Optimisation of the base model.
-    pub base: BaseSettings,
+    pub(crate) base: BaseSettings,
     /// Optimisation of each generator.
-    pub generators: LearningSettings,
+    pub(crate) generators: LearningSettings,
     /// Optimisation of every reward model; learning rate and epochs are those of its row.
-    pub reward_model: LearningSettings,
+    pub(crate) reward_model: LearningSettings,
     /// Rollouts of the medium generator that reward models learn from.
-    pub train: SampleSettings,
+    pub(crate) train: SampleSettings,
     /// Candidates per generator on which everything is chosen: beta and learning rate, the threshold
     /// of the first error, the temperature of the vote.
-    pub validation: SampleSettings,
+    pub(crate) validation: SampleSettings,
     /// Candidates per generator that the tables report on.
-    pub test: SampleSettings,
+    pub(crate) test: SampleSettings,
     /// Values of N.
-    pub ns: Vec<usize>,
+    pub(crate) ns: Vec<usize>,
     /// Intervals over seeds and test problems.
-    pub bootstrap: Bootstrap,
+    pub(crate) bootstrap: Bootstrap,
 }
 
 impl Settings {
@@ -70,7 +70,7 @@ impl Settings {
 /// averaged over unseen problems.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct BaseSettings {
+pub(crate) struct BaseSettings {
     /// Until the measure has reached `turn`.
     pub ascent: LearningSettings,
     /// Value of the measure that ends the ascent.
@@ -104,7 +104,7 @@ impl Default for BaseSettings {
 /// How a model is optimised.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct LearningSettings {
+pub(crate) struct LearningSettings {
     /// Most optimizer steps; `None` where the data alone end the training.
     pub n_steps: Option<u64>,
     /// Passes over the data, where these end the training: of a reward model.
@@ -161,7 +161,7 @@ impl LearningSettings {
 /// What is sampled.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct SampleSettings {
+pub(crate) struct SampleSettings {
     /// Number of problems.
     pub n_problems: usize,
     /// Solutions per problem.

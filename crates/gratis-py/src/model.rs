@@ -99,6 +99,7 @@ impl RewardModel {
             load: LoadOptions {
                 n_threads: threads.unwrap_or_else(all).max(1),
                 weights: self::weights(weights)?,
+                ..LoadOptions::default()
             },
             format: kind.map(|name| named("kind", name)).transpose()?,
             step_tag,

@@ -38,15 +38,58 @@
 //! # Ok::<(), gratis::Error>(())
 //! ```
 //!
-//! # With models and files
+//! # The main types by task
 //!
-//! - [`reward_model::open`] opens any reward model and [`reward_model::RewardModel::score`] scores
-//!   rollouts with it;
-//! - [`run::train`] trains one from graded rollouts;
-//! - [`data`] reads and writes rollouts and scores, [`rollout`] samples and grades them,
-//!   [`annotate`] labels their steps;
-//! - [`selection`] selects among responses, [`evaluation`] measures the accuracy;
-//! - [`theory`] checks the paper's two propositions.
+//! | task | call | what it takes and returns |
+//! |---|---|---|
+//! | score rollouts with any reward model | [`reward_model::open`], [`RewardModel::score`] | [`OpenOptions`], [`LoadOptions`], [`PromptSettings`]; [`ProblemScores`] with a [`Scored`] per completion |
+//! | train a reward model | [`run::train`] | [`TrainSettings`] ([`Objective`], [`RewardKind`]), [`TrainPlace`] |
+//! | read and write data | [`RolloutReader`], [`RolloutWriter`], [`ScoreReader`], [`ScoreWriter`] | [`Rollout`] with a [`Completion`] per response, [`StepSplit`] |
+//! | change training data | [`data::apply`] | [`DataOperation`] |
+//! | sample and grade | [`Sampler`], [`rollout::grade`] | [`Problem`](rollout::Problem), [`GradeCounts`] |
+//! | label steps automatically | [`MonteCarlo`], [`annotate::autopsv`] | [`LabelKind`] |
+//! | select among responses | [`selection::best_of_n`], [`selection::weighted_vote`] | [`Aggregation`], [`VoteWeight`] |
+//! | measure | [`BestOfNTable`], [`ProcessBench`], [`PrmBench`] | [`Bootstrap`], [`Interval`] |
+//! | rewards and losses of one response | [`Rewards`], [`Objective::evaluate`] | [`ValueRule`], [`ObjectiveBatch`] |
+//! | check the propositions | [`theory::check`], [`theory::estimate`] | [`ExactCheck`], [`PrefixEstimate`] |
+//!
+//! Long calls report their progress to an [`Observer`]; errors are [`Error`]s.
+//!
+//! [`RewardModel::score`]: reward_model::RewardModel::score
+//! [`OpenOptions`]: reward_model::OpenOptions
+//! [`LoadOptions`]: reward_model::LoadOptions
+//! [`PromptSettings`]: reward_model::PromptSettings
+//! [`ProblemScores`]: data::ProblemScores
+//! [`Scored`]: data::Scored
+//! [`TrainSettings`]: run::TrainSettings
+//! [`TrainPlace`]: run::TrainPlace
+//! [`RewardKind`]: run::RewardKind
+//! [`Objective`]: objective::Objective
+//! [`Objective::evaluate`]: objective::Objective::evaluate
+//! [`ObjectiveBatch`]: objective::ObjectiveBatch
+//! [`RolloutReader`]: data::RolloutReader
+//! [`RolloutWriter`]: data::RolloutWriter
+//! [`ScoreReader`]: data::ScoreReader
+//! [`ScoreWriter`]: data::ScoreWriter
+//! [`Rollout`]: data::Rollout
+//! [`Completion`]: data::Completion
+//! [`StepSplit`]: data::StepSplit
+//! [`DataOperation`]: data::DataOperation
+//! [`Sampler`]: rollout::Sampler
+//! [`GradeCounts`]: rollout::GradeCounts
+//! [`MonteCarlo`]: annotate::MonteCarlo
+//! [`LabelKind`]: annotate::LabelKind
+//! [`Aggregation`]: selection::Aggregation
+//! [`VoteWeight`]: selection::VoteWeight
+//! [`BestOfNTable`]: evaluation::BestOfNTable
+//! [`ProcessBench`]: evaluation::ProcessBench
+//! [`PrmBench`]: evaluation::PrmBench
+//! [`Bootstrap`]: evaluation::Bootstrap
+//! [`Interval`]: evaluation::Interval
+//! [`Rewards`]: reward::Rewards
+//! [`ValueRule`]: reward::ValueRule
+//! [`ExactCheck`]: theory::ExactCheck
+//! [`PrefixEstimate`]: theory::PrefixEstimate
 
 #![deny(missing_docs)]
 

@@ -268,7 +268,7 @@ pub fn hash_file(path: &Path) -> Result<String> {
 ///
 /// # Errors
 /// [`Error::Io`].
-pub fn hash_files(paths: &[PathBuf]) -> Result<String> {
+pub(crate) fn hash_files(paths: &[PathBuf]) -> Result<String> {
     if let [one] = paths {
         return hash_file(one);
     }

@@ -25,13 +25,13 @@ pub fn sigmoid(x: f64) -> f64 {
 }
 
 /// `log sigmoid(x) = -log(1 + exp(-x))`, finite for every finite `x`.
-pub fn log_sigmoid(x: f64) -> f64 {
+pub(crate) fn log_sigmoid(x: f64) -> f64 {
     x.min(0.0) - (-x.abs()).exp().ln_1p()
 }
 
 /// Binary cross-entropy of a logit, `-l log sigmoid(x) - (1-l) log sigmoid(-x)` for a label `l` in
 /// `0..=1`, and its slope `sigmoid(x) - l`.
-pub fn binary_cross_entropy(logit: f64, label: f64) -> (f64, f64) {
+pub(crate) fn binary_cross_entropy(logit: f64, label: f64) -> (f64, f64) {
     let loss = -label * log_sigmoid(logit) - (1.0 - label) * log_sigmoid(-logit);
     (loss, sigmoid(logit) - label)
 }

@@ -59,31 +59,35 @@ pub trait ScoreRollouts {
         &self,
         rollouts: &[Rollout],
         observer: &mut dyn Observer,
-    ) -> Result<Vec<ProblemScores>>;
+    ) -> Result<Vec<ProblemScores>> {
+        self.score_counted(rollouts, observer).map(|(scores, _)| scores)
+    }
 
-    /// The forward passes of one model that scoring `rollouts` takes: as they are run, and as counted
-    /// when every completion goes through on its own.
+    /// As [`Self::score`], with the forward passes of one model that it takes: as they are run, and as
+    /// counted when every completion goes through on its own. The text is tokenised once for both.
     ///
     /// # Errors
-    /// Those of the encoder.
-    fn work(&self, rollouts: &[Rollout]) -> Result<JobWork>;
+    /// As [`Self::score`].
+    fn score_counted(
+        &self,
+        rollouts: &[Rollout],
+        observer: &mut dyn Observer,
+    ) -> Result<(Vec<ProblemScores>, JobWork)>;
 }
 
-/// [`ScoreRollouts::work`] where a completion is one response under its prompt.
-pub(crate) fn completion_work(
-    rollouts: &[Rollout],
-    encoder: &Encoder,
+/// The work of [`ScoreRollouts::score_counted`] where a completion is one response under its prompt.
+pub(crate) fn solution_work(
+    solutions: &[Solution],
+    corpus: &Corpus,
     batch_tokens: usize,
 ) -> Result<JobWork> {
-    let mut corpus = Corpus::default();
-    let completions = encode_rollouts(rollouts, encoder, &mut corpus)?;
     let mut as_counted = Work::default();
-    for completion in &completions {
-        let n_response = corpus.responses()[completion.response].tokens.len();
-        let n_prompt = corpus.path_len(completion.response) - n_response;
+    for solution in solutions {
+        let n_response = corpus.responses()[solution.response].tokens.len();
+        let n_prompt = corpus.path_len(solution.response) - n_response;
         as_counted += Work::of_response(n_prompt, n_response);
     }
-    Ok(JobWork { as_run: pass_over(&corpus, batch_tokens)?, as_counted })
+    Ok(JobWork { as_run: pass_over(corpus, batch_tokens)?, as_counted })
 }
 
 /// One pass over every response of a corpus in batches.
@@ -109,11 +113,11 @@ pub struct Scorer<'a> {
 }
 
 impl ScoreRollouts for Scorer<'_> {
-    fn score(
+    fn score_counted(
         &self,
         rollouts: &[Rollout],
         observer: &mut dyn Observer,
-    ) -> Result<Vec<ProblemScores>> {
+    ) -> Result<(Vec<ProblemScores>, JobWork)> {
         let mut corpus = Corpus::default();
         let ScoringSettings { step_split, part, .. } = &self.settings;
         let solutions = solutions(rollouts, &self.encoder, step_split, *part, &mut corpus)?;
@@ -131,11 +135,8 @@ impl ScoreRollouts for Scorer<'_> {
                 .gains(log_ratios(&policy[response], reference), &solution.masked)
         };
         let ScoringSettings { beta, tokens, .. } = self.settings;
-        scores_of(rollouts, &solutions, &corpus, beta, tokens, gains)
-    }
-
-    fn work(&self, rollouts: &[Rollout]) -> Result<JobWork> {
-        completion_work(rollouts, &self.encoder, self.settings.batch_tokens)
+        let scores = scores_of(rollouts, &solutions, &corpus, beta, tokens, gains)?;
+        Ok((scores, solution_work(&solutions, &corpus, budget)?))
     }
 }
 

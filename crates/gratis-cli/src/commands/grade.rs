@@ -4,18 +4,17 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use clap::Args;
-use gratis::data::{Answered, Case, CaseReader, CaseWriter, RecordReader, RolloutWriter};
-use gratis::rollout::{GradeCounts, GradeExamples, grade, grade_cases};
+use gratis::data::{Answered, Case, CaseReader, CaseWriter, RecordReader, Rollout, RolloutWriter};
+use gratis::rollout::{GradeCounts, GradeExamples, grade_all, grade_cases};
 use gratis::{Error, Observer};
 use gratis_grading::Options;
 use tracing::{info, warn};
 
+use super::resumable::is_stream;
 use super::{InvalidArgs, OUTPUT, OutputArgs, warn_skipped};
 use crate::Common;
+use crate::pipeline::{Ahead, in_batches};
 use crate::progress::Progress;
-
-/// Cases graded in parallel before they are written.
-const CASES_AT_ONCE: usize = 1024;
 
 /// Label each completion by comparing its final answer with the problem's.
 ///
@@ -99,15 +98,26 @@ fn run_rollouts(
     let mut rollouts = RecordReader::<Answered>::open(&args.input, args.invalid.reading())?;
     let mut fields = None;
     let mut writer = RolloutWriter::create(&args.output.output)?;
-    for rollout in rollouts.by_ref() {
-        let Answered(mut rollout) = rollout?;
-        fields.get_or_insert_with(|| rollout.field_names());
-        for found in grade(&mut rollout, options, &mut graded.counts) {
-            graded.examples.add(&rollout.reference, &found);
+    // A program that writes its rollouts one by one gets their grades one by one.
+    let ahead = if is_stream(&args.input) { Ahead::Nothing } else { Ahead::Batch };
+    let records = rollouts.by_ref().map(|rollout| {
+        let Answered(rollout) = rollout?;
+        Ok(rollout)
+    });
+    let work = |batch: &mut [Rollout]| grade_all(batch, options);
+    in_batches(records, ahead, Rollout::n_text_bytes, work, |batch, grades| {
+        for (rollout, grades) in batch.iter().zip(&grades) {
+            fields.get_or_insert_with(|| rollout.field_names());
+            graded.counts.add_problem(grades.as_deref());
+            for found in grades.iter().flatten() {
+                graded.examples.add(&rollout.reference, found);
+            }
         }
-        writer.write(rollout)?;
-        progress.advance(1, &[]);
-    }
+        let n = batch.len() as u64;
+        writer.write_all(batch)?;
+        progress.advance(n, &[]);
+        Ok(())
+    })?;
     if graded.counts.n() == 0 && graded.counts.without_reference > 0 {
         return Err(Error::NothingToGrade {
             path: args.input.clone(),
@@ -135,12 +145,10 @@ fn run_cases(
     let mut cases = CaseReader::open(path, args.invalid.reading())?;
     let mut writer = CaseWriter::create(&args.output.output)?;
     let (mut fields, mut n_incomplete) = (None, 0);
-    loop {
-        let mut batch: Vec<Case> = cases.by_ref().take(CASES_AT_ONCE).collect::<Result<_, _>>()?;
-        if batch.is_empty() {
-            break;
-        }
-        let grades = grade_cases(&mut batch, options);
+    let records = cases.by_ref().map(|case| Ok(case?));
+    let size = |case: &Case| case.gold().len() + case.pred().len();
+    let work = |batch: &mut [Case]| grade_cases(batch, options);
+    in_batches(records, Ahead::Batch, size, work, |batch, grades| {
         for (case, found) in batch.iter().zip(&grades) {
             fields.get_or_insert_with(|| case.field_names());
             match found {
@@ -150,10 +158,11 @@ fn run_cases(
                 }
                 None => n_incomplete += 1,
             }
-            writer.write(case)?;
         }
+        writer.write_all(&batch)?;
         progress.advance(batch.len() as u64, &[]);
-    }
+        Ok(())
+    })?;
     if graded.counts.n() == 0 && n_incomplete > 0 {
         return Err(Error::NothingToGrade {
             path: path.to_owned(),

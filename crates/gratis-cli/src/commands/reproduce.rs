@@ -5,13 +5,10 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueEnum};
-use gratis::evaluation::Interval;
-use gratis_paper::outcome::{Claim, ComparedRow};
-use gratis_paper::{CastFile, Experiment, Finished, Folders, Machine, Scale, Settings};
+use gratis_paper::{CastFile, Experiment, Finished, Folders, Machine, Scale, Settings, summary};
 use serde_json::json;
 use tracing::info;
 
-use super::evaluate::percent;
 use crate::Common;
 use crate::failure::CliError;
 use crate::interrupt::{Continue, on_interrupt};
@@ -121,10 +118,7 @@ pub(crate) fn run(args: &ReproduceArgs, common: &Common) -> Result<()> {
     if args.what.contains(&What::Tuning) {
         let tuning = gratis_paper::tune(settings, &args.cache, &mut progress)?;
         progress.finish();
-        let (objectives, baselines) = (tuning.best(), tuning.best_baselines());
-        return output::print_json(
-            &json!({ "tuning": tuning, "objectives": objectives, "baselines": baselines }),
-        );
+        return output::print_json(&json!(tuning));
     }
     let experiments: Vec<Experiment> =
         args.what.iter().flat_map(|what| what.experiments()).collect();
@@ -172,7 +166,7 @@ fn run_on(cast: &Path, args: &ReproduceArgs, common: &Common) -> Result<()> {
         if args.json {
             return output::print_json(&json!(plan));
         }
-        return output::print(&super::cast::plan(&plan));
+        return output::print(&output::summary(&plan.summary()));
     }
     let folders = Folders { cache: &args.cache, report: &args.output };
     let finished =
@@ -185,137 +179,8 @@ fn report(args: &ReproduceArgs, finished: &[Finished]) -> Result<()> {
     if args.json {
         output::print_json(&json!(finished))?;
     } else {
-        output::print(&summary(finished))?;
+        output::print(&output::summary(&summary(finished)))?;
     }
     info!("the report is in `{}`", args.output.join("index.html").display());
     Ok(())
-}
-
-/// The averages of the comparisons, the other tables, and the claims with their verdicts; the cells
-/// of each generator and N are in the report.
-fn summary(finished: &[Finished]) -> String {
-    let mut text = String::new();
-    for Finished { outcome, .. } in finished {
-        let title = format!("{}: {}. {}", outcome.name, outcome.title, outcome.question);
-        text.extend([if text.is_empty() { "" } else { "\n" }, &output::notes([title])]);
-        for comparison in &outcome.comparisons {
-            text += "\n";
-            text += &output::notes([format!("{}:", comparison.caption.trim_end_matches('.'))]);
-            text += &output::table(
-                &["%", "average", "weighted vote", "first-error F1", "paper's average"],
-                &in_groups(&comparison.rows),
-            );
-        }
-        for table in &outcome.tables {
-            text += "\n";
-            text += &output::notes([format!("{}:", table.caption.trim_end_matches('.'))]);
-            text += &output::table(&table.header, &table.rows);
-        }
-        if !outcome.claims.is_empty() {
-            text += "\n";
-            text += &output::notes(outcome.claims.iter().map(verdict));
-        }
-    }
-    text
-}
-
-/// The averages of all rows; each group opens with its name, unless there is only one.
-fn in_groups(rows: &[ComparedRow]) -> Vec<Vec<String>> {
-    let has_groups = rows.windows(2).any(|pair| pair[0].group != pair[1].group);
-    if !has_groups {
-        return rows.iter().map(averages).collect();
-    }
-    let group = |rows: &[ComparedRow]| {
-        let mut lines = vec![vec![rows[0].group.clone()]];
-        lines[0].resize(averages(&rows[0]).len(), String::new());
-        lines.extend(rows.iter().map(|row| {
-            let mut line = averages(row);
-            line[0].insert_str(0, "  ");
-            line
-        }));
-        lines
-    };
-    rows.chunk_by(|a, b| a.group == b.group).flat_map(group).collect()
-}
-
-fn averages(row: &ComparedRow) -> Vec<String> {
-    let optional = |value: &Option<Interval>| value.as_ref().map_or(String::new(), percent);
-    vec![
-        row.name.clone(),
-        percent(&row.average),
-        optional(&row.weighted_vote),
-        optional(&row.first_error),
-        row.paper.map_or(String::new(), |paper| format!("{paper:.1}")),
-    ]
-}
-
-fn verdict(claim: &Claim) -> String {
-    let show = |value| claim.unit.show(value);
-    let (mark, name) = (claim.verdict.mark(), claim.verdict.name());
-    let [ours, low, high] = [claim.ours.mean, claim.ours.low, claim.ours.high].map(show);
-    let Claim { statement, measure, source, .. } = claim;
-    let caveat = claim.caveat.as_ref().map_or(String::new(), |why| format!(" Not counted: {why}"));
-    format!(
-        "{mark} {name}: {statement} ({source}). {measure}: {ours}, interval {low} to \
-         {high}.{caveat}"
-    )
-}
-
-#[cfg(test)]
-mod tests {
-    use gratis_paper::outcome::{ClaimUnit, Comparison, Outcome, Side, Verdict};
-
-    use super::*;
-
-    #[test]
-    fn the_summary_fits_eighty_columns() {
-        let interval = |mean| Interval { mean, low: mean - 0.02, high: mean + 0.04 };
-        let row = |group: &str, name: &str| ComparedRow {
-            group: group.to_owned(),
-            name: name.to_owned(),
-            detail: "beta 0.3".to_owned(),
-            cells: vec![interval(0.5); 9],
-            average: interval(0.688),
-            weighted_vote: Some(interval(0.7)),
-            first_error: None,
-            paper: Some(49.2),
-            chosen: Vec::new(),
-        };
-        let outcome = Outcome {
-            name: "Table 1".to_owned(),
-            title: "best-of-N".to_owned(),
-            question: "Which reward model selects best, and at what cost of labels? ".repeat(3),
-            comparisons: vec![Comparison {
-                caption: "Best of N.".to_owned(),
-                columns: Vec::new(),
-                rows: vec![
-                    row("baselines", "majority"),
-                    row("explicit", "Math-Shepherd, hard labels, with a fair head"),
-                ],
-            }],
-            claims: vec![Claim {
-                statement: "implicit models beat Math-Shepherd".to_owned(),
-                source: "Table 1".to_owned(),
-                measure: "difference of averages".to_owned(),
-                ours: interval(0.1),
-                unit: ClaimUnit::Points,
-                bound: 0.0,
-                side: Side::Above,
-                verdict: Verdict::Holds,
-                caveat: None,
-            }],
-            ..Outcome::default()
-        };
-        let text = summary(&[Finished { experiment: Experiment::ALL[0], outcome }]);
-        assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
-        for part in [
-            "\n explicit\n",
-            "68.8 ± 3.0",
-            "49.2",
-            "✓ holds: implicit",
-            "+10.0, interval +8.0 to +14.0",
-        ] {
-            assert!(text.contains(part), "`{part}` is missing in\n{text}");
-        }
-    }
 }

@@ -4,13 +4,13 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use clap::Args;
-use gratis::data::{ModelFormat, ScorePart, StepSplit};
+use gratis::data::{ModelFormat, Precision, ScorePart, StepSplit};
 use gratis::encoding::{OnOverlong, TokenIds};
 use gratis::numeric::check_positive;
 use gratis::reward::ValueRule;
 use gratis::reward_model::{
-    OpenOptions, PromptSettings, ReferenceCheck, ReferenceChoice, RewardModel, ScoreBy, Weights,
-    open,
+    LoadOptions, OpenOptions, PromptSettings, ReferenceCheck, ReferenceChoice, RewardModel,
+    ScoreBy, Weights, open,
 };
 use gratis::scoring::TokenRewards;
 use gratis::selection::Aggregation;
@@ -37,6 +37,10 @@ pub(crate) struct RewardModelArgs {
     /// How weights are held in memory; the scores have the same bits.
     #[arg(long, value_enum, default_value_t = Weights::Auto)]
     weights: Weights,
+    /// How products with the weights are rounded: `bf16` is faster on processors with `avx512_bf16`, and
+    /// less exact (see `docs/performance.md`). Recorded with the scores.
+    #[arg(long, value_enum, default_value_t)]
+    precision: Precision,
     /// Factor of the log-ratio [default: the model's].
     #[arg(long)]
     beta: Option<f64>,
@@ -101,7 +105,7 @@ impl RewardModelArgs {
         common: &Common,
     ) -> Result<RewardModel> {
         let options = OpenOptions {
-            load: load_options(self.weights, common),
+            load: LoadOptions { precision: self.precision, ..load_options(self.weights, common) },
             format: self.kind,
             step_tag: self.step_tag.clone(),
             by: scoring.by,

@@ -3,12 +3,10 @@
 use anyhow::Result;
 use clap::Args;
 use gratis::Observer;
-use gratis::cost::{Architecture, JobWork, Work};
-use gratis::data::{Completion, Lines, Rollout};
-use gratis::encoding::Encoder;
+use gratis::cost::Architecture;
+use gratis::data::{Completion, Lines};
 use gratis::rollout::{Problem, SampledIds};
 use gratis_engine::FinishReason;
-use gratis_model::End;
 use tracing::warn;
 
 use super::OUTPUT;
@@ -91,12 +89,12 @@ pub(crate) fn run(args: &RolloutArgs, common: &Common) -> Result<()> {
         if chunk.is_empty() {
             break;
         }
-        sampler.sample_each(&chunk, first as u64, &mut progress, &mut |rollout| {
+        sampler.sample_each(&chunk, first as u64, &mut progress, &mut |rollout, work| {
+            spent.add(work);
             writer.write(&rollout)?;
             let is_cut = |c: &&Completion| c.finish_reason == Some(FinishReason::Length);
             n_cut += rollout.completions.iter().filter(is_cut).count();
             n_samples += rollout.completions.len();
-            spent.add(work(&sampler.encoder, &rollout)?);
             // An engine that runs elsewhere finishes problems one by one.
             if is_remote { writer.end_chunk(&spent.so_far()) } else { Ok(()) }
         })?;
@@ -114,21 +112,4 @@ pub(crate) fn run(args: &RolloutArgs, common: &Common) -> Result<()> {
     }
     args.output.output.next(&["grade", OUTPUT, "-o", "graded.jsonl"]);
     write_cost(&args.output.output.output, "sampling", architecture, &spent)
-}
-
-/// The passes of a rollout, as run and as counted: the tokens that were sampled or, where they are not
-/// kept, those of the texts and an end token each.
-fn work(encoder: &Encoder, rollout: &Rollout) -> gratis::Result<JobWork> {
-    let n_prompt = encoder.prompt_of(rollout)?.len();
-    let mut lengths = Vec::with_capacity(rollout.completions.len());
-    let mut as_counted = Work::default();
-    for completion in &rollout.completions {
-        let n_tokens = match &completion.token_ids {
-            Some(ids) => ids.len(),
-            None => encoder.tokenizer().encode_completion(&completion.text, End::Eos)?.ids.len(),
-        };
-        as_counted += Work::of_samples(n_prompt, &[n_tokens]);
-        lengths.push(n_tokens);
-    }
-    Ok(JobWork { as_run: Work::of_samples(n_prompt, &lengths), as_counted })
 }

@@ -173,7 +173,8 @@ pub(crate) fn run(args: &ScoreArgs, common: &Common) -> Result<()> {
             let completions = chunk.iter().flat_map(|rollout| &rollout.completions);
             n_unused_ids += completions.filter(|c| c.token_ids.is_some()).count();
         }
-        for (rollout, scores) in chunk.iter().zip(reward_model.score(&chunk, &mut progress)?) {
+        let (scored, work) = reward_model.score_counted(&chunk, &mut progress)?;
+        for (rollout, scores) in chunk.iter().zip(scored) {
             for (completion, scored) in rollout.completions.iter().zip(&scores.scores) {
                 extents.add(scored.extent);
                 n_split += usize::from(completion.steps.is_none());
@@ -184,7 +185,7 @@ pub(crate) fn run(args: &ScoreArgs, common: &Common) -> Result<()> {
         let n_completions = chunk.iter().map(|rollout| rollout.completions.len() as u64);
         n_scored += n_completions.sum::<u64>() * n_passes;
         progress.reach(n_scored);
-        spent.add(reward_model.work(&chunk)?);
+        spent.add(work);
         writer.end_chunk(&spent.so_far())?;
     }
     writer.finish()?;

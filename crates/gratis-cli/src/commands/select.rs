@@ -15,12 +15,14 @@ use gratis::evaluation::{
 };
 use gratis::rollout::SAMPLING;
 use gratis::selection::{Aggregation, Method, Subsets, VoteWeight, best_of_n};
+use rayon::prelude::*;
 use serde_json::{Value, json};
 use tracing::info;
 
 use super::{InvalidArgs, warn_skipped};
 use crate::failure::CliError;
 use crate::output;
+use crate::pipeline::{Ahead, in_batches};
 
 /// Select the best of N candidates by their scores, and report the accuracy.
 ///
@@ -194,23 +196,41 @@ pub(crate) fn run(args: &SelectArgs) -> Result<()> {
     let mut problems = Some(Vec::new());
     let mut sampling = None;
     let mut rule = args.rules.aggregation();
-    let mut pairs = Matched::open(&args.rollouts, &args.scores, args.invalid.reading())?;
-    for pair in pairs.by_ref() {
-        let (rollout, scores) = pair?;
-        rule.see(&scores)?;
-        if let Some(writer) = &mut selected
-            && let Some(line) = selected_line(&rollout, &scores, rule.aggregations()[0])
-        {
-            writer.write(&line)?;
+    let pairs = Matched::open(&args.rollouts, &args.scores, args.invalid.reading())?;
+    // They are checked on the compute threads.
+    let mut pairs = Matched { check: Check::Later, ..pairs };
+    let has_output = selected.is_some();
+    let size = |(rollout, scores): &(Rollout, ProblemScores)| {
+        let n_steps =
+            |score: &Scored| score.steps.len() + score.tokens.as_ref().map_or(0, Vec::len);
+        rollout.n_text_bytes() + 32 * scores.scores.iter().map(n_steps).sum::<usize>()
+    };
+    let work = |batch: &mut [(Rollout, ProblemScores)]| -> Vec<gratis::Result<_>> {
+        let problem = |(rollout, scores): &(Rollout, ProblemScores)| {
+            scores.check(rollout)?;
+            let is_graded = rollout.completions.iter().all(|c| c.label.is_some());
+            Ok((is_graded || !has_output).then(|| ScoredProblem::of_checked(rollout, scores)))
+        };
+        batch.par_iter().map(problem).collect()
+    };
+    in_batches(pairs.by_ref(), Ahead::Batch, size, work, |batch, found| {
+        for ((rollout, scores), problem) in batch.iter().zip(found) {
+            let problem = problem?;
+            rule.see(scores)?;
+            if let Some(writer) = &mut selected
+                && let Some(line) = selected_line(rollout, scores, rule.aggregations()[0])
+            {
+                writer.write(&line)?;
+            }
+            match (problem, &mut problems) {
+                (Some(problem), Some(problems)) => problems.push(problem?),
+                (None, _) => problems = None,
+                (Some(_), None) => {}
+            }
+            sampling.get_or_insert_with(|| sampling_of(rollout));
         }
-        if selected.is_some() && rollout.completions.iter().any(|c| c.label.is_none()) {
-            problems = None;
-        }
-        if let Some(problems) = &mut problems {
-            problems.push(ScoredProblem::new(&rollout, &scores)?);
-        }
-        sampling.get_or_insert_with(|| sampling_of(&rollout));
-    }
+        Ok(())
+    })?;
     let Some(sampling) = sampling else {
         let n_left_out = pairs.rollouts.n_skipped();
         return Err(Error::NoExamples { purpose: "select from", n_left_out }.into());
@@ -234,6 +254,15 @@ pub(super) fn sampling_of(rollout: &Rollout) -> Value {
 pub(super) struct Matched {
     rollouts: RolloutReader,
     scores: ScoreReader,
+    check: Check,
+}
+
+/// When it is checked that scores belong to their rollout.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Check {
+    WhenRead,
+    /// By whoever takes the pair.
+    Later,
 }
 
 impl Matched {
@@ -247,13 +276,14 @@ impl Matched {
         Ok(Self {
             rollouts: RecordReader::open(rollouts, reading.clone())?,
             scores: RecordReader::open(scores, reading.on_invalid)?,
+            check: Check::WhenRead,
         })
     }
 
     /// The next problem, after checking that the scores belong to it.
     fn next_pair(&mut self) -> Result<Option<(Rollout, ProblemScores)>> {
         let next = (self.rollouts.next().transpose()?, self.scores.next().transpose()?);
-        check_pair(next.0.as_ref(), next.1.as_ref())?;
+        check_pair(next.0.as_ref(), next.1.as_ref(), self.check)?;
         let (Some(rollout), Some(scores)) = next else {
             warn_skipped(self.rollouts.n_skipped(), "malformed lines of the rollouts");
             warn_skipped(self.scores.n_skipped(), "malformed lines of the scores");
@@ -270,13 +300,18 @@ pub(super) fn check_match(rollouts: &[Rollout], scores: &[ProblemScores]) -> Res
         return Err(mismatch(what));
     }
     let mut pairs = rollouts.iter().zip(scores);
-    pairs.try_for_each(|(rollout, scores)| check_pair(Some(rollout), Some(scores)))
+    pairs.try_for_each(|(rollout, scores)| Ok(scores.check(rollout)?))
 }
 
 /// Whether the scores belong to the rollout; both files must end together.
-fn check_pair(rollout: Option<&Rollout>, scores: Option<&ProblemScores>) -> Result<()> {
+fn check_pair(
+    rollout: Option<&Rollout>,
+    scores: Option<&ProblemScores>,
+    check: Check,
+) -> Result<()> {
     let what = match (rollout, scores) {
         (None, None) => return Ok(()),
+        (Some(_), Some(_)) if check == Check::Later => return Ok(()),
         (Some(rollout), None) => {
             format!("the scores end before problem `{}`", problem_name(rollout))
         }

@@ -14,7 +14,7 @@ use gratis::theory::{
 };
 use gratis::{Error, Observer};
 use gratis_engine::{FinishReason, Generate, SampleRequest};
-use gratis_paper::world::{N_DERIVED, Split};
+use gratis_paper::validation_problems;
 use serde::Serialize;
 use serde_json::json;
 use tracing::info;
@@ -240,8 +240,7 @@ fn problems(args: &TheoryArgs) -> Result<Vec<Rollout>> {
         reader.take(args.problems).collect::<gratis::Result<Vec<_>>>()?
     } else {
         info!("using problems of the tiny world (`--prompts` selects others)");
-        let split = Split::Validation;
-        split.unsolved(&split.draw(args.problems, N_DERIVED, args.seed))
+        validation_problems(args.problems, args.seed)
     };
     if rollouts.is_empty() {
         return Err(Error::NoExamples { purpose: "look at", n_left_out: 0 }.into());

@@ -25,6 +25,7 @@ mod remote_training;
 mod rollout_files;
 mod run_folder;
 mod serve;
+mod surface;
 mod theory;
 mod tidy;
 mod token_ids;

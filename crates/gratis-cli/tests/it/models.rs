@@ -138,6 +138,32 @@ fn mapped_weights_give_the_same_scores() {
 }
 
 #[test]
+fn scores_of_rounded_products_are_near_and_marked() {
+    let workspace = Workspace::new();
+    let score = |precision: &str| {
+        let model = ["score", "--model", "model", "--reference", "none", "graded.jsonl"];
+        workspace.run(&[&model[..], &["--precision", precision]].concat())
+    };
+    let exact = String::from_utf8(score("f32").stdout).expect("text");
+    assert!(!exact.contains("precision"), "{exact}");
+    let output = score("bf16");
+    if !gratis_cpu::Precision::Bf16.is_available() {
+        assert_eq!(output.status.code(), Some(1));
+        let text = stderr(&output);
+        assert!(text.contains("this processor has no products in bf16"), "{text}");
+        return;
+    }
+    let rounded = String::from_utf8(output.stdout).expect("text");
+    assert!(rounded.lines().all(|line| line.contains(r#""precision":"bf16""#)), "{rounded}");
+    let [exact, rounded] = [exact, rounded].map(|scores| outcomes(&scores));
+    assert_ne!(exact, rounded);
+    let differences = exact.iter().zip(&rounded).map(|(a, b)| ((a - b) / a).abs());
+    let largest = differences.fold(0.0, f64::max);
+    // Observed 5.4e-5.
+    assert!(largest < 2e-4, "{largest}");
+}
+
+#[test]
 fn samples_stop_where_the_model_says() {
     let workspace = Workspace::new();
     let greedy = || {

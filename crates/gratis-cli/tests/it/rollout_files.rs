@@ -1,5 +1,6 @@
 //! What commands make of rollout files that lack something: references, completions, text.
 
+use std::fmt::Write as _;
 use std::fs;
 
 use serde_json::{Value, json};
@@ -415,4 +416,49 @@ fn what_exceeds_the_context_is_found_first_and_marked() {
         assert_eq!(scores[1]["scores"][0]["extent"], "skipped");
         fs::remove_file(workspace.path("out.jsonl")).expect("removed");
     }
+}
+
+#[test]
+fn any_number_of_threads_writes_the_same_grades_and_table() {
+    let workspace = Workspace::new();
+    let filler = "A step of many words that says little. ".repeat(12);
+    // Several batches; the last is not full.
+    let (mut rollouts, mut scores) = (String::new(), String::new());
+    for n in 0..700 {
+        let completions: Vec<String> =
+            (0..4).map(|k| format!("{filler}\nThe answer is {}.", n % (k + 3))).collect();
+        let scored = |idx: usize| json!({ "outcome": (n * idx % 7) as f64 / 7.0, "steps": [], "q_values": [], "step_ends": [] });
+        let all: Vec<Value> = (0..4).map(scored).collect();
+        let rollout = json!({ "id": n.to_string(), "prompt": "?", "reference": (n % 3).to_string(), "completions": completions });
+        let of = json!({ "id": n.to_string(), "scores": all });
+        writeln!(rollouts, "{rollout}").expect("a line");
+        writeln!(scores, "{of}").expect("a line");
+    }
+    workspace.write("r.jsonl", &rollouts);
+    workspace.write("s.jsonl", &scores);
+    let run = |n_threads: &str| {
+        ok(&workspace, &["grade", "r.jsonl", "-o", "g.jsonl", "--threads", n_threads]);
+        let select = ["select", "--rollouts", "g.jsonl", "--scores", "s.jsonl", "--json"];
+        let more = ["--aggregation", "outcome", "-o", "best.jsonl", "--threads", n_threads];
+        let table = ok(&workspace, &[&select[..], &more].concat());
+        (workspace.read("g.jsonl"), table, workspace.read("best.jsonl"))
+    };
+    let expected = run("1");
+    let graded = lines(&workspace, "g.jsonl");
+    assert_eq!(graded.len(), 700);
+    for (n, line) in graded.iter().enumerate() {
+        let labels: Vec<bool> = (0..4).map(|k| n % (k + 3) == n % 3).collect();
+        assert_eq!(line["correctness"], json!(labels), "line {n}");
+    }
+    for n_threads in ["2", "3"] {
+        assert!(run(n_threads) == expected, "{n_threads} threads");
+    }
+
+    // What stands before a malformed line is graded; the file is not written.
+    workspace.write("broken.jsonl", &format!("{rollouts}{{\"prompt\": 3}}\n"));
+    let output = workspace.run(&["grade", "broken.jsonl"]);
+    assert!(stderr(&output).contains("line 701"), "{}", stderr(&output));
+    assert_eq!(output.stdout, expected.0);
+    workspace.error_of(&["grade", "broken.jsonl", "-o", "out.jsonl"]);
+    assert!(!workspace.path("out.jsonl").exists());
 }

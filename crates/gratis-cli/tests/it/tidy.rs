@@ -192,7 +192,7 @@ fn all_files() -> Vec<PathBuf> {
         .collect()
 }
 
-fn rust_files(folder: &Path) -> Vec<PathBuf> {
+pub(crate) fn rust_files(folder: &Path) -> Vec<PathBuf> {
     let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
     let mut files: Vec<_> = entries
         .map(|entry| entry.expect("a readable entry").path())
@@ -206,11 +206,11 @@ fn rust_files(folder: &Path) -> Vec<PathBuf> {
     files
 }
 
-fn root() -> PathBuf {
+pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
-fn read(path: &Path) -> String {
+pub(crate) fn read(path: &Path) -> String {
     fs::read_to_string(path).unwrap_or_else(|error| panic!("cannot read {}: {error}", show(path)))
 }
 

@@ -69,6 +69,14 @@ fn samples_are_scored_as_they_were_sampled() {
     let omitted = ["1", "--max-tokens", "8", "--token-ids", "omit", "-o", "o.jsonl"];
     run(&[&rollout[..], &omitted].concat());
     assert_eq!(lines(&workspace, "o.jsonl")[0].get("token_ids"), None);
+    // The tokens that were sampled are counted, whether they are written or not.
+    run(&[&rollout[..], &["1", "--max-tokens", "8", "-o", "w.jsonl"]].concat());
+    let counted = |name: &str| {
+        let record = workspace.read(&format!("{name}.jsonl.cost.json"));
+        serde_json::from_slice::<Value>(&record).expect("JSON")["phases"].clone()
+    };
+    assert!(counted("w")[0].is_object(), "{}", counted("w"));
+    assert_eq!(counted("o"), counted("w"));
 }
 
 #[test]

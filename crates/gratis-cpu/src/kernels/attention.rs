@@ -12,7 +12,9 @@ use std::ops::Range;
 
 use super::matmul::{Mat, MatMut, Onto, Packed};
 use super::query_tiles::{Chunk, QueryTile};
-use super::simd::{dot, exp, exp_shifted, max, vectorised};
+use super::simd::{
+    LANES, clear, dot, exp, exp_shifted, max, registers_of, replace_beside, vectorised,
+};
 use gratis_model::config::ModelConfig;
 
 /// The sizes of an attention layer.
@@ -95,9 +97,9 @@ fn segments_of(tiles: &[QueryTile]) -> BTreeMap<usize, (usize, Range<usize>)> {
     segments
 }
 
-/// Distance of two rows of scores of a chunk.
+/// Distance of two rows of scores of a chunk: whole registers.
 fn score_stride(chunk: &Chunk) -> usize {
-    chunk.keys.len().next_multiple_of(16)
+    chunk.keys.len().next_multiple_of(LANES)
 }
 
 /// `out = softmax(scale * q k^T) v` for every head, the scores capped where the model does.
@@ -174,25 +176,28 @@ vectorised! {
         let out_width = shape.n_heads * shape.head_dim;
         let rows = scores.chunks_exact_mut(score_stride(chunk)).zip(running);
         for (i, (row, (largest, sum))) in rows.enumerate() {
-            let visible = chunk.seen(&tile.visible(i));
-            let seen = &mut row[visible.clone()];
-            if !seen.is_empty() {
-                if let Some(cap) = shape.soft_cap {
-                    soft_cap(seen, cap);
-                }
-                let new_largest = max(seen).max(*largest);
-                if *sum != 0.0 && new_largest != *largest {
-                    let factor = exp(*largest - new_largest);
-                    *sum *= factor;
-                    for x in &mut out[i * out_width..][..shape.head_dim] {
-                        *x *= factor;
-                    }
-                }
-                *sum += exp_shifted(seen, new_largest);
-                *largest = new_largest;
+            let seen = chunk.seen(&tile.visible(i));
+            let registers = registers_of(&seen);
+            clear(&mut row[..registers.start]);
+            clear(&mut row[registers.end..]);
+            if seen.is_empty() {
+                continue;
             }
-            row[..visible.start].fill(0.0);
-            row[visible.end..].fill(0.0);
+            replace_beside(row, &seen, f32::NEG_INFINITY);
+            if let Some(cap) = shape.soft_cap {
+                soft_cap(&mut row[seen.clone()], cap);
+            }
+            let new_largest = max(&row[registers.clone()]).max(*largest);
+            if *sum != 0.0 && new_largest != *largest {
+                let factor = exp(*largest - new_largest);
+                *sum *= factor;
+                for x in &mut out[i * out_width..][..shape.head_dim] {
+                    *x *= factor;
+                }
+            }
+            *sum += exp_shifted(&mut row[registers], new_largest);
+            *largest = new_largest;
+            replace_beside(row, &seen, 0.0);
         }
     }
 }
@@ -328,17 +333,18 @@ vectorised! {
             let out_start = (row * shape.n_heads + head) * shape.head_dim;
             let out_range = out_start..out_start + shape.head_dim;
             let shared = dot(&dout[out_range.clone()], &forward.out[out_range]);
-            let visible = chunk.seen(&tile.visible(i));
-            let seen = p_row[visible.clone()].iter_mut().zip(&mut ds_row[visible.clone()]);
+            let seen = chunk.seen(&tile.visible(i));
+            let registers = registers_of(&seen);
+            let both = p_row[registers.clone()].iter_mut().zip(&mut ds_row[registers.clone()]);
             match shape.soft_cap {
                 None => {
-                    for (p, ds) in seen {
+                    for (p, ds) in both {
                         *p = exp(*p - log_sum_exp);
                         *ds = *p * (*ds - shared);
                     }
                 }
                 Some(cap) => {
-                    for (p, ds) in seen {
+                    for (p, ds) in both {
                         let tanh = (*p / cap).tanh();
                         *p = exp(cap * tanh - log_sum_exp);
                         *ds = *p * (*ds - shared) * (1.0 - tanh * tanh);
@@ -346,8 +352,11 @@ vectorised! {
                 }
             }
             for row in [p_row, ds_row] {
-                row[..visible.start].fill(0.0);
-                row[visible.end..].fill(0.0);
+                clear(&mut row[..registers.start]);
+                clear(&mut row[registers.end..]);
+                if !seen.is_empty() {
+                    replace_beside(row, &seen, 0.0);
+                }
             }
         }
     }

@@ -22,7 +22,7 @@ use super::matmul::{Mat, MatMut, Onto};
 /// Numbers of a register.
 const LANES: usize = 16;
 /// Rows of a tile.
-const TILE_ROWS: usize = 6;
+pub(super) const TILE_ROWS: usize = 6;
 /// Registers in a row of a tile.
 const TILE_VECTORS: usize = 4;
 /// Columns of a panel.
@@ -30,9 +30,11 @@ pub(super) const WIDTH: usize = TILE_VECTORS * LANES;
 /// Most terms of a sum that are taken at a time.
 const DEPTH: usize = 512;
 /// Rows of the left-hand matrix that stay in the second cache while all panels pass by.
-const BLOCK_ROWS: usize = 192;
+pub(super) const BLOCK_ROWS: usize = 192;
 /// Columns that are packed at a time.
 const BLOCK_COLUMNS: usize = 1024;
+/// Panels from which packing the left-hand rows pays: it takes about as long as one panel's product.
+const PANELS_OF_PACKED_ROWS: usize = 3;
 
 /// Whether the processor has the instructions.
 pub(super) fn is_available() -> bool {
@@ -42,7 +44,7 @@ pub(super) fn is_available() -> bool {
 /// A cache line.
 #[derive(Debug, Clone, Copy)]
 #[repr(align(64))]
-struct Line(#[expect(dead_code, reason = "read through pointers")] [f32; LANES]);
+pub(super) struct Line(#[expect(dead_code, reason = "read through pointers")] [f32; LANES]);
 
 /// Packed columns: one panel after the other, each `[depth, WIDTH]`; what is beyond the last column
 /// is not read.
@@ -56,24 +58,36 @@ pub(super) struct Panels {
 impl Panels {
     /// Packs `b`, in the place of what was here.
     pub(super) fn pack(&mut self, b: Mat<'_>) {
-        (self.depth, self.n_columns) = (b.n_rows(), b.n_cols());
-        let n_lines = self.n_columns.div_ceil(WIDTH) * self.depth * TILE_VECTORS;
-        if self.lines.len() < n_lines {
-            self.lines.resize(n_lines, Line([0.0; LANES]));
-        }
+        let lines = self.resize(b.n_rows(), b.n_cols());
         assert!(is_available(), "a processor with AVX-512");
         // SAFETY: the processor has the instructions; the lines are enough for all panels, and `b`
         // lies within its slice.
         #[expect(unsafe_code, reason = "vector instructions")]
         unsafe {
-            pack(self.lines.as_mut_ptr().cast(), b);
+            pack(lines.as_mut_ptr().cast(), b);
         }
+    }
+
+    /// Room for panels of so many terms and columns in all.
+    pub(super) fn resize(&mut self, depth: usize, n_columns: usize) -> &mut [Line] {
+        (self.depth, self.n_columns) = (depth, n_columns);
+        let n_lines = n_columns.div_ceil(WIDTH) * depth * TILE_VECTORS;
+        if self.lines.len() < n_lines {
+            self.lines.resize(n_lines, Line([0.0; LANES]));
+        }
+        &mut self.lines
+    }
+
+    /// All of them.
+    pub(super) fn all(&self) -> PanelsPart<'_> {
+        self.part(0..self.depth, 0..self.n_columns)
     }
 }
 
-/// Left-hand rows in panels of [`TILE_ROWS`], where their terms are not neighbours in memory.
+/// Left-hand rows in panels of [`TILE_ROWS`], where their terms are not neighbours in memory and many
+/// columns read them.
 #[derive(Debug, Default)]
-struct Rows(Vec<f32>);
+pub(super) struct Rows(Vec<f32>);
 
 impl Panels {
     /// `out = scale * a b` (or `+=`) with some rows and columns of the packed matrix.
@@ -107,7 +121,7 @@ impl Panels {
 
 /// Some rows and columns of [`Panels`].
 #[derive(Clone)]
-struct PanelsPart<'a> {
+pub(super) struct PanelsPart<'a> {
     /// From the first panel on.
     lines: &'a [Line],
     /// Of a whole panel.
@@ -136,8 +150,7 @@ pub(super) fn product(out: &mut MatMut<'_>, onto: Onto, a: Mat<'_>, b: Mat<'_>, 
                 let onto = if term == 0 { onto } else { Onto::Sum };
                 let a = a.part(0..a.n_rows(), terms);
                 let mut out = out.part(0..a.n_rows(), columns.clone());
-                let all = panels.part(0..panels.depth, 0..panels.n_columns);
-                product_of_panels(&mut out, onto, a, all, rows, scale);
+                product_of_panels(&mut out, onto, a, panels.all(), rows, scale);
             }
         }
     });
@@ -160,20 +173,21 @@ fn product_of_panels(
     assert_eq!(a.n_rows(), out.n_rows(), "product shapes");
     assert!(is_available(), "a processor with AVX-512");
     let (m, k) = (a.n_rows(), a.n_cols());
+    let [row_stride, term_stride] = a.strides();
+    let packs_rows = term_stride != 1 && panels.n_columns > (PANELS_OF_PACKED_ROWS - 1) * WIDTH;
     for first in (0..m).step_by(BLOCK_ROWS) {
         let block = a.part(first..m.min(first + BLOCK_ROWS), 0..k);
         let mut out = out.part(first..first + block.n_rows(), 0..panels.n_columns);
-        let left = if block.strides()[1] == 1 {
-            let [row_stride, _] = block.strides();
+        let left = if packs_rows {
+            rows.pack(block);
+            Left { start: rows.0.as_ptr(), tile: TILE_ROWS * k, row: 1, term: TILE_ROWS }
+        } else {
             Left {
                 start: block.data().as_ptr(),
                 tile: TILE_ROWS * row_stride,
                 row: row_stride,
-                term: 1,
+                term: term_stride,
             }
-        } else {
-            rows.pack(block);
-            Left { start: rows.0.as_ptr(), tile: TILE_ROWS * k, row: 1, term: TILE_ROWS }
         };
         // SAFETY: the processor has the instructions; `left` reaches the rows of `block`, each of
         // `k` terms, in its slice or in the packed rows; the panels have `k` terms and the columns
@@ -186,14 +200,19 @@ fn product_of_panels(
 }
 
 impl Rows {
+    /// Room for so many numbers.
+    pub(super) fn resize(&mut self, n: usize) -> &mut [f32] {
+        self.0.resize(self.0.len().max(n), 0.0);
+        &mut self.0[..n]
+    }
+
     /// Packs `block` as `[n_rows / TILE_ROWS, k, TILE_ROWS]`.
     fn pack(&mut self, block: Mat<'_>) {
         let (m, k) = (block.n_rows(), block.n_cols());
         let [row_stride, term_stride] = block.strides();
         let n = m.next_multiple_of(TILE_ROWS) * k;
-        self.0.resize(self.0.len().max(n), 0.0);
         let data = block.data();
-        for (tile, packed) in self.0[..n].chunks_exact_mut(TILE_ROWS * k).enumerate() {
+        for (tile, packed) in self.resize(n).chunks_exact_mut(TILE_ROWS * k).enumerate() {
             let first = tile * TILE_ROWS;
             let n_rows = TILE_ROWS.min(m - first);
             for (term, packed) in packed.chunks_exact_mut(TILE_ROWS).enumerate() {
@@ -212,14 +231,14 @@ impl Rows {
 
 /// Where the left-hand rows of tiles are, in numbers.
 #[derive(Clone, Copy)]
-struct Left {
-    start: *const f32,
+pub(super) struct Left {
+    pub(super) start: *const f32,
     /// From one tile to the next.
-    tile: usize,
+    pub(super) tile: usize,
     /// From one row of a tile to the next.
-    row: usize,
+    pub(super) row: usize,
     /// From one term to the next.
-    term: usize,
+    pub(super) term: usize,
 }
 
 /// Where a tile of the product is written.
@@ -234,7 +253,7 @@ struct Destination {
 }
 
 /// The first lanes of a register.
-fn first_lanes(n: usize) -> u16 {
+pub(super) fn first_lanes(n: usize) -> u16 {
     if n >= LANES { u16::MAX } else { (1 << n) - 1 }
 }
 
@@ -251,6 +270,29 @@ unsafe fn block_product(
     left: Left,
     panels: &PanelsPart<'_>,
     scale: f32,
+) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        tiles(out, onto, left, panels, scale, |factor, right, sum| {
+            _mm512_fmadd_ps(_mm512_set1_ps(factor), right, sum)
+        });
+    }
+}
+
+/// [`block_product`], where `add(factor, right, sum)` adds the products of a left-hand number and a
+/// register of right-hand ones to sums.
+///
+/// # Safety
+/// As [`block_product`].
+#[expect(unsafe_code, reason = "vector instructions")]
+#[inline(always)]
+pub(super) unsafe fn tiles(
+    out: &mut MatMut<'_>,
+    onto: Onto,
+    left: Left,
+    panels: &PanelsPart<'_>,
+    scale: f32,
+    add: impl Fn(f32, __m512, __m512) -> __m512 + Copy,
 ) {
     let (m, n, k) = (out.n_rows(), out.n_cols(), panels.terms.len());
     let row_stride = out.row_stride();
@@ -275,10 +317,10 @@ unsafe fn block_product(
                 let panel = panel.as_ptr().cast();
                 let n_rows = TILE_ROWS.min(m - first);
                 match n_vectors {
-                    1 => tile_of_rows::<1>(n_rows, k, left, panel, to),
-                    2 => tile_of_rows::<2>(n_rows, k, left, panel, to),
-                    3 => tile_of_rows::<3>(n_rows, k, left, panel, to),
-                    _ => tile_of_rows::<TILE_VECTORS>(n_rows, k, left, panel, to),
+                    1 => tile_of_rows::<1, _>(n_rows, k, left, panel, to, add),
+                    2 => tile_of_rows::<2, _>(n_rows, k, left, panel, to, add),
+                    3 => tile_of_rows::<3, _>(n_rows, k, left, panel, to, add),
+                    _ => tile_of_rows::<TILE_VECTORS, _>(n_rows, k, left, panel, to, add),
                 }
             }
         }
@@ -291,22 +333,25 @@ unsafe fn block_product(
 /// As [`tile_product`].
 #[expect(unsafe_code, reason = "vector instructions")]
 #[inline(always)]
-unsafe fn tile_of_rows<const VECTORS: usize>(
+unsafe fn tile_of_rows<const VECTORS: usize, A>(
     n_rows: usize,
     k: usize,
     left: Left,
     panel: *const f32,
     to: Destination,
-) {
+    add: A,
+) where
+    A: Fn(f32, __m512, __m512) -> __m512 + Copy,
+{
     // SAFETY: the caller's promise.
     unsafe {
         match n_rows {
-            1 => tile_product::<1, VECTORS>(k, left, panel, to),
-            2 => tile_product::<2, VECTORS>(k, left, panel, to),
-            3 => tile_product::<3, VECTORS>(k, left, panel, to),
-            4 => tile_product::<4, VECTORS>(k, left, panel, to),
-            5 => tile_product::<5, VECTORS>(k, left, panel, to),
-            _ => tile_product::<TILE_ROWS, VECTORS>(k, left, panel, to),
+            1 => tile_product::<1, VECTORS, A>(k, left, panel, to, add),
+            2 => tile_product::<2, VECTORS, A>(k, left, panel, to, add),
+            3 => tile_product::<3, VECTORS, A>(k, left, panel, to, add),
+            4 => tile_product::<4, VECTORS, A>(k, left, panel, to, add),
+            5 => tile_product::<5, VECTORS, A>(k, left, panel, to, add),
+            _ => tile_product::<TILE_ROWS, VECTORS, A>(k, left, panel, to, add),
         }
     }
 }
@@ -318,12 +363,15 @@ unsafe fn tile_of_rows<const VECTORS: usize>(
 /// rows of a panel, and `to` `ROWS` rows of `VECTORS` registers, the last with its lanes only.
 #[expect(unsafe_code, reason = "vector instructions")]
 #[inline(always)]
-unsafe fn tile_product<const ROWS: usize, const VECTORS: usize>(
+unsafe fn tile_product<const ROWS: usize, const VECTORS: usize, A>(
     k: usize,
     left: Left,
     panel: *const f32,
     to: Destination,
-) {
+    add: A,
+) where
+    A: Fn(f32, __m512, __m512) -> __m512 + Copy,
+{
     // SAFETY: the caller's promise.
     unsafe {
         let mut sums = [[_mm512_setzero_ps(); VECTORS]; ROWS];
@@ -334,9 +382,9 @@ unsafe fn tile_product<const ROWS: usize, const VECTORS: usize>(
                 *right = _mm512_load_ps(panel.add(idx * LANES));
             }
             for (row, sums) in sums.iter_mut().enumerate() {
-                let factor = _mm512_set1_ps(*left_term.add(row * left.row));
+                let factor = *left_term.add(row * left.row);
                 for (sum, &right) in sums.iter_mut().zip(&right) {
-                    *sum = _mm512_fmadd_ps(factor, right, *sum);
+                    *sum = add(factor, right, *sum);
                 }
             }
         }
@@ -420,7 +468,7 @@ unsafe fn transpose(to: *mut f32, from: *const f32, stride: usize, shape: [usize
 /// The transpose of sixteen registers.
 #[inline(always)]
 #[expect(unsafe_code, reason = "vector instructions")]
-unsafe fn transposed(rows: [__m512; LANES]) -> [__m512; LANES] {
+pub(super) unsafe fn transposed(rows: [__m512; LANES]) -> [__m512; LANES] {
     // SAFETY: the caller promises AVX-512.
     unsafe {
         let (mut a, mut b) = (rows, rows);

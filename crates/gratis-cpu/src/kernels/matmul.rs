@@ -276,24 +276,74 @@ impl Packed {
     }
 }
 
+/// How the factors of the large products of scoring are rounded. Sums are always in f32.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum Precision {
+    /// Not at all.
+    #[default]
+    F32,
+    /// To bf16, eight significant bits, where products with `x W^T` allow it: faster, and less exact by
+    /// up to 2^-8 of each factor. Attention, norms and sampling stay in f32, and so does training.
+    Bf16,
+}
+
+impl Precision {
+    /// Whether this processor has the instructions.
+    pub fn is_available(self) -> bool {
+        match self {
+            Self::F32 => true,
+            #[cfg(target_arch = "x86_64")]
+            Self::Bf16 => super::bf16::is_available(),
+            #[cfg(not(target_arch = "x86_64"))]
+            Self::Bf16 => false,
+        }
+    }
+}
+
+/// How a product is computed.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Execution {
+    /// Threads that share it; 0 and 1 are the thread itself.
+    pub(crate) n_threads: usize,
+    pub(crate) precision: Precision,
+}
+
+impl Execution {
+    /// In f32 by so many threads.
+    pub(crate) fn by(n_threads: usize) -> Self {
+        Self { n_threads, precision: Precision::F32 }
+    }
+
+    /// [`matmul`] of one thread; rounded, if that is asked for and the terms of both factors are
+    /// neighbours in memory.
+    fn multiply(self, out: MatMut<'_>, onto: Onto, a: Mat<'_>, b: Mat<'_>, scale: f32) {
+        #[cfg(target_arch = "x86_64")]
+        if self.precision == Precision::Bf16 && a.col_stride == 1 && b.row_stride == 1 {
+            let mut out = out;
+            return super::bf16::product(&mut out, onto, a, b, scale);
+        }
+        matmul(out, onto, a, b, scale);
+    }
+}
+
 /// Minimum number of rows per thread.
 const ROWS_OF_A_THREAD: usize = 32;
 /// Up to this many rows and columns the kernels split their sums differently.
 const SMALL: usize = 64;
 
-/// [`matmul`] with the rows of `out` shared out among `n_threads` of the pool it runs in. The
+/// [`matmul`] with the rows of `out` shared out among threads of the pool it runs in. The
 /// kernels split a sum by its length only, so every element has the same bits as with one thread.
 pub(crate) fn matmul_shared(
-    n_threads: usize,
+    execution: Execution,
     out: MatMut<'_>,
     onto: Onto,
     a: Mat<'_>,
     b: Mat<'_>,
     scale: f32,
 ) {
-    let n_parts = n_threads.min(out.n_rows / ROWS_OF_A_THREAD);
+    let n_parts = execution.n_threads.min(out.n_rows / ROWS_OF_A_THREAD);
     if n_parts <= 1 || out.n_cols <= SMALL {
-        return matmul(out, onto, a, b, scale);
+        return execution.multiply(out, onto, a, b, scale);
     }
     let height = out.n_rows.div_ceil(n_parts);
     rayon::scope(|scope| {
@@ -302,7 +352,7 @@ pub(crate) fn matmul_shared(
             let rows = start..start + part.n_rows;
             start = rows.end;
             let a = a.part(rows, 0..a.n_cols);
-            scope.spawn(move |_| matmul(part, onto, a, b, scale));
+            scope.spawn(move |_| execution.multiply(part, onto, a, b, scale));
         }
     });
 }
@@ -475,7 +525,7 @@ mod tests {
                 let mut y = numbers(m * stride, 0.4);
                 let out = MatMut::strided(&mut y, m, n, stride);
                 let b = Mat::new(&w, k).t();
-                pool.install(|| matmul_shared(n_threads, out, onto, a, b, 0.7));
+                pool.install(|| matmul_shared(Execution::by(n_threads), out, onto, a, b, 0.7));
                 y
             };
             let transposed: Vec<f32> = (0..k * m).map(|idx| x[idx % m * k + idx / m]).collect();

@@ -11,6 +11,8 @@
 pub(crate) mod attention;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+#[cfg(target_arch = "x86_64")]
+mod bf16;
 pub(crate) mod decode;
 pub(crate) mod matmul;
 pub(crate) mod norm;

@@ -5,6 +5,7 @@
 //! inside must be `#[inline(always)]`, so that it is compiled with its caller's instructions.
 
 use std::array;
+use std::ops::Range;
 
 /// Numbers taken together: one AVX-512 register.
 pub(crate) const LANES: usize = 16;
@@ -99,6 +100,49 @@ pub(crate) fn exp_shifted(a: &mut [f32], shift: f32) -> f32 {
     fold(lanes, |x, y| x + y)
 }
 
+/// The whole registers that hold some of the places `kept` of a row.
+#[inline(always)]
+pub(crate) fn registers_of(kept: &Range<usize>) -> Range<usize> {
+    kept.start / LANES * LANES..kept.end.next_multiple_of(LANES)
+}
+
+/// Ones between zeros: a register read from it keeps the lanes on one side of an edge.
+const EDGES: [u32; 3 * LANES] = {
+    let mut edges = [0; 3 * LANES];
+    let mut lane = LANES;
+    while lane < 2 * LANES {
+        edges[lane] = u32::MAX;
+        lane += 1;
+    }
+    edges
+};
+
+/// Replaces what is outside `kept`, which is not empty, in its first and last registers: loops over whole
+/// registers have no remainder, which takes most of the time of short rows.
+#[inline(always)]
+pub(crate) fn replace_beside(row: &mut [f32], kept: &Range<usize>, value: f32) {
+    let registers = registers_of(kept);
+    let n_before = kept.start - registers.start;
+    let last = registers.end - LANES;
+    for (first, edge) in
+        [(registers.start, LANES - n_before), (last, 2 * LANES - (kept.end - last))]
+    {
+        let Some(register) = row[first..].first_chunk_mut::<LANES>() else { continue };
+        let Some(kept) = EDGES[edge..].first_chunk::<LANES>() else { continue };
+        *register = array::from_fn(|i| {
+            f32::from_bits(register[i].to_bits() & kept[i] | value.to_bits() & !kept[i])
+        });
+    }
+}
+
+/// Replaces whole registers by zeros.
+#[inline(always)]
+pub(crate) fn clear(registers: &mut [f32]) {
+    for register in registers.as_chunks_mut::<LANES>().0 {
+        *register = [0.0; LANES];
+    }
+}
+
 /// `sum_i e^(a_i - shift)`.
 #[inline(always)]
 pub(crate) fn sum_exp(a: &[f32], shift: f32) -> f32 {
@@ -138,6 +182,22 @@ mod tests {
         assert!(worst < 2e-7, "relative error {worst:e}");
         assert_eq!(exp(0.0), 1.0);
         assert!(exp(f32::NEG_INFINITY) < 2e-38);
+    }
+
+    #[test]
+    fn places_beside_a_range_are_replaced() {
+        let row: Vec<f32> = (1..=64).map(|i| i as f32).collect();
+        for start in 0..64 {
+            for end in start + 1..=64 {
+                let mut changed = row.clone();
+                replace_beside(&mut changed, &(start..end), 0.0);
+                let registers = registers_of(&(start..end));
+                for (idx, (&before, &after)) in row.iter().zip(&changed).enumerate() {
+                    let is_edge = registers.contains(&idx) && !(start..end).contains(&idx);
+                    assert_eq!(after, if is_edge { 0.0 } else { before }, "{start}..{end} {idx}");
+                }
+            }
+        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Buffers of a pass over a packed batch, reused from call to call.
 
 use crate::kernels::attention::{AttentionScratch, AttentionShape};
+use crate::kernels::matmul::Execution;
 use crate::kernels::query_tiles::{QueryTile, query_tiles};
 use crate::model::experts::ExpertScratch;
 use crate::model::head::{HeadScratch, Predictions};
@@ -113,10 +114,10 @@ pub(crate) struct Workspace {
 }
 
 impl Workspace {
-    /// Lets this many threads share the products with the decoder's matrices.
-    pub(crate) fn share_products(&mut self, n_threads: usize) {
-        self.product_scratch.n_threads = n_threads;
-        self.head_scratch.n_threads = n_threads;
+    /// How the products with the decoder's matrices are computed from now on.
+    pub(crate) fn compute_products(&mut self, execution: Execution) {
+        self.product_scratch.execution = execution;
+        self.head_scratch.execution = execution;
     }
 
     /// Makes room for a forward pass over `batch`.

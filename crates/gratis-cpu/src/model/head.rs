@@ -7,7 +7,7 @@
 use std::ops::Range;
 
 use crate::kernels::attention::soft_cap;
-use crate::kernels::matmul::{Mat, MatMut, Onto, linear, matmul_shared};
+use crate::kernels::matmul::{Execution, Mat, MatMut, Onto, linear, matmul_shared};
 use crate::kernels::norm::{Norm, rms_norm_row, rms_norm_row_backward};
 use crate::kernels::simd::{add, exp, max, sum_exp, vectorised};
 use crate::weights::{Base, Gradient};
@@ -109,8 +109,7 @@ impl HeadWeights<'_> {
 /// Tiles, reused from call to call.
 #[derive(Debug, Default)]
 pub(crate) struct HeadScratch {
-    /// Threads that a product is shared out among; 0 and 1 are the thread itself.
-    pub(crate) n_threads: usize,
+    pub(crate) execution: Execution,
     normed: Vec<f32>,
     gradient: Vec<f32>,
     logits: Vec<f32>,
@@ -146,7 +145,7 @@ pub(crate) fn log_probs(
         for (vocabulary, place) in weights.tiles() {
             let head = weights.base.rows(place, &mut scratch.rows);
             let logits = &mut scratch.logits[..normed.len() / d * vocabulary.len()];
-            logits_of(logits, normed, head, weights, scratch.n_threads);
+            logits_of(logits, normed, head, weights, scratch.execution);
             let (tile, logits) = (tile.clone(), &logits[..tile.len() * vocabulary.len()]);
             take_in(&mut running, log_probs, logits, tile, vocabulary, predictions);
         }
@@ -183,12 +182,12 @@ fn logits_of(
     normed: &[f32],
     head: &[f32],
     weights: &HeadWeights<'_>,
-    n_threads: usize,
+    execution: Execution,
 ) {
     let d = weights.norm.len();
     let (normed, head) = (Mat::new(normed, d), Mat::new(head, d));
     let out = MatMut::new(&mut *logits, head.n_rows());
-    matmul_shared(n_threads, out, Onto::Fresh, normed, head.t(), weights.scale);
+    matmul_shared(execution, out, Onto::Fresh, normed, head.t(), weights.scale);
     if let Some(cap) = weights.soft_cap {
         soft_cap(logits, cap);
     }
@@ -248,7 +247,7 @@ fn mean_of_capped(
         for (vocabulary, place) in weights.tiles() {
             let head = weights.base.rows(place, &mut scratch.rows);
             let logits = &mut scratch.logits[..normed.len() / d * vocabulary.len()];
-            logits_of(logits, normed, head, weights, scratch.n_threads);
+            logits_of(logits, normed, head, weights, scratch.execution);
             for (sum, row) in sums.iter_mut().zip(logits.chunks_exact(vocabulary.len())) {
                 *sum += row.iter().map(|&logit| f64::from(logit)).sum::<f64>();
             }
@@ -318,7 +317,7 @@ pub(crate) fn log_probs_backward(
             let head = weights.base.rows(place.clone(), &mut scratch.rows);
             let width = vocabulary.len();
             let logits = &mut scratch.logits[..tile.len() * width];
-            logits_of(logits, normed, head, weights, scratch.n_threads);
+            logits_of(logits, normed, head, weights, scratch.execution);
             let range = (tile.clone(), vocabulary.clone());
             logit_gradients(
                 logits,
@@ -331,12 +330,12 @@ pub(crate) fn log_probs_backward(
             if let Some(gradient) = gradients.parameters.full() {
                 let dhead = MatMut::new(&mut gradient[place], d);
                 let (dlogits, normed) = (Mat::new(logits, width).t(), Mat::new(normed, d));
-                matmul_shared(scratch.n_threads, dhead, Onto::Sum, dlogits, normed, weights.scale);
+                matmul_shared(scratch.execution, dhead, Onto::Sum, dlogits, normed, weights.scale);
             }
             let onto = if vocabulary.start == 0 { Onto::Fresh } else { Onto::Sum };
             let (dnormed, dlogits) = (MatMut::new(dnormed, d), Mat::new(logits, width));
             matmul_shared(
-                scratch.n_threads,
+                scratch.execution,
                 dnormed,
                 onto,
                 dlogits,

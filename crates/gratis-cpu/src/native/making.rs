@@ -53,6 +53,9 @@ impl NativeEngine {
     }
 
     fn new(decoder: Decoder, parameters: Parameters, options: NativeOptions) -> Result<Self> {
+        if !options.precision.is_available() {
+            return Err(Error::PrecisionUnavailable);
+        }
         let n_threads = options.n_threads.max(1);
         let pool = rayon::ThreadPoolBuilder::new()
             .num_threads(n_threads)
@@ -69,6 +72,7 @@ impl NativeEngine {
             gradient: Vec::new(),
             optimizer: AdamW::default(),
             recompute: options.recompute,
+            precision: options.precision,
             head_learning_rate_factor: 1.0,
             workers: Mutex::new(workers),
             n_threads,
@@ -253,6 +257,7 @@ impl NativeEngine {
         let options = NativeOptions {
             n_threads: self.n_threads,
             recompute: self.recompute,
+            precision: self.precision,
             ..NativeOptions::default()
         };
         let mut base = Decoder::new(self.config().clone());

@@ -23,6 +23,7 @@ use gratis_model::lora::{AdapterConfig, LoraSettings, peft};
 use gratis_model::{ModelConfig, Readout, ValueHead, WeightType};
 
 use crate::error::{Error, Result};
+use crate::kernels::matmul::Precision;
 use crate::lora::Adapter;
 use crate::model::{Decoder, Workspace};
 use crate::optimizer::AdamW;
@@ -77,12 +78,19 @@ pub struct NativeOptions {
     /// Where the weights of a checkpoint stay; for [`NativeEngine::load`]. Quantised weights of a
     /// GGUF file always stay mapped.
     pub weights: WeightStorage,
+    /// How factors are rounded in scoring.
+    pub precision: Precision,
 }
 
 impl Default for NativeOptions {
-    /// One thread, nothing recomputed, weights in memory.
+    /// One thread, nothing recomputed, weights in memory, nothing rounded.
     fn default() -> Self {
-        Self { n_threads: 1, recompute: Recompute::Nothing, weights: WeightStorage::Loaded }
+        Self {
+            n_threads: 1,
+            recompute: Recompute::Nothing,
+            weights: WeightStorage::Loaded,
+            precision: Precision::F32,
+        }
     }
 }
 
@@ -100,6 +108,7 @@ pub struct NativeEngine {
     gradient: Vec<f32>,
     optimizer: AdamW,
     recompute: Recompute,
+    precision: Precision,
     /// Learning rate of a scalar head, relative to that of the other parameters.
     head_learning_rate_factor: f64,
     /// One per thread. A pass has all of them, so that calls from several threads take turns.
@@ -126,6 +135,11 @@ impl NativeEngine {
     /// The scalar head, if the model has one.
     pub fn value_head(&self) -> Option<ValueHead> {
         self.layout().value_head.as_ref().map(|head| head.head)
+    }
+
+    /// How factors are rounded in scoring.
+    pub fn precision(&self) -> Precision {
+        self.precision
     }
 
     fn workers(&self) -> MutexGuard<'_, Vec<Worker>> {

@@ -7,6 +7,7 @@ use gratis_model::ValueHead;
 use rayon::prelude::*;
 
 use super::{CANNOT_CHANGE_MAPPED, NativeEngine, Recompute, Worker};
+use crate::kernels::matmul::{Execution, Precision};
 use crate::kernels::simd::add;
 use crate::model::Keep;
 use crate::shard::{Shard, shards};
@@ -84,9 +85,12 @@ impl NativeEngine {
         let n_workers = workers.len();
         // Fewer parts than threads: those left over help with the products.
         let n_sharing = n_workers / parts.len().max(1);
+        // What is trained is computed in f32.
+        let precision = if keep == Keep::Nothing { self.precision } else { Precision::F32 };
+        let execution = Execution { n_threads: n_sharing, precision };
         let mut by_worker = pool.install(|| {
             let run = |(first, worker): (usize, &mut Worker)| {
-                worker.workspace.share_products(n_sharing);
+                worker.workspace.compute_products(execution);
                 let own = parts.iter().skip(first).step_by(n_workers);
                 let outputs = own.map(|part| {
                     let Worker { workspace, .. } = &mut *worker;

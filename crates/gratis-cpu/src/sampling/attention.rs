@@ -10,7 +10,7 @@ use std::sync::Arc;
 use super::cache::{HeadCache, Sequence};
 use crate::kernels::attention::{AttentionShape, soft_cap};
 use crate::kernels::panel::{Begin, GROUP, Rows};
-use crate::kernels::simd::{exp_shifted, max, vectorised};
+use crate::kernels::simd::{clear, exp_shifted, max, registers_of, replace_beside, vectorised};
 
 /// The rows of a forward pass.
 pub(super) enum Readers<'a> {
@@ -225,14 +225,17 @@ vectorised! {
     /// Replaces the scores of the visible tokens by unnormalised probabilities and those of all others
     /// by zero; returns the inverse of the sum.
     fn soften(scores: &mut [f32], start: usize, end: usize, cap: Option<f32>) -> f32 {
-        let seen = &mut scores[start..end];
+        let seen = start..end;
+        let registers = registers_of(&seen);
+        clear(&mut scores[..registers.start]);
+        clear(&mut scores[registers.end..]);
+        replace_beside(scores, &seen, f32::NEG_INFINITY);
         if let Some(cap) = cap {
-            soft_cap(seen, cap);
+            soft_cap(&mut scores[seen.clone()], cap);
         }
-        let largest = max(seen);
-        let inverse = 1.0 / exp_shifted(seen, largest);
-        scores[..start].fill(0.0);
-        scores[end..].fill(0.0);
+        let largest = max(&scores[registers.clone()]);
+        let inverse = 1.0 / exp_shifted(&mut scores[registers], largest);
+        replace_beside(scores, &seen, 0.0);
         inverse
     }
 }

@@ -65,7 +65,8 @@ const CHANGING: &[&str] = &[
 /// The number that `answer` begins with, as a quantity of the words after it; `None` when the
 /// words are none, or change the number (`5 million`, `5 or more`).
 pub(super) fn leading_value(answer: &str) -> Option<Expr> {
-    if answer.len() > 200 || !answer.contains(|c: char| c.is_ascii_digit()) {
+    let has = |test: fn(char) -> bool| answer.contains(test);
+    if answer.len() > 200 || !has(|c| c.is_ascii_digit()) || !has(char::is_alphabetic) {
         return None;
     }
     let found = LEADING.as_ref()?.captures(answer)?;

@@ -18,6 +18,8 @@ const N_ERRORS: f64 = 8.0;
 const MAX_ERROR: f64 = 1e-9;
 /// Values of which rounding has left fewer digits than this are compared with zero alone.
 const MAX_RELATIVE_ERROR: f64 = 1e-6;
+/// Numbers of more bits than this are compared by their normal forms, which may grow too large.
+const MAX_NUMBER_BITS: u64 = 4_096;
 /// Points at which expressions with variables are compared.
 const N_POINTS: u64 = 9;
 /// Points when a bound of a sum is a variable: polynomials of a lower degree that agree there are
@@ -31,6 +33,11 @@ const MIN_WHOLE_AGREEING: usize = 6;
 impl Comparer<'_> {
     /// Whether two scalars are the same value.
     pub(super) fn same_scalar(&self, gold: &Expr, pred: &Expr) -> bool {
+        if let (Expr::Number(gold), Expr::Number(pred)) = (gold, pred)
+            && let Some(is_same) = self.same_numbers(gold, pred)
+        {
+            return is_same;
+        }
         let mut context = Context::new(self.budget);
         let forms = (normal(gold, &mut context), normal(pred, &mut context));
         if let (Some(a), Some(b)) = &forms {
@@ -49,6 +56,27 @@ impl Comparer<'_> {
         self.is_rounded(gold, pred, &forms)
             || self.agree(gold, pred, &|_| 0.0)
             || self.agree_rounded(gold, pred)
+    }
+
+    /// As [`Self::same_scalar`] for two numbers: the same steps of the budget, and no normal forms.
+    fn same_numbers(&self, a: &Number, b: &Number) -> Option<bool> {
+        let is_small = |number: &Number| {
+            number.value.numer().bits().max(number.value.denom().bits()) <= MAX_NUMBER_BITS
+        };
+        if !is_small(a) || !is_small(b) {
+            return None;
+        }
+        // A step to read each number; a product by one takes four, and one per 64 bits of both.
+        let n_steps = |number: &Number| {
+            if number.value.is_zero() { 1 } else { 5 + (number.value.numer().bits() + 1) / 64 }
+        };
+        self.budget.spend_if_left(n_steps(a) + n_steps(b))?;
+        Some(
+            a.value == b.value
+                || (self.options.decimals != Decimals::Exact
+                    && (rounds_rational(a, Some(b), &b.value)
+                        || rounds_rational(b, Some(a), &a.value))),
+        )
     }
 
     /// Compares two products of powers too large to multiply out, by the exponents of their
@@ -76,20 +104,11 @@ impl Comparer<'_> {
         let Some(decimal) = as_decimal(decimal) else {
             return false;
         };
-        let shows_enough = (decimal.n_places >= 2 && decimal.n_significant >= 2)
-            || (decimal.n_places >= 1 && decimal.n_significant >= 3);
-        if !shows_enough {
+        if !shows_enough(&decimal) {
             return false;
         }
         if let Some(value) = value {
-            let longer = as_decimal(exact);
-            let is_machine_output = longer.as_ref().is_some_and(|longer| {
-                longer.n_significant >= 8 && longer.n_places >= decimal.n_places + 4
-            });
-            if !is_machine_output && (longer.is_some() || has_finite_decimal(&value)) {
-                return false;
-            }
-            return is_rounding(&decimal, &value);
+            return rounds_rational(&decimal, as_decimal(exact).as_ref(), &value);
         }
         if exact.any(&|part| matches!(part, Expr::Symbol(_)) || is_decimal_literal(part)) {
             return false;
@@ -170,6 +189,26 @@ impl Comparer<'_> {
         };
         self.agree(gold, pred, &slack)
     }
+}
+
+/// Whether a decimal has enough digits to be a rounded value.
+fn shows_enough(decimal: &Number) -> bool {
+    (decimal.n_places >= 2 && decimal.n_significant >= 2)
+        || (decimal.n_places >= 1 && decimal.n_significant >= 3)
+}
+
+/// Whether `decimal` is the rounded value of a number, which may be the decimal `longer`.
+fn rounds_rational(decimal: &Number, longer: Option<&Number>, value: &BigRational) -> bool {
+    if !decimal.is_decimal || !shows_enough(decimal) {
+        return false;
+    }
+    let longer = longer.filter(|longer| longer.is_decimal);
+    let is_machine_output = longer
+        .is_some_and(|longer| longer.n_significant >= 8 && longer.n_places >= decimal.n_places + 4);
+    if !is_machine_output && (longer.is_some() || has_finite_decimal(value)) {
+        return false;
+    }
+    is_rounding(decimal, value)
 }
 
 /// Whether two values are one up to rounding: within a relative tolerance, or within the bounds on

@@ -22,6 +22,9 @@ impl Comparer<'_> {
         if gold == pred {
             return true;
         }
+        if let (Expr::Number(_), Expr::Number(_)) = (gold, pred) {
+            return self.same_scalar(gold, pred);
+        }
         // A percentage and a unit are two different things, though both may be left out.
         if let (Expr::Percent(_), Expr::Quantity { .. })
         | (Expr::Quantity { .. }, Expr::Percent(_)) = (gold, pred)

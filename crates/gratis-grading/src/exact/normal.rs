@@ -138,9 +138,13 @@ impl<'a> Context<'a> {
 impl Normal {
     /// The rational number it is, if it is one.
     pub(crate) fn as_rational(&self) -> Option<BigRational> {
-        let denominator = self.denominator.as_constant()?;
-        Some(self.numerator.as_constant()? / denominator)
+        Some(over(self.numerator.as_constant()?, self.denominator.as_constant()?))
     }
+}
+
+/// A quotient of numbers; most denominators are one.
+fn over(numerator: BigRational, denominator: BigRational) -> BigRational {
+    if denominator.is_one() { numerator } else { numerator / denominator }
 }
 
 /// The normal form of `expr`; `None` when it has none or is too large.
@@ -171,7 +175,7 @@ impl Quotient {
     }
 
     fn as_rational(&self) -> Option<BigRational> {
-        Some(self.numerator.as_constant()? / self.denominator.as_constant()?)
+        Some(over(self.numerator.as_constant()?, self.denominator.as_constant()?))
     }
 
     fn add(self, other: &Self, context: &Context<'_>) -> Option<Self> {

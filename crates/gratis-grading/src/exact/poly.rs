@@ -70,7 +70,10 @@ impl Poly {
     pub(crate) fn add(mut self, other: &Self, budget: &Budget) -> Option<Self> {
         budget.spend(other.terms.len() as u64 + 1)?;
         for (monomial, coefficient) in &other.terms {
-            let sum = self.terms.remove(monomial).unwrap_or_else(BigRational::zero) + coefficient;
+            let sum = match self.terms.remove(monomial) {
+                Some(known) => known + coefficient,
+                None => coefficient.clone(),
+            };
             if !sum.is_zero() {
                 self.terms.insert(monomial.clone(), sum);
             }
@@ -93,20 +96,40 @@ impl Poly {
         squares: &[Square],
         budget: &Budget,
     ) -> Option<Self> {
+        if let Some(product) = self.other_than_one(other) {
+            let n_bits = |poly: &Self| poly.leading().map_or(0, |value| value.numer().bits());
+            budget.spend(4 + (n_bits(self) + n_bits(other)) / 64)?;
+            return product.clone().checked();
+        }
         let mut product = Self::default();
         for (a, x) in &self.terms {
             for (b, y) in &other.terms {
                 budget.spend(4 + (x.numer().bits() + y.numer().bits()) / 64)?;
                 let mut coefficient = x * y;
                 let monomial = merge(a, b, squares, &mut coefficient)?;
-                let sum =
-                    product.terms.remove(&monomial).unwrap_or_else(BigRational::zero) + coefficient;
+                let sum = match product.terms.remove(&monomial) {
+                    Some(known) => known + coefficient,
+                    None => coefficient,
+                };
                 if !sum.is_zero() {
                     product.terms.insert(monomial, sum);
                 }
             }
         }
         product.checked()
+    }
+
+    /// The other of two constants of which one is one: most products are of this kind.
+    fn other_than_one<'a>(&'a self, other: &'a Self) -> Option<&'a Self> {
+        let constant = |poly: &'a Self| match poly.terms.len() {
+            1 => poly.terms.get(&[][..]),
+            _ => None,
+        };
+        match (constant(self)?, constant(other)?) {
+            (_, one) if one.is_one() => Some(self),
+            (one, _) if one.is_one() => Some(other),
+            _ => None,
+        }
     }
 
     /// A power of a single term, at once; `None` for a sum, or when it grows too large.

@@ -1,8 +1,13 @@
 //! Answers in a box: `\boxed{}`, `\fbox{}` and variants that models write.
 
 use std::collections::HashSet;
+use std::sync::LazyLock;
+
+use memchr::memmem::Finder;
 
 use crate::markup::closing_brace;
+
+static BOX: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("box"));
 
 /// What the boxes of a text hold.
 #[derive(Debug, PartialEq, Eq)]
@@ -83,7 +88,7 @@ fn boxes(text: &str) -> (Vec<Span<'_>>, bool) {
 fn next_box(text: &str, from: usize) -> Option<(usize, usize)> {
     let mut at = from;
     loop {
-        let found = at + text[at..].find("box")?;
+        let found = at + BOX.find(&text.as_bytes()[at..])?;
         let after = found + "box".len();
         at = after;
         let word_start = ["begin", "frame", "f"]

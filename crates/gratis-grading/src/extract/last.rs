@@ -4,6 +4,8 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
+use crate::markup::has_word;
+
 /// How far from the end a value is looked for.
 const MAX_REACH: usize = 6_000;
 
@@ -94,7 +96,7 @@ const MAX_ANSWER_FIRST: usize = 300;
 /// `There are 10 objects. Here is how to count them: ..`
 pub(super) fn first_or_last_value(text: &str) -> Option<String> {
     let may_explain =
-        ["ere", "xplanation", "reakdown", "ustification"].iter().any(|word| text.contains(word));
+        ["ere", "xplanation", "reakdown", "ustification"].iter().any(|word| has_word(text, word));
     if may_explain
         && let Some(found) = EXPLANATION.as_ref()?.find(text)
         && found.start() <= MAX_ANSWER_FIRST
@@ -211,5 +213,5 @@ fn numbers<'a>(
 
 /// Whether the text is a program rather than prose.
 fn is_code(text: &str) -> bool {
-    ["__", "lambda", "import ", "eval(", "exec(", "open("].iter().any(|token| text.contains(token))
+    ["__", "lambda", "import ", "eval(", "exec(", "open("].iter().any(|token| has_word(text, token))
 }

@@ -24,21 +24,20 @@ pub fn extract(solution: &str) -> Extracted {
     extract_for("", solution)
 }
 
-/// Finds the final answer of `solution` when the gold answer is known.
+/// Finds the final answer of `solution` when the gold answer is known: what [`gold_answer`] gives.
 ///
-/// The gold answer only determines the kind of answer to look for: a choice letter, words, or
+/// It only determines the kind of answer to look for: a choice letter, words, or
 /// anything else. It never decides between candidates.
 pub(crate) fn extract_for(gold: &str, solution: &str) -> Extracted {
     let solution = with_ascii_forms(solution);
-    let gold = gold_answer(gold);
     let text = turn::response(&solution);
     if let Some(tagged) = turn::tagged(text) {
-        let found = extract_from(&gold, tagged);
+        let found = extract_from(gold, tagged);
         if found.answer.is_some() {
             return found;
         }
     }
-    extract_from(&gold, text)
+    extract_from(gold, text)
 }
 
 /// Finds the final answer in the part of a solution that answers.

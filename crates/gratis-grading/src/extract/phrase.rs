@@ -1,5 +1,6 @@
 //! Phrases that announce an answer, in the languages models are asked in.
 
+use std::ops::Range;
 use std::sync::LazyLock;
 
 use regex::Regex;
@@ -43,6 +44,109 @@ static MARKER: LazyLock<Option<Regex>> = LazyLock::new(|| {
     Regex::new(&format!("(?i){}", markers.join("|"))).ok()
 });
 
+/// Words and signs of which every phrase of [`MARKER`] has one at its beginning, if the text has no
+/// other characters than ASCII and the signs of [`is_sign`]: each with the place of a byte that is
+/// rare in prose after the one before it.
+const BEGINNINGS: &[(&[u8], usize)] = &[
+    (b"####", 1),
+    (b"a:", 1),
+    (b"answer", 3),
+    (b"final answer", 9),
+    (b"reponse", 2),
+    (b"respuesta", 3),
+    (b"resposta", 3),
+    (b"risposta", 3),
+    (b"antwort", 3),
+    (b"antwoord", 3),
+    (b"ergebnis", 4),
+    (b"svar", 1),
+    (b"cevap", 2),
+    (b"jawaban", 2),
+];
+/// The largest of these places.
+const MAX_PLACE: usize = 9;
+
+/// Whether two bytes may be at the place of one of [`BEGINNINGS`], by [`pair_of`].
+const IS_RARE: [bool; 1024] = {
+    let mut is_rare = [false; 1024];
+    let mut idx = 0;
+    while idx < BEGINNINGS.len() {
+        let (word, place) = BEGINNINGS[idx];
+        is_rare[pair_of(word[place - 1], word[place])] = true;
+        idx += 1;
+    }
+    is_rare
+};
+
+/// A number that two bytes share with few others; that of their upper case is the same.
+const fn pair_of(a: u8, b: u8) -> usize {
+    ((a & 31) as usize) << 5 | (b & 31) as usize
+}
+
+/// A place at or after `from` before which no phrase of [`MARKER`] begins; `None` if there is none at
+/// all. A search for the phrase can begin there, and is slow before.
+fn beginning(text: &str, from: usize) -> Option<usize> {
+    let bytes = text.as_bytes();
+    let mut first = from;
+    loop {
+        let mut pairs = bytes[first..].windows(2);
+        first += pairs.position(|pair| IS_RARE[pair_of(pair[0], pair[1])])?;
+        let at = first + 1;
+        let found = BEGINNINGS.iter().find(|(word, place)| {
+            let start = at.checked_sub(*place).filter(|start| *start >= from);
+            let found = start.and_then(|start| bytes.get(start..start + word.len()));
+            found.is_some_and(|found| found.eq_ignore_ascii_case(word))
+        });
+        match found {
+            Some((b"a:", _)) => {
+                // After spaces at the beginning of a line, which may be an earlier one.
+                let start = from + text[from..first].trim_end_matches(is_ascii_space).len();
+                if start == from || bytes[start..first].contains(&b'\n') {
+                    return Some(start);
+                }
+            }
+            Some(_) => {
+                let mut start = at.saturating_sub(MAX_PLACE).max(from);
+                while !text.is_char_boundary(start) {
+                    start += 1;
+                }
+                return Some(start);
+            }
+            None => {}
+        }
+        first += 1;
+    }
+}
+
+fn is_ascii_space(c: char) -> bool {
+    matches!(c, '\t'..='\r' | ' ')
+}
+
+/// Signs of typography, money and mathematics: no phrase holds one.
+fn is_sign(c: char) -> bool {
+    matches!(c, '\u{a1}'..='\u{a9}' | '\u{ab}'..='\u{b4}' | '\u{b6}'..='\u{b9}' | '\u{bb}'..='\u{bf}' | '×' | '÷'
+        | '\u{2010}'..='\u{2027}' | '\u{20a0}'..='\u{20cf}' | '\u{2190}'..='\u{22ff}')
+}
+
+/// Where the phrases of `text` are.
+fn markers(text: &str) -> Vec<Range<usize>> {
+    let Some(marker) = MARKER.as_ref() else {
+        return Vec::new();
+    };
+    if !text.is_ascii() && !text.chars().all(|c| c.is_ascii() || is_sign(c)) {
+        return marker.find_iter(text).map(|found| found.range()).collect();
+    }
+    let mut found = Vec::new();
+    let mut at = 0;
+    while let Some(start) = beginning(text, at)
+        && let Some(next) = marker.find_at(text, start)
+    {
+        found.push(next.range());
+        at = next.end();
+    }
+    found
+}
+
 /// What follows an announced answer and is no part of it.
 static CLAUSE_END: LazyLock<Option<Regex>> = LazyLock::new(|| {
     Regex::new(r"(?i)(?:,|;|\s)\s*(?:because|since|but|which|where|it|not|non|so|as|therefore|rather|instead|i\.e)\b|\s+\(since|，|。|\.\s|\.\*|\.$|\*\*[\s,.;:!]").ok()
@@ -56,11 +160,8 @@ const NEGATIONS: &[&str] = &[
 
 /// The answer that the last phrase of `text` announces.
 pub(super) fn announced(text: &str) -> Option<String> {
-    let marker = MARKER.as_ref()?;
     let text = last::tail(text, MAX_REACH);
-    let ends: Vec<(usize, usize)> =
-        marker.find_iter(text).map(|found| (found.start(), found.end())).collect();
-    for &(start, end) in ends.iter().rev().take(20) {
+    for Range { start, end } in markers(text).into_iter().rev().take(20) {
         let is_mark = matches!(text[start..end].trim_start().as_bytes().first(), Some(b'#' | b'A'))
             && !text[start..end].to_lowercase().contains("answer");
         if !is_mark && is_negated_before(&text[..start]) {
@@ -75,16 +176,13 @@ pub(super) fn announced(text: &str) -> Option<String> {
 
 /// Start and line of the text that each phrase of `text` announces; the last first.
 pub(super) fn tails(text: &str) -> Vec<(usize, &str)> {
-    let Some(marker) = MARKER.as_ref() else {
-        return Vec::new();
-    };
     let reached = last::tail(text, MAX_REACH);
     let skipped = text.len() - reached.len();
-    let ends: Vec<usize> = marker.find_iter(reached).map(|found| found.end()).collect();
-    ends.iter()
+    markers(reached)
+        .into_iter()
         .rev()
         .take(20)
-        .filter_map(|end| Some((skipped + end, first_line(&reached[*end..])?)))
+        .filter_map(|found| Some((skipped + found.end, first_line(&reached[found.end..])?)))
         .filter(|(_, tail)| !is_negation(tail))
         .collect()
 }
@@ -165,6 +263,10 @@ fn n_question_words(text: &str) -> usize {
 /// The answer a phrase announces, from the phrase and the text after it.
 fn after(marker: &str, tail: &str) -> Option<String> {
     let line = first_line(tail)?;
+    // What follows leaves digits as they are.
+    if line.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Some(line.to_owned());
+    }
     if let Some(rest) = after_question(tail, line) {
         return last::last_value(rest);
     }
@@ -202,4 +304,38 @@ fn without_exclamation<'a>(marker: &str, clause: &'a str) -> &'a str {
     let number = body[body.len() - digits..].parse::<u32>();
     let is_factorial = matches!(number, Ok(number) if number <= MAX_FACTORIAL) && !is_sentence;
     if is_factorial { clause } else { body.trim_end_matches(['!', ' ']) }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+
+        #[test]
+        fn phrases_are_found_where_a_whole_search_finds_them(
+            parts in prop::collection::vec(
+                prop_oneof![
+                    prop::sample::select(vec![
+                        "####", "#### :", "\n A:", "A:", "a:", "data:", "Answer is", "the answers: ",
+                        "final answer", "FINAL ANSWER:", "**Answer**: ", "answer would be ",
+                        "Réponse : ", "reponse:", "respuesta es ", "risposta è ", "resposta: ",
+                        "Antwort lautet ", "Ergebnis:", "Lösung:", "antwoord is ", "svaret är ",
+                        "svar er ", "Cevap: ", "jawabannya adalah ", "答案是", "答：", "an\u{17f}wer is ",
+                        "’", "×", "\u{a0}", " ", "\n", "42", "is", ": ", "x",
+                    ]).prop_map(str::to_owned),
+                    "[a-zA ,.:#\n’é]{0,5}",
+                ],
+                0..12,
+            ),
+        ) {
+            let text = parts.concat();
+            let marker = MARKER.as_ref().expect("a pattern");
+            let expected: Vec<_> = marker.find_iter(&text).map(|found| found.range()).collect();
+            prop_assert_eq!(markers(&text), expected, "{:?}", text);
+        }
+    }
 }

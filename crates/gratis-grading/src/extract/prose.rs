@@ -9,11 +9,17 @@ const CONNECTORS: &[&str] = &[
     "union",
 ];
 
-/// The words of a text outside commands, `\text{}` and mathematics that is spelt out.
+/// The most foreign words of an answer.
+const MAX_FOREIGN: usize = 2;
+
+/// The number of words of a text outside commands, `\text{}` and mathematics that is spelt out;
+/// no more are counted than decide that it is no answer.
 fn foreign_words(text: &str) -> usize {
     let mut n_foreign = 0;
     let mut rest = text;
-    while let Some(c) = rest.chars().next() {
+    while let Some(c) = rest.chars().next()
+        && n_foreign <= MAX_FOREIGN
+    {
         if c == '\\' {
             let body = &rest[1..];
             let name_len = body.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(body.len());
@@ -100,6 +106,9 @@ pub(super) fn is_words(text: &str) -> bool {
 pub(super) fn is_answer(text: &str) -> bool {
     let text = text.trim();
     let n_foreign = foreign_words(text);
+    if n_foreign > MAX_FOREIGN {
+        return false;
+    }
     let n_lines = text.lines().filter(|line| !line.trim().is_empty()).count();
     if n_lines > 1 && !(n_foreign == 0 && text.contains("\\begin")) {
         return n_foreign == 0
@@ -117,7 +126,6 @@ pub(super) fn is_answer(text: &str) -> bool {
         .trim_start_matches(['-', '+', '$', '(', '[', '*'])
         .starts_with(|c: char| c.is_ascii_digit() || c == '\\');
     // `10 red apples` is an answer; a sentence that begins with a number rarely is so short.
-    let is_short_sentence =
-        n_words(text) == 1 || (starts_with_value && n_foreign <= 2 && !text.contains(". "));
-    n_foreign == 0 || (n_foreign <= 2 && is_short_sentence)
+    let is_short_sentence = n_words(text) == 1 || (starts_with_value && !text.contains(". "));
+    n_foreign == 0 || is_short_sentence
 }

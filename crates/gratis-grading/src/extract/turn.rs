@@ -21,6 +21,10 @@ const ANSWER_TAGS: [(&str, &str); 4] = [
     ("<final_answer>", "</final_answer>"),
 ];
 
+/// The words of [`QUESTION`].
+const QUESTIONS: [&str; 7] =
+    ["Question", "Problem", "Exercise", "Instruction", "Human", "User", "Q"];
+
 /// The line that begins another problem.
 static QUESTION: LazyLock<Option<Regex>> = LazyLock::new(|| {
     Regex::new(r"(?m)^[\s#*>]*(?:Question|Problem|Exercise|Instruction|Human|User|Q)\**\s*:").ok()
@@ -30,7 +34,12 @@ static QUESTION: LazyLock<Option<Regex>> = LazyLock::new(|| {
 pub(super) fn response(text: &str) -> &str {
     let mut text = text;
     // Every mark begins with one of these, and one pass over the text tells that none is there.
-    let (has_close, has_mark) = (text.contains("</"), text.contains("<|"));
+    let (mut has_close, mut has_mark) = (false, false);
+    for at in memchr::memchr_iter(b'<', text.as_bytes()) {
+        let next = text.as_bytes().get(at + 1);
+        has_close |= next == Some(&b'/');
+        has_mark |= next == Some(&b'|');
+    }
     for end in REASONING_ENDS.iter().filter(|_| has_close) {
         if let Some(at) = text.rfind(end) {
             text = &text[at + end.len()..];
@@ -47,9 +56,10 @@ pub(super) fn response(text: &str) -> &str {
 /// A base model without a stop condition continues with new problems. If the first such line comes
 /// before any answer, the text poses questions to itself, and its last answer is used.
 fn before_next_question(text: &str) -> &str {
-    let may_ask = ["uestion", "roblem", "xercise", "nstruction", "Human", "User", "Q:", "Q*"]
-        .iter()
-        .any(|word| text.contains(word));
+    let may_ask = memchr::memchr_iter(b':', text.as_bytes()).any(|colon| {
+        let before = text[..colon].trim_end().trim_end_matches('*');
+        QUESTIONS.iter().any(|word| before.ends_with(word))
+    });
     if !may_ask {
         return text;
     }
@@ -64,7 +74,8 @@ fn before_next_question(text: &str) -> &str {
 
 /// What the last answer tag of a text holds, if anything.
 pub(super) fn tagged(text: &str) -> Option<&str> {
-    if !text.contains("nswer>") && !text.contains("NSWER>") {
+    let mut starts = memchr::memchr_iter(b'<', text.as_bytes());
+    if !starts.any(|at| ANSWER_TAGS.iter().any(|(open, _)| text[at..].starts_with(open))) {
         return None;
     }
     for (open, close) in ANSWER_TAGS {

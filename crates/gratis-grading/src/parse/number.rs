@@ -82,15 +82,20 @@ fn build(whole: &str, places: &str, repetend: &str, exponent: i32) -> Option<Num
     let digits = format!("{whole}{places}");
     let n_places = u32::try_from(places.len()).ok()?;
     let integer: BigInt = if digits.is_empty() { BigInt::zero() } else { digits.parse().ok()? };
-    let mut value = BigRational::new(integer, ten.pow(n_places));
+    let mut value = match n_places {
+        0 => BigRational::from_integer(integer),
+        _ => BigRational::new(integer, ten.pow(n_places)),
+    };
     if !repetend.is_empty() {
         let n_repeated = u32::try_from(repetend.len()).ok()?;
         let cycle: BigInt = repetend.parse().ok()?;
         let nines = ten.pow(n_repeated) - BigInt::one();
         value += BigRational::new(cycle, nines * ten.pow(n_places));
     }
-    let scale = BigRational::from_integer(ten.pow(exponent.unsigned_abs()));
-    value = if exponent < 0 { value / scale } else { value * scale };
+    if exponent != 0 {
+        let scale = BigRational::from_integer(ten.pow(exponent.unsigned_abs()));
+        value = if exponent < 0 { value / scale } else { value * scale };
+    }
     let is_decimal = repetend.is_empty() && n_places > 0;
     Some(Number {
         value,

@@ -6,7 +6,7 @@ use gratis::data::{
     BalanceDataset, BalanceInstructions, DataOperation, Deduplicate, MakePairs, Mix, MixRule,
     ReplaceResponses, Rollout, apply,
 };
-use gratis::objective::step_kto::Magnitude;
+use gratis::objective::Magnitude;
 use gratis::objective::{Objective, StepKto};
 use gratis::observer::Silent;
 use gratis::training::reward_data;

@@ -43,7 +43,8 @@ pub(crate) struct Inference {
 /// from the reference and scored by both models.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Propositions {
+#[expect(clippy::struct_field_names, reason = "the names in the file")]
+pub(crate) struct Propositions {
     /// Test problems.
     pub n_problems: usize,
     /// Prefixes of one response to each.

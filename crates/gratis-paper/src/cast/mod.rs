@@ -16,7 +16,7 @@ use crate::example::Examples;
 use crate::outcome::PlainTable;
 use crate::rows::{Factor, Learns, RewardModel, Tuned};
 
-pub use costs::Propositions;
+pub(crate) use costs::Propositions;
 pub(crate) use costs::{Inference, Operations, Way};
 
 /// What experiments ask of the models and problems that they run on.

@@ -1,4 +1,4 @@
-//! The paper in the tiny world ([`crate::world`]), on a laptop.
+//! The paper in the tiny world, on a laptop.
 //!
 //! 1. A base model learns to solve problems from correct solutions.
 //! 2. Three generators, weak, medium and strong, are trained on the output of synthetic generators
@@ -14,6 +14,7 @@
 
 mod measure;
 mod page;
+mod summary;
 
 use std::path::Path;
 
@@ -42,27 +43,34 @@ pub use page::page;
 #[serde(deny_unknown_fields, default)]
 pub struct DemoSettings {
     /// Seed of everything: problems, error contexts, weights, order of the data, samples, intervals.
-    pub seed: u64,
+    pub(crate) seed: u64,
     /// Threads that compute.
-    pub n_threads: usize,
+    pub(crate) n_threads: usize,
     /// Optimisation of the base model.
-    pub base: BaseSettings,
+    pub(crate) base: BaseSettings,
     /// Optimisation of each generator.
-    pub generators: LearningSettings,
+    pub(crate) generators: LearningSettings,
     /// Optimisation of the reward model.
-    pub reward_model: LearningSettings,
+    pub(crate) reward_model: LearningSettings,
     /// Factor of the log-ratio in the reward.
-    pub beta: f64,
+    pub(crate) beta: f64,
     /// Rollouts the reward model learns from.
-    pub train: SampleSettings,
+    pub(crate) train: SampleSettings,
     /// Rollouts the threshold of the first-error score is tuned on.
-    pub validation: SampleSettings,
+    pub(crate) validation: SampleSettings,
     /// Candidates of each generator to select from.
-    pub test: SampleSettings,
+    pub(crate) test: SampleSettings,
     /// Values of N.
-    pub ns: Vec<usize>,
+    pub(crate) ns: Vec<usize>,
     /// Intervals over test problems.
-    pub bootstrap: Bootstrap,
+    pub(crate) bootstrap: Bootstrap,
+}
+
+impl DemoSettings {
+    /// The default settings with this seed and number of threads.
+    pub fn new(seed: u64, n_threads: usize) -> Self {
+        Self { seed, n_threads, ..Self::default() }
+    }
 }
 
 impl Default for DemoSettings {
@@ -87,52 +95,52 @@ impl Default for DemoSettings {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct DemoResult {
     /// What was done.
-    pub settings: DemoSettings,
+    pub(crate) settings: DemoSettings,
     /// Number of parameters of each model.
-    pub n_parameters: usize,
+    pub(crate) n_parameters: usize,
     /// The base model's training.
-    pub base: Training,
+    pub(crate) base: Training,
     /// Mean probability of the correct solution under the base model on unseen problems.
-    pub base_solves: f64,
+    pub(crate) base_solves: f64,
     /// The generators, weakest first.
-    pub generators: Vec<GeneratorReport>,
+    pub(crate) generators: Vec<GeneratorReport>,
     /// The data the reward model was trained on.
-    pub rollouts: RolloutReport,
+    pub(crate) rollouts: RolloutReport,
     /// The reward model's training.
-    pub reward_model: Training,
+    pub(crate) reward_model: Training,
     /// Accuracy of every selector. The first row is the majority vote, the second the implicit
     /// process reward model by its lowest step reward.
-    pub best_of_n: BestOfNTable,
+    pub(crate) best_of_n: BestOfNTable,
     /// First-error score on the validation problems, where the threshold was tuned.
-    pub first_error_validation: FirstErrorScore,
+    pub(crate) first_error_validation: FirstErrorScore,
     /// Solutions to look at.
-    pub examples: Vec<Example>,
+    pub(crate) examples: Vec<Example>,
     /// Time per stage, filled in by the caller, who has a clock.
     pub stages: Vec<StageTime>,
 }
 
 /// A generator, and the reward model on its candidates.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct GeneratorReport {
+pub(crate) struct GeneratorReport {
     /// Which synthetic generator it was trained on.
-    pub strength: Strength,
+    pub(crate) strength: Strength,
     /// Its training.
-    pub training: Training,
+    pub(crate) training: Training,
     /// Share of correct candidates on the test problems.
-    pub pass_at_1: f64,
+    pub(crate) pass_at_1: f64,
     /// Candidates in all.
-    pub n_candidates: usize,
+    pub(crate) n_candidates: usize,
     /// First-error score on its candidates, at the threshold tuned on validation problems.
-    pub first_error: FirstErrorScore,
+    pub(crate) first_error: FirstErrorScore,
 }
 
 /// The labelled rollouts.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct RolloutReport {
+pub(crate) struct RolloutReport {
     /// Verdicts of the grader.
-    pub verdicts: GradeCounts,
+    pub(crate) verdicts: GradeCounts,
     /// Share of the responses with a right answer that have a wrong step all the same.
-    pub wrong_step_despite_right_answer: f64,
+    pub(crate) wrong_step_despite_right_answer: f64,
 }
 
 /// Time of a stage.

@@ -14,12 +14,12 @@ use crate::report::{
 
 impl DemoResult {
     /// Rows of the best-of-N table with their names, in the order of the table.
-    pub fn rows(&self) -> impl Iterator<Item = (String, &SelectorRow)> {
+    pub(super) fn rows(&self) -> impl Iterator<Item = (String, &SelectorRow)> {
         self.best_of_n.rows.iter().map(|row| (name_of(row), row))
     }
 
     /// Distance from the threshold at which a reward is coloured strongly.
-    pub fn colour_scale(&self) -> f64 {
+    pub(super) fn colour_scale(&self) -> f64 {
         self.settings.beta * 4.0
     }
 }

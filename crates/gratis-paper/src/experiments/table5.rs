@@ -1,7 +1,7 @@
 //! Table 5: other factors that may affect a reward model: other instructions, deduplication,
 //! responses of the base model, step labels (paper appendix C.2).
 
-use gratis::objective::step_kto::Magnitude;
+use gratis::objective::Magnitude;
 use gratis::objective::{Dpo, Objective};
 
 use crate::cast::Cast;

@@ -14,7 +14,7 @@ use crate::rows::{baselines, implicit_configurations, objectives};
 
 /// One point of an objective's grid.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Trial {
+struct Trial {
     /// The objective with its beta.
     pub objective: Objective,
     /// The learning rate.
@@ -25,7 +25,7 @@ pub struct Trial {
 
 /// A point of a baseline's grid.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct BaselineTrial {
+struct BaselineTrial {
     /// The row's name.
     pub name: String,
     /// What is chosen.
@@ -34,18 +34,30 @@ pub struct BaselineTrial {
     pub validation: f64,
 }
 
+/// All trials, and the best of each row.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[expect(clippy::struct_field_names, reason = "the names in the file")]
+pub struct Tuning {
+    /// All trials.
+    tuning: Trials,
+    /// The best trial of each objective.
+    objectives: Vec<Trial>,
+    /// The best trial of each baseline.
+    baselines: Vec<BaselineTrial>,
+}
+
 /// All trials.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct Tuning {
+struct Trials {
     /// Those of the objectives.
-    pub objectives: Vec<Trial>,
+    objectives: Vec<Trial>,
     /// Those of the baselines.
-    pub baselines: Vec<BaselineTrial>,
+    baselines: Vec<BaselineTrial>,
 }
 
 /// Trains every point of the grids in the world of `seed` and evaluates it on the validation problems.
 pub(crate) fn run(cache: &mut Cache<'_>, seed: u64) -> Result<Tuning> {
-    let mut tuning = Tuning::default();
+    let mut trials = Trials::default();
     for objective in objectives() {
         for recipe in implicit_configurations(objective) {
             let (name, detail) = (objective.name(), recipe.detail());
@@ -55,7 +67,7 @@ pub(crate) fn run(cache: &mut Cache<'_>, seed: u64) -> Result<Tuning> {
             cache
                 .observer
                 .note(&format!("{name}, {detail}: validation {:.1} %", 100.0 * validation));
-            tuning.objectives.push(Trial { objective, learning_rate, validation });
+            trials.objectives.push(Trial { objective, learning_rate, validation });
         }
     }
     for baseline in baselines() {
@@ -67,15 +79,16 @@ pub(crate) fn run(cache: &mut Cache<'_>, seed: u64) -> Result<Tuning> {
             let validation = cache.validate(seed, &model)?;
             cache.observer.note(&format!("{row}: validation {:.1} %", 100.0 * validation));
             let name = baseline.name.clone();
-            tuning.baselines.push(BaselineTrial { name, configuration, validation });
+            trials.baselines.push(BaselineTrial { name, configuration, validation });
         }
     }
-    Ok(tuning)
+    let (objectives, baselines) = (trials.best(), trials.best_baselines());
+    Ok(Tuning { tuning: trials, objectives, baselines })
 }
 
-impl Tuning {
+impl Trials {
     /// The best trial of each objective, in the order of the trials; the first of equals.
-    pub fn best(&self) -> Vec<Trial> {
+    fn best(&self) -> Vec<Trial> {
         let mut best: Vec<Trial> = Vec::new();
         for trial in &self.objectives {
             let same = |found: &&mut Trial| found.objective.name() == trial.objective.name();
@@ -89,7 +102,7 @@ impl Tuning {
     }
 
     /// The best trial of each baseline.
-    pub fn best_baselines(&self) -> Vec<BaselineTrial> {
+    fn best_baselines(&self) -> Vec<BaselineTrial> {
         let mut best: Vec<BaselineTrial> = Vec::new();
         for trial in &self.baselines {
             match best.iter_mut().find(|found| found.name == trial.name) {

@@ -11,39 +11,75 @@ use super::data::{Purpose, sample, sampling_settings};
 use super::{CastFile, Machine, OwnCast};
 use crate::cast::Cast as _;
 use crate::error::{Error, Result};
+use crate::summary::SummaryPart;
 
 /// What was found.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Checked {
     /// The start: its name, parameters and context.
-    pub start: String,
+    pub(crate) start: String,
     /// The first training problem as the start reads it.
-    pub prompt: String,
+    pub(crate) prompt: String,
     /// Training data in words.
-    pub train: String,
+    pub(crate) train: String,
     /// The splits in words.
-    pub splits: Vec<String>,
+    pub(crate) splits: Vec<String>,
     /// The generators.
-    pub generators: Vec<CheckedGenerator>,
+    pub(crate) generators: Vec<CheckedGenerator>,
     /// The rows of table 1.
-    pub rows: Vec<String>,
+    pub(crate) rows: Vec<String>,
     /// What is left out, and why.
-    pub left_out: Vec<[String; 2]>,
+    pub(crate) left_out: Vec<[String; 2]>,
 }
 
 /// A generator, with one response.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct CheckedGenerator {
+pub(crate) struct CheckedGenerator {
     /// Its name.
-    pub name: String,
+    pub(crate) name: String,
     /// The problem.
-    pub problem: String,
+    pub(crate) problem: String,
     /// Its response: sampled, or the first of the files.
-    pub response: String,
+    pub(crate) response: String,
     /// Whether it was sampled now.
-    pub is_sampled: bool,
+    pub(crate) is_sampled: bool,
     /// Whether its answer is correct; `None` if it was not graded.
-    pub is_correct: Option<bool>,
+    pub(crate) is_correct: Option<bool>,
+}
+
+impl Checked {
+    /// What was found, for a terminal.
+    pub fn summary(&self) -> Vec<SummaryPart> {
+        let mut notes = vec![format!("Start: {}", self.start), format!("Training: {}", self.train)];
+        notes.extend(self.splits.iter().cloned());
+        let prompt =
+            format!("\nThe first training problem as the start reads it:\n{}\n", self.prompt);
+        let mut parts = vec![SummaryPart::Notes(notes), SummaryPart::Verbatim(prompt)];
+        for generator in &self.generators {
+            let how = if generator.is_sampled { "sampled" } else { "from its file" };
+            let grade = match generator.is_correct {
+                Some(true) => "correct",
+                Some(false) => "incorrect",
+                None => "not graded",
+            };
+            let response = generator.response.trim_end();
+            let text = format!("\n{} ({how}, {grade}):\n{response}\n", generator.name);
+            parts.push(SummaryPart::Verbatim(text));
+        }
+        let rows = self.rows.iter().map(|row| format!("Row: {row}"));
+        parts.extend([
+            SummaryPart::blank(),
+            SummaryPart::Notes(rows.collect()),
+            left_out(&self.left_out),
+        ]);
+        parts
+    }
+}
+
+/// What is left out, and why.
+pub(super) fn left_out(lines: &[[String; 2]]) -> SummaryPart {
+    let line = |[what, why]: &[String; 2]| format!("Left out: {what}, because {why}.");
+    SummaryPart::Notes(lines.iter().map(line).collect())
 }
 
 /// Loads all models and files of a cast.

@@ -80,7 +80,7 @@ impl OwnCast<'_> {
         let answers = self.training_answers(seed)?.first(None, Some(n_responses));
         let start = self.start()?;
         let work = self.training_work(&start, &answers.rollouts)?;
-        let packed = Work::of_answers(&start, &self.file.prompt, &answers)?;
+        let packed = Work::of_answers(&self.file, &start, &answers)?;
         let architecture = Architecture::from(start.config());
         let flops = |work: &Passes, pass| architecture.flops(work, pass).total();
         // What packing leaves of a pass over all responses.

@@ -335,7 +335,7 @@ impl OwnCast<'_> {
                 let of = |set: &CandidateSet| {
                     let order = file.generators.iter().find(|of| of.name == set.name);
                     let order = match order.map(|of| of.order) {
-                        Some(super::Order::Shuffled) => " in the order of their hashes",
+                        Some(super::file::Order::Shuffled) => " in the order of their hashes",
                         _ => "",
                     };
                     format!(

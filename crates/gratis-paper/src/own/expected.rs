@@ -80,7 +80,7 @@ impl OwnCast<'_> {
         let rollouts = sample(&file, model, &[problem], 0, settings, N_PROBE_SAMPLES)?;
         let seconds = self.observer.wall_seconds().zip(before).map(|(now, before)| now - before);
         let answers = Answers { rollouts: Rc::new(rollouts), ..Answers::default() };
-        let work = Work::of_answers(start, &file.prompt, &answers)?;
+        let work = Work::of_answers(&file, start, &answers)?;
         Ok(seconds.filter(|&s| s > 0.0).map(|seconds| work.n_tokens as f64 / seconds))
     }
 
@@ -116,7 +116,7 @@ impl OwnCast<'_> {
         let mut training = Work::expected(&start, n_problems, n_responses, size);
         if file.train.problems.is_empty() {
             let answers = self.training_answers(seed)?;
-            training = Work::of_answers(&start, &file.prompt, &answers)?;
+            training = Work::of_answers(&file, &start, &answers)?;
         } else if let (Some(plan), Some(name)) = (&mut self.plan, &file.train.generator) {
             plan.sample(name, "train", training);
         }

@@ -11,7 +11,7 @@ use gratis::run::TrainSettings;
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
-pub use crate::cast::Propositions;
+pub(crate) use crate::cast::Propositions;
 use crate::error::{Error, Result};
 
 /// A commented file to start from.
@@ -22,64 +22,68 @@ pub const TEMPLATE: &str = include_str!("template.toml");
 #[serde(deny_unknown_fields)]
 pub struct CastFile {
     /// Name of the cast, in the report.
-    pub name: String,
+    pub(crate) name: String,
     /// A remark for the report, such as that it has never been run.
     #[serde(default)]
-    pub status: Option<String>,
+    pub(crate) status: Option<String>,
     /// Model that reward models start from.
-    pub start: PathBuf,
+    pub(crate) start: PathBuf,
     /// Reference model; by default the start.
     #[serde(default)]
-    pub reference: Option<PathBuf>,
+    pub(crate) reference: Option<PathBuf>,
     /// Engine that scores a model that was trained on a server, with `{run}` for the name of the run and
     /// `{folder}` for its folder; by default the trained model is scored in this process.
     #[serde(default)]
-    pub served: Option<String>,
+    pub(crate) served: Option<String>,
     /// Seeds of training and sampling.
     #[serde(default = "one_seed")]
-    pub seeds: Vec<u64>,
+    pub(crate) seeds: Vec<u64>,
     /// Numbers of candidates that one is selected from.
-    pub ns: Vec<usize>,
+    pub(crate) ns: Vec<usize>,
     /// How solutions without steps are split.
     #[serde(default)]
-    pub step_split: StepSplit,
+    pub(crate) step_split: StepSplit,
     /// What to do with responses longer than the context.
     #[serde(default = "truncate")]
-    pub on_overlong: OnOverlong,
+    pub(crate) on_overlong: OnOverlong,
     /// Tokens per batch when scoring.
     #[serde(default = "batch_tokens")]
-    pub batch_tokens: usize,
+    pub(crate) batch_tokens: usize,
     /// The prompt, as in `gratis train`.
     #[serde(default)]
-    pub prompt: PromptSettings,
+    pub(crate) prompt: PromptSettings,
     /// How answers are graded, where files bring no labels.
     #[serde(default)]
-    pub grading: gratis_grading::Options,
+    pub(crate) grading: gratis_grading::Options,
     /// What reward models learn from.
-    pub train: TrainSource,
+    pub(crate) train: TrainSource,
     /// Problems on which everything is chosen.
-    pub validation: Part,
+    pub(crate) validation: Part,
     /// Problems that the tables report on.
-    pub test: Part,
+    pub(crate) test: Part,
     /// How generators that are engines sample.
     #[serde(default)]
-    pub sampling: Sampling,
+    pub(crate) sampling: Sampling,
     /// Math-Shepherd's labels, for rows that learn from step labels.
     #[serde(default)]
-    pub annotation: Annotation,
+    pub(crate) annotation: Annotation,
     /// The Monte-Carlo check of section 3.
     #[serde(default)]
-    pub propositions: Propositions,
+    pub(crate) propositions: Propositions,
     /// Where candidates come from.
-    pub generators: Vec<Generator>,
+    pub(crate) generators: Vec<Generator>,
     /// Settings of every training, as in the `config.toml` of `gratis train`.
     #[serde(default)]
-    pub training: TrainSettings,
+    #[expect(
+        dead_code,
+        reason = "parsed so that a wrong setting is an error; `source` has its table"
+    )]
+    training: TrainSettings,
     /// The rows of table 1.
-    pub rows: Vec<RowSettings>,
+    pub(crate) rows: Vec<RowSettings>,
     /// ProcessBench.
     #[serde(default)]
-    pub process_bench: Option<StepBench>,
+    pub(crate) process_bench: Option<StepBench>,
     /// The file, and its `training` and that of each row as they are written.
     #[serde(skip)]
     source: Written,
@@ -96,23 +100,23 @@ struct Written {
 /// Rollouts, or problems and the generator that answers them.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct TrainSource {
+pub(crate) struct TrainSource {
     /// Rollout files.
-    pub rollouts: Vec<PathBuf>,
+    pub(crate) rollouts: Vec<PathBuf>,
     /// Problem files, if a generator answers them.
-    pub problems: Vec<PathBuf>,
+    pub(crate) problems: Vec<PathBuf>,
     /// The generator that answers them.
-    pub generator: Option<String>,
+    pub(crate) generator: Option<String>,
     /// How records become rollouts, as in `gratis train`.
-    pub shape: ShapeSettings,
+    pub(crate) shape: ShapeSettings,
     /// Share of the problems, by the hash of the prompt: `[0.0, 0.5]` is the first half.
-    pub part: Option<[f64; 2]>,
+    pub(crate) part: Option<[f64; 2]>,
     /// Most problems.
-    pub n_problems: Option<usize>,
+    pub(crate) n_problems: Option<usize>,
     /// Most responses per problem.
-    pub n_responses: Option<usize>,
+    pub(crate) n_responses: Option<usize>,
     /// Order of a problem's responses.
-    pub order: Order,
+    pub(crate) order: Order,
 }
 
 impl TrainSource {
@@ -131,23 +135,24 @@ impl TrainSource {
 /// Problems for validation or for the test.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Part {
+#[expect(clippy::struct_field_names, reason = "the names in the file")]
+pub(crate) struct Part {
     /// Problem files, for generators that are engines.
-    pub problems: Vec<PathBuf>,
+    pub(crate) problems: Vec<PathBuf>,
     /// How records become problems.
-    pub shape: ShapeSettings,
+    pub(crate) shape: ShapeSettings,
     /// Share of the problems, by the hash of the prompt.
-    pub part: Option<[f64; 2]>,
+    pub(crate) part: Option<[f64; 2]>,
     /// Most problems.
-    pub n_problems: Option<usize>,
+    pub(crate) n_problems: Option<usize>,
     /// Candidates per problem; by default the largest of `ns`.
-    pub n_candidates: Option<usize>,
+    pub(crate) n_candidates: Option<usize>,
 }
 
 /// Order of the responses of a problem; of fewer than all the first are taken.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Order {
+pub(crate) enum Order {
     /// As the file has them.
     #[default]
     AsGiven,
@@ -158,27 +163,27 @@ pub enum Order {
 /// Where the candidates of one generator come from: an engine, or files.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Generator {
+pub(crate) struct Generator {
     /// Its name in the tables.
-    pub name: String,
+    pub(crate) name: String,
     /// The model that samples them: a folder, a GGUF file, a name on a hub, or an engine.
-    pub engine: Option<PathBuf>,
+    pub(crate) engine: Option<PathBuf>,
     /// Files with candidates that exist already.
-    pub candidates: Vec<PathBuf>,
+    pub(crate) candidates: Vec<PathBuf>,
     /// How records become rollouts.
-    pub shape: ShapeSettings,
+    pub(crate) shape: ShapeSettings,
     /// Order of a problem's candidates.
-    pub order: Order,
+    pub(crate) order: Order,
     /// Column that names the writer of each candidate, where one file has those of several.
-    pub writers: Option<String>,
+    pub(crate) writers: Option<String>,
     /// Whether the true first wrong steps of the candidates are known.
-    pub truth: StepTruth,
+    pub(crate) truth: StepTruth,
 }
 
 /// Whether the first wrong steps of candidates are known.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum StepTruth {
+pub(crate) enum StepTruth {
     /// They are not.
     #[default]
     Unknown,
@@ -189,15 +194,15 @@ pub enum StepTruth {
 /// How generators sample.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Sampling {
+pub(crate) struct Sampling {
     /// Sampling temperature of candidates.
-    pub temperature: f32,
+    pub(crate) temperature: f32,
     /// Sampling temperature of training responses.
-    pub train_temperature: f32,
+    pub(crate) train_temperature: f32,
     /// Nucleus (top-p) sampling threshold.
-    pub top_p: f32,
+    pub(crate) top_p: f32,
     /// Longest response in tokens.
-    pub max_new_tokens: usize,
+    pub(crate) max_new_tokens: usize,
 }
 
 impl Default for Sampling {
@@ -209,9 +214,9 @@ impl Default for Sampling {
 /// Math-Shepherd's labels of the training responses that a generator sampled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Annotation {
+pub(crate) struct Annotation {
     /// Continuations of each step prefix.
-    pub n_continuations: usize,
+    pub(crate) n_continuations: usize,
 }
 
 impl Default for Annotation {
@@ -223,21 +228,25 @@ impl Default for Annotation {
 /// A row of table 1.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct RowSettings {
+pub(crate) struct RowSettings {
     /// Its name.
-    pub name: String,
+    pub(crate) name: String,
     /// How it gives its rewards.
     #[serde(default)]
-    pub kind: RowKind,
+    pub(crate) kind: RowKind,
     /// What it changes in `training`.
     #[serde(default)]
-    pub training: TrainSettings,
+    #[expect(
+        dead_code,
+        reason = "parsed so that a wrong setting is an error; `source` has its table"
+    )]
+    training: TrainSettings,
 }
 
 /// How a row gives its rewards.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum RowKind {
+pub(crate) enum RowKind {
     /// Log-ratio to the reference, trained (the paper's).
     #[default]
     Implicit,
@@ -256,12 +265,12 @@ pub enum RowKind {
 /// ProcessBench.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct StepBench {
+pub(crate) struct StepBench {
     /// Folder with its files.
-    pub folder: PathBuf,
+    pub(crate) folder: PathBuf,
     /// Most solutions of a subset; the first by the hash of problem and solution.
     #[serde(default)]
-    pub n_solutions: Option<usize>,
+    pub(crate) n_solutions: Option<usize>,
 }
 
 fn one_seed() -> Vec<u64> {
@@ -290,7 +299,7 @@ impl CastFile {
     ///
     /// # Errors
     /// As [`Self::read`].
-    pub fn parse(text: &str, path: &Path) -> Result<Self> {
+    fn parse(text: &str, path: &Path) -> Result<Self> {
         let wrong = |reason: String| Error::CastFile { path: path.to_owned(), reason };
         let of_toml = |error: toml::de::Error| wrong(error.to_string().trim_end().to_owned());
         let mut file: Self = toml::from_str(text).map_err(of_toml)?;
@@ -321,7 +330,7 @@ impl CastFile {
     }
 
     /// The file itself.
-    pub fn path(&self) -> &Path {
+    pub(super) fn path(&self) -> &Path {
         &self.source.path
     }
 

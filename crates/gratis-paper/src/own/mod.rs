@@ -40,13 +40,11 @@ use crate::error::{Error, Result};
 use crate::evaluation::{ByRule, Choices, Controls, Evaluation, Scored, evaluate};
 use crate::rows::{Factor, IMPLICIT, InferenceReference, Recipe, RewardModel, Tuned, tuned};
 
-pub use check::{Checked, CheckedGenerator, check};
-pub use file::{
-    Annotation, CastFile, Generator, Order, Part, Propositions, RowKind, RowSettings, Sampling,
-    StepBench, StepTruth,
-};
-pub use file::{TEMPLATE, TrainSource};
-pub use plan::{Job, Plan, PlannedJob};
+use self::file::{Propositions, RowKind, RowSettings, StepTruth};
+
+pub use check::{Checked, check};
+pub use file::{CastFile, TEMPLATE};
+pub use plan::Plan;
 
 const EXPLICIT: &str = "Explicit reward models";
 const UNTRAINED: &str = "Not trained";

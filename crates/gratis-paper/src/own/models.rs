@@ -9,7 +9,7 @@ use std::rc::Rc;
 use gratis::data::{BalanceDataset, BalanceInstructions, Deduplicate};
 use gratis::data::{DataOperation, MakePairs, ProblemScores, Rollout, ScorePart};
 use gratis::encoding::{Corpus, log_probs};
-use gratis::observer::{Figure, Observer, Silent};
+use gratis::observer::Silent;
 use gratis::reward::{ValueRule, log_ratios};
 use gratis::reward_model::{
     LoadOptions, Model, OpenOptions, Place, PlaceKind, ReferenceChoice, RewardModel as Opened,
@@ -27,6 +27,7 @@ use super::data::{Answers, ROLLOUTS, digest_of, hash_text};
 use super::plan::Work;
 use crate::cache::store;
 use crate::error::{Error, Result};
+use crate::progress::PartOfCommand;
 use crate::rows::{Factor, Recipe, TrainingReference};
 
 /// File with the log-probabilities of a chunk.
@@ -119,7 +120,11 @@ type EncodedChunk<'r> = (&'r [Rollout], Corpus, Vec<Solution>);
 impl OwnCast<'_> {
     /// Loads a model, found by what the file calls it.
     pub(super) fn load(&mut self, place: &Path) -> Result<Model> {
-        let options = LoadOptions { n_threads: self.machine.n_threads, weights: Weights::Auto };
+        let options = LoadOptions {
+            n_threads: self.machine.n_threads,
+            weights: Weights::Auto,
+            ..LoadOptions::default()
+        };
         Ok(Model::load(place, options, self.machine.hub, self.observer)?)
     }
 
@@ -231,7 +236,7 @@ impl OwnCast<'_> {
             self.observer.note(&format!("the run `{run}` is gone from the cache; training again"));
         }
         if let Some(plan) = &mut self.plan {
-            let work = Work::of_training(&start, &self.file.prompt, &answers, &settings)?;
+            let work = Work::of_training(&self.file, &start, &answers, &settings)?;
             plan.train(&self.row, &run, work);
             return Ok(scored);
         }
@@ -263,7 +268,7 @@ impl OwnCast<'_> {
             now: 0.0,
         };
         let before = self.observer.processor_seconds();
-        let summary = train(&settings, place, &mut SameCommand(self.observer))?;
+        let summary = train(&settings, place, &mut PartOfCommand::new(self.observer))?;
         let now = self.observer.processor_seconds().zip(before).map(|(now, before)| now - before);
         let record = TrainRecord {
             run,
@@ -476,7 +481,7 @@ impl OwnCast<'_> {
             if self.plan.is_some() {
                 let answers = Answers { rollouts: Rc::new(chunk.to_vec()), ..Answers::default() };
                 let start = self.start()?;
-                let work = Work::of_answers(&start, &self.file.prompt, &answers)?;
+                let work = Work::of_answers(&self.file, &start, &answers)?;
                 let digest = digest_of(chunk);
                 if let Some(plan) = &mut self.plan {
                     plan.score(&self.row, &of.key, &digest, work);
@@ -489,8 +494,11 @@ impl OwnCast<'_> {
                 has_begun = true;
             }
             if opened.is_none() {
-                let load =
-                    LoadOptions { n_threads: self.machine.n_threads, weights: Weights::Auto };
+                let load = LoadOptions {
+                    n_threads: self.machine.n_threads,
+                    weights: Weights::Auto,
+                    ..LoadOptions::default()
+                };
                 let options = OpenOptions {
                     load,
                     by,
@@ -513,46 +521,6 @@ impl OwnCast<'_> {
             all.extend(scores);
         }
         Ok(all)
-    }
-}
-
-/// Progress of a training inside a reproduction: it is resumed by the command of the reproduction, not as a
-/// run of its own.
-struct SameCommand<'a>(&'a mut dyn Observer);
-
-impl Observer for SameCommand<'_> {
-    fn part(&mut self, name: &str) {
-        self.0.part(name);
-    }
-
-    fn stage(&mut self, name: &str, total: Option<u64>) {
-        self.0.stage(name, total);
-    }
-
-    fn resumed(&mut self, n: u64) {
-        self.0.resumed(n);
-    }
-
-    fn resumable(&mut self) {}
-
-    fn advance(&mut self, n: u64, figures: &[Figure]) {
-        self.0.advance(n, figures);
-    }
-
-    fn processor_seconds(&self) -> Option<f64> {
-        self.0.processor_seconds()
-    }
-
-    fn wall_seconds(&self) -> Option<f64> {
-        self.0.wall_seconds()
-    }
-
-    fn note(&mut self, text: &str) {
-        self.0.note(text);
-    }
-
-    fn warn(&mut self, text: &str) {
-        self.0.warn(text);
     }
 }
 
@@ -602,28 +570,4 @@ fn operations(factor: Factor, seed: u64) -> Result<Vec<DataOperation>> {
             });
         }
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_training_of_a_reproduction_does_not_ask_to_be_resumed_by_itself() {
-        #[derive(Default)]
-        struct Recorder(Vec<String>);
-        impl Observer for Recorder {
-            fn resumable(&mut self) {
-                self.0.push("resumable".to_owned());
-            }
-            fn note(&mut self, text: &str) {
-                self.0.push(text.to_owned());
-            }
-        }
-        let mut recorder = Recorder::default();
-        let mut within = SameCommand(&mut recorder);
-        within.resumable();
-        within.warn("a warning");
-        assert_eq!(recorder.0, ["a warning"]);
-    }
 }

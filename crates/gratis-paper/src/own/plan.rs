@@ -5,23 +5,28 @@ use std::collections::HashSet;
 
 use gratis::cost::{Architecture, Pass, Work as Passes};
 use gratis::encoding::{Corpus, Item, encode_rollouts, micro_batches};
-use gratis::observer::Silent;
-use gratis::reward_model::{Model, PromptSettings};
+use gratis::reward_model::Model;
 use gratis::run::{RewardKind, TrainSettings};
 use serde::Serialize;
 
+use super::check::left_out;
 use super::data::Answers;
+use super::file::CastFile;
 use crate::error::Result;
+use crate::summary::SummaryPart;
 
 /// Bytes of a parameter in f32.
 const PARAMETER_BYTES: f64 = 4.0;
 /// Weight, gradient and two moments of AdamW.
 const COPIES_TRAINED: f64 = 4.0;
 
+/// Tokens per batch of a planned pass over answers.
+const PACKED_TOKENS: usize = 4096;
+
 /// What a job does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Job {
+pub(crate) enum Job {
     /// Candidates or training responses are drawn from an engine.
     Sample,
     /// A reward model is trained.
@@ -32,7 +37,7 @@ pub enum Job {
 
 impl Job {
     /// In words.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Sample => "sample",
             Self::Train => "train",
@@ -43,21 +48,21 @@ impl Job {
 
 /// A job that is not in the cache yet.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct PlannedJob {
+pub(crate) struct PlannedJob {
     /// What it does.
-    pub job: Job,
+    pub(crate) job: Job,
     /// The row, or the generator.
-    pub row: String,
+    pub(crate) row: String,
     /// Responses.
-    pub n_responses: u64,
+    pub(crate) n_responses: u64,
     /// Tokens that go through the model.
-    pub n_tokens: u64,
+    pub(crate) n_tokens: u64,
     /// Operations.
-    pub flops: f64,
+    pub(crate) flops: f64,
     /// Bytes of weights, gradients and optimizer state; activations come on top.
-    pub bytes: f64,
+    pub(crate) bytes: f64,
     /// Seconds at the measured rate; `None` where none could be measured.
-    pub seconds: Option<f64>,
+    pub(crate) seconds: Option<f64>,
     /// Who samples.
     #[serde(skip)]
     sampler: Option<String>,
@@ -67,13 +72,13 @@ pub struct PlannedJob {
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Plan {
     /// The jobs, in their order.
-    pub jobs: Vec<PlannedJob>,
+    pub(crate) jobs: Vec<PlannedJob>,
     /// Operations per second of a measured pass of the start; `None` if the time was not measured.
-    pub flops_per_second: Option<f64>,
+    pub(crate) flops_per_second: Option<f64>,
     /// Tokens of that pass.
-    pub n_probe_tokens: u64,
+    pub(crate) n_probe_tokens: u64,
     /// Experiments that cannot run on this cast, and what else is left out, with the reason.
-    pub left_out: Vec<[String; 2]>,
+    pub(crate) left_out: Vec<[String; 2]>,
     #[serde(skip)]
     seen: HashSet<String>,
 }
@@ -103,29 +108,21 @@ impl Work {
         })
     }
 
-    /// One pass over answers.
-    pub(super) fn of_answers(
-        start: &Model,
-        prompt: &PromptSettings,
-        answers: &Answers,
-    ) -> Result<Self> {
-        let template = prompt.template(start, &mut Silent)?;
-        let encoder = start
-            .encoder(&template, gratis::encoding::OnOverlong::Truncate)?
-            .with_conversations(prompt.conversations(start)?);
+    /// One pass over answers as the cast reads them.
+    pub(super) fn of_answers(file: &CastFile, start: &Model, answers: &Answers) -> Result<Self> {
         let mut corpus = Corpus::default();
-        encode_rollouts(&answers.rollouts, &encoder, &mut corpus)?;
-        Self::of_corpus(start, &corpus, 4096)
+        encode_rollouts(&answers.rollouts, &file.encoder(start)?, &mut corpus)?;
+        Self::of_corpus(start, &corpus, PACKED_TOKENS)
     }
 
     /// A training on answers, the pass of the reference included.
     pub(super) fn of_training(
+        file: &CastFile,
         start: &Model,
-        prompt: &PromptSettings,
         answers: &Answers,
         settings: &TrainSettings,
     ) -> Result<Self> {
-        let one_pass = Self::of_answers(start, prompt, answers)?;
+        let one_pass = Self::of_answers(file, start, answers)?;
         Ok(one_pass.trained(start, settings, Self::units(answers, settings)))
     }
 
@@ -271,6 +268,81 @@ impl Plan {
                 Job::Train | Job::Score => self.flops_per_second.map(|rate| job.flops / rate),
             };
         }
+    }
+}
+
+impl Plan {
+    /// The jobs as a table, for a terminal.
+    pub fn summary(&self) -> Vec<SummaryPart> {
+        if self.jobs.is_empty() {
+            let done = "Everything is in the cache: nothing would be computed.";
+            return vec![SummaryPart::note(done), left_out(&self.left_out)];
+        }
+        let seconds = |seconds: Option<f64>| seconds.map_or_else(|| "-".to_owned(), duration);
+        let row = |job: &PlannedJob| {
+            vec![
+                format!("{} {}", job.job.name(), job.row),
+                job.n_responses.to_string(),
+                job.n_tokens.to_string(),
+                format!("{:.1e}", job.flops),
+                format!("{:.1}", job.bytes / 1e9),
+                seconds(job.seconds),
+            ]
+        };
+        let mut rows: Vec<Vec<String>> = self.jobs.iter().map(row).collect();
+        let sum = |of: fn(&PlannedJob) -> f64| self.jobs.iter().map(of).sum::<f64>();
+        let known = self.jobs.iter().filter_map(|job| job.seconds).sum::<f64>();
+        rows.push(vec![
+            "all".to_owned(),
+            format!("{:.0}", sum(|job| job.n_responses as f64)),
+            format!("{:.0}", sum(|job| job.n_tokens as f64)),
+            format!("{:.1e}", sum(|job| job.flops)),
+            String::new(),
+            seconds(self.flops_per_second.map(|_| known)),
+        ]);
+        let header = ["job", "responses", "tokens", "operations", "GB", "time"];
+        vec![
+            SummaryPart::table(&header, rows),
+            SummaryPart::Notes(self.remarks()),
+            left_out(&self.left_out),
+        ]
+    }
+
+    /// How the columns are to be read.
+    fn remarks(&self) -> Vec<String> {
+        let mut remarks = vec![match self.flops_per_second {
+            Some(rate) => format!(
+                "Times are operations over the rate of one measured pass of the start: {:.1} billion \
+                 per second, {} tokens. A training is taken for three such passes and one of the \
+                 reference; optimizer steps come on top.",
+                rate / 1e9,
+                self.n_probe_tokens
+            ),
+            None => "No time: the rate was not measured.".to_owned(),
+        }];
+        remarks.push(
+            "GB: weights, gradients and optimizer state of the model; activations come on top. What \
+             is in the cache is not listed."
+                .to_owned(),
+        );
+        if self.jobs.iter().any(|job| job.job == Job::Sample) {
+            remarks.push(
+                "Responses that do not exist yet are taken for the longest that may be sampled, so \
+                 their tokens are an upper bound. The time of samples is these tokens over the rate \
+                 of four short ones, asked for at once: a server that answers many requests side by \
+                 side takes less."
+                    .to_owned(),
+            );
+        }
+        remarks
+    }
+}
+
+fn duration(seconds: f64) -> String {
+    match seconds {
+        s if s < 120.0 => format!("{s:.0} s"),
+        s if s < 7200.0 => format!("{:.0} min", s / 60.0),
+        s => format!("{:.1} h", s / 3600.0),
     }
 }
 

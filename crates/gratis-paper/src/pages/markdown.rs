@@ -3,14 +3,9 @@
 use std::fmt::Write as _;
 
 use super::{ClaimGroup, Finished, chosen_table, claims_table, comparison_table, plain_table};
-use crate::report::Colours;
+use crate::summary::Colours;
 
-/// Everything as Markdown: a report of the tiny world.
-pub fn markdown(finished: &[Finished]) -> String {
-    markdown_under("Free process rewards, reproduced in the tiny world", finished)
-}
-
-/// The same under another title.
+/// Everything as Markdown, under a title.
 pub(super) fn markdown_under(title: &str, finished: &[Finished]) -> String {
     let mut text = format!("# {title}\n");
     for of in finished {

@@ -1,6 +1,7 @@
 //! Outcomes as pages, Markdown and JSON: one page with everything, one per experiment.
 
 mod markdown;
+mod summary;
 
 use std::path::Path;
 
@@ -19,7 +20,7 @@ use crate::report::{
     Block, Cell, Cells, Emphasis, KeyFigure, LinePlot, Link, Page, Row, Span, Table, Tone,
 };
 
-pub use markdown::markdown;
+pub use summary::summary;
 
 /// The paper.
 pub(crate) const PAPER: &str = "https://arxiv.org/abs/2412.01981";
@@ -28,13 +29,19 @@ pub(crate) const PAPER: &str = "https://arxiv.org/abs/2412.01981";
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Finished {
     /// The experiment.
-    pub experiment: Experiment,
+    pub(crate) experiment: Experiment,
     /// What it reports.
     #[serde(flatten)]
-    pub outcome: Outcome,
+    pub(crate) outcome: Outcome,
 }
 
 impl Finished {
+    /// Number of the paper's claims that hold in this experiment, those not counted left out.
+    pub fn n_claims_that_hold(&self) -> usize {
+        let holds = |claim: &&Claim| claim.verdict == Verdict::Holds && claim.caveat.is_none();
+        self.outcome.claims.iter().filter(holds).count()
+    }
+
     fn title(&self) -> String {
         format!("{}: {}", self.outcome.name, self.outcome.title)
     }

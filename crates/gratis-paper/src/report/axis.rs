@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 /// How the numbers of an axis are spread.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum XScale {
+pub(crate) enum XScale {
     /// Evenly.
     #[default]
     Linear,
@@ -16,7 +16,7 @@ pub enum XScale {
 /// How the numbers of an axis are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Unit {
+pub(crate) enum Unit {
     /// As they are.
     #[default]
     Number,

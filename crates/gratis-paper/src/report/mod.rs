@@ -11,7 +11,7 @@ mod svg;
 mod table;
 
 pub(crate) use page::{Block, KeyFigure, Link, Page};
-pub use solution::{Colours, JudgedStep, SolutionView};
+pub(crate) use solution::{JudgedStep, SolutionView};
 pub(crate) use svg::{Bar, BarPlot};
-pub use svg::{LinePlot, Point, Series, Unit, XScale};
+pub(crate) use svg::{LinePlot, Point, Series, Unit, XScale};
 pub(crate) use table::{Cell, Cells, Emphasis, Row, Span, Table, Tone};

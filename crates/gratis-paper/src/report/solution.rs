@@ -7,30 +7,22 @@
 use serde::{Deserialize, Serialize};
 
 use super::page::{SolutionPage, StepLine};
+use crate::summary::Colours;
 use gratis::evaluation::first_error::predicted_first_error;
 use gratis::visible::visible;
 
 /// A step with its reward.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct JudgedStep {
+pub(crate) struct JudgedStep {
     /// The step's text.
     pub text: String,
     /// Its process reward.
     pub process_reward: f64,
 }
 
-/// Whether a terminal shows colours.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Colours {
-    /// Plain text.
-    None,
-    /// 24-bit escape sequences.
-    Ansi,
-}
-
 /// A scored solution.
 #[derive(Debug, Clone, PartialEq)]
-pub struct SolutionView {
+pub(crate) struct SolutionView {
     /// The problem.
     pub problem: String,
     /// The steps.
@@ -88,7 +80,7 @@ impl SolutionView {
 
     /// The solution as lines for a terminal. Control characters of the texts are made visible, so
     /// that no completion can steer the terminal.
-    pub fn to_terminal(&self, colours: Colours) -> String {
+    pub(crate) fn to_terminal(&self, colours: Colours) -> String {
         let mut lines = format!("{}\n", visible(self.problem.trim_end()));
         for (idx, step) in self.steps.iter().enumerate() {
             let tone = self.tone(step);

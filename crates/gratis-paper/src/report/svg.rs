@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 use serde::{Deserialize, Serialize};
 
 use super::axis::Axis;
-pub use super::axis::{Unit, XScale};
+pub(crate) use super::axis::{Unit, XScale};
 
 /// Different colours and markers; further series begin again.
 const N_STYLES: usize = 7;
@@ -20,7 +20,7 @@ const LETTER: f64 = 7.6;
 
 /// A measured value.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Point {
+pub(crate) struct Point {
     /// Place on the horizontal axis.
     pub x: f64,
     /// Value.
@@ -31,7 +31,7 @@ pub struct Point {
 
 /// A line of a plot.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Series {
+pub(crate) struct Series {
     /// Its name, written at the line's end; empty for the only line of a plot.
     pub label: String,
     /// The points, from left to right; values that are not finite leave a gap.
@@ -42,7 +42,7 @@ pub struct Series {
 
 /// A plot of one or more lines.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct LinePlot {
+pub(crate) struct LinePlot {
     /// What it shows, above it and for screen readers.
     pub title: String,
     /// Below the horizontal axis.
@@ -63,7 +63,7 @@ pub struct LinePlot {
 
 impl LinePlot {
     /// The plot as an `<svg>` element.
-    pub fn render(&self) -> String {
+    pub(crate) fn render(&self) -> String {
         let (width, height) = self.size.unwrap_or((640.0, 340.0));
         let longest = self.series.iter().map(|s| s.label.chars().count()).max().unwrap_or(0);
         let (left, right) = (46.0, width - 22.0 - LETTER * longest as f64);

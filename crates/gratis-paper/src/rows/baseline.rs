@@ -91,7 +91,7 @@ pub(crate) enum Start {
 
 /// What is chosen on validation problems.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Configuration {
+pub(crate) struct Configuration {
     /// Peak learning rate; a head has twice that.
     pub learning_rate: f64,
     /// Factor of the log-ratio, where there is one.

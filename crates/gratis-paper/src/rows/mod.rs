@@ -7,10 +7,10 @@
 mod baseline;
 mod recipe;
 
-use gratis::objective::step_kto::Magnitude;
+use gratis::objective::Magnitude;
 use serde::{Deserialize, Serialize};
 
-pub use baseline::Configuration;
+pub(crate) use baseline::Configuration;
 pub(crate) use baseline::{
     Baseline, Form, Labels, Learns, Start, TrainedForm, baselines, bounds, classic_on,
     math_shepherd,

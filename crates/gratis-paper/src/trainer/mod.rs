@@ -3,13 +3,16 @@
 
 mod output;
 
+use std::cell::Cell;
+use std::ops::ControlFlow;
+
 use gratis::data::{Rollout, StepSplit};
 use gratis::encoding::{Corpus, Encoder, OnOverlong, encode_rollouts, log_probs, problem_name};
 use gratis::objective::Objective;
-use gratis::observer::{Figure, Observer, Silent};
+use gratis::observer::{Observer, Silent};
 use gratis::training::{
-    DataOrder, ImplicitReward, LanguageModelling, Learner, OptimizationSettings, RewardData, Task,
-    Trainer,
+    DataOrder, ImplicitReward, LanguageModelling, Learner, OptimizationSettings, RewardData,
+    StepMetrics, Task, fit_until,
 };
 use gratis_cpu::{Initialisation, NativeEngine};
 use gratis_engine::Score;
@@ -19,6 +22,7 @@ use gratis_model::tokenizer::SpecialTokens;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use crate::progress::PartOfCommand;
 use crate::rows::Trunk;
 use crate::settings::{BaseSettings, LearningSettings};
 use crate::world::{N_DERIVED, Split, Strength, SyntheticGenerator, phrases};
@@ -84,8 +88,8 @@ pub(crate) fn encoder<'a>(tokenizer: &'a Tokenizer, engine: &NativeEngine) -> Re
 }
 
 /// The course of a training.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Training {
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Training {
     /// Optimizer steps taken.
     pub n_steps: u64,
     /// Tokens that went through the model.
@@ -106,7 +110,7 @@ impl Training {
 
 /// The loss at a step, averaged over the steps since the point before.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct CurvePoint {
+pub(crate) struct CurvePoint {
     /// Optimizer steps taken.
     pub step: u64,
     /// Loss in nats.
@@ -140,18 +144,20 @@ impl ModelTrainer<'_> {
         encode_rollouts(&held_out, &encoder(self.tokenizer, engine)?, &mut unseen)?;
         let mut task = self.language_task(engine, &solved(Split::Pretrain, N_BASE_PROBLEMS))?;
 
-        let mut solves = 0.0;
         let mut training = self.train(
             "base",
             &mut Learner::LogProbs(engine),
             &mut task,
             &settings.ascent,
             observer,
-            |engine, step| {
-                if step % CHECK_EVERY == 0 {
-                    solves = mean_probability(engine, &unseen)?;
+            |engine, step, measured| {
+                if step % CHECK_EVERY != 0 {
+                    return Ok(ControlFlow::Continue(()));
                 }
-                Ok(Look { solves: Some(solves), enough: solves >= settings.turn })
+                let solves = mean_probability(engine, &unseen)?;
+                measured.set(Some(solves));
+                let is_enough = solves >= settings.turn;
+                Ok(if is_enough { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
             },
         )?;
 
@@ -164,7 +170,7 @@ impl ModelTrainer<'_> {
             &mut task,
             settings_of,
             observer,
-            |_, _| Ok(Look::default()),
+            to_the_end,
         )?);
         let solves = mean_probability(engine, &unseen)?;
         if solves < settings.target {
@@ -194,9 +200,7 @@ impl ModelTrainer<'_> {
         let written = Split::Generators.written_by(written_by, &problems, self.seed);
         let mut task = self.language_task(engine, &written)?;
         let name = format!("generator {}", strength.name());
-        self.train(&name, &mut Learner::LogProbs(engine), &mut task, settings, observer, |_, _| {
-            Ok(Look::default())
-        })
+        self.train(&name, &mut Learner::LogProbs(engine), &mut task, settings, observer, to_the_end)
     }
 
     /// Trains `r(y) = beta * log pi(y)/pi_ref(y)` on labels, in `n_epochs` passes of the settings;
@@ -230,7 +234,7 @@ impl ModelTrainer<'_> {
             &mut task,
             &settings,
             observer,
-            |_, _| Ok(Look::default()),
+            to_the_end,
         )
     }
 
@@ -244,7 +248,7 @@ impl ModelTrainer<'_> {
     ) -> Result<Training> {
         let n_steps = settings.steps_for(task.items().len());
         let settings = LearningSettings { n_steps: Some(n_steps), ..*settings };
-        self.train("baseline", learner, task, &settings, observer, |_, _| Ok(Look::default()))
+        self.train("baseline", learner, task, &settings, observer, to_the_end)
     }
 
     fn language_task(
@@ -288,7 +292,7 @@ impl ModelTrainer<'_> {
         }
     }
 
-    /// Takes the steps of `settings`, or until `look` says that it is enough.
+    /// Takes the steps of `settings`, or until `look` breaks, with the loop of every training.
     fn train(
         &self,
         name: &str,
@@ -296,61 +300,66 @@ impl ModelTrainer<'_> {
         task: &mut dyn Task,
         settings: &LearningSettings,
         observer: &mut dyn Observer,
-        mut look: impl FnMut(&dyn Score, u64) -> Result<Look>,
+        mut look: impl FnMut(&dyn Score, u64, &Measured) -> gratis::Result<ControlFlow<()>>,
     ) -> Result<Training> {
         let n_units = task.items().len();
         let n_steps = settings.n_steps.unwrap_or_else(|| settings.steps_for(n_units));
-        observer.stage(name, Some(n_steps));
         let optimization = self.optimization(settings, n_steps, n_units);
-        let mut trainer = Trainer::new(&optimization, task.units(), 0)?;
-        let mut training = Training { n_steps: 0, n_tokens: 0, curve: Vec::new() };
-        let (mut loss, mut accuracy, mut n_averaged) = (0.0, None, 0.0);
-        while training.n_steps < n_steps {
-            let metrics = trainer.step(learner, task)?;
-            training.n_steps = metrics.step;
-            training.n_tokens += metrics.n_tokens;
-            loss += metrics.evaluation.loss;
-            accuracy = match (accuracy, metrics.evaluation.accuracy) {
-                (sum, Some(now)) => Some(sum.unwrap_or(0.0) + now),
-                (sum, None) => sum,
-            };
-            n_averaged += 1.0;
-            let Look { solves, enough } = look(learner.score(), metrics.step)?;
-            let last = enough || metrics.step == n_steps;
-            if last || metrics.step % CURVE_EVERY == 0 {
-                training.curve.push(CurvePoint {
-                    step: metrics.step,
-                    loss: loss / n_averaged,
-                    accuracy: accuracy.map(|sum: f64| sum / n_averaged),
-                });
-                (loss, accuracy, n_averaged) = (0.0, None, 0.0);
-            }
-            let mut figures = vec![
-                Figure::Amount("tokens", metrics.n_tokens),
-                Figure::Value("loss", metrics.evaluation.loss),
-            ];
-            figures.extend(solves.map(|solves| Figure::Value("solves", solves)));
-            observer.advance(1, &figures);
-            if enough {
-                break;
-            }
-        }
-        Ok(training)
+        let mut course = Course::default();
+        let measured = Measured::new(None);
+        let measure = Some(("solves", &measured));
+        let mut observer = PartOfCommand { observer, stage: Some(name), measure };
+        fit_until(learner, task, &optimization, &mut observer, &mut |learner, metrics| {
+            let flow = look(learner.score(), metrics.step, &measured)?;
+            course.add(metrics, flow.is_break() || metrics.step == n_steps);
+            Ok(flow)
+        })?;
+        Ok(course.training)
     }
 }
 
-/// What an evaluation between two steps found; by default nothing, and the training goes on.
-#[derive(Debug, Clone, Copy, Default)]
-struct Look {
-    /// Mean probability of the correct solution, where it is measured.
-    solves: Option<f64>,
-    /// Whether the training may end.
-    enough: bool,
+/// The latest probability of correct solutions, where a training measures it.
+type Measured = Cell<Option<f64>>;
+
+/// Collects the course of a training from its steps.
+#[derive(Default)]
+struct Course {
+    training: Training,
+    /// Sums over the steps since the last point of the curve.
+    loss: f64,
+    accuracy: Option<f64>,
+    n_averaged: f64,
+}
+
+impl Course {
+    fn add(&mut self, metrics: &StepMetrics, is_last: bool) {
+        self.training.n_steps = metrics.step;
+        self.training.n_tokens += metrics.n_tokens;
+        self.loss += metrics.evaluation.loss;
+        if let Some(now) = metrics.evaluation.accuracy {
+            self.accuracy = Some(self.accuracy.unwrap_or(0.0) + now);
+        }
+        self.n_averaged += 1.0;
+        if is_last || metrics.step.is_multiple_of(CURVE_EVERY) {
+            self.training.curve.push(CurvePoint {
+                step: metrics.step,
+                loss: self.loss / self.n_averaged,
+                accuracy: self.accuracy.map(|sum| sum / self.n_averaged),
+            });
+            (self.loss, self.accuracy, self.n_averaged) = (0.0, None, 0.0);
+        }
+    }
+}
+
+/// Ends no training before its last step.
+#[expect(clippy::unnecessary_wraps, reason = "the signature of `train`")]
+fn to_the_end(_: &dyn Score, _: u64, _: &Measured) -> gratis::Result<ControlFlow<()>> {
+    Ok(ControlFlow::Continue(()))
 }
 
 /// Mean over the responses of `exp(sum_t log pi(y_t|y_<t))`. With one correct solution per problem
 /// this is the exact rate at which samples at temperature 1 are right in every step.
-fn mean_probability(engine: &dyn Score, corpus: &Corpus) -> Result<f64> {
+fn mean_probability(engine: &dyn Score, corpus: &Corpus) -> gratis::Result<f64> {
     let log_probs = log_probs(engine, corpus, MICRO_BATCH_TOKENS, &mut Silent)?;
     let probability = |tokens: &Vec<f32>| tokens.iter().map(|&lp| f64::from(lp)).sum::<f64>().exp();
     Ok(log_probs.iter().map(probability).sum::<f64>() / log_probs.len().max(1) as f64)

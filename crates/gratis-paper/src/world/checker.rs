@@ -9,7 +9,7 @@ use super::solution::ANSWER;
 
 /// What the checker finds in a completion.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Verdict {
+pub(crate) struct Verdict {
     /// Index of the first wrong step; `None` if every step is right and none is missing. A
     /// completion that stops too early errs in its last step (in step 0 if it has none).
     pub first_error: Option<usize>,
@@ -21,7 +21,7 @@ pub struct Verdict {
 
 /// Compares a completion with the only correct solution of `problem`, step by step. A step is a
 /// line; a line break belongs to the step it ends.
-pub fn check(problem: &Problem, completion: &str) -> Verdict {
+pub(crate) fn check(problem: &Problem, completion: &str) -> Verdict {
     let solution = problem.solution().to_string();
     let expected: Vec<&str> = solution.split('\n').collect();
     let written: Vec<&str> = completion

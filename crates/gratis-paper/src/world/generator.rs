@@ -18,7 +18,7 @@ use super::solution::{Solution, Step};
 /// Strength of a synthetic generator, and of the model that is trained on its solutions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Strength {
+pub(crate) enum Strength {
     /// Errs most.
     Weak,
     /// In between; reward models are trained on the rollouts of its model.
@@ -29,10 +29,10 @@ pub enum Strength {
 
 impl Strength {
     /// All strengths, the weakest first.
-    pub const ALL: [Self; 3] = [Self::Weak, Self::Medium, Self::Strong];
+    pub(crate) const ALL: [Self; 3] = [Self::Weak, Self::Medium, Self::Strong];
 
     /// As written in tables and folder names.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Weak => "weak",
             Self::Medium => "medium",
@@ -41,7 +41,7 @@ impl Strength {
     }
 
     /// As written in headings.
-    pub fn title(self) -> &'static str {
+    pub(crate) fn title(self) -> &'static str {
         match self {
             Self::Weak => "Weak",
             Self::Medium => "Medium",
@@ -92,14 +92,14 @@ impl ErrorRates {
 
 /// A program that writes solutions with systematic errors.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct SyntheticGenerator {
+pub(crate) struct SyntheticGenerator {
     rates: ErrorRates,
     contexts_seed: u64,
 }
 
 /// A written solution with the place of its first error.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Written {
+pub(crate) struct Written {
     /// The solution, its errors included.
     pub solution: Solution,
     /// Index of the first wrong step.
@@ -108,12 +108,12 @@ pub struct Written {
 
 impl SyntheticGenerator {
     /// The synthetic generator of this strength. All generators of a world share `contexts_seed`.
-    pub fn new(strength: Strength, contexts_seed: u64) -> Self {
+    pub(crate) fn new(strength: Strength, contexts_seed: u64) -> Self {
         Self { rates: strength.error_rates(), contexts_seed }
     }
 
     /// Writes a solution.
-    pub fn write(&self, problem: &Problem, rng: &mut impl Rng) -> Written {
+    pub(crate) fn write(&self, problem: &Problem, rng: &mut impl Rng) -> Written {
         let mut steps: Vec<Step> = Vec::with_capacity(problem.derivations.len());
         let mut first_error = None;
         for (idx, &Derivation { person, operator, operand }) in

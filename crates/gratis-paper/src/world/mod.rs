@@ -19,8 +19,8 @@ mod problem;
 mod solution;
 mod split;
 
-pub use checker::{Verdict, check};
-pub use generator::{Strength, SyntheticGenerator, Written};
-pub use problem::{Derivation, MODULUS, Operand, Operator, PEOPLE, Problem};
-pub use solution::{Solution, Step};
-pub use split::{DATASET, N_DERIVED, Split};
+pub(crate) use checker::check;
+pub(crate) use generator::{Strength, SyntheticGenerator};
+pub(crate) use problem::Problem;
+pub use split::validation_problems;
+pub(crate) use split::{N_DERIVED, Split};

@@ -7,10 +7,10 @@ use std::ops::RangeInclusive;
 use rand::{Rng, RngExt};
 
 /// All counting is modulo this prime.
-pub const MODULUS: u32 = 23;
+pub(super) const MODULUS: u32 = 23;
 
 /// Everybody who can appear in a problem, at most once.
-pub const PEOPLE: [&str; 10] =
+pub(super) const PEOPLE: [&str; 10] =
     ["Ann", "Ben", "Cal", "Dan", "Eve", "Fay", "Gus", "Hal", "Ida", "Joy"];
 
 /// The sentence that ends every problem; the line break belongs to the prompt.
@@ -21,7 +21,7 @@ const BASE_OPERAND_RATE: f64 = 0.3;
 
 /// What is done to the previous person's value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Operator {
+pub(crate) enum Operator {
     /// `left + right`.
     Add,
     /// `left - right`.
@@ -32,10 +32,10 @@ pub enum Operator {
 
 impl Operator {
     /// All operators.
-    pub const ALL: [Self; 3] = [Self::Add, Self::Subtract, Self::Multiply];
+    pub(crate) const ALL: [Self; 3] = [Self::Add, Self::Subtract, Self::Multiply];
 
     /// The sign in a solution.
-    pub fn symbol(self) -> char {
+    pub(crate) fn symbol(self) -> char {
         match self {
             Self::Add => '+',
             Self::Subtract => '-',
@@ -44,7 +44,7 @@ impl Operator {
     }
 
     /// The true result modulo [`MODULUS`].
-    pub fn apply(self, left: u32, right: u32) -> u32 {
+    pub(crate) fn apply(self, left: u32, right: u32) -> u32 {
         let (left, right) = (left % MODULUS, right % MODULUS);
         let result = match self {
             Self::Add => left + right,
@@ -57,7 +57,7 @@ impl Operator {
 
 /// The right operand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Operand {
+pub(crate) enum Operand {
     /// A number in the problem's text.
     Constant(u32),
     /// What the base person has.
@@ -66,7 +66,7 @@ pub enum Operand {
 
 /// One derived person.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Derivation {
+pub(crate) struct Derivation {
     /// Index in [`PEOPLE`].
     pub person: usize,
     /// What is done to the previous person's value.
@@ -77,7 +77,7 @@ pub struct Derivation {
 
 /// A problem: a base person with a start value, and people derived from it one after the other.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Problem {
+pub(crate) struct Problem {
     /// The base person, an index in [`PEOPLE`].
     pub base: usize,
     /// What the base person has, below [`MODULUS`].
@@ -89,7 +89,7 @@ pub struct Problem {
 impl Problem {
     /// Draws a problem with a number of derived people uniform in `n_derived` (at least 1, at most
     /// nine: names do not repeat).
-    pub fn draw(n_derived: &RangeInclusive<usize>, rng: &mut impl Rng) -> Self {
+    pub(crate) fn draw(n_derived: &RangeInclusive<usize>, rng: &mut impl Rng) -> Self {
         let n_derived = rng.random_range(n_derived.clone()).clamp(1, PEOPLE.len() - 1);
         let people = rand::seq::index::sample(rng, PEOPLE.len(), n_derived + 1);
         let derivations = people
@@ -113,7 +113,7 @@ impl Problem {
     }
 
     /// The text a model reads, its last line break included.
-    pub fn prompt(&self) -> String {
+    pub(crate) fn prompt(&self) -> String {
         let base = PEOPLE[self.base];
         let mut text = format!("{base} has {} coins. ", self.start);
         for &Derivation { person, operator, operand } in &self.derivations {
@@ -132,7 +132,7 @@ impl Problem {
     }
 
     /// Reads a problem back from its prompt; `None` if it is not a problem of this world.
-    pub fn parse(prompt: &str) -> Option<Self> {
+    pub(crate) fn parse(prompt: &str) -> Option<Self> {
         let told = prompt.strip_suffix('\n').unwrap_or(prompt).strip_suffix(QUESTION)?;
         let mut sentences =
             told.split_terminator(". ").map(|sentence| sentence.split_once(" has "));

@@ -9,7 +9,7 @@ pub(super) const ANSWER: &str = "Answer: ";
 
 /// One written step, right or wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Step {
+pub(crate) struct Step {
     /// Whose value it gives, an index in [`PEOPLE`].
     pub person: usize,
     /// Left operand: the previous person's value.
@@ -32,14 +32,14 @@ impl fmt::Display for Step {
 /// A written solution; its `Display` is the completion's text. The answer line repeats the last
 /// result and counts as a step.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Solution {
+pub(crate) struct Solution {
     /// One step per derived person.
     pub steps: Vec<Step>,
 }
 
 impl Solution {
     /// The answer as written: the last result.
-    pub fn answer(&self) -> Option<u32> {
+    pub(crate) fn answer(&self) -> Option<u32> {
         self.steps.last().map(|step| step.result)
     }
 }
@@ -58,7 +58,7 @@ impl fmt::Display for Solution {
 
 impl Problem {
     /// The only correct solution.
-    pub fn solution(&self) -> Solution {
+    pub(crate) fn solution(&self) -> Solution {
         let mut left = self.start;
         let steps = self.derivations.iter().map(|&Derivation { person, operator, operand }| {
             let right = match operand {
@@ -74,7 +74,7 @@ impl Problem {
     }
 
     /// The final answer.
-    pub fn answer(&self) -> u32 {
+    pub(crate) fn answer(&self) -> u32 {
         self.solution().answer().unwrap_or(self.start)
     }
 }

@@ -16,15 +16,15 @@ use super::problem::Problem;
 use gratis::data::Rollout;
 
 /// The `dataset` column of this world's rollouts.
-pub const DATASET: &str = "tiny-world";
+pub(super) const DATASET: &str = "tiny-world";
 
 /// Numbers of derived people of an ordinary problem.
-pub const N_DERIVED: RangeInclusive<usize> = 3..=6;
+pub(crate) const N_DERIVED: RangeInclusive<usize> = 3..=6;
 
 /// What problems are used for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Split {
+pub(crate) enum Split {
     /// The base model's correct solutions.
     Pretrain,
     /// The synthetic generators' solutions, on which the generator models are fine-tuned.
@@ -39,7 +39,7 @@ pub enum Split {
 
 impl Split {
     /// The split a problem belongs to.
-    pub fn of(problem: &Problem) -> Self {
+    pub(crate) fn of(problem: &Problem) -> Self {
         match hash::mix(&problem.skeleton()) % 8 {
             0..=2 => Self::Pretrain,
             3 | 4 => Self::Generators,
@@ -50,7 +50,7 @@ impl Split {
     }
 
     /// As written in ids and file names.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Pretrain => "pretrain",
             Self::Generators => "generators",
@@ -61,7 +61,12 @@ impl Split {
     }
 
     /// Draws `n` different problems of this split. The first `k` of them do not depend on `n`.
-    pub fn draw(self, n: usize, n_derived: RangeInclusive<usize>, seed: u64) -> Vec<Problem> {
+    pub(crate) fn draw(
+        self,
+        n: usize,
+        n_derived: RangeInclusive<usize>,
+        seed: u64,
+    ) -> Vec<Problem> {
         let mut rng = ChaCha8Rng::seed_from_u64(hash::mix(&[seed, self as u64]));
         let mut seen = HashSet::new();
         std::iter::repeat_with(|| Problem::draw(&n_derived, &mut rng))
@@ -71,7 +76,7 @@ impl Split {
     }
 
     /// A problem as a rollout without completions.
-    pub fn rollout(self, problem: &Problem, problem_idx: usize) -> Rollout {
+    pub(crate) fn rollout(self, problem: &Problem, problem_idx: usize) -> Rollout {
         Rollout {
             id: Some(format!("{}-{problem_idx}", self.name())),
             prompt: problem.prompt(),
@@ -82,18 +87,18 @@ impl Split {
     }
 
     /// Problems to be solved: rollouts without completions.
-    pub fn unsolved(self, problems: &[Problem]) -> Vec<Rollout> {
+    pub(crate) fn unsolved(self, problems: &[Problem]) -> Vec<Rollout> {
         problems.iter().enumerate().map(|(idx, problem)| self.rollout(problem, idx)).collect()
     }
 
     /// Each problem with its correct solution.
-    pub fn solved(self, problems: &[Problem]) -> Vec<Rollout> {
+    pub(crate) fn solved(self, problems: &[Problem]) -> Vec<Rollout> {
         self.with_completions(problems, |_, problem| problem.solution().to_string())
     }
 
     /// Each problem with a solution by `generator`, whose errors depend on `seed` and the problem's
     /// index only.
-    pub fn written_by(
+    pub(crate) fn written_by(
         self,
         generator: &SyntheticGenerator,
         problems: &[Problem],
@@ -116,6 +121,12 @@ impl Split {
         }
         rollouts
     }
+}
+
+/// Problems of the validation split without solutions: the first that the demo with this seed
+/// would see.
+pub fn validation_problems(n_problems: usize, seed: u64) -> Vec<Rollout> {
+    Split::Validation.unsolved(&Split::Validation.draw(n_problems, N_DERIVED, seed))
 }
 
 #[cfg(test)]

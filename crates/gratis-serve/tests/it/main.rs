@@ -9,7 +9,9 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use gratis::data::{ProblemScores, Rollout, ScoreKind, ScoreOrigin, ScorePart, Scored, StepSplit};
+use gratis::data::{
+    Precision, ProblemScores, Rollout, ScoreKind, ScoreOrigin, ScorePart, Scored, StepSplit,
+};
 use gratis::encoding::EncodedText;
 use gratis::reward_model::TokenCounts;
 use gratis::selection::Aggregation;
@@ -102,6 +104,7 @@ impl Running {
                 value_rule: None,
                 step_split: StepSplit::default(),
                 part: ScorePart::All,
+                precision: Precision::F32,
             },
             aggregation: Aggregation::Outcome,
             ends: vec!["</s>".to_owned()],

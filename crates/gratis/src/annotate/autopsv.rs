@@ -19,7 +19,7 @@ pub const THRESHOLD: f64 = -0.5;
 
 /// Labels of a solution's steps, 1 or 0, from the confidences after them (`[n_steps]`, in `0..=1`)
 /// and the one before the first.
-pub fn label_steps(confidences: &[f64], before: f64, threshold: f64) -> Vec<f64> {
+pub(crate) fn label_steps(confidences: &[f64], before: f64, threshold: f64) -> Vec<f64> {
     let (mut label, mut before) = (1.0, before);
     confidences
         .iter()

@@ -16,7 +16,7 @@ use crate::encoding::{Corpus, Encoder, head_values, log_probs};
 use crate::error::Result;
 use crate::observer::{Observer, Silent};
 use crate::scoring::{
-    ScoreRollouts, ScoringSettings, Solution, completion_work, pass_over, scores_of, solutions,
+    ScoreRollouts, ScoringSettings, Solution, pass_over, scores_of, solution_work, solutions,
 };
 
 /// Scores completions by a scalar head.
@@ -32,11 +32,11 @@ pub struct HeadScorer<'a> {
 }
 
 impl ScoreRollouts for HeadScorer<'_> {
-    fn score(
+    fn score_counted(
         &self,
         rollouts: &[Rollout],
         observer: &mut dyn Observer,
-    ) -> Result<Vec<ProblemScores>> {
+    ) -> Result<(Vec<ProblemScores>, JobWork)> {
         let mut corpus = Corpus::default();
         let step_split = &self.settings.step_split;
         let solutions = unmasked(rollouts, &self.encoder, step_split, &mut corpus)?;
@@ -47,11 +47,8 @@ impl ScoreRollouts for HeadScorer<'_> {
             differences(&self.pooling.prefix_values(&rows[solution.response], n_channels))
         };
         let ScoringSettings { beta, tokens, .. } = self.settings;
-        scores_of(rollouts, &solutions, &corpus, beta, tokens, gains)
-    }
-
-    fn work(&self, rollouts: &[Rollout]) -> Result<JobWork> {
-        completion_work(rollouts, &self.encoder, self.settings.batch_tokens)
+        let scores = scores_of(rollouts, &solutions, &corpus, beta, tokens, gains)?;
+        Ok((scores, solution_work(&solutions, &corpus, budget)?))
     }
 }
 
@@ -98,11 +95,11 @@ impl TokenScorer<'_> {
 }
 
 impl ScoreRollouts for TokenScorer<'_> {
-    fn score(
+    fn score_counted(
         &self,
         rollouts: &[Rollout],
         observer: &mut dyn Observer,
-    ) -> Result<Vec<ProblemScores>> {
+    ) -> Result<(Vec<ProblemScores>, JobWork)> {
         let Chains { solutions, plain, corpus: chains, first_of } = self.chains(rollouts)?;
         let budget = self.settings.batch_tokens;
         let of_labels = log_probs(self.engine, &chains, budget, &mut Silent)?;
@@ -122,11 +119,7 @@ impl ScoreRollouts for TokenScorer<'_> {
             gains
         };
         let ScoringSettings { beta, tokens, .. } = self.settings;
-        scores_of(rollouts, &solutions, &plain, beta, tokens, gains)
-    }
-
-    fn work(&self, rollouts: &[Rollout]) -> Result<JobWork> {
-        let Chains { solutions, plain, corpus, .. } = self.chains(rollouts)?;
+        let scores = scores_of(rollouts, &solutions, &plain, beta, tokens, gains)?;
         let mut as_counted = Work::default();
         for Solution { response, step_ends, .. } in &solutions {
             // The tag after each step is an input; its labels are predicted.
@@ -135,7 +128,7 @@ impl ScoreRollouts for TokenScorer<'_> {
             let n_predicted = (n_steps * self.labels.n_labels()) as u64;
             as_counted += Work { n_predicted, ..Work::of_response(n_tokens, 0) };
         }
-        Ok(JobWork { as_run: pass_over(&corpus, self.settings.batch_tokens)?, as_counted })
+        Ok((scores, JobWork { as_run: pass_over(&chains, budget)?, as_counted }))
     }
 }
 

@@ -13,7 +13,7 @@ use crate::error::Result;
 use crate::observer::Observer;
 use crate::reward::ValueRule;
 use crate::scoring::{
-    ScoreRollouts, ScoringSettings, Solution, completion_work, scores_of, solutions,
+    ScoreRollouts, ScoringSettings, Solution, scores_of, solution_work, solutions,
 };
 
 /// Scores completions by the self-certainty of the model that wrote them, or of another.
@@ -27,11 +27,11 @@ pub struct SelfCertainty<'a> {
 }
 
 impl ScoreRollouts for SelfCertainty<'_> {
-    fn score(
+    fn score_counted(
         &self,
         rollouts: &[Rollout],
         observer: &mut dyn Observer,
-    ) -> Result<Vec<ProblemScores>> {
+    ) -> Result<(Vec<ProblemScores>, JobWork)> {
         let ScoringSettings { step_split, batch_tokens, tokens, part, .. } = &self.settings;
         let mut corpus = Corpus::default();
         let solutions = solutions(rollouts, &self.encoder, step_split, *part, &mut corpus)?;
@@ -44,10 +44,7 @@ impl ScoreRollouts for SelfCertainty<'_> {
             let divergence = |&mean: &f32| (-f64::from(mean) - log_vocab) / n_counted;
             ValueRule::Sum.gains(of_tokens.iter().map(divergence).collect(), &solution.masked)
         };
-        scores_of(rollouts, &solutions, &corpus, 1.0, *tokens, gains)
-    }
-
-    fn work(&self, rollouts: &[Rollout]) -> Result<JobWork> {
-        completion_work(rollouts, &self.encoder, self.settings.batch_tokens)
+        let scores = scores_of(rollouts, &solutions, &corpus, 1.0, *tokens, gains)?;
+        Ok((scores, solution_work(&solutions, &corpus, *batch_tokens)?))
     }
 }

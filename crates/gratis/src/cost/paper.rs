@@ -57,7 +57,7 @@ impl Default for Assumptions {
 /// Instructions of the paper's training data.
 pub const N_INSTRUCTIONS: u64 = 33_000;
 /// Responses per instruction at the three scales of figure 3.
-pub const N_RESPONSES: [u64; 3] = [2, 4, 8];
+pub(crate) const N_RESPONSES: [u64; 3] = [2, 4, 8];
 
 /// Costs per instruction, in parameters x tokens of a sequence.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]

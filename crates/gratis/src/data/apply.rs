@@ -108,7 +108,7 @@ pub fn apply(
 ///
 /// # Errors
 /// As [`apply`], and those of `open`, `emit`, reading and writing.
-pub fn apply_streaming(
+pub(crate) fn apply_streaming(
     operations: &[DataOperation],
     open: &Open<'_>,
     scratch: &Path,
@@ -215,7 +215,7 @@ pub fn apply_to_file(
 ///
 /// # Errors
 /// Those of reading and writing.
-pub fn spool<T: Record + Into<Rollout>>(
+pub(crate) fn spool<T: Record + Into<Rollout>>(
     input: &Path,
     reading: impl Into<Reading>,
     scratch: &Path,

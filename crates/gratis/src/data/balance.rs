@@ -1,6 +1,8 @@
 //! Balancing: as many correct as incorrect responses, in the data set or per instruction (section
 //! 4.1).
 
+use std::mem;
+
 use serde::{Deserialize, Serialize};
 
 use super::operation::{Counts, Operation, Outcome, Start};
@@ -78,7 +80,7 @@ impl Operation for DatasetBalance {
         let kept: Vec<usize> = (0..labels.len())
             .filter(|&idx| Some(self.rank(number, idx)) <= self.limits[usize::from(labels[idx])])
             .collect();
-        keep_some(&rollout, &kept, out)
+        keep_some(rollout, &kept, out)
     }
 }
 
@@ -120,7 +122,7 @@ impl Operation for InstructionBalance {
         }
         kept.sort_unstable();
         self.n_kept += kept.len();
-        keep_some(&rollout, &kept, out)
+        keep_some(rollout, &kept, out)
     }
 
     fn finish(&mut self, _out: &mut Outcome) -> Result<()> {
@@ -128,12 +130,14 @@ impl Operation for InstructionBalance {
     }
 }
 
-/// Passes the rollout on with the responses `kept`, if there are any.
-pub(super) fn keep_some(rollout: &Rollout, kept: &[usize], out: &mut Outcome) -> Result<()> {
+/// Passes the rollout on with the responses `kept`, each named once, if there are any.
+pub(super) fn keep_some(mut rollout: Rollout, kept: &[usize], out: &mut Outcome) -> Result<()> {
     out.remark("responses dropped", (rollout.completions.len() - kept.len()) as u64);
     if kept.is_empty() {
         out.remark("problems dropped", 1);
         return Ok(());
     }
-    out.keep(rollout.with_completions(kept))
+    let mut all = mem::take(&mut rollout.completions);
+    rollout.completions = kept.iter().map(|&idx| mem::take(&mut all[idx])).collect();
+    out.keep(rollout)
 }

@@ -8,7 +8,7 @@ use super::record::Fault;
 
 /// One candidate solution of a problem.
 ///
-/// A rollout file holds these as parallel columns, see [`super::rollout`].
+/// A rollout file holds these as parallel columns, see [`Rollout`](super::Rollout).
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Completion {
     /// The text.
@@ -19,7 +19,7 @@ pub struct Completion {
     pub soft_label: Option<f64>,
     /// Its steps in order, where they are given.
     pub steps: Option<Vec<String>>,
-    /// A label per step in `0..=1`, or `None` where a step has none: see [`super::step_labels`].
+    /// A label per step in `0..=1`, or `None` where a step has none: see [`StepLabels`](super::StepLabels).
     pub step_labels: Option<Vec<Option<f64>>>,
     /// The tokens as they were sampled.
     pub token_ids: Option<Vec<u32>>,
@@ -27,17 +27,17 @@ pub struct Completion {
     pub finish_reason: Option<FinishReason>,
     /// Parts without rewards and without a training signal.
     pub mask: Option<Mask>,
-    /// Further columns with one entry per completion, by name: those of [`PER_COMPLETION`].
+    /// Further columns with one entry per completion, by name: those that grading adds.
     pub extra: Map<String, Value>,
 }
 
 /// Columns that grading adds. They have one entry per completion and follow it, as `correctness`
 /// and the other fields of [`Completion`] do. Other columns belong to the problem, whatever their
 /// length.
-pub const PER_COMPLETION: [&str; 2] = [EXTRACTED, HOW];
+pub(crate) const PER_COMPLETION: [&str; 2] = [EXTRACTED, HOW];
 
 /// Column that holds the final answer found in each completion.
-pub const EXTRACTED: &str = "extracted";
+pub(crate) const EXTRACTED: &str = "extracted";
 /// Column that says how each final answer was found.
 pub const HOW: &str = "how";
 

@@ -8,7 +8,7 @@
 //! duplicate but the most useful training example.
 
 use std::collections::HashSet;
-use std::hash::Hasher;
+use std::hash::{BuildHasherDefault, Hasher};
 
 use serde::{Deserialize, Serialize};
 use siphasher::sip::SipHasher13;
@@ -62,74 +62,156 @@ impl Start for Deduplicate {
         if !(self.threshold > 0.0 && self.threshold <= 1.0) {
             return Err(Error::setting("threshold", "above 0 and at most 1", self.threshold));
         }
-        Ok(Box::new(Deduplication { settings: *self, seen: [(); 3].map(|()| HashSet::new()) }))
+        Ok(Box::new(Deduplication {
+            settings: *self,
+            seen: Default::default(),
+            words: Words::default(),
+            grams: Grams::default(),
+        }))
     }
 }
 
 struct Deduplication {
     settings: Deduplicate,
     /// N-grams of the kept responses: incorrect, correct, unlabelled.
-    seen: [HashSet<u64>; 3],
+    seen: [Grams; 3],
+    /// Those of the last response; their memory is used again.
+    words: Words,
+    grams: Grams,
 }
 
 impl Operation for Deduplication {
     fn apply(&mut self, _number: u64, rollout: Rollout, out: &mut Outcome) -> Result<()> {
-        if self.settings.scope == DedupScope::Problem {
-            self.seen.iter_mut().for_each(HashSet::clear);
+        let Self { settings, seen, words, grams } = self;
+        if settings.scope == DedupScope::Problem {
+            seen.iter_mut().for_each(HashSet::clear);
         }
         let mut kept = Vec::new();
         for (idx, completion) in rollout.completions.iter().enumerate() {
             let label = completion.label.or(completion.soft_label.map(|label| label > 0.5));
-            let class = label.map_or(2, usize::from);
-            let seen = &mut self.seen[class];
-            let grams = sampled(n_grams(&completion.text, self.settings.n), self.settings.sample);
-            let n_seen = grams.intersection(seen).count();
-            if (n_seen as f64) < self.settings.threshold * grams.len() as f64 {
-                seen.extend(grams);
+            let seen = &mut seen[label.map_or(2, usize::from)];
+            words.read(&completion.text);
+            grams.clear();
+            grams.extend(words.n_grams(settings.n));
+            sample(grams, settings.sample);
+            let n_seen = grams.iter().filter(|&gram| seen.contains(gram)).count();
+            if (n_seen as f64) < settings.threshold * grams.len() as f64 {
+                seen.extend(&*grams);
                 kept.push(idx);
             }
         }
-        keep_some(&rollout, &kept, out)
+        keep_some(rollout, &kept, out)
     }
 }
 
-/// The distinct n-grams of words of a text, as numbers; the whole text if it has fewer words.
-fn n_grams(text: &str, n: usize) -> HashSet<u64> {
-    let words: Vec<&str> = text.split_whitespace().collect();
-    words.windows(n.clamp(1, words.len().max(1))).map(number_of).collect()
+/// Distinct n-grams, as numbers.
+type Grams = HashSet<u64, BuildHasherDefault<NumberItself>>;
+
+/// The hash of a number that is a hash already.
+#[derive(Default)]
+struct NumberItself(u64);
+
+impl Hasher for NumberItself {
+    fn write(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
+            self.0 = self.0 << 8 | u64::from(byte);
+        }
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        self.0 = number;
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
+/// The words of a text in a row, each with a byte that ends it: an n-gram is a part of it.
+#[derive(Default)]
+struct Words {
+    bytes: Vec<u8>,
+    /// Where each word begins; after the last, the end.
+    starts: Vec<usize>,
+}
+
+impl Words {
+    /// Ends a word; not part of any UTF-8 text.
+    const END: u8 = 0xff;
+
+    /// The words of `text`, in place of those before.
+    fn read(&mut self, text: &str) {
+        self.bytes.clear();
+        self.starts.clear();
+        for word in text.split_whitespace() {
+            self.starts.push(self.bytes.len());
+            self.bytes.extend_from_slice(word.as_bytes());
+            self.bytes.push(Self::END);
+        }
+        self.starts.push(self.bytes.len());
+    }
+
+    /// The n-grams as numbers; the whole text if it has fewer words.
+    fn n_grams(&self, n: usize) -> impl Iterator<Item = u64> {
+        let n_words = self.starts.len().saturating_sub(1);
+        let n = n.clamp(1, n_words.max(1));
+        let ends = self.starts.iter().skip(n);
+        self.starts
+            .iter()
+            .zip(ends)
+            .map(move |(&start, &end)| number_of(n, &self.bytes[start..end]))
+    }
 }
 
 /// SipHash-1-3 with the keys 0 over the number of words and each word with a byte that ends it: the
 /// same words give the same number on every platform and with every compiler.
-fn number_of(gram: &[&str]) -> u64 {
-    const END: u8 = 0xff; // not part of any UTF-8 text
+fn number_of(n_words: usize, words: &[u8]) -> u64 {
     let mut hasher = SipHasher13::new();
-    hasher.write(&(gram.len() as u64).to_le_bytes());
-    for word in gram {
-        hasher.write(word.as_bytes());
-        hasher.write(&[END]);
-    }
+    hasher.write(&(n_words as u64).to_le_bytes());
+    hasher.write(words);
     hasher.finish()
 }
 
-/// One n-gram in `sample`, by their numbers and so the same ones in every text; at least one.
-fn sampled(mut grams: HashSet<u64>, sample: u64) -> HashSet<u64> {
+/// Keeps one n-gram in `sample`, by their numbers and so the same ones in every text; at least one.
+fn sample(grams: &mut Grams, sample: u64) {
+    if sample == 1 {
+        return;
+    }
     let least = grams.iter().copied().min();
     grams.retain(|gram| gram.is_multiple_of(sample));
     if grams.is_empty() {
         grams.extend(least);
     }
-    grams
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn grams(text: &str, n: usize) -> Vec<u64> {
+        let mut words = Words::default();
+        words.read("what was read before");
+        words.read(text);
+        words.n_grams(n).collect()
+    }
+
     #[test]
     fn numbers_of_n_grams_are_pinned() {
         // A change of these numbers changes which responses a sample of n-grams drops.
-        assert_eq!(number_of(&["so", "naïve"]), 137_831_874_725_406_613);
-        assert_eq!(number_of(&["42"]), 3_420_011_754_255_202_463);
+        assert_eq!(grams("so naïve", 2), [137_831_874_725_406_613]);
+        assert_eq!(grams(" so\u{a0}naïve\n", 8), [137_831_874_725_406_613]);
+        assert_eq!(grams("42", 1), [3_420_011_754_255_202_463]);
+    }
+
+    #[test]
+    fn n_grams_are_those_of_the_words() {
+        let numbers = grams("a b a b c", 2);
+        assert_eq!(numbers.len(), 4);
+        assert_eq!(numbers[0], numbers[2]);
+        assert_eq!(numbers[1..], grams("b a b c", 2)[..]);
+        assert_eq!(grams("a b c", 3), grams("a  b\tc", 9));
+        assert_ne!(grams("a bc", 2), grams("ab c", 2));
+        assert!(grams(" \n", 2).is_empty());
+        assert!(grams("", 1).is_empty());
     }
 }

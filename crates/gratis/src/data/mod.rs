@@ -1,19 +1,20 @@
 //! Problems, rollouts and the operations on them (paper section 4.1 and appendix C).
 
-pub mod case;
+mod case;
 pub mod completion;
-pub mod mask;
-pub mod operation;
+mod mask;
+mod operation;
 pub mod published;
-pub mod reader;
+mod reader;
+#[doc(hidden)]
 pub mod record;
-pub mod rollout;
+pub(crate) mod rollout;
 pub mod score;
-pub mod split;
-pub mod step_labels;
+mod split;
+mod step_labels;
 pub mod steps;
-pub mod summary;
-pub mod writer;
+mod summary;
+mod writer;
 
 mod apply;
 mod balance;
@@ -42,13 +43,16 @@ mod shapes;
 mod subsample;
 mod table;
 
-pub use apply::{
-    FileReport, Rollouts, SplitReport, apply, apply_streaming, apply_to_file, split_file, spool,
-};
+// Whole files and lines, with reports: for the command line.
+#[doc(hidden)]
+pub use apply::{FileReport, SplitReport, apply_to_file, split_file};
+pub use apply::{Rollouts, apply};
+pub(crate) use apply::{apply_streaming, spool};
 pub use balance::{BalanceDataset, BalanceInstructions};
 pub use case::Case;
 pub use completion::Completion;
 pub use dedup::{DedupScope, Deduplicate};
+#[doc(hidden)]
 pub use fingerprint::Fingerprint;
 pub use group::GroupResponses;
 pub use mask::Mask;
@@ -57,13 +61,16 @@ pub use model_format::ModelFormat;
 pub use operation::{Counts, DataOperation, OperationReport};
 pub use pairs::{MakePairs, PairRule, pairs_of};
 pub use part::ScorePart;
+#[doc(hidden)]
 pub use reader::{RecordReader, RolloutFiles};
 pub use reading::{ColumnName, DoubtfulLabel, Reading, ShapeSettings};
 pub use record::OnInvalid;
 pub use replace::ReplaceResponses;
+// Output of commands that can be resumed: for the command line.
+#[doc(hidden)]
 pub use resumable::{Lines, OnPartial, ReservedOutput, ResumableWriter, Resumed, check_output};
 pub use rollout::{Answered, Rollout};
-pub use score::{Extent, ProblemScores, ScoreKind, ScoreOrigin, Scored};
+pub use score::{Extent, Precision, ProblemScores, ScoreKind, ScoreOrigin, Scored};
 pub use segment::{SegmentSteps, StepText};
 pub use shapes::DataShape;
 pub use split::{KeepSide, Side, Split};
@@ -71,7 +78,9 @@ pub use step_labels::StepLabels;
 pub use steps::{StepSplit, StepSplitter};
 pub use subsample::{SubsampleInstructions, SubsampleResponses};
 pub use summary::Summary;
-pub use writer::{LineWriter, RolloutWriter};
+#[doc(hidden)]
+pub use writer::LineWriter;
+pub use writer::RolloutWriter;
 
 /// Reads rollouts.
 pub type RolloutReader = RecordReader<Rollout>;

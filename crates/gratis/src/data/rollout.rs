@@ -63,6 +63,11 @@ impl Rollout {
         self.completions.iter().map(|completion| completion.text.as_str())
     }
 
+    /// Bytes of the prompt and the completions.
+    pub fn n_text_bytes(&self) -> usize {
+        self.prompt.len() + self.texts().map(str::len).sum::<usize>()
+    }
+
     /// The outcome labels, one per completion.
     ///
     /// # Errors

@@ -18,7 +18,7 @@ use crate::selection::Aggregation;
 /// Version of the scores format this crate writes and the newest it reads.
 ///
 /// Version 2 adds [`Scored::hash`] and [`ProblemScores::origin`].
-pub const SCORES_VERSION: u32 = 2;
+pub(crate) const SCORES_VERSION: u32 = 2;
 
 /// One line of a scores file.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -61,6 +61,30 @@ pub struct ScoreOrigin {
     /// Which part of the completions the rewards are of, if not all.
     #[serde(default, skip_serializing_if = "ScorePart::is_all")]
     pub part: ScorePart,
+    /// How products were rounded, if they were.
+    #[serde(default, skip_serializing_if = "Precision::is_f32")]
+    pub precision: Precision,
+}
+
+/// How the factors of the products with the weights are rounded when gratis' own engine scores. Sums,
+/// attention, training and sampling are in f32 in any case.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
+#[serde(rename_all = "snake_case")]
+pub enum Precision {
+    /// Not at all.
+    #[default]
+    F32,
+    /// To bf16: faster, on processors with `avx512_bf16`; what it does to scores is in
+    /// `docs/performance.md`.
+    Bf16,
+}
+
+impl Precision {
+    /// Whether it is the exact one.
+    pub fn is_f32(&self) -> bool {
+        *self == Self::F32
+    }
 }
 
 /// The kind of rewards in a score file.
@@ -268,6 +292,11 @@ impl Record for ProblemScores {
 
     const ROWS: RowLayout = RowLayout::Candidate;
 
+    /// Every number is read in 64 bits in any case, none as it was written.
+    fn may_be_rounded(_: &Self) -> bool {
+        false
+    }
+
     fn from_columns(columns: Self) -> std::result::Result<Self, Fault> {
         columns.fault().map_or(Ok(columns), Err)
     }
@@ -295,5 +324,35 @@ impl ProblemScores {
                     Fault::new(format!("scores[{idx}].{field}"), expected, len.to_string())
                 })
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::record::{from_json, from_value, value_of};
+
+    #[test]
+    fn numbers_of_any_length_are_read_in_64_bits() {
+        let line = r#"{"id": "a", "scores": [{"outcome": 0.1000000000000000055511151231257827021181583404541015625,
+            "steps": [123456789012345678901234567890, -0.30000000000000004441, null],
+            "q_values": [1e-400, 1, 2], "step_ends": [1, 2, 3]}]}"#;
+        let read: ProblemScores = from_json(line.as_bytes()).expect("scores");
+        assert_eq!(read.scores[0].outcome, 0.1);
+        assert_eq!(
+            read.scores[0].steps[..2],
+            [1.234_567_890_123_456_8e29, -0.300_000_000_000_000_04]
+        );
+        // As when the numbers are held as text first.
+        let value = value_of(line.as_bytes()).expect("JSON");
+        let held: ProblemScores = from_value(value).expect("scores");
+        assert_eq!(format!("{read:?}"), format!("{held:?}"));
+        // What JSON has none for, and what no number of 64 bits is.
+        for (number, is_read) in [("NaN", false), ("1e400", false), ("1e308", true)] {
+            let line = format!(
+                r#"{{"id": "a", "scores": [{{"outcome": {number}, "steps": [], "q_values": [], "step_ends": []}}]}}"#
+            );
+            assert_eq!(from_json::<ProblemScores>(line.as_bytes()).is_ok(), is_read, "{number}");
+        }
     }
 }

@@ -16,7 +16,7 @@ use super::rollout::Rollout;
 use crate::error::{Error, Result};
 
 /// Name of the column.
-pub const STEP_LABELS: &str = "step_labels";
+pub(crate) const STEP_LABELS: &str = "step_labels";
 
 /// The step labels of a rollout: `[n_completions][n_steps]`; `None` where a step has no label.
 #[derive(Debug, Clone, Default, PartialEq)]

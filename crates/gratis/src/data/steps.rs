@@ -1,7 +1,7 @@
 //! Steps of a response as ranges of its own text (paper section 4.1).
 //!
 //! The separator belongs to the step it ends, nothing is stripped, and the concatenated steps equal
-//! the text, so token positions do not change. The authors rewrite the text instead; [`renumber`]
+//! the text, so token positions do not change. The authors rewrite the text instead; `renumber`
 //! does the same, for their input format (`gratis data steps --text renumbered`).
 
 use std::fmt;
@@ -287,7 +287,7 @@ pub fn ends_in_chars(text: &str, steps: &[Range<usize>]) -> Vec<usize> {
 /// The authors' input format: the steps stripped of white space and of an old marker, numbered anew,
 /// each but the last with the blank line that ends it; a step of nothing but a marker is left out.
 /// `Step 3: a ` and `Step 7: b` become `Step 1: a\n\n` and `Step 2: b`.
-pub fn renumber(steps: impl IntoIterator<Item = impl AsRef<str>>) -> Vec<String> {
+pub(crate) fn renumber(steps: impl IntoIterator<Item = impl AsRef<str>>) -> Vec<String> {
     let mut numbered: Vec<String> = Vec::new();
     for step in steps {
         let text = without_marker(step.as_ref());

@@ -103,6 +103,6 @@ impl Operation for ResponseSample {
         if rollout.completions.len() < n {
             out.remark("problems with fewer responses than asked for", 1);
         }
-        keep_some(&rollout, &order, out)
+        keep_some(rollout, &order, out)
     }
 }

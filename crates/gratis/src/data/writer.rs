@@ -6,6 +6,7 @@ use std::io::{self, BufWriter, Seek, Write};
 use std::marker::PhantomData;
 use std::path::Path;
 
+use rayon::prelude::*;
 use serde::Serialize;
 
 use super::exact::{self, NotFinite};
@@ -33,7 +34,34 @@ enum Sink {
     Table(BufWriter<File>, Output),
 }
 
+/// What stands in the line of a record for numbers that JSON does not hold.
+#[derive(Clone, Copy)]
+enum Form {
+    Json,
+    /// They are held, to be read again.
+    Held,
+}
+
+impl Form {
+    /// A record as a line.
+    fn line_of(self, record: &impl Serialize) -> io::Result<Vec<u8>> {
+        let mut line = serde_json::to_vec(record)?;
+        if let Self::Json = self {
+            line = exact::restore(line, NotFinite::Null);
+        }
+        line.push(b'\n');
+        Ok(line)
+    }
+}
+
 impl Sink {
+    fn form(&self) -> Form {
+        match self {
+            Self::Plain(_) | Self::Zstd(_) => Form::Json,
+            Self::Table(..) => Form::Held,
+        }
+    }
+
     fn output(&self) -> &Output {
         match self {
             Self::Plain(output) | Self::Table(_, output) => output,
@@ -84,15 +112,26 @@ impl<T: Serialize> LineWriter<T> {
     /// # Errors
     /// [`Error::Io`].
     pub fn write(&mut self, record: &T) -> Result<()> {
-        let mut put = || {
-            let mut line = serde_json::to_vec(record)?;
-            if !matches!(self.sink, Sink::Table(..)) {
-                line = exact::restore(line, NotFinite::Null);
-            }
-            line.push(b'\n');
-            self.sink.writer().write_all(&line)
-        };
-        put().map_err(|error: io::Error| Error::io("write", self.sink.output().path())(error))
+        let line = self.sink.form().line_of(record);
+        self.put(line)
+    }
+
+    /// Adds records in their order; their lines are made over all cores.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn write_all(&mut self, records: &[T]) -> Result<()>
+    where
+        T: Sync,
+    {
+        let form = self.sink.form();
+        let lines: Vec<_> = records.par_iter().map(|record| form.line_of(record)).collect();
+        lines.into_iter().try_for_each(|line| self.put(line))
+    }
+
+    fn put(&mut self, line: io::Result<Vec<u8>>) -> Result<()> {
+        let put = line.and_then(|line| self.sink.writer().write_all(&line));
+        put.map_err(|error| Error::io("write", self.sink.output().path())(error))
     }
 
     /// Makes the file appear under its name.
@@ -169,6 +208,19 @@ impl RolloutWriter {
         match &mut self.sink {
             RolloutSink::Lines(lines) => lines.write(&rollout),
             RolloutSink::Parquet(rows) => rows.write(rollout),
+        }
+    }
+
+    /// Adds rollouts in their order; lines are made over all cores.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn write_all(&mut self, rollouts: Vec<Rollout>) -> Result<()> {
+        match &mut self.sink {
+            RolloutSink::Lines(lines) => lines.write_all(&rollouts),
+            RolloutSink::Parquet(rows) => {
+                rollouts.into_iter().try_for_each(|rollout| rows.write(rollout))
+            }
         }
     }
 

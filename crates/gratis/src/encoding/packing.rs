@@ -38,7 +38,8 @@ impl MicroBatch {
 
 /// Cuts `units` into micro-batches of at most `max_tokens` packed tokens; a unit that exceeds the
 /// budget alone is a micro-batch of its own. Units of the same prompt are kept together, so the
-/// prompt and repeated responses are computed once.
+/// prompt and repeated responses are computed once: a prompt whose units do not fit behind others
+/// begins a new micro-batch, if that does not leave the last one less than half full.
 ///
 /// # Errors
 /// [`gratis_engine::Error::InvalidBatch`] if a prompt is empty.
@@ -49,12 +50,22 @@ pub fn micro_batches(corpus: &Corpus, units: &[Item], max_tokens: usize) -> Resu
 
     let mut batches = MicroBatches::default();
     let mut draft = Draft::default();
-    for unit in order {
-        let responses: Vec<usize> = units[unit].responses().collect();
-        if !draft.units.is_empty() && draft.n_tokens_with(corpus, &responses) > max_tokens {
-            std::mem::take(&mut draft).finish(corpus, &mut batches)?;
+    let prompt_of_unit = |unit: usize| units[unit].responses().map(prompt_of).next();
+    for of_prompt in order.chunk_by(|&a, &b| prompt_of_unit(a) == prompt_of_unit(b)) {
+        let responses_of = |unit: usize| units[unit].responses();
+        if 2 * draft.n_tokens >= max_tokens {
+            let all: Vec<usize> = of_prompt.iter().flat_map(|&unit| responses_of(unit)).collect();
+            if draft.n_tokens_with(corpus, &all) > max_tokens {
+                std::mem::take(&mut draft).finish(corpus, &mut batches)?;
+            }
         }
-        draft.add(corpus, unit, &responses);
+        for &unit in of_prompt {
+            let responses: Vec<usize> = responses_of(unit).collect();
+            if !draft.units.is_empty() && draft.n_tokens_with(corpus, &responses) > max_tokens {
+                std::mem::take(&mut draft).finish(corpus, &mut batches)?;
+            }
+            draft.add(corpus, unit, &responses);
+        }
     }
     if !draft.units.is_empty() {
         draft.finish(corpus, &mut batches)?;
@@ -94,7 +105,7 @@ pub fn mean_log_probs(
 ///
 /// # Errors
 /// Those of the engine.
-pub fn head_values(
+pub(crate) fn head_values(
     engine: &dyn Values,
     corpus: &Corpus,
     max_tokens: usize,
@@ -108,7 +119,7 @@ pub fn head_values(
 ///
 /// # Errors
 /// Those of the engine.
-pub fn head_values_at(
+pub(crate) fn head_values_at(
     engine: &dyn Values,
     corpus: &Corpus,
     wanted: &[Vec<usize>],
@@ -276,6 +287,27 @@ mod tests {
                 assert!(packed.n_tokens() <= max_tokens || batch.units.len() == 1);
             }
         }
+    }
+
+    #[test]
+    fn a_prompt_is_kept_whole_where_the_batch_before_it_is_half_full() {
+        let units: Vec<_> = [0, 1, 2, 3].map(Item::Response).to_vec();
+        let of = |max_tokens| -> Vec<Vec<usize>> {
+            let batches = micro_batches(&corpus(), &units, max_tokens).expect("valid");
+            batches.members.into_iter().map(|batch| batch.responses).collect()
+        };
+        // The first prompt has 6 tokens with its responses, the second 5: 9 is one more response.
+        assert_eq!(of(9), [[0, 2], [1, 3]]);
+        assert_eq!(of(11), [[0, 2, 1, 3]]);
+        // A batch that is less than half full is filled.
+        let mut corpus = corpus();
+        let long = corpus.prompt(&[3]);
+        corpus.response(long, &[8; 20]);
+        corpus.response(long, &[9; 5]);
+        let units: Vec<_> = (0..6).map(Item::Response).collect();
+        let batches = micro_batches(&corpus, &units, 32).expect("valid");
+        let responses: Vec<_> = batches.members.into_iter().map(|batch| batch.responses).collect();
+        assert_eq!(responses, [vec![0, 2, 1, 3, 4], vec![5]]);
     }
 
     #[test]

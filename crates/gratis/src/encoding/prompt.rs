@@ -162,7 +162,7 @@ pub(super) fn begin_of(tokenizer: &Tokenizer, text: &str) -> Begin {
 ///
 /// # Errors
 /// As [`chat_prompt`].
-pub fn chat_prompt_for(
+pub(crate) fn chat_prompt_for(
     tokenizer: &Tokenizer,
     template: &ChatTemplate,
     options: &RenderOptions,

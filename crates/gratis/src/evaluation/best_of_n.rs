@@ -29,6 +29,14 @@ impl ScoredProblem {
     /// scores are not those of its completions; [`Error::NoCandidates`] if it has none.
     pub fn new(rollout: &Rollout, score: &ProblemScores) -> Result<Self> {
         score.check(rollout)?;
+        Self::of_checked(rollout, score)
+    }
+
+    /// As [`Self::new`], of scores that passed [`ProblemScores::check`].
+    ///
+    /// # Errors
+    /// As [`Self::new`], but for [`Error::ScoresDiffer`].
+    pub fn of_checked(rollout: &Rollout, score: &ProblemScores) -> Result<Self> {
         if rollout.completions.is_empty() {
             return Err(Error::NoCandidates { problem: rollout.name().to_owned() });
         }

@@ -5,12 +5,12 @@
 //! threshold, the rule for N, seeds.
 
 pub mod best_of_n;
-pub mod bootstrap;
+mod bootstrap;
 pub mod first_error;
 pub mod length;
 pub mod prm_bench;
 pub mod process_bench;
-pub mod step_signal;
+mod step_signal;
 
 pub use best_of_n::{
     BestOfNSettings, BestOfNTable, Cell, GeneratorCandidates, ScoredProblem, Selector,

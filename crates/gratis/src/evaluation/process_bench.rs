@@ -22,7 +22,7 @@ use crate::data::{Completion, OnInvalid, ProblemScores, RecordReader, Rollout};
 use crate::error::{Error, Result};
 
 /// The subsets, in the benchmark's order.
-pub const SUBSETS: [&str; 4] = ["gsm8k", "math", "olympiadbench", "omnimath"];
+pub(crate) const SUBSETS: [&str; 4] = ["gsm8k", "math", "olympiadbench", "omnimath"];
 /// Where the threshold is tuned.
 pub const TUNED_ON: &str = "gsm8k";
 /// Number of draws of random signals.

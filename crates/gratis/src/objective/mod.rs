@@ -9,16 +9,16 @@
 //! `objectives!`.
 
 mod batch;
-pub mod ce;
-pub mod dpo;
-pub mod ipo;
-pub mod kto;
-pub mod nca;
-pub mod prefix_ce;
-pub mod sppo;
-pub mod step_ce;
-pub mod step_kto;
-pub mod step_mse;
+mod ce;
+mod dpo;
+mod ipo;
+mod kto;
+mod nca;
+mod prefix_ce;
+mod sppo;
+mod step_ce;
+mod step_kto;
+mod step_mse;
 
 use std::fmt;
 use std::str::FromStr;
@@ -32,13 +32,13 @@ use crate::numeric::check_positive;
 pub use batch::{ObjectiveBatch, ObjectiveOutput, Pair, StepLabel};
 pub use ce::Ce;
 pub use dpo::Dpo;
-pub use ipo::Ipo;
+pub use ipo::{Ipo, TokenPooling};
 pub use kto::Kto;
 pub use nca::Nca;
 pub use prefix_ce::PrefixCe;
 pub use sppo::Sppo;
 pub use step_ce::StepCe;
-pub use step_kto::StepKto;
+pub use step_kto::{Magnitude, StepKto};
 pub use step_mse::StepMse;
 
 /// What an objective's loss is a mean over.

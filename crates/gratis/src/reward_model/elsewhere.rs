@@ -11,7 +11,7 @@ use super::model::Model;
 use crate::error::{Error, Result};
 
 /// LoRA alpha of training servers, which cannot be chosen.
-pub const ALPHA: f64 = 32.0;
+pub(crate) const ALPHA: f64 = 32.0;
 
 impl Model {
     /// What the requests of an engine that runs elsewhere amount to; `None` for one in this process.

@@ -33,7 +33,7 @@ mod tokens;
 
 use std::path::{Path, PathBuf};
 
-pub use elsewhere::ALPHA;
+pub(crate) use elsewhere::ALPHA;
 pub use model::{LoadOptions, Model, Weights, declared_stop_tokens, initialise, tokenizer_at};
 pub use place::{Hub, NoHub, Place, PlaceKind};
 pub use prompt::{PromptSettings, TemplateArgument, chat_templates};
@@ -488,7 +488,8 @@ impl RewardModel {
             .with("`--token-ids`", self.token_ids)
             .with("`--score-part`", part)
             .with("`--tokens`", *tokens == TokenRewards::Write)
-            .with("`--batch-tokens`", batch_tokens))
+            .with("`--batch-tokens`", batch_tokens)
+            .with("`--precision`", self.model.precision()))
     }
 
     /// The encoder of this model.
@@ -523,11 +524,20 @@ impl RewardModel {
         rollouts: &[Rollout],
         observer: &mut dyn Observer,
     ) -> Result<Vec<ProblemScores>> {
-        let mut all = self.scorer()?.score(rollouts, observer)?;
+        self.score_counted(rollouts, observer).map(|(scores, _)| scores)
+    }
+
+    /// As [`ScoreRollouts::score_counted`].
+    pub fn score_counted(
+        &self,
+        rollouts: &[Rollout],
+        observer: &mut dyn Observer,
+    ) -> Result<(Vec<ProblemScores>, JobWork)> {
+        let (mut all, work) = self.scorer()?.score_counted(rollouts, observer)?;
         for scores in &mut all {
             scores.origin = Some(self.origin());
         }
-        Ok(all)
+        Ok((all, work))
     }
 
     /// What the scores of this model record.
@@ -548,16 +558,8 @@ impl RewardModel {
             reference: reference.map(|reference| reference.place().display_name()),
             step_split: self.settings.step_split.clone(),
             part: self.settings.part,
+            precision: self.model.precision(),
         }
-    }
-
-    /// The forward passes that scoring `rollouts` takes: as they are run, and as counted when every
-    /// completion goes through on its own.
-    ///
-    /// # Errors
-    /// Those of the encoder.
-    pub fn work(&self, rollouts: &[Rollout]) -> Result<JobWork> {
-        self.scorer()?.work(rollouts)
     }
 
     fn scorer(&self) -> Result<Box<dyn ScoreRollouts + '_>> {

@@ -17,7 +17,7 @@ use super::engine::Engine;
 use super::formats::{Definition, Loaded, Recognised, Reward, recognise};
 use super::place::{Hub, Place, PlaceKind};
 use super::remote;
-use crate::data::{Fingerprint, ModelFormat};
+use crate::data::{Fingerprint, ModelFormat, Precision};
 use crate::encoding::{Encoder, OnOverlong};
 use crate::error::{Error, Result};
 use crate::manifest::{self, Kind, Manifest, ReferenceModel};
@@ -68,12 +68,14 @@ pub struct LoadOptions {
     pub n_threads: usize,
     /// How the weights are held.
     pub weights: Weights,
+    /// How products are rounded.
+    pub precision: Precision,
 }
 
 impl Default for LoadOptions {
-    /// One thread, weights in memory.
+    /// One thread, weights in memory, nothing rounded.
     fn default() -> Self {
-        Self { n_threads: 1, weights: Weights::Loaded }
+        Self { n_threads: 1, weights: Weights::Loaded, precision: Precision::F32 }
     }
 }
 
@@ -108,6 +110,16 @@ enum Wanted {
 }
 
 impl Model {
+    /// How its own engine rounds; f32 of an engine that runs elsewhere, which decides itself.
+    pub fn precision(&self) -> Precision {
+        match &self.engine {
+            Engine::Native(engine) if engine.precision() == gratis_cpu::Precision::Bf16 => {
+                Precision::Bf16
+            }
+            Engine::Native(_) | Engine::Remote(_) => Precision::F32,
+        }
+    }
+
     /// Loads a model: see [`Place`] for what may be given.
     ///
     /// # Errors
@@ -169,6 +181,12 @@ impl Model {
         let mut load = || -> Result<Self> {
             let place = Place::find(path, hub)?;
             if let PlaceKind::Engine(settings) = &place.kind {
+                if !options.precision.is_f32() {
+                    return Err(Error::Mismatch {
+                        what: format!("`{}` computes elsewhere", place.display_name()),
+                        hint: "leave out `--precision`: the server decides on its own",
+                    });
+                }
                 let tokenizer = tokenizer_at(&place)?;
                 let recognised = match wanted {
                     Wanted::Own => None,
@@ -564,8 +582,12 @@ fn load_base(
     recognised: Option<&Recognised>,
     options: LoadOptions,
 ) -> Result<NativeEngine> {
-    let LoadOptions { n_threads, weights } = options;
-    let options = NativeOptions { n_threads, ..NativeOptions::default() };
+    let LoadOptions { n_threads, weights, precision } = options;
+    let precision = match precision {
+        Precision::F32 => gratis_cpu::Precision::F32,
+        Precision::Bf16 => gratis_cpu::Precision::Bf16,
+    };
+    let options = NativeOptions { n_threads, precision, ..NativeOptions::default() };
     if let Some(recognised) = recognised
         && let Some(config) = recognised.body()?
     {

@@ -5,5 +5,5 @@ mod grading;
 mod sampling;
 
 pub use cases::{GradeExamples, grade_cases};
-pub use grading::{GradeCounts, grade};
+pub use grading::{GradeCounts, grade, grade_all};
 pub use sampling::{Problem, SAMPLING, SampledIds, Sampler};

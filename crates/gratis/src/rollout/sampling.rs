@@ -7,6 +7,7 @@ use gratis_model::chat_template::Message;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use crate::cost::{JobWork, Work};
 use crate::data::record::{Fault, Field, Record, Shape};
 use crate::data::rollout::text_or_integer;
 use crate::data::{Completion, Rollout};
@@ -111,6 +112,16 @@ pub struct Sampler<'a> {
     pub provenance: Value,
 }
 
+/// The passes of a problem's samples: as run, with the prompt once, and as counted when every solution
+/// goes through on its own. `n_tokens` are those that were drawn for each.
+fn work_of(n_prompt: usize, n_tokens: &[usize]) -> JobWork {
+    let mut as_counted = Work::default();
+    for &n_tokens in n_tokens {
+        as_counted += Work::of_samples(n_prompt, &[n_tokens]);
+    }
+    JobWork { as_run: Work::of_samples(n_prompt, n_tokens), as_counted }
+}
+
 impl Sampler<'_> {
     /// A rollout for each problem, in their order. `first` is the number of the first problem in
     /// its file: a problem's samples depend on its number and the seed, not on its chunk.
@@ -124,14 +135,15 @@ impl Sampler<'_> {
         observer: &mut dyn Observer,
     ) -> Result<Vec<Rollout>> {
         let mut rollouts = Vec::with_capacity(problems.len());
-        self.sample_each(problems, first, observer, &mut |rollout| {
+        self.sample_each(problems, first, observer, &mut |rollout, _| {
             rollouts.push(rollout);
             Ok(())
         })?;
         Ok(rollouts)
     }
 
-    /// As [`Self::sample`], but each rollout is handed over as soon as it and all before it are there.
+    /// As [`Self::sample`], but each rollout is handed over, with the passes that it took, as soon as it and
+    /// all before it are there.
     ///
     /// # Errors
     /// As [`Self::sample`], and those of `take`, after which nothing more is handed over.
@@ -140,7 +152,7 @@ impl Sampler<'_> {
         problems: &[Problem],
         first: u64,
         observer: &mut dyn Observer,
-        take: &mut dyn FnMut(Rollout) -> Result<()>,
+        take: &mut dyn FnMut(Rollout, JobWork) -> Result<()>,
     ) -> Result<()> {
         if self.n_samples == 0 {
             return Err(Error::setting("samples", "at least 1", 0));
@@ -166,13 +178,16 @@ impl Sampler<'_> {
                 && let Some(samples) = waiting.remove(&n_taken)
             {
                 let rollout = self.rollout(&problems[n_taken], &samples);
+                let n_prompt = requests[n_taken].prompt.len();
                 n_taken += 1;
                 taken = rollout.and_then(|rollout| {
                     let is_cut = |sample: &&Sample| sample.finish == FinishReason::Length;
                     let n_cut = samples.iter().filter(is_cut).count() as u64;
-                    let n_tokens = samples.iter().map(|sample| sample.tokens.len() as u64).sum();
+                    let n_tokens = samples.iter().map(|sample| sample.tokens.len());
+                    let n_tokens: Vec<usize> = n_tokens.collect();
+                    let n_all = n_tokens.iter().sum::<usize>() as u64;
                     let mut figures =
-                        vec![Figure::Amount("tokens", n_tokens), Figure::Count("cut short", n_cut)];
+                        vec![Figure::Amount("tokens", n_all), Figure::Count("cut short", n_cut)];
                     if let Some(activity) = self.engine.activity() {
                         let n_more = activity.n_repeated.saturating_sub(n_repeated);
                         n_repeated = activity.n_repeated;
@@ -180,7 +195,7 @@ impl Sampler<'_> {
                         figures.push(Figure::Number("in flight", activity.n_in_flight));
                     }
                     observer.advance(1, &figures);
-                    take(rollout)
+                    take(rollout, work_of(n_prompt, &n_tokens))
                 });
             }
         })?;

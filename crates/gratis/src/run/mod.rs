@@ -199,7 +199,11 @@ pub fn train(
     RunFolder::check(at.run, at.on_existing)?;
 
     // The models.
-    let options = LoadOptions { n_threads: at.n_threads, weights: settings.lora.weights };
+    let options = LoadOptions {
+        n_threads: at.n_threads,
+        weights: settings.lora.weights,
+        ..LoadOptions::default()
+    };
     let model = Model::load(model_path, options, at.hub, observer)?;
     let (kind, model_hash) = (settings.kind, model.hash()?);
     let reference = match kind {

@@ -33,7 +33,11 @@ impl Reference {
         at: &TrainPlace<'_>,
         observer: &mut dyn Observer,
     ) -> Result<Self> {
-        let options = LoadOptions { n_threads: at.n_threads, weights: Weights::Auto };
+        let options = LoadOptions {
+            n_threads: at.n_threads,
+            weights: Weights::Auto,
+            ..LoadOptions::default()
+        };
         let mut other = |path: &Path| {
             let model = load_reference(model, path, options, at.hub, observer)?;
             Ok(Self::Other(Box::new(model)))

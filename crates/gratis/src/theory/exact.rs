@@ -19,7 +19,7 @@ use crate::numeric::{check_positive, log_sum_exp};
 
 /// The four values of a prefix.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct PrefixValues {
+pub(crate) struct PrefixValues {
     /// Tokens of the prefix.
     pub n_tokens: usize,
     /// Sum of the prefix's token rewards.
@@ -37,7 +37,7 @@ pub struct PrefixValues {
 ///
 /// # Errors
 /// [`Error::InvalidSetting`] if the models differ in shape, beta is not above 0, or a value overflows.
-pub fn prefix_values(
+pub(crate) fn prefix_values(
     policy: &TabularModel,
     reference: &TabularModel,
     beta: f64,
@@ -113,7 +113,7 @@ impl ExactCheck {
 /// Checks both propositions for a random policy and a random reference.
 ///
 /// # Errors
-/// As [`TabularModel::random`] and [`prefix_values`].
+/// [`Error::InvalidSetting`] if a size or `beta` is out of range, or a value overflows.
 pub fn check(vocab_size: usize, length: usize, beta: f64, seed: u64) -> Result<ExactCheck> {
     const SPREAD: f64 = 3.0;
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
@@ -146,7 +146,7 @@ pub fn check(vocab_size: usize, length: usize, beta: f64, seed: u64) -> Result<E
 /// beta grows they approach the soft estimate, as it falls the hard one.
 ///
 /// # Errors
-/// As [`TabularModel::random`] and [`prefix_values`].
+/// [`Error::InvalidSetting`] if a size or `beta` is out of range, or a value overflows.
 pub fn limits(
     vocab_size: usize,
     length: usize,

@@ -7,7 +7,7 @@ use crate::numeric::log_sum_exp;
 
 /// A distribution over all sequences of `length` tokens from a vocabulary of `vocab_size`.
 #[derive(Debug, Clone, PartialEq)]
-pub struct TabularModel {
+pub(crate) struct TabularModel {
     vocab_size: usize,
     length: usize,
     /// `log pi(y_t | y_<t)`: `[length][vocab_size^t][vocab_size]`; a prefix's index reads its
@@ -24,7 +24,7 @@ impl TabularModel {
     /// # Errors
     /// [`Error::InvalidSetting`] if vocabulary or length are 0, or there are too many sequences to
     /// enumerate.
-    pub fn random(
+    pub(crate) fn random(
         vocab_size: usize,
         length: usize,
         spread: f64,
@@ -44,7 +44,7 @@ impl TabularModel {
     ///
     /// # Errors
     /// [`Error::InvalidSetting`] if there is not one reward for each sequence.
-    pub fn tilted(reference: &Self, rewards: &[f64], beta: f64) -> Result<(Self, f64)> {
+    pub(crate) fn tilted(reference: &Self, rewards: &[f64], beta: f64) -> Result<(Self, f64)> {
         let Self { vocab_size, length, .. } = *reference;
         if rewards.len() != reference.n_sequences() {
             let expected = format!("one for each of {} sequences", reference.n_sequences());
@@ -85,28 +85,28 @@ impl TabularModel {
     }
 
     /// Tokens of a sequence.
-    pub fn length(&self) -> usize {
+    pub(crate) fn length(&self) -> usize {
         self.length
     }
 
     /// Size of the vocabulary.
-    pub fn vocab_size(&self) -> usize {
+    pub(crate) fn vocab_size(&self) -> usize {
         self.vocab_size
     }
 
     /// Number of whole sequences, `vocab_size^length`.
-    pub fn n_sequences(&self) -> usize {
+    pub(crate) fn n_sequences(&self) -> usize {
         self.n_completions(0)
     }
 
     /// Number of whole sequences that begin with a given prefix of `t` tokens.
-    pub fn n_completions(&self, t: usize) -> usize {
+    pub(crate) fn n_completions(&self, t: usize) -> usize {
         self.vocab_size.pow((self.length - t) as u32)
     }
 
     /// `log pi(y_{from+1..=to} | y_{1..=from})` along the sequence whose first `to` tokens have
     /// the index `prefix`.
-    pub fn log_prob(&self, from: usize, to: usize, prefix: usize) -> f64 {
+    pub(crate) fn log_prob(&self, from: usize, to: usize, prefix: usize) -> f64 {
         let step = |t: usize| {
             let through = prefix / self.vocab_size.pow((to - t - 1) as u32);
             self.log_probs[t][through / self.vocab_size][through % self.vocab_size]

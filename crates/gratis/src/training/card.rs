@@ -23,7 +23,7 @@ const MARK_END: &str =
 
 /// What a card says beside the measured figures.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct ModelCard {
+pub(crate) struct ModelCard {
     /// What the model was trained from, as it was given.
     pub base: String,
     /// One sentence on the kind of reward model.

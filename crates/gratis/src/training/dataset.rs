@@ -223,13 +223,13 @@ fn labelled_steps(
 /// Problems held out for validation, by their prompts: rollouts with the same prompt are all in or
 /// all out.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct HeldOut {
+pub(crate) struct HeldOut {
     prompts: BTreeSet<String>,
 }
 
 impl HeldOut {
     /// Holds out a share of the different prompts.
-    pub fn draw(prompts: impl IntoIterator<Item = String>, share: f64, seed: u64) -> Self {
+    pub(crate) fn draw(prompts: impl IntoIterator<Item = String>, share: f64, seed: u64) -> Self {
         let distinct: BTreeSet<String> = prompts.into_iter().collect();
         let mut prompts: Vec<String> = distinct.into_iter().collect();
         prompts.shuffle(&mut ChaCha8Rng::seed_from_u64(seed));
@@ -239,7 +239,7 @@ impl HeldOut {
     }
 
     /// Whether a rollout is held out.
-    pub fn contains(&self, rollout: &Rollout) -> bool {
+    pub(crate) fn contains(&self, rollout: &Rollout) -> bool {
         self.prompts.contains(&rollout.prompt)
     }
 }

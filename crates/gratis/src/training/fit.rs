@@ -1,5 +1,7 @@
 //! A training run from its first step, or its last checkpoint, to its end.
 
+use std::ops::ControlFlow;
+
 use super::card::Figures;
 use super::learner::Learner;
 use super::metrics::{Evaluation, Record, RewardCounts, RewardsOf, StepMetrics};
@@ -39,11 +41,48 @@ pub struct Summary {
 pub fn fit(
     learner: &mut Learner,
     task: &mut dyn Task,
-    mut validation: Option<&mut dyn Task>,
+    validation: Option<&mut dyn Task>,
     optimization: &OptimizationSettings,
     checkpoints: &CheckpointSettings,
-    mut run: Option<&mut RunFolder>,
+    run: Option<&mut RunFolder>,
     observer: &mut dyn Observer,
+) -> Result<Summary> {
+    let beside = Beside { validation, checkpoints, run };
+    drive(learner, task, optimization, beside, observer, &mut |_, _| Ok(ControlFlow::Continue(())))
+}
+
+/// Trains in memory, without validation and run folder. `after_step` sees the model and the metrics
+/// after each step; if it breaks, that step was the last.
+///
+/// # Errors
+/// Those of [`Trainer::step`] and of `after_step`.
+pub fn fit_until(
+    learner: &mut Learner,
+    task: &mut dyn Task,
+    optimization: &OptimizationSettings,
+    observer: &mut dyn Observer,
+    after_step: &mut dyn FnMut(&Learner, &StepMetrics) -> Result<ControlFlow<()>>,
+) -> Result<Summary> {
+    let checkpoints = &CheckpointSettings::default();
+    let beside = Beside { validation: None, checkpoints, run: None };
+    drive(learner, task, optimization, beside, observer, after_step)
+}
+
+/// What accompanies the steps of a run.
+struct Beside<'v, 'c, 'r> {
+    validation: Option<&'v mut dyn Task>,
+    checkpoints: &'c CheckpointSettings,
+    run: Option<&'r mut RunFolder>,
+}
+
+/// The loop of every training.
+fn drive(
+    learner: &mut Learner,
+    task: &mut dyn Task,
+    optimization: &OptimizationSettings,
+    Beside { mut validation, checkpoints, mut run }: Beside<'_, '_, '_>,
+    observer: &mut dyn Observer,
+    after_step: &mut dyn FnMut(&Learner, &StepMetrics) -> Result<ControlFlow<()>>,
 ) -> Result<Summary> {
     checkpoints.validate()?;
     // Before anything is restored, so that settings are checked first.
@@ -161,7 +200,12 @@ pub fn fit(
                 checkpoints.keep_last,
             )?;
         }
+        let flow = after_step(learner, &metrics)?;
         summary.last_step = Some(metrics);
+        if flow.is_break() {
+            summary.n_steps = trainer.n_taken();
+            break;
+        }
     }
     if let Some(run) = &run {
         let training = summary.last_step.as_ref().or(before).map(|last| &last.evaluation);

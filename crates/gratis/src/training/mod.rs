@@ -3,8 +3,8 @@
 //! The loop ([`Trainer`]) knows epochs, micro-batches, the learning rate and AdamW. What is trained
 //! is a [`Task`]: it holds the responses and maps the log-probabilities of a micro-batch to their
 //! weights `w_t = dL/dlog pi(y_t|y_<t)`. There are two: [`LanguageModelling`], whose weights are
-//! constant, and [`ImplicitReward`], whose weights an objective of the paper gives. `fit` drives a
-//! trainer through validation and checkpoints to the end.
+//! constant, and [`ImplicitReward`], whose weights an objective of the paper gives. [`fit()`] drives a
+//! trainer through validation and checkpoints to the end; [`fit_until`] is the same loop in memory.
 
 mod card;
 mod dataset;
@@ -28,10 +28,11 @@ mod work;
 
 pub(crate) use card::code;
 
-pub use card::ModelCard;
-pub use dataset::{HeldOut, LanguageExample, LossOn, RewardData, language_data, reward_data};
+pub(crate) use card::ModelCard;
+pub(crate) use dataset::HeldOut;
+pub use dataset::{LanguageExample, LossOn, RewardData, language_data, reward_data};
 pub use export::LogFormat;
-pub use fit::{Summary, fit};
+pub use fit::{Summary, fit, fit_until};
 pub use implicit_reward::ImplicitReward;
 pub use language_modelling::LanguageModelling;
 pub use learner::Learner;
@@ -42,6 +43,7 @@ pub use run_folder::{Best, Companion, OnExisting, RunFolder};
 pub use settings::{CheckpointSettings, DataOrder, Decay, OptimizationSettings};
 pub use task::Task;
 pub use trainer::{Trainer, evaluate};
-pub use units::{RewardExample, UnitKind, Units};
+pub(crate) use units::UnitKind;
+pub use units::{RewardExample, Units};
 pub use watch::Warning;
-pub use work::{scoring_work, training_work};
+pub use work::training_work;

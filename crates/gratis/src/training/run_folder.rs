@@ -162,7 +162,7 @@ impl RunFolder {
 
     /// The same folder, whose models get a card.
     #[must_use]
-    pub fn with_card(self, card: ModelCard) -> Self {
+    pub(crate) fn with_card(self, card: ModelCard) -> Self {
         Self { card: Some(card), ..self }
     }
 

@@ -112,7 +112,7 @@ impl Default for OptimizationSettings {
             beta2: 0.95,
             weight_decay: 0.0,
             clip: 1.0,
-            micro_batch_tokens: 4096,
+            micro_batch_tokens: 2048,
             seed: 0,
         }
     }

@@ -65,7 +65,7 @@ impl Counted {
 
 /// Which units labelled responses make.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum UnitKind {
+pub(crate) enum UnitKind {
     /// One a response.
     Responses,
     /// One a response that has a labelled step.
@@ -111,7 +111,7 @@ impl Units {
 
     /// The units of labelled responses, and the example that each unit's labels are read from: the
     /// chosen one of a pair. `pairs` are indices into `examples`.
-    pub fn of_examples(
+    pub(crate) fn of_examples(
         kind: UnitKind,
         corpus: Corpus,
         examples: &[RewardExample],

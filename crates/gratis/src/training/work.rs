@@ -25,19 +25,6 @@ pub fn training_work(task: &dyn Task, settings: &OptimizationSettings) -> Result
     Ok(JobWork { as_run, as_counted })
 }
 
-/// One forward pass over the units of a task: every distinct response once, and every unit's
-/// responses on their own.
-///
-/// # Errors
-/// As [`training_work`].
-pub fn scoring_work(task: &dyn Task, micro_batch_tokens: usize) -> Result<JobWork> {
-    let mut as_run = Work::default();
-    for batch in &micro_batches(task.corpus(), task.items(), micro_batch_tokens)?.packed {
-        as_run += Work::of_batch(batch);
-    }
-    Ok(JobWork { as_run, as_counted: counted(task, task.items()) })
-}
-
 fn counted(task: &dyn Task, items: &[Item]) -> Work {
     let corpus = task.corpus();
     let mut work = Work::default();

@@ -200,7 +200,7 @@ fn check(name: &str, format: ModelFormat, aggregation: Aggregation) -> f64 {
     // Observed: at most 7.2e-7.
     assert!(difference < 2e-6, "{name}: {difference:e}");
     let mapped = OpenOptions {
-        load: LoadOptions { weights: Weights::Mapped, n_threads: 2 },
+        load: LoadOptions { weights: Weights::Mapped, n_threads: 2, ..LoadOptions::default() },
         batch_tokens: 64,
         ..fixture.options()
     };
@@ -227,7 +227,7 @@ fn check(name: &str, format: ModelFormat, aggregation: Aggregation) -> f64 {
     }
 
     // What it costs: at most as much as every solution on its own.
-    let work = model.work(&rollouts).expect("counted");
+    let (_, work) = model.score_counted(&rollouts, &mut Silent).expect("counted");
     assert!(work.as_run.n_tokens <= work.as_counted.n_tokens && work.as_run.n_tokens > 0);
     error
 }
@@ -298,7 +298,8 @@ fn earlier_messages_go_through_the_chat_template_as_in_transformers() {
         // The messages count.
         let alone = step_rewards(&model.score(&fixture.rollouts(), &mut Silent).expect("scores"));
         assert!(worst(&alone, &got[..alone.len()]) > 1e-3, "{name}");
-        assert!(model.work(&rollouts).expect("counted").as_run.n_tokens > 0);
+        let (_, work) = model.score_counted(&rollouts, &mut Silent).expect("counted");
+        assert!(work.as_run.n_tokens > 0);
     }
 }
 

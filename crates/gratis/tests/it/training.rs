@@ -1,6 +1,7 @@
 //! The training loop on an engine whose gradient is exact.
 
 use std::cell::Cell;
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
@@ -8,8 +9,8 @@ use gratis::encoding::{Corpus, MicroBatch, MicroBatches, micro_batches};
 use gratis::objective::{Objective, Pair, StepLabel};
 use gratis::training::{
     CheckpointSettings, Companion, Decay, ImplicitReward, LanguageModelling, Learner, OnExisting,
-    OptimizationSettings, RewardExample, RunFolder, Summary, Tally, Task, Trainer, Units, evaluate,
-    fit, reference_log_probs,
+    OptimizationSettings, RewardExample, RunFolder, StepMetrics, Summary, Tally, Task, Trainer,
+    Units, evaluate, fit, fit_until, reference_log_probs,
 };
 use gratis::{Error, Figure, Observer, Silent};
 use gratis_engine::{Score, TokenValues};
@@ -95,6 +96,36 @@ fn every_objective_learns_to_tell_correct_from_incorrect() {
         assert!(margin > 0.2, "{name}: {margin}");
         assert_eq!(before.reward_correct, Some(0.0), "{name}: policy and reference start equal");
     }
+}
+
+#[test]
+fn a_training_that_is_ended_early_took_the_first_steps_of_the_whole() {
+    let course = |last: u64| {
+        let mut engine = TabularEngine::uniform(N_VOCAB);
+        let mut task = reward_task(Objective::default(), &settings());
+        let (mut steps, mut learner) = (Vec::new(), Learner::LogProbs(&mut engine));
+        let after_step = &mut |_: &Learner, metrics: &StepMetrics| {
+            steps.push((metrics.step, metrics.evaluation.loss));
+            Ok(if metrics.step == last {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            })
+        };
+        let summary = fit_until(&mut learner, &mut task, &settings(), &mut Silent, after_step);
+        (summary.expect("trained").n_steps, steps)
+    };
+    let (n_all, whole) = course(u64::MAX);
+    let (n_steps, ended) = course(3);
+    assert!(n_all > 3, "{n_all} steps");
+    assert_eq!((n_all, n_steps), (whole.len() as u64, 3));
+    assert_eq!(ended, whole[..3]);
+
+    let mut engine = TabularEngine::uniform(N_VOCAB);
+    let mut task = reward_task(Objective::default(), &settings());
+    let mut learner = Learner::LogProbs(&mut engine);
+    let fail = &mut |_: &Learner, _: &StepMetrics| Err(Error::MissingSetting { field: "t" });
+    fit_until(&mut learner, &mut task, &settings(), &mut Silent, fail).expect_err("passed on");
 }
 
 /// Loss and weights of two problems under made-up log-probabilities. Where there is a tool's output,

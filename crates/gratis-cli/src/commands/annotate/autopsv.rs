@@ -66,9 +66,9 @@ pub(super) fn run(args: &AutopsvArgs, common: &Common) -> Result<()> {
     let mut progress = Progress::new(common);
     let n_completions: usize = rollouts.iter().map(|rollout| rollout.completions.len()).sum();
     progress.stage("confidence", Some(n_completions as u64));
-    let scores = verifier.score(&rollouts, &mut progress)?;
+    let (scores, work) = verifier.score_counted(&rollouts, &mut progress)?;
     let mut spent = Spent::default();
-    spent.add(verifier.work(&rollouts)?);
+    spent.add(work);
     progress.finish();
     let labelled = autopsv::annotate(&rollouts, &scores, verifier.step_split(), args.threshold)?;
     labelled.into_iter().try_for_each(|rollout| writer.write(rollout))?;

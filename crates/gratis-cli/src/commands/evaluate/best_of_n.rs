@@ -69,7 +69,7 @@ pub(super) fn run(args: &BestOfNArgs) -> Result<()> {
             let (rollout, scores) = pair?;
             rule.see(&scores)?;
             own.get_or_insert_with(|| sampling_of(&rollout));
-            problems.push(ScoredProblem::new(&rollout, &scores)?);
+            problems.push(ScoredProblem::of_checked(&rollout, &scores)?);
             own_lengths.tokens.push(tokens_of(&rollout, &scores.scores)?);
             own_lengths.characters.push(characters_of(&rollout));
         }

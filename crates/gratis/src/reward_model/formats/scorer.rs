@@ -128,11 +128,11 @@ fn shared<'a>(mut sequences: impl Iterator<Item = &'a Sequence>) -> usize {
 }
 
 impl ScoreRollouts for PublishedScorer<'_> {
-    fn score(
+    fn score_counted(
         &self,
         rollouts: &[Rollout],
         observer: &mut dyn Observer,
-    ) -> Result<Vec<ProblemScores>> {
+    ) -> Result<(Vec<ProblemScores>, JobWork)> {
         let mut corpus = Corpus::default();
         let solutions = self.solutions(rollouts, &mut corpus)?;
         let mut wanted = vec![Vec::new(); corpus.responses().len()];
@@ -145,6 +145,12 @@ impl ScoreRollouts for PublishedScorer<'_> {
         }
         let rows = head_values_at(self.engine, &corpus, &wanted, self.batch_tokens, observer)?;
         let n_channels = self.engine.n_channels();
+        let mut as_counted = Work::default();
+        for solution in &solutions {
+            let n_predicted = solution.reads.len() as u64;
+            as_counted += Work { n_predicted, ..Work::of_response(solution.n_tokens, 0) };
+        }
+        let work = JobWork { as_run: pass_over(&corpus, self.batch_tokens)?, as_counted };
         let mut all: Vec<ProblemScores> = rollouts
             .iter()
             .map(|rollout| {
@@ -187,17 +193,6 @@ impl ScoreRollouts for PublishedScorer<'_> {
             all[rollout_idx].scores[completion_idx] =
                 if is_whole { scored } else { scored.truncated(n_read) };
         }
-        Ok(all)
-    }
-
-    fn work(&self, rollouts: &[Rollout]) -> Result<JobWork> {
-        let mut corpus = Corpus::default();
-        let solutions = self.solutions(rollouts, &mut corpus)?;
-        let mut as_counted = Work::default();
-        for solution in &solutions {
-            let n_predicted = solution.reads.len() as u64;
-            as_counted += Work { n_predicted, ..Work::of_response(solution.n_tokens, 0) };
-        }
-        Ok(JobWork { as_run: pass_over(&corpus, self.batch_tokens)?, as_counted })
+        Ok((all, work))
     }
 }

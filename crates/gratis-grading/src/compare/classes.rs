@@ -1,0 +1,189 @@
+//! Classes of equivalent answers, for a vote.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+
+use crate::budget::Budget;
+use crate::exact::{Context, normal};
+use crate::options::Options;
+use crate::syntax::Expr;
+
+use super::answer::{Answer, is_plain_integer};
+use super::are_equivalent;
+use super::clean::clean;
+
+/// A key that equal answers usually share: cheap to group by, and shared only by answers
+/// that are equivalent. Answers with different keys may still be; see [`classes`].
+pub fn canonical(answer: &str) -> String {
+    canonical_of(&Answer::as_written(clean(answer)))
+}
+
+/// As [`canonical`], of an answer that may have been read before.
+fn canonical_of(answer: &Answer<'_>) -> String {
+    let expr = match answer.expr() {
+        None => return answer.key().to_owned(),
+        Some(Expr::Number(number)) => return number.value.to_string(),
+        Some(expr) => expr,
+    };
+    let budget = Budget::new(Options::default().budget / 10);
+    let mut context = Context::new(&budget);
+    match expr {
+        Expr::Sum(_)
+        | Expr::Product(_)
+        | Expr::Quotient(..)
+        | Expr::Power(..)
+        | Expr::Negative(_) => match normal(expr, &mut context) {
+            Some(normal)
+                if normal.is_conclusive
+                    && !expr.any(&|part| {
+                        matches!(
+                            part,
+                            Expr::Quantity { .. } | Expr::Percent(_) | Expr::Based { .. }
+                        )
+                    }) =>
+            {
+                match normal.as_rational() {
+                    Some(value) => value.to_string(),
+                    None => context.key(&normal),
+                }
+            }
+            _ => answer.key().to_owned(),
+        },
+        _ => answer.key().to_owned(),
+    }
+}
+
+/// The first answer of a class.
+struct Representative<'a> {
+    key: Cow<'a, str>,
+    answer: Answer<'a>,
+}
+
+/// What is known of an answer that occurred before.
+struct Seen<'a> {
+    key: Cow<'a, str>,
+    /// The class that it was found to be equivalent to, where no class had its key.
+    equivalent_to: Option<usize>,
+}
+
+/// Groups answers for a vote: the result gives each answer the index of its class, numbered
+/// in order of first appearance. Equal keys share a class, and so do equivalent answers.
+pub fn classes<S: AsRef<str>>(answers: &[S]) -> Vec<usize> {
+    let options = Options::default();
+    let mut representatives: Vec<Representative<'_>> = Vec::new();
+    let mut seen: HashMap<&str, Seen<'_>> = HashMap::new();
+    let mut all = Vec::with_capacity(answers.len());
+    for answer in answers {
+        let answer = answer.as_ref();
+        let is_plain = is_plain_integer(answer);
+        let of_key =
+            |known: &[Representative<'_>], key: &str| known.iter().position(|one| one.key == key);
+        // A class with its key may have been added after an answer was seen the first time; the first
+        // class that it is equivalent to stays the same.
+        if let Some(before) = seen.get(answer) {
+            let class = of_key(&representatives, &before.key).or(before.equivalent_to);
+            all.extend(class);
+            continue;
+        }
+        // An integer as written is its own key, and no markup is around it.
+        let read = if is_plain { Answer::as_written(answer) } else { Answer::new(answer) };
+        let key = if is_plain {
+            Cow::Borrowed(answer)
+        } else if read.text() == clean(answer) {
+            canonical_of(&read).into()
+        } else {
+            canonical(answer).into()
+        };
+        let is_equivalent = |one: &Representative<'_>| are_equivalent(&one.answer, &read, &options);
+        let own = of_key(&representatives, &key);
+        let equivalent_to = match own {
+            Some(_) => None,
+            None => representatives.iter().position(is_equivalent),
+        };
+        let class = own.or(equivalent_to).unwrap_or_else(|| {
+            let answer = if is_plain { read } else { Answer::gold(answer) };
+            representatives.push(Representative { key: key.clone(), answer });
+            representatives.len() - 1
+        });
+        seen.insert(answer, Seen { key, equivalent_to });
+        all.push(class);
+    }
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::compare::Comparer;
+    use crate::equivalent;
+
+    /// As defined: by key, or else by the first class that is equivalent.
+    fn classes_by_definition(answers: &[String]) -> Vec<usize> {
+        let options = Options::default();
+        let mut representatives: Vec<(String, &str)> = Vec::new();
+        let mut all = Vec::new();
+        for answer in answers {
+            let key = canonical(answer);
+            let known = representatives.iter().position(|(other, _)| *other == key).or_else(|| {
+                representatives.iter().position(|(_, other)| equivalent(other, answer, &options))
+            });
+            all.push(known.unwrap_or_else(|| {
+                representatives.push((key, answer));
+                representatives.len() - 1
+            }));
+        }
+        all
+    }
+
+    fn answer() -> impl Strategy<Value = String> {
+        prop_oneof![
+            (0_u64..30).prop_map(|n| n.to_string()),
+            any::<u64>().prop_map(|n| (n % 1_000_000_000_000_000).to_string()),
+            (0_u32..40, 1_u32..9).prop_map(|(a, b)| format!("{a}/{b}")),
+            (0_u32..3000).prop_map(|n| format!("{}", f64::from(n) / 100.0)),
+            (0_u32..30).prop_map(|n| format!("{n}.00")),
+            (0_u32..30).prop_map(|n| format!("${n}")),
+            (0_u32..30).prop_map(|n| format!("{n}%")),
+            (0_u32..30).prop_map(|n| format!("0{n}")),
+            (0_u32..30).prop_map(|n| format!("none {n}")),
+            (1_u32..9, 0_u32..999).prop_map(|(a, b)| format!("{a},{b:03}")),
+            "[-+0-9a-c.,/^ ]{0,6}".prop_map(|text| text),
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(400))]
+
+        #[test]
+        fn classes_are_those_of_the_definition(answers in prop::collection::vec(answer(), 0..24)) {
+            prop_assert_eq!(classes(&answers), classes_by_definition(&answers));
+        }
+
+        #[test]
+        fn plain_integers_are_their_own_keys_and_equal_only_themselves(
+            a in any::<u64>(),
+            small in 0_u64..3000,
+            step in 1_u64..12,
+        ) {
+            for n in [a % 1_000_000_000_000_000, a % 1_000_000, small] {
+                let (text, other) = (n.to_string(), (n + step).to_string());
+                prop_assert!(is_plain_integer(&text));
+                prop_assert_eq!(canonical(&text), text.clone());
+                // As other answers are compared.
+                for options in [Options::default(), Options::strict()] {
+                    let budget = Budget::new(options.budget);
+                    let comparer = Comparer { options: &options, budget: &budget };
+                    let same = |a: &str, b: &str| {
+                        comparer.same_answers(&Answer::new(a), &Answer::gold(b))
+                    };
+                    prop_assert!(same(&text, &text), "{}", text);
+                    prop_assert!(!same(&text, &other), "{} {}", text, other);
+                    prop_assert!(!same(&other, &text), "{} {}", other, text);
+                    prop_assert!(!equivalent(&text, &other, &options), "{} {}", text, other);
+                }
+            }
+        }
+    }
+}
