@@ -215,7 +215,7 @@ fn rollout_memory(workspace: &Workspace, engine: &str, n_problems: usize) -> f64
     let line = line.unwrap_or_else(|| panic!("no memory in {said}"));
     let number = line.split(" MiB at most").next().and_then(|text| text.rsplit(' ').next());
     let text = workspace.read(&output_name);
-    assert_eq!(text.iter().filter(|&&byte| byte == b'\n').count(), n_problems);
+    assert_eq!(String::from_utf8_lossy(&text).lines().count(), n_problems);
     number.and_then(|number| number.parse().ok()).expect("a number")
 }
 

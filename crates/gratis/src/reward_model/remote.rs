@@ -137,7 +137,8 @@ fn head_of(recognised: &Recognised, place: &Place, tokenizer: &Tokenizer) -> Res
 /// # Errors
 /// A fault of the files.
 fn files_of(recognised: &Recognised, place: &Place) -> Result<HeadFiles> {
-    let has_bias = recognised.definition.tensors.iter().any(|name| name.ends_with(".bias"));
+    let has_bias =
+        recognised.definition.tensors.iter().any(|name| name.rsplit('.').next() == Some("bias"));
     let bias = if has_bias { Bias::Present } else { Bias::Absent };
     // The folder of an engine needs no weights.
     let is_there = recognised.missing(&place.path).is_ok_and(|missing| missing.is_empty());
