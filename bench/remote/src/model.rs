@@ -24,6 +24,11 @@ pub trait Model: Send + Sync {
         let _ = tokens;
         None
     }
+    /// The states that the head is computed from at each token, if it has one.
+    fn states(&self, tokens: &[u32]) -> Option<Vec<Vec<f32>>> {
+        let _ = tokens;
+        None
+    }
     /// A continuation.
     fn sample(&self, prompt: &[u32], sampling: &Sampling) -> Sample;
 }

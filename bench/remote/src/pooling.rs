@@ -1,4 +1,5 @@
-//! The route `/pooling` of vLLM, and a model with a head behind it.
+//! The routes `/pooling` of vLLM and `/classify` and `/v1/score` of SGLang, and a model with a head behind
+//! them.
 
 use std::path::Path;
 
@@ -25,18 +26,22 @@ pub enum PoolingTask {
     Average,
 }
 
-/// How a server answers to `/pooling`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// How a server reads a head.
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Pooling {
     /// Where the head is read.
     pub task: PoolingTask,
     /// Whether `use_activation` of the request is ignored, and the activation always on.
     pub ignores_activation: bool,
+    /// Added to the values on the routes of SGLang: a bias that the checkpoint lacks.
+    pub bias: f32,
+    /// The class of the model, as SGLang names it.
+    pub class: Option<&'static str>,
 }
 
 impl Default for Pooling {
     fn default() -> Self {
-        Self { task: PoolingTask::EachToken, ignores_activation: false }
+        Self { task: PoolingTask::EachToken, ignores_activation: false, bias: 0.0, class: None }
     }
 }
 
@@ -83,6 +88,68 @@ pub(crate) fn pooling(body: &Value, model: &dyn Model, pooling: Pooling) -> Answ
     (200, json!({"id": "pool-0", "object": "list", "data": data}))
 }
 
+/// The values of a sequence where SGLang reads them: at the last token, unless it averages.
+fn classified(model: &dyn Model, prompt: &[u32], pooling: Pooling) -> Option<Vec<f32>> {
+    let values = model.values(prompt)?;
+    let n = values.len() as f32;
+    let mut row = match pooling.task {
+        PoolingTask::Average => {
+            let sum = |channel: usize| values.iter().map(|row| row[channel]).sum::<f32>();
+            (0..values[0].len()).map(|channel| sum(channel) / n).collect()
+        }
+        _ => values.last()?.clone(),
+    };
+    for value in &mut row {
+        *value += pooling.bias;
+    }
+    Some(if pooling.ignores_activation { activation(&row) } else { row })
+}
+
+/// An error as SGLang writes it.
+fn refused(message: &str) -> Answer {
+    (400, json!({"error": {"message": message}}))
+}
+
+const NO_HEAD: &str = "This model does not appear to be an embedding model by default. Please add \
+                       `--is-embedding` when launching the server or try another model.";
+
+/// `POST /classify`.
+pub(crate) fn classify(body: &Value, model: &dyn Model, pooling: Pooling) -> Answer {
+    let Some(prompts) = prompts(&body["input_ids"]) else { return refused("ids") };
+    if let Err(answer) = check(model, &prompts) {
+        return answer;
+    }
+    let mut items = Vec::new();
+    for prompt in &prompts {
+        let Some(row) = classified(model, prompt, pooling) else { return refused(NO_HEAD) };
+        items.push(json!({"embedding": row, "meta_info": {"prompt_tokens": prompt.len()}}));
+    }
+    (200, Value::Array(items))
+}
+
+/// `POST /v1/score`.
+pub(crate) fn score(body: &Value, model: &dyn Model, pooling: Pooling) -> Answer {
+    let query = prompts(&body["query"]).and_then(|mut query| query.pop());
+    let (Some(query), Some(items)) = (query, prompts(&body["items"])) else {
+        return refused("ids");
+    };
+    let (mut scores, mut states) = (Vec::new(), Vec::new());
+    for item in &items {
+        let tokens = [&query[..], item].concat();
+        let found = (classified(model, &tokens, pooling), model.states(&tokens));
+        let (Some(row), Some(mut state)) = found else { return refused(NO_HEAD) };
+        scores.push(row);
+        states.extend(state.pop());
+    }
+    (200, json!({"scores": scores, "pooled_hidden_states": states, "object": "scoring"}))
+}
+
+/// `GET /model_info`.
+pub(crate) fn info(model: &dyn Model, pooling: Pooling) -> Answer {
+    let classes: Vec<&str> = pooling.class.into_iter().collect();
+    (200, json!({"architectures": classes, "is_generation": model.values(&[0]).is_none()}))
+}
+
 /// The logistic function of one value, the softmax of several.
 fn activation(row: &[f32]) -> Vec<f32> {
     if let [value] = row {
@@ -96,7 +163,11 @@ fn activation(row: &[f32]) -> Vec<f32> {
 
 /// A real model with the head of a published reward model.
 #[derive(Debug)]
-pub struct HeadModel(NativeEngine);
+pub struct HeadModel {
+    /// Its channels are those of the head, then the state.
+    engine: NativeEngine,
+    n_channels: usize,
+}
 
 impl HeadModel {
     /// The model of a folder; `layers` are the names of the weight and the bias of each layer of its head.
@@ -109,7 +180,8 @@ impl HeadModel {
         let names = layers.iter().flat_map(|&(weight, bias)| std::iter::once(weight).chain(bias));
         let names: Vec<String> = names.map(str::to_owned).collect();
         let mut tensors = NamedTensors::open(folder).expect("weights");
-        let mut n_in = config.hidden_size;
+        let n_state = config.hidden_size;
+        let mut n_in = n_state;
         let mut network = Vec::new();
         for &(weight, bias) in layers {
             let n_out = tensors.shape(weight).expect("the weight of a layer")[0];
@@ -120,18 +192,44 @@ impl HeadModel {
             n_in = n_out;
         }
         let engine = NativeEngine::load_body(folder, config, &names, NativeOptions::default());
-        let readout = Readout { networks: vec![network] };
-        Self(engine.expect("a model").with_readout(readout).expect("a head that fits"))
+        let mut identity = vec![0.0; n_state * n_state];
+        for value in identity.iter_mut().step_by(n_state + 1) {
+            *value = 1.0;
+        }
+        let identity = Dense { weight: identity, bias: None, n_in: n_state };
+        let readout = Readout { networks: vec![network, vec![identity]] };
+        let engine = engine.expect("a model").with_readout(readout).expect("a head that fits");
+        Self { engine, n_channels: n_in }
+    }
+
+    /// The channels at each token.
+    fn channels(&self, tokens: &[u32]) -> Vec<Vec<f32>> {
+        let batch = |prompt: &[u32], response: &[u32]| {
+            PackedBatch::from_groups([(prompt, [response])]).expect("tokens")
+        };
+        let n_channels = self.engine.n_channels();
+        let rows = |prompt: &[u32], response: &[u32]| -> Vec<Vec<f32>> {
+            let values = self.engine.values(&[batch(prompt, response)]).expect("a pass");
+            let row = values[0].row(0);
+            let n = response.len();
+            let column = |at: usize| (0..n_channels).map(move |c| c * n + at);
+            (0..n).map(|at| column(at).map(|place| row[place]).collect()).collect()
+        };
+        // A response follows a token, so the value of the first token is that of its repetition. No score
+        // is read there.
+        let first = rows(&tokens[..1], &tokens[..1]).swap_remove(0);
+        let rest = if tokens.len() > 1 { rows(&tokens[..1], &tokens[1..]) } else { Vec::new() };
+        std::iter::once(first).chain(rest).collect()
     }
 }
 
 impl Model for HeadModel {
     fn vocab_size(&self) -> usize {
-        self.0.describe().vocab_size
+        self.engine.describe().vocab_size
     }
 
     fn context_length(&self) -> usize {
-        self.0.describe().context_length
+        self.engine.describe().context_length
     }
 
     fn scores(&self, tokens: &[u32]) -> Vec<f32> {
@@ -143,21 +241,15 @@ impl Model for HeadModel {
     }
 
     fn values(&self, tokens: &[u32]) -> Option<Vec<Vec<f32>>> {
-        let batch = |prompt: &[u32], response: &[u32]| {
-            PackedBatch::from_groups([(prompt, [response])]).expect("tokens")
+        let of_head = |mut row: Vec<f32>| {
+            row.truncate(self.n_channels);
+            row
         };
-        let n_channels = self.0.n_channels();
-        let rows = |prompt: &[u32], response: &[u32]| -> Vec<Vec<f32>> {
-            let values = self.0.values(&[batch(prompt, response)]).expect("a pass");
-            let row = values[0].row(0);
-            let n = response.len();
-            let column = |at: usize| (0..n_channels).map(move |c| c * n + at);
-            (0..n).map(|at| column(at).map(|place| row[place]).collect()).collect()
-        };
-        // A response follows a token, so the value of the first token is that of its repetition. No score
-        // is read there.
-        let first = rows(&tokens[..1], &tokens[..1]).swap_remove(0);
-        let rest = if tokens.len() > 1 { rows(&tokens[..1], &tokens[1..]) } else { Vec::new() };
-        Some(std::iter::once(first).chain(rest).collect())
+        Some(self.channels(tokens).into_iter().map(of_head).collect())
+    }
+
+    fn states(&self, tokens: &[u32]) -> Option<Vec<Vec<f32>>> {
+        let of_state = |mut row: Vec<f32>| row.split_off(self.n_channels);
+        Some(self.channels(tokens).into_iter().map(of_state).collect())
     }
 }

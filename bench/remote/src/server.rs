@@ -67,6 +67,10 @@ pub struct Behaviour {
     pub batch_error: f32,
     /// How the head of a reward model is read.
     pub pooling: Pooling,
+    /// The status of its health.
+    pub health: u16,
+    /// Whether its message for a wrong key repeats the key.
+    pub repeats_key: bool,
 }
 
 impl Default for Behaviour {
@@ -83,6 +87,8 @@ impl Default for Behaviour {
             redirect: None,
             batch_error: 0.0,
             pooling: Pooling::default(),
+            health: 200,
+            repeats_key: false,
         }
     }
 }
@@ -326,12 +332,17 @@ fn serve(stream: &TcpStream, shared: &Shared) -> io::Result<()> {
         let key = key.or_else(|| request.headers.get("x-api-key").cloned());
         shared.keys.lock().unwrap_or_else(PoisonError::into_inner).push(key.clone());
         if shared.behaviour.key.is_some() && key != shared.behaviour.key {
-            write(stream, shared, &request, bodies::error(401, "Unauthorized").into())?;
+            let message = match key.filter(|_| shared.behaviour.repeats_key) {
+                Some(key) => format!("Incorrect API key provided: {key}."),
+                None => "Unauthorized".to_owned(),
+            };
+            write(stream, shared, &request, bodies::error(401, &message).into())?;
             continue;
         }
         let is_work = match (&shared.served, &request.path[..]) {
             (Served::Inference(_), path) => {
-                matches!(path, "/v1/completions" | "/generate" | "/pooling")
+                let routes = ["/v1/completions", "/generate", "/pooling", "/classify", "/v1/score"];
+                routes.contains(&path)
             }
             // Heartbeats come at any time: they must not change what befalls the others.
             (Served::Training(_), path) => {
@@ -417,7 +428,7 @@ fn inference(behaviour: &Behaviour, model: &dyn Model, request: &Request) -> Ans
     let Behaviour { models, batch_error, .. } = behaviour;
     let body: Value = serde_json::from_slice(&request.body).unwrap_or_default();
     match (&request.method[..], &request.path[..]) {
-        ("GET", "/health") => (200, json!({})),
+        ("GET", "/health") => (behaviour.health, json!({})),
         ("GET", "/v1/models") => bodies::models(models, model.context_length()),
         ("GET", "/version") => (200, json!({"version": "0.0.0-fake"})),
         ("POST", "/v1/completions") => {
@@ -439,6 +450,9 @@ fn inference(behaviour: &Behaviour, model: &dyn Model, request: &Request) -> Ans
             (status, answer)
         }
         ("POST", "/pooling") => pooling::pooling(&body, model, behaviour.pooling),
+        ("POST", "/classify") => pooling::classify(&body, model, behaviour.pooling),
+        ("POST", "/v1/score") => pooling::score(&body, model, behaviour.pooling),
+        ("GET", "/model_info") => pooling::info(model, behaviour.pooling),
         ("POST", "/generate") => bodies::generate(&body, model),
         _ => (404, json!({"detail": "Not Found"})),
     }

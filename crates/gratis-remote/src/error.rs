@@ -107,6 +107,14 @@ pub enum Error {
         /// What differs.
         reason: String,
     },
+    /// The check at the start of the head of a reward model failed.
+    #[error("`{server}` fails the check of its head at the start: {reason}")]
+    Head {
+        /// The server.
+        server: String,
+        /// What differs.
+        reason: String,
+    },
     /// The tokenizer of a server is not that of the engine's `tokenizer` folder.
     #[error(
         "the tokenizer of `{server}` differs: it encodes {text:?} as {got}, expected {expected}"
@@ -155,7 +163,10 @@ impl Error {
             Self::Exhausted { .. } | Self::Unreachable { .. } | Self::NoServer { .. } => {
                 ErrorKind::TryAgain
             }
-            Self::Answer { .. } | Self::Canary { .. } | Self::Threads { .. } => ErrorKind::Broken,
+            Self::Answer { .. }
+            | Self::Canary { .. }
+            | Self::Head { .. }
+            | Self::Threads { .. } => ErrorKind::Broken,
             _ => ErrorKind::Input,
         }
     }
@@ -182,6 +193,10 @@ impl Error {
             }
             Self::Canary { .. } => {
                 "see the troubleshooting section of `docs/engines.md`: adapters are the usual cause"
+            }
+            Self::Head { .. } => {
+                "the server computes other values than the head of this model: see the section on published \
+                 reward models of `docs/engines.md` for how to start it"
             }
             Self::Tokenizer { .. } => {
                 "`tokenizer` must be the folder of the model that the server runs"

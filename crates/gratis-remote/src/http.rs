@@ -216,14 +216,14 @@ impl Client {
             200..=299 => Ok(answer),
             status @ (408 | 409 | 425 | 429 | 500..=599) => Err(Fault::Transient {
                 reason: Reason::Status(status),
-                message: format!("HTTP status {status}: {}", message_of(&answer.body)),
+                message: format!("HTTP status {status}: {}", self.message_of(&answer.body)),
                 after: answer.retry_after,
             }),
             status => Err(Fault::Final(Error::Refused {
                 server: self.name.clone(),
                 what,
                 status,
-                message: message_of(&answer.body),
+                message: self.message_of(&answer.body),
             })),
         }
     }
@@ -352,6 +352,11 @@ impl Client {
         Ok(Answer { status, content_type, body, retry_after })
     }
 
+    /// The message of an error's body, without the key if the server repeats it.
+    pub(crate) fn message_of(&self, body: &[u8]) -> String {
+        message_of(body, self.key.as_ref().map(|key| &key.text[..]))
+    }
+
     fn json(&self, answer: &Answer, what: &'static str) -> Result<Value, Fault> {
         serde_json::from_slice(&answer.body).map_err(|error| {
             let (server, reason) = (self.name.clone(), format!("it is not JSON: {error}"));
@@ -399,8 +404,9 @@ fn cut(message: String) -> Fault {
     Fault::Transient { reason: Reason::Cut, message, after: None }
 }
 
-/// The message of an error's body: the field of the usual shapes, or else its beginning.
-pub(crate) fn message_of(body: &[u8]) -> String {
+/// The message of an error's body: the field of the usual shapes, or else its beginning. The key is left
+/// out.
+fn message_of(body: &[u8], key: Option<&str>) -> String {
     let value: Option<Value> = serde_json::from_slice(body).ok();
     let field = value.as_ref().and_then(|value| {
         let at = |pointer: &str| value.pointer(pointer).filter(|found| !found.is_null());
@@ -409,7 +415,11 @@ pub(crate) fn message_of(body: &[u8]) -> String {
     let text = match field {
         Some(Value::String(text)) => text.clone(),
         Some(other) => other.to_string(),
-        None => String::from_utf8_lossy(&body[..body.len().min(MAX_MESSAGE)]).into_owned(),
+        None => String::from_utf8_lossy(&body[..body.len().min(16 * MAX_MESSAGE)]).into_owned(),
+    };
+    let text = match key.filter(|key| !key.is_empty()) {
+        Some(key) => text.replace(key, "[key]"),
+        None => text,
     };
     let short: String = text.chars().take(MAX_MESSAGE).collect();
     if short.trim().is_empty() { "no message".to_owned() } else { short }
@@ -437,11 +447,13 @@ mod tests {
     fn messages_are_found_in_the_bodies_of_real_servers() {
         let vllm =
             br#"{"error":{"message":"Token id 512 is out of vocabulary","type":"x","code":400}}"#;
-        assert_eq!(message_of(vllm), "Token id 512 is out of vocabulary");
-        assert_eq!(message_of(br#"{"detail":"Model m not loaded"}"#), "Model m not loaded");
-        assert_eq!(message_of(br#"{"detail":[{"msg":"wrong"}]}"#), r#"[{"msg":"wrong"}]"#);
-        assert_eq!(message_of(b"Bad Gateway"), "Bad Gateway");
-        assert_eq!(message_of(b""), "no message");
+        assert_eq!(message_of(vllm, None), "Token id 512 is out of vocabulary");
+        assert_eq!(message_of(br#"{"detail":"Model m not loaded"}"#, None), "Model m not loaded");
+        assert_eq!(message_of(br#"{"detail":[{"msg":"wrong"}]}"#, None), r#"[{"msg":"wrong"}]"#);
+        assert_eq!(message_of(b"Bad Gateway", None), "Bad Gateway");
+        assert_eq!(message_of(b"", None), "no message");
+        assert_eq!(message_of(b"Bad key: k-1.", Some("k-1")), "Bad key: [key].");
+        assert_eq!(message_of(b"none", Some("")), "none");
     }
 
     #[test]

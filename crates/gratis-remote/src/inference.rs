@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use crate::address::Protocol;
 use crate::answer::{Draw, Sequence};
 use crate::canary;
+use crate::classify::{self, FromState, HeadFiles};
 use crate::error::{Error, Result};
 use crate::http::{Client, Connection, Content, Fault, KeyHeader};
 use crate::openai::{self, ScoreBy};
@@ -60,6 +61,15 @@ pub enum TokenizerCheck {
     Unavailable,
 }
 
+/// What the servers run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Runs {
+    /// A model that gives log-probabilities and samples, as far as is known.
+    LanguageModel,
+    /// A classifier of SGLang, whose server dies of a request for log-probabilities (0.5.23).
+    Classifier,
+}
+
 /// An engine that scores and samples on one or many inference servers.
 #[derive(Debug)]
 pub struct InferenceEngine {
@@ -68,6 +78,7 @@ pub struct InferenceEngine {
     description: ModelDescription,
     /// Name of an adapter for SGLang, which has a field of its own for it.
     adapter: String,
+    runs: Runs,
     /// The log-probabilities of the check at the start, once it has passed.
     canary: Mutex<Option<Vec<f32>>>,
     /// What the values of a reward model are, if it is one.
@@ -95,7 +106,11 @@ impl InferenceEngine {
         let pool = Pool::new(clients, Retries::within(settings.retry_seconds), health);
         let mut context_length = shape.context_length;
         let mut adapter = String::new();
+        let mut runs = Runs::LanguageModel;
         for client in pool.clients() {
+            if settings.protocol == Protocol::Sglang && is_classifier(&pool, client)? {
+                runs = Runs::Classifier;
+            }
             let listed = listed(&pool, client, settings)?;
             if let Some(n) = listed.context_length {
                 context_length = context_length.min(n);
@@ -104,8 +119,9 @@ impl InferenceEngine {
                 adapter.clone_from(&settings.model);
             }
         }
-        if settings.protocol == Protocol::Vllm {
-            // A scoring request has room for one sampled token.
+        if matches!(settings.protocol, Protocol::Vllm | Protocol::Sglang) {
+            // A scoring request of vLLM has room for one sampled token; SGLang refuses sequences as long as
+            // the context.
             context_length = context_length.saturating_sub(1);
         }
         let n_in_flight = settings.scoring_concurrency * pool.clients().len();
@@ -122,35 +138,38 @@ impl InferenceEngine {
             pool,
             description,
             adapter,
+            runs,
             canary: Mutex::default(),
             head: None,
         })
     }
 
     /// The same engine, whose values are those of the head of a reward model, after a check of every
-    /// server on known sequences.
+    /// server on known sequences. `files` is what is known of a head other than [`Head::Labels`].
     ///
     /// # Errors
-    /// [`Error::Unsupported`] for servers that read no such head, [`Error::Canary`] if its values are not
+    /// [`Error::Unsupported`] for servers that read no such head, [`Error::Head`] if its values are not
     /// what they should be; those of the requests.
-    pub fn with_head(mut self, head: Head) -> Result<Self> {
+    pub fn with_head(mut self, head: Head, files: &HeadFiles) -> Result<Self> {
         if !matches!(head, Head::Labels(_)) {
-            if self.settings.protocol != Protocol::Vllm {
-                let server = self.settings.servers().first().copied().unwrap_or_default();
-                let protocol = self.settings.protocol.name();
-                return Err(Error::Unsupported {
-                    server: server.to_owned(),
-                    what: format!(
-                        "be asked for the values of a head: that is done through the route \
-                         `/pooling` of vLLM, and the protocol is `{protocol}`"
-                    ),
-                });
+            match self.settings.protocol {
+                // No token is sampled.
+                Protocol::Vllm => self.description.context_length += 1,
+                Protocol::Sglang => {}
+                Protocol::Openai | Protocol::Tinker => {
+                    let server = self.settings.servers().first().copied().unwrap_or_default();
+                    let protocol = self.settings.protocol.name();
+                    return Err(Error::Unsupported {
+                        server: server.to_owned(),
+                        what: format!(
+                            "be asked for the values of a head: that is done through `/pooling` of \
+                             vLLM or `/classify` of SGLang, and the protocol is `{protocol}`"
+                        ),
+                    });
+                }
             }
-            // No token is sampled.
-            let n_tokens = self.description.context_length + 1;
-            self.description.context_length = n_tokens;
         }
-        self.head = Some(self.check_head(head)?);
+        self.head = Some(self.check_head(head, files)?);
         Ok(self)
     }
 
@@ -211,6 +230,12 @@ impl InferenceEngine {
     /// # Errors
     /// [`Error::Canary`] if the numbers differ; those of the requests.
     pub fn check_scores(&self) -> Result<()> {
+        if self.runs == Runs::Classifier {
+            return Err(Error::Unsupported {
+                server: self.settings.servers().first().copied().unwrap_or_default().to_owned(),
+                what: "give log-probabilities: it runs a classifier".to_owned(),
+            });
+        }
         let mut known = self.canary.lock().unwrap_or_else(PoisonError::into_inner);
         let (n_vocab, n_context) = (self.description.vocab_size, self.description.context_length);
         let alone = [canary::alone(n_vocab, n_context)];
@@ -280,9 +305,31 @@ impl InferenceEngine {
         tag: Option<u32>,
         activation: Activation,
     ) -> Result<Pooled, Fault> {
-        let body = pooling::body(&self.settings.model, sequences, task, activation).to_string();
-        let answer = self.post(client, pooling::ROUTE, &body, sequences)?;
-        let read = pooling::read(&answer, sequences, task, tag);
+        let is_sglang = self.settings.protocol == Protocol::Sglang;
+        let (route, body) = if is_sglang {
+            (classify::ROUTE, classify::body(&self.adapter, sequences))
+        } else {
+            (pooling::ROUTE, pooling::body(&self.settings.model, sequences, task, activation))
+        };
+        let answer = self.post(client, route, &body.to_string(), sequences)?;
+        let read = if is_sglang {
+            classify::read(&answer, sequences)
+        } else {
+            pooling::read(&answer, sequences, task, tag)
+        };
+        read.map_err(|reason| unusable(client, SCORING, reason))
+    }
+
+    /// One request for the values and the states at the last tokens of sequences that share what comes
+    /// before; `None` where the server gives no states.
+    pub(crate) fn ask_states(
+        &self,
+        client: &Client,
+        sequences: &[Sequence],
+    ) -> Result<Option<Vec<FromState>>, Fault> {
+        let body = classify::states_body(&self.settings.model, sequences).to_string();
+        let answer = self.post(client, classify::STATES_ROUTE, &body, sequences)?;
+        let read = classify::read_states(&answer, sequences.len());
         read.map_err(|reason| unusable(client, SCORING, reason))
     }
 
@@ -408,6 +455,17 @@ impl InferenceEngine {
         Ok(requests)
     }
 
+    /// Refuses what a classifier cannot be asked for.
+    pub(crate) fn check_runs(&self) -> Result<(), EngineError> {
+        match self.runs {
+            Runs::LanguageModel => Ok(()),
+            Runs::Classifier => Err(EngineError::Unsupported {
+                engine: "remote",
+                what: "give log-probabilities or samples: its server runs a classifier",
+            }),
+        }
+    }
+
     fn check_tokens(&self, tokens: &[u32]) -> Result<(), EngineError> {
         let vocab_size = self.description.vocab_size;
         match tokens.iter().find(|&&token| token as usize >= vocab_size) {
@@ -419,6 +477,15 @@ impl InferenceEngine {
 
 fn unusable(client: &Client, what: &'static str, reason: String) -> Fault {
     Fault::Final(Error::Answer { server: client.name().to_owned(), what, reason })
+}
+
+/// Whether a server of SGLang says that its model generates nothing.
+fn is_classifier(pool: &Pool, client: &Client) -> Result<bool> {
+    match pool.ask_first(client, classify::INFO_ROUTE, "what its model is") {
+        Ok(found) => Ok(found["is_generation"] == false),
+        Err(Error::Refused { .. }) => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 /// What a server lists of the model.
@@ -474,6 +541,7 @@ impl Score for InferenceEngine {
     }
 
     fn log_probs(&self, batches: &[PackedBatch]) -> Result<Vec<TokenValues>, EngineError> {
+        self.check_runs()?;
         let mut all: Vec<TokenValues> = batches.iter().map(TokenValues::zeros).collect();
         let requests = self.requests(batches)?;
         if requests.is_empty() {
@@ -506,6 +574,7 @@ impl Generate for InferenceEngine {
         settings: &SamplingSettings,
         done: &mut dyn FnMut(usize, Vec<Sample>),
     ) -> Result<(), EngineError> {
+        self.check_runs()?;
         let sampler = Sampler {
             pool: &self.pool,
             description: &self.description,

@@ -21,6 +21,7 @@
 pub mod address;
 mod answer;
 mod canary;
+mod classify;
 pub mod error;
 mod head;
 pub mod http;
@@ -36,6 +37,7 @@ pub mod traffic;
 mod values;
 
 pub use address::{Protocol, is_address};
+pub use classify::{Bias, HeadFiles};
 pub use error::{Error, Result};
 pub use http::Connection;
 pub use inference::{InferenceEngine, ModelShape, Probe, TokenizerCheck};

@@ -461,4 +461,41 @@ mod tests {
         }
         assert_ne!(retries.wait(1, 1), retries.wait(1, 2));
     }
+
+    #[test]
+    fn jobs_are_not_taken_faster_than_results_are_used() {
+        use std::sync::atomic::{AtomicUsize, Ordering};
+
+        use crate::http::{Connection, KeyHeader};
+        use crate::settings::EngineSettings;
+        use crate::{Protocol, error};
+
+        let settings = EngineSettings::new(Protocol::Vllm, "http://127.0.0.1:9", "policy");
+        let client = |_| -> error::Result<Arc<Client>> {
+            let (address, connection) = ("http://127.0.0.1:9", Connection::default());
+            Client::new(address, &settings, &connection, KeyHeader::Bearer).map(Arc::new)
+        };
+        let clients = (0..2).map(client).collect::<error::Result<Vec<_>>>().expect("an address");
+        let pool = Pool::new(clients, Retries::within(1.0), "/health");
+        let (n_taken, n_at_once, n_jobs) = (AtomicUsize::new(0), 4, 500);
+        let mut jobs = (0..n_jobs).inspect(|_| {
+            n_taken.fetch_add(1, Ordering::SeqCst);
+        });
+        let ask = |_: &Client, job: &usize| Ok(*job);
+        let (mut n_used, mut most) = (0, 0);
+        let mut done = |_, _| {
+            if n_used % 50 == 0 {
+                // Time to take all jobs, if nothing held the workers back.
+                thread::sleep(Duration::from_millis(20));
+            }
+            most = most.max(n_taken.load(Ordering::SeqCst) - n_used);
+            n_used += 1;
+        };
+        pool.run(n_at_once, "a request", &mut jobs, &ask, &mut done).expect("answered");
+        assert_eq!(n_used, n_jobs);
+        // 8 workers hold one each, the channel 17 results, and one is being used.
+        let n_workers = 2 * n_at_once;
+        let bound = n_workers + (2 * n_workers + 1) + 1;
+        assert!((n_workers..=bound).contains(&most), "{most} of {bound}");
+    }
 }

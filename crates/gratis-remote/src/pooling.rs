@@ -48,6 +48,8 @@ impl Checked {
 pub(crate) enum Task {
     EachToken,
     LastToken,
+    /// At the last token of a sequence that ends where a value is wanted.
+    Prefix,
 }
 
 /// Whether the server applies its activation to the values.
@@ -95,7 +97,7 @@ pub(crate) fn body(
         "input": inputs,
         "task": match task {
             Task::EachToken => "token_classify",
-            Task::LastToken => "classify",
+            Task::LastToken | Task::Prefix => "classify",
         },
         "use_activation": activation == Activation::On,
         "encoding_format": "float",
@@ -122,11 +124,13 @@ pub(crate) fn read(
     for (item, sequence) in items.into_iter().zip(sequences) {
         let n_tokens = sequence.tokens.len();
         let (positions, values) = match (task, item.data) {
-            (Task::LastToken, Data::One(values)) => (vec![n_tokens - 1], vec![values]),
+            (Task::LastToken | Task::Prefix, Data::One(values)) => {
+                (vec![n_tokens - 1], vec![values])
+            }
             (Task::EachToken, Data::PerToken(values)) => {
                 (positions(sequence, values.len(), tag)?, values)
             }
-            (Task::LastToken, Data::PerToken(_)) => {
+            (Task::LastToken | Task::Prefix, Data::PerToken(_)) => {
                 return Err("it has a list of values per token, one value was asked for".to_owned());
             }
             (Task::EachToken, Data::One(_)) => {
@@ -179,7 +183,6 @@ impl Pooled {
     pub(crate) fn check_activation(&self, activated: &Self, tolerance: f32) -> Result<(), String> {
         let mut is_activated = true;
         let mut is_same = true;
-        let mut is_share = true;
         for (raw, activated) in self.columns().zip(activated.columns()) {
             let differs = |other: &[f32]| {
                 let pairs = activated.iter().zip(other);
@@ -193,10 +196,8 @@ impl Pooled {
             let logistic: Vec<f32> = raw.iter().map(|value| 1.0 / (1.0 + (-value).exp())).collect();
             is_activated &= !differs(&logistic) || raw.len() > 1 && !differs(&softmax);
             is_same &= !differs(&raw);
-            let is_within = raw.iter().all(|value| (0.0..=1.0).contains(value));
-            let is_one = (raw.iter().sum::<f32>() - 1.0).abs() <= tolerance;
-            is_share &= is_within && (raw.len() == 1 || is_one);
         }
+        let is_share = self.are_probabilities(tolerance);
         let hint = "start it with `--pooler-config '{\"use_activation\":false}'`";
         match (is_activated, is_same) {
             (true, _) => Ok(()),
@@ -210,6 +211,15 @@ impl Pooled {
                  without one, so what they are is unknown; {hint}"
             )),
         }
+    }
+
+    /// Whether all values look like probabilities: between 0 and 1, and 1 together if there are several.
+    pub(crate) fn are_probabilities(&self, tolerance: f32) -> bool {
+        self.columns().all(|column| {
+            let is_within = column.iter().all(|value| (0.0..=1.0).contains(value));
+            let is_one = (column.iter().sum::<f32>() - 1.0).abs() <= tolerance;
+            is_within && (column.len() == 1 || is_one)
+        })
     }
 
     /// The channels at every token that has values.

@@ -62,7 +62,7 @@ pub(crate) fn score_body(adapter: &str, sequences: &[Sequence]) -> Value {
     with_adapter(body, adapter, sequences.len())
 }
 
-fn with_adapter(mut body: Value, adapter: &str, n: usize) -> Value {
+pub(crate) fn with_adapter(mut body: Value, adapter: &str, n: usize) -> Value {
     if !adapter.is_empty() {
         body["lora_path"] = if n == 1 { json!([adapter]) } else { json!(vec![adapter; n]) };
     }

@@ -11,24 +11,23 @@ use crate::pooling::{Activation, Checked, Task};
 /// How far above 1 the probabilities of two tokens may add up.
 const ROUNDING: f32 = 1e-3;
 
-/// A value that is asked for: that of a label after some token of a response.
+/// A value that is asked for: that after some token of a response.
 #[derive(Debug, Clone, Copy)]
-struct LabelJob {
+struct TokenJob {
     batch: usize,
     nth: usize,
-    /// The token of the response, of which the next is predicted.
+    /// The token of the response.
     at: usize,
 }
 
-impl LabelJob {
-    /// The sequence whose last token is the label.
-    fn sequence(self, batches: &[PackedBatch], label: u32) -> Sequence {
+impl TokenJob {
+    /// The sequence up to the token, and the label after it; its last token is the scored one.
+    fn sequence(self, batches: &[PackedBatch], label: Option<u32>) -> Sequence {
         let batch = &batches[self.batch];
         let Sequence { mut tokens, n_context } = path_of(batch, batch.responses()[self.nth]);
         tokens.truncate(n_context + self.at + 1);
-        let n_context = tokens.len();
-        tokens.push(label);
-        Sequence { tokens, n_context }
+        tokens.extend(label);
+        Sequence { n_context: tokens.len() - 1, tokens }
     }
 }
 
@@ -53,15 +52,27 @@ impl Values for InferenceEngine {
     ) -> Result<Vec<TokenValues>, EngineError> {
         match self.head {
             None => Err(EngineError::NoValueHead),
-            Some(Checked::Pooled { task, tag, n_channels }) => {
-                if task == Task::LastToken {
+            Some(Checked::Pooled { task, tag, n_channels }) => match task {
+                Task::EachToken => self.pooled(batches, task, tag, n_channels),
+                Task::LastToken => {
                     check_last(batches, wanted)?;
+                    self.pooled(batches, task, tag, n_channels)
                 }
-                self.pooled(batches, task, tag, n_channels)
-            }
+                Task::Prefix => self.prefixes(batches, wanted, n_channels),
+            },
             Some(Checked::Labels(labels)) => self.labels(batches, wanted, labels),
         }
     }
+}
+
+/// Values of which none is known yet.
+fn unknown(batches: &[PackedBatch], n_channels: usize) -> Vec<TokenValues> {
+    let of = |batch| {
+        let mut values = TokenValues::zeros_of_channels(batch, n_channels);
+        values.values_mut().fill(f32::NAN);
+        values
+    };
+    batches.iter().map(of).collect()
 }
 
 /// Refuses values of other tokens than the last.
@@ -99,19 +110,60 @@ impl InferenceEngine {
                 path_of(batch, batch.responses()[nth])
             });
             let sequences: Vec<Sequence> = sequences.collect();
-            let pooled = self.ask_pooled(client, &sequences, task, tag, Activation::Off)?;
-            if pooled.n_channels == n_channels {
-                return Ok(pooled.rows);
-            }
-            let n = pooled.n_channels;
-            let reason = format!("it has {n} values per token, {n_channels} at the start");
-            let server = client.name().to_owned();
-            Err(Fault::Final(Error::Answer { server, what: SCORING, reason }))
+            self.ask_rows(client, &sequences, task, tag, n_channels)
         };
         let n_at_once = self.settings().scoring_concurrency;
         self.pool().run(n_at_once, SCORING, &mut requests.iter(), &ask, &mut |idx, rows| {
             for (&(batch_idx, nth), row) in requests[idx].iter().zip(&rows) {
                 all[batch_idx].row_mut(nth).copy_from_slice(row);
+            }
+        })?;
+        Ok(all)
+    }
+
+    /// The rows of values of sequences.
+    fn ask_rows(
+        &self,
+        client: &Client,
+        sequences: &[Sequence],
+        task: Task,
+        tag: Option<u32>,
+        n_channels: usize,
+    ) -> Result<Vec<Vec<f32>>, Fault> {
+        let pooled = self.ask_pooled(client, sequences, task, tag, Activation::Off)?;
+        if pooled.n_channels == n_channels {
+            return Ok(pooled.rows);
+        }
+        let n = pooled.n_channels;
+        let reason = format!("it has {n} values per token, {n_channels} at the start");
+        let server = client.name().to_owned();
+        Err(Fault::Final(Error::Answer { server, what: SCORING, reason }))
+    }
+
+    /// The outputs of the head at the tokens that are wanted, each as the last token of a sequence; NaN
+    /// elsewhere.
+    fn prefixes(
+        &self,
+        batches: &[PackedBatch],
+        wanted: &[Vec<Vec<usize>>],
+        n_channels: usize,
+    ) -> Result<Vec<TokenValues>, EngineError> {
+        self.requests(batches)?;
+        let mut all = unknown(batches, n_channels);
+        let requests = self.jobs(batches, wanted, 1)?;
+        let ask = |client: &Client, jobs: &&Vec<TokenJob>| {
+            let sequences = jobs.iter().map(|job| job.sequence(batches, None));
+            let sequences: Vec<Sequence> = sequences.collect();
+            self.ask_rows(client, &sequences, Task::Prefix, None, n_channels)
+        };
+        let n_at_once = self.settings().scoring_concurrency;
+        self.pool().run(n_at_once, SCORING, &mut requests.iter(), &ask, &mut |idx, found| {
+            for (job, values) in requests[idx].iter().zip(found) {
+                let row = all[job.batch].row_mut(job.nth);
+                let n_tokens = row.len() / n_channels;
+                for (channel, value) in values.into_iter().enumerate() {
+                    row[channel * n_tokens + job.at] = value;
+                }
             }
         })?;
         Ok(all)
@@ -125,43 +177,14 @@ impl InferenceEngine {
         labels: [u32; 2],
     ) -> Result<Vec<TokenValues>, EngineError> {
         self.requests(batches)?;
-        let context_length = self.describe().context_length;
-        let mut all: Vec<TokenValues> = Vec::with_capacity(batches.len());
+        let mut all = unknown(batches, labels.len());
         // Requests of one label each, so that a server computes what comes before once.
-        let mut requests: Vec<(usize, Vec<LabelJob>)> = Vec::new();
-        let (mut jobs, mut n_tokens) = (Vec::new(), 0);
-        let mut send = |jobs: &mut Vec<LabelJob>| {
-            let jobs = std::mem::take(jobs);
-            requests.extend((0..labels.len()).map(|channel| (channel, jobs.clone())));
-        };
-        for (batch_idx, (batch, wanted)) in batches.iter().zip(wanted).enumerate() {
-            let mut values = TokenValues::zeros_of_channels(batch, labels.len());
-            values.values_mut().fill(f32::NAN);
-            all.push(values);
-            for (nth, (&idx, wanted)) in batch.responses().iter().zip(wanted).enumerate() {
-                for &at in wanted {
-                    let n = batch.segment(idx).position + at + 2;
-                    if n > context_length {
-                        let error = EngineError::ContextOverflow { n_tokens: n, context_length };
-                        return Err(error);
-                    }
-                    let is_full = n_tokens + n > self.settings().request_tokens
-                        || jobs.len() == MAX_SEQUENCES;
-                    if is_full && !jobs.is_empty() {
-                        send(&mut jobs);
-                        n_tokens = 0;
-                    }
-                    jobs.push(LabelJob { batch: batch_idx, nth, at });
-                    n_tokens += n;
-                }
-            }
-        }
-        if !jobs.is_empty() {
-            send(&mut jobs);
-        }
-        let ask = |client: &Client, request: &&(usize, Vec<LabelJob>)| {
+        let of_labels = |jobs: Vec<TokenJob>| (0..labels.len()).map(move |c| (c, jobs.clone()));
+        let requests: Vec<(usize, Vec<TokenJob>)> =
+            self.jobs(batches, wanted, 2)?.into_iter().flat_map(of_labels).collect();
+        let ask = |client: &Client, request: &&(usize, Vec<TokenJob>)| {
             let (channel, jobs) = request;
-            let sequences = jobs.iter().map(|job| job.sequence(batches, labels[*channel]));
+            let sequences = jobs.iter().map(|job| job.sequence(batches, Some(labels[*channel])));
             self.ask_labels(client, &sequences.collect::<Vec<_>>())
         };
         let n_at_once = self.settings().scoring_concurrency;
@@ -175,6 +198,42 @@ impl InferenceEngine {
         })?;
         self.check_probabilities(&all)?;
         Ok(all)
+    }
+
+    /// The values that are wanted, in requests of up to `request_tokens` tokens. `n_more` tokens are sent
+    /// beside those before the token of a value.
+    fn jobs(
+        &self,
+        batches: &[PackedBatch],
+        wanted: &[Vec<Vec<usize>>],
+        n_more: usize,
+    ) -> Result<Vec<Vec<TokenJob>>, EngineError> {
+        let context_length = self.describe().context_length;
+        let mut requests = Vec::new();
+        let (mut jobs, mut n_tokens) = (Vec::new(), 0);
+        for (batch_idx, (batch, wanted)) in batches.iter().zip(wanted).enumerate() {
+            for (nth, (&idx, wanted)) in batch.responses().iter().zip(wanted).enumerate() {
+                for &at in wanted {
+                    let n = batch.segment(idx).position + at + n_more;
+                    if n > context_length {
+                        let error = EngineError::ContextOverflow { n_tokens: n, context_length };
+                        return Err(error);
+                    }
+                    let is_full = n_tokens + n > self.settings().request_tokens
+                        || jobs.len() == MAX_SEQUENCES;
+                    if is_full && !jobs.is_empty() {
+                        requests.push(std::mem::take(&mut jobs));
+                        n_tokens = 0;
+                    }
+                    jobs.push(TokenJob { batch: batch_idx, nth, at });
+                    n_tokens += n;
+                }
+            }
+        }
+        if !jobs.is_empty() {
+            requests.push(jobs);
+        }
+        Ok(requests)
     }
 
     /// Refuses probabilities of two tokens that are more than 1 together: they are not those of one

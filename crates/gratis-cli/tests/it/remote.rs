@@ -195,3 +195,43 @@ fn engines_that_cannot_be_used_say_why() {
     assert!(began.elapsed() < std::time::Duration::from_secs(60), "{:?}", began.elapsed());
     assert!(!workspace.path("r.jsonl").exists());
 }
+
+/// The peak memory of `gratis rollout` for so many problems of some KiB each, in MiB.
+#[cfg(target_os = "linux")]
+fn rollout_memory(workspace: &Workspace, engine: &str, n_problems: usize) -> f64 {
+    let reference = "7".repeat(8 * 1024);
+    let line = |idx| {
+        let prompt = format!("How much are {idx} and 2? ");
+        serde_json::json!({"prompt": prompt, "reference": reference}).to_string() + "\n"
+    };
+    workspace.write("problems.jsonl", &(0..n_problems).map(line).collect::<String>());
+    let arguments = ["-vv", "rollout", "problems.jsonl", "--model", engine, "-k", "1"];
+    let output_name = format!("memory-{n_problems}.jsonl");
+    let more = ["--max-tokens", "2", "-o", &output_name];
+    let output = workspace.run(&[&arguments[..], &more].concat());
+    let said = stderr(&output);
+    assert!(output.status.success(), "{said}");
+    let line = said.lines().find(|line| line.contains("rollout: ") && line.contains("MiB"));
+    let line = line.unwrap_or_else(|| panic!("no memory in {said}"));
+    let number = line.split(" MiB at most").next().and_then(|text| text.rsplit(' ').next());
+    let text = workspace.read(&output_name);
+    assert_eq!(String::from_utf8_lossy(&text).lines().count(), n_problems);
+    number.and_then(|number| number.parse().ok()).expect("a number")
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn the_memory_of_rollout_does_not_grow_with_its_input() {
+    let workspace = Workspace::new();
+    let config: Value = serde_json::from_slice(&workspace.read("model/config.json")).expect("JSON");
+    let vocab_size = config["vocab_size"].as_u64().expect("a number") as usize;
+    let model = gratis_bench_remote::HashModel { vocab_size, shift: 0.0 };
+    let behaviour = Behaviour { models: vec!["policy".to_owned()], ..Behaviour::default() };
+    let server = FakeServer::start(model, behaviour).expect("a free port");
+    let engine = format!("{}&concurrency=4", address(&server, "vllm", "policy"));
+    let (few, many) = (400, 6400);
+    let small = rollout_memory(&workspace, &engine, few);
+    let large = rollout_memory(&workspace, &engine, many);
+    // The further problems take 47 MiB in the file. Observed: 24 MiB both.
+    assert!(large - small < 16.0, "{few} problems: {small} MiB, {many}: {large} MiB");
+}

@@ -12,7 +12,7 @@ const CEILINGS: &[(&str, usize, usize)] = &[
     ("gratis-grading", 12, 5),
     ("gratis-model", 75, 32),
     ("gratis-paper", 17, 10),
-    ("gratis-remote", 15, 1),
+    ("gratis-remote", 17, 1),
     ("gratis-serve", 9, 4),
 ];
 

@@ -16,7 +16,7 @@ use super::model::Kind;
 use super::{TrainingEngine, wire};
 use crate::answer::{Draw, as_written, finish, log_prob};
 use crate::error::{Error, Result};
-use crate::http::{Client, Content, Fault, PROTOBUF, message_of};
+use crate::http::{Client, Content, Fault, PROTOBUF};
 use crate::sampling::{SAMPLING, Sampler};
 use crate::traffic::Reason;
 
@@ -102,7 +102,7 @@ impl TrainingEngine {
         loop {
             let path = "/api/v1/retrieve_future";
             let answer = client.exchange("POST", path, content, poll, &self.counters)?;
-            let message = || message_of(&answer.body);
+            let message = || client.message_of(&answer.body);
             match answer.status {
                 200..=299 if answer.content_type.starts_with(PROTOBUF) => return Ok(answer.body),
                 408 if polled < limit => polled += poll,

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::error::{Error, Result};
-use crate::http::{Client, Content, Fault, PROTOBUF, message_of};
+use crate::http::{Client, Content, Fault, PROTOBUF};
 use crate::pool::Retries;
 use crate::traffic::{Counters, Reason};
 
@@ -183,7 +183,7 @@ impl Session {
                             .map_err(|error| self.unusable(WHAT, format!("not JSON: {error}")));
                     }
                     Ok(answer) => {
-                        let message = message_of(&answer.body);
+                        let message = self.client.message_of(&answer.body);
                         match answer.status {
                             409 if message.contains("already exists") => {
                                 return Err(Trouble::NameTaken);
@@ -225,7 +225,7 @@ impl Session {
                         }
                     }
                     status => {
-                        let message = message_of(&answer.body);
+                        let message = self.client.message_of(&answer.body);
                         match status {
                             408 | 425 | 429 | 500..=599 => (Reason::Status(status), message),
                             _ => return Err(self.refused(status, message)),
@@ -297,9 +297,11 @@ impl Session {
                 Ok(answer) if (200..300).contains(&answer.status) => return Ok(answer.body),
                 Ok(answer) => match answer.status {
                     408 | 425 | 429 | 500..=599 => {
-                        (Reason::Status(answer.status), message_of(&answer.body))
+                        (Reason::Status(answer.status), self.client.message_of(&answer.body))
                     }
-                    status => return Err(self.refused(status, message_of(&answer.body))),
+                    status => {
+                        return Err(self.refused(status, self.client.message_of(&answer.body)));
+                    }
                 },
                 Err(Fault::Transient { reason, message, .. }) => (reason, message),
                 Err(Fault::Final(error)) => return Err(Trouble::Failed(error)),

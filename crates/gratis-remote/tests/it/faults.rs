@@ -120,6 +120,32 @@ fn the_work_of_a_server_that_dies_goes_to_the_others() {
 }
 
 #[test]
+fn a_server_that_keeps_failing_is_not_asked_until_it_is_healthy() {
+    let failing = |health| {
+        hashed(Behaviour {
+            faults: Faults { internal: 1.0, ..Faults::default() },
+            health,
+            ..Behaviour::default()
+        })
+    };
+    let mut n_asked = Vec::new();
+    for health in [503, 200] {
+        let slow = Behaviour { latency: Duration::from_millis(60), ..Behaviour::default() };
+        let servers = [failing(health), hashed(slow)];
+        let mut settings = settings(Protocol::Vllm, &[&servers[0], &servers[1]]);
+        settings.concurrency = 4;
+        let engine = connect(&settings, hash_shape()).expect("connected");
+        assert_eq!(sample(&engine, &requests(200, 1)).len(), 200);
+        assert_eq!(servers[1].n_answered(), 200);
+        n_asked.push(servers[0].n_requests());
+    }
+    // Five failures, and the requests of the three other workers that were under way. One that says it is
+    // well is asked again and again. Observed: 5 and 35.
+    assert!(n_asked[0] <= 8, "{n_asked:?}");
+    assert!(n_asked[1] > 2 * n_asked[0], "{n_asked:?}");
+}
+
+#[test]
 fn a_server_that_stays_down_is_an_error_that_says_to_try_again() {
     let server = hashed(Behaviour::default());
     let mut settings = settings(Protocol::Vllm, &[&server]);

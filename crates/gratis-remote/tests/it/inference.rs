@@ -156,6 +156,18 @@ fn a_key_goes_to_its_server_and_never_to_another() {
     let refused = connect(&settings, hash_shape()).expect_err("no key");
     assert!(matches!(refused, Error::Refused { status: 401, .. }), "{refused}");
     assert!(refused.hint().is_some_and(|hint| hint.contains("api_key_env")));
+    // A server that repeats the key in its message.
+    let server = hashed(Behaviour {
+        key: Some("another".to_owned()),
+        repeats_key: true,
+        ..Behaviour::default()
+    });
+    let settings = crate::servers::settings(Protocol::Vllm, &[&server]);
+    let refused = InferenceEngine::connect(&settings, &connection, hash_shape());
+    let refused = refused.expect_err("another key");
+    let texts = [refused.to_string(), format!("{refused:?}"), format!("{connection:?}")];
+    assert!(texts[0].contains("Incorrect API key provided: [key]."), "{refused}");
+    assert!(texts.iter().all(|text| !text.contains("secret")), "{texts:?}");
 }
 
 #[test]

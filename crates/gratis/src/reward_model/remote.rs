@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use gratis_model::lora::peft::AdapterConfig;
 use gratis_model::{Layout, ModelConfig, Tokenizer};
 use gratis_remote::{
-    AdapterRequest, Connection, EngineSettings, Head, InferenceEngine, ModelShape, Probe, Protocol,
-    TokenizerCheck, TrainingEngine,
+    AdapterRequest, Bias, Connection, EngineSettings, Head, HeadFiles, InferenceEngine, ModelShape,
+    Probe, Protocol, TokenizerCheck, TrainingEngine,
 };
 
 use super::engine::{RemoteEngine, Servers};
@@ -77,9 +77,9 @@ pub(super) fn connect(
             place.path.display()
         )),
     }
-    let engine = match head {
-        Some(head) => engine.with_head(head)?,
-        None => engine,
+    let engine = match (head, published) {
+        (Some(head), Some(recognised)) => engine.with_head(head, &files_of(recognised, place)?)?,
+        _ => engine,
     };
     Ok(RemoteEngine { servers: Servers::Inference(Box::new(engine)), config, layout })
 }
@@ -130,6 +130,21 @@ fn head_of(recognised: &Recognised, place: &Place, tokenizer: &Tokenizer) -> Res
             }
         },
     })
+}
+
+/// What the files beside the tokenizer tell of the head of a published format.
+///
+/// # Errors
+/// A fault of the files.
+fn files_of(recognised: &Recognised, place: &Place) -> Result<HeadFiles> {
+    let has_bias =
+        recognised.definition.tensors.iter().any(|name| name.rsplit('.').next() == Some("bias"));
+    let bias = if has_bias { Bias::Present } else { Bias::Absent };
+    // The folder of an engine needs no weights.
+    let is_there = recognised.missing(&place.path).is_ok_and(|missing| missing.is_empty());
+    let head = if is_there { recognised.head_of_tensors(&place.path)? } else { None };
+    let layers = head.and_then(|head| head.readout.networks.into_iter().next());
+    Ok(HeadFiles { bias, layers })
 }
 
 fn not_served(recognised: Option<&Recognised>, reason: &str) -> Error {
