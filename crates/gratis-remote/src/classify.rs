@@ -162,14 +162,7 @@ pub(crate) fn outputs(layers: &[Dense], state: &[f32]) -> Option<Vec<f64>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// A body that SGLang 0.5.23 was sent, and its answer.
-    fn recorded(name: &str) -> (Value, Vec<u8>) {
-        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fixtures/engines/sglang");
-        let text = std::fs::read(format!("{folder}/{name}.json")).expect("a fixture");
-        let value: Value = serde_json::from_slice(&text).expect("JSON");
-        (value["request"]["body"].clone(), value["response"].to_string().into_bytes())
-    }
+    use crate::sglang::tests::recorded;
 
     fn sequences(all: &[&[u32]], n_context: usize) -> Vec<Sequence> {
         all.iter().map(|tokens| Sequence { tokens: tokens.to_vec(), n_context }).collect()

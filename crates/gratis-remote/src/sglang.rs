@@ -160,13 +160,13 @@ fn items(body: &[u8]) -> Result<Vec<Item>, String> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use gratis_engine::FinishReason;
 
     use super::*;
 
-    /// A recorded request and its answer.
-    fn recorded(name: &str) -> (Value, Vec<u8>) {
+    /// The body that SGLang 0.5.23 was sent, and its answer.
+    pub(crate) fn recorded(name: &str) -> (Value, Vec<u8>) {
         let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fixtures/engines/sglang");
         let text = std::fs::read(format!("{folder}/{name}.json")).expect("a fixture");
         let value: Value = serde_json::from_slice(&text).expect("JSON");
