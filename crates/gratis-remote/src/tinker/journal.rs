@@ -76,6 +76,8 @@ pub(crate) enum Line {
 pub(crate) struct PastRequest {
     pub(crate) kind: String,
     pub(crate) hash: String,
+    /// Hashes of the requests that were sent under this number before: saves whose names were taken.
+    pub(crate) refused: Vec<String>,
     /// The id of its result, if the server had accepted it.
     pub(crate) request_id: Option<String>,
 }
@@ -144,8 +146,16 @@ impl Journal {
                 Line::Freed { id } => models.retain(|known| known.id != *id),
                 Line::Sending { kind, model, seq_id, hash } => {
                     let Some(at) = of(model) else { continue };
+                    let before = models[at].requests.remove(seq_id);
+                    let mut refused = Vec::new();
+                    if let Some(before) = before {
+                        refused = before.refused;
+                        refused.push(before.hash);
+                        // The same request, sent again after a kill.
+                        refused.retain(|other| other != hash);
+                    }
                     let (kind, hash) = (kind.clone(), hash.clone());
-                    let request = PastRequest { kind, hash, request_id: None };
+                    let request = PastRequest { kind, hash, refused, request_id: None };
                     models[at].requests.insert(*seq_id, request);
                 }
                 Line::Sent { model, seq_id, request_id } => {

@@ -44,8 +44,9 @@ impl Model {
     }
 
     /// Sends a request that becomes a future; its id. The journal has it before the server. If an
-    /// earlier process sent it, its future is taken; if that sent another one under this number, the
-    /// model is in another state than ours and lost to us.
+    /// earlier process sent it, its future is taken, or its refusal if the name of a checkpoint was
+    /// taken; if that sent another one under this number, the model is in another state than ours and
+    /// lost to us.
     fn submit(
         &mut self,
         journal: &mut Journal,
@@ -55,6 +56,10 @@ impl Model {
     ) -> Result<String, Trouble> {
         let (seq_id, hash) = (self.next_seq, hash_of(body));
         if let Some(past) = self.past.remove(&seq_id) {
+            if past.refused.contains(&hash) {
+                self.past.insert(seq_id, past);
+                return Err(Trouble::NameTaken);
+            }
             if past.hash != hash {
                 let message = "the run before this one went on differently";
                 return Err(Trouble::Lost(message.to_owned()));

@@ -225,6 +225,37 @@ fn a_killed_run_asks_for_the_results_of_what_it_had_sent() {
     assert_eq!(tinker.n_loaded(), 0);
 }
 
+/// A kill after the server has saved a checkpoint and before its answer is in the journal, and another
+/// one before the next state: the name that was taken for the second process is taken for the third.
+#[test]
+fn a_run_killed_in_a_save_and_again_keeps_its_model() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let journal = folder.path().join("requests.jsonl");
+    let tinker = tinker(Losses::Sum);
+    let server = start(&tinker, Behaviour::default());
+    let steps = |n: usize| {
+        let mut engine = connect(&settings(&server)).expect("connected");
+        engine.journal_at(&journal).expect("a journal");
+        for nth in 0..n {
+            step(&mut engine, nth).expect("a step");
+        }
+        std::mem::forget(engine);
+    };
+    // The snapshot after the third step is the last request; its answer did not arrive.
+    steps(3);
+    let text = std::fs::read_to_string(&journal).expect("a journal");
+    let lines: Vec<&str> = text.lines().collect();
+    let (kept, last) = lines.split_last_chunk::<2>().expect("lines");
+    assert!(last[0].contains(r#""event":"sent""#) && last[1].contains(r#""event":"saved""#));
+    assert!(kept[kept.len() - 1].contains(r#""kind":"save_weights""#), "{text}");
+    std::fs::write(&journal, kept.join("\n") + "\n").expect("written");
+    for _ in 0..3 {
+        steps(4);
+        assert_eq!(tinker.n_steps(), [4], "one model, no step twice");
+    }
+    assert_eq!(tinker.checkpoints().len(), 2, "{:?}", tinker.checkpoints());
+}
+
 #[test]
 fn a_killed_run_that_goes_on_differently_or_elsewhere_begins_from_its_state() {
     let folder = tempfile::tempdir().expect("a folder");
