@@ -61,12 +61,7 @@ impl InvalidArgs {
     pub(crate) fn reading(&self) -> Reading {
         let notice = |path: &Path, words: &str| info!("`{}`: {words}", path.display());
         let on_invalid = on_invalid(self.skip_invalid);
-        Reading {
-            on_invalid,
-            shape: self.shape.clone(),
-            notice: Some(notice),
-            ..Reading::default()
-        }
+        Reading { on_invalid, shape: self.shape.clone(), notice: Some(notice) }
     }
 }
 

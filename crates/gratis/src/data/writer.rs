@@ -29,7 +29,7 @@ pub struct RecordWriter<T> {
 }
 
 enum Sink<T> {
-    Lines(Lines),
+    Lines(Box<Lines>),
     Rows(Box<dyn Rows<T>>),
 }
 
@@ -151,7 +151,7 @@ impl<T: Written> RecordWriter<T> {
                 Lines::Table(BufWriter::new(spool), output)
             }
         };
-        Ok(Self { sink: Sink::Lines(lines) })
+        Ok(Self { sink: Sink::Lines(Box::new(lines)) })
     }
 
     /// Adds a record.
@@ -185,14 +185,17 @@ impl<T: Written> RecordWriter<T> {
     /// # Errors
     /// [`Error::Io`].
     pub fn finish(self) -> Result<()> {
-        match self.sink {
-            Sink::Rows(rows) => rows.complete(),
-            Sink::Lines(Lines::Plain(output)) => output.finish(),
-            Sink::Lines(Lines::Zstd(encoder)) => {
+        let lines = match self.sink {
+            Sink::Rows(rows) => return rows.complete(),
+            Sink::Lines(lines) => *lines,
+        };
+        match lines {
+            Lines::Plain(output) => output.finish(),
+            Lines::Zstd(encoder) => {
                 let path = encoder.get_ref().path().to_owned();
                 encoder.finish().map_err(Error::io("write", path))?.finish()
             }
-            Sink::Lines(Lines::Table(lines, output)) => {
+            Lines::Table(lines, output) => {
                 let rewind = || {
                     let mut lines = lines.into_inner().map_err(io::IntoInnerError::into_error)?;
                     lines.rewind()?;
