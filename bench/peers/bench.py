@@ -103,6 +103,20 @@ def training_rows():
     return rows
 
 
+def thread_rows():
+    """id, model, request"""
+    rows = []
+    for model in ("S", "M"):
+        for name, set_name in (("1", "p128n1"), ("16", "p128n16"), ("16x8", "p128n16x8")):
+            request = {"op": "score", "set": set_name, "seconds": 1.0}
+            rows.append((f"threads-score-{model}-128-{name}", model, request))
+    for n in (64, 1):
+        request = {"op": "sample", "set": "prompt", "seconds": 1.0}
+        request |= {"n_samples": n, "n_new_tokens": 64}
+        rows.append((f"threads-sample-M-{n}", "M", request))
+    return rows
+
+
 class Bench:
     def __init__(self, options):
         self.options = options
@@ -203,8 +217,14 @@ class Bench:
         return self._log
 
     def ask(self, process, request):
+        self.tell(process, request)
+        return self.hear(process, request)
+
+    def tell(self, process, request):
         process.stdin.write(json.dumps(request) + "\n")
         process.stdin.flush()
+
+    def hear(self, process, request):
         answer = process.stdout.readline()
         if not answer:
             raise RuntimeError(f"no answer to {request}; see {self.log.name}")
@@ -329,6 +349,45 @@ class Bench:
             self.pending(row, engine, measured[engine], **more)
         self.flush()
 
+    def threads(self):
+        for row, model, request in thread_rows():
+            engines = ["gratis-alone", "gratis", "gratis-pair"]
+            if self.wanted(row) and self.missing(row, engines) and self.may_begin(row):
+                with self.attempt(row):
+                    self.thread_row(row, model, request)
+
+    def thread_row(self, row, model, request):
+        """One process of one thread, one of two threads, and two of one thread each, in turn."""
+        self.model(model)
+        groups = {
+            "gratis-alone": [self.start("gratis", model, 1)],
+            "gratis": [self.start("gratis", model, 2)],
+            "gratis-pair": [self.start("gratis", model, 1) for _ in range(2)],
+        }
+        problems = self.data[model][request["set"]]
+        n_tokens = models.n_real_tokens(problems)
+        if request["op"] == "sample":
+            n_tokens = len(problems) * request["n_samples"] * request["n_new_tokens"]
+        measured = {}
+        for _ in range(1 if self.options.quick else 5):
+            for name, processes in groups.items():
+                for process in processes:
+                    self.tell(process, request)
+                answers = [self.hear(process, request) for process in processes]
+                answer = dict(answers[0])
+                answer["tokens"] = n_tokens * sum(a["passes"] for a in answers)
+                # The rates of both add up, though one may end before the other.
+                rate = sum(n_tokens * a["passes"] / a["wall_s"] for a in answers)
+                answer["wall_s"] = answer["tokens"] / rate
+                answer["cpu_s"] = sum(a["cpu_s"] for a in answers)
+                measured.setdefault(name, []).append(answer)
+        for process in [process for group in groups.values() for process in group]:
+            process.stdin.close()
+            process.wait()
+        for name, answers in measured.items():
+            self.pending(row, name, answers, model=model)
+        self.flush()
+
     def train(self):
         for row, *spec in training_rows():
             if self.wanted(row) and self.missing(row, spec[4]) and self.may_begin(row):
@@ -441,7 +500,7 @@ def main():
     if not options.report:
         with bench.attempt("peak"):
             bench.peak()
-        for part in (bench.score, bench.sample, bench.train):
+        for part in (bench.score, bench.sample, bench.threads, bench.train):
             part()
     report.write(list(bench.results.values()), ROOT / "docs", sorted(flags()))
     print(f"docs/performance.md written after {time.time() - bench.started:.0f} s")

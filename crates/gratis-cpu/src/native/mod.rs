@@ -231,13 +231,14 @@ impl NativeEngine {
 fn description(decoder: &Decoder, adapter: Option<&Adapter>, n_threads: usize) -> ModelDescription {
     let config = &decoder.config;
     let n_of_adapter = adapter.map_or(0, |adapter| adapter.parameters.len());
+    let n_parameters = decoder.layout.n_parameters() + n_of_adapter;
     ModelDescription {
         architecture: config.architecture.name().to_owned(),
-        n_parameters: decoder.layout.n_parameters() + n_of_adapter,
+        n_parameters,
         vocab_size: config.vocab_size,
         context_length: config.context_length,
         preferred_batch_tokens: n_threads * SCORING_TOKENS,
-        n_concurrent_batches: 1,
+        n_concurrent_batches: pass::batches_at_once(n_threads, n_parameters),
     }
 }
 
@@ -247,11 +248,11 @@ impl Score for NativeEngine {
     }
 
     fn log_probs(&self, batches: &[PackedBatch]) -> gratis_engine::Result<Vec<TokenValues>> {
-        batches.iter().map(|batch| self.score(batch, Output::LogProbs)).collect()
+        self.score(batches, Output::LogProbs)
     }
 
     fn mean_log_probs(&self, batches: &[PackedBatch]) -> gratis_engine::Result<Vec<TokenValues>> {
-        batches.iter().map(|batch| self.score(batch, Output::MeanLogProbs)).collect()
+        self.score(batches, Output::MeanLogProbs)
     }
 }
 
@@ -366,7 +367,7 @@ impl Values for NativeEngine {
             0 => self.usable_head()?,
             n_channels => Output::Readout { n_channels },
         };
-        batches.iter().map(|batch| self.score(batch, output)).collect()
+        self.score(batches, output)
     }
 }
 

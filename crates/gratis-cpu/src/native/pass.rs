@@ -1,13 +1,15 @@
 //! A pass over a batch: forward, weights, backward, each thread on its own part.
 
+use std::cmp::Reverse;
 use std::sync::PoisonError;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use gratis_engine::{Error, PackedBatch, Result, TokenValues, Weigh};
 use gratis_model::ValueHead;
 use rayon::prelude::*;
 
 use super::{CANNOT_CHANGE_MAPPED, NativeEngine, Recompute, Worker};
-use crate::kernels::matmul::{Execution, Precision};
+use crate::kernels::matmul::Execution;
 use crate::kernels::simd::add;
 use crate::model::Keep;
 use crate::shard::{Shard, shards};
@@ -16,6 +18,18 @@ use crate::weights::{Gradient, Parameters, Weights};
 /// Tokens that one thread scores at a time. A prompt with more tokens of responses than this is
 /// computed several times.
 pub(crate) const SCORING_TOKENS: usize = 4096;
+/// Batches that are scored in one call at most, so that no thread waits for another after each.
+const SCORING_BATCHES: usize = 4;
+/// Parameters times batches of one call: calls of large models end, and report, as often as without.
+const SCORING_PARAMETERS: usize = 1 << 28;
+
+/// Batches to score in one call.
+pub(super) fn batches_at_once(n_threads: usize, n_parameters: usize) -> usize {
+    match n_threads {
+        1 => 1,
+        _ => (SCORING_PARAMETERS / n_parameters.max(1)).clamp(1, SCORING_BATCHES),
+    }
+}
 
 /// What a pass gives for each response token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,7 +85,27 @@ impl NativeEngine {
         if is_finite { Ok(()) } else { self.check_mapped() }
     }
 
-    /// Forward pass of all parts, the `i`-th by worker `i % n_threads`.
+    /// Forward pass of a part by a worker.
+    fn forward_part(
+        &self,
+        worker: &mut Worker,
+        batch: &PackedBatch,
+        keep: Keep,
+        output: Output,
+    ) -> Vec<f32> {
+        let Self { decoder, parameters, adapter, readout, .. } = self;
+        let weights = Weights { base: parameters.view(), adapter: adapter.as_ref() };
+        let loaded = parameters.loaded().unwrap_or_default();
+        let workspace = &mut worker.workspace;
+        match output {
+            Output::LogProbs => decoder.forward(weights, batch, keep, workspace),
+            Output::MeanLogProbs => decoder.mean_log_probs(weights, batch, workspace),
+            Output::Values(_) => decoder.values(loaded, batch, keep, workspace),
+            Output::Readout { .. } => decoder.read_out(weights, readout, batch, workspace),
+        }
+    }
+
+    /// Forward pass for a backward pass: each part by a worker of its own, of which there are enough.
     fn forward(
         &self,
         workers: &mut [Worker],
@@ -79,51 +113,68 @@ impl NativeEngine {
         keep: Keep,
         output: Output,
     ) -> Vec<Vec<f32>> {
-        let Self { decoder, parameters, adapter, readout, pool, .. } = self;
-        let weights = Weights { base: parameters.view(), adapter: adapter.as_ref() };
-        let loaded = parameters.loaded().unwrap_or_default();
-        let n_workers = workers.len();
-        // Fewer parts than threads: those left over help with the products.
-        let n_sharing = n_workers / parts.len().max(1);
-        // What is trained is computed in f32.
-        let precision = if keep == Keep::Nothing { self.precision } else { Precision::F32 };
-        let execution = Execution { n_threads: n_sharing, precision };
-        let mut by_worker = pool.install(|| {
-            let run = |(first, worker): (usize, &mut Worker)| {
-                worker.workspace.compute_products(execution);
-                let own = parts.iter().skip(first).step_by(n_workers);
-                let outputs = own.map(|part| {
-                    let Worker { workspace, .. } = &mut *worker;
-                    match output {
-                        Output::LogProbs => decoder.forward(weights, &part.batch, keep, workspace),
-                        Output::MeanLogProbs => {
-                            decoder.mean_log_probs(weights, &part.batch, workspace)
-                        }
-                        Output::Values(_) => decoder.values(loaded, &part.batch, keep, workspace),
-                        Output::Readout { .. } => {
-                            decoder.read_out(weights, readout, &part.batch, workspace)
-                        }
-                    }
-                });
-                outputs.collect::<Vec<_>>()
-            };
-            workers.par_iter_mut().enumerate().map(run).collect::<Vec<_>>()
-        });
-        (0..parts.len())
-            .map(|i| std::mem::take(&mut by_worker[i % n_workers][i / n_workers]))
-            .collect()
+        // Fewer parts than threads: those left over help with the products. What is trained is
+        // computed in f32.
+        let execution = Execution::by(workers.len() / parts.len().max(1));
+        self.pool.install(|| {
+            let pairs = workers.par_iter_mut().zip(parts);
+            pairs
+                .map(|(worker, part)| {
+                    worker.workspace.compute_products(execution);
+                    self.forward_part(worker, &part.batch, keep, output)
+                })
+                .collect()
+        })
     }
 
-    /// Outputs of all response tokens, nothing kept.
-    pub(super) fn score(&self, batch: &PackedBatch, output: Output) -> Result<TokenValues> {
-        self.admit(batch)?;
-        let n_threads = self.n_threads;
-        let n_rounds = batch.n_tokens().div_ceil(n_threads * SCORING_TOKENS);
-        let parts = shards(batch, n_threads * n_rounds)?;
-        let outputs = self.forward(&mut self.workers(), &parts, Keep::Nothing, output);
-        let outputs = gather(batch, &parts, &outputs, output);
-        self.check_finite(&outputs)?;
-        Ok(outputs)
+    /// Outputs of all response tokens of each batch, nothing kept.
+    ///
+    /// A thread takes one part after the other, the longest first, of whatever batch it is: so that no
+    /// thread waits before the end of the call. How a batch is cut does not depend on the others.
+    pub(super) fn score(
+        &self,
+        batches: &[PackedBatch],
+        output: Output,
+    ) -> Result<Vec<TokenValues>> {
+        let cut = |batch: &PackedBatch| {
+            self.admit(batch)?;
+            let n_rounds = batch.n_tokens().div_ceil(self.n_threads * SCORING_TOKENS);
+            shards(batch, self.n_threads * n_rounds)
+        };
+        let parts = batches.iter().map(cut).collect::<Result<Vec<Vec<Shard>>>>()?;
+        let mut queue: Vec<(usize, usize)> = (0..batches.len())
+            .flat_map(|nth| (0..parts[nth].len()).map(move |part| (nth, part)))
+            .collect();
+        queue.sort_by_key(|&(nth, part)| Reverse(parts[nth][part].batch.n_tokens()));
+
+        let n_sharing = self.n_threads / queue.len().max(1);
+        let execution = Execution { n_threads: n_sharing, precision: self.precision };
+        let next = AtomicUsize::new(0);
+        let run = |worker: &mut Worker| {
+            worker.workspace.compute_products(execution);
+            let mut outputs = Vec::new();
+            while let Some(&at) = queue.get(next.fetch_add(1, Ordering::Relaxed)) {
+                let part = &parts[at.0][at.1];
+                outputs.push((at, self.forward_part(worker, &part.batch, Keep::Nothing, output)));
+            }
+            outputs
+        };
+        let mut held = self.workers();
+        let workers = &mut held[..];
+        let done: Vec<_> =
+            self.pool.install(|| workers.par_iter_mut().map(run).flatten_iter().collect());
+        drop(held);
+
+        let mut outputs: Vec<Vec<Vec<f32>>> =
+            parts.iter().map(|parts| vec![Vec::new(); parts.len()]).collect();
+        for ((nth, part), values) in done {
+            outputs[nth][part] = values;
+        }
+        let gathered = batches.iter().zip(&parts).zip(&outputs).map(|((batch, parts), outputs)| {
+            let values = gather(batch, parts, outputs, output);
+            self.check_finite(&values).map(|()| values)
+        });
+        gathered.collect()
     }
 
     /// Forward pass, weights, backward pass, one batch after the other.
