@@ -32,46 +32,39 @@ pub(crate) fn shards(batch: &PackedBatch, n_shards: usize) -> Result<Vec<Shard>>
     });
 
     let mut shards = Vec::new();
-    let mut n_left = n_needed_tokens(batch, &order);
-    let mut rest = &order[..];
+    let mut rest = order;
+    let root_of = |response: usize| roots[batch.responses()[response].0];
     for n_open in (1..=n_shards).rev() {
         if rest.is_empty() {
             break;
         }
-        let n_wanted = n_left / n_open;
+        let n_wanted = n_needed_tokens(batch, &rest) / n_open;
         let mut part = Part::new(batch);
-        let mut n_taken = 0;
-        let root_of = |response: usize| roots[batch.responses()[response].0];
-        'trees: for tree in rest.chunk_by(|&a, &b| root_of(a) == root_of(b)) {
-            if n_open > 1 {
-                let n_more = n_needed_tokens(batch, tree);
-                let n_prefix = batch.segments()[root_of(tree[0])].n_tokens;
-                let n_with = part.n_tokens + n_more;
-                if n_with <= n_wanted + n_prefix {
-                    for &response in tree {
-                        part.include(response);
-                    }
-                    n_taken += tree.len();
-                    continue;
+        let (mut taken, mut later) = (Vec::new(), Vec::new());
+        let mut is_full = false;
+        for tree in rest.chunk_by(|&a, &b| root_of(a) == root_of(b)) {
+            let n_prefix = batch.segments()[root_of(tree[0])].n_tokens;
+            if is_full {
+                later.extend_from_slice(tree);
+            } else if n_open == 1
+                || part.n_tokens + n_needed_tokens(batch, tree) <= n_wanted + n_prefix
+            {
+                tree.iter().for_each(|&response| part.include(response));
+                taken.extend_from_slice(tree);
+            } else {
+                is_full = true;
+                if taken.is_empty() || part.n_tokens + n_prefix < n_wanted {
+                    // The prefix that is then computed twice is shared out as well.
+                    let (own, others) = part.fill(tree, n_wanted + n_prefix / n_open);
+                    taken.extend(own);
+                    later.extend(others);
+                } else {
+                    later.extend_from_slice(tree);
                 }
-                if n_taken > 0 && part.n_tokens + n_prefix >= n_wanted {
-                    break;
-                }
-            }
-            for &response in tree {
-                let missing = part.missing(response);
-                let n_more: usize = missing.iter().map(|&idx| batch.segment(idx).n_tokens).sum();
-                if n_open > 1 && n_taken > 0 && part.n_tokens + n_more / 2 > n_wanted {
-                    break 'trees;
-                }
-                part.include(response);
-                n_taken += 1;
             }
         }
-        let (owned, later) = rest.split_at(n_taken);
-        shards.push(part.into_shard(owned)?);
+        shards.push(part.into_shard(&taken)?);
         rest = later;
-        n_left = n_needed_tokens(batch, rest);
     }
     Ok(shards)
 }
@@ -112,6 +105,37 @@ impl<'a> Part<'a> {
             self.included[idx.0] = true;
             self.n_tokens += self.whole.segment(idx).n_tokens;
         }
+    }
+
+    /// Includes those of a tree's responses, in their order, that fit into `n_wanted` tokens, and one
+    /// more if that comes closer or nothing was here; the responses that it took and the others.
+    fn fill(&mut self, tree: &[usize], n_wanted: usize) -> (Vec<usize>, Vec<usize>) {
+        let is_empty = self.n_tokens == 0;
+        let mut is_taken = vec![false; tree.len()];
+        for (&response, is_taken) in tree.iter().zip(&mut is_taken) {
+            if self.n_tokens + self.n_missing(response) <= n_wanted {
+                self.include(response);
+                *is_taken = true;
+            }
+        }
+        let n_short = n_wanted.saturating_sub(self.n_tokens);
+        let left = (0..tree.len()).filter(|&at| !is_taken[at]);
+        let least = left.map(|at| (self.n_missing(tree[at]), at)).min();
+        if let Some((n_more, at)) = least
+            && (n_more < 2 * n_short || is_empty && self.n_tokens == 0)
+        {
+            self.include(tree[at]);
+            is_taken[at] = true;
+        }
+        let of = |wanted: bool| {
+            let pairs = tree.iter().zip(&is_taken);
+            pairs.filter(|&(_, &taken)| taken == wanted).map(|(&response, _)| response).collect()
+        };
+        (of(true), of(false))
+    }
+
+    fn n_missing(&self, response: usize) -> usize {
+        self.missing(response).iter().map(|&idx| self.whole.segment(idx).n_tokens).sum()
     }
 
     fn into_shard(self, owned: &[usize]) -> Result<Shard> {
