@@ -143,7 +143,7 @@ impl<'a> Encoder<'a> {
         let conversations = self
             .conversations
             .as_ref()
-            .ok_or_else(|| Error::Conversation { problem: problem_name(rollout) })?;
+            .ok_or_else(|| Error::Conversation { problem: rollout.name().to_owned() })?;
         let text = conversations.render(&rollout.context, &rollout.prompt)?;
         self.encode(&text, begin_of(self.tokenizer, &text))
     }
@@ -191,7 +191,7 @@ impl<'a> Encoder<'a> {
                 Ok(Some(encoded))
             }
             OnOverlong::Stop | OnOverlong::Truncate => Err(Error::TooLong {
-                problem: problem_name(rollout),
+                problem: rollout.name().to_owned(),
                 completion: idx + 1,
                 n_tokens,
                 context_length: self.context_length,
@@ -211,7 +211,7 @@ impl Encoder<'_> {
     fn given(&self, rollout: &Rollout, idx: usize, ids: &[u32]) -> Result<EncodedText> {
         if let Some(position) = ids.iter().position(|&id| id as usize >= self.vocab_size) {
             return Err(Error::TokenId {
-                problem: problem_name(rollout),
+                problem: rollout.name().to_owned(),
                 completion: idx + 1,
                 position: position + 1,
                 id: ids[position],
@@ -423,11 +423,6 @@ fn masked_tokens(rollout: &Rollout, idx: usize, starts: &[usize]) -> Result<Vec<
     mask.tokens(&completion.text, starts).ok_or_else(|| Error::InvalidSetting {
         field: "masks",
         expected: format!("within the {} tokens of a completion", starts.len()),
-        got: format!("more in completion {} of problem `{}`", idx + 1, problem_name(rollout)),
+        got: format!("more in completion {} of problem `{}`", idx + 1, rollout.name().to_owned()),
     })
-}
-
-/// The problem's name: its `id` (readers give it one), or its first line.
-pub fn problem_name(rollout: &Rollout) -> String {
-    rollout.name().to_owned()
 }
