@@ -5,7 +5,7 @@ use clap::Args;
 use gratis::Observer;
 use gratis::cost::Architecture;
 use gratis::data::{Completion, ReservedOutput, Rollout};
-use gratis::rollout::{Problem, SampledIds};
+use gratis::rollout::SampledIds;
 use gratis_engine::FinishReason;
 use tracing::warn;
 
@@ -85,7 +85,7 @@ pub(crate) fn run(args: &RolloutArgs, common: &Common) -> Result<()> {
     let is_remote = generator.model.traffic().is_some();
     let mut first = n_done;
     loop {
-        let chunk = left.by_ref().take(chunk_size).collect::<gratis::Result<Vec<Problem>>>()?;
+        let chunk = left.by_ref().take(chunk_size).collect::<gratis::Result<Vec<Rollout>>>()?;
         if chunk.is_empty() {
             break;
         }

@@ -276,7 +276,7 @@ fn response_of(
         }
         tokens
     } else {
-        encoder.completion(rollout, 0, prompt.len())?.map(|text| text.tokens).unwrap_or_default()
+        encoder.completion_tokens(rollout, 0, prompt.len())?.unwrap_or_default()
     };
     response.pop();
     Ok((prompt, response))

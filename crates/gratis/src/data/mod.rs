@@ -30,6 +30,7 @@ mod output;
 mod pairs;
 mod parquet;
 pub(crate) mod part;
+mod problem;
 mod reading;
 mod replace;
 mod resumable;

@@ -477,7 +477,7 @@ const STEP_LABEL_COLUMN: Shape =
     Shape::List(&Shape::OrNull(&Shape::List(&Shape::OrNull(&Shape::Number))));
 
 /// Identifiers are often written as numbers.
-pub(crate) fn text_or_integer<'de, D: Deserializer<'de>>(
+pub(super) fn text_or_integer<'de, D: Deserializer<'de>>(
     source: D,
 ) -> Result<Option<String>, D::Error> {
     match Option::<Value>::deserialize(source)? {

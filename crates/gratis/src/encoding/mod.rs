@@ -12,4 +12,4 @@ pub use packing::{MicroBatch, MicroBatches, log_probs, mean_log_probs, micro_bat
 pub(crate) use packing::{head_values, head_values_at};
 pub(crate) use prompt::chat_prompt_for;
 pub use prompt::{Conversations, chat_prompt};
-pub use text::{EncodedCompletion, EncodedText, Encoder, OnOverlong, Unusual, encode_rollouts};
+pub use text::{EncodedCompletion, Encoder, OnOverlong, Unusual, encode_rollouts};
