@@ -52,7 +52,7 @@ pub(super) const CONTEXT: &str = "context";
 
 impl Rollout {
     /// Whether this column of a file has one entry per completion.
-    pub fn is_per_completion(column: &str) -> bool {
+    pub(crate) fn is_per_completion(column: &str) -> bool {
         let labels = [CORRECTNESS, SOFT_LABELS, STEP_LABELS];
         let others = [COMPLETIONS, STEPS, FINISH_REASONS, TOKEN_IDS, MASKS];
         labels.contains(&column) || others.contains(&column) || PER_COMPLETION.contains(&column)

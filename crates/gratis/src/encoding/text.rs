@@ -119,7 +119,7 @@ impl<'a> Encoder<'a> {
     ///
     /// # Errors
     /// As [`Encoder::end_token`].
-    pub fn begin_token(&self) -> Result<u32> {
+    pub(crate) fn begin_token(&self) -> Result<u32> {
         self.tokenizer.bos().map_or_else(|| self.end_token(), Ok)
     }
 
