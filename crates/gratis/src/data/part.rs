@@ -29,7 +29,7 @@ const TAGS: [(&str, &str); 4] = [
 
 impl ScorePart {
     /// Whether it is the whole response.
-    pub(crate) fn is_all(&self) -> bool {
+    pub fn is_all(&self) -> bool {
         *self == Self::All
     }
 

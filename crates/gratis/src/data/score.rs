@@ -82,7 +82,7 @@ pub enum Precision {
 
 impl Precision {
     /// Whether it is the exact one.
-    pub(crate) fn is_f32(&self) -> bool {
+    pub fn is_f32(&self) -> bool {
         *self == Self::F32
     }
 }
