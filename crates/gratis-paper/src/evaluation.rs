@@ -4,7 +4,6 @@
 use std::rc::Rc;
 
 use gratis::data::{ProblemScores, Rollout};
-use gratis::encoding::problem_name;
 use gratis::evaluation::best_of_n::accuracies;
 use gratis::evaluation::{
     FirstErrorCounts, FirstErrorScore, GeneratorCandidates, JudgedSolution, ScoredProblem,
@@ -199,7 +198,10 @@ pub(crate) fn no_scores(rollouts: &[Rollout]) -> Vec<ProblemScores> {
         ..gratis::data::Scored::default()
     };
     let of = |rollout: &Rollout| {
-        ProblemScores::new(problem_name(rollout), vec![nothing.clone(); rollout.completions.len()])
+        ProblemScores::new(
+            rollout.name().to_owned(),
+            vec![nothing.clone(); rollout.completions.len()],
+        )
     };
     rollouts.iter().map(of).collect()
 }

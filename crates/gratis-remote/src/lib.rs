@@ -43,4 +43,4 @@ pub use http::Connection;
 pub use inference::{InferenceEngine, ModelShape, Probe, TokenizerCheck};
 pub use pooling::Head;
 pub use settings::{DataType, EngineSettings};
-pub use tinker::{AdapterRequest, TrainingEngine};
+pub use tinker::TrainingEngine;

@@ -1,7 +1,6 @@
 //! What the service needs of a reward model.
 
 use gratis::data::{ProblemScores, Rollout, ScoreOrigin};
-use gratis::encoding::EncodedText;
 use gratis::reward_model::{RewardModel, TokenCounts};
 use gratis::selection::Aggregation;
 use gratis::{Result, Silent};
@@ -40,11 +39,11 @@ pub trait Scorer: Send + Sync {
     /// Those of the encoder.
     fn count_tokens(&self, rollout: &Rollout) -> Result<TokenCounts>;
 
-    /// The tokens of a completion; `None` where none are rewarded.
+    /// The byte of a completion at which each token begins; `None` if tokens have no rewards.
     ///
     /// # Errors
     /// Those of the encoder.
-    fn completion_tokens(&self, rollout: &Rollout, idx: usize) -> Result<Option<EncodedText>>;
+    fn token_starts(&self, rollout: &Rollout, idx: usize) -> Result<Option<Vec<usize>>>;
 }
 
 impl Scorer for RewardModel {
@@ -56,8 +55,8 @@ impl Scorer for RewardModel {
         Self::count_tokens(self, rollout)
     }
 
-    fn completion_tokens(&self, rollout: &Rollout, idx: usize) -> Result<Option<EncodedText>> {
-        Self::completion_tokens(self, rollout, idx)
+    fn token_starts(&self, rollout: &Rollout, idx: usize) -> Result<Option<Vec<usize>>> {
+        Self::token_starts(self, rollout, idx)
     }
 }
 

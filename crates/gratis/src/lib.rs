@@ -46,7 +46,7 @@
 //! | train a reward model | [`run::train`] | [`TrainSettings`] ([`Objective`], [`RewardKind`]), [`TrainPlace`] |
 //! | read and write data | [`RecordReader`], [`RecordWriter`] | [`Rollout`] with a [`Completion`] per response, [`ProblemScores`] |
 //! | change training data | [`data::apply`] | [`DataOperation`] |
-//! | sample and grade | [`Sampler`], [`rollout::grade`] | [`Problem`](rollout::Problem), [`GradeCounts`] |
+//! | sample and grade | [`Sampler`], [`rollout::grade`] | [`Rollout`], with and without completions; [`GradeCounts`] |
 //! | label steps automatically | [`MonteCarlo`], [`annotate::autopsv`] | [`LabelKind`] |
 //! | select among responses | [`selection::best_of_n`], [`selection::weighted_vote`] | [`Aggregation`], [`VoteWeight`] |
 //! | measure | [`BestOfNTable`], [`ProcessBench`], [`PrmBench`] | [`Bootstrap`], [`Interval`] |

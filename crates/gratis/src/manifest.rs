@@ -136,7 +136,7 @@ impl ReferenceModel {
     }
 
     /// The path of the reference of a model in `folder`.
-    pub fn place_from(&self, folder: &Path) -> PathBuf {
+    pub(crate) fn place_from(&self, folder: &Path) -> PathBuf {
         let path = Path::new(&self.path);
         let beside = folder.join(path);
         if path.is_relative() && beside.exists() { beside } else { path.to_owned() }

@@ -15,7 +15,6 @@ use crate::data::steps::{StepSplit, StepSplitter, ends_in_chars, given_in};
 use crate::data::{Extent, ProblemScores, Rollout, ScorePart, Scored};
 use crate::encoding::{
     Corpus, EncodedCompletion, Encoder, Item, encode_rollouts, log_probs, micro_batches,
-    problem_name,
 };
 use crate::error::{Error, Result};
 use crate::observer::Observer;
@@ -273,7 +272,7 @@ pub fn scores_of(
         .iter()
         .map(|rollout| {
             let skipped = |text| Scored::skipped(&rollout.prompt, text);
-            ProblemScores::new(problem_name(rollout), rollout.texts().map(skipped).collect())
+            ProblemScores::new(rollout.name().to_owned(), rollout.texts().map(skipped).collect())
         })
         .collect();
     for solution in solutions {
@@ -286,7 +285,7 @@ pub fn scores_of(
         let gains = gains(solution);
         let mut rewards = Rewards::new(&gains, beta, &solution.step_ends)?;
         if let Some(what) = non_finite(&gains, &rewards, beta) {
-            let (problem, completion) = (problem_name(rollout), solution.completion_idx + 1);
+            let (problem, completion) = (rollout.name().to_owned(), solution.completion_idx + 1);
             return Err(Error::NonFiniteReward { problem, completion, what });
         }
         solution.without_masked_steps(&mut rewards.steps);

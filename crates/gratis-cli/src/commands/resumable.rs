@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use clap::Args;
 use gratis::cost::{JobWork, Work};
-use gratis::data::{Fingerprint, Lines, ReservedOutput, ResumableWriter, check_output};
+use gratis::data::{Fingerprint, ReservedOutput, ResumableWriter, check_output};
 use gratis::manifest;
 use gratis_model::destination::Destination;
 use serde::{Deserialize, Serialize};
@@ -56,19 +56,19 @@ pub(crate) fn is_file(output: &Path) -> bool {
 }
 
 impl ResumableArgs {
-    /// Reserves the output for this process.
-    pub(crate) fn reserve(&self, lines: Lines, inputs: &[&Path]) -> Result<ReservedOutput> {
-        Ok(ReservedOutput::new(&self.output.output, lines, inputs)?)
+    /// Destination of the data.
+    pub(crate) fn path(&self) -> &Path {
+        &self.output.output
     }
 }
 
 impl RestartArgs {
     /// Starts an output, or continues where an interrupted run stopped.
-    pub(crate) fn begin(
+    pub(crate) fn begin<T: Serialize>(
         self,
-        output: ReservedOutput,
+        output: ReservedOutput<T>,
         fingerprint: &Fingerprint,
-    ) -> Result<ResumableWriter> {
+    ) -> Result<ResumableWriter<T>> {
         let writer =
             if self.restart { output.restart(fingerprint) } else { output.resume(fingerprint) }?;
         if let Some(n_threads) = writer.other_n_threads() {
@@ -123,7 +123,7 @@ pub(crate) struct Input {
 
 impl Input {
     /// Prepares an input. A stream is copied if the output is resumable.
-    pub(crate) fn prepare(given: &Path, output: &ReservedOutput) -> Result<Self> {
+    pub(crate) fn prepare<T>(given: &Path, output: &ReservedOutput<T>) -> Result<Self> {
         if !output.is_resumable() {
             return Ok(Self { path: given.to_owned(), hash: None, _copy: None });
         }

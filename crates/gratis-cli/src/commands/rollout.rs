@@ -4,8 +4,8 @@ use anyhow::Result;
 use clap::Args;
 use gratis::Observer;
 use gratis::cost::Architecture;
-use gratis::data::{Completion, Lines};
-use gratis::rollout::{Problem, SampledIds};
+use gratis::data::{Completion, ReservedOutput, Rollout};
+use gratis::rollout::SampledIds;
 use gratis_engine::FinishReason;
 use tracing::warn;
 
@@ -55,7 +55,7 @@ pub(crate) struct RolloutArgs {
 }
 
 pub(crate) fn run(args: &RolloutArgs, common: &Common) -> Result<()> {
-    let output = args.output.reserve(Lines::Rollouts, &[&args.sampling.input])?;
+    let output = ReservedOutput::<Rollout>::new(args.output.path(), &[&args.sampling.input])?;
     let input = Input::prepare(&args.sampling.input, &output)?;
     let problems = args.sampling.problems_in_turn(&input.path)?;
     let generator = args.sampling.load(args.temperature, common)?;
@@ -85,7 +85,7 @@ pub(crate) fn run(args: &RolloutArgs, common: &Common) -> Result<()> {
     let is_remote = generator.model.traffic().is_some();
     let mut first = n_done;
     loop {
-        let chunk = left.by_ref().take(chunk_size).collect::<gratis::Result<Vec<Problem>>>()?;
+        let chunk = left.by_ref().take(chunk_size).collect::<gratis::Result<Vec<Rollout>>>()?;
         if chunk.is_empty() {
             break;
         }
@@ -111,5 +111,5 @@ pub(crate) fn run(args: &RolloutArgs, common: &Common) -> Result<()> {
         );
     }
     args.output.output.next(&["grade", OUTPUT, "-o", "graded.jsonl"]);
-    write_cost(&args.output.output.output, "sampling", architecture, &spent)
+    write_cost(args.output.path(), "sampling", architecture, &spent)
 }

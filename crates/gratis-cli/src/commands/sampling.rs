@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use clap::Args;
-use gratis::data::{Fingerprint, Reading, RecordReader};
+use gratis::data::{Fingerprint, Reading, RecordReader, Rollout};
 use gratis::encoding::{Conversations, OnOverlong};
 use gratis::reward_model::{Model, PromptSettings, Weights};
-use gratis::rollout::{Problem, SampledIds, Sampler};
+use gratis::rollout::{SampledIds, Sampler};
 use gratis_engine::SamplingSettings;
 use serde_json::{Value, json};
 
@@ -68,7 +68,7 @@ pub(super) struct Generator {
 /// it; what can be read only once is held.
 pub(super) enum Problems {
     /// All of them.
-    Held(Vec<Problem>),
+    Held(Vec<Rollout>),
     /// In a file, with their number.
     File { path: PathBuf, reading: Reading, n: usize },
 }
@@ -88,13 +88,13 @@ impl Problems {
     pub(super) fn after(
         self,
         n_done: usize,
-    ) -> Result<Box<dyn Iterator<Item = gratis::Result<Problem>>>> {
+    ) -> Result<Box<dyn Iterator<Item = gratis::Result<Rollout>>>> {
         Ok(match self {
             Self::Held(problems) => Box::new(problems.into_iter().skip(n_done).map(Ok)),
             Self::File { path, reading, .. } => {
                 // What is unusual about the file was said when its problems were counted.
                 let reading = Reading { notice: None, ..reading };
-                Box::new(RecordReader::<Problem>::open(&path, reading)?.skip(n_done))
+                Box::new(RecordReader::problems(&path, reading)?.skip(n_done))
             }
         })
     }
@@ -110,7 +110,7 @@ impl SamplingArgs {
             return self.problems(input).map(Problems::Held);
         }
         let reading = self.invalid.reading();
-        let mut reader = RecordReader::<Problem>::open(input, reading.clone())?;
+        let mut reader = RecordReader::problems(input, reading.clone())?;
         let mut n = 0;
         for problem in reader.by_ref() {
             problem?;
@@ -128,8 +128,8 @@ impl SamplingArgs {
     ///
     /// # Errors
     /// [`gratis::Error::NoExamples`] if there are none.
-    pub(super) fn problems(&self, input: &Path) -> Result<Vec<Problem>> {
-        read_some(RecordReader::open(input, self.invalid.reading())?, "solve")
+    pub(super) fn problems(&self, input: &Path) -> Result<Vec<Rollout>> {
+        read_some(RecordReader::problems(input, self.invalid.reading())?, "solve")
     }
 
     /// Loads the model to sample from at a temperature.

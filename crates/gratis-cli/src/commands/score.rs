@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::Args;
 use gratis::cost::{Pass, Phase};
-use gratis::data::{Extent, Lines, RolloutFiles, ScoreKind, ScorePart, StepSplit};
+use gratis::data::{
+    Extent, ProblemScores, ReservedOutput, RolloutFiles, ScoreKind, ScorePart, StepSplit,
+};
 use gratis::encoding::{OnOverlong, Unusual};
 use gratis::reward_model::{RewardModel, Room, ScoreBy};
 use gratis::scoring::TokenRewards;
@@ -88,7 +90,7 @@ pub(crate) struct ScoreArgs {
 
 pub(crate) fn run(args: &ScoreArgs, common: &Common) -> Result<()> {
     args.reward_model.check()?;
-    let output = args.output.reserve(Lines::Records, &[&args.input])?;
+    let output = ReservedOutput::<ProblemScores>::new(args.output.path(), &[&args.input])?;
     let answers_at_once = is_stream(&args.input) && !output.is_resumable();
     let input = Input::prepare(&args.input, &output)?;
     let files = RolloutFiles::new(vec![input.path.clone()], args.invalid.reading()).answered();
@@ -209,7 +211,7 @@ pub(crate) fn run(args: &ScoreArgs, common: &Common) -> Result<()> {
     let phases = ["scoring", "reference"].into_iter().zip(architectures).map(|(name, shape)| {
         Phase::new(name, Pass::Forward, shape, spent.as_run, spent.as_counted)
     });
-    write_costs(&args.output.output.output, phases.collect(), spent.cpu_seconds_before)
+    write_costs(args.output.path(), phases.collect(), spent.cpu_seconds_before)
 }
 
 /// Numbers of responses that exceed the context.

@@ -8,7 +8,6 @@ use gratis::Error;
 use gratis::data::{
     ProblemScores, Reading, RecordReader, RecordWriter, Rollout, ScoreOrigin, Scored, check_output,
 };
-use gratis::encoding::problem_name;
 use gratis::evaluation::{
     BestOfNSettings, BestOfNTable, Bootstrap, GeneratorCandidates, ScoredProblem, Selector,
 };
@@ -312,7 +311,7 @@ fn check_pair(
         (None, None) => return Ok(()),
         (Some(_), Some(_)) if check == Check::Later => return Ok(()),
         (Some(rollout), None) => {
-            format!("the scores end before problem `{}`", problem_name(rollout))
+            format!("the scores end before problem `{}`", rollout.name().to_owned())
         }
         (None, Some(scores)) => format!("the rollouts end before the scores of `{}`", scores.id),
         (Some(rollout), Some(scores)) => return Ok(scores.check(rollout)?),

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use clap::Args;
 use gratis::data::{OnInvalid, RecordReader, Rollout};
-use gratis::encoding::{Encoder, OnOverlong, problem_name};
+use gratis::encoding::{Encoder, OnOverlong};
 use gratis::numeric::check_positive;
 use gratis::reward_model::{OpenOptions, PromptSettings, Weights, open};
 use gratis::theory::{
@@ -217,7 +217,7 @@ fn draw(model: &Path, args: &TheoryArgs, common: &Common) -> Result<Drawn> {
     for (rollout, number) in rollouts.iter().zip(0..) {
         let (prompt, response) =
             response_of(rollout, number, &encoder, reference.generate(), &settings)?;
-        let name = problem_name(rollout);
+        let name = rollout.name().to_owned();
         let of = Prefix::of(&prompt, &response, args.prefixes.max(1));
         prefixes.extend(of.into_iter().map(|prefix| (name.clone(), prefix)));
     }
@@ -276,7 +276,7 @@ fn response_of(
         }
         tokens
     } else {
-        encoder.completion(rollout, 0, prompt.len())?.map(|text| text.tokens).unwrap_or_default()
+        encoder.completion_tokens(rollout, 0, prompt.len())?.unwrap_or_default()
     };
     response.pop();
     Ok((prompt, response))

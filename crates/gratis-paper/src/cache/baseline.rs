@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use gratis::annotate::autopsv;
-use gratis::baseline::{LabelTexts, LabelTokens, Pooling, SelfCertainty, ValueObjective};
+use gratis::baseline::{LabelTexts, LabelTokens, Pooling, ValueObjective, self_certainty};
 use gratis::data::{DataOperation, ProblemScores, Rollout, ScorePart, apply};
 use gratis::manifest::{Kind, Manifest};
 use gratis::observer::Silent;
@@ -203,7 +203,7 @@ pub(super) fn scores(
         }
         Form::SelfCertainty => {
             let encoder = trainer::encoder(tokenizer, engine)?;
-            let scorer = SelfCertainty { engine, encoder, settings: SCORING };
+            let scorer = self_certainty(engine, encoder, SCORING);
             Ok(scorer.score(rollouts, &mut Silent)?)
         }
         Form::Trained(TrainedForm::Head(_, pooling, _)) => {

@@ -392,7 +392,8 @@ fn sampled_tokens(rollouts: &[Rollout], encoder: &Encoder) -> Result<u64> {
         let n_prompt = encoder.prompt(&rollout.prompt)?.len();
         n_tokens += n_prompt;
         for idx in 0..rollout.completions.len() {
-            n_tokens += encoder.completion(rollout, idx, n_prompt)?.map_or(0, |c| c.tokens.len());
+            n_tokens +=
+                encoder.completion_tokens(rollout, idx, n_prompt)?.map_or(0, |tokens| tokens.len());
         }
     }
     Ok(n_tokens as u64)

@@ -198,8 +198,8 @@ impl OwnCast<'_> {
             for rollout in &*set.answers.rollouts {
                 let n_prompt = encoder.prompt_of(rollout)?.len();
                 for idx in 0..rollout.completions.len() {
-                    let completion = encoder.completion(rollout, idx, n_prompt)?;
-                    let length = completion.map_or(0, |completion| completion.tokens.len());
+                    let tokens = encoder.completion_tokens(rollout, idx, n_prompt)?;
+                    let length = tokens.map_or(0, |tokens| tokens.len());
                     generated += Passes::of_samples(n_prompt, &[length]);
                     scored += Passes::of_response(n_prompt, length);
                 }

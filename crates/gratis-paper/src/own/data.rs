@@ -9,7 +9,7 @@ use gratis::annotate::{LabelKind, MonteCarlo};
 use gratis::data::{OnInvalid, Reading, Rollout, RolloutFiles, ShapeSettings};
 use gratis::observer::Silent;
 use gratis::reward_model::Model;
-use gratis::rollout::{GradeCounts, Problem, SampledIds, Sampler, grade};
+use gratis::rollout::{GradeCounts, SampledIds, Sampler, grade};
 use gratis::selection::mean_pass_at_1;
 use gratis_engine::SamplingSettings;
 use serde_json::{Value, json};
@@ -297,10 +297,10 @@ impl OwnCast<'_> {
     }
 
     /// The problems of a split, in the order of their hashes.
-    pub(super) fn problems(&mut self, part: &Part) -> Result<Vec<Problem>> {
+    pub(super) fn problems(&mut self, part: &Part) -> Result<Vec<Rollout>> {
         let all = self.read(&part.problems, &part.shape)?;
         let mut seen = HashSet::new();
-        let mut problems: Vec<Problem> = all
+        let mut problems: Vec<Rollout> = all
             .into_iter()
             .filter(|rollout| is_within(&rollout.prompt, part.part))
             .filter(|rollout| seen.insert(rollout.prompt.clone()))
@@ -432,7 +432,7 @@ impl OwnCast<'_> {
     }
 
     /// The test problems: those of the problem files, or else those of the candidates.
-    pub(super) fn test_problems(&mut self, seed: u64) -> Result<Vec<Problem>> {
+    pub(super) fn test_problems(&mut self, seed: u64) -> Result<Vec<Rollout>> {
         let file = Rc::clone(&self.file);
         if !file.test.problems.is_empty() {
             return self.problems(&file.test);
@@ -490,9 +490,8 @@ impl OwnCast<'_> {
 }
 
 /// The problem of a rollout.
-fn problem(rollout: Rollout) -> Problem {
-    let Rollout { id, prompt, reference, dataset, context, extra, .. } = rollout;
-    Problem { id, prompt, reference, dataset, context, extra }
+fn problem(rollout: Rollout) -> Rollout {
+    Rollout { completions: Vec::new(), ..rollout }
 }
 
 /// How a model of the cast is sampled at a temperature.
@@ -516,7 +515,7 @@ pub(super) fn sampling_settings(
 pub(super) fn sample(
     file: &super::CastFile,
     model: &Model,
-    problems: &[Problem],
+    problems: &[Rollout],
     first: u64,
     settings: SamplingSettings,
     n_samples: usize,

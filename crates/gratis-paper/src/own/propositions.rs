@@ -3,9 +3,7 @@
 
 use std::rc::Rc;
 
-use gratis::data::Rollout;
 use gratis::reward_model::Model;
-use gratis::rollout::Problem;
 use gratis::theory::{MonteCarloSettings, Prefix, PrefixEstimate, estimate};
 use gratis_engine::{FinishReason, Generate as _, SampleRequest};
 use serde_json::json;
@@ -35,8 +33,7 @@ impl OwnCast<'_> {
         };
         let reference = self.reference()?;
         let problems = self.test_problems(seed)?;
-        let prompts: Vec<Rollout> = problems.into_iter().map(unanswered).collect();
-        let prompts = &prompts[..n_problems.min(prompts.len())];
+        let prompts = &problems[..n_problems.min(problems.len())];
         let key = json!({ "policy": policy.key, "reference": reference.key, "beta": beta,
                           "prompts": super::data::digest_of(prompts), "prompt": file.prompt,
                           "propositions": file.propositions, "max_tokens": max_tokens,
@@ -86,12 +83,6 @@ impl OwnCast<'_> {
         }
         Ok(())
     }
-}
-
-/// A problem without responses.
-fn unanswered(problem: Problem) -> Rollout {
-    let Problem { id, prompt, reference, dataset, context, extra } = problem;
-    Rollout { id, prompt, reference, dataset, context, extra, ..Rollout::default() }
 }
 
 /// The prefixes of a response of the reference to each request; of one that was cut short too, whose end

@@ -57,8 +57,8 @@ fn by_operations(cache: &mut Cache<'_>, samples: &Path, model: &Path) -> Result<
     for rollout in rollouts.iter() {
         let n_prompt = encoder.prompt(&rollout.prompt)?.len();
         for candidate in 0..rollout.completions.len() {
-            let completion = encoder.completion(rollout, candidate, n_prompt)?;
-            let length = completion.map_or(0, |c| c.tokens.len());
+            let tokens = encoder.completion_tokens(rollout, candidate, n_prompt)?;
+            let length = tokens.map_or(0, |tokens| tokens.len());
             generated += Work::of_samples(n_prompt, &[length]);
             scored += Work::of_response(n_prompt, length);
         }

@@ -35,7 +35,7 @@ pub(super) fn operations(
         let n_correct = labels[..n].iter().filter(|&&correct| correct).count();
         for (idx, &correct) in labels[..n].iter().enumerate() {
             let n_tokens =
-                encoder.completion(rollout, idx, n_prompt)?.map_or(0, |c| c.tokens.len());
+                encoder.completion_tokens(rollout, idx, n_prompt)?.map_or(0, |tokens| tokens.len());
             let one = Work::of_response(n_prompt, n_tokens);
             responses += one;
             // The paper trains on the full cross product of pairs.
@@ -87,7 +87,7 @@ fn packing(cache: &mut Cache<'_>, seed: u64, n_responses: usize) -> Result<f64> 
         let n_prompt = encoder.prompt(&rollout.prompt)?.len();
         for idx in 0..n_responses.min(rollout.completions.len()) {
             let n_tokens =
-                encoder.completion(rollout, idx, n_prompt)?.map_or(0, |c| c.tokens.len());
+                encoder.completion_tokens(rollout, idx, n_prompt)?.map_or(0, |tokens| tokens.len());
             n_counted += n_prompt + n_tokens;
         }
     }

@@ -7,7 +7,7 @@ use std::cell::Cell;
 use std::ops::ControlFlow;
 
 use gratis::data::{Rollout, StepSplit};
-use gratis::encoding::{Corpus, Encoder, OnOverlong, encode_rollouts, log_probs, problem_name};
+use gratis::encoding::{Corpus, Encoder, OnOverlong, encode_rollouts, log_probs};
 use gratis::objective::Objective;
 use gratis::observer::{Observer, Silent};
 use gratis::training::{
@@ -261,7 +261,7 @@ impl ModelTrainer<'_> {
         let responses = encoded
             .into_iter()
             .map(|completion| {
-                (completion.response, problem_name(&rollouts[completion.rollout_idx]))
+                (completion.response, rollouts[completion.rollout_idx].name().to_owned())
             })
             .collect::<Vec<_>>();
         Ok(LanguageModelling::new(corpus, responses))

@@ -7,7 +7,7 @@ use gratis::manifest::{self, Kind, Manifest, ReferenceModel};
 use gratis::objective::Objective;
 use gratis::observer::Observer;
 use gratis::reward::ValueRule;
-use gratis::rollout::{GradeCounts, Problem, SampledIds, Sampler, grade};
+use gratis::rollout::{GradeCounts, SampledIds, Sampler, grade};
 use gratis::selection::Aggregation;
 use gratis_cpu::NativeEngine;
 use gratis_engine::{SamplingSettings, Train as _};
@@ -110,18 +110,7 @@ pub(crate) fn sample(
     seed: u64,
     observer: &mut dyn Observer,
 ) -> Result<(Vec<Rollout>, GradeCounts)> {
-    let problems: Vec<Problem> = split
-        .unsolved(&split.draw(settings.n_problems, N_DERIVED, seed))
-        .into_iter()
-        .map(|Rollout { id, prompt, reference, dataset, context, extra, .. }| Problem {
-            id,
-            prompt,
-            reference,
-            dataset,
-            context,
-            extra,
-        })
-        .collect();
+    let problems = split.unsolved(&split.draw(settings.n_problems, N_DERIVED, seed));
     let encoder = encoder(tokenizer, engine)?;
     let stop_tokens = vec![encoder.end_token()?];
     let sampler = Sampler {

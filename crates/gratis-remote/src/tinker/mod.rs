@@ -53,11 +53,11 @@ const PROBE_TOKENS: u32 = 8;
 
 /// The adapter to train.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct AdapterRequest {
+struct AdapterRequest {
     /// Its rank.
-    pub rank: usize,
+    rank: usize,
     /// Seed of its initial values.
-    pub seed: u64,
+    seed: u64,
 }
 
 /// A step that can be sent again.
@@ -102,7 +102,8 @@ pub struct TrainingEngine {
 
 impl TrainingEngine {
     /// Connects to the server and checks that it offers the base model. The adapter is created with
-    /// the first pass.
+    /// the first pass; its rank is 1, or that of the checkpoint, unless
+    /// [`TrainingEngine::set_adapter`] gives another.
     ///
     /// # Errors
     /// [`Error::Unsupported`] if it does not; those of the requests.
@@ -110,7 +111,6 @@ impl TrainingEngine {
         settings: &EngineSettings,
         connection: &Connection,
         shape: ModelShape,
-        adapter: AdapterRequest,
     ) -> Result<Self> {
         let address = settings.servers().first().copied().unwrap_or_default().to_owned();
         let client = Arc::new(Client::new(&address, settings, connection, KeyHeader::ApiKey)?);
@@ -128,7 +128,7 @@ impl TrainingEngine {
                 what: format!("train `{}`: it offers {}", settings.model, offered.join(", ")),
             });
         }
-        let mut adapter = adapter;
+        let mut adapter = AdapterRequest { rank: 1, seed: 0 };
         if let Some(uri) = &settings.checkpoint {
             adapter.rank = rank_of(&pool, &client, uri)?;
         }
@@ -195,9 +195,10 @@ impl TrainingEngine {
         &self.offered
     }
 
-    /// Names the adapter to train; the model is not created yet.
-    pub fn set_adapter(&mut self, adapter: AdapterRequest) {
-        self.adapter = adapter;
+    /// Sets the rank of the adapter to train and the seed of its initial values; the model is not
+    /// created yet.
+    pub fn set_adapter(&mut self, rank: usize, seed: u64) {
+        self.adapter = AdapterRequest { rank, seed };
     }
 
     /// What the requests so far amount to.

@@ -9,11 +9,12 @@ use gratis_engine::{
     SamplingSettings, Score, StateName, StateRef, TokenValues, Train,
 };
 use gratis_remote::traffic::Reason;
-use gratis_remote::{AdapterRequest, Connection, EngineSettings, Protocol, TrainingEngine};
+use gratis_remote::{Connection, EngineSettings, Protocol, TrainingEngine};
 
 use crate::servers::{native, native_shape};
 
-const ADAPTER: AdapterRequest = AdapterRequest { rank: 4, seed: 7 };
+const RANK: usize = 4;
+const SEED: u64 = 7;
 const N_STEPS: usize = 7;
 
 fn tinker(losses: Losses) -> TinkerServer {
@@ -46,7 +47,9 @@ fn settings(server: &FakeServer) -> EngineSettings {
 }
 
 fn connect(settings: &EngineSettings) -> gratis_remote::Result<TrainingEngine> {
-    TrainingEngine::connect(settings, &Connection::default(), native_shape(), ADAPTER)
+    let mut engine = TrainingEngine::connect(settings, &Connection::default(), native_shape())?;
+    engine.set_adapter(RANK, SEED);
+    Ok(engine)
 }
 
 const STEP: OptimizerStep = OptimizerStep {
@@ -109,12 +112,12 @@ fn undisturbed(losses: Losses) -> (Vec<f64>, Vec<f32>) {
 fn both_kinds_of_losses_give_the_gradient_of_the_cpu_engine() {
     let base = gratis_model::lora::BaseName { name: "base".to_owned(), revision: None };
     let lora = gratis_model::LoraSettings {
-        rank: ADAPTER.rank,
+        rank: RANK,
         alpha: 32.0,
         scaling: gratis_model::LoraScaling::Standard,
         targets: gratis_model::LoraTarget::ALL.to_vec(),
     };
-    let mut local = native().with_adapter(lora, base, ADAPTER.seed).expect("an adapter");
+    let mut local = native().with_adapter(lora, base, SEED).expect("an adapter");
     let (local_sums, local_after) = run(&mut local, &mut |_| {});
     assert!(local_sums.windows(2).all(|pair| pair[0] != pair[1]), "every step changes the model");
     for losses in [Losses::Sum, Losses::Mean] {

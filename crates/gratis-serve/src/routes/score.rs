@@ -133,13 +133,13 @@ fn token_starts(
 ) -> Result<Value, Failure> {
     let mut all = Vec::new();
     for (idx, scored) in line.scores.iter().enumerate() {
-        let encoded = service.scorer.completion_tokens(rollout, idx)?;
-        let Some(encoded) = encoded.filter(|_| scored.tokens.is_some()) else {
+        let starts = service.scorer.token_starts(rollout, idx)?;
+        let Some(starts) = starts.filter(|_| scored.tokens.is_some()) else {
             all.push(Value::Null);
             continue;
         };
         let text = &rollout.completions[idx].text;
-        all.push(json!(chars_at(text, &encoded.starts)));
+        all.push(json!(chars_at(text, &starts)));
     }
     Ok(Value::Array(all))
 }

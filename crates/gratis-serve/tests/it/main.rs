@@ -12,7 +12,6 @@ use std::time::{Duration, Instant};
 use gratis::data::{
     Precision, ProblemScores, Rollout, ScoreKind, ScoreOrigin, ScorePart, Scored, StepSplit,
 };
-use gratis::encoding::EncodedText;
 use gratis::reward_model::TokenCounts;
 use gratis::selection::Aggregation;
 use gratis_serve::{About, Scorer, Settings, Stop, Summary, Token, serve};
@@ -77,7 +76,7 @@ impl Scorer for Fake {
         Ok(TokenCounts { n_prompt: rollout.prompt.len(), n_completion })
     }
 
-    fn completion_tokens(&self, _: &Rollout, _: usize) -> gratis::Result<Option<EncodedText>> {
+    fn token_starts(&self, _: &Rollout, _: usize) -> gratis::Result<Option<Vec<usize>>> {
         Ok(None)
     }
 }

@@ -19,5 +19,5 @@ mod token_task;
 
 pub use loss::ValueObjective;
 pub use pooling::Pooling;
-pub use self_certainty::SelfCertainty;
+pub use self_certainty::self_certainty;
 pub use token_task::{LabelTexts, LabelTokens};

@@ -23,7 +23,7 @@ pub enum Pooling {
 
 impl Pooling {
     /// `V_t` of each prefix, `[n_tokens]`, from a head's row `[n_channels, n_tokens]`.
-    pub fn prefix_values(self, row: &[f32], n_channels: usize) -> Vec<f64> {
+    pub(crate) fn prefix_values(self, row: &[f32], n_channels: usize) -> Vec<f64> {
         let (actions, states) = row.split_at(row.len() / n_channels.max(1));
         let mut values = self.pool(actions);
         for (value, &state) in values.iter_mut().zip(states) {
@@ -33,7 +33,7 @@ impl Pooling {
     }
 
     /// Backward pass: from `slopes` `dL/dV_t` (`[n_tokens]`) to `dL/drow`, `[n_channels, n_tokens]`.
-    pub fn row_slopes(self, row: &[f32], n_channels: usize, slopes: &[f64]) -> Vec<f64> {
+    pub(super) fn row_slopes(self, row: &[f32], n_channels: usize, slopes: &[f64]) -> Vec<f64> {
         let actions = &row[..row.len() / n_channels.max(1)];
         let mut of_row = match self {
             Self::Own => slopes.to_vec(),

@@ -16,14 +16,20 @@ use crate::scoring::{
     ScoreRollouts, ScoringSettings, Solution, scores_of, solution_work, solutions,
 };
 
-/// Scores completions by the self-certainty of the model that wrote them, or of another.
-pub struct SelfCertainty<'a> {
-    /// The model.
-    pub engine: &'a dyn Score,
-    /// Text to tokens.
-    pub encoder: Encoder<'a>,
-    /// The settings; beta is not used.
-    pub settings: ScoringSettings,
+/// Scores completions by the self-certainty of `engine`: the model that wrote them, or another. The
+/// settings' beta is not used.
+pub fn self_certainty<'a>(
+    engine: &'a dyn Score,
+    encoder: Encoder<'a>,
+    settings: ScoringSettings,
+) -> impl ScoreRollouts + use<'a> {
+    SelfCertainty { engine, encoder, settings }
+}
+
+struct SelfCertainty<'a> {
+    engine: &'a dyn Score,
+    encoder: Encoder<'a>,
+    settings: ScoringSettings,
 }
 
 impl ScoreRollouts for SelfCertainty<'_> {

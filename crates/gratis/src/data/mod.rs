@@ -30,6 +30,7 @@ mod output;
 mod pairs;
 mod parquet;
 pub(crate) mod part;
+mod problem;
 mod reading;
 mod replace;
 mod resumable;
@@ -64,7 +65,7 @@ pub use reading::{Reading, ShapeSettings};
 pub use record::OnInvalid;
 // Output of commands that can be resumed: for the command line.
 #[doc(hidden)]
-pub use resumable::{Lines, ReservedOutput, ResumableWriter, check_output};
+pub use resumable::{ReservedOutput, ResumableWriter, check_output};
 pub use rollout::Rollout;
 pub use score::{Extent, Precision, ProblemScores, ScoreKind, ScoreOrigin, Scored};
 pub use segment::StepText;

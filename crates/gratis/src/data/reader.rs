@@ -13,6 +13,7 @@ use serde_json::{Map, Value};
 
 use super::container::{Container, Raw};
 use super::format::STANDARD_STREAM;
+use super::problem::Problem;
 use super::reading::{DoubtfulLabel, FileReading, Reading};
 use super::record::{self, Fault, OnInvalid, Record, RowLayout};
 use super::rollout::{Answered, Rollout};
@@ -22,8 +23,7 @@ use super::shapes::{self, DataShape, Requests};
 use crate::error::{Error, Result};
 
 /// Reads the records of a file, or of the files in a folder: rollouts ([`Rollout`]), scores
-/// ([`ProblemScores`](super::ProblemScores)), grading cases ([`Case`](super::Case)), problems
-/// ([`Problem`](crate::rollout::Problem)) or texts
+/// ([`ProblemScores`](super::ProblemScores)), grading cases ([`Case`](super::Case)) or texts
 /// ([`LanguageExample`](crate::training::LanguageExample)).
 pub struct RecordReader<T> {
     source: Box<dyn Source<T>>,
@@ -98,6 +98,16 @@ impl RecordReader<Rollout> {
     /// As [`RecordReader::open`].
     pub fn answered(path: impl AsRef<Path>, reading: impl Into<Reading>) -> Result<Self> {
         let source = Box::new(Files::<Answered>::open(path.as_ref(), reading.into())?);
+        Ok(Self { source, failed: false })
+    }
+
+    /// Opens a file of problems to solve: their completions are ignored, and the prompt may be called
+    /// `question` or `problem`, the reference `answer` or `gold`.
+    ///
+    /// # Errors
+    /// As [`RecordReader::open`].
+    pub fn problems(path: impl AsRef<Path>, reading: impl Into<Reading>) -> Result<Self> {
+        let source = Box::new(Files::<Problem>::open(path.as_ref(), reading.into())?);
         Ok(Self { source, failed: false })
     }
 }

@@ -8,6 +8,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, BufWriter, Write};
+use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 
 use gratis_model::atomic;
@@ -25,34 +26,36 @@ use super::parquet::ParquetWriter;
 use super::record;
 use super::rollout::Rollout;
 use super::table;
-use super::writer::compress;
+use super::writer::{Written, compress};
 use crate::error::{Error, Result};
 
 /// What the lines are, which decides how they become Parquet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Lines {
+enum Lines {
     /// Rollouts, with the columns of the authors' data set.
     Rollouts,
     /// Other records, with the columns that they have.
     Records,
 }
 
-/// An output that is reserved: nobody else writes it, and it can be written.
-pub struct ReservedOutput {
+/// An output of records of the type `T` that is reserved: nobody else writes it, and it can be written.
+pub struct ReservedOutput<T> {
     path: PathBuf,
     lines: Lines,
     format: Format,
     destination: Destination,
     lock: Option<Lock>,
+    record: PhantomData<fn(T)>,
 }
 
-impl ReservedOutput {
+#[expect(private_bounds, reason = "the types of records are those of `RecordWriter`")]
+impl<T: Written> ReservedOutput<T> {
     /// Reserves `path`; `inputs` are what the job reads. `-` is standard output.
     ///
     /// # Errors
     /// [`gratis_model::Error::Locked`] if another process writes it, [`Error::OutputIsInput`],
     /// [`gratis_model::Error::IsFolder`], [`Error::InvalidFile`] for an unknown extension.
-    pub fn new(path: &Path, lines: Lines, inputs: &[&Path]) -> Result<Self> {
+    pub fn new(path: &Path, inputs: &[&Path]) -> Result<Self> {
         check_output(path, inputs)?;
         let (format, destination) = (Format::of(path)?, Destination::of(path)?);
         let lock = match &destination {
@@ -60,9 +63,12 @@ impl ReservedOutput {
             _ if format == Format::Lines(Compression::None) => None,
             _ => return Err(invalid(path, "a file, or named `.jsonl`", "a pipe or a device")),
         };
-        Ok(Self { path: path.to_owned(), lines, format, destination, lock })
+        let lines = if T::ROWS.is_some() { Lines::Rollouts } else { Lines::Records };
+        Ok(Self { path: path.to_owned(), lines, format, destination, lock, record: PhantomData })
     }
+}
 
+impl<T> ReservedOutput<T> {
     /// Whether what was written stays when the job is stopped, so that it needs a fingerprint.
     pub fn is_resumable(&self) -> bool {
         self.lock.is_some()
@@ -73,7 +79,7 @@ impl ReservedOutput {
     ///
     /// # Errors
     /// [`Error::PartialDiffers`] if another job left lines, [`Error::Io`].
-    pub fn resume(self, fingerprint: &Fingerprint) -> Result<ResumableWriter> {
+    pub fn resume(self, fingerprint: &Fingerprint) -> Result<ResumableWriter<T>> {
         self.begin(fingerprint, OnPartial::Resume)
     }
 
@@ -81,17 +87,17 @@ impl ReservedOutput {
     ///
     /// # Errors
     /// [`Error::Io`].
-    pub fn restart(self, fingerprint: &Fingerprint) -> Result<ResumableWriter> {
+    pub fn restart(self, fingerprint: &Fingerprint) -> Result<ResumableWriter<T>> {
         self.begin(fingerprint, OnPartial::Restart)
     }
 
-    fn begin(self, fingerprint: &Fingerprint, on_partial: OnPartial) -> Result<ResumableWriter> {
-        let Self { path, lines, format, destination, lock } = self;
+    fn begin(self, fingerprint: &Fingerprint, on_partial: OnPartial) -> Result<ResumableWriter<T>> {
+        let Self { path, lines, format, destination, lock, record } = self;
         let (Destination::File(target), Some(lock)) = (&destination, lock) else {
             let is_standard = destination == Destination::Standard;
             let path = if is_standard { PathBuf::from(STANDARD_STREAM) } else { path };
             let out = Out::Stream(open_through(&destination)?);
-            return Ok(ResumableWriter { path, out, left: Left::default() });
+            return Ok(ResumableWriter { path, out, left: Left::default(), record });
         };
         let mut partial = Partial::at(target, lock)?;
         if on_partial == OnPartial::Restart {
@@ -118,7 +124,7 @@ impl ReservedOutput {
             n_lines,
             n_bytes,
         }));
-        Ok(ResumableWriter { path, out, left })
+        Ok(ResumableWriter { path, out, left, record })
     }
 }
 
@@ -259,13 +265,14 @@ impl Drop for Partial {
     }
 }
 
-/// Writes lines to a file that appears whole, or to a stream as they come.
+/// Writes records of the type `T` to a file that appears whole, or to a stream as they come.
 ///
 /// A job that was stopped can be continued; one that failed before its first chunk leaves nothing.
-pub struct ResumableWriter {
+pub struct ResumableWriter<T> {
     path: PathBuf,
     out: Out,
     left: Left,
+    record: PhantomData<fn(T)>,
 }
 
 enum Out {
@@ -284,7 +291,7 @@ struct FileOut {
     n_bytes: u64,
 }
 
-impl ResumableWriter {
+impl<T: Serialize> ResumableWriter<T> {
     /// Lines that a stopped job left, after which this one continues.
     pub fn n_resumed(&self) -> usize {
         self.left.n_lines
@@ -300,18 +307,18 @@ impl ResumableWriter {
     ///
     /// # Errors
     /// [`Error::InvalidFile`] if it is something else.
-    pub fn so_far<T: DeserializeOwned + Default>(&self) -> Result<T> {
-        let Some(value) = &self.left.so_far else { return Ok(T::default()) };
-        let parsed = T::deserialize(value);
+    pub fn so_far<S: DeserializeOwned + Default>(&self) -> Result<S> {
+        let Some(value) = &self.left.so_far else { return Ok(S::default()) };
+        let parsed = S::deserialize(value);
         parsed.map_err(|error| invalid(&self.path, "continued from what it was begun with", error))
     }
 
-    /// Appends a value as a line and hands it to the operating system.
+    /// Appends a record as a line and hands it to the operating system.
     ///
     /// # Errors
     /// [`Error::Io`].
-    pub fn write(&mut self, value: &impl Serialize) -> Result<()> {
-        let line = serde_json::to_vec(value);
+    pub fn write(&mut self, record: &T) -> Result<()> {
+        let line = serde_json::to_vec(record);
         let line = line.map_err(|e| Error::io("write", &self.path)(e.into()))?;
         let mut line = exact::restore(line, NotFinite::Null);
         line.push(b'\n');
@@ -398,8 +405,8 @@ mod tests {
         Fingerprint::new("test", "1.0", 1).with("model", "a")
     }
 
-    fn begin(path: &Path, fingerprint: &Fingerprint) -> Result<ResumableWriter> {
-        ReservedOutput::new(path, Lines::Records, &[])?.resume(fingerprint)
+    fn begin(path: &Path, fingerprint: &Fingerprint) -> Result<ResumableWriter<Value>> {
+        ReservedOutput::new(path, &[])?.resume(fingerprint)
     }
 
     fn names(folder: &Path) -> Vec<String> {
@@ -426,7 +433,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("out.jsonl");
         let mut writer = begin(&path, &fingerprint()).expect("begun");
-        writer.write(&1).expect("written");
+        writer.write(&1.into()).expect("written");
         drop(writer);
         assert!(names(folder.path()).is_empty(), "no chunk was finished");
         stop(&path);
@@ -469,7 +476,7 @@ mod tests {
         let writer = begin(&path, &fingerprint()).expect("the same");
         assert_eq!(writer.n_resumed(), 4);
         drop(writer);
-        let output = ReservedOutput::new(&path, Lines::Records, &[]).expect("free");
+        let output = ReservedOutput::<Value>::new(&path, &[]).expect("free");
         let writer = output.restart(&other).expect("anew");
         assert_eq!((writer.n_resumed(), writer.so_far::<u32>().expect("nothing")), (0, 0));
         writer.finish().expect("in place");
@@ -507,7 +514,7 @@ mod tests {
         symlink("in.jsonl", at("link.jsonl")).expect("a link");
         let input = at("in.jsonl");
         let refused = |name: &str| {
-            let reserved = ReservedOutput::new(&at(name), Lines::Records, &[&input]);
+            let reserved = ReservedOutput::<Value>::new(&at(name), &[&input]);
             let begun = reserved.and_then(|output| output.resume(&fingerprint()));
             begun.map(|_| ()).expect_err("refused").to_string()
         };
@@ -532,7 +539,7 @@ mod tests {
         let mut writer = begin(&at("out.jsonl"), &fingerprint()).expect("begun");
         let mode = |name: &str| fs::metadata(at(name)).expect("there").permissions().mode() & 0o777;
         assert_eq!(mode("there/out.jsonl.partial"), 0o600);
-        writer.write(&1).expect("written");
+        writer.write(&1.into()).expect("written");
         writer.finish().expect("in place");
         assert!(fs::symlink_metadata(at("out.jsonl")).expect("there").is_symlink());
         assert_eq!(fs::read(at("there/out.jsonl")).expect("there"), b"1\n");

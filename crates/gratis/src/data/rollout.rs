@@ -52,7 +52,7 @@ pub(super) const CONTEXT: &str = "context";
 
 impl Rollout {
     /// Whether this column of a file has one entry per completion.
-    pub fn is_per_completion(column: &str) -> bool {
+    pub(crate) fn is_per_completion(column: &str) -> bool {
         let labels = [CORRECTNESS, SOFT_LABELS, STEP_LABELS];
         let others = [COMPLETIONS, STEPS, FINISH_REASONS, TOKEN_IDS, MASKS];
         labels.contains(&column) || others.contains(&column) || PER_COMPLETION.contains(&column)
@@ -477,7 +477,7 @@ const STEP_LABEL_COLUMN: Shape =
     Shape::List(&Shape::OrNull(&Shape::List(&Shape::OrNull(&Shape::Number))));
 
 /// Identifiers are often written as numbers.
-pub(crate) fn text_or_integer<'de, D: Deserializer<'de>>(
+pub(super) fn text_or_integer<'de, D: Deserializer<'de>>(
     source: D,
 ) -> Result<Option<String>, D::Error> {
     match Option::<Value>::deserialize(source)? {

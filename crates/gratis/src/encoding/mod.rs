@@ -8,10 +8,8 @@ mod text;
 
 pub use corpus::{Corpus, Item, Response};
 pub use given_ids::TokenIds;
-pub use packing::{MicroBatch, MicroBatches, log_probs, mean_log_probs, micro_batches};
-pub(crate) use packing::{head_values, head_values_at};
+pub use packing::{MicroBatch, MicroBatches, log_probs, micro_batches};
+pub(crate) use packing::{head_values, head_values_at, mean_log_probs};
+pub use prompt::Conversations;
 pub(crate) use prompt::chat_prompt_for;
-pub use prompt::{Conversations, chat_prompt};
-pub use text::{
-    EncodedCompletion, EncodedText, Encoder, OnOverlong, Unusual, encode_rollouts, problem_name,
-};
+pub use text::{EncodedCompletion, Encoder, OnOverlong, Unusual, encode_rollouts};

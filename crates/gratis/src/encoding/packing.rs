@@ -91,7 +91,7 @@ pub fn log_probs(
 ///
 /// # Errors
 /// Those of the engine.
-pub fn mean_log_probs(
+pub(crate) fn mean_log_probs(
     engine: &dyn Score,
     corpus: &Corpus,
     max_tokens: usize,

@@ -89,21 +89,7 @@ impl PromptTemplate {
 ///
 /// # Errors
 /// Those of the template; [`Error::InvalidSetting`] if it does not print the message just once.
-///
-/// # Examples
-/// ```
-/// use gratis::encoding::chat_prompt;
-/// use gratis_model::chat_template::{ChatTemplate, RenderOptions};
-///
-/// let template = ChatTemplate::new(
-///     "{% for m in messages %}[{{ m.role }}] {{ m.content | trim }}\n{% endfor %}\
-///      {% if add_generation_prompt %}[assistant] {% endif %}",
-/// )?;
-/// let prompt = chat_prompt(&template, &RenderOptions::default())?;
-/// assert_eq!(prompt, "[user] {prompt|trim}\n[assistant] ");
-/// # Ok::<(), gratis::Error>(())
-/// ```
-pub fn chat_prompt(template: &ChatTemplate, options: &RenderOptions) -> Result<String> {
+fn chat_prompt(template: &ChatTemplate, options: &RenderOptions) -> Result<String> {
     let options = RenderOptions { generation_prompt: GenerationPrompt::Add, ..options.clone() };
     let render = |content: String| template.render(&[Message::user(content)], &options);
     let plain = render(PROBLEM.to_owned())?;
@@ -179,6 +165,16 @@ pub(crate) fn chat_prompt_for(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_chat_template_becomes_a_text_with_the_problem_in_it() {
+        let template = ChatTemplate::new(
+            "{% for m in messages %}[{{ m.role }}] {{ m.content | trim }}\n{% endfor %}\
+             {% if add_generation_prompt %}[assistant] {% endif %}",
+        );
+        let prompt = chat_prompt(&template.expect("a template"), &RenderOptions::default());
+        assert_eq!(prompt.expect("a prompt"), "[user] {prompt|trim}\n[assistant] ");
+    }
 
     #[test]
     fn a_chat_prompt_begins_as_its_template_prints_it() {

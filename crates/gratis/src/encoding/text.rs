@@ -29,14 +29,14 @@ pub enum OnOverlong {
 
 /// A completion as tokens, the end of turn last.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct EncodedText {
+pub(crate) struct EncodedText {
     /// The tokens.
-    pub tokens: Vec<u32>,
+    pub(crate) tokens: Vec<u32>,
     /// Byte of the text at which each token begins, white space aside: `[n_tokens]`. A token of
     /// nothing but white space begins where that begins.
-    pub starts: Vec<usize>,
+    pub(crate) starts: Vec<usize>,
     /// Byte of the text at which it was cut to fit the context; `None` if it is whole.
-    pub cut_at: Option<usize>,
+    pub(crate) cut_at: Option<usize>,
     /// If the tokens are those that the completion brings: whether they decode to its text.
     pub(crate) given: Option<Agreement>,
 }
@@ -119,7 +119,7 @@ impl<'a> Encoder<'a> {
     ///
     /// # Errors
     /// As [`Encoder::end_token`].
-    pub fn begin_token(&self) -> Result<u32> {
+    pub(crate) fn begin_token(&self) -> Result<u32> {
         self.tokenizer.bos().map_or_else(|| self.end_token(), Ok)
     }
 
@@ -143,7 +143,7 @@ impl<'a> Encoder<'a> {
         let conversations = self
             .conversations
             .as_ref()
-            .ok_or_else(|| Error::Conversation { problem: problem_name(rollout) })?;
+            .ok_or_else(|| Error::Conversation { problem: rollout.name().to_owned() })?;
         let text = conversations.render(&rollout.context, &rollout.prompt)?;
         self.encode(&text, begin_of(self.tokenizer, &text))
     }
@@ -156,13 +156,23 @@ impl<'a> Encoder<'a> {
         if tokens.is_empty() { Ok(vec![self.begin_token()?]) } else { Ok(tokens) }
     }
 
-    /// The tokens of completion `idx` of `rollout` with the end of turn, or `None` if it is left
-    /// out. Token ids that it brings are taken as they are, without an end token of our own.
+    /// The tokens of completion `idx` of `rollout` with the end of turn, or `None` if it is skipped. Token
+    /// ids that it brings are used as they are, without an end token of our own.
     ///
     /// # Errors
-    /// [`Error::TooLong`] if it does not fit after `n_prompt` tokens, unless such completions are cut
-    /// or left out; [`Error::TokenId`] for an id outside the vocabulary.
-    pub fn completion(
+    /// [`Error::TooLong`] if it does not fit after `n_prompt` tokens, unless such completions are truncated
+    /// or skipped; [`Error::TokenId`] for an id outside the vocabulary.
+    pub fn completion_tokens(
+        &self,
+        rollout: &Rollout,
+        idx: usize,
+        n_prompt: usize,
+    ) -> Result<Option<Vec<u32>>> {
+        Ok(self.completion(rollout, idx, n_prompt)?.map(|encoded| encoded.tokens))
+    }
+
+    /// As [`Encoder::completion_tokens`], with where the tokens are in the text.
+    pub(crate) fn completion(
         &self,
         rollout: &Rollout,
         idx: usize,
@@ -191,7 +201,7 @@ impl<'a> Encoder<'a> {
                 Ok(Some(encoded))
             }
             OnOverlong::Stop | OnOverlong::Truncate => Err(Error::TooLong {
-                problem: problem_name(rollout),
+                problem: rollout.name().to_owned(),
                 completion: idx + 1,
                 n_tokens,
                 context_length: self.context_length,
@@ -211,7 +221,7 @@ impl Encoder<'_> {
     fn given(&self, rollout: &Rollout, idx: usize, ids: &[u32]) -> Result<EncodedText> {
         if let Some(position) = ids.iter().position(|&id| id as usize >= self.vocab_size) {
             return Err(Error::TokenId {
-                problem: problem_name(rollout),
+                problem: rollout.name().to_owned(),
                 completion: idx + 1,
                 position: position + 1,
                 id: ids[position],
@@ -368,14 +378,14 @@ pub struct EncodedCompletion {
     pub starts: Vec<usize>,
     /// Tokens that its mask excludes from rewards and training, in rising ranges.
     pub masked: Vec<Range<usize>>,
-    /// As of [`EncodedText`].
+    /// Byte of the completion at which it was cut to fit the context; `None` if it is whole.
     pub cut_at: Option<usize>,
 }
 
 /// Adds the completions of `rollouts` to a corpus; those skipped are not in the result.
 ///
 /// # Errors
-/// Those of [`Encoder::completion`]; [`Error::InvalidSetting`] for a mask of more tokens than there
+/// Those of [`Encoder::completion_tokens`]; [`Error::InvalidSetting`] for a mask of more tokens than there
 /// are; [`Error::ForeignTokenIds`] if most token ids are those of another tokenizer.
 pub fn encode_rollouts(
     rollouts: &[Rollout],
@@ -423,11 +433,6 @@ fn masked_tokens(rollout: &Rollout, idx: usize, starts: &[usize]) -> Result<Vec<
     mask.tokens(&completion.text, starts).ok_or_else(|| Error::InvalidSetting {
         field: "masks",
         expected: format!("within the {} tokens of a completion", starts.len()),
-        got: format!("more in completion {} of problem `{}`", idx + 1, problem_name(rollout)),
+        got: format!("more in completion {} of problem `{}`", idx + 1, rollout.name().to_owned()),
     })
-}
-
-/// The problem's name: its `id` (readers give it one), or its first line.
-pub fn problem_name(rollout: &Rollout) -> String {
-    rollout.name().to_owned()
 }

@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use gratis_model::{LoraScaling, LoraSettings, LoraTarget};
-use gratis_remote::{AdapterRequest, TrainingEngine};
+use gratis_remote::TrainingEngine;
 
 use super::engine::{Engine, Servers};
 use super::model::Model;
@@ -98,7 +98,7 @@ impl Model {
         if let Engine::Remote(remote) = &mut self.engine
             && let Servers::Training { engine, rank: known } = &mut remote.servers
         {
-            engine.set_adapter(AdapterRequest { rank, seed });
+            engine.set_adapter(rank, seed);
             *known = Some(rank);
             return Ok(self);
         }

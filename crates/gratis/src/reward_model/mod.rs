@@ -42,7 +42,7 @@ pub use tokens::TokenCounts;
 
 use serde::Serialize;
 
-use crate::baseline::{LabelTokens, SelfCertainty};
+use crate::baseline::{LabelTokens, self_certainty};
 use crate::cost::{Architecture, JobWork};
 use crate::data::{
     Fingerprint, ModelFormat, ProblemScores, Rollout, ScoreKind, ScoreOrigin, ScorePart, StepSplit,
@@ -570,7 +570,7 @@ impl RewardModel {
         let settings = self.settings.clone();
         let engine = self.model.score();
         Ok(match (self.by, &self.kind) {
-            (ScoreBy::SelfCertainty, _) => Box::new(SelfCertainty { engine, encoder, settings }),
+            (ScoreBy::SelfCertainty, _) => Box::new(self_certainty(engine, encoder, settings)),
             (ScoreBy::Reward, None | Some(Kind::Implicit { .. })) => {
                 let reference = self.reference.as_ref().map(Model::score);
                 Box::new(Scorer { policy: engine, reference, encoder, settings })

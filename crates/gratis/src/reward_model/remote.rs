@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use gratis_model::lora::peft::AdapterConfig;
 use gratis_model::{Layout, ModelConfig, Tokenizer};
 use gratis_remote::{
-    AdapterRequest, Bias, Connection, EngineSettings, Head, HeadFiles, InferenceEngine, ModelShape,
-    Probe, Protocol, TokenizerCheck, TrainingEngine,
+    Bias, Connection, EngineSettings, Head, HeadFiles, InferenceEngine, ModelShape, Probe,
+    Protocol, TokenizerCheck, TrainingEngine,
 };
 
 use super::engine::{RemoteEngine, Servers};
@@ -26,9 +26,6 @@ const PROBES: &[&str] = &[
     "\\boxed{\\frac{1}{2}} and $x^2 - 1 \\le 0$",
     "Tabs\tand   spaces; \u{201c}quotes\u{201d} \u{2014} na\u{ef}ve \u{65e5}\u{672c}\u{8a9e} \u{1f642}",
 ];
-
-/// The adapter of a training server that only scores: a fresh one changes nothing.
-const FRESH: AdapterRequest = AdapterRequest { rank: 1, seed: 0 };
 
 /// Connects to the servers of `settings`.
 ///
@@ -61,7 +58,7 @@ pub(super) fn connect(
         if head.is_some() {
             return Err(not_served(published, "a training server reads no head"));
         }
-        let engine = TrainingEngine::connect(settings, &connection, shape, FRESH)?;
+        let engine = TrainingEngine::connect(settings, &connection, shape)?;
         return Ok(RemoteEngine {
             servers: Servers::Training { engine: Box::new(engine), rank: None },
             config,

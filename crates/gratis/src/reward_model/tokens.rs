@@ -2,7 +2,7 @@
 
 use super::RewardModel;
 use crate::data::{Rollout, StepSplitter};
-use crate::encoding::{EncodedText, OnOverlong};
+use crate::encoding::OnOverlong;
 use crate::error::{Error, Result};
 use crate::scoring::TokenRewards;
 
@@ -57,23 +57,24 @@ impl RewardModel {
         let encoder = self.encoder(self.on_overlong)?;
         let n_prompt = encoder.prompt_of(rollout)?.len();
         let count = |idx| {
-            let encoded = encoder.completion(rollout, idx, n_prompt)?;
-            Ok(encoded.map_or(0, |encoded| encoded.tokens.len()))
+            let tokens = encoder.completion_tokens(rollout, idx, n_prompt)?;
+            Ok(tokens.map_or(0, |tokens| tokens.len()))
         };
         Ok(TokenCounts { n_prompt, n_completion: all.map(count).collect::<Result<_>>()? })
     }
 
-    /// The tokens of a completion whose rewards [`Self::keep_token_rewards`] keeps: `None` for a
-    /// completion that is skipped, and for a published format with a head.
+    /// The byte of a completion at which each of the tokens begins whose rewards
+    /// [`Self::keep_token_rewards`] keeps: `None` for a completion that is skipped, and for a published
+    /// format with a head.
     ///
     /// # Errors
     /// Those of the encoder.
-    pub fn completion_tokens(&self, rollout: &Rollout, idx: usize) -> Result<Option<EncodedText>> {
+    pub fn token_starts(&self, rollout: &Rollout, idx: usize) -> Result<Option<Vec<usize>>> {
         if self.published.is_some() {
             return Ok(None);
         }
         let encoder = self.encoder(self.on_overlong)?;
         let n_prompt = encoder.prompt_of(rollout)?.len();
-        encoder.completion(rollout, idx, n_prompt)
+        Ok(encoder.completion(rollout, idx, n_prompt)?.map(|encoded| encoded.starts))
     }
 }

@@ -6,4 +6,4 @@ mod sampling;
 
 pub use cases::grade_cases;
 pub use grading::{GradeCounts, grade, grade_all};
-pub use sampling::{Problem, SAMPLING, SampledIds, Sampler};
+pub use sampling::{SAMPLING, SampledIds, Sampler};

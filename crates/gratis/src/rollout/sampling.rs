@@ -3,84 +3,13 @@
 use std::collections::BTreeMap;
 
 use gratis_engine::{FinishReason, Generate, Sample, SampleRequest, SamplingSettings};
-use gratis_model::chat_template::Message;
-use serde::Deserialize;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::cost::{JobWork, Work};
-use crate::data::record::{Fault, Field, Record, Shape};
-use crate::data::rollout::text_or_integer;
 use crate::data::{Completion, Rollout};
 use crate::encoding::Encoder;
 use crate::error::{Error, Result};
 use crate::observer::{Figure, Observer};
-
-/// A problem to solve: a line of a problem file, or of a rollout file whose completions are
-/// ignored.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-pub struct Problem {
-    /// Names the problem; its line number where absent.
-    #[serde(default, deserialize_with = "text_or_integer")]
-    pub id: Option<String>,
-    /// The problem as the model reads it.
-    #[serde(alias = "question", alias = "problem")]
-    pub prompt: String,
-    /// The gold answer.
-    #[serde(default, alias = "answer", alias = "gold")]
-    pub reference: String,
-    /// Where the problem comes from.
-    #[serde(default)]
-    pub dataset: String,
-    /// What was said before the prompt.
-    #[serde(default)]
-    pub context: Vec<Message>,
-    /// Further columns, carried along unchanged.
-    #[serde(flatten)]
-    pub extra: Map<String, Value>,
-}
-
-impl Record for Problem {
-    type Columns = Self;
-
-    const FIELDS: &'static [Field] = &[
-        Field::optional("id", &Shape::TextOrInteger),
-        Field::required("prompt", &Shape::Text).or(&["question", "problem"]),
-        Field::optional("reference", &Shape::Text).or(&["answer", "gold"]),
-        Field::optional("dataset", &Shape::Text),
-    ];
-
-    const IS_ROLLOUT: bool = true;
-
-    fn from_rollout(rollout: Rollout) -> std::result::Result<Self, Fault> {
-        let Rollout { id, prompt, reference, dataset, context, extra, .. } = rollout;
-        Ok(Self { id, prompt, reference, dataset, context, extra })
-    }
-
-    fn from_columns(columns: Self) -> std::result::Result<Self, Fault> {
-        if columns.prompt.trim().is_empty() {
-            return Err(Fault::new("prompt", "a problem", "empty text"));
-        }
-        Ok(columns)
-    }
-
-    fn number(&mut self, line: u64) {
-        self.id.get_or_insert_with(|| line.to_string());
-    }
-}
-
-impl Problem {
-    /// The problem without completions and further columns.
-    fn rollout(&self) -> Rollout {
-        Rollout {
-            id: self.id.clone(),
-            prompt: self.prompt.clone(),
-            reference: self.reference.clone(),
-            dataset: self.dataset.clone(),
-            context: self.context.clone(),
-            ..Rollout::default()
-        }
-    }
-}
 
 /// Whether sampled completions keep their token ids.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -123,14 +52,15 @@ fn work_of(n_prompt: usize, n_tokens: &[usize]) -> JobWork {
 }
 
 impl Sampler<'_> {
-    /// A rollout for each problem, in their order. `first` is the number of the first problem in
-    /// its file: a problem's samples depend on its number and the seed, not on its chunk.
+    /// Each problem with sampled completions, in their order; completions that it has are ignored.
+    /// `first` is the number of the first problem in its file: a problem's samples depend on its number
+    /// and the seed, not on its chunk.
     ///
     /// # Errors
     /// [`Error::InvalidSetting`] if no solution is asked for; those of the encoder and the engine.
     pub fn sample(
         &self,
-        problems: &[Problem],
+        problems: &[Rollout],
         first: u64,
         observer: &mut dyn Observer,
     ) -> Result<Vec<Rollout>> {
@@ -149,7 +79,7 @@ impl Sampler<'_> {
     /// As [`Self::sample`], and those of `take`, after which nothing more is handed over.
     pub fn sample_each(
         &self,
-        problems: &[Problem],
+        problems: &[Rollout],
         first: u64,
         observer: &mut dyn Observer,
         take: &mut dyn FnMut(Rollout, JobWork) -> Result<()>,
@@ -159,7 +89,7 @@ impl Sampler<'_> {
         }
         let mut requests = Vec::with_capacity(problems.len());
         for (problem, key) in problems.iter().zip(first..) {
-            let prompt = self.encoder.prompt_of(&problem.rollout())?;
+            let prompt = self.encoder.prompt_of(problem)?;
             requests.push(SampleRequest {
                 prompt,
                 key,
@@ -203,7 +133,7 @@ impl Sampler<'_> {
     }
 
     /// The samples of a problem as its rollout.
-    fn rollout(&self, problem: &Problem, samples: &[Sample]) -> Result<Rollout> {
+    fn rollout(&self, problem: &Rollout, samples: &[Sample]) -> Result<Rollout> {
         let mut completions = Vec::with_capacity(samples.len());
         for sample in samples {
             let text = match sample.finish {
@@ -216,9 +146,10 @@ impl Sampler<'_> {
             let finish_reason = Some(sample.finish);
             completions.push(Completion { token_ids, finish_reason, ..text.into() });
         }
-        let mut extra = problem.extra.clone();
-        extra.retain(|column, _| !Rollout::is_per_completion(column));
-        extra.insert(SAMPLING.to_owned(), self.provenance.clone());
-        Ok(Rollout { completions, extra, ..problem.rollout() })
+        let mut rollout = problem.with_completions(&[]);
+        rollout.completions = completions;
+        rollout.extra.retain(|column, _| !Rollout::is_per_completion(column));
+        rollout.extra.insert(SAMPLING.to_owned(), self.provenance.clone());
+        Ok(rollout)
     }
 }

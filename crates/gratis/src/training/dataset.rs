@@ -15,7 +15,7 @@ use crate::data::record::{Fault, Field, Record, Shape, shown};
 use crate::data::steps::given_in;
 use crate::data::{Completion, Rollout};
 use crate::digest::hex;
-use crate::encoding::{Corpus, EncodedCompletion, Encoder, Unusual, encode_rollouts, problem_name};
+use crate::encoding::{Corpus, EncodedCompletion, Encoder, Unusual, encode_rollouts};
 use crate::error::{Error, Result};
 use crate::objective::{Objective, Pair, StepLabel};
 use crate::reward::step_ends_in_tokens;
@@ -73,7 +73,7 @@ impl RewardData {
                 None => f64::from(steps.iter().all(|step| step.label >= 0.5)),
             };
             let EncodedCompletion { completion_idx, response, starts, masked, .. } = completion;
-            let problem = problem_name(rollout);
+            let problem = rollout.name().to_owned();
             if masked.first().is_some_and(|range| *range == (0..starts.len())) {
                 return Err(Error::InvalidSetting {
                     field: "masks",

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use gratis::annotate::{LabelKind, MonteCarlo};
-use gratis::baseline::{LabelTexts, LabelTokens, Pooling, SelfCertainty, ValueObjective};
+use gratis::baseline::{LabelTexts, LabelTokens, Pooling, ValueObjective, self_certainty};
 use gratis::data::published;
 use gratis::data::{Completion, OnInvalid, Rollout, StepSplit};
 use gratis::encoding::{Corpus, Encoder, Item, OnOverlong, micro_batches};
@@ -479,7 +479,7 @@ fn self_certainty_is_the_divergence_from_uniform() {
     let rollouts = rollouts();
     let engine = model(&tokenizer, None);
     let encoder = encoder(&tokenizer, &engine);
-    let scorer = SelfCertainty { engine: &engine, encoder: encoder.clone(), settings: scoring() };
+    let scorer = self_certainty(&engine, encoder.clone(), scoring());
     let scores = scorer.score(&rollouts, &mut Silent).expect("scores");
     // By hand, for the first token: all tokens as responses after the prompt.
     let prompt = encoder.prompt(&rollouts[0].prompt).expect("tokens");

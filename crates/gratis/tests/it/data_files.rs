@@ -9,7 +9,7 @@ use gratis::data::{
     Case, Completion, Mask, OnInvalid, ProblemScores, RecordReader, RecordWriter, Rollout,
     RolloutFiles, Scored,
 };
-use gratis::rollout::{GradeCounts, Problem, grade, grade_cases};
+use gratis::rollout::{GradeCounts, grade, grade_cases};
 use gratis_engine::FinishReason;
 use serde_json::json;
 
@@ -215,7 +215,7 @@ fn problems_go_by_other_names_and_faults_use_the_name_that_is_there() {
     let text =
         "{\"question\": \"1 + 1?\", \"answer\": \"2\"}\n\n{\"problem\": \"2?\", \"id\": 7}\n";
     let (_folder, path) = file_of(text);
-    let reader = RecordReader::<Problem>::open(&path, OnInvalid::Stop).expect("opens");
+    let reader = RecordReader::problems(&path, OnInvalid::Stop).expect("opens");
     let problems = reader.collect::<Result<Vec<_>, _>>().expect("valid");
     assert_eq!((problems[0].prompt.as_str(), problems[0].reference.as_str()), ("1 + 1?", "2"));
     let ids: Vec<_> = problems.iter().map(|problem| problem.id.as_deref()).collect();
@@ -226,7 +226,7 @@ fn problems_go_by_other_names_and_faults_use_the_name_that_is_there() {
         (r#"{"prompt": " "}"#, "`prompt` should be a problem, got empty text"),
     ] {
         let (_folder, path) = file_of(line);
-        let reader = RecordReader::<Problem>::open(&path, OnInvalid::Stop).expect("opens");
+        let reader = RecordReader::problems(&path, OnInvalid::Stop).expect("opens");
         let error = reader.collect::<Result<Vec<_>, _>>().expect_err(line).to_string();
         assert!(error.contains(expected), "{error}");
     }

@@ -31,7 +31,7 @@ fn encoder<'a>(tokenizer: &'a Tokenizer, template: &str) -> Encoder<'a> {
 fn spelt(encoder: &Encoder, completion: Completion) -> Vec<String> {
     let rollout =
         Rollout { prompt: "a".into(), completions: vec![completion], ..Rollout::default() };
-    let tokens = encoder.completion(&rollout, 0, 1).expect("encoded").expect("it fits").tokens;
+    let tokens = encoder.completion_tokens(&rollout, 0, 1).expect("encoded").expect("it fits");
     tokens.iter().map(|&id| encoder.tokenizer().id_to_token(id).expect("known")).collect()
 }
 
@@ -42,10 +42,11 @@ fn the_first_word_of_a_step_belongs_to_it() {
     let tokens_per_step = |text: &str, split: StepSplit| {
         let rollout =
             Rollout { prompt: "a".into(), completions: vec![text.into()], ..Rollout::default() };
-        let encoded = encoder.completion(&rollout, 0, 1).expect("encoded").expect("it fits");
+        let encoded =
+            encode_rollouts(&[rollout], &encoder, &mut Corpus::default()).expect("encoded");
         let steps = StepSplitter::new(&split).expect("valid").split(text);
         let mut start = 0;
-        let ends = step_ends_in_tokens(&encoded.starts, &steps);
+        let ends = step_ends_in_tokens(&encoded[0].starts, &steps);
         ends.iter().map(|&end| end - std::mem::replace(&mut start, end)).collect::<Vec<_>>()
     };
     // `a`, `\n\n`; ` b`, `\n\n`; `Step`, ` 2` and the end token.
@@ -101,10 +102,11 @@ fn token_ids_are_used_as_they_are() {
         let text = completion.text.clone();
         let rollout =
             Rollout { prompt: "a".into(), completions: vec![completion], ..Rollout::default() };
-        let encoded = encoder.completion(&rollout, 0, 1).expect("encoded").expect("it fits");
+        let encoded =
+            encode_rollouts(&[rollout], &encoder, &mut Corpus::default()).expect("encoded");
         let steps = StepSplitter::new(&StepSplit::Paragraphs).expect("valid").split(&text);
         assert_eq!(steps.len(), n_steps);
-        step_ends_in_tokens(&encoded.starts, &steps)
+        step_ends_in_tokens(&encoded[0].starts, &steps)
     };
     assert_eq!(ends(given, 2), [3, 4]);
     let stripped = sampled(&tokenizer, "a\n\nb", &[" a", "\n\n", "b", "\n\n", "</s>"]);

@@ -7,7 +7,7 @@ use clap::Args;
 use gratis::Observer;
 use gratis::annotate::{AnnotationCounts, LabelKind, MonteCarlo};
 use gratis::cost::{Architecture, JobWork};
-use gratis::data::{Completion, Lines, Rollout, StepSplit, StepSplitter};
+use gratis::data::{Completion, ReservedOutput, Rollout, StepSplit, StepSplitter};
 use gratis::encoding::OnOverlong;
 use gratis::reward_model::{PromptSettings, Weights};
 use gratis_engine::SamplingSettings;
@@ -78,7 +78,7 @@ pub(crate) struct MathShepherdArgs {
 }
 
 pub(super) fn run(args: &MathShepherdArgs, common: &Common) -> Result<()> {
-    let output = args.output.reserve(Lines::Rollouts, &[&args.input])?;
+    let output = ReservedOutput::<Rollout>::new(args.output.path(), &[&args.input])?;
     let input = Input::prepare(&args.input, &output)?;
     let rollouts = rollouts(&input.path, &args.invalid)?;
     let model = model::load(&args.model, Weights::Loaded, common)?;
@@ -144,7 +144,7 @@ pub(super) fn run(args: &MathShepherdArgs, common: &Common) -> Result<()> {
         "{} step prefixes, {} distinct; {} continuations, {} right",
         counts.n_prefixes, counts.n_distinct, counts.n_continuations, counts.n_correct
     );
-    write_cost(&args.output.output.output, "continuations", architecture, &spent)
+    write_cost(args.output.path(), "continuations", architecture, &spent)
 }
 
 /// The initial state of a run that continues this one.

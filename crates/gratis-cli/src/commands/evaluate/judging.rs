@@ -10,10 +10,9 @@ use clap::Args;
 use gratis::Observer;
 use gratis::data::steps::{ends_in_chars, locate};
 use gratis::data::{
-    Lines, OnInvalid, ProblemScores, RecordReader, ReservedOutput, Rollout, ScorePart, Scored,
-    StepSplit,
+    OnInvalid, ProblemScores, RecordReader, ReservedOutput, Rollout, ScorePart, Scored, StepSplit,
 };
-use gratis::encoding::{OnOverlong, problem_name};
+use gratis::encoding::OnOverlong;
 use gratis::evaluation::{Bootstrap, StepSignal};
 use gratis::reward_model::{self, RewardModel, ScoreBy};
 use gratis::scoring::TokenRewards;
@@ -94,7 +93,7 @@ impl JudgingArgs {
             hint: "give `--model`, or `--scores FILE`".to_owned(),
         };
         let inputs: Vec<&Path> = inputs.iter().map(PathBuf::as_path).collect();
-        let reserve = |path: &PathBuf| ReservedOutput::new(path, Lines::Records, &inputs);
+        let reserve = |path: &PathBuf| ReservedOutput::new(path, &inputs);
         let output = self.save_scores.as_ref().map(reserve).transpose()?;
         let model = self.model.as_deref().ok_or_else(missing)?;
         self.by_model(model, stage, solutions, output, common)
@@ -116,7 +115,7 @@ impl JudgingArgs {
         path: &Path,
         stage: &str,
         solutions: &[Rollout],
-        output: Option<ReservedOutput>,
+        output: Option<ReservedOutput<ProblemScores>>,
         common: &Common,
     ) -> Result<Judged> {
         let scoring = Scoring {
@@ -254,5 +253,5 @@ fn nothing(rollout: &Rollout) -> gratis::Result<ProblemScores> {
         step_ends: ends_in_chars(text, &locate(text, steps)?),
         ..Scored::default()
     };
-    Ok(ProblemScores::new(problem_name(rollout), vec![score]))
+    Ok(ProblemScores::new(rollout.name().to_owned(), vec![score]))
 }

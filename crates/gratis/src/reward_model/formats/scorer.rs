@@ -13,7 +13,7 @@ use crate::cost::{JobWork, Work};
 use crate::data::score::completion_hash;
 use crate::data::steps::{StepSplit, StepSplitter, ends_in_chars};
 use crate::data::{ProblemScores, Rollout, Scored};
-use crate::encoding::{Corpus, OnOverlong, head_values_at, problem_name};
+use crate::encoding::{Corpus, OnOverlong, head_values_at};
 use crate::error::{Error, Result};
 use crate::observer::Observer;
 use crate::scoring::{ScoreRollouts, pass_over, steps_of};
@@ -106,7 +106,7 @@ impl PublishedScorer<'_> {
         }
         if !may_cut {
             return Err(Error::TooLong {
-                problem: problem_name(rollout),
+                problem: rollout.name().to_owned(),
                 completion: idx + 1,
                 n_tokens,
                 context_length,
@@ -155,7 +155,10 @@ impl ScoreRollouts for PublishedScorer<'_> {
             .iter()
             .map(|rollout| {
                 let skipped = |text| Scored::skipped(&rollout.prompt, text);
-                ProblemScores::new(problem_name(rollout), rollout.texts().map(skipped).collect())
+                ProblemScores::new(
+                    rollout.name().to_owned(),
+                    rollout.texts().map(skipped).collect(),
+                )
             })
             .collect();
         for Solution { rollout_idx, completion_idx, steps, response, mut reads, .. } in solutions {
@@ -173,7 +176,7 @@ impl ScoreRollouts for PublishedScorer<'_> {
             let rollout = &rollouts[rollout_idx];
             if let Some(idx) = rewards.iter().position(|reward| !reward.is_finite()) {
                 return Err(Error::NonFiniteReward {
-                    problem: problem_name(rollout),
+                    problem: rollout.name().to_owned(),
                     completion: completion_idx + 1,
                     what: format!("the model computes {} for step {}", rewards[idx], idx + 1),
                 });
