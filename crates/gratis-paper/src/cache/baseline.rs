@@ -8,7 +8,7 @@ use gratis::baseline::{
     HeadScorer, HeadTask, LabelTexts, LabelTokens, Pooling, SelfCertainty, TokenScorer, TokenTask,
     ValueObjective,
 };
-use gratis::data::{DataOperation, MakePairs, ProblemScores, Rollout, ScorePart, apply};
+use gratis::data::{DataOperation, ProblemScores, Rollout, ScorePart, apply};
 use gratis::manifest::{Kind, Manifest};
 use gratis::observer::Silent;
 use gratis::reward::ValueRule;
@@ -85,8 +85,8 @@ impl Cache<'_> {
         }
         let mut rollouts = self.labelled(samples, labels)?;
         if in_pairs {
-            let pairs = MakePairs { per_prompt: Some(PAIRS_PER_PROMPT), seed };
-            rollouts = apply(&[DataOperation::MakePairs(pairs)], rollouts, &mut Silent)?.0;
+            let pairs = DataOperation::MakePairs { per_prompt: Some(PAIRS_PER_PROMPT), seed };
+            rollouts = apply(&[pairs], rollouts, &mut Silent)?.0;
         }
         let mut engine = load(start, baseline.form, self.options())?;
         let data = reward_data(&rollouts, &trainer::encoder(&self.tokenizer, &engine)?)?;

@@ -45,38 +45,33 @@ mod table;
 
 // Whole files and lines, with reports: for the command line.
 #[doc(hidden)]
-pub use apply::{FileReport, SplitReport, apply_to_file, split_file};
+pub use apply::{FileReport, apply_to_file, split_file};
 pub use apply::{Rollouts, apply};
 pub(crate) use apply::{apply_streaming, spool};
-pub use balance::{BalanceDataset, BalanceInstructions};
 pub use case::Case;
 pub use completion::Completion;
-pub use dedup::{DedupScope, Deduplicate};
+pub use dedup::DedupScope;
 #[doc(hidden)]
 pub use fingerprint::Fingerprint;
-pub use group::GroupResponses;
 pub use mask::Mask;
-pub use mix::{Mix, MixRule};
+pub use mix::MixRule;
 pub use model_format::ModelFormat;
 pub use operation::{Counts, DataOperation, OperationReport};
-pub use pairs::{MakePairs, PairRule, pairs_of};
 pub use part::ScorePart;
 #[doc(hidden)]
 pub use reader::{RecordReader, RolloutFiles};
 pub use reading::{ColumnName, DoubtfulLabel, Reading, ShapeSettings};
 pub use record::OnInvalid;
-pub use replace::ReplaceResponses;
 // Output of commands that can be resumed: for the command line.
 #[doc(hidden)]
 pub use resumable::{Lines, OnPartial, ReservedOutput, ResumableWriter, Resumed, check_output};
 pub use rollout::{Answered, Rollout};
 pub use score::{Extent, Precision, ProblemScores, ScoreKind, ScoreOrigin, Scored};
-pub use segment::{SegmentSteps, StepText};
+pub use segment::StepText;
 pub use shapes::DataShape;
-pub use split::{KeepSide, Side, Split};
+pub use split::Side;
 pub use step_labels::StepLabels;
 pub use steps::{StepSplit, StepSplitter};
-pub use subsample::{SubsampleInstructions, SubsampleResponses};
 pub use summary::Summary;
 #[doc(hidden)]
 pub use writer::LineWriter;
