@@ -10,7 +10,7 @@ const CEILINGS: &[(&str, usize, usize)] = &[
     ("gratis-cpu", 8, 2),
     ("gratis-engine", 28, 0),
     ("gratis-grading", 12, 5),
-    ("gratis-model", 75, 32),
+    ("gratis-model", 62, 32),
     ("gratis-paper", 17, 10),
     ("gratis-remote", 17, 1),
     ("gratis-serve", 9, 4),

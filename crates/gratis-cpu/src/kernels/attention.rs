@@ -39,7 +39,7 @@ impl AttentionShape {
             n_kv_heads: config.n_kv_heads,
             head_dim: config.head_dim,
             scale: config.attention_scale(),
-            soft_cap: config.soft_caps.attention,
+            soft_cap: config.attention_cap(),
         }
     }
 

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-pub use explicit::{AfterError, ExplicitSettings, HeadKind, RewardKind, StepLabelUse};
+pub use explicit::{AfterError, ExplicitSettings, RewardKind, StepLabelUse};
 pub use lora::AdapterSettings;
 
 use self::data::TrainData;
