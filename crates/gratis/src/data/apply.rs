@@ -14,17 +14,17 @@ use super::format::STANDARD_STREAM;
 use super::operation::{Counts, DataOperation, OperationReport, Outcome};
 use super::reader::{RecordReader, RolloutFiles};
 use super::reading::Reading;
-use super::record::{OnInvalid, Record};
+use super::record::OnInvalid;
 use super::resumable::check_output;
 use super::rollout::Rollout;
 use super::scratch::Scratch;
 use super::split::{OTHER_SIDE, Side, Split};
-use super::writer::RolloutWriter;
+use super::writer::RecordWriter;
 use crate::error::Result;
 use crate::observer::Observer;
 
 /// Rollouts one after the other.
-pub type Rollouts<'a> = Box<dyn Iterator<Item = Result<Rollout>> + 'a>;
+pub(crate) type Rollouts<'a> = Box<dyn Iterator<Item = Result<Rollout>> + 'a>;
 
 /// Returns the same rollouts from the beginning on every call.
 type Open<'a> = dyn Fn() -> Result<Rollouts<'a>> + 'a;
@@ -122,8 +122,8 @@ pub(crate) fn apply_streaming(
     let mut between: Option<RolloutFiles> = None;
     for (idx, operation) in before.iter().enumerate() {
         let path = scratch.folder()?.join(format!("{idx}.jsonl.zst"));
-        let mut writer = RolloutWriter::create(&path)?;
-        let mut write = |rollout| writer.write(rollout);
+        let mut writer = RecordWriter::create(&path)?;
+        let mut write = |rollout| writer.write(&rollout);
         reports.push(run_on(operation, between.as_ref(), open, &scratch, &mut write, observer)?);
         writer.finish()?;
         between = Some(RolloutFiles::new(vec![path], OnInvalid::Stop));
@@ -188,16 +188,16 @@ pub fn apply_to_file(
         Destination::Standard | Destination::Through(_) => PathBuf::new(),
     };
     let beside = folder_of(&target);
-    let mut writer = RolloutWriter::create(output)?;
+    let mut writer = RecordWriter::create(output)?;
     let mut written = Counts::default();
     let mut write = |rollout: Rollout| {
         written.add(&rollout);
-        writer.write(rollout)
+        writer.write(&rollout)
     };
     let scratch = Scratch::new(beside);
     let is_read_twice = operations.first().is_some_and(DataOperation::surveys);
     let (files, n_skipped) = if is_read_twice && input == Path::new(STANDARD_STREAM) {
-        let (path, n_skipped) = spool::<Rollout>(input, reading, scratch.folder()?)?;
+        let (path, n_skipped) = spool(RecordReader::open(input, reading)?, scratch.folder()?)?;
         (RolloutFiles::new(vec![path], OnInvalid::Stop), n_skipped)
     } else {
         (RolloutFiles::new(vec![input.to_owned()], reading), 0)
@@ -209,21 +209,16 @@ pub fn apply_to_file(
     Ok(FileReport { n_skipped, operations, written })
 }
 
-/// Copies a file that can be read only once into the folder `scratch`; returns the copy and the
+/// Copies rollouts that can be read only once into the folder `scratch`; returns the copy and the
 /// number of lines skipped.
 ///
 /// # Errors
 /// Those of reading and writing.
-pub(crate) fn spool<T: Record + Into<Rollout>>(
-    input: &Path,
-    reading: impl Into<Reading>,
-    scratch: &Path,
-) -> Result<(PathBuf, u64)> {
+pub(crate) fn spool(mut reader: RecordReader<Rollout>, scratch: &Path) -> Result<(PathBuf, u64)> {
     let path = scratch.join("input.jsonl.zst");
-    let mut writer = RolloutWriter::create(&path)?;
-    let mut reader = RecordReader::<T>::open(input, reading)?;
+    let mut writer = RecordWriter::create(&path)?;
     for rollout in reader.by_ref() {
-        writer.write(rollout?.into())?;
+        writer.write(&rollout?)?;
     }
     writer.finish()?;
     Ok((path, reader.n_skipped()))
@@ -250,7 +245,7 @@ pub fn split_file(
     check_output(second, &[input])?;
     let mut written = [Counts::default(); 2];
     let mut before = Counts::default();
-    let mut writers = [RolloutWriter::create(first)?, RolloutWriter::create(second)?];
+    let mut writers = [RecordWriter::create(first)?, RecordWriter::create(second)?];
     let mut reader = RecordReader::<Rollout>::open(input, reading)?;
     observer.stage("split", None);
     for rollout in reader.by_ref() {
@@ -261,7 +256,7 @@ pub fn split_file(
         };
         before.add(&rollout);
         written[idx].add(&rollout);
-        writers[idx].write(rollout)?;
+        writers[idx].write(&rollout)?;
         tell(observer, before.n_problems);
     }
     let n_skipped = reader.n_skipped();

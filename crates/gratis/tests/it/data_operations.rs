@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use gratis::data::{
-    Completion, DataOperation, OnInvalid, OperationReport, Rollout, RolloutReader, RolloutWriter,
+    Completion, DataOperation, OnInvalid, OperationReport, RecordReader, RecordWriter, Rollout,
     Side, Summary, apply, apply_to_file, split_file,
 };
 use gratis::{Error, Silent};
@@ -196,15 +196,15 @@ fn a_split_never_leaks() {
 }
 
 fn write(path: &Path, rollouts: &[Rollout]) {
-    let mut writer = RolloutWriter::create(path).expect("a writable folder");
+    let mut writer = RecordWriter::create(path).expect("a writable folder");
     for rollout in rollouts {
-        writer.write(rollout.clone()).expect("written");
+        writer.write(rollout).expect("written");
     }
     writer.finish().expect("finished");
 }
 
 fn read(path: &Path) -> Vec<Rollout> {
-    let reader = RolloutReader::open(path, OnInvalid::Stop).expect("opens");
+    let reader = RecordReader::<Rollout>::open(path, OnInvalid::Stop).expect("opens");
     reader.collect::<Result<_, _>>().expect("valid")
 }
 
