@@ -381,7 +381,7 @@ fn sized(buffer: &mut Vec<f32>, len: usize) -> &mut [f32] {
 mod tests {
     use super::super::query_tiles::query_tiles;
     use super::*;
-    use gratis_engine::batch::PackedBatchBuilder;
+    use gratis_engine::PackedBatchBuilder;
 
     /// Attention and its gradient by the definition, in f64, with the parent's rows written out.
     #[test]

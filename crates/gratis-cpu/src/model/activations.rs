@@ -7,7 +7,7 @@ use crate::model::experts::ExpertScratch;
 use crate::model::head::{HeadScratch, Predictions};
 use crate::model::routing::Routing;
 use crate::weights::ProductScratch;
-use gratis_engine::batch::PackedBatch;
+use gratis_engine::PackedBatch;
 use gratis_model::config::ModelConfig;
 
 /// How much of the forward pass is kept for a backward pass.

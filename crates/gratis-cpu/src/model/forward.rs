@@ -11,7 +11,7 @@ use crate::kernels::norm::rms_norm_heads;
 use crate::kernels::rope::Turn;
 use crate::model::head;
 use crate::weights::{Base, ProductScratch, Weights};
-use gratis_engine::batch::PackedBatch;
+use gratis_engine::PackedBatch;
 
 /// Buffers that no layer keeps.
 pub(super) struct LayerScratch<'a> {
