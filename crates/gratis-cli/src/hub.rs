@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use gratis::Error;
 use gratis::reward_model::Hub;
-use gratis_model::hub::{self, Access, DownloadObserver, HubName, HubSettings, Timeouts};
+use gratis_model::hub::{self, Access, DownloadObserver, HubName, HubSettings};
 use gratis_model::web::Proxies;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tracing::{info, warn};
@@ -42,13 +42,14 @@ fn settings() -> Result<HubSettings> {
         ["1", "on", "yes", "true"].contains(&value.as_str())
     };
     let cache = cache_folder()?;
+    let usual = HubSettings::new(&cache);
     Ok(HubSettings {
         token: variable("HF_TOKEN").or_else(|| token_beside(&cache)),
         endpoint: variable("HF_ENDPOINT"),
         access: if is_set("HF_HUB_OFFLINE") { Access::Offline } else { Access::Online },
         proxies: Proxies::from_variables(variable),
-        timeouts: timeouts()?,
-        ..HubSettings::new(cache)
+        silence_timeout: silence_timeout()?.unwrap_or(usual.silence_timeout),
+        ..usual
     })
 }
 
@@ -80,16 +81,15 @@ fn token_beside(cache: &Path) -> Option<String> {
 }
 
 /// Timeout without data from the hub: `HF_HUB_DOWNLOAD_TIMEOUT`, in seconds.
-fn timeouts() -> Result<Timeouts> {
+fn silence_timeout() -> Result<Option<Duration>> {
     const NAME: &str = "HF_HUB_DOWNLOAD_TIMEOUT";
-    let Some(given) = variable(NAME) else { return Ok(Timeouts::default()) };
+    let Some(given) = variable(NAME) else { return Ok(None) };
     let seconds = given.parse::<f64>().ok().filter(|seconds| *seconds > 0.0);
     let silence = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-    let silence = silence.ok_or_else(|| CliError::Mismatch {
+    silence.map(Some).ok_or_else(|| CliError::Mismatch {
         what: format!("`{NAME}` must be a positive number of seconds, got `{given}`"),
         hint: "unset it to use the default of 10 seconds",
-    })?;
-    Ok(Timeouts { silence, ..Timeouts::default() })
+    })
 }
 
 /// One progress bar per file on a terminal; one line per file otherwise.

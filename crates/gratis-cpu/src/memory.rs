@@ -79,7 +79,7 @@ fn qkv_size(config: &ModelConfig) -> usize {
 /// Activations that a layer keeps for its backward pass, per token.
 fn layer_floats(config: &ModelConfig) -> usize {
     let raw = if config.projection_extras.has_qk_norm() { qkv_size(config) } else { 0 };
-    let out = if config.norm_placement.is_after() { config.hidden_size } else { 0 };
+    let out = if config.architecture.norms_outputs() { config.hidden_size } else { 0 };
     raw + out
         + qkv_size(config)
         + config.query_size()

@@ -6,7 +6,7 @@
 //! by no more than this prefix.
 
 use gratis_engine::Result;
-use gratis_engine::batch::{PackedBatch, PackedBatchBuilder, Role, SegmentIdx};
+use gratis_engine::{PackedBatch, PackedBatchBuilder, Role, SegmentIdx};
 
 /// A part of a batch.
 #[derive(Debug)]

@@ -27,11 +27,10 @@
 
 #![deny(missing_docs)]
 
-pub mod batch;
-pub mod engine;
-pub mod error;
-pub mod sampling;
-pub mod schedule;
+mod batch;
+mod engine;
+mod error;
+mod sampling;
 
 pub use batch::{PackedBatch, PackedBatchBuilder, Role, Segment, SegmentIdx, TokenValues};
 pub use engine::{
@@ -40,4 +39,3 @@ pub use engine::{
 };
 pub use error::{Error, ErrorKind, Result, Stop};
 pub use sampling::{FinishReason, Sample, SampleRequest, SamplingSettings};
-pub use schedule::{Decay, Schedule};

@@ -1,5 +1,5 @@
 //! Types that weights are stored in, and stored numbers as `f32`: exact but for F64, which is
-//! rounded. Blocks of quantised numbers are described in [`crate::blocks`].
+//! rounded. Blocks of quantised numbers are described in `blocks`.
 
 use half::f16;
 use half::slice::HalfFloatSliceExt;

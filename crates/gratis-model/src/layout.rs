@@ -9,7 +9,7 @@ use std::ops::Range;
 use crate::config::{
     Architecture, FeedForwardBias, Head, ModelConfig, NormPlacement, ProjectionExtras,
 };
-use crate::head::{StateValue, ValueHead};
+use crate::head::ValueHead;
 
 /// A parameter's name, shape and place.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -161,11 +161,11 @@ impl Layout {
                 flat.place("score.bias", &[1]),
                 None,
             ),
-            ValueHead::ActionValue { state_value } => (
+            ValueHead::ActionValue | ValueHead::ActionAndStateValue => (
                 Some(flat.place("action_score.projection.weight", &[hidden, hidden])),
                 flat.place("action_score.weight", &[1, hidden]),
                 flat.place("action_score.bias", &[1]),
-                (state_value == StateValue::Linear)
+                (head == ValueHead::ActionAndStateValue)
                     .then(|| flat.place("state_score.weight", &[1, hidden])),
             ),
         };
@@ -203,7 +203,7 @@ impl LayerLayout {
     fn new(layer: usize, config: &ModelConfig, flat: &mut Flat) -> Self {
         let hidden = config.hidden_size;
         let (q, kv) = (config.query_size(), config.key_value_size());
-        let (extras, norms) = (config.projection_extras, config.norm_placement);
+        let (extras, norms) = (config.projection_extras, config.architecture.norm_placement());
         let is_fused = config.architecture == Architecture::Phi3;
         let mut place = |suffix: &str, shape: &[usize]| {
             flat.place(&format!("model.layers.{layer}.{suffix}"), shape)
@@ -269,7 +269,7 @@ impl FeedForwardLayout {
         let hidden = config.hidden_size;
         let Some(experts) = config.experts_of(layer) else {
             let width = config.intermediate_size;
-            let bias = config.feed_forward_bias;
+            let bias = config.differences.feed_forward_bias;
             return Self::Dense(GatedLayout::new("mlp", width, bias, config, place));
         };
         let router = place("mlp.gate.weight", &[experts.n_experts, hidden]);

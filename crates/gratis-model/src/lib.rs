@@ -29,7 +29,7 @@
 #![deny(missing_docs)]
 
 pub mod atomic;
-pub mod blocks;
+mod blocks;
 pub mod chat_template;
 pub mod checkpoint;
 pub mod config;
@@ -51,12 +51,11 @@ pub mod tokenizer;
 #[cfg(feature = "web")]
 pub mod web;
 
-pub use blocks::BlockType;
 pub use chat_template::{ChatTemplate, ChatTemplates, Message, RenderOptions};
 pub use config::ModelConfig;
 pub use dtype::WeightType;
 pub use error::{Error, Result};
-pub use head::{ACTION_WEIGHT, StateValue, ValueHead};
+pub use head::{ACTION_WEIGHT, ValueHead};
 pub use layout::Layout;
 pub use lora::{BaseName, LoraScaling, LoraSettings, LoraTarget};
 pub use readout::{Dense, Readout};

@@ -75,7 +75,7 @@ fn inspect(args: &InspectArgs, common: &Common) -> Result<Value> {
     let (config, files, is_quantised) = match &base.kind {
         PlaceKind::Gguf => {
             let file = GgufFile::open(&base.path)?;
-            (file.config()?, gguf_files(&file, &base.path)?, file.is_quantised())
+            (file.config()?, file.weight_files(), file.is_quantised())
         }
         PlaceKind::Folder | PlaceKind::Adapter(_) | PlaceKind::Engine(_) => {
             let read = || ModelConfig::read(&base.path.join("config.json"));
@@ -217,13 +217,6 @@ fn kind_of(place: &Place, manifest: Option<&Manifest>) -> String {
              from it"
         ),
     }
-}
-
-fn gguf_files(file: &GgufFile, path: &std::path::Path) -> Result<WeightFiles> {
-    let types = file.types().into_iter().map(|(one, n)| (one.to_string(), n)).collect();
-    let metadata = path.metadata().with_context(|| format!("cannot read `{}`", path.display()))?;
-    let n_weight_bytes = file.header().tensors.iter().map(|tensor| tensor.n_bytes).sum();
-    Ok(WeightFiles { paths: vec![path.to_owned()], n_bytes: metadata.len(), n_weight_bytes, types })
 }
 
 /// Bytes of the weights in the files for each parameter there: what mapped weights take.

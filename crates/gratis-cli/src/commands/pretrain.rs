@@ -100,7 +100,7 @@ pub(crate) fn run(args: PretrainArgs, given: &ArgMatches, common: &Common) -> Re
     RunFolder::check(&args.run, on_existing)?;
     let mut model = model::load(&model_path, Weights::Loaded, common)?;
     model.check_trainable()?;
-    settings.optimization.resolve(&model.trained(Purpose::LanguageModel), &mut Remarks);
+    model.set_learning_rate(&mut settings.optimization, Purpose::LanguageModel, &mut Remarks);
     let (mut task, mut validation) = {
         let validation: Vec<PathBuf> = settings.validation.iter().cloned().collect();
         (load(&settings.data, &settings, &model)?, load(&validation, &settings, &model)?)

@@ -39,7 +39,7 @@ impl AttentionShape {
             n_kv_heads: config.n_kv_heads,
             head_dim: config.head_dim,
             scale: config.attention_scale(),
-            soft_cap: config.soft_caps.attention,
+            soft_cap: config.attention_cap(),
         }
     }
 
@@ -381,7 +381,7 @@ fn sized(buffer: &mut Vec<f32>, len: usize) -> &mut [f32] {
 mod tests {
     use super::super::query_tiles::query_tiles;
     use super::*;
-    use gratis_engine::batch::PackedBatchBuilder;
+    use gratis_engine::PackedBatchBuilder;
 
     /// Attention and its gradient by the definition, in f64, with the parent's rows written out.
     #[test]

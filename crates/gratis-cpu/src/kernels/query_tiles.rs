@@ -3,7 +3,7 @@
 use std::iter::once;
 use std::ops::Range;
 
-use gratis_engine::batch::PackedBatch;
+use gratis_engine::PackedBatch;
 
 /// Query rows of a tile: eight of the tiles that products take at a time.
 const TILE: usize = 48;
@@ -135,7 +135,7 @@ pub(crate) fn query_tiles(batch: &PackedBatch, sliding_window: Option<usize>) ->
 #[cfg(test)]
 mod tests {
     use super::*;
-    use gratis_engine::batch::PackedBatchBuilder;
+    use gratis_engine::PackedBatchBuilder;
 
     #[test]
     fn a_window_drops_keys_of_ancestors() {

@@ -7,8 +7,8 @@ use crate::model::experts::ExpertScratch;
 use crate::model::head::{HeadScratch, Predictions};
 use crate::model::routing::Routing;
 use crate::weights::ProductScratch;
-use gratis_engine::batch::PackedBatch;
-use gratis_model::config::{AttentionSpan, ModelConfig};
+use gratis_engine::PackedBatch;
+use gratis_model::config::ModelConfig;
 
 /// How much of the forward pass is kept for a backward pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,16 +45,15 @@ impl Geometry {
                 .flat_map(|segment| segment.position..segment.position + segment.n_tokens)
                 .collect(),
             tiles: query_tiles(batch, config.sliding_window),
-            full_tiles: (config.sliding_window.is_some() && !config.layer_kinds.is_empty())
-                .then(|| query_tiles(batch, None)),
+            full_tiles: config.has_mixed_windows().then(|| query_tiles(batch, None)),
             predictions: Predictions::new(batch),
         }
     }
 
-    /// Queries and their keys in a layer that attends to this.
-    pub(super) fn tiles(&self, span: AttentionSpan) -> &[QueryTile] {
-        match (span, &self.full_tiles) {
-            (AttentionSpan::Full, Some(tiles)) => tiles,
+    /// Queries and their keys in a layer with this sliding window.
+    pub(super) fn tiles(&self, window: Option<usize>) -> &[QueryTile] {
+        match (window, &self.full_tiles) {
+            (None, Some(tiles)) => tiles,
             _ => &self.tiles,
         }
     }
@@ -140,7 +139,7 @@ impl Workspace {
         let n_inside = rows_of_feed_forward(config, keep).unwrap_or(n).min(n);
         for layer in &mut self.layers[..n_layers] {
             layer.qkv.resize(n * qkv, 0.0);
-            if config.norm_placement.is_after() {
+            if config.architecture.norms_outputs() {
                 layer.attention_out.resize(n * d, 0.0);
             }
             if config.projection_extras.has_qk_norm() {
@@ -181,7 +180,7 @@ pub(super) fn rows_of_feed_forward(config: &ModelConfig, keep: Keep) -> Option<u
 
 /// Whether what attention and feed-forward compute is changed before it is added to the stream.
 pub(super) fn changes_branch(config: &ModelConfig) -> bool {
-    config.norm_placement.is_after() || config.multipliers.residual != 1.0
+    config.architecture.norms_outputs() || config.residual_multiplier() != 1.0
 }
 
 fn grow<T: Default>(list: &mut Vec<T>, len: usize) {

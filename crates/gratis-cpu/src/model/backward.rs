@@ -72,7 +72,7 @@ impl Decoder {
         let Some(gradient) = gradient.full() else { return };
         let dembedding = &mut gradient[self.layout.embedding.clone()];
         let Workspace { geometry, dstream, .. } = workspace;
-        let factor = self.config.multipliers.embedding;
+        let factor = self.config.embedding_multiplier();
         if factor != 1.0 {
             for x in dstream.iter_mut() {
                 *x *= factor;
@@ -149,7 +149,7 @@ impl Decoder {
             log_sum_exp: &activations.log_sum_exp,
         };
         let shape = self.attention_shape();
-        let tiles = geometry.tiles(self.config.layer_kind(idx).span);
+        let tiles = geometry.tiles(self.config.window_of(idx));
         attention_backward(dqkv, dattention, &forward, shape, tiles, attention_scratch);
         self.finish_qkv_backward(base, gradient, idx, dqkv, activations, geometry);
         self.norm_input(base, normed, input, layer.input_norm.as_ref());
@@ -173,7 +173,7 @@ impl Decoder {
         let shape = self.attention_shape();
         let width = shape.qkv_size();
         let n_turned = config.n_heads + config.n_kv_heads;
-        if let Some(rope) = self.rope().of(config.layer_kind(idx).rope) {
+        if let Some(rope) = self.rope().of(config.rope_of(idx)) {
             rope.turn(dqkv, width, n_turned, &geometry.positions, Turn::Back);
         }
         if let Some([query_norm, key_norm]) = &layer.qk_norm {

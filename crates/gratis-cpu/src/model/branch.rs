@@ -90,7 +90,7 @@ impl Decoder {
             }
             None => raw,
         };
-        add_scaled(stream, added, self.config.multipliers.residual);
+        add_scaled(stream, added, self.config.residual_multiplier());
     }
 
     /// From the gradient of the stream to that of the product: `branch` receives it, and `dstream`
@@ -104,7 +104,7 @@ impl Decoder {
         branch: &'b mut [f32],
         out: &Out<'_>,
     ) -> &'b [f32] {
-        let factor = self.config.multipliers.residual;
+        let factor = self.config.residual_multiplier();
         let dout: &[f32] = if changes_branch(&self.config) {
             match out.norm {
                 Some(place) => {
@@ -133,7 +133,7 @@ impl Decoder {
 
     /// `y = activation(gate) * up`: `gate_up` is `[n, 2 * inter]`, with its bias.
     pub(super) fn activate(&self, y: &mut [f32], gate_up: &[f32], inter: usize) {
-        match self.config.activation {
+        match self.config.architecture.activation() {
             Activation::Silu => swiglu(y, gate_up, inter),
             Activation::GeluTanh => geglu(y, gate_up, inter),
         }
@@ -141,7 +141,7 @@ impl Decoder {
 
     /// Backward pass of [`Self::activate`]; see [`swiglu_backward`].
     pub(super) fn activate_backward(&self, gate_up: &mut [f32], dy: &mut [f32], inter: usize) {
-        match self.config.activation {
+        match self.config.architecture.activation() {
             Activation::Silu => swiglu_backward(gate_up, dy, inter),
             Activation::GeluTanh => geglu_backward(gate_up, dy, inter),
         }

@@ -11,7 +11,7 @@ use crate::kernels::norm::rms_norm_heads;
 use crate::kernels::rope::Turn;
 use crate::model::head;
 use crate::weights::{Base, ProductScratch, Weights};
-use gratis_engine::batch::PackedBatch;
+use gratis_engine::PackedBatch;
 
 /// Buffers that no layer keeps.
 pub(super) struct LayerScratch<'a> {
@@ -121,7 +121,7 @@ impl Decoder {
     /// A token's row of the stream before the first layer.
     pub(crate) fn embed(&self, base: Base<'_>, token: usize, row: &mut [f32]) {
         base.copy(self.embedding_of(token), row);
-        let factor = self.config.multipliers.embedding;
+        let factor = self.config.embedding_multiplier();
         if factor != 1.0 {
             for x in row {
                 *x *= factor;
@@ -181,7 +181,7 @@ impl Decoder {
         weights.linear(qkv, Onto::Fresh, normed, &self.qkv(layer), product);
         self.finish_qkv(base, idx, qkv, raw_qkv, &geometry.positions);
         let shape = self.attention_shape();
-        let tiles = geometry.tiles(self.config.layer_kind(idx).span);
+        let tiles = geometry.tiles(self.config.window_of(idx));
         attention(heads, log_sum_exp, qkv, shape, tiles, attention_scratch);
         middle.copy_from_slice(input);
         let out = Self::attention_out(layer);
@@ -214,7 +214,7 @@ impl Decoder {
             let norms = norms.each_ref().map(|place| self.norm(base, place));
             rms_norm_heads(qkv, raw_qkv, norms, shape);
         }
-        if let Some(rope) = self.rope().of(config.layer_kind(idx).rope) {
+        if let Some(rope) = self.rope().of(config.rope_of(idx)) {
             rope.turn(qkv, width, n_turned, positions, Turn::Forward);
         }
     }

@@ -11,7 +11,7 @@ use crate::kernels::matmul::{Execution, Mat, MatMut, Onto, linear, matmul_shared
 use crate::kernels::norm::{Norm, rms_norm_row, rms_norm_row_backward};
 use crate::kernels::simd::{add, exp, max, sum_exp, vectorised};
 use crate::weights::{Base, Gradient};
-use gratis_engine::batch::PackedBatch;
+use gratis_engine::PackedBatch;
 
 /// Predicting rows of a tile: those of a scored part of a batch, so that it reads the head once.
 const ROWS: usize = 2048;

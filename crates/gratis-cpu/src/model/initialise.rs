@@ -3,7 +3,6 @@
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use gratis_model::config::NormOffset;
 use gratis_model::layout::Layout;
 
 /// Standard deviations of initial matrices.
@@ -29,12 +28,12 @@ impl Default for Initialisation {
 /// The parameters of `layout`, a function of the seed alone.
 pub(crate) fn initialise(
     layout: &Layout,
-    norm_offset: NormOffset,
+    norm_offset: f32,
     initialisation: Initialisation,
     seed: u64,
 ) -> Vec<f32> {
     // The norms multiply with one.
-    let norm = 1.0 - norm_offset.value();
+    let norm = 1.0 - norm_offset;
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let mut parameters = Vec::with_capacity(layout.n_parameters());
     for tensor in &layout.tensors {
@@ -81,8 +80,7 @@ mod tests {
             residual_std: 0.07,
             head_std: 0.02,
         };
-        let initialise =
-            |initialisation, seed| initialise(&layout, NormOffset::Zero, initialisation, seed);
+        let initialise = |initialisation, seed| initialise(&layout, 0.0, initialisation, seed);
         let parameters = initialise(initialisation, 3);
         assert_eq!(parameters.len(), layout.n_parameters());
         let down = layout.tensors.iter().find(|tensor| tensor.name.contains("down_proj"));

@@ -123,7 +123,7 @@ impl Decoder {
     pub(crate) fn norm<'a>(&self, base: Base<'a>, place: &Range<usize>) -> Norm<'a> {
         Norm {
             weight: base.vector(place),
-            offset: self.config.norm_offset.value(),
+            offset: self.config.architecture.norm_offset(),
             epsilon: self.config.rms_norm_epsilon,
         }
     }
@@ -133,14 +133,9 @@ impl Decoder {
             norm: self.norm(base, &self.layout.final_norm),
             base,
             head: self.layout.head.clone(),
-            scale: self.logit_scale(),
-            soft_cap: self.config.soft_caps.logits,
+            scale: self.config.logits_scale(),
+            soft_cap: self.config.logits_cap(),
         }
-    }
-
-    /// Factor of the logits.
-    pub(crate) fn logit_scale(&self) -> f32 {
-        1.0 / self.config.multipliers.logits_divisor
     }
 }
 

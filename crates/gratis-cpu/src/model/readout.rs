@@ -7,7 +7,7 @@ use super::head::{HeadWeights, norm_rows};
 use crate::kernels::matmul::{Onto, linear};
 use crate::kernels::simd::add;
 use crate::weights::Weights;
-use gratis_engine::batch::PackedBatch;
+use gratis_engine::PackedBatch;
 use gratis_model::readout::{Dense, Readout};
 
 /// Rows that go through the networks at a time.

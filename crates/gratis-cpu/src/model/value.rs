@@ -6,7 +6,7 @@ use super::activations::{Keep, Workspace};
 use crate::model::head::mean_log_probs;
 use crate::model::value_head::{Read, Slots, values, values_backward};
 use crate::weights::{Base, Gradient, Weights};
-use gratis_engine::batch::PackedBatch;
+use gratis_engine::PackedBatch;
 
 impl Decoder {
     /// `(1/vocab) sum_v log pi(v | y_<t)` for the response tokens of `batch`: `[n_response_tokens]`.

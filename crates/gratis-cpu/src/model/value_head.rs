@@ -8,7 +8,7 @@ use std::ops::Range;
 use super::head::{HeadWeights, norm_rows, norm_rows_backward};
 use crate::kernels::matmul::{Mat, MatMut, Onto, linear, linear_backward_weight, matmul};
 use crate::kernels::simd::{add, dot, vectorised};
-use gratis_engine::batch::PackedBatch;
+use gratis_engine::PackedBatch;
 use gratis_model::layout::{Layout, ValueHeadLayout};
 
 /// The response tokens of a batch, one slot each, as parallel lists.

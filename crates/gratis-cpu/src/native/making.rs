@@ -26,8 +26,12 @@ impl NativeEngine {
         seed: u64,
         options: NativeOptions,
     ) -> Result<Self> {
-        let parameters =
-            initialise(&Layout::new(&config), config.norm_offset, initialisation, seed);
+        let parameters = initialise(
+            &Layout::new(&config),
+            config.architecture.norm_offset(),
+            initialisation,
+            seed,
+        );
         Self::from_weights(config, parameters, options)
     }
 

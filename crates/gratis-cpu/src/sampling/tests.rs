@@ -72,7 +72,8 @@ impl Model {
             residual_std: 0.3,
             head_std: 0.3,
         };
-        let mut parameters = initialise(&decoder.layout, decoder.config.norm_offset, spread, 2);
+        let mut parameters =
+            initialise(&decoder.layout, decoder.config.architecture.norm_offset(), spread, 2);
         // Biases begin at zero, where they would not be seen.
         for (idx, parameter) in parameters.iter_mut().enumerate() {
             *parameter += (idx as f32).sin() * 0.05;

@@ -148,13 +148,13 @@ impl Tile {
         logits.resize(n * config.vocab_size, 0.0);
         let head = Matrix { place: decoder.layout.head.clone(), n_in: d };
         self.product.linear(weights, logits, Onto::Fresh, normed, &head);
-        let scale = decoder.logit_scale();
+        let scale = decoder.config.logits_scale();
         if scale != 1.0 {
             for logit in logits.iter_mut() {
                 *logit *= scale;
             }
         }
-        if let Some(cap) = config.soft_caps.logits {
+        if let Some(cap) = config.logits_cap() {
             soft_cap(logits, cap);
         }
     }

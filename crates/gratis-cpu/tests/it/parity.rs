@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use crate::single::Single as _;
 use gratis_cpu::{NativeEngine, NativeOptions};
 use gratis_engine::{OptimizerStep, PackedBatch, TokenValues, Train as _};
+use gratis_model::ValueHead;
 use gratis_model::layout::TensorSpec;
-use gratis_model::{StateValue, ValueHead};
 use safetensors::SafeTensors;
 use serde::Deserialize;
 
@@ -331,7 +331,7 @@ fn linear_head_of_a_token_classifier() {
 
 #[test]
 fn action_values_with_a_state_value() {
-    let head = ValueHead::ActionValue { state_value: StateValue::Linear };
+    let head = ValueHead::ActionAndStateValue;
     agrees_reading("llama-untied-action-head", Read::Values(head));
 }
 

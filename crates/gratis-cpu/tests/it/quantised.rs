@@ -208,7 +208,7 @@ fn every_type_makes_a_model_with_and_without_a_turned_head() {
         for architecture in ["llama", "qwen2"] {
             let (_folder, file) = open_kept(&small(architecture, code, 3));
             assert!(file.is_quantised());
-            assert_eq!(file.types()[0].0.to_string(), name);
+            assert_eq!(file.weight_files().types[0].0, name);
             let scored = mapped(&file).scored(&batch).expect("scores");
             assert!(scored.values().iter().all(|log_prob| log_prob.is_finite()), "{name}");
             let expected = loaded(&file).scored(&batch).expect("scores");

@@ -6,13 +6,10 @@ use gratis_engine::{
     OptimizerStep, PackedBatch, PackedBatchBuilder, Score as _, TokenValues, Train as _,
 };
 use gratis_model::config::Head;
-use gratis_model::{ModelConfig, StateValue, ValueHead};
+use gratis_model::{ModelConfig, ValueHead};
 
-const HEADS: [ValueHead; 3] = [
-    ValueHead::Linear,
-    ValueHead::ActionValue { state_value: StateValue::Absent },
-    ValueHead::ActionValue { state_value: StateValue::Linear },
-];
+const HEADS: [ValueHead; 3] =
+    [ValueHead::Linear, ValueHead::ActionValue, ValueHead::ActionAndStateValue];
 
 const STEP: OptimizerStep = OptimizerStep {
     learning_rate: 0.03,
@@ -170,7 +167,7 @@ fn a_fresh_head_is_as_documented_and_learns_at_its_own_rate() {
     let bias = linear.parameters()[places.bias.start].abs();
     assert!((bias - 4.0 * 0.03).abs() < 1e-5, "{bias}");
 
-    let head = ValueHead::ActionValue { state_value: StateValue::Linear };
+    let head = ValueHead::ActionAndStateValue;
     let action = fresh().with_value_head(head);
     let batch = batch();
     let values = action.valued(&batch).expect("scored");

@@ -14,7 +14,7 @@ mod k;
 /// The types of blocks that are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[expect(non_camel_case_types, reason = "the names of ggml")]
-pub enum BlockType {
+pub(crate) enum BlockType {
     /// 4 bits, blocks of 32, a scale.
     Q4_0,
     /// 4 bits, blocks of 32, a scale and a minimum.
@@ -43,7 +43,7 @@ pub enum BlockType {
 
 impl BlockType {
     /// All of them.
-    pub const ALL: [Self; 12] = [
+    pub(crate) const ALL: [Self; 12] = [
         Self::Q4_0,
         Self::Q4_1,
         Self::Q5_0,
@@ -59,7 +59,7 @@ impl BlockType {
     ];
 
     /// ggml's name.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Q4_0 => "Q4_0",
             Self::Q4_1 => "Q4_1",
@@ -77,7 +77,7 @@ impl BlockType {
     }
 
     /// Numbers in a block.
-    pub fn n_values(self) -> usize {
+    pub(crate) fn n_values(self) -> usize {
         match self {
             Self::Q4_0 | Self::Q4_1 | Self::Q5_0 | Self::Q5_1 | Self::Q8_0 | Self::IQ4_NL => 32,
             Self::Q2_K | Self::Q3_K | Self::Q4_K | Self::Q5_K | Self::Q6_K | Self::IQ4_XS => 256,
@@ -85,7 +85,7 @@ impl BlockType {
     }
 
     /// Bytes of a block.
-    pub fn n_bytes(self) -> usize {
+    pub(crate) fn n_bytes(self) -> usize {
         match self {
             Self::Q4_0 => basic::Q4_0,
             Self::Q4_1 => basic::Q4_1,
@@ -103,7 +103,7 @@ impl BlockType {
     }
 
     /// Turns whole blocks into numbers: as many as `values` has room for.
-    pub fn dequantise(self, blocks: &[u8], values: &mut [f32]) {
+    pub(crate) fn dequantise(self, blocks: &[u8], values: &mut [f32]) {
         match self {
             Self::Q4_0 => basic::q4_0(blocks, values),
             Self::Q4_1 => basic::q4_1(blocks, values),
@@ -166,7 +166,10 @@ fn high(byte: u8) -> u8 {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use half::f16;
+    use safetensors::SafeTensors;
 
     use super::*;
 
@@ -187,5 +190,32 @@ mod tests {
         BlockType::Q8_0.dequantise(&bytes, &mut out);
         let expected: Vec<f32> = (0..32_i8).map(|n| f32::from(n - 16) / 2.0).collect();
         assert_eq!(out.as_slice(), expected);
+    }
+
+    // Against the Python package `gguf`, bit by bit.
+    #[test]
+    fn every_type_of_block_has_the_bits_of_the_python_package() {
+        let path =
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/gguf/blocks.safetensors");
+        let bytes = std::fs::read(path).expect("a fixture");
+        let golden = SafeTensors::deserialize(&bytes).expect("safetensors");
+        for kind in BlockType::ALL {
+            let name = kind.name();
+            let part = |part: &str| golden.tensor(&format!("{name}.{part}")).expect("a tensor");
+            let (blocks, expected) = (part("blocks"), part("values"));
+            assert_eq!(blocks.shape()[1], kind.n_bytes(), "{name}");
+            assert_eq!(expected.shape()[1], kind.n_values(), "{name}");
+            let words = expected.data().as_chunks::<4>().0.iter();
+            let expected: Vec<f32> = words.map(|word| f32::from_le_bytes(*word)).collect();
+            assert!(
+                expected.len() >= 1024 && expected.iter().all(|value| value.is_finite()),
+                "{name}"
+            );
+            let mut values = vec![f32::NAN; expected.len()];
+            kind.dequantise(blocks.data(), &mut values);
+            for (idx, (got, expected)) in values.iter().zip(&expected).enumerate() {
+                assert_eq!(got.to_bits(), expected.to_bits(), "{name} {idx}: {got} {expected}");
+            }
+        }
     }
 }

@@ -71,7 +71,7 @@ pub fn read_body(
 /// The files and types in which the weights of a folder are stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WeightFiles {
-    /// The safetensors files, in the order of their names.
+    /// The safetensors files, in the order of their names, or a GGUF file.
     pub paths: Vec<PathBuf>,
     /// Bytes of all files together.
     pub n_bytes: u64,

@@ -1,8 +1,34 @@
 //! The differences between the families of the decoder, beyond its sizes.
 
+/// What a family has of its own in its `config.json`, beyond what its name implies. [`ModelConfig`]
+/// gives the values layer by layer.
+///
+/// [`ModelConfig`]: super::ModelConfig
+#[derive(Debug, Clone, PartialEq)]
+pub struct Differences {
+    /// Biases of the feed-forward.
+    pub(crate) feed_forward_bias: FeedForwardBias,
+    /// The kind of each layer; empty if all have the window and [`LayerRope::Global`].
+    pub(crate) layer_kinds: Vec<LayerKind>,
+    /// Constant factors.
+    pub(crate) multipliers: Multipliers,
+    /// Limits of scores and logits.
+    pub(crate) soft_caps: SoftCaps,
+}
+
+impl Differences {
+    /// None: a plain Llama.
+    pub const NONE: Self = Self {
+        feed_forward_bias: FeedForwardBias::None,
+        layer_kinds: Vec::new(),
+        multipliers: Multipliers::NONE,
+        soft_caps: SoftCaps::NONE,
+    };
+}
+
 /// Where the norms of a layer stand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum NormPlacement {
+pub(crate) enum NormPlacement {
     /// Before attention and before the feed-forward: `x += f(norm(x))`.
     Before,
     /// After them: `x += norm(f(x))` (OLMo 2 and 3).
@@ -13,32 +39,13 @@ pub enum NormPlacement {
 
 impl NormPlacement {
     /// Whether the input of attention and feed-forward is normed.
-    pub fn is_before(self) -> bool {
+    pub(crate) fn is_before(self) -> bool {
         self != Self::After
     }
 
     /// Whether their output is normed.
-    pub fn is_after(self) -> bool {
+    pub(crate) fn is_after(self) -> bool {
         self != Self::Before
-    }
-}
-
-/// What is added to the weights of a norm: `y = (offset + w) x / rms(x)`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum NormOffset {
-    /// Nothing.
-    Zero,
-    /// One (Gemma).
-    One,
-}
-
-impl NormOffset {
-    /// The number.
-    pub fn value(self) -> f32 {
-        match self {
-            Self::Zero => 0.0,
-            Self::One => 1.0,
-        }
     }
 }
 
@@ -53,7 +60,7 @@ pub enum Activation {
 
 /// Biases of the feed-forward.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FeedForwardBias {
+pub(crate) enum FeedForwardBias {
     /// None.
     None,
     /// On gate, up and down (Llama with `mlp_bias`).
@@ -62,7 +69,7 @@ pub enum FeedForwardBias {
 
 /// What a layer attends to.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum AttentionSpan {
+pub(crate) enum AttentionSpan {
     /// The sliding window, if the model has one.
     #[default]
     Window,
@@ -84,44 +91,44 @@ pub enum LayerRope {
 
 /// The kind of a layer.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct LayerKind {
+pub(crate) struct LayerKind {
     /// What it attends to.
-    pub span: AttentionSpan,
+    pub(crate) span: AttentionSpan,
     /// How it knows positions.
-    pub rope: LayerRope,
+    pub(crate) rope: LayerRope,
 }
 
 /// Constant factors (Granite, Gemma).
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Multipliers {
+pub(crate) struct Multipliers {
     /// Of the embeddings.
-    pub embedding: f32,
+    pub(crate) embedding: f32,
     /// Of what attention and feed-forward add to the residual stream.
-    pub residual: f32,
+    pub(crate) residual: f32,
     /// Of the attention scores; `None` for `1 / sqrt(head_dim)`.
-    pub attention: Option<f32>,
+    pub(crate) attention: Option<f32>,
     /// The logits are divided by this.
-    pub logits_divisor: f32,
+    pub(crate) logits_divisor: f32,
 }
 
 impl Multipliers {
     /// None.
-    pub const NONE: Self =
+    pub(crate) const NONE: Self =
         Self { embedding: 1.0, residual: 1.0, attention: None, logits_divisor: 1.0 };
 }
 
 /// `cap * tanh(x / cap)` of attention scores and of logits (Gemma 2).
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct SoftCaps {
+pub(crate) struct SoftCaps {
     /// Of the scores.
-    pub attention: Option<f32>,
+    pub(crate) attention: Option<f32>,
     /// Of the logits.
-    pub logits: Option<f32>,
+    pub(crate) logits: Option<f32>,
 }
 
 impl SoftCaps {
     /// None.
-    pub const NONE: Self = Self { attention: None, logits: None };
+    pub(crate) const NONE: Self = Self { attention: None, logits: None };
 }
 
 /// What the weights of the chosen experts are.

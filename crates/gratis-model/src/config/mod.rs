@@ -8,9 +8,9 @@ mod differences;
 pub mod generation;
 pub mod json;
 
-pub use differences::{
-    Activation, AttentionSpan, ExpertWeights, Experts, FeedForwardBias, LayerKind, LayerRope,
-    Multipliers, NormOffset, NormPlacement, SoftCaps,
+pub use differences::{Activation, Differences, ExpertWeights, Experts, LayerRope};
+pub(crate) use differences::{
+    AttentionSpan, FeedForwardBias, LayerKind, Multipliers, NormPlacement, SoftCaps,
 };
 
 /// The architectures that can be run, by their Hugging Face name.
@@ -140,7 +140,7 @@ impl Architecture {
     }
 
     /// Where its norms stand.
-    pub fn norm_placement(self) -> NormPlacement {
+    pub(crate) fn norm_placement(self) -> NormPlacement {
         match self {
             Self::Olmo2 | Self::Olmo3 => NormPlacement::After,
             Self::Gemma2 | Self::Gemma3 => NormPlacement::Around,
@@ -148,11 +148,17 @@ impl Architecture {
         }
     }
 
-    /// What is added to the weights of its norms.
-    pub fn norm_offset(self) -> NormOffset {
+    /// Whether the output of attention and feed-forward is normed before it is added to the residual
+    /// stream.
+    pub fn norms_outputs(self) -> bool {
+        self.norm_placement().is_after()
+    }
+
+    /// What is added to the weights of its norms: `y = (offset + w) x / rms(x)`.
+    pub fn norm_offset(self) -> f32 {
         match self {
-            Self::Gemma2 | Self::Gemma3 => NormOffset::One,
-            _ => NormOffset::Zero,
+            Self::Gemma2 | Self::Gemma3 => 1.0,
+            _ => 0.0,
         }
     }
 
@@ -288,24 +294,12 @@ pub struct ModelConfig {
     pub head: Head,
     /// Bias or norm on the attention projections.
     pub projection_extras: ProjectionExtras,
-    /// Biases of the feed-forward.
-    pub feed_forward_bias: FeedForwardBias,
     /// Experts instead of the feed-forward, in all layers or some.
     pub experts: Option<Experts>,
     /// Sliding window: a token attends to this many last tokens, itself included; `None` for all.
     pub sliding_window: Option<usize>,
-    /// The kind of each layer; empty if all have the window and [`LayerRope::Global`].
-    pub layer_kinds: Vec<LayerKind>,
-    /// Where the norms stand.
-    pub norm_placement: NormPlacement,
-    /// What is added to the norms' weights.
-    pub norm_offset: NormOffset,
-    /// Activation of the feed-forward.
-    pub activation: Activation,
-    /// Constant factors.
-    pub multipliers: Multipliers,
-    /// Limits of scores and logits.
-    pub soft_caps: SoftCaps,
+    /// What the family has of its own: biases, kinds of layers, constant factors.
+    pub differences: Differences,
     /// Token that begins a sequence.
     pub bos_token: Option<u32>,
     /// Tokens that end a sequence.
@@ -332,15 +326,9 @@ impl ModelConfig {
         rope_scaling: RopeScaling::None,
         head: Head::Untied,
         projection_extras: ProjectionExtras::None,
-        feed_forward_bias: FeedForwardBias::None,
         experts: None,
         sliding_window: None,
-        layer_kinds: Vec::new(),
-        norm_placement: NormPlacement::Before,
-        norm_offset: NormOffset::Zero,
-        activation: Activation::Silu,
-        multipliers: Multipliers::NONE,
-        soft_caps: SoftCaps::NONE,
+        differences: Differences::NONE,
         bos_token: None,
         eos_tokens: Vec::new(),
     };
@@ -352,12 +340,46 @@ impl ModelConfig {
 
     /// Factor of the attention scores: `1 / sqrt(head_dim)` unless the model has its own.
     pub fn attention_scale(&self) -> f32 {
-        self.multipliers.attention.unwrap_or(1.0 / (self.head_dim as f32).sqrt())
+        self.differences.multipliers.attention.unwrap_or(1.0 / (self.head_dim as f32).sqrt())
     }
 
-    /// The kind of a layer.
-    pub fn layer_kind(&self, layer_idx: usize) -> LayerKind {
-        self.layer_kinds.get(layer_idx).copied().unwrap_or_default()
+    /// Factor of the embeddings.
+    pub fn embedding_multiplier(&self) -> f32 {
+        self.differences.multipliers.embedding
+    }
+
+    /// Factor of what attention and feed-forward add to the residual stream.
+    pub fn residual_multiplier(&self) -> f32 {
+        self.differences.multipliers.residual
+    }
+
+    /// Factor of the logits.
+    pub fn logits_scale(&self) -> f32 {
+        1.0 / self.differences.multipliers.logits_divisor
+    }
+
+    /// Limit of the attention scores `x`, which become `cap * tanh(x / cap)`.
+    pub fn attention_cap(&self) -> Option<f32> {
+        self.differences.soft_caps.attention
+    }
+
+    /// Limit of the logits, likewise.
+    pub fn logits_cap(&self) -> Option<f32> {
+        self.differences.soft_caps.logits
+    }
+
+    fn layer_kind(&self, layer_idx: usize) -> LayerKind {
+        self.differences.layer_kinds.get(layer_idx).copied().unwrap_or_default()
+    }
+
+    /// How a layer turns queries and keys by their positions.
+    pub fn rope_of(&self, layer_idx: usize) -> LayerRope {
+        self.layer_kind(layer_idx).rope
+    }
+
+    /// Whether some layers have the sliding window and others may attend to everything before.
+    pub fn has_mixed_windows(&self) -> bool {
+        self.sliding_window.is_some() && !self.differences.layer_kinds.is_empty()
     }
 
     /// How many last tokens a layer attends to; `None` for all.
@@ -386,7 +408,7 @@ impl ModelConfig {
 
     /// Whether any layer turns by [`LayerRope::Local`].
     pub fn has_local_rope(&self) -> bool {
-        self.layer_kinds.iter().any(|kind| kind.rope == LayerRope::Local)
+        self.differences.layer_kinds.iter().any(|kind| kind.rope == LayerRope::Local)
     }
 
     /// Width of all query heads together.

@@ -19,7 +19,7 @@ const MAX_AXES: u32 = 4;
 
 /// The value of a metadata key.
 #[derive(Debug, Clone, PartialEq)]
-pub enum MetadataValue {
+pub(super) enum MetadataValue {
     /// Any of the integer types.
     Integer(i128),
     /// 32 or 64 bits.
@@ -38,28 +38,26 @@ pub enum MetadataValue {
 
 /// One row of the table of tensors.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TensorInfo {
+pub(super) struct TensorInfo {
     /// The name by llama.cpp's convention, for example `blk.0.attn_q.weight`.
-    pub name: String,
+    pub(super) name: String,
     /// Shape, row-major: the reverse of the order in the file.
-    pub shape: Vec<usize>,
+    pub(super) shape: Vec<usize>,
     /// How its numbers are stored.
-    pub tensor_type: TensorType,
+    pub(super) tensor_type: TensorType,
     /// Its place in the file, in bytes.
-    pub offset: u64,
+    pub(super) offset: u64,
     /// Bytes it takes.
-    pub n_bytes: u64,
+    pub(super) n_bytes: u64,
 }
 
 /// Everything before the tensors.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Header {
-    /// 1, 2 or 3.
-    pub version: u32,
+pub(super) struct Header {
     /// The metadata by key.
-    pub metadata: BTreeMap<String, MetadataValue>,
+    pub(super) metadata: BTreeMap<String, MetadataValue>,
     /// The tensors in the file's order.
-    pub tensors: Vec<TensorInfo>,
+    pub(super) tensors: Vec<TensorInfo>,
 }
 
 impl Header {
@@ -68,7 +66,7 @@ impl Header {
     /// # Errors
     /// [`Error::MalformedFile`] for whatever is not a GGUF file, [`Error::UnsupportedDtype`] for
     /// a type that is not read.
-    pub fn read(input: impl Read, file_size: u64, path: &Path) -> Result<Self> {
+    pub(super) fn read(input: impl Read, file_size: u64, path: &Path) -> Result<Self> {
         let mut reader = Reader { input, path, position: 0, file_size, version: 3 };
         if &reader.array::<4>()? != b"GGUF" {
             return Err(reader.malformed("it does not begin with `GGUF`"));
@@ -120,7 +118,7 @@ impl Header {
             }
         }
         check_apart(&tensors).map_err(|reason| reader.malformed(reason))?;
-        Ok(Self { version, metadata, tensors })
+        Ok(Self { metadata, tensors })
     }
 }
 

@@ -2,11 +2,11 @@
 //!
 //! A file holds the decoder's shape ([`GgufFile::config`]), its weights ([`GgufFile::weights`]), its
 //! tokenizer ([`GgufFile::tokenizer`]) and its chat template. Weights are f32, f16, bf16 or
-//! quantised ([`crate::blocks`]); they are read as `f32` or stay in the mapped file
+//! quantised; they are read as `f32` or stay in the mapped file
 //! ([`GgufFile::map_weights`]). The file is untrusted: it may be truncated or malicious.
 
 mod config;
-pub mod header;
+mod header;
 mod tensor;
 mod tokenizer;
 
@@ -15,16 +15,15 @@ use std::fs::File;
 use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
-pub use header::{Header, MetadataValue, TensorInfo};
-pub use tensor::TensorType;
-
 use crate::chat_template::{ChatTemplate, ChatTemplates};
-use crate::checkpoint::MappedWeights;
 use crate::checkpoint::map::{map_file, n_cols};
 use crate::checkpoint::mapped::{RowOrder, StoredTensor};
+use crate::checkpoint::{MappedWeights, WeightFiles};
 use crate::config::{Architecture, Head, ModelConfig};
 use crate::error::{Error, Result};
 use crate::layout::{Layout, TensorSpec};
+use header::{Header, MetadataValue, TensorInfo};
+use tensor::TensorType;
 
 /// Tensors that repeat information of the configuration.
 const DERIVED_TENSORS: &[&str] = &["rope_freqs.weight"];
@@ -33,6 +32,7 @@ const DERIVED_TENSORS: &[&str] = &["rope_freqs.weight"];
 #[derive(Debug, Clone)]
 pub struct GgufFile {
     path: PathBuf,
+    n_bytes: u64,
     header: Header,
     /// Place of each tensor in the header's table.
     places: HashMap<String, usize>,
@@ -43,16 +43,11 @@ impl GgufFile {
     pub fn open(path: &Path) -> Result<Self> {
         let io_error = |source| Error::Io { action: "read", path: path.to_owned(), source };
         let file = File::open(path).map_err(io_error)?;
-        let file_size = file.metadata().map_err(io_error)?.len();
-        let header = Header::read(BufReader::new(file), file_size, path)?;
+        let n_bytes = file.metadata().map_err(io_error)?.len();
+        let header = Header::read(BufReader::new(file), n_bytes, path)?;
         let names = header.tensors.iter().map(|tensor| tensor.name.clone());
         let places = names.zip(0..).collect();
-        Ok(Self { path: path.to_owned(), header, places })
-    }
-
-    /// The metadata of the file.
-    pub fn header(&self) -> &Header {
-        &self.header
+        Ok(Self { path: path.to_owned(), n_bytes, header, places })
     }
 
     /// The chat templates, if the file has any: `default`, and others by their names.
@@ -81,8 +76,8 @@ impl GgufFile {
         self.header.tensors.iter().any(|tensor| tensor.tensor_type.blocks().is_some())
     }
 
-    /// Number of parameters of each type that occurs, most first.
-    pub fn types(&self) -> Vec<(TensorType, usize)> {
+    /// The file, and the types in which the weights are stored.
+    pub fn weight_files(&self) -> WeightFiles {
         let mut types: Vec<(TensorType, usize)> = Vec::new();
         for tensor in &self.header.tensors {
             let n: usize = tensor.shape.iter().product();
@@ -92,7 +87,12 @@ impl GgufFile {
             }
         }
         types.sort_by_key(|(_, n)| std::cmp::Reverse(*n));
-        types
+        WeightFiles {
+            paths: vec![self.path.clone()],
+            n_bytes: self.n_bytes,
+            n_weight_bytes: self.header.tensors.iter().map(|tensor| tensor.n_bytes).sum(),
+            types: types.into_iter().map(|(stored, n)| (stored.to_string(), n)).collect(),
+        }
     }
 
     /// The weights in the order of `layout`, which is that of `config`, as `f32`.

@@ -9,7 +9,7 @@ use crate::dtype::Stored;
 
 /// The types that are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum TensorType {
+pub(super) enum TensorType {
     /// 32-bit float.
     F32,
     /// IEEE half.
@@ -69,7 +69,7 @@ impl TensorType {
     }
 
     /// Its blocks, if it has any.
-    pub fn blocks(self) -> Option<BlockType> {
+    pub(super) fn blocks(self) -> Option<BlockType> {
         match self {
             Self::Blocks(blocks) => Some(blocks),
             _ => None,

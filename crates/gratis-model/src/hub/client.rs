@@ -14,8 +14,8 @@ use ureq::http::{HeaderMap, Response};
 use ureq::{Agent, Body};
 use url::Url;
 
+use super::HubSettings;
 use super::name::HubName;
-use super::{HubSettings, Timeouts};
 use crate::error::{Error, Result};
 use crate::web::{ProxyOf, check_address, is_downgrade};
 
@@ -92,7 +92,7 @@ pub(super) struct Client {
     endpoint: Url,
     token: Option<String>,
     proxy: ProxyOf,
-    timeouts: Timeouts,
+    silence_timeout: Duration,
 }
 
 impl Client {
@@ -104,7 +104,8 @@ impl Client {
         if let Err(reason) = check_address(&endpoint) {
             return Err(setting("endpoint", reason));
         }
-        let timeouts = settings.timeouts;
+        let (connect_timeout, silence_timeout) =
+            (settings.connect_timeout, settings.silence_timeout);
         let config = Agent::config_builder()
             .http_status_as_error(false)
             .max_redirects(0)
@@ -112,15 +113,16 @@ impl Client {
             // What is hashed and counted is the file itself.
             .accept_encoding("identity")
             .proxy(None)
-            .timeout_resolve(Some(timeouts.connect))
-            .timeout_connect(Some(timeouts.connect))
-            .timeout_per_read(Some(timeouts.silence))
-            .timeout_per_write(Some(timeouts.silence))
+            .timeout_resolve(Some(connect_timeout))
+            .timeout_connect(Some(connect_timeout))
+            .timeout_per_read(Some(silence_timeout))
+            .timeout_per_write(Some(silence_timeout))
             .timeout_recv_response(Some(MAX_SMALL_ANSWER))
             .build();
         let proxy =
             ProxyOf::new(&settings.proxies).map_err(|error| setting("proxy", error.to_string()))?;
-        Ok(Self { agent: config.into(), endpoint, token: settings.token.clone(), proxy, timeouts })
+        let token = settings.token.clone();
+        Ok(Self { agent: config.into(), endpoint, token, proxy, silence_timeout })
     }
 
     /// Address of what is known of a model.
@@ -218,7 +220,7 @@ impl Client {
     fn fault(&self, error: ureq::Error) -> Fault {
         match error {
             ureq::Error::Io(error) => self.io_fault(error),
-            ureq::Error::Timeout(_) => Fault::Silent(self.timeouts.silence),
+            ureq::Error::Timeout(_) => Fault::Silent(self.silence_timeout),
             ureq::Error::Protocol(_) => Fault::Transient(error.into()),
             error => Fault::Failed(error.into()),
         }
@@ -229,9 +231,9 @@ impl Client {
         let is_timeout = |error: &ureq::Error| matches!(error, ureq::Error::Timeout(_));
         let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<ureq::Error>());
         match error.kind() {
-            _ if inner.is_some_and(is_timeout) => Fault::Silent(self.timeouts.silence),
+            _ if inner.is_some_and(is_timeout) => Fault::Silent(self.silence_timeout),
             io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => {
-                Fault::Silent(self.timeouts.silence)
+                Fault::Silent(self.silence_timeout)
             }
             io::ErrorKind::ConnectionRefused
             | io::ErrorKind::HostUnreachable

@@ -59,20 +59,8 @@ pub enum Access {
     Offline,
 }
 
-/// Timeouts for a hub.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Timeouts {
-    /// Until there is a connection.
-    pub connect: Duration,
-    /// Without a single byte.
-    pub silence: Duration,
-}
-
-impl Default for Timeouts {
-    fn default() -> Self {
-        Self { connect: Duration::from_secs(10), silence: Duration::from_secs(10) }
-    }
-}
+/// The default of both timeouts.
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Where models are looked for.
 #[derive(Clone)]
@@ -87,8 +75,10 @@ pub struct HubSettings {
     pub access: Access,
     /// Proxies on the way to it.
     pub proxies: Proxies,
-    /// Limits to waiting.
-    pub timeouts: Timeouts,
+    /// Timeout for a connection.
+    pub connect_timeout: Duration,
+    /// Timeout without a single byte.
+    pub silence_timeout: Duration,
 }
 
 impl HubSettings {
@@ -100,7 +90,8 @@ impl HubSettings {
             token: None,
             access: Access::Online,
             proxies: Proxies::default(),
-            timeouts: Timeouts::default(),
+            connect_timeout: TIMEOUT,
+            silence_timeout: TIMEOUT,
         }
     }
 
@@ -115,10 +106,11 @@ impl HubSettings {
 impl fmt::Debug for HubSettings {
     /// All but the token and what a proxy's address may hold.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { cache, endpoint, access, timeouts, .. } = self;
+        let Self { cache, endpoint, access, connect_timeout, silence_timeout, .. } = self;
         let mut shown = formatter.debug_struct("HubSettings");
-        shown.field("cache", cache).field("endpoint", endpoint);
-        shown.field("access", access).field("timeouts", timeouts).finish_non_exhaustive()
+        shown.field("cache", cache).field("endpoint", endpoint).field("access", access);
+        shown.field("connect_timeout", connect_timeout).field("silence_timeout", silence_timeout);
+        shown.finish_non_exhaustive()
     }
 }
 

@@ -1,6 +1,5 @@
 //! Integration tests of models at rest: tokenizers, chat templates, quantised blocks.
 
-mod blocks;
 mod chat_template;
 mod checkpoint;
 mod data;

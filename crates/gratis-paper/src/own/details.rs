@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use gratis::data::{ProblemScores, Rollout};
 use gratis::encoding::{Corpus, encode_rollouts};
-use gratis::evaluation::process_bench::{self, Subset, ThresholdChoice};
+use gratis::evaluation::process_bench::{self, Subset};
 use gratis::evaluation::{
     Interval, JudgedSolution, LengthStatistics, LengthUnit, ProcessBench, ScoredProblem, StepSignal,
 };
@@ -280,7 +280,7 @@ impl OwnCast<'_> {
             if self.plan.is_some() {
                 continue;
             }
-            let result = ProcessBench::new(&judged, ThresholdChoice::Tuned, bootstrap)?;
+            let result = ProcessBench::new(&judged, None, bootstrap)?;
             by_chance = by_chance.or(result.mean_f1_by_chance);
             lines.push(bench_line(&row.name, signal.name(), &result));
         }
@@ -289,7 +289,7 @@ impl OwnCast<'_> {
         }
         let judged: Vec<_> =
             subsets.iter().map(|subset| (subset.name.clone(), by_length(subset))).collect();
-        let result = ProcessBench::new(&judged, ThresholdChoice::Tuned, bootstrap)?;
+        let result = ProcessBench::new(&judged, None, bootstrap)?;
         lines.push(bench_line("no model: longer steps are wrong", "minus characters", &result));
         let mut header = vec![String::new(), "signal".to_owned(), "threshold".to_owned()];
         let named = |subset: &Subset| format!("{}, F1 ({})", subset.name, subset.rollouts.len());

@@ -8,7 +8,7 @@
 
 use gratis::baseline::{Pooling, ValueObjective};
 use gratis::objective::{Objective, StepCe};
-use gratis_model::{StateValue, ValueHead};
+use gratis_model::ValueHead;
 use serde::{Deserialize, Serialize};
 
 use super::Trunk;
@@ -136,8 +136,8 @@ const UNTRAINED: Configuration = Configuration { learning_rate: 0.0, beta: 1.0 }
 const PAPER_MATH_SHEPHERD: Option<f64> = Some(47.8);
 const PAPER_AUTO_PSV: Option<f64> = Some(45.7);
 
-const ACTION: ValueHead = ValueHead::ActionValue { state_value: StateValue::Absent };
-const ACTION_AND_STATE: ValueHead = ValueHead::ActionValue { state_value: StateValue::Linear };
+const ACTION: ValueHead = ValueHead::ActionValue;
+const ACTION_AND_STATE: ValueHead = ValueHead::ActionAndStateValue;
 
 /// A head that suits this world, for labels that are right or wrong.
 fn fair(objective: ValueObjective) -> Form {

@@ -23,28 +23,28 @@ use super::bootstrap::{Bootstrap, Interval};
 use super::first_error::between;
 use crate::error::{Error, Result};
 
-pub use solutions::{Category, Dimension, SolutionLabels, Solutions};
+pub use solutions::{Category, Dimension, Solutions};
 
 /// A solution's steps: the model's signals and the benchmark's labels.
 #[derive(Debug, Clone, PartialEq)]
-pub struct JudgedSteps {
+struct JudgedSteps {
     /// The kind of error.
-    pub category: Category,
+    category: Category,
     /// Signal of each step, and whether it is wrong: `[n_steps]`.
-    pub steps: Vec<(f64, bool)>,
+    steps: Vec<(f64, bool)>,
 }
 
 /// Confusion counts of steps.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct StepCounts {
+struct StepCounts {
     /// Right steps predicted right (TP).
-    pub right_kept: usize,
+    right_kept: usize,
     /// Right steps predicted wrong (FN).
-    pub right_refused: usize,
+    right_refused: usize,
     /// Wrong steps predicted wrong (TN).
-    pub wrong_found: usize,
+    wrong_found: usize,
     /// Wrong steps predicted right (FP).
-    pub wrong_missed: usize,
+    wrong_missed: usize,
 }
 
 impl StepCounts {
@@ -75,17 +75,17 @@ impl StepCounts {
     }
 
     /// F1 of right steps; 0 if none is kept.
-    pub fn f1(self) -> f64 {
+    fn f1(self) -> f64 {
         Self::f1_of(self.right_kept, self.right_refused + self.wrong_missed)
     }
 
     /// F1 of wrong steps; 0 if none is found.
-    pub fn negative_f1(self) -> f64 {
+    fn negative_f1(self) -> f64 {
         Self::f1_of(self.wrong_found, self.right_refused + self.wrong_missed)
     }
 
     /// The mean of both.
-    pub fn prm_score(self) -> f64 {
+    fn prm_score(self) -> f64 {
         f64::midpoint(self.f1(), self.negative_f1())
     }
 }
@@ -93,10 +93,12 @@ impl StepCounts {
 /// The score of some solutions at one threshold.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct StepScore {
+    /// The category of the solutions; `None` for all categories together.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub category: Option<Category>,
     /// Solutions.
     pub n_solutions: usize,
-    /// Their steps.
-    pub counts: StepCounts,
+    counts: StepCounts,
     /// F1 of right steps.
     pub f1: f64,
     /// F1 of wrong steps.
@@ -105,32 +107,32 @@ pub struct StepScore {
     pub score: Interval,
 }
 
-/// A category's score.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct CategoryScore {
-    /// The category.
-    pub category: Category,
-    /// Its score.
-    #[serde(flatten)]
-    pub score: StepScore,
+impl StepScore {
+    /// Number of steps that the benchmark labels right.
+    pub fn n_right_steps(&self) -> usize {
+        self.counts.right_kept + self.counts.right_refused
+    }
+
+    /// Number of steps that the benchmark labels wrong.
+    pub fn n_wrong_steps(&self) -> usize {
+        self.counts.wrong_found + self.counts.wrong_missed
+    }
 }
 
 /// A dimension's score.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct DimensionScore {
-    /// The dimension.
-    pub dimension: Dimension,
-    /// Mean over its available categories; `None` if there are none.
-    pub mean: Option<f64>,
+struct DimensionScore {
+    dimension: Dimension,
+    mean: Option<f64>,
 }
 
 /// The highest overall score and its threshold.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct TunedScore {
+struct TunedScore {
     /// The threshold; the lowest of equally good ones.
-    pub threshold: f64,
+    threshold: f64,
     /// PRMScore over all steps.
-    pub score: f64,
+    score: f64,
 }
 
 /// The benchmark's result.
@@ -141,12 +143,9 @@ pub struct PrmBench {
     /// Over the steps of all categories.
     pub overall: StepScore,
     /// The available categories.
-    pub categories: Vec<CategoryScore>,
-    /// The dimensions.
-    pub dimensions: Vec<DimensionScore>,
-    /// The overall score with the threshold that is best on the same solutions: an optimistic upper
-    /// bound.
-    pub tuned_on_itself: TunedScore,
+    pub categories: Vec<StepScore>,
+    dimensions: Vec<DimensionScore>,
+    tuned_on_itself: TunedScore,
     /// Missing categories of the benchmark.
     pub missing: Vec<Category>,
     /// How intervals were computed: resamples of the solutions within each category.
@@ -154,11 +153,30 @@ pub struct PrmBench {
 }
 
 impl PrmBench {
+    /// The scores of a dimension's available categories.
+    pub fn of_dimension(&self, dimension: Dimension) -> impl Iterator<Item = &StepScore> {
+        let is_own = move |category: Category| category.dimension() == dimension;
+        self.categories.iter().filter(move |score| score.category.is_some_and(is_own))
+    }
+
+    /// The mean PRMScore of a dimension's available categories; `None` if there are none.
+    pub fn dimension_mean(&self, dimension: Dimension) -> Option<f64> {
+        self.dimensions.iter().find(|of| of.dimension == dimension)?.mean
+    }
+
+    /// The threshold with the highest overall score on the same solutions; the lowest of equally good
+    /// ones.
+    pub fn oracle_threshold(&self) -> f64 {
+        self.tuned_on_itself.threshold
+    }
+
+    /// The overall PRMScore at [`Self::oracle_threshold`]: an optimistic upper bound.
+    pub fn oracle_score(&self) -> f64 {
+        self.tuned_on_itself.score
+    }
+
     /// Evaluates solutions at a threshold.
-    ///
-    /// # Errors
-    /// [`Error::NoExamples`] if there are none.
-    pub fn new(solutions: &[JudgedSteps], threshold: f64, bootstrap: Bootstrap) -> Result<Self> {
+    fn new(solutions: &[JudgedSteps], threshold: f64, bootstrap: Bootstrap) -> Result<Self> {
         if solutions.is_empty() {
             return Err(Error::NoExamples { purpose: "judge", n_left_out: 0 });
         }
@@ -178,18 +196,19 @@ impl PrmBench {
                 Category::MultiSolutions => StepCounts::f1,
                 _ => StepCounts::prm_score,
             };
-            let score = step_score(std::slice::from_ref(counts), score, &bootstrap);
-            categories.push(CategoryScore { category, score });
+            let own = std::slice::from_ref(counts);
+            categories.push(step_score(Some(category), own, score, &bootstrap));
         }
         let mean = |dimension: Dimension| {
-            let own = categories.iter().filter(|of| of.category.dimension() == dimension);
-            let scores: Vec<f64> = own.map(|of| of.score.score.mean).collect();
+            let is_own = |category: Category| category.dimension() == dimension;
+            let own = categories.iter().filter(|of: &&StepScore| of.category.is_some_and(is_own));
+            let scores: Vec<f64> = own.map(|of| of.score.mean).collect();
             let mean = scores.iter().sum::<f64>() / scores.len() as f64;
             DimensionScore { dimension, mean: (!scores.is_empty()).then_some(mean) }
         };
         Ok(Self {
             threshold,
-            overall: step_score(&counts, StepCounts::prm_score, &bootstrap),
+            overall: step_score(None, &counts, StepCounts::prm_score, &bootstrap),
             dimensions: Dimension::ALL.map(mean).to_vec(),
             categories,
             tuned_on_itself: tune(solutions),
@@ -201,6 +220,7 @@ impl PrmBench {
 
 /// The score of solutions in groups: `[n_groups][n_solutions]`.
 fn step_score(
+    category: Option<Category>,
     groups: &[Vec<StepCounts>],
     score: fn(StepCounts) -> f64,
     bootstrap: &Bootstrap,
@@ -213,6 +233,7 @@ fn step_score(
     };
     let all = groups.iter().flatten().copied().fold(StepCounts::default(), StepCounts::plus);
     StepScore {
+        category,
         n_solutions: n_solutions.iter().sum(),
         counts: all,
         f1: all.f1(),
@@ -278,8 +299,8 @@ mod tests {
         ];
         let result = score(&solutions, 0.0);
         let of = |category| {
-            let found = result.categories.iter().find(|of| of.category == category);
-            found.expect("there").score.clone()
+            let found = result.categories.iter().find(|of| of.category == Some(category));
+            found.expect("there").clone()
         };
         // TP 1, FN 1, FP 1, TN 1.
         let circular = of(Category::Circular);
@@ -293,7 +314,9 @@ mod tests {
             StepCounts { right_kept: 6, right_refused: 2, wrong_found: 2, wrong_missed: 1 };
         assert_eq!(result.overall.counts, counts);
         assert!((result.overall.score.mean - f64::midpoint(0.8, 4.0 / 7.0)).abs() < 1e-15);
-        let means: Vec<_> = result.dimensions.iter().map(|of| of.mean).collect();
+        assert_eq!((result.overall.n_right_steps(), result.overall.n_wrong_steps()), (8, 3));
+        assert_eq!(result.of_dimension(Dimension::Soundness).count(), 1);
+        let means = Dimension::ALL.map(|dimension| result.dimension_mean(dimension));
         assert_eq!(means, [Some(0.5), Some(1.0), Some(6.0 / 7.0)]);
         assert_eq!(result.missing.len(), 6);
     }

@@ -155,15 +155,6 @@ pub fn read(folder: &Path) -> Result<Vec<Subset>> {
     names.into_iter().map(|name| Subset::read(&file_of(folder, name), name)).collect()
 }
 
-/// Where the threshold comes from.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum ThresholdChoice {
-    /// Tuned on GSM8K, as the protocol says. Without that subset there is no threshold.
-    Tuned,
-    /// Given by the caller.
-    Fixed(f64),
-}
-
 /// The file of a subset: `NAME.json`, unless only one of another format is there.
 fn file_of(folder: &Path, name: &str) -> PathBuf {
     let names = ["json", "jsonl", "parquet"].map(|extension| format!("{name}.{extension}"));
@@ -208,25 +199,26 @@ pub struct ProcessBench {
 }
 
 impl ProcessBench {
-    /// Evaluates subsets.
+    /// Evaluates subsets with the threshold that the caller gives, or with one that is tuned on GSM8K,
+    /// as the protocol says.
     ///
     /// # Errors
     /// [`Error::NoExamples`] for no subset, or a subset without solutions.
     pub fn new(
         judged: &[(String, Vec<JudgedSolution>)],
-        choice: ThresholdChoice,
+        threshold: Option<f64>,
         bootstrap: Bootstrap,
     ) -> Result<Self> {
         let nothing = || Error::NoExamples { purpose: "tune the threshold on", n_left_out: 0 };
         if judged.is_empty() {
             return Err(nothing());
         }
-        let threshold = match (choice, judged.iter().find(|(name, _)| name == TUNED_ON)) {
-            (ThresholdChoice::Fixed(threshold), _) => Some(threshold),
-            (ThresholdChoice::Tuned, Some((_, solutions))) => {
+        let threshold = match (threshold, judged.iter().find(|(name, _)| name == TUNED_ON)) {
+            (Some(fixed), _) => Some(fixed),
+            (None, Some((_, solutions))) => {
                 Some(tune_threshold(solutions).ok_or_else(nothing)?.threshold)
             }
-            (ThresholdChoice::Tuned, None) => None,
+            (None, None) => None,
         };
         let mut subsets = Vec::new();
         let mut counts: Vec<Vec<FirstErrorCounts>> = Vec::new();
@@ -312,8 +304,7 @@ mod tests {
         // With another scale: the threshold of GSM8K, -0.25, misses the error here.
         let math = vec![solution(&[5.0, 2.0], Some(1)), solution(&[5.0, 4.0], None)];
         let judged = vec![("gsm8k".to_owned(), gsm8k), ("math".to_owned(), math)];
-        let result = ProcessBench::new(&judged, ThresholdChoice::Tuned, Bootstrap::default())
-            .expect("judged");
+        let result = ProcessBench::new(&judged, None, Bootstrap::default()).expect("judged");
         assert_eq!(result.threshold, Some(-0.25));
         let f1: Vec<f64> =
             result.subsets.iter().filter_map(|subset| Some(subset.score?.f1)).collect();
@@ -326,7 +317,7 @@ mod tests {
 
         // A fixed threshold holds on every subset, tuned or not.
         let bootstrap = Bootstrap::default();
-        let fixed = ThresholdChoice::Fixed(3.0);
+        let fixed = Some(3.0);
         let result = ProcessBench::new(&judged, fixed, bootstrap).expect("judged");
         let f1 = |result: &ProcessBench| -> Vec<Option<f64>> {
             result.subsets.iter().map(|subset| Some(subset.score?.f1)).collect()
@@ -334,7 +325,7 @@ mod tests {
         assert_eq!((result.threshold, f1(&result)), (Some(3.0), vec![Some(0.0), Some(1.0)]));
 
         // Without GSM8K nothing is tuned, but a fixed threshold still works.
-        let result = ProcessBench::new(&judged[1..], ThresholdChoice::Tuned, bootstrap);
+        let result = ProcessBench::new(&judged[1..], None, bootstrap);
         let result = result.expect("judged");
         assert_eq!((result.threshold, f1(&result)), (None, vec![None]));
         assert_eq!((result.mean_f1.is_none(), result.mean_f1_by_chance), (true, None));
@@ -354,8 +345,7 @@ mod tests {
         };
         let solutions: Vec<JudgedSolution> = (0..400).map(seen).collect();
         let judged = vec![("gsm8k".to_owned(), solutions)];
-        let result = ProcessBench::new(&judged, ThresholdChoice::Tuned, Bootstrap::default())
-            .expect("judged");
+        let result = ProcessBench::new(&judged, None, Bootstrap::default()).expect("judged");
         assert_eq!(result.mean_f1.map(|f1| f1.mean), Some(1.0));
         // With a share p of steps below the threshold, none is claimed with (1 - p)^5 and the first
         // error is found with the mean of p (1 - p)^k over its place k: at best 0.191. Tuned on what

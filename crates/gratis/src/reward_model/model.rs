@@ -22,7 +22,7 @@ use crate::encoding::{Encoder, OnOverlong};
 use crate::error::{Error, Result};
 use crate::manifest::{self, Kind, Manifest, ReferenceModel};
 use crate::observer::Observer;
-use crate::training::{Companion, Extent, Learner, Purpose, Trained};
+use crate::training::{Learner, OptimizationSettings, Purpose, Trained};
 
 /// From this size in memory on, weights to score with stay in their files.
 const MAPPED_FROM: usize = 1 << 30;
@@ -404,14 +404,20 @@ impl Model {
         }
     }
 
-    /// What training changes, as far as the default learning rate depends on it.
-    pub fn trained(&self, purpose: Purpose) -> Trained {
-        let extent = if self.has_adapter() {
-            Extent::Adapter { n_parameters: self.n_trained_parameters() }
-        } else {
-            Extent::Full
+    /// Sets the default learning rate for training this model where none was given, and reports the
+    /// rate with its source.
+    pub fn set_learning_rate(
+        &self,
+        settings: &mut OptimizationSettings,
+        purpose: Purpose,
+        observer: &mut dyn Observer,
+    ) {
+        let trained = Trained {
+            purpose,
+            n_parameters: self.engine.layout().n_parameters(),
+            n_adapter_parameters: self.has_adapter().then(|| self.n_trained_parameters()),
         };
-        Trained { purpose, n_parameters: self.engine.layout().n_parameters(), extent }
+        settings.resolve(&trained, observer);
     }
 
     /// The same model with a fresh low-rank adapter, which alone will be trained.
@@ -512,12 +518,12 @@ impl Model {
         Ok(())
     }
 
-    /// The files that stand beside the weights of what is trained from this model, by way of the
-    /// folder `scratch`.
+    /// The files that stand beside the weights of what is trained from this model, by name and with
+    /// their content, by way of the folder `scratch`.
     ///
     /// # Errors
     /// [`Error::Io`].
-    pub fn companions(&self, scratch: &Path) -> Result<Vec<Companion>> {
+    pub fn companions(&self, scratch: &Path) -> Result<Vec<(String, Vec<u8>)>> {
         let folder = &scratch.join("companions");
         std::fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
         self.write_companions(folder)?;
@@ -526,9 +532,9 @@ impl Model {
             let entry = entry.map_err(Error::io("read", folder))?;
             let name = entry.file_name().to_string_lossy().into_owned();
             let bytes = std::fs::read(entry.path()).map_err(Error::io("read", entry.path()))?;
-            files.push(Companion { name, bytes });
+            files.push((name, bytes));
         }
-        files.sort_by(|a, b| a.name.cmp(&b.name));
+        files.sort();
         Ok(files)
     }
 }

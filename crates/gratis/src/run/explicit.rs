@@ -1,6 +1,6 @@
 //! Explicit reward models of a training run: a scalar head or label tokens (the paper's baselines).
 
-use gratis_model::{StateValue, Tokenizer, ValueHead};
+use gratis_model::{Tokenizer, ValueHead};
 use serde::{Deserialize, Serialize};
 
 use crate::baseline::{LabelTexts, LabelTokens, Pooling, ValueObjective};
@@ -49,13 +49,12 @@ impl RewardKind {
     }
 }
 
-/// How the head reads the states of the model.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// The names of heads in settings.
+#[derive(Clone, Copy, Serialize, Deserialize)]
 #[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
-#[serde(rename_all = "kebab-case")]
-pub enum HeadKind {
+#[serde(remote = "ValueHead", rename_all = "kebab-case")]
+enum HeadName {
     /// A linear function of the state at each token.
-    #[default]
     Linear,
     /// The value of each token in the state before it.
     ActionValue,
@@ -63,14 +62,22 @@ pub enum HeadKind {
     ActionAndStateValue,
 }
 
-impl From<HeadKind> for ValueHead {
-    fn from(head: HeadKind) -> Self {
-        match head {
-            HeadKind::Linear => Self::Linear,
-            HeadKind::ActionValue => Self::ActionValue { state_value: StateValue::Absent },
-            HeadKind::ActionAndStateValue => Self::ActionValue { state_value: StateValue::Linear },
+#[cfg(feature = "clap")]
+impl From<HeadName> for ValueHead {
+    fn from(name: HeadName) -> Self {
+        match name {
+            HeadName::Linear => Self::Linear,
+            HeadName::ActionValue => Self::ActionValue,
+            HeadName::ActionAndStateValue => Self::ActionAndStateValue,
         }
     }
+}
+
+/// Reads a head by its name.
+#[cfg(feature = "clap")]
+fn head_parser() -> impl clap::builder::TypedValueParser<Value = ValueHead> {
+    use clap::builder::TypedValueParser;
+    clap::builder::EnumValueParser::<HeadName>::new().map(ValueHead::from)
 }
 
 /// How step labels are used.
@@ -105,9 +112,10 @@ pub struct ExplicitSettings {
     /// Scalar head (`orm`, `prm-head`).
     #[cfg_attr(
         feature = "clap",
-        arg(long, value_enum, default_value_t, help_heading = "Baselines")
+        arg(long, value_parser = head_parser(), default_value = "linear", help_heading = "Baselines")
     )]
-    pub head: HeadKind,
+    #[serde(with = "HeadName")]
+    pub head: ValueHead,
     /// How token values are combined into prefix values.
     #[cfg_attr(
         feature = "clap",
@@ -143,7 +151,7 @@ pub struct ExplicitSettings {
 impl Default for ExplicitSettings {
     fn default() -> Self {
         Self {
-            head: HeadKind::default(),
+            head: ValueHead::default(),
             pooling: Pooling::default(),
             value_loss: ValueObjective::default(),
             head_rate: 1.0,
@@ -184,7 +192,7 @@ impl ExplicitSettings {
         match kind {
             RewardKind::Implicit => Kind::Implicit { objective },
             RewardKind::Orm | RewardKind::PrmHead => Kind::Head {
-                head: self.head.into(),
+                head: self.head,
                 pooling: self.pooling,
                 objective: self.value_objective(kind),
             },
@@ -194,7 +202,7 @@ impl ExplicitSettings {
 
     /// Adds a new head to the model, unless it already has such a head.
     pub(super) fn fit_head(&self, kind: RewardKind, model: Model) -> Result<Model> {
-        if kind.has_head() { model.with_head(self.head.into(), self.head_rate) } else { Ok(model) }
+        if kind.has_head() { model.with_head(self.head, self.head_rate) } else { Ok(model) }
     }
 
     /// The step labels for training.

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-pub use explicit::{AfterError, ExplicitSettings, HeadKind, RewardKind, StepLabelUse};
+pub use explicit::{AfterError, ExplicitSettings, RewardKind, StepLabelUse};
 pub use lora::AdapterSettings;
 
 use self::data::TrainData;
@@ -30,8 +30,8 @@ use crate::reward::ValueRule;
 use crate::reward_model::{Hub, LoadOptions, Model, PromptSettings};
 use crate::selection::Aggregation;
 use crate::training::{
-    CheckpointSettings, Companion, ImplicitReward, LogFormat, OnExisting, OptimizationSettings,
-    Purpose, RewardData, RunFolder, Summary, Task, Warning, fit, training_work,
+    CheckpointSettings, ImplicitReward, LogFormat, OnExisting, OptimizationSettings, Purpose,
+    RewardData, RunFolder, Summary, Task, Warning, fit, training_work,
 };
 
 /// The settings of a run; the `config.toml` of its folder.
@@ -286,7 +286,7 @@ pub fn train(
     let base = model_path.to_string_lossy();
     let card = card::card(settings, &manifest, &base, &train_data, &validation_data);
     let mut companions = model.companions(at.scratch)?;
-    companions.push(Companion { name: FILE_NAME.to_owned(), bytes: manifest.to_bytes() });
+    companions.push((FILE_NAME.to_owned(), manifest.to_bytes()));
     let run_hash = format!("{} {} {}", train_data.digest(), validation_data.digest(), model_hash);
     let config = toml::to_string(settings).map_err(|error| Error::Caller(Box::new(error)))?;
     let run = RunFolder::open(at.run, &config, &run_hash, companions, at.on_existing)?;
@@ -306,7 +306,7 @@ pub fn train(
         let (objective, context) = (settings.objective, model.config().context_length);
         let task = ImplicitReward::new(objective, corpus, examples, &pairs, context, optimization);
         if split == Split::Training {
-            task.warnings().iter().for_each(|warning| observer.warn(&warning.to_string()));
+            task.warnings().for_each(|warning| observer.warn(&warning));
         }
         let is_used = match split {
             Split::Training => task.used_in_training(optimization),
@@ -316,11 +316,11 @@ pub fn train(
         let values = reference.log_probs(&task, &is_used, &model, at.cache, budget, observer)?;
         Ok(match values {
             None => Box::new(task),
-            Some(values) => {
+            Some((log_probs, work)) => {
                 if split == Split::Training {
-                    reference_work = Some(values.work);
+                    reference_work = Some(work);
                 }
-                Box::new(task.with_reference(values.log_probs))
+                Box::new(task.with_reference(log_probs))
             }
         })
     };
@@ -356,7 +356,7 @@ pub fn train(
 /// The settings with the learning rate that they leave to the model.
 fn resolved(settings: &TrainSettings, model: &Model, observer: &mut dyn Observer) -> TrainSettings {
     let mut settings = settings.clone();
-    settings.optimization.resolve(&model.trained(Purpose::RewardModel), observer);
+    model.set_learning_rate(&mut settings.optimization, Purpose::RewardModel, observer);
     settings
 }
 

@@ -3,11 +3,12 @@
 use std::path::Path;
 
 use super::TrainPlace;
+use crate::cost::Work;
 use crate::error::Result;
 use crate::manifest::{Kind, ReferenceModel};
 use crate::observer::Observer;
 use crate::reward_model::{LoadOptions, Model, PlaceKind, Weights, load_reference};
-use crate::training::{ImplicitReward, ReferenceValues, Task, reference_log_probs};
+use crate::training::{ImplicitReward, Task, reference_log_probs};
 
 /// What the log-ratio is taken to.
 pub(super) enum Reference {
@@ -72,8 +73,8 @@ impl Reference {
         })
     }
 
-    /// The reference's log-probabilities of the responses of a task that are used; `None` without a
-    /// reference.
+    /// The reference's log-probabilities of the responses of a task that are used, and the passes that
+    /// they stand for; `None` without a reference.
     pub(super) fn log_probs(
         &self,
         task: &ImplicitReward,
@@ -82,7 +83,7 @@ impl Reference {
         cache: Option<&Path>,
         micro_batch_tokens: usize,
         observer: &mut dyn Observer,
-    ) -> Result<Option<ReferenceValues>> {
+    ) -> Result<Option<(Vec<Vec<f32>>, Work)>> {
         let (model, hash) = match self {
             Self::None => return Ok(None),
             Self::Start { hash, .. } => (start, hash.clone()),

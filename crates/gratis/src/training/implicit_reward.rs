@@ -113,8 +113,8 @@ impl ImplicitReward {
     }
 
     /// What is probably wrong with the data for this objective.
-    pub fn warnings(&self) -> &[Warning] {
-        &self.warnings
+    pub fn warnings(&self) -> impl Iterator<Item = String> {
+        self.warnings.iter().map(Warning::to_string)
     }
 
     /// Which responses of the corpus a training with these settings uses, and therefore needs the

@@ -30,40 +30,25 @@ pub enum Purpose {
     LanguageModel,
 }
 
-/// How much of a model is trained.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Extent {
-    /// All parameters.
-    Full,
-    /// A low-rank adapter of so many parameters.
-    Adapter {
-        /// Parameters of the adapter.
-        n_parameters: usize,
-    },
-}
-
 /// What is trained, as far as its default learning rate depends on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Trained {
+pub(crate) struct Trained {
     /// What is learnt.
-    pub purpose: Purpose,
+    pub(crate) purpose: Purpose,
     /// Parameters of the whole model.
-    pub n_parameters: usize,
-    /// How much of it is trained.
-    pub extent: Extent,
+    pub(crate) n_parameters: usize,
+    /// Parameters of the low-rank adapter that alone is trained; `None` if all parameters are.
+    pub(crate) n_adapter_parameters: Option<usize>,
 }
 
 impl Trained {
     /// The default learning rate.
-    pub fn learning_rate(&self) -> f64 {
+    pub(crate) fn learning_rate(&self) -> f64 {
         let table = match self.purpose {
             Purpose::RewardModel => REWARD_MODEL,
             Purpose::LanguageModel => LANGUAGE_MODEL,
         };
-        let factor = match self.extent {
-            Extent::Full => 1.0,
-            Extent::Adapter { .. } => ADAPTER_FACTOR,
-        };
+        let factor = self.n_adapter_parameters.map_or(1.0, |_| ADAPTER_FACTOR);
         one_digit((factor * interpolate(table, self.n_parameters as f64)).min(LARGEST))
     }
 }
@@ -76,9 +61,9 @@ impl fmt::Display for Trained {
             Purpose::RewardModel => "a reward model",
             Purpose::LanguageModel => "a language model from scratch",
         };
-        match self.extent {
-            Extent::Full => write!(f, "default for all {n_model} parameters of {what}"),
-            Extent::Adapter { n_parameters } => write!(
+        match self.n_adapter_parameters {
+            None => write!(f, "default for all {n_model} parameters of {what}"),
+            Some(n_parameters) => write!(
                 f,
                 "default for an adapter of {} parameters to {what} of {n_model}",
                 rounded(n_parameters)
@@ -121,7 +106,7 @@ mod tests {
     use super::*;
 
     fn full(n_parameters: usize) -> Trained {
-        Trained { purpose: Purpose::RewardModel, n_parameters, extent: Extent::Full }
+        Trained { purpose: Purpose::RewardModel, n_parameters, n_adapter_parameters: None }
     }
 
     #[test]
@@ -129,10 +114,8 @@ mod tests {
         let sizes = [98_304, 1_000_000, 135_000_000, 1_240_000_000, 8_030_261_248, 70_000_000_000];
         let rates = sizes.map(|n| full(n).learning_rate());
         assert_eq!(rates, [1e-3, 1e-3, 2e-5, 2e-6, 5e-7, 5e-7]);
-        let adapted = |n| {
-            let extent = Extent::Adapter { n_parameters: 41_943_040 };
-            Trained { extent, ..full(n) }.learning_rate()
-        };
+        let adapted =
+            |n| Trained { n_adapter_parameters: Some(41_943_040), ..full(n) }.learning_rate();
         assert_eq!([98_304, 135_000_000, 8_030_261_248].map(adapted), [1e-3, 2e-4, 5e-6]);
         let language = |n| Trained { purpose: Purpose::LanguageModel, ..full(n) }.learning_rate();
         let rates = [100_000, 125_000_000, 1_300_000_000, 6_700_000_000].map(language);
@@ -145,9 +128,8 @@ mod tests {
             full(135_000_000).to_string(),
             "default for all 135 million parameters of a reward model"
         );
-        let extent = Extent::Adapter { n_parameters: 98_304 };
         assert_eq!(
-            Trained { extent, ..full(8_030_261_248) }.to_string(),
+            Trained { n_adapter_parameters: Some(98_304), ..full(8_030_261_248) }.to_string(),
             "default for an adapter of 98304 parameters to a reward model of 8.0 billion"
         );
         assert_eq!([999_600_000, 1_240_000].map(rounded), ["1.0 billion", "1.2 million"]);

@@ -24,7 +24,7 @@ pub struct StepMetrics {
     pub n_tokens: u64,
     /// Warnings that this step gave rise to.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub warnings: Vec<Warning>,
+    pub(crate) warnings: Vec<Warning>,
 }
 
 /// Loss and rewards of a batch or of a validation split.
@@ -48,7 +48,7 @@ pub struct Evaluation {
     pub reward_incorrect: Option<f64>,
     /// The outcome rewards of all responses; in a line of its own in files (kind `rewards`).
     #[serde(skip)]
-    pub rewards: RewardCounts,
+    pub(super) rewards: RewardCounts,
 }
 
 /// Numbers of correct and of incorrect responses by outcome reward.
@@ -58,7 +58,7 @@ pub struct Evaluation {
 /// Files have a list of bin, correct and incorrect responses.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(from = "Vec<(i32, u64, u64)>", into = "Vec<(i32, u64, u64)>")]
-pub struct RewardCounts {
+pub(super) struct RewardCounts {
     bins: BTreeMap<i32, [u64; 2]>,
 }
 
@@ -76,14 +76,14 @@ impl From<RewardCounts> for Vec<(i32, u64, u64)> {
 
 impl RewardCounts {
     /// Adds a response.
-    pub fn count(&mut self, reward: f64, is_correct: bool) {
+    fn count(&mut self, reward: f64, is_correct: bool) {
         let size = (4.0 * (1.0 + reward.abs() / 0.01).log2()).floor();
         let bin = if reward < 0.0 { -size } else { size } as i32;
         self.bins.entry(bin).or_default()[usize::from(!is_correct)] += 1;
     }
 
     /// Adds other counts.
-    pub fn add(&mut self, other: &Self) {
+    pub(super) fn add(&mut self, other: &Self) {
         for (bin, counts) in &other.bins {
             let own = self.bins.entry(*bin).or_default();
             own.iter_mut().zip(counts).for_each(|(own, n)| *own += n);
@@ -91,7 +91,7 @@ impl RewardCounts {
     }
 
     /// Whether nothing was counted.
-    pub fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.bins.is_empty()
     }
 }

@@ -34,17 +34,9 @@ struct Key {
     micro_batch_tokens: usize,
 }
 
-/// The log-probabilities of a corpus under the reference.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct ReferenceValues {
-    /// `[n_responses][n_tokens]`; a response that is not used may have no row.
-    pub log_probs: Vec<Vec<f32>>,
-    /// The passes that they stand for, cached ones as well.
-    pub work: Work,
-}
-
 /// Log-probabilities under `reference` of the responses of `corpus` that are used: `is_used` has an
-/// entry per response. They are read from `cache`, a folder, where they are there, otherwise computed
+/// entry per response. Returns them as `[n_responses][n_tokens]`, where a response that is not used may
+/// have no row, and the passes that they stand for, cached ones as well. They are read from `cache`, a folder, where they are there, otherwise computed
 /// and, unless it is `None`, written there. `model_hash` names the reference's weights.
 ///
 /// # Errors
@@ -57,12 +49,11 @@ pub fn reference_log_probs(
     cache: Option<&Path>,
     micro_batch_tokens: usize,
     observer: &mut dyn Observer,
-) -> Result<ReferenceValues> {
+) -> Result<(Vec<Vec<f32>>, Work)> {
     let n_responses = corpus.responses().len();
-    let mut values =
-        ReferenceValues { log_probs: vec![Vec::new(); n_responses], work: Work::default() };
+    let (mut log_probs, mut work) = (vec![Vec::new(); n_responses], Work::default());
     if !is_used.contains(&true) {
-        return Ok(values);
+        return Ok((log_probs, work));
     }
     // The micro-batches of the whole corpus, so that a value has the same bits whatever is used.
     let units: Vec<Item> = (0..n_responses).map(Item::Response).collect();
@@ -84,7 +75,7 @@ pub fn reference_log_probs(
             continue;
         }
         n_used += batch.responses.len() as u64;
-        values.work += Work::of_batch(&packed[idx]);
+        work += Work::of_batch(&packed[idx]);
         let part = match &mut file {
             Some(file) => file.read(idx)?,
             None => Part::Absent,
@@ -92,7 +83,7 @@ pub fn reference_log_probs(
         match part {
             Part::Whole(part) => {
                 n_found += batch.responses.len() as u64;
-                spread(&part, corpus, batch, &mut values.log_probs);
+                spread(&part, corpus, batch, &mut log_probs);
                 continue;
             }
             Part::Damaged => n_damaged += 1,
@@ -110,7 +101,7 @@ pub fn reference_log_probs(
         }
         if missing.is_empty() {
             observer.note(&format!("log-probabilities of the reference from `{path}`"));
-            return Ok(values);
+            return Ok((log_probs, work));
         }
     }
     observer.stage("reference", Some(n_used));
@@ -122,12 +113,12 @@ pub fn reference_log_probs(
             if let Some(file) = &mut file {
                 file.write(idx, &part)?;
             }
-            spread(&part, corpus, &members[idx], &mut values.log_probs);
+            spread(&part, corpus, &members[idx], &mut log_probs);
             let n_tokens = Figure::Amount("tokens", packed[idx].n_tokens() as u64);
             observer.advance(members[idx].responses.len() as u64, &[n_tokens]);
         }
     }
-    Ok(values)
+    Ok((log_probs, work))
 }
 
 /// Values of a micro-batch.

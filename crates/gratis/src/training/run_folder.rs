@@ -42,15 +42,6 @@ pub enum OnExisting {
     Resume,
 }
 
-/// A file beside the weights of a model: of the tokenizer, or `gratis.json`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Companion {
-    /// File name.
-    pub name: String,
-    /// Content.
-    pub bytes: Vec<u8>,
-}
-
 /// The best validation so far.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -97,7 +88,8 @@ pub(super) struct Seconds {
 pub struct RunFolder {
     path: PathBuf,
     run_hash: String,
-    companions: Vec<Companion>,
+    /// Files beside the weights of a model, by name.
+    companions: Vec<(String, Vec<u8>)>,
     card: Option<ModelCard>,
     metrics: Option<fs::File>,
     exports: Exports,
@@ -110,7 +102,9 @@ pub struct RunFolder {
 
 impl RunFolder {
     /// Makes the folder, or takes up the run that is in it. `config` is the resolved configuration
-    /// and `data_hash` names the data: a run is only resumed with both unchanged.
+    /// and `data_hash` names the data: a run is only resumed with both unchanged. `companions` are
+    /// files to write beside the weights of a model, such as those of the tokenizer and `gratis.json`:
+    /// name and content.
     ///
     /// # Errors
     /// [`Error::RunExists`], [`Error::RunDiffers`], [`gratis_model::Error::Locked`], [`Error::Io`].
@@ -118,7 +112,7 @@ impl RunFolder {
         path: &Path,
         config: &str,
         data_hash: &str,
-        companions: Vec<Companion>,
+        companions: Vec<(String, Vec<u8>)>,
         on_existing: OnExisting,
     ) -> Result<Self> {
         let config_path = path.join(CONFIG);
@@ -306,8 +300,8 @@ impl RunFolder {
             if let Some(card) = card {
                 atomic::write(&folder.join(CARD), &card::signed(&card.text(figures)))?;
             }
-            for companion in &self.companions {
-                atomic::write(&folder.join(&companion.name), &companion.bytes)?;
+            for (name, bytes) in &self.companions {
+                atomic::write(&folder.join(name), bytes)?;
             }
             Ok(())
         })

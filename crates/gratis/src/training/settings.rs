@@ -1,36 +1,13 @@
 //! Settings of optimization and checkpoints.
 
-use gratis_engine::{OptimizerStep, Schedule};
+use gratis_engine::OptimizerStep;
 use serde::{Deserialize, Serialize};
 
 use super::learning_rate::Trained;
+use super::schedule::{Decay, Schedule};
 use crate::error::{Error, Result};
 use crate::numeric::check_positive;
 use crate::observer::Observer;
-
-/// How the learning rate decays after the warm-up.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
-#[serde(rename_all = "snake_case")]
-pub enum Decay {
-    /// Half a cosine, down to the floor.
-    #[default]
-    Cosine,
-    /// Linear, down to the floor.
-    Linear,
-    /// No decay.
-    Constant,
-}
-
-impl From<Decay> for gratis_engine::Decay {
-    fn from(decay: Decay) -> Self {
-        match decay {
-            Decay::Cosine => Self::Cosine,
-            Decay::Linear => Self::Linear,
-            Decay::Constant => Self::Constant,
-        }
-    }
-}
 
 /// The order of the data in an epoch. It is drawn anew for each epoch from the seed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,7 +23,9 @@ pub enum DataOrder {
 }
 
 /// How a model is optimized. The defaults are those of the authors' recipe; the default learning
-/// rate depends on the size of the model ([`Trained`]).
+/// rate depends on the size of the model ([`Model::set_learning_rate`]).
+///
+/// [`Model::set_learning_rate`]: crate::reward_model::Model::set_learning_rate
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "clap", derive(clap::Args))]
 #[serde(deny_unknown_fields, default)]
@@ -123,7 +102,7 @@ const ADAM_EPSILON: f64 = 1e-8;
 
 impl OptimizationSettings {
     /// Sets the default learning rate where none was given, and reports the rate with its source.
-    pub fn resolve(&mut self, trained: &Trained, observer: &mut dyn Observer) {
+    pub(crate) fn resolve(&mut self, trained: &Trained, observer: &mut dyn Observer) {
         if let Some(rate) = self.learning_rate {
             observer.note(&format!("learning rate {rate:e} (as set)"));
         } else {
@@ -145,13 +124,13 @@ impl OptimizationSettings {
     /// # Errors
     /// [`Error::MissingSetting`] without a learning rate: its default depends on the model
     /// ([`Self::resolve`]).
-    pub fn schedule(&self, n_steps: u64) -> Result<Schedule> {
+    pub(super) fn schedule(&self, n_steps: u64) -> Result<Schedule> {
         let missing = Error::MissingSetting { field: "learning_rate" };
         Ok(Schedule {
             peak: self.learning_rate.ok_or(missing)?,
             n_warm_up_steps: (self.warmup * n_steps as f64).ceil() as u64,
             n_steps,
-            decay: self.decay.into(),
+            decay: self.decay,
             floor: self.floor,
         })
     }

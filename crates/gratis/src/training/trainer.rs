@@ -1,10 +1,11 @@
 //! The training loop: one optimizer step at a time.
 
-use gratis_engine::{PackedBatch, Schedule, Stop};
+use gratis_engine::{PackedBatch, Stop};
 
 use super::learner::Learner;
 use super::metrics::{Evaluation, StepMetrics, Tally};
 use super::order::Order;
+use super::schedule::Schedule;
 use super::settings::OptimizationSettings;
 use super::task::Task;
 use super::units::Units;

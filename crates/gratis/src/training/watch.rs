@@ -20,7 +20,7 @@ const SMALLEST_NORM: f64 = 1e-12;
 /// Something that is probably wrong with a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "warning", rename_all = "snake_case")]
-pub enum Warning {
+pub(crate) enum Warning {
     /// The loss is far above that of the first step.
     Divergence {
         /// Loss of the step.
@@ -64,7 +64,7 @@ pub enum Warning {
 
 impl Warning {
     /// A warning where most problems of the data give no pair.
-    pub fn of_pairs(data: &RewardData) -> Option<Self> {
+    pub(crate) fn of_pairs(data: &RewardData) -> Option<Self> {
         let RewardData { pairs, n_with_pairs, n_problems, .. } = data;
         let (n_pairs, n_with_pairs, n_problems) = (pairs.len(), *n_with_pairs, *n_problems);
         let is_few = 2 * n_with_pairs < n_problems;

@@ -21,11 +21,11 @@ use gratis_cpu::{Initialisation, NativeEngine, NativeOptions};
 use gratis_engine::{SamplingSettings, Score as _, Stop, Train as _};
 use gratis_model::config::ModelConfig;
 use gratis_model::tokenizer::SpecialTokens;
-use gratis_model::{StateValue, Tokenizer, ValueHead};
+use gratis_model::{Tokenizer, ValueHead};
 use safetensors::SafeTensors;
 use serde::Deserialize;
 
-const ACTION: ValueHead = ValueHead::ActionValue { state_value: StateValue::Linear };
+const ACTION: ValueHead = ValueHead::ActionAndStateValue;
 
 fn fixtures(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures").join(name)

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use gratis::encoding::{Corpus, MicroBatch, MicroBatches, micro_batches};
 use gratis::objective::{Objective, Pair, StepLabel};
 use gratis::training::{
-    CheckpointSettings, Companion, Decay, ImplicitReward, LanguageModelling, Learner, OnExisting,
+    CheckpointSettings, Decay, ImplicitReward, LanguageModelling, Learner, OnExisting,
     OptimizationSettings, RewardExample, RunFolder, StepMetrics, Summary, Tally, Task, Trainer,
     Units, evaluate, fit, fit_until, reference_log_probs,
 };
@@ -62,7 +62,7 @@ fn reward_task(objective: Objective, settings: &OptimizationSettings) -> Implici
     let engine = TabularEngine::uniform(N_VOCAB);
     let reference =
         reference_log_probs(&engine, "uniform", task.corpus(), &is_used, None, 64, &mut Silent);
-    task.with_reference(reference.expect("log-probabilities").log_probs)
+    task.with_reference(reference.expect("log-probabilities").0)
 }
 
 #[test]
@@ -255,7 +255,7 @@ impl Observer for StopAfter<'_> {
 }
 
 fn run_in(folder: &Path, on_existing: OnExisting, observer: &mut dyn Observer) -> Summary {
-    let companions = vec![Companion { name: "gratis.json".to_owned(), bytes: b"{}".to_vec() }];
+    let companions = vec![("gratis.json".to_owned(), b"{}".to_vec())];
     let mut run =
         RunFolder::open(folder, "a = 1\n", "data", companions, on_existing).expect("a run folder");
     let mut engine = TabularEngine::uniform(N_VOCAB);
@@ -554,7 +554,7 @@ fn ask(
     let engine = Counting { inner, n_asked: AtomicUsize::new(0), n_left: AtomicUsize::new(n_left) };
     let corpus = task.corpus();
     let values = reference_log_probs(&engine, hash, corpus, is_used, Some(cache), 20, &mut Silent);
-    (values.map(|values| values.log_probs), engine.n_asked.load(Relaxed))
+    (values.map(|(log_probs, _)| log_probs), engine.n_asked.load(Relaxed))
 }
 
 const ALL: usize = usize::MAX;

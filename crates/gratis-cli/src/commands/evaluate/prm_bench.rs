@@ -57,8 +57,8 @@ pub(super) fn run(args: &PrmBenchArgs, common: &Common) -> Result<()> {
         );
     }
     let by = args.judging.judge("prmbench", &solutions.rollouts, &args.files, common)?;
-    let judged = solutions.judged(&by.scores, by.signal)?;
-    let result = PrmBench::new(&judged, args.threshold, args.judging.bootstrap())?;
+    let bootstrap = args.judging.bootstrap();
+    let result = solutions.evaluate(&by.scores, by.signal, args.threshold, bootstrap)?;
     if args.json {
         return output::print_json(&json!({
             "by": by.origin, "signal": by.signal, "n_repeated": n_repeated, "n_beyond": n_beyond,
@@ -71,25 +71,22 @@ pub(super) fn run(args: &PrmBenchArgs, common: &Common) -> Result<()> {
 fn table(result: &PrmBench, signal: StepSignal, by: &str) -> String {
     let mut rows = Vec::new();
     for dimension in Dimension::ALL {
-        let own = result.categories.iter().filter(|of| of.category.dimension() == dimension);
-        rows.extend(own.map(|of| row(&named(of.category), &of.score)));
-        let mean = result.dimensions.iter().find(|of| of.dimension == dimension);
-        if let Some(mean) = mean.and_then(|of| of.mean) {
+        rows.extend(result.of_dimension(dimension).map(row));
+        if let Some(mean) = result.dimension_mean(dimension) {
             let empty = String::new;
             let name = dimension.name().to_owned();
             rows.push(vec![name, empty(), empty(), empty(), empty(), share(mean)]);
         }
     }
-    rows.push(row("overall", &result.overall));
+    rows.push(row(&result.overall));
     let header = ["%", "solutions", "wrong steps", "F1 right", "F1 wrong", "PRMScore"];
-    let own = &result.tuned_on_itself;
     let mut notes = vec![
         format!("A step is predicted wrong below a {} of {}.", signal.name(), result.threshold),
         format!(
             "Oracle threshold {:.4}, tuned on the same solutions: overall {}, an optimistic upper \
              bound.",
-            own.threshold,
-            share(own.score)
+            result.oracle_threshold(),
+            share(result.oracle_score())
         ),
         format!("Scored with {by}."),
         interval_note(&result.bootstrap, "the solutions of each category"),
@@ -105,12 +102,11 @@ fn named(category: Category) -> String {
     format!("{} {}", category.short(), category.name())
 }
 
-fn row(name: &str, score: &StepScore) -> Vec<String> {
-    let counts = score.counts;
+fn row(score: &StepScore) -> Vec<String> {
     vec![
-        name.to_owned(),
+        score.category.map_or_else(|| "overall".to_owned(), named),
         score.n_solutions.to_string(),
-        (counts.wrong_found + counts.wrong_missed).to_string(),
+        score.n_wrong_steps().to_string(),
         share(score.f1),
         share(score.negative_f1),
         percent(&score.score),

@@ -6,7 +6,7 @@ use anyhow::Result;
 use clap::Args;
 use gratis::data::Rollout;
 use gratis::evaluation::StepSignal;
-use gratis::evaluation::process_bench::{self, ProcessBench, ThresholdChoice};
+use gratis::evaluation::process_bench::{self, ProcessBench};
 use serde_json::json;
 
 use super::judging::JudgingArgs;
@@ -63,14 +63,13 @@ pub(super) fn run(args: &ProcessBenchArgs, common: &Common) -> Result<()> {
         judged.push((subset.name.clone(), subset.judged(own, by.signal)?));
         scores = others;
     }
-    let choice = args.threshold.map_or(ThresholdChoice::Tuned, ThresholdChoice::Fixed);
-    let result = ProcessBench::new(&judged, choice, args.judging.bootstrap())?;
+    let result = ProcessBench::new(&judged, args.threshold, args.judging.bootstrap())?;
     if args.json {
         return output::print_json(
             &json!({ "by": by.origin, "signal": by.signal, "result": result }),
         );
     }
-    output::print(&table(&result, choice, by.signal, &by.words))
+    output::print(&table(&result, args.threshold, by.signal, &by.words))
 }
 
 /// In place of a number that needs a threshold.
@@ -78,7 +77,7 @@ fn or_dash<T>(value: Option<T>, show: impl Fn(T) -> String) -> String {
     value.map_or_else(|| "-".to_owned(), show)
 }
 
-fn table(result: &ProcessBench, choice: ThresholdChoice, signal: StepSignal, by: &str) -> String {
+fn table(result: &ProcessBench, fixed: Option<f64>, signal: StepSignal, by: &str) -> String {
     let mut rows: Vec<Vec<String>> = result
         .subsets
         .iter()
@@ -113,7 +112,7 @@ fn table(result: &ProcessBench, choice: ThresholdChoice, signal: StepSignal, by:
     ]);
     let header = ["%", "solutions", "error found", "none claimed", "F1", "F1, own threshold (!)"];
     let mut notes = vec![
-        threshold_note(result, choice, signal),
+        threshold_note(result, fixed, signal),
         "(!) Oracle threshold, tuned on the same solutions: an optimistic upper bound.".to_owned(),
         "By chance: steps scored at random, 20 draws.".to_owned(),
         format!("Scored with {by}."),
@@ -126,15 +125,15 @@ fn table(result: &ProcessBench, choice: ThresholdChoice, signal: StepSignal, by:
 }
 
 /// The threshold and where it comes from, or why there is none.
-fn threshold_note(result: &ProcessBench, choice: ThresholdChoice, signal: StepSignal) -> String {
+fn threshold_note(result: &ProcessBench, fixed: Option<f64>, signal: StepSignal) -> String {
     let (name, tuned_on) = (signal.name(), process_bench::TUNED_ON);
-    match (result.threshold, choice) {
-        (Some(threshold), ThresholdChoice::Tuned) => {
+    match (result.threshold, fixed) {
+        (Some(threshold), None) => {
             format!(
                 "A step is predicted wrong below a {name} of {threshold:.4} (tuned on {tuned_on} only)."
             )
         }
-        (Some(threshold), ThresholdChoice::Fixed(_)) => {
+        (Some(threshold), Some(_)) => {
             format!(
                 "A step is predicted wrong below a {name} of {threshold:.4} (fixed, not tuned)."
             )

@@ -19,8 +19,8 @@ use std::path::Path;
 use serde_json::{Map, Value, json};
 
 use super::{
-    Architecture, FeedForwardBias, Head, LayerRope, ModelConfig, Multipliers, ProjectionExtras,
-    RopeScaling, SoftCaps,
+    Architecture, Differences, FeedForwardBias, Head, LayerRope, ModelConfig, Multipliers,
+    ProjectionExtras, RopeScaling, SoftCaps,
 };
 use crate::dtype::WeightType;
 use crate::error::{Error, Result};
@@ -152,19 +152,18 @@ impl ModelConfig {
             } else {
                 architecture.projection_extras()
             },
-            feed_forward_bias: if has_biases("mlp_bias")? {
-                FeedForwardBias::All
-            } else {
-                FeedForwardBias::None
-            },
             experts: fields.experts(architecture, n_layers)?,
             sliding_window: window,
-            layer_kinds: kinds,
-            norm_placement: architecture.norm_placement(),
-            norm_offset: architecture.norm_offset(),
-            activation: architecture.activation(),
-            multipliers: fields.multipliers(architecture, hidden_size)?,
-            soft_caps: fields.soft_caps(architecture)?,
+            differences: Differences {
+                feed_forward_bias: if has_biases("mlp_bias")? {
+                    FeedForwardBias::All
+                } else {
+                    FeedForwardBias::None
+                },
+                layer_kinds: kinds,
+                multipliers: fields.multipliers(architecture, hidden_size)?,
+                soft_caps: fields.soft_caps(architecture)?,
+            },
             bos_token: match map.get("bos_token_id") {
                 None => default_special.map(|(bos, _)| bos),
                 Some(_) => fields.tokens("bos_token_id")?.first().copied(),
@@ -201,15 +200,8 @@ impl ModelConfig {
         {
             return refuse("projection_extras", format!("{:?}", self.projection_extras));
         }
-        let is_own = (self.norm_placement, self.norm_offset, self.activation)
-            == (
-                architecture.norm_placement(),
-                architecture.norm_offset(),
-                architecture.activation(),
-            );
-        if !is_own {
-            return refuse("norm_placement", format!("{:?}", self.norm_placement));
-        }
+        let Differences { feed_forward_bias, layer_kinds, multipliers, soft_caps } =
+            &self.differences;
         let mut config = json!({
             "architectures": [name],
             "model_type": self.architecture.model_type(),
@@ -243,8 +235,8 @@ impl ModelConfig {
         };
         if architecture.has_optional_biases() {
             config["attention_bias"] = json!(has_biases);
-            config["mlp_bias"] = json!(self.feed_forward_bias == FeedForwardBias::All);
-        } else if self.feed_forward_bias != FeedForwardBias::None {
+            config["mlp_bias"] = json!(*feed_forward_bias == FeedForwardBias::All);
+        } else if *feed_forward_bias != FeedForwardBias::None {
             return refuse("mlp_bias", "true".to_owned());
         }
         if self.experts.is_some() && !architecture.has_experts() {
@@ -265,7 +257,7 @@ impl ModelConfig {
                     return refuse("sliding_window", window.to_string());
                 }
             }
-            Architecture::Mistral if self.layer_kinds.is_empty() => {
+            Architecture::Mistral if layer_kinds.is_empty() => {
                 config["sliding_window"] = json!(self.sliding_window);
             }
             Architecture::Mistral => {
@@ -275,7 +267,7 @@ impl ModelConfig {
             Architecture::Qwen2 | Architecture::Qwen3 => {
                 config["use_sliding_window"] = json!(self.sliding_window.is_some());
                 config["sliding_window"] = json!(self.sliding_window);
-                if self.layer_kinds.is_empty() {
+                if layer_kinds.is_empty() {
                     // The first `max_window_layers` layers attend to everything.
                     let n_full = if self.sliding_window.is_some() { 0 } else { self.n_layers };
                     config["max_window_layers"] = json!(n_full);
@@ -296,7 +288,7 @@ impl ModelConfig {
                 config["use_sliding_window"] = json!(self.sliding_window.is_some());
                 config["sliding_window"] = json!(self.sliding_window);
                 config["layer_types"] = json!(types());
-                let has_rope = |layer| u8::from(self.layer_kind(layer).rope != LayerRope::None);
+                let has_rope = |layer| u8::from(self.rope_of(layer) != LayerRope::None);
                 let has_rope: Vec<u8> = (0..self.n_layers).map(has_rope).collect();
                 config["no_rope_layers"] = json!(has_rope);
                 config["pad_token_id"] = json!(self.eos_tokens.first());
@@ -314,23 +306,23 @@ impl ModelConfig {
                 config["hidden_activation"] = json!("gelu_pytorch_tanh");
                 config["hidden_act"] = json!("gelu_pytorch_tanh");
                 config["query_pre_attn_scalar"] = json!(shortest(self.attention_scale().powi(-2)));
-                config["attn_logit_softcapping"] = json!(self.soft_caps.attention.map(shortest));
-                config["final_logit_softcapping"] = json!(self.soft_caps.logits.map(shortest));
+                config["attn_logit_softcapping"] = json!(soft_caps.attention.map(shortest));
+                config["final_logit_softcapping"] = json!(soft_caps.logits.map(shortest));
                 if architecture == Architecture::Gemma3 {
                     config["rope_local_base_freq"] = json!(self.local_rope_theta);
                 }
             }
         }
         if architecture == Architecture::Granite {
-            let Multipliers { embedding, residual, logits_divisor, .. } = self.multipliers;
+            let Multipliers { embedding, residual, logits_divisor, .. } = *multipliers;
             config["embedding_multiplier"] = json!(shortest(embedding));
             config["residual_multiplier"] = json!(shortest(residual));
             config["attention_multiplier"] = json!(shortest(self.attention_scale()));
             config["logits_scaling"] = json!(shortest(logits_divisor));
         } else if !matches!(architecture, Architecture::Gemma2 | Architecture::Gemma3)
-            && self.multipliers != Multipliers::NONE
+            && *multipliers != Multipliers::NONE
         {
-            return refuse("multipliers", format!("{:?}", self.multipliers));
+            return refuse("multipliers", format!("{multipliers:?}"));
         }
         Ok(format!("{config:#}\n"))
     }

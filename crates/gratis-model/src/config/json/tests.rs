@@ -180,7 +180,7 @@ fn experts_are_read_and_written_as_the_classes_have_them() {
 fn layers_without_positions_and_with_their_own_rotation() {
     let ropes = |name, fields| {
         let config = parse(&with(name, fields)).expect("valid");
-        [0, 1].map(|layer| config.layer_kind(layer).rope)
+        [0, 1].map(|layer| config.rope_of(layer))
     };
     let smol = json!({"no_rope_layers": [0, 1]});
     assert_eq!(ropes("SmolLM3ForCausalLM", smol), [LayerRope::None, LayerRope::Global]);

@@ -6,10 +6,11 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::JudgedSteps;
+use super::{JudgedSteps, PrmBench};
 use crate::data::record::{Fault, Field, Record, Shape};
 use crate::data::{Completion, OnInvalid, ProblemScores, RecordReader, Rollout};
 use crate::error::{Error, Result};
+use crate::evaluation::bootstrap::Bootstrap;
 use crate::evaluation::step_signal::StepSignal;
 
 /// Between the steps of a solution as a model reads it.
@@ -169,21 +170,12 @@ impl Record for Entry {
 pub struct Solutions {
     /// One solution a record: prompts repeat.
     pub rollouts: Vec<Rollout>,
-    /// The benchmark's labels of each.
-    pub labels: Vec<SolutionLabels>,
+    /// The category of each, and whether each of its steps is wrong: `[n_solutions][n_steps]`.
+    labels: Vec<(Category, Vec<bool>)>,
     /// Entries that repeat an earlier one of their category and are skipped, as in the benchmark.
     pub n_repeated: usize,
     /// Numbers of wrong steps beyond the solution, which the benchmark ignores.
     pub n_beyond: usize,
-}
-
-/// The benchmark's labels of a solution.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SolutionLabels {
-    /// The kind of error.
-    pub category: Category,
-    /// Whether each step is wrong: `[n_steps]`.
-    pub is_wrong: Vec<bool>,
 }
 
 impl Solutions {
@@ -229,7 +221,7 @@ impl Solutions {
                 None => self.n_beyond += 1,
             }
         }
-        self.labels.push(SolutionLabels { category, is_wrong });
+        self.labels.push((category, is_wrong));
         self.rollouts.push(Rollout {
             id: Some(format!("{classification}/{idx}")),
             prompt: modified_question,
@@ -239,15 +231,27 @@ impl Solutions {
         });
     }
 
-    /// The solutions with the signal that a model gave their steps.
+    /// The result of a model that gave the solutions these scores: a step with a signal below
+    /// `threshold` is predicted wrong.
     ///
     /// # Errors
-    /// Those of [`StepSignal::of_single`].
-    pub fn judged(&self, scores: &[ProblemScores], signal: StepSignal) -> Result<Vec<JudgedSteps>> {
+    /// Those of [`StepSignal::of_single`]; [`Error::NoExamples`] if there is no solution.
+    pub fn evaluate(
+        &self,
+        scores: &[ProblemScores],
+        signal: StepSignal,
+        threshold: f64,
+        bootstrap: Bootstrap,
+    ) -> Result<PrmBench> {
+        PrmBench::new(&self.judged(scores, signal)?, threshold, bootstrap)
+    }
+
+    /// The solutions with the signal that a model gave their steps.
+    fn judged(&self, scores: &[ProblemScores], signal: StepSignal) -> Result<Vec<JudgedSteps>> {
         let signals = signal.of_single(&self.rollouts, scores)?;
-        let judge = |(labels, signal): (&SolutionLabels, Vec<f64>)| JudgedSteps {
-            category: labels.category,
-            steps: signal.into_iter().zip(labels.is_wrong.iter().copied()).collect(),
+        let judge = |((category, is_wrong), signal): (&(Category, Vec<bool>), Vec<f64>)| {
+            let steps = signal.into_iter().zip(is_wrong.iter().copied()).collect();
+            JudgedSteps { category: *category, steps }
         };
         Ok(self.labels.iter().zip(signals).map(judge).collect())
     }
@@ -272,8 +276,7 @@ mod tests {
         assert_eq!((solutions.rollouts.len(), solutions.n_repeated, solutions.n_beyond), (2, 1, 2));
         assert_eq!(solutions.rollouts[0].prompt, "m");
         assert_eq!(solutions.rollouts[0].completions[0].text, "1. a\n\n2. b");
-        let labels = SolutionLabels { category: Category::Redundancy, is_wrong: vec![false, true] };
-        assert_eq!(solutions.labels[0], labels);
+        assert_eq!(solutions.labels[0], (Category::Redundancy, vec![false, true]));
 
         let score = |of: usize, n| {
             let score = crate::data::Scored {
@@ -290,6 +293,14 @@ mod tests {
             solutions.judged(&[score(0, 2), score(1, 3)], StepSignal::Reward).expect_err("3");
         assert!(error.to_string().contains("`multi_solutions/p1_0`"), "{error}");
         assert!(solutions.judged(&[score(0, 2)], StepSignal::Reward).is_err(), "one too few");
+
+        // A Q value of 2 is not below 1: the wrong step is missed.
+        let scores = [score(0, 2), score(1, 2)];
+        let bootstrap = Bootstrap { n_resamples: 20, ..Bootstrap::default() };
+        let evaluated =
+            |threshold| solutions.evaluate(&scores, StepSignal::QValue, threshold, bootstrap);
+        assert_eq!(evaluated(1.0).expect("scored").overall.negative_f1, 0.0);
+        assert_eq!(evaluated(3.0).expect("scored").overall.f1, 0.0);
     }
 
     #[test]

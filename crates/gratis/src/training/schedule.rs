@@ -1,34 +1,39 @@
 //! Learning rates over the steps of a run: warm-up, then constant or falling to a floor.
 
-/// What follows the warm-up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+use serde::{Deserialize, Serialize};
+
+/// How the learning rate decays after the warm-up.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
+#[serde(rename_all = "snake_case")]
 pub enum Decay {
-    /// The peak is kept.
-    Constant,
-    /// Linear, to the floor.
-    Linear,
-    /// Half a cosine wave to the floor.
+    /// Half a cosine, down to the floor.
+    #[default]
     Cosine,
+    /// Linear, down to the floor.
+    Linear,
+    /// No decay.
+    Constant,
 }
 
 /// A learning-rate schedule.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Schedule {
+pub(super) struct Schedule {
     /// Peak learning rate.
-    pub peak: f64,
+    pub(super) peak: f64,
     /// Steps of the linear warm-up; the last of them has the peak rate.
-    pub n_warm_up_steps: u64,
+    pub(super) n_warm_up_steps: u64,
     /// All steps of the run, the warm-up included.
-    pub n_steps: u64,
+    pub(super) n_steps: u64,
     /// What follows the warm-up.
-    pub decay: Decay,
+    pub(super) decay: Decay,
     /// The rate at the end, as a share of the peak: `0.1` ends at a tenth.
-    pub floor: f64,
+    pub(super) floor: f64,
 }
 
 impl Schedule {
     /// The learning rate of step `step`, counted from 0. Past the last step it is the floor's.
-    pub fn learning_rate(&self, step: u64) -> f64 {
+    pub(super) fn learning_rate(&self, step: u64) -> f64 {
         if step < self.n_warm_up_steps {
             return self.peak * (step + 1) as f64 / self.n_warm_up_steps as f64;
         }
