@@ -3,7 +3,7 @@
 #![no_main]
 
 use gratis::data::{
-    CaseReader, OnInvalid, Rollout, RolloutReader, RolloutWriter, ScoreReader, StepLabels,
+    Case, OnInvalid, ProblemScores, RecordReader, RecordWriter, Rollout,
 };
 use libfuzzer_sys::fuzz_target;
 
@@ -12,19 +12,19 @@ fuzz_target!(|bytes: &[u8]| {
     let path = folder.path().join("rollouts.jsonl");
     std::fs::write(&path, bytes).expect("written");
     for on_invalid in [OnInvalid::Stop, OnInvalid::Skip] {
-        ScoreReader::open(&path, on_invalid).expect("a file").for_each(drop);
-        CaseReader::open(&path, on_invalid).expect("a file").for_each(drop);
-        RolloutReader::open(&path, on_invalid).expect("a file").for_each(drop);
+        RecordReader::<ProblemScores>::open(&path, on_invalid).expect("a file").for_each(drop);
+        RecordReader::<Case>::open(&path, on_invalid).expect("a file").for_each(drop);
+        RecordReader::<Rollout>::open(&path, on_invalid).expect("a file").for_each(drop);
     }
     let read = |path| -> Vec<Rollout> {
-        RolloutReader::open(path, OnInvalid::Skip).expect("a file").flatten().collect()
+        RecordReader::<Rollout>::open(path, OnInvalid::Skip).expect("a file").flatten().collect()
     };
     let rollouts = read(&path);
     let again = folder.path().join("again.jsonl");
-    let mut writer = RolloutWriter::create(&again).expect("a file");
+    let mut writer = RecordWriter::create(&again).expect("a file");
     for rollout in &rollouts {
-        let _ = StepLabels::of(rollout);
-        writer.write(rollout.clone()).expect("written");
+        let _ = rollout.step_labels();
+        writer.write(rollout).expect("written");
     }
     writer.finish().expect("written");
     assert_eq!(read(&again), rollouts);

@@ -7,32 +7,43 @@ use std::time::Instant;
 use gratis::visible::visible;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::terminal::Stderr;
 use crate::{Common, Verbosity};
 
-/// Sends the log to stderr; `RUST_LOG` overrides the flags.
+/// Sends the log to stderr; `RUST_LOG` (such as `info,gratis=debug`) overrides the flags.
 pub(crate) fn start(common: &Common) {
     let verbosity = common.verbosity();
-    let level = match verbosity {
-        Verbosity::Quiet => "error",
-        Verbosity::Normal => "info",
-        Verbosity::Verbose => "info,gratis=debug",
-        Verbosity::Debug => "info,gratis=trace",
+    let everywhere = if verbosity == Verbosity::Quiet { Level::ERROR } else { Level::INFO };
+    let own = match verbosity {
+        Verbosity::Quiet => Level::ERROR,
+        Verbosity::Normal => Level::INFO,
+        Verbosity::Verbose => Level::DEBUG,
+        Verbosity::Debug => Level::TRACE,
     };
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
+    let of_flags = || Targets::new().with_default(everywhere).with_target("gratis", own);
+    let asked = std::env::var("RUST_LOG").ok().filter(|text| !text.is_empty());
+    let read = asked.as_deref().map(str::parse::<Targets>).transpose();
+    let (filter, unreadable) = match read {
+        Ok(filter) => (filter.unwrap_or_else(of_flags), None),
+        Err(error) => (of_flags(), Some(error)),
+    };
     let lines = Lines { started: (verbosity == Verbosity::Debug).then(Instant::now) };
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
+    let layer = tracing_subscriber::fmt::layer()
         .with_writer(|| Stderr)
         .with_ansi(std::io::stderr().is_terminal())
         .log_internal_errors(false)
-        .event_format(lines)
-        .init();
+        .event_format(lines);
+    tracing_subscriber::registry().with(layer).with(filter).init();
+    if let Some(error) = unreadable {
+        tracing::warn!("`RUST_LOG` is ignored: {error}");
+    }
 }
 
 /// `LEVEL message`, or `SECONDS LEVEL module: message` for debugging.

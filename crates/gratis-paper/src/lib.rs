@@ -36,6 +36,7 @@
 
 #![deny(missing_docs)]
 
+pub mod calculator;
 pub mod demo;
 
 mod cache;

@@ -44,7 +44,7 @@
 //! |---|---|---|
 //! | score rollouts with any reward model | [`reward_model::open`], [`RewardModel::score`] | [`OpenOptions`], [`LoadOptions`], [`PromptSettings`]; [`ProblemScores`] with a [`Scored`] per completion |
 //! | train a reward model | [`run::train`] | [`TrainSettings`] ([`Objective`], [`RewardKind`]), [`TrainPlace`] |
-//! | read and write data | [`RolloutReader`], [`RolloutWriter`], [`ScoreReader`], [`ScoreWriter`] | [`Rollout`] with a [`Completion`] per response, [`StepSplit`] |
+//! | read and write data | [`RecordReader`], [`RecordWriter`] | [`Rollout`] with a [`Completion`] per response, [`ProblemScores`] |
 //! | change training data | [`data::apply`] | [`DataOperation`] |
 //! | sample and grade | [`Sampler`], [`rollout::grade`] | [`Problem`](rollout::Problem), [`GradeCounts`] |
 //! | label steps automatically | [`MonteCarlo`], [`annotate::autopsv`] | [`LabelKind`] |
@@ -67,13 +67,10 @@
 //! [`Objective`]: objective::Objective
 //! [`Objective::evaluate`]: objective::Objective::evaluate
 //! [`ObjectiveBatch`]: objective::ObjectiveBatch
-//! [`RolloutReader`]: data::RolloutReader
-//! [`RolloutWriter`]: data::RolloutWriter
-//! [`ScoreReader`]: data::ScoreReader
-//! [`ScoreWriter`]: data::ScoreWriter
+//! [`RecordReader`]: data::RecordReader
+//! [`RecordWriter`]: data::RecordWriter
 //! [`Rollout`]: data::Rollout
 //! [`Completion`]: data::Completion
-//! [`StepSplit`]: data::StepSplit
 //! [`DataOperation`]: data::DataOperation
 //! [`Sampler`]: rollout::Sampler
 //! [`GradeCounts`]: rollout::GradeCounts

@@ -5,12 +5,13 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use clap::Args;
 use gratis::Error;
-use gratis::cost::paper::{Assumptions, InstructionCosts, N_INSTRUCTIONS};
 use gratis::cost::{Architecture, COST_FILE, CostRecord, Flops, Pass, Phase};
+use gratis_paper::calculator::{Assumptions, InstructionCosts, N_INSTRUCTIONS};
 use serde_json::json;
 
-use super::cost_servers::{self, PlanArgs};
+use super::cost_servers;
 use super::resumable::{Spent, is_file};
+use super::server_plan::ServerPlan;
 use crate::{output, usage};
 
 /// Tokens per sequence for the absolute figures of `--paper`; the ratios do not depend on it.
@@ -56,7 +57,7 @@ pub(crate) struct CostArgs {
     #[arg(long, conflicts_with = "paper")]
     servers: bool,
     #[command(flatten)]
-    plan: PlanArgs,
+    plan: ServerPlan,
     /// Print JSON instead of a table.
     #[arg(long)]
     json: bool,
@@ -64,7 +65,7 @@ pub(crate) struct CostArgs {
 
 pub(crate) fn run(args: &CostArgs) -> Result<()> {
     if args.servers {
-        return cost_servers::run(&args.plan, args.json);
+        return cost_servers::run(args.plan, args.json);
     }
     args.plan.check_unused()?;
     if args.paper { paper(args) } else { records(args) }

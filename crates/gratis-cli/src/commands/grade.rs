@@ -4,12 +4,13 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use clap::Args;
-use gratis::data::{Answered, Case, CaseReader, CaseWriter, RecordReader, Rollout, RolloutWriter};
-use gratis::rollout::{GradeCounts, GradeExamples, grade_all, grade_cases};
+use gratis::data::{Case, RecordReader, RecordWriter, Rollout};
+use gratis::rollout::{GradeCounts, grade_all, grade_cases};
 use gratis::{Error, Observer};
 use gratis_grading::Options;
 use tracing::{info, warn};
 
+use super::grade_examples::GradeExamples;
 use super::resumable::is_stream;
 use super::{InvalidArgs, OUTPUT, OutputArgs, warn_skipped};
 use crate::Common;
@@ -95,15 +96,12 @@ fn run_rollouts(
     progress: &mut Progress,
     graded: &mut Graded,
 ) -> Result<u64> {
-    let mut rollouts = RecordReader::<Answered>::open(&args.input, args.invalid.reading())?;
+    let mut rollouts = RecordReader::answered(&args.input, args.invalid.reading())?;
     let mut fields = None;
-    let mut writer = RolloutWriter::create(&args.output.output)?;
+    let mut writer = RecordWriter::create(&args.output.output)?;
     // A program that writes its rollouts one by one gets their grades one by one.
     let ahead = if is_stream(&args.input) { Ahead::Nothing } else { Ahead::Batch };
-    let records = rollouts.by_ref().map(|rollout| {
-        let Answered(rollout) = rollout?;
-        Ok(rollout)
-    });
+    let records = rollouts.by_ref().map(|rollout| Ok(rollout?));
     let work = |batch: &mut [Rollout]| grade_all(batch, options);
     in_batches(records, ahead, Rollout::n_text_bytes, work, |batch, grades| {
         for (rollout, grades) in batch.iter().zip(&grades) {
@@ -114,7 +112,7 @@ fn run_rollouts(
             }
         }
         let n = batch.len() as u64;
-        writer.write_all(batch)?;
+        writer.write_all(&batch)?;
         progress.advance(n, &[]);
         Ok(())
     })?;
@@ -142,8 +140,8 @@ fn run_cases(
     progress: &mut Progress,
     graded: &mut Graded,
 ) -> Result<u64> {
-    let mut cases = CaseReader::open(path, args.invalid.reading())?;
-    let mut writer = CaseWriter::create(&args.output.output)?;
+    let mut cases = RecordReader::<Case>::open(path, args.invalid.reading())?;
+    let mut writer = RecordWriter::create(&args.output.output)?;
     let (mut fields, mut n_incomplete) = (None, 0);
     let records = cases.by_ref().map(|case| Ok(case?));
     let size = |case: &Case| case.gold().len() + case.pred().len();

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use clap::{Args, ValueEnum};
 use gratis::Error;
-use gratis::data::OnInvalid;
+use gratis::data::{OnInvalid, RecordReader};
 use gratis::reward_model::initialise;
 use gratis::training::LanguageExample;
 use gratis_model::atomic::Published;
@@ -128,7 +128,7 @@ pub(crate) fn run(args: &InitArgs) -> Result<()> {
 }
 
 fn learn_tokenizer(path: &Path, vocab: usize) -> Result<Tokenizer> {
-    let examples: Vec<LanguageExample> = read_records(path, OnInvalid::Stop)?;
+    let examples: Vec<LanguageExample> = read_records(RecordReader::open(path, OnInvalid::Stop)?)?;
     let texts: Vec<String> = examples
         .into_iter()
         .flat_map(|example| {

@@ -10,6 +10,7 @@ pub(crate) mod demo;
 pub(crate) mod engine;
 pub(crate) mod evaluate;
 pub(crate) mod grade;
+mod grade_examples;
 pub(crate) mod init;
 pub(crate) mod inspect;
 pub(crate) mod merge;
@@ -24,6 +25,7 @@ pub(crate) mod score;
 pub(crate) mod select;
 #[cfg(feature = "serve")]
 pub(crate) mod serve;
+mod server_plan;
 pub(crate) mod theory;
 pub(crate) mod train;
 mod training;
@@ -35,7 +37,6 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use clap::Args;
 use gratis::Error;
-use gratis::data::record::Record;
 use gratis::data::{OnInvalid, Reading, RecordReader, ShapeSettings};
 use serde::Serialize;
 use tracing::{info, warn};
@@ -60,12 +61,7 @@ impl InvalidArgs {
     pub(crate) fn reading(&self) -> Reading {
         let notice = |path: &Path, words: &str| info!("`{}`: {words}", path.display());
         let on_invalid = on_invalid(self.skip_invalid);
-        Reading {
-            on_invalid,
-            shape: self.shape.clone(),
-            notice: Some(notice),
-            ..Reading::default()
-        }
+        Reading { on_invalid, shape: self.shape.clone(), notice: Some(notice) }
     }
 }
 
@@ -93,8 +89,7 @@ pub(crate) fn refuse_file_name(folder: &Path) -> Result<()> {
 }
 
 /// All records of a file, for jobs that need them in memory at once.
-pub(crate) fn read_records<T: Record>(path: &Path, reading: impl Into<Reading>) -> Result<Vec<T>> {
-    let mut reader = RecordReader::open(path, reading)?;
+pub(crate) fn read_records<T>(mut reader: RecordReader<T>) -> Result<Vec<T>> {
     let records = reader.by_ref().collect::<gratis::Result<Vec<_>>>()?;
     warn_skipped(reader.n_skipped(), "malformed lines");
     Ok(records)
@@ -104,12 +99,7 @@ pub(crate) fn read_records<T: Record>(path: &Path, reading: impl Into<Reading>) 
 ///
 /// # Errors
 /// [`Error::NoExamples`] if there are none.
-pub(crate) fn read_some<T: Record>(
-    path: &Path,
-    reading: impl Into<Reading>,
-    purpose: &'static str,
-) -> Result<Vec<T>> {
-    let mut reader = RecordReader::open(path, reading)?;
+pub(crate) fn read_some<T>(mut reader: RecordReader<T>, purpose: &'static str) -> Result<Vec<T>> {
     let records = reader.by_ref().collect::<gratis::Result<Vec<_>>>()?;
     if records.is_empty() {
         return Err(Error::NoExamples { purpose, n_left_out: reader.n_skipped() }.into());

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::{ArgMatches, Args};
+use gratis::data::RecordReader;
 use gratis::encoding::OnOverlong;
 use gratis::reward_model::{Model, PromptSettings, Weights};
 use gratis::training::{
@@ -145,7 +146,8 @@ fn load(
 ) -> Result<LanguageModelling> {
     let mut examples: Vec<LanguageExample> = Vec::new();
     for path in paths {
-        examples.extend(read_records(path, on_invalid(settings.skip_invalid))?);
+        examples
+            .extend(read_records(RecordReader::open(path, on_invalid(settings.skip_invalid))?)?);
     }
     let template = settings.prompt.template(model, &mut Remarks)?;
     let encoder = model.encoder(&template, settings.on_overlong)?;

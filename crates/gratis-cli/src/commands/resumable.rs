@@ -8,9 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use clap::Args;
 use gratis::cost::{JobWork, Work};
-use gratis::data::{
-    Fingerprint, Lines, OnPartial, ReservedOutput, ResumableWriter, Resumed, check_output,
-};
+use gratis::data::{Fingerprint, Lines, ReservedOutput, ResumableWriter, check_output};
 use gratis::manifest;
 use gratis_model::destination::Destination;
 use serde::{Deserialize, Serialize};
@@ -70,17 +68,17 @@ impl RestartArgs {
         self,
         output: ReservedOutput,
         fingerprint: &Fingerprint,
-    ) -> Result<(ResumableWriter, Resumed)> {
-        let on_partial = if self.restart { OnPartial::Restart } else { OnPartial::Resume };
-        let (writer, resumed) = output.begin(fingerprint, on_partial)?;
-        if let Some(n_threads) = resumed.other_n_threads {
+    ) -> Result<ResumableWriter> {
+        let writer =
+            if self.restart { output.restart(fingerprint) } else { output.resume(fingerprint) }?;
+        if let Some(n_threads) = writer.other_n_threads() {
             warn!(
                 "the interrupted run had {n_threads} threads and this one has {}: the last bits of \
                  its lines may differ",
                 fingerprint.n_threads()
             );
         }
-        Ok((writer, resumed))
+        Ok(writer)
     }
 }
 

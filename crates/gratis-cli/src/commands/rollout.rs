@@ -73,14 +73,14 @@ pub(crate) fn run(args: &RolloutArgs, common: &Common) -> Result<()> {
     let sampler = generator.sampler(args.samples, args.token_ids)?;
     // Settings are checked before a file is begun.
     sampler.sample(&[], 0, &mut gratis::Silent)?;
-    let (mut writer, resumed) = args.output.restart.begin(output, &lines_of)?;
+    let mut writer = args.output.restart.begin(output, &lines_of)?;
     let mut progress = Progress::new(common);
     args.output.output.on_interrupt();
-    let n_done = resumed.n_lines.min(n_problems);
+    let n_done = writer.n_resumed().min(n_problems);
     let mut left = problems.after(n_done)?;
     progress.stage("rollout", Some(n_problems as u64));
     progress.resumed(n_done as u64);
-    let mut spent: Spent = resumed.so_far(&args.output.output.output)?;
+    let mut spent: Spent = writer.so_far()?;
     let (mut n_cut, mut n_samples) = (0, 0);
     let is_remote = generator.model.traffic().is_some();
     let mut first = n_done;

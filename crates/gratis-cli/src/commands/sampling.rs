@@ -129,7 +129,7 @@ impl SamplingArgs {
     /// # Errors
     /// [`gratis::Error::NoExamples`] if there are none.
     pub(super) fn problems(&self, input: &Path) -> Result<Vec<Problem>> {
-        read_some(input, self.invalid.reading(), "solve")
+        read_some(RecordReader::open(input, self.invalid.reading())?, "solve")
     }
 
     /// Loads the model to sample from at a temperature.

@@ -127,8 +127,8 @@ pub(crate) fn run(args: &ScoreArgs, common: &Common) -> Result<()> {
             .with("`--skip-invalid`", &args.invalid)
             .with("`--chunk`", chunk_size);
     }
-    let (mut writer, resumed) = args.output.restart.begin(output, &lines_of)?;
-    let n_done = resumed.n_lines;
+    let mut writer = args.output.restart.begin(output, &lines_of)?;
+    let n_done = writer.n_resumed();
     let architectures = reward_model.architectures();
     let n_passes = architectures.len() as u64;
 
@@ -144,7 +144,7 @@ pub(crate) fn run(args: &ScoreArgs, common: &Common) -> Result<()> {
         ScoreKind::Implicit | ScoreKind::SelfCertainty => Masks::Applied,
         ScoreKind::Head | ScoreKind::LabelTokens | ScoreKind::Published(_) => Masks::NotApplied,
     };
-    let mut spent: Spent = resumed.so_far(&args.output.output.output)?;
+    let mut spent: Spent = writer.so_far()?;
     // Published formats have prompts of their own.
     let encoder = match reward_model.format() {
         Some(_) => None,

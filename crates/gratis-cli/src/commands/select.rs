@@ -6,8 +6,7 @@ use anyhow::Result;
 use clap::Args;
 use gratis::Error;
 use gratis::data::{
-    LineWriter, ProblemScores, Reading, RecordReader, Rollout, RolloutReader, ScoreOrigin,
-    ScoreReader, Scored, check_output,
+    ProblemScores, Reading, RecordReader, RecordWriter, Rollout, ScoreOrigin, Scored, check_output,
 };
 use gratis::encoding::problem_name;
 use gratis::evaluation::{
@@ -191,7 +190,7 @@ pub(crate) fn run(args: &SelectArgs) -> Result<()> {
     if let Some(output) = &args.output {
         check_output(output, &[&args.rollouts, &args.scores])?;
     }
-    let mut selected = args.output.as_deref().map(LineWriter::create).transpose()?;
+    let mut selected = args.output.as_deref().map(RecordWriter::<Value>::create).transpose()?;
     // No table if any rollout is not graded.
     let mut problems = Some(Vec::new());
     let mut sampling = None;
@@ -252,8 +251,8 @@ pub(super) fn sampling_of(rollout: &Rollout) -> Value {
 
 /// Rollouts and their scores, one problem at a time.
 pub(super) struct Matched {
-    rollouts: RolloutReader,
-    scores: ScoreReader,
+    rollouts: RecordReader<Rollout>,
+    scores: RecordReader<ProblemScores>,
     check: Check,
 }
 

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use clap::Args;
-use gratis::data::{OnInvalid, Rollout, RolloutReader};
+use gratis::data::{OnInvalid, RecordReader, Rollout};
 use gratis::encoding::{Encoder, OnOverlong, problem_name};
 use gratis::numeric::check_positive;
 use gratis::reward_model::{OpenOptions, PromptSettings, Weights, open};
@@ -236,7 +236,7 @@ fn draw(model: &Path, args: &TheoryArgs, common: &Common) -> Result<Drawn> {
 /// The problems to check.
 fn problems(args: &TheoryArgs) -> Result<Vec<Rollout>> {
     let rollouts = if let Some(path) = &args.prompts {
-        let reader = RolloutReader::open(path, OnInvalid::Stop)?;
+        let reader = RecordReader::<Rollout>::open(path, OnInvalid::Stop)?;
         reader.take(args.problems).collect::<gratis::Result<Vec<_>>>()?
     } else {
         info!("using problems of the tiny world (`--prompts` selects others)");

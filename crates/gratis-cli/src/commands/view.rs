@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use clap::Args;
 use gratis::Error;
-use gratis::data::{OnInvalid, ProblemScores, RecordReader, Rollout, ScoreReader};
+use gratis::data::{OnInvalid, ProblemScores, RecordReader, Rollout};
 use gratis::selection::Aggregation;
 use gratis_model::atomic;
 use gratis_serve::{Answers, page, training_page};
@@ -65,7 +65,7 @@ pub(crate) fn run(args: &ViewArgs) -> Result<()> {
             add(Some(&rollout), &line);
         }
     } else {
-        let lines: ScoreReader = RecordReader::open(&args.scores, OnInvalid::Stop)?;
+        let lines: RecordReader<ProblemScores> = RecordReader::open(&args.scores, OnInvalid::Stop)?;
         for line in lines.take(args.limit) {
             add(None, &line?);
         }

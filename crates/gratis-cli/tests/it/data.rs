@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use gratis::data::{OnInvalid, Rollout, RolloutReader};
+use gratis::data::{OnInvalid, RecordReader, Rollout};
 use serde_json::Value;
 
 use crate::workspace::{Workspace, gratis, ok, stderr, stdout};
@@ -15,7 +15,7 @@ fn report(workspace: &Workspace, arguments: &[&str]) -> Value {
 }
 
 fn read(path: &Path) -> Vec<Rollout> {
-    let reader = RolloutReader::open(path, OnInvalid::Stop).expect("opens");
+    let reader = RecordReader::<Rollout>::open(path, OnInvalid::Stop).expect("opens");
     reader.collect::<Result<_, _>>().expect("valid")
 }
 

@@ -374,3 +374,22 @@ fn wait_for(is_there: impl Fn() -> bool) {
         std::thread::sleep(Duration::from_millis(5));
     }
 }
+
+#[test]
+fn the_log_is_filtered_by_the_environment_which_may_be_unreadable() {
+    let workspace = Workspace::new();
+    let said = |log: &str| {
+        let mut command =
+            workspace.command(&["score", "--model", "model", "graded.jsonl", "-o", "-"]);
+        let output = command.args(["--reference", "none"]).env("RUST_LOG", log).output();
+        let output = output.expect("it runs");
+        assert!(output.status.success(), "{}", stderr(&output));
+        stderr(&output)
+    };
+    assert!(said("").contains("INFO"), "{}", said(""));
+    assert!(!said("gratis=error").contains("INFO"), "{}", said("gratis=error"));
+    assert!(said("gratis=debug,info").contains("INFO"), "{}", said("gratis=debug,info"));
+    let unreadable = said("gratis=loud");
+    assert!(unreadable.contains("WARN `RUST_LOG` is ignored"), "{unreadable}");
+    assert!(unreadable.contains("INFO"), "the flags hold: {unreadable}");
+}

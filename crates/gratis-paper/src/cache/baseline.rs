@@ -4,11 +4,8 @@
 use std::path::{Path, PathBuf};
 
 use gratis::annotate::autopsv;
-use gratis::baseline::{
-    HeadScorer, HeadTask, LabelTexts, LabelTokens, Pooling, SelfCertainty, TokenScorer, TokenTask,
-    ValueObjective,
-};
-use gratis::data::{DataOperation, MakePairs, ProblemScores, Rollout, ScorePart, apply};
+use gratis::baseline::{LabelTexts, LabelTokens, Pooling, SelfCertainty, ValueObjective};
+use gratis::data::{DataOperation, ProblemScores, Rollout, ScorePart, apply};
 use gratis::manifest::{Kind, Manifest};
 use gratis::observer::Silent;
 use gratis::reward::ValueRule;
@@ -85,8 +82,8 @@ impl Cache<'_> {
         }
         let mut rollouts = self.labelled(samples, labels)?;
         if in_pairs {
-            let pairs = MakePairs { per_prompt: Some(PAIRS_PER_PROMPT), seed };
-            rollouts = apply(&[DataOperation::MakePairs(pairs)], rollouts, &mut Silent)?.0;
+            let pairs = DataOperation::MakePairs { per_prompt: Some(PAIRS_PER_PROMPT), seed };
+            rollouts = apply(&[pairs], rollouts, &mut Silent)?.0;
         }
         let mut engine = load(start, baseline.form, self.options())?;
         let data = reward_data(&rollouts, &trainer::encoder(&self.tokenizer, &engine)?)?;
@@ -108,14 +105,14 @@ impl Cache<'_> {
                 (training, n_units)
             }
             TrainedForm::Head(_, pooling, objective) => {
-                let mut task = HeadTask::new(objective, pooling, data)?;
+                let mut task = objective.task(pooling, data)?;
                 let n_units = task.items().len();
                 let learner = &mut Learner::Values(&mut engine);
                 (trainer.train_task(learner, &mut task, &learning, self.observer)?, n_units)
             }
             TrainedForm::LabelTokens => {
                 let labels = LabelTokens::new(&label_texts(), &self.tokenizer)?;
-                let mut task = TokenTask::new(&labels, &data)?;
+                let mut task = labels.task(&data)?;
                 let n_units = task.items().len();
                 let learner = &mut Learner::LogProbs(&mut engine);
                 (trainer.train_task(learner, &mut task, &learning, self.observer)?, n_units)
@@ -215,7 +212,7 @@ pub(super) fn scores(
         Form::Trained(TrainedForm::LabelTokens) => {
             let encoder = trainer::encoder(tokenizer, engine)?;
             let labels = LabelTokens::new(&label_texts(), tokenizer)?;
-            let scorer = TokenScorer { engine, labels, encoder, settings: SCORING };
+            let scorer = labels.scorer(engine, encoder, SCORING);
             Ok(scorer.score(rollouts, &mut Silent)?)
         }
     }
@@ -228,7 +225,7 @@ fn head_scores(
     rollouts: &[Rollout],
 ) -> Result<Vec<ProblemScores>> {
     let encoder = trainer::encoder(tokenizer, engine)?;
-    let scorer = HeadScorer { engine, pooling, encoder, settings: SCORING };
+    let scorer = pooling.scorer(engine, encoder, SCORING);
     Ok(scorer.score(rollouts, &mut Silent)?)
 }
 

@@ -2,10 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use gratis::data::{
-    BalanceDataset, BalanceInstructions, DataOperation, Deduplicate, MakePairs, Mix, MixRule,
-    ReplaceResponses, Rollout, apply,
-};
+use gratis::data::{DataOperation, MixRule, Rollout, apply};
 use gratis::objective::Magnitude;
 use gratis::objective::{Objective, StepKto};
 use gratis::observer::Silent;
@@ -155,37 +152,34 @@ impl Cache<'_> {
         match recipe.factor {
             Factor::None => {}
             Factor::DatasetBalanced => {
-                operations.push(DataOperation::BalanceDataset(BalanceDataset { seed }));
+                operations.push(DataOperation::BalanceDataset { seed });
             }
             Factor::InstructionBalanced => {
-                operations.push(DataOperation::BalanceInstructions(BalanceInstructions { seed }));
+                operations.push(DataOperation::BalanceInstructions { seed });
             }
             Factor::Deduplicated => {
-                operations.push(DataOperation::Deduplicate(Deduplicate::default()));
+                operations.push(DataOperation::deduplicate());
             }
             Factor::OtherInstructions | Factor::OtherInstructionsOnePair => {
                 let other = self.other_samples(seed)?;
                 sources.push(store::name(&other));
                 let one_pair = recipe.factor == Factor::OtherInstructionsOnePair;
                 let take = if one_pair { MixRule::OnePair } else { MixRule::All };
-                operations.push(DataOperation::Mix(Mix { path: other.join(ROLLOUTS), take, seed }));
+                operations.push(DataOperation::Mix { path: other.join(ROLLOUTS), take, seed });
             }
             Factor::BaseResponses => {
                 let base = self.base(seed, Trunk::default())?;
                 let other = self.samples(seed, &base, Split::Train, self.settings.train)?;
                 sources.push(store::name(&other));
-                operations.push(DataOperation::ReplaceResponses(ReplaceResponses {
+                operations.push(DataOperation::ReplaceResponses {
                     path: other.join(ROLLOUTS),
                     n: self.settings.train.n_samples / 2,
                     seed,
-                }));
+                });
             }
         }
         if recipe.objective.needs_pairs() {
-            operations.push(DataOperation::MakePairs(MakePairs {
-                per_prompt: Some(PAIRS_PER_PROMPT),
-                seed,
-            }));
+            operations.push(DataOperation::MakePairs { per_prompt: Some(PAIRS_PER_PROMPT), seed });
         }
         Ok(Data { rollouts, operations, sources })
     }

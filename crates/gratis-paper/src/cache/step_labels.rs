@@ -4,8 +4,8 @@
 use std::path::{Path, PathBuf};
 
 use gratis::annotate::{AnnotationCounts, LabelKind, MonteCarlo};
+use gratis::data::Rollout;
 use gratis::data::steps::StepSplitter;
-use gratis::data::{Rollout, StepLabels};
 use gratis::observer::Silent;
 use gratis_cpu::NativeEngine;
 use gratis_engine::SamplingSettings;
@@ -170,18 +170,18 @@ fn relabel(
     label: impl Fn(usize, Option<usize>, Option<f64>) -> Option<f64>,
 ) -> Result<()> {
     let splitter = StepSplitter::new(&trainer::STEP_SPLIT)?;
-    let before = StepLabels::of(rollout)?.unwrap_or_default();
+    let before = rollout.step_labels()?.unwrap_or_default();
     let (mut steps, mut labels) = (Vec::new(), Vec::new());
     for (idx, first_error) in truth::first_errors(rollout).enumerate() {
         let text = &rollout.completions[idx].text;
         let texts: Vec<String> =
             splitter.split(text).into_iter().map(|range| text[range].to_owned()).collect();
-        let known = |step: usize| before.0.get(idx).and_then(|labels| labels.get(step)).copied();
+        let known = |step: usize| before.get(idx).and_then(|labels| labels.get(step)).copied();
         let of_step = |step| label(step, first_error, known(step).flatten());
         labels.push((0..texts.len()).map(of_step).collect());
         steps.push(texts);
     }
-    StepLabels(labels).write(rollout, steps);
+    rollout.set_step_labels(steps, labels);
     Ok(())
 }
 
@@ -190,12 +190,12 @@ fn relabel(
 /// ambiguous.
 ///
 /// # Errors
-/// Those of [`StepLabels::of`].
+/// Those of [`Rollout::step_labels`].
 fn label_quality(rollouts: &[Rollout], limit: f64) -> Result<LabelQuality> {
     let (mut good, mut kept, mut bad, mut caught) = (0, 0, 0, 0);
     for rollout in rollouts {
-        let labels = StepLabels::of(rollout)?.unwrap_or_default();
-        for (first_error, labels) in truth::first_errors(rollout).zip(&labels.0) {
+        let labels = rollout.step_labels()?.unwrap_or_default();
+        for (first_error, labels) in truth::first_errors(rollout).zip(&labels) {
             for (step, label) in labels.iter().enumerate() {
                 let Some(label) = label else { continue };
                 if first_error.is_none_or(|error| step < error) {
@@ -232,7 +232,7 @@ mod tests {
         let steps = vec![vec!["a".to_owned(); 3]; 2];
         let labels =
             vec![vec![Some(1.0), Some(0.25), None], vec![Some(0.5), Some(0.125), Some(1.0)]];
-        StepLabels(labels).write(&mut rollout, steps);
+        rollout.set_step_labels(steps, labels);
         rollout
     }
 
@@ -254,7 +254,7 @@ mod tests {
                 rollout.completions[1].steps.as_ref().expect("steps")[1],
                 "Dan: 11 + 20 = 9\n"
             );
-            StepLabels::of(&rollout).expect("valid").expect("labels").0
+            rollout.step_labels().expect("valid").expect("labels")
         };
         let kept = relabelled(|_, _, label| label);
         assert_eq!(kept[1], [Some(0.5), Some(0.125), Some(1.0)]);

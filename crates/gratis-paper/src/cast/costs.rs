@@ -1,7 +1,8 @@
 //! What labels, training and selection cost: the plain data of figures 1 and 3 and of table 3.
 
-use gratis::cost::paper::InferenceShares;
 use serde::{Deserialize, Serialize};
+
+use crate::calculator::InferenceShares;
 
 /// Ways to get a reward model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

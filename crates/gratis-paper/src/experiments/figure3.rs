@@ -1,10 +1,10 @@
 //! Figure 3: operations of collecting labels and training, by the number of responses per instruction
 //! (paper section 4.2).
 
-use gratis::cost::paper::Assumptions;
 use gratis::evaluation::Interval;
 use serde_json::json;
 
+use crate::calculator::Assumptions;
 use crate::cast::{Cast, Operations, Way};
 use crate::error::Result;
 use crate::measured::interval;

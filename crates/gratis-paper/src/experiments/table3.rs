@@ -1,7 +1,6 @@
 //! Table 3: shares of generation, reward model and reference when selecting (paper section 5.3.1).
 
-use gratis::cost::paper::InferenceShares;
-
+use crate::calculator::InferenceShares;
 use crate::cast::{Cast, Inference};
 use crate::error::Result;
 use crate::measured::interval;

@@ -3,7 +3,6 @@
 
 use std::rc::Rc;
 
-use gratis::cost::paper::InferenceShares;
 use gratis::cost::{Architecture, Pass, Work as Passes};
 use gratis::data::{Completion, Rollout, ScorePart};
 use gratis::encoding::Corpus;
@@ -16,6 +15,7 @@ use super::data::Purpose;
 use super::file::RowKind;
 use super::models::{Form, WithReference};
 use super::plan::Work;
+use crate::calculator::InferenceShares;
 use crate::cast::{Cast as _, Inference, Operations, Way};
 use crate::error::Result;
 use crate::rows::{Recipe, RewardModel};

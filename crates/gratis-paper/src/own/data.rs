@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::rc::Rc;
 
 use gratis::annotate::{LabelKind, MonteCarlo};
-use gratis::data::{OnInvalid, Reading, Rollout, RolloutFiles, ShapeSettings, StepLabels};
+use gratis::data::{OnInvalid, Reading, Rollout, RolloutFiles, ShapeSettings};
 use gratis::observer::Silent;
 use gratis::reward_model::Model;
 use gratis::rollout::{GradeCounts, Problem, SampledIds, Sampler, grade};
@@ -195,7 +195,7 @@ impl OwnCast<'_> {
         };
         let mut all = Vec::new();
         for rollout in &*set.answers.rollouts {
-            let labels = StepLabels::of(rollout)?.ok_or_else(|| unknown(rollout, 0))?.0;
+            let labels = rollout.step_labels()?.ok_or_else(|| unknown(rollout, 0))?;
             let mut of_problem = Vec::new();
             for (idx, labels) in labels.iter().enumerate() {
                 let first = labels.iter().position(|label| label.is_some_and(|label| label < 0.5));

@@ -18,7 +18,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use gratis::data::StepLabels;
+use gratis::data::Rollout;
 use gratis::evaluation::{Bootstrap, StepSignal};
 use gratis::objective::Objective;
 use gratis::observer::Observer;
@@ -323,7 +323,8 @@ impl<'a> OwnCast<'a> {
         }
         let seed = self.file.seeds[0];
         let has_labels = |answers: Answers| {
-            let labelled = |rollout| StepLabels::of(rollout).is_ok_and(|labels| labels.is_some());
+            let labelled =
+                |rollout: &Rollout| rollout.step_labels().is_ok_and(|labels| labels.is_some());
             answers.rollouts.iter().any(labelled)
         };
         self.file.train.problems.is_empty() && self.training_answers(seed).is_ok_and(has_labels)

@@ -6,8 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use gratis::data::{BalanceDataset, BalanceInstructions, Deduplicate};
-use gratis::data::{DataOperation, MakePairs, ProblemScores, Rollout, ScorePart};
+use gratis::data::{DataOperation, ProblemScores, Rollout, ScorePart};
 use gratis::encoding::{Corpus, log_probs};
 use gratis::observer::Silent;
 use gratis::reward::{ValueRule, log_ratios};
@@ -211,10 +210,10 @@ impl OwnCast<'_> {
             RewardKind::Orm => settings.baseline.value_loss.needs_pairs(),
             RewardKind::PrmHead | RewardKind::PrmToken => false,
         };
-        let is_made = |of: &DataOperation| matches!(of, DataOperation::MakePairs(_));
+        let is_made = |of: &DataOperation| matches!(of, DataOperation::MakePairs { .. });
         if in_pairs && !settings.operations.iter().any(is_made) {
-            let pairs = MakePairs { per_prompt: Some(PAIRS_PER_PROMPT), seed };
-            settings.operations.push(DataOperation::MakePairs(pairs));
+            let per_prompt = Some(PAIRS_PER_PROMPT);
+            settings.operations.push(DataOperation::MakePairs { per_prompt, seed });
         }
         settings.optimization.seed = seed;
         settings.prompt = self.file.prompt.clone();
@@ -558,11 +557,11 @@ fn read_log_probs(path: &Path, corpus: &Corpus) -> Result<Vec<Vec<f32>>> {
 fn operations(factor: Factor, seed: u64) -> Result<Vec<DataOperation>> {
     Ok(match factor {
         Factor::None => Vec::new(),
-        Factor::DatasetBalanced => vec![DataOperation::BalanceDataset(BalanceDataset { seed })],
+        Factor::DatasetBalanced => vec![DataOperation::BalanceDataset { seed }],
         Factor::InstructionBalanced => {
-            vec![DataOperation::BalanceInstructions(BalanceInstructions { seed })]
+            vec![DataOperation::BalanceInstructions { seed }]
         }
-        Factor::Deduplicated => vec![DataOperation::Deduplicate(Deduplicate::default())],
+        Factor::Deduplicated => vec![DataOperation::deduplicate()],
         Factor::OtherInstructions | Factor::OtherInstructionsOnePair | Factor::BaseResponses => {
             return Err(Error::CastData {
                 what: "this factor of table 5 needs data that only the tiny world has".to_owned(),

@@ -129,7 +129,7 @@ impl Work {
     /// Responses that the optimizer sees in an epoch: two per pair.
     fn units(answers: &Answers, settings: &TrainSettings) -> u64 {
         let pairs = settings.operations.iter().find_map(|of| match of {
-            gratis::data::DataOperation::MakePairs(pairs) => Some(pairs.per_prompt),
+            gratis::data::DataOperation::MakePairs { per_prompt, .. } => Some(*per_prompt),
             _ => None,
         });
         let Some(per_prompt) = pairs else { return answers.n_responses() as u64 };

@@ -3,13 +3,13 @@
 
 use std::path::Path;
 
-use gratis::cost::paper::InferenceShares;
 use gratis::cost::{Architecture, Pass, Work};
 use gratis::objective::{Ce, Objective};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::cache::{Cache, record_of_samples, since, store};
+use crate::calculator::InferenceShares;
 use crate::cast::Inference;
 use crate::error::Result;
 use crate::rows::tuned;

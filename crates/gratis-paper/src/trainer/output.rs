@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use gratis::data::{ProblemScores, Rollout, RolloutWriter, ScoreWriter};
+use gratis::data::{ProblemScores, RecordWriter, Rollout};
 use gratis::manifest::{self, Kind, Manifest, ReferenceModel};
 use gratis::objective::Objective;
 use gratis::observer::Observer;
@@ -151,14 +151,14 @@ pub(crate) fn sample(
 
 /// Writes a rollout file.
 pub(crate) fn write_rollouts(path: &Path, rollouts: &[Rollout]) -> Result<()> {
-    let mut writer = RolloutWriter::create(path)?;
-    rollouts.iter().try_for_each(|rollout| writer.write(rollout.clone()))?;
+    let mut writer = RecordWriter::create(path)?;
+    writer.write_all(rollouts)?;
     Ok(writer.finish()?)
 }
 
 /// Writes a score file.
 pub(crate) fn write_scores(path: &Path, scores: &[ProblemScores]) -> Result<()> {
-    let mut writer = ScoreWriter::create(path)?;
-    scores.iter().try_for_each(|score| writer.write(score))?;
+    let mut writer = RecordWriter::create(path)?;
+    writer.write_all(scores)?;
     Ok(writer.finish()?)
 }

@@ -8,7 +8,7 @@
 //! confidence in the problem itself.
 
 use crate::data::steps::{StepSplit, StepSplitter};
-use crate::data::{ProblemScores, Rollout, StepLabels};
+use crate::data::{ProblemScores, Rollout};
 use crate::error::{Error, Result};
 use crate::numeric::sigmoid;
 use crate::scoring::steps_of;
@@ -73,7 +73,7 @@ pub fn annotate(
             steps.push(ranges.into_iter().map(|range| text[range].to_owned()).collect());
         }
         let mut labelled = rollout.clone();
-        StepLabels(labels).write(&mut labelled, steps);
+        labelled.set_step_labels(steps, labels);
         annotated.push(labelled);
     }
     Ok(annotated)
@@ -101,8 +101,8 @@ mod tests {
         let scores = [ProblemScores::new("x", vec![score(&[0.0, 5.0]), score(&[-4.6])])];
         let rollouts = [rollout];
         let annotated = annotate(&rollouts, &scores, &StepSplit::Lines, THRESHOLD).expect("valid");
-        let labels = StepLabels::of(&annotated[0]).expect("valid").expect("labels");
-        assert_eq!(labels.0, [vec![Some(1.0), Some(1.0)], vec![Some(0.0)]]);
+        let labels = annotated[0].step_labels().expect("valid").expect("labels");
+        assert_eq!(labels, [vec![Some(1.0), Some(1.0)], vec![Some(0.0)]]);
         assert_eq!(annotated[0].completions[0].steps.as_ref().expect("steps"), &["a\n", "b"]);
         let wrong = annotate(&rollouts, &scores, &StepSplit::Whole, THRESHOLD);
         assert!(wrong.expect_err("other steps").to_string().contains("of 1 steps for `x`"));

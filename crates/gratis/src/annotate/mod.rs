@@ -3,7 +3,7 @@
 //! - [`MonteCarlo`], as Math-Shepherd does: continuations of every step prefix, graded;
 //! - [`autopsv`], from the relative change of an outcome verifier's confidence.
 //!
-//! Both write [`StepLabels`](crate::data::StepLabels) into rollouts.
+//! Both write [step labels](crate::data::Rollout::step_labels) into rollouts.
 
 pub mod autopsv;
 mod monte_carlo;

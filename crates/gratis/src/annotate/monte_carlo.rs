@@ -17,8 +17,8 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::cost::Work;
+use crate::data::Rollout;
 use crate::data::steps::{StepSplit, StepSplitter};
-use crate::data::{Rollout, StepLabels};
 use crate::encoding::Encoder;
 use crate::error::{Error, Result};
 use crate::observer::{Figure, Observer};
@@ -202,7 +202,7 @@ impl MonteCarlo<'_> {
                 sources.iter().map(label).collect()
             });
             let mut labelled = rollout.clone();
-            StepLabels(labels.collect()).write(&mut labelled, plan.steps);
+            labelled.set_step_labels(plan.steps, labels.collect());
             annotated.push(labelled);
             let tokens = Figure::Amount("tokens", counts.as_run.n_tokens);
             observer.advance(1, &[tokens, Figure::Amount("samples", counts.n_continuations)]);

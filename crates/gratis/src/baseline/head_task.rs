@@ -9,10 +9,9 @@ use crate::error::{Error, Result};
 use crate::objective::Pair;
 use crate::training::{RewardData, RewardExample, Tally, Task, UnitKind, Units};
 
-/// Training task for the values of prefixes; use it with
-/// [`Learner::Values`](crate::training::Learner).
+/// Training task for the values of prefixes.
 #[derive(Debug, Clone)]
-pub struct HeadTask {
+struct HeadTask {
     objective: ValueObjective,
     pooling: Pooling,
     units: Units,
@@ -21,25 +20,26 @@ pub struct HeadTask {
     example_of: Vec<usize>,
 }
 
-impl HeadTask {
-    /// A task on labelled responses. With [`ValueObjective::Steps`] responses without a labelled
-    /// step are skipped.
+impl ValueObjective {
+    /// The training task of a scalar head on labelled responses, for
+    /// [`Learner::Values`](crate::training::Learner). With [`ValueObjective::Steps`] responses without
+    /// a labelled step are skipped.
     ///
     /// # Errors
     /// [`Error::NoStepLabels`] if steps are needed and none is labelled.
-    pub fn new(objective: ValueObjective, pooling: Pooling, data: RewardData) -> Result<Self> {
+    pub fn task(self, pooling: Pooling, data: RewardData) -> Result<impl Task> {
         let RewardData { corpus, examples, pairs, .. } = data;
-        let kind = match objective {
-            ValueObjective::BradleyTerry => UnitKind::Pairs,
-            ValueObjective::Steps => UnitKind::LabelledSteps,
-            ValueObjective::Outcome | ValueObjective::EveryToken => UnitKind::Responses,
+        let kind = match self {
+            Self::BradleyTerry => UnitKind::Pairs,
+            Self::Steps => UnitKind::LabelledSteps,
+            Self::Outcome | Self::EveryToken => UnitKind::Responses,
         };
         let (units, example_of) = Units::of_examples(kind, corpus, &examples, &pairs);
         if kind == UnitKind::LabelledSteps && units.is_empty() && !examples.is_empty() {
             let problem = examples[0].problem.clone();
             return Err(Error::NoStepLabels { objective: "steps", problem });
         }
-        Ok(Self { objective, pooling, units, examples, example_of })
+        Ok(HeadTask { objective: self, pooling, units, examples, example_of })
     }
 }
 

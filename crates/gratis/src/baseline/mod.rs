@@ -17,9 +17,7 @@ mod scoring;
 mod self_certainty;
 mod token_task;
 
-pub use head_task::HeadTask;
 pub use loss::ValueObjective;
 pub use pooling::Pooling;
-pub use scoring::{HeadScorer, TokenScorer};
 pub use self_certainty::SelfCertainty;
-pub use token_task::{LabelTexts, LabelTokens, TokenTask};
+pub use token_task::{LabelTexts, LabelTokens};

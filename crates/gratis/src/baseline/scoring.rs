@@ -20,15 +20,23 @@ use crate::scoring::{
 };
 
 /// Scores completions by a scalar head.
-pub struct HeadScorer<'a> {
-    /// The model.
-    pub engine: &'a dyn Values,
-    /// How token values are combined into prefix values.
-    pub pooling: Pooling,
-    /// Text to tokens.
-    pub encoder: Encoder<'a>,
-    /// The settings.
-    pub settings: ScoringSettings,
+struct HeadScorer<'a> {
+    engine: &'a dyn Values,
+    pooling: Pooling,
+    encoder: Encoder<'a>,
+    settings: ScoringSettings,
+}
+
+impl Pooling {
+    /// Scores completions by the scalar head of `engine`, whose token values are pooled in this way.
+    pub fn scorer<'a>(
+        self,
+        engine: &'a dyn Values,
+        encoder: Encoder<'a>,
+        settings: ScoringSettings,
+    ) -> impl ScoreRollouts + use<'a> {
+        HeadScorer { engine, pooling: self, encoder, settings }
+    }
 }
 
 impl ScoreRollouts for HeadScorer<'_> {
@@ -52,16 +60,25 @@ impl ScoreRollouts for HeadScorer<'_> {
     }
 }
 
-/// Scores completions by label tokens. The value is constant between two step ends.
-pub struct TokenScorer<'a> {
-    /// The model.
-    pub engine: &'a dyn Score,
-    /// Tag and labels.
-    pub labels: LabelTokens,
-    /// Text to tokens.
-    pub encoder: Encoder<'a>,
-    /// The settings.
-    pub settings: ScoringSettings,
+/// Scores completions by label tokens.
+struct TokenScorer<'a> {
+    engine: &'a dyn Score,
+    labels: LabelTokens,
+    encoder: Encoder<'a>,
+    settings: ScoringSettings,
+}
+
+impl LabelTokens {
+    /// Scores completions by the label tokens that `engine` predicts. The value is constant between two
+    /// step ends.
+    pub fn scorer<'a>(
+        self,
+        engine: &'a dyn Score,
+        encoder: Encoder<'a>,
+        settings: ScoringSettings,
+    ) -> impl ScoreRollouts + use<'a> {
+        TokenScorer { engine, labels: self, encoder, settings }
+    }
 }
 
 /// The completions of some rollouts as chains of steps, tags and labels.

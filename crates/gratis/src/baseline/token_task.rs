@@ -129,18 +129,19 @@ struct Labelled {
 
 /// Training task for label tokens after steps.
 #[derive(Debug, Clone)]
-pub struct TokenTask {
+struct TokenTask {
     units: Units,
     examples: Vec<Labelled>,
     n_labels: usize,
 }
 
-impl TokenTask {
-    /// A task on responses with labelled steps; those without a label are skipped.
+impl LabelTokens {
+    /// The training task on responses with labelled steps, for
+    /// [`Learner::LogProbs`](crate::training::Learner); responses without a labelled step are skipped.
     ///
     /// # Errors
     /// [`Error::NoStepLabels`] if no step is labelled.
-    pub fn new(tokens: &LabelTokens, data: &RewardData) -> Result<Self> {
+    pub fn task(&self, data: &RewardData) -> Result<impl Task + use<>> {
         let mut units = Units::default();
         let mut examples = Vec::new();
         for RewardExample { response, problem, label, steps, .. } in &data.examples {
@@ -150,8 +151,8 @@ impl TokenTask {
             let response = &data.corpus.responses()[*response];
             let prompt = &data.corpus.prompts()[response.prompt_idx];
             let ends = steps.iter().map(|step| step.end);
-            let first = tokens.add_chain(&mut units.corpus, prompt, &response.tokens, ends);
-            let labels = Item::Run { first, n: steps.len() * tokens.n_labels() };
+            let first = self.add_chain(&mut units.corpus, prompt, &response.tokens, ends);
+            let labels = Item::Run { first, n: steps.len() * self.n_labels() };
             let prompt_idx = units.corpus.prompt(prompt);
             units.push_grouped(labels, problem.as_str(), prompt_idx);
             examples.push(Labelled { label: *label, steps: steps.clone() });
@@ -160,7 +161,7 @@ impl TokenTask {
             let problem = data.examples[0].problem.clone();
             return Err(Error::NoStepLabels { objective: "label tokens", problem });
         }
-        Ok(Self { units, examples, n_labels: tokens.n_labels() })
+        Ok(TokenTask { units, examples, n_labels: self.n_labels() })
     }
 }
 

@@ -3,13 +3,10 @@
 //! [`Work`] counts the work of a transformer independently of its shape: tokens, tokens that they
 //! attend to, predictions. [`Architecture`] converts it to operations. Each phase of a job is
 //! counted twice: *as counted* in the paper, every sequence on its own, and *as run*, with shared
-//! prompts, duplicates computed once and cached keys and values. [`paper`] is the calculator at the
-//! paper's scale; [`servers`] is that of the same run on servers.
+//! prompts, duplicates computed once and cached keys and values.
 
 mod flops;
-pub mod paper;
 mod record;
-pub mod servers;
 mod work;
 
 pub use flops::{Architecture, Flops, Pass};

@@ -11,22 +11,20 @@ use serde::{Deserialize, Serialize};
 use gratis_model::destination::Destination;
 
 use super::format::STANDARD_STREAM;
-use super::mix::Mix;
 use super::operation::{Counts, DataOperation, OperationReport, Outcome};
 use super::reader::{RecordReader, RolloutFiles};
 use super::reading::Reading;
-use super::record::{OnInvalid, Record};
-use super::replace::ReplaceResponses;
+use super::record::OnInvalid;
 use super::resumable::check_output;
 use super::rollout::Rollout;
 use super::scratch::Scratch;
-use super::split::{Side, Split};
-use super::writer::RolloutWriter;
+use super::split::{OTHER_SIDE, Side, Split};
+use super::writer::RecordWriter;
 use crate::error::Result;
 use crate::observer::Observer;
 
 /// Rollouts one after the other.
-pub type Rollouts<'a> = Box<dyn Iterator<Item = Result<Rollout>> + 'a>;
+pub(crate) type Rollouts<'a> = Box<dyn Iterator<Item = Result<Rollout>> + 'a>;
 
 /// Returns the same rollouts from the beginning on every call.
 type Open<'a> = dyn Fn() -> Result<Rollouts<'a>> + 'a;
@@ -124,8 +122,8 @@ pub(crate) fn apply_streaming(
     let mut between: Option<RolloutFiles> = None;
     for (idx, operation) in before.iter().enumerate() {
         let path = scratch.folder()?.join(format!("{idx}.jsonl.zst"));
-        let mut writer = RolloutWriter::create(&path)?;
-        let mut write = |rollout| writer.write(rollout);
+        let mut writer = RecordWriter::create(&path)?;
+        let mut write = |rollout| writer.write(&rollout);
         reports.push(run_on(operation, between.as_ref(), open, &scratch, &mut write, observer)?);
         writer.finish()?;
         between = Some(RolloutFiles::new(vec![path], OnInvalid::Stop));
@@ -153,7 +151,7 @@ fn run_on(
     }
 }
 
-/// What happened to a file.
+/// What was written to a file, and how it came about.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct FileReport {
     /// Lines skipped under [`OnInvalid::Skip`].
@@ -178,8 +176,9 @@ pub fn apply_to_file(
     observer: &mut dyn Observer,
 ) -> Result<FileReport> {
     let others = operations.iter().filter_map(|operation| match operation {
-        DataOperation::Mix(Mix { path, .. })
-        | DataOperation::ReplaceResponses(ReplaceResponses { path, .. }) => Some(path.as_path()),
+        DataOperation::Mix { path, .. } | DataOperation::ReplaceResponses { path, .. } => {
+            Some(path.as_path())
+        }
         _ => None,
     });
     check_output(output, &std::iter::once(input).chain(others).collect::<Vec<_>>())?;
@@ -189,16 +188,16 @@ pub fn apply_to_file(
         Destination::Standard | Destination::Through(_) => PathBuf::new(),
     };
     let beside = folder_of(&target);
-    let mut writer = RolloutWriter::create(output)?;
+    let mut writer = RecordWriter::create(output)?;
     let mut written = Counts::default();
     let mut write = |rollout: Rollout| {
         written.add(&rollout);
-        writer.write(rollout)
+        writer.write(&rollout)
     };
     let scratch = Scratch::new(beside);
     let is_read_twice = operations.first().is_some_and(DataOperation::surveys);
     let (files, n_skipped) = if is_read_twice && input == Path::new(STANDARD_STREAM) {
-        let (path, n_skipped) = spool::<Rollout>(input, reading, scratch.folder()?)?;
+        let (path, n_skipped) = spool(RecordReader::open(input, reading)?, scratch.folder()?)?;
         (RolloutFiles::new(vec![path], OnInvalid::Stop), n_skipped)
     } else {
         (RolloutFiles::new(vec![input.to_owned()], reading), 0)
@@ -210,71 +209,69 @@ pub fn apply_to_file(
     Ok(FileReport { n_skipped, operations, written })
 }
 
-/// Copies a file that can be read only once into the folder `scratch`; returns the copy and the
+/// Copies rollouts that can be read only once into the folder `scratch`; returns the copy and the
 /// number of lines skipped.
 ///
 /// # Errors
 /// Those of reading and writing.
-pub(crate) fn spool<T: Record + Into<Rollout>>(
-    input: &Path,
-    reading: impl Into<Reading>,
-    scratch: &Path,
-) -> Result<(PathBuf, u64)> {
+pub(crate) fn spool(mut reader: RecordReader<Rollout>, scratch: &Path) -> Result<(PathBuf, u64)> {
     let path = scratch.join("input.jsonl.zst");
-    let mut writer = RolloutWriter::create(&path)?;
-    let mut reader = RecordReader::<T>::open(input, reading)?;
+    let mut writer = RecordWriter::create(&path)?;
     for rollout in reader.by_ref() {
-        writer.write(rollout?.into())?;
+        writer.write(&rollout?)?;
     }
     writer.finish()?;
     Ok((path, reader.n_skipped()))
 }
 
-/// The result of a split.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct SplitReport {
-    /// Lines skipped under [`OnInvalid::Skip`].
-    pub n_skipped: u64,
-    /// The side that gets the share.
-    pub first: Counts,
-    /// The other one.
-    pub second: Counts,
-}
-
-/// Writes both sides of a split of the file `input` in one pass.
+/// Writes both sides of a split of the file `input` in one pass: what [`DataOperation::KeepSide`]
+/// keeps with the first and with the second side, and the same reports.
 ///
 /// # Errors
 /// [`crate::Error::InvalidSetting`] for a share outside its domain, and those of reading and writing;
 /// neither file is then there.
 pub fn split_file(
-    split: Split,
+    share: f64,
+    seed: u64,
     input: &Path,
     reading: impl Into<Reading>,
-    [first, second]: [&Path; 2],
+    outputs: [&Path; 2],
     observer: &mut dyn Observer,
-) -> Result<SplitReport> {
+) -> Result<[FileReport; 2]> {
+    let split = Split { share, seed };
     split.validate()?;
+    let [first, second] = outputs;
     check_output(first, &[input, second])?;
     check_output(second, &[input])?;
-    let mut report = SplitReport::default();
-    let mut writers = [RolloutWriter::create(first)?, RolloutWriter::create(second)?];
+    let mut written = [Counts::default(); 2];
+    let mut before = Counts::default();
+    let mut writers = [RecordWriter::create(first)?, RecordWriter::create(second)?];
     let mut reader = RecordReader::<Rollout>::open(input, reading)?;
     observer.stage("split", None);
-    for (rollout, n) in reader.by_ref().zip(1..) {
+    for rollout in reader.by_ref() {
         let rollout = rollout?;
-        let (writer, counts) = match split.side(&rollout.prompt) {
-            Side::First => (&mut writers[0], &mut report.first),
-            Side::Second => (&mut writers[1], &mut report.second),
+        let idx = match split.side(&rollout.prompt) {
+            Side::First => 0,
+            Side::Second => 1,
         };
-        counts.add(&rollout);
-        writer.write(rollout)?;
-        tell(observer, n);
+        before.add(&rollout);
+        written[idx].add(&rollout);
+        writers[idx].write(&rollout)?;
+        tell(observer, before.n_problems);
     }
-    report.n_skipped = reader.n_skipped();
+    let n_skipped = reader.n_skipped();
     for writer in writers {
         writer.finish()?;
     }
-    Ok(report)
+    let report = |side, after: Counts| {
+        let n_others = before.n_problems - after.n_problems;
+        let remarks = (n_others > 0).then(|| (OTHER_SIDE.to_owned(), n_others));
+        let operation = DataOperation::KeepSide { side, share, seed };
+        let remarks = remarks.into_iter().collect();
+        let operations = vec![OperationReport { operation, before, after, remarks }];
+        FileReport { n_skipped, operations, written: after }
+    };
+    Ok([report(Side::First, written[0]), report(Side::Second, written[1])])
 }
 
 fn folder_of(path: &Path) -> &Path {

@@ -3,41 +3,16 @@
 
 use std::mem;
 
-use serde::{Deserialize, Serialize};
-
-use super::operation::{Counts, Operation, Outcome, Start};
+use super::operation::{Counts, Operation, Outcome};
 use super::pairs::no_pairs;
 use super::rollout::Rollout;
-use super::scratch::Scratch;
 use super::seeding::{rank_of, rng_of, threshold_of};
 use crate::error::{Error, Result};
 
-/// Drops random responses of the class that has more of them in the whole data set. Instructions
-/// left without a response are dropped. Stores one number per response.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct BalanceDataset {
-    /// Seed of the choice.
-    pub seed: u64,
-}
-
-impl Start for BalanceDataset {
-    fn surveys(&self) -> bool {
-        true
-    }
-
-    fn start(&self, _scratch: Option<&Scratch>) -> Result<Box<dyn Operation>> {
-        Ok(Box::new(DatasetBalance {
-            seed: self.seed,
-            ranks: [Vec::new(), Vec::new()],
-            limits: [None; 2],
-        }))
-    }
-}
-
 const BALANCE: &str = "balancing";
 
-struct DatasetBalance {
+/// [`DataOperation::BalanceDataset`](super::DataOperation) at work.
+pub(super) struct DatasetBalance {
     seed: u64,
     /// Ranks of the incorrect and of the correct responses.
     ranks: [Vec<u64>; 2],
@@ -46,6 +21,10 @@ struct DatasetBalance {
 }
 
 impl DatasetBalance {
+    pub(super) fn new(seed: u64) -> Self {
+        Self { seed, ranks: [Vec::new(), Vec::new()], limits: [None; 2] }
+    }
+
     /// The record's number is part of a rank so no two responses share one.
     fn rank(&self, number: u64, response: usize) -> u64 {
         rank_of(self.seed, &[&number.to_string(), &response.to_string()])
@@ -84,26 +63,17 @@ impl Operation for DatasetBalance {
     }
 }
 
-/// Keeps, for each instruction, as many random responses of each class as the rarer class has.
-/// Instructions with one class only are dropped; it is an error if none is left.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct BalanceInstructions {
-    /// Seed of the choice.
-    pub seed: u64,
-}
-
-impl Start for BalanceInstructions {
-    fn start(&self, _scratch: Option<&Scratch>) -> Result<Box<dyn Operation>> {
-        let seed = self.seed;
-        Ok(Box::new(InstructionBalance { seed, seen: Counts::default(), n_kept: 0 }))
-    }
-}
-
-struct InstructionBalance {
+/// [`DataOperation::BalanceInstructions`](super::DataOperation) at work.
+pub(super) struct InstructionBalance {
     seed: u64,
     seen: Counts,
     n_kept: usize,
+}
+
+impl InstructionBalance {
+    pub(super) fn new(seed: u64) -> Self {
+        Self { seed, seen: Counts::default(), n_kept: 0 }
+    }
 }
 
 impl Operation for InstructionBalance {

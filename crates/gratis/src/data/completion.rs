@@ -19,7 +19,7 @@ pub struct Completion {
     pub soft_label: Option<f64>,
     /// Its steps in order, where they are given.
     pub steps: Option<Vec<String>>,
-    /// A label per step in `0..=1`, or `None` where a step has none: see [`StepLabels`](super::StepLabels).
+    /// A label per step in `0..=1`, or `None` where a step has none: see [`Rollout::step_labels`](super::Rollout::step_labels).
     pub step_labels: Option<Vec<Option<f64>>>,
     /// The tokens as they were sampled.
     pub token_ids: Option<Vec<u32>>,

@@ -14,65 +14,45 @@ use serde::{Deserialize, Serialize};
 use siphasher::sip::SipHasher13;
 
 use super::balance::keep_some;
-use super::operation::{Operation, Outcome, Start};
+use super::operation::{Operation, Outcome};
 use super::rollout::Rollout;
-use super::scratch::Scratch;
 use crate::error::{Error, Result};
 
 /// Which responses a response is compared with.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
 #[serde(rename_all = "snake_case")]
 pub enum DedupScope {
     /// Responses of the same record.
     #[default]
     Problem,
-    /// All earlier responses of the data set. Stores a number per distinct n-gram of the data set.
+    /// All responses of the file.
+    ///
+    /// Stores one number per distinct n-gram of the file.
     Dataset,
 }
 
-/// Drops responses that repeat earlier ones.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Deduplicate {
-    /// Words in an n-gram, at least 1.
-    pub n: usize,
-    /// The overlap at or above which a response is dropped, above 0 and at most 1.
-    pub threshold: f64,
-    /// Which responses are compared.
-    pub scope: DedupScope,
-    /// Use one n-gram in this many, at least 1: the overlap is then an estimate and needs less
-    /// memory.
-    pub sample: u64,
+/// Words in an n-gram where nothing else is asked for.
+pub(super) fn default_n() -> usize {
+    8
 }
 
-impl Default for Deduplicate {
-    fn default() -> Self {
-        Self { n: 8, threshold: 0.5, scope: DedupScope::Problem, sample: 1 }
-    }
+/// The overlap at which responses are dropped where nothing else is asked for.
+pub(super) fn default_threshold() -> f64 {
+    0.5
 }
 
-impl Start for Deduplicate {
-    fn start(&self, _scratch: Option<&Scratch>) -> Result<Box<dyn Operation>> {
-        if self.n == 0 {
-            return Err(Error::setting("n", "at least 1", self.n));
-        }
-        if self.sample == 0 {
-            return Err(Error::setting("sample", "at least 1", self.sample));
-        }
-        if !(self.threshold > 0.0 && self.threshold <= 1.0) {
-            return Err(Error::setting("threshold", "above 0 and at most 1", self.threshold));
-        }
-        Ok(Box::new(Deduplication {
-            settings: *self,
-            seen: Default::default(),
-            words: Words::default(),
-            grams: Grams::default(),
-        }))
-    }
+/// Every n-gram is used where nothing else is asked for.
+pub(super) fn default_sample() -> u64 {
+    1
 }
 
-struct Deduplication {
-    settings: Deduplicate,
+/// [`DataOperation::Deduplicate`](super::DataOperation) at work.
+pub(super) struct Deduplication {
+    n: usize,
+    threshold: f64,
+    scope: DedupScope,
+    sample: u64,
     /// N-grams of the kept responses: incorrect, correct, unlabelled.
     seen: [Grams; 3],
     /// Those of the last response; their memory is used again.
@@ -80,10 +60,26 @@ struct Deduplication {
     grams: Grams,
 }
 
+impl Deduplication {
+    pub(super) fn new(n: usize, threshold: f64, scope: DedupScope, sample: u64) -> Result<Self> {
+        if n == 0 {
+            return Err(Error::setting("n", "at least 1", n));
+        }
+        if sample == 0 {
+            return Err(Error::setting("sample", "at least 1", sample));
+        }
+        if !(threshold > 0.0 && threshold <= 1.0) {
+            return Err(Error::setting("threshold", "above 0 and at most 1", threshold));
+        }
+        let (words, grams) = (Words::default(), Grams::default());
+        Ok(Self { n, threshold, scope, sample, seen: Default::default(), words, grams })
+    }
+}
+
 impl Operation for Deduplication {
     fn apply(&mut self, _number: u64, rollout: Rollout, out: &mut Outcome) -> Result<()> {
-        let Self { settings, seen, words, grams } = self;
-        if settings.scope == DedupScope::Problem {
+        let Self { n, threshold, scope, sample, seen, words, grams } = self;
+        if *scope == DedupScope::Problem {
             seen.iter_mut().for_each(HashSet::clear);
         }
         let mut kept = Vec::new();
@@ -92,10 +88,10 @@ impl Operation for Deduplication {
             let seen = &mut seen[label.map_or(2, usize::from)];
             words.read(&completion.text);
             grams.clear();
-            grams.extend(words.n_grams(settings.n));
-            sample(grams, settings.sample);
+            grams.extend(words.n_grams(*n));
+            thin_out(grams, *sample);
             let n_seen = grams.iter().filter(|&gram| seen.contains(gram)).count();
-            if (n_seen as f64) < settings.threshold * grams.len() as f64 {
+            if (n_seen as f64) < *threshold * grams.len() as f64 {
                 seen.extend(&*grams);
                 kept.push(idx);
             }
@@ -173,7 +169,7 @@ fn number_of(n_words: usize, words: &[u8]) -> u64 {
 }
 
 /// Keeps one n-gram in `sample`, by their numbers and so the same ones in every text; at least one.
-fn sample(grams: &mut Grams, sample: u64) {
+fn thin_out(grams: &mut Grams, sample: u64) {
     if sample == 1 {
         return;
     }

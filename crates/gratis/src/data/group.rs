@@ -10,22 +10,14 @@ use std::collections::{BinaryHeap, HashMap};
 use std::io::{self, BufRead, BufReader, BufWriter, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::operation::{Operation, Outcome, Start};
+use super::operation::{Operation, Outcome};
 use super::rollout::Rollout;
 use super::scratch::{Scratch, Spool, spool_in};
 use super::seeding::rank_of;
 use super::shapes;
 use crate::error::{Error, Result};
-
-/// Joins the records of each problem: those with the same prompt, context and reference. A problem is
-/// where its first record was, with the responses in the order of their records. Columns that differ
-/// between the records are dropped.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct GroupResponses {}
 
 /// Files over which records are spread at once.
 const N_PARTS: u64 = 64;
@@ -36,15 +28,8 @@ const MAX_LEVEL: u64 = 3;
 /// What errors call the temporary files.
 const SPOOL: &str = "a temporary file";
 
-impl Start for GroupResponses {
-    fn start(&self, scratch: Option<&Scratch>) -> Result<Box<dyn Operation>> {
-        let folder = scratch.map(Scratch::folder).transpose()?.map(Path::to_owned);
-        let parts = Parts::new(0, folder.as_deref())?;
-        Ok(Box::new(Grouping { folder, parts, runs: Vec::new() }))
-    }
-}
-
-struct Grouping {
+/// [`DataOperation::GroupResponses`](super::DataOperation) at work.
+pub(super) struct Grouping {
     /// Where the temporary files are; `None` for memory.
     folder: Option<PathBuf>,
     parts: Parts,
@@ -64,6 +49,12 @@ impl Operation for Grouping {
 }
 
 impl Grouping {
+    pub(super) fn new(scratch: Option<&Scratch>) -> Result<Self> {
+        let folder = scratch.map(Scratch::folder).transpose()?.map(Path::to_owned);
+        let parts = Parts::new(0, folder.as_deref())?;
+        Ok(Self { folder, parts, runs: Vec::new() })
+    }
+
     /// Groups every part, or spreads it again.
     fn group(&mut self, parts: Parts, out: &mut Outcome) -> Result<()> {
         let level = parts.level + 1;
@@ -257,7 +248,7 @@ mod tests {
 
     #[test]
     fn scattered_responses_are_joined_in_order() {
-        let operations = [DataOperation::GroupResponses(GroupResponses {})];
+        let operations = [DataOperation::GroupResponses {}];
         let (grouped, reports) =
             apply(&operations, scattered(300, 4, 0), &mut Silent).expect("applied");
         check(&grouped, 300, 4);
@@ -282,7 +273,7 @@ mod tests {
                     .map(|idx| Rollout { id: Some(format!("again-{idx}")), ..rollouts[2].clone() }),
             )
             .collect();
-        let operations = [DataOperation::GroupResponses(GroupResponses {})];
+        let operations = [DataOperation::GroupResponses {}];
         let folder = tempfile::tempdir().expect("a folder");
         let open = || Ok(Box::new(long.iter().cloned().map(Ok)) as super::super::Rollouts<'_>);
         let mut grouped = Vec::new();

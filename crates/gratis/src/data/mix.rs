@@ -1,50 +1,39 @@
 //! Mixing in another data set (appendix C.2: general and coding instructions).
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::operation::{Operation, Outcome, Start};
-use super::pairs::PairRule;
+use super::operation::{Operation, Outcome};
+use super::pairs::pairs;
 use super::reader::RecordReader;
 use super::record::OnInvalid;
 use super::rollout::Rollout;
-use super::scratch::Scratch;
 use crate::error::Result;
 
 /// What to take of the other data set.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
 #[serde(rename_all = "snake_case")]
 pub enum MixRule {
     /// Everything.
     #[default]
     All,
-    /// One random pair of a correct and an incorrect response of each instruction.
+    /// One random pair of a correct and an incorrect response per problem.
     OnePair,
 }
 
-/// Appends the rollouts of another file.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Mix {
-    /// The other file.
-    pub path: PathBuf,
-    /// What to take of it.
-    #[serde(default)]
-    pub take: MixRule,
-    /// Seed of the choice of pairs.
-    #[serde(default)]
-    pub seed: u64,
+/// [`DataOperation::Mix`](super::DataOperation) at work.
+pub(super) struct Mixing {
+    path: PathBuf,
+    take: MixRule,
+    seed: u64,
 }
 
-impl Start for Mix {
-    fn start(&self, _scratch: Option<&Scratch>) -> Result<Box<dyn Operation>> {
-        Ok(Box::new(Mixing { settings: self.clone() }))
+impl Mixing {
+    pub(super) fn new(path: &Path, take: MixRule, seed: u64) -> Self {
+        Self { path: path.to_owned(), take, seed }
     }
-}
-
-struct Mixing {
-    settings: Mix,
 }
 
 impl Operation for Mixing {
@@ -53,15 +42,14 @@ impl Operation for Mixing {
     }
 
     fn finish(&mut self, out: &mut Outcome) -> Result<()> {
-        for rollout in RecordReader::<Rollout>::open(&self.settings.path, OnInvalid::Stop)? {
+        for rollout in RecordReader::<Rollout>::open(&self.path, OnInvalid::Stop)? {
             let rollout = rollout?;
             out.remark("problems mixed in", 1);
-            match self.settings.take {
+            match self.take {
                 MixRule::All => out.keep(rollout)?,
                 MixRule::OnePair => {
                     let labels = rollout.labels("taking one pair of each instruction")?;
-                    let rule = PairRule::PerPrompt { n: 1 };
-                    match rule.pairs(&labels, &rollout.prompt, self.settings.seed).first() {
+                    match pairs(&labels, Some(1), &rollout.prompt, self.seed).first() {
                         Some(&(correct, incorrect)) => {
                             out.keep(rollout.with_completions(&[correct, incorrect]))?;
                         }

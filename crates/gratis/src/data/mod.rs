@@ -6,8 +6,7 @@ mod mask;
 mod operation;
 pub mod published;
 mod reader;
-#[doc(hidden)]
-pub mod record;
+pub(crate) mod record;
 pub(crate) mod rollout;
 pub mod score;
 mod split;
@@ -44,51 +43,33 @@ mod subsample;
 mod table;
 
 // Whole files and lines, with reports: for the command line.
+pub use apply::apply;
 #[doc(hidden)]
-pub use apply::{FileReport, SplitReport, apply_to_file, split_file};
-pub use apply::{Rollouts, apply};
-pub(crate) use apply::{apply_streaming, spool};
-pub use balance::{BalanceDataset, BalanceInstructions};
+pub use apply::{FileReport, apply_to_file, split_file};
+pub(crate) use apply::{Rollouts, apply_streaming, spool};
 pub use case::Case;
 pub use completion::Completion;
-pub use dedup::{DedupScope, Deduplicate};
+pub use dedup::DedupScope;
 #[doc(hidden)]
 pub use fingerprint::Fingerprint;
-pub use group::GroupResponses;
 pub use mask::Mask;
-pub use mix::{Mix, MixRule};
+pub use mix::MixRule;
 pub use model_format::ModelFormat;
 pub use operation::{Counts, DataOperation, OperationReport};
-pub use pairs::{MakePairs, PairRule, pairs_of};
 pub use part::ScorePart;
+pub use reader::RecordReader;
 #[doc(hidden)]
-pub use reader::{RecordReader, RolloutFiles};
-pub use reading::{ColumnName, DoubtfulLabel, Reading, ShapeSettings};
+pub use reader::RolloutFiles;
+pub use reading::{Reading, ShapeSettings};
 pub use record::OnInvalid;
-pub use replace::ReplaceResponses;
 // Output of commands that can be resumed: for the command line.
 #[doc(hidden)]
-pub use resumable::{Lines, OnPartial, ReservedOutput, ResumableWriter, Resumed, check_output};
-pub use rollout::{Answered, Rollout};
+pub use resumable::{Lines, ReservedOutput, ResumableWriter, check_output};
+pub use rollout::Rollout;
 pub use score::{Extent, Precision, ProblemScores, ScoreKind, ScoreOrigin, Scored};
-pub use segment::{SegmentSteps, StepText};
+pub use segment::StepText;
 pub use shapes::DataShape;
-pub use split::{KeepSide, Side, Split};
-pub use step_labels::StepLabels;
+pub use split::Side;
 pub use steps::{StepSplit, StepSplitter};
-pub use subsample::{SubsampleInstructions, SubsampleResponses};
 pub use summary::Summary;
-#[doc(hidden)]
-pub use writer::LineWriter;
-pub use writer::RolloutWriter;
-
-/// Reads rollouts.
-pub type RolloutReader = RecordReader<Rollout>;
-/// Reads scores.
-pub type ScoreReader = RecordReader<ProblemScores>;
-/// Writes scores.
-pub type ScoreWriter = LineWriter<ProblemScores>;
-/// Reads grading cases.
-pub type CaseReader = RecordReader<Case>;
-/// Writes grading cases.
-pub type CaseWriter = LineWriter<Case>;
+pub use writer::RecordWriter;

@@ -6,35 +6,25 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::PathBuf;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::balance::{BalanceDataset, BalanceInstructions};
-use super::dedup::Deduplicate;
-use super::group::GroupResponses;
-use super::mix::Mix;
-use super::pairs::MakePairs;
-use super::replace::ReplaceResponses;
+use super::balance::{DatasetBalance, InstructionBalance};
+use super::dedup::{self, DedupScope, Deduplication};
+use super::group::Grouping;
+use super::mix::{MixRule, Mixing};
+use super::pairs::Pairing;
+use super::replace::Replacement;
 use super::rollout::Rollout;
 use super::scratch::Scratch;
-use super::segment::SegmentSteps;
-use super::split::KeepSide;
-use super::subsample::{SubsampleInstructions, SubsampleResponses};
+use super::segment::{self, Segmentation, StepText};
+use super::split::{Side, SideFilter, Split};
+use super::steps::StepSplit;
+use super::subsample::{InstructionSample, ResponseSample};
 use crate::error::{Error, Result};
 use crate::named_settings;
-
-/// The settings of an operation.
-pub(super) trait Start {
-    /// Whether the operation must see all rollouts before it can decide on the first.
-    fn surveys(&self) -> bool {
-        false
-    }
-
-    /// Checks the settings and starts the operation. It stores intermediate data in files in
-    /// `scratch`, or in memory.
-    fn start(&self, scratch: Option<&Scratch>) -> Result<Box<dyn Operation>>;
-}
 
 /// A running operation.
 pub(super) trait Operation {
@@ -59,58 +49,162 @@ pub(super) trait Operation {
     }
 }
 
-macro_rules! operations {
-    ($($(#[$doc:meta])* $variant:ident,)*) => {
-        /// The closed set of operations, each with its settings.
-        ///
-        /// In a configuration: a table with the operation's `name` and its settings,
-        /// `{ name = "subsample_instructions", share = 0.25, seed = 1 }`; on a command line the
-        /// same in short, `subsample_instructions,share=0.25,seed=1`. Unknown settings are errors.
-        #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-        #[serde(tag = "name", rename_all = "snake_case")]
-        pub enum DataOperation {
-            $($(#[$doc])* $variant($variant),)*
-        }
-
-        impl DataOperation {
-            pub(super) fn surveys(&self) -> bool {
-                match self {
-                    $(Self::$variant(settings) => settings.surveys(),)*
-                }
-            }
-
-            pub(super) fn start(&self, scratch: Option<&Scratch>) -> Result<Box<dyn Operation>> {
-                match self {
-                    $(Self::$variant(settings) => settings.start(scratch),)*
-                }
-            }
-        }
-    };
+/// The closed set of operations, each with its settings.
+///
+/// In a configuration: a table with the operation's `name` and its settings,
+/// `{ name = "subsample_instructions", share = 0.25, seed = 1 }`; on a command line the same in
+/// short, `subsample_instructions,share=0.25,seed=1`. Unknown settings are errors.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "name", rename_all = "snake_case", deny_unknown_fields)]
+pub enum DataOperation {
+    /// Drops random responses of the class that has more of them in the whole data set.
+    /// Instructions left without a response are dropped. Stores one number per response.
+    BalanceDataset {
+        /// Seed of the choice.
+        #[serde(default)]
+        seed: u64,
+    },
+    /// Keeps, for each instruction, as many random responses of each class as the rarer class has.
+    /// Instructions with one class only are dropped; it is an error if none is left.
+    BalanceInstructions {
+        /// Seed of the choice.
+        #[serde(default)]
+        seed: u64,
+    },
+    /// Keeps a share of the instructions; lines with the same prompt stay together. Stores one
+    /// number per instruction.
+    SubsampleInstructions {
+        /// The share to keep, above 0 and at most 1.
+        share: f64,
+        /// Seed of the choice.
+        #[serde(default)]
+        seed: u64,
+    },
+    /// Keeps `n` random responses per instruction, in their order; instructions that have fewer
+    /// keep them all.
+    SubsampleResponses {
+        /// Responses to keep per instruction, at least 1.
+        n: usize,
+        /// Seed of the choice.
+        #[serde(default)]
+        seed: u64,
+    },
+    /// Drops responses that repeat earlier ones; [`DataOperation::deduplicate`] has the defaults.
+    Deduplicate {
+        /// Words in an n-gram, at least 1.
+        #[serde(default = "dedup::default_n")]
+        n: usize,
+        /// The overlap at or above which a response is dropped, above 0 and at most 1.
+        #[serde(default = "dedup::default_threshold")]
+        threshold: f64,
+        /// Which responses are compared.
+        #[serde(default)]
+        scope: DedupScope,
+        /// Use one n-gram in this many, at least 1: the overlap is then an estimate and needs less
+        /// memory.
+        #[serde(default = "dedup::default_sample")]
+        sample: u64,
+    },
+    /// Appends the rollouts of another file.
+    Mix {
+        /// The other file.
+        path: PathBuf,
+        /// What to take of it.
+        #[serde(default)]
+        take: MixRule,
+        /// Seed of the choice of pairs.
+        #[serde(default)]
+        seed: u64,
+    },
+    /// Replaces `n` random responses of each instruction by as many random ones that another file
+    /// has for the same prompt. Instructions for which either file has fewer stay as they are.
+    /// Stores the responses of the other file in a temporary file, and one position per problem.
+    ReplaceResponses {
+        /// The other file.
+        path: PathBuf,
+        /// Responses to replace, at least 1; the paper replaces 4 of 8.
+        n: usize,
+        /// Seed of both choices.
+        #[serde(default)]
+        seed: u64,
+    },
+    /// Makes one rollout of each pair of a correct and an incorrect response, the correct one first.
+    /// Instructions with one class only are dropped.
+    MakePairs {
+        /// Make at most this many pairs per instruction, at least 1; all if absent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        per_prompt: Option<usize>,
+        /// Seed of the choice.
+        #[serde(default)]
+        seed: u64,
+    },
+    /// Keeps one side of a split by problem. A problem's side depends on its prompt and the seed
+    /// only.
+    KeepSide {
+        /// The side to keep.
+        side: Side,
+        /// The expected share of the first side, above 0 and below 1.
+        share: f64,
+        /// Seed of the split.
+        #[serde(default)]
+        seed: u64,
+    },
+    /// Splits every response into steps and writes them to the column `steps`. Stores nothing.
+    SegmentSteps {
+        /// Where steps end.
+        #[serde(default = "segment::default_split")]
+        split: StepSplit,
+        /// Whether to keep or rewrite the text.
+        #[serde(default)]
+        text: StepText,
+    },
+    /// Joins the records of each problem: those with the same prompt, context and reference. A
+    /// problem is where its first record was, with the responses in the order of their records.
+    /// Columns that differ between the records are dropped.
+    GroupResponses {},
 }
 
-operations! {
-    /// As many correct as incorrect responses in the whole data set.
-    BalanceDataset,
-    /// As many correct as incorrect responses of each instruction.
-    BalanceInstructions,
-    /// A share of the instructions.
-    SubsampleInstructions,
-    /// Some responses of each instruction.
-    SubsampleResponses,
-    /// No response that repeats an earlier one.
-    Deduplicate,
-    /// The rollouts of another file besides.
-    Mix,
-    /// Some responses from another file instead.
-    ReplaceResponses,
-    /// One rollout for each pair of a correct and an incorrect response.
-    MakePairs,
-    /// One side of a split by problem.
-    KeepSide,
-    /// The `steps` column written.
-    SegmentSteps,
-    /// The records of a problem as one.
-    GroupResponses,
+impl DataOperation {
+    /// [`DataOperation::Deduplicate`] with the default settings.
+    pub fn deduplicate() -> Self {
+        Self::Deduplicate {
+            n: dedup::default_n(),
+            threshold: dedup::default_threshold(),
+            scope: DedupScope::default(),
+            sample: dedup::default_sample(),
+        }
+    }
+
+    /// Whether the operation must see all rollouts before it can decide on the first.
+    pub(super) fn surveys(&self) -> bool {
+        matches!(self, Self::BalanceDataset { .. } | Self::SubsampleInstructions { .. })
+    }
+
+    /// Checks the settings and starts the operation. It stores intermediate data in files in
+    /// `scratch`, or in memory.
+    pub(super) fn start(&self, scratch: Option<&Scratch>) -> Result<Box<dyn Operation>> {
+        Ok(match *self {
+            Self::BalanceDataset { seed } => Box::new(DatasetBalance::new(seed)),
+            Self::BalanceInstructions { seed } => Box::new(InstructionBalance::new(seed)),
+            Self::SubsampleInstructions { share, seed } => {
+                Box::new(InstructionSample::new(share, seed)?)
+            }
+            Self::SubsampleResponses { n, seed } => Box::new(ResponseSample::new(n, seed)?),
+            Self::Deduplicate { n, threshold, scope, sample } => {
+                Box::new(Deduplication::new(n, threshold, scope, sample)?)
+            }
+            Self::Mix { ref path, take, seed } => Box::new(Mixing::new(path, take, seed)),
+            Self::ReplaceResponses { ref path, n, seed } => {
+                Box::new(Replacement::new(path, n, seed, scratch)?)
+            }
+            Self::MakePairs { per_prompt, seed } => Box::new(Pairing::new(per_prompt, seed)?),
+            Self::KeepSide { side, share, seed } => {
+                Box::new(SideFilter::new(side, Split { share, seed })?)
+            }
+            Self::SegmentSteps { ref split, text } => Box::new(Segmentation::new(split, text)?),
+            Self::GroupResponses {} => Box::new(Grouping::new(scratch)?),
+        })
+    }
 }
 
 impl FromStr for DataOperation {

@@ -15,7 +15,6 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::completion::Completion;
-use super::format::STANDARD_STREAM;
 use super::reader::RecordReader;
 use super::record::{Fault, Field, OnInvalid, Record};
 use super::rollout::Rollout;
@@ -26,7 +25,7 @@ const TAG: &str = "ки";
 
 /// A line of such a file.
 #[derive(Debug, Clone)]
-pub struct Published(Rollout);
+struct Published(Rollout);
 
 impl Record for Published {
     type Columns = Value;
@@ -42,32 +41,17 @@ impl Record for Published {
     }
 }
 
-impl Published {
-    /// Whether the first line of a file is in one of the published formats.
-    ///
-    /// # Errors
-    /// [`crate::Error::Io`] if the file cannot be opened.
-    pub fn is_in(path: &Path) -> Result<bool> {
-        let is_lines = path.extension().is_none_or(|extension| extension != "parquet");
-        if path == Path::new(STANDARD_STREAM) || !is_lines {
-            return Ok(false);
-        }
-        let first = RecordReader::<Self>::open(path, OnInvalid::Stop)?.next();
-        Ok(matches!(first, Some(Ok(_))))
+/// All solutions of a file, and how many lines were skipped.
+///
+/// # Errors
+/// As [`RecordReader`].
+pub fn read(path: &Path, on_invalid: OnInvalid) -> Result<(Vec<Rollout>, u64)> {
+    let mut reader = RecordReader::<Published>::open(path, on_invalid)?;
+    let mut rollouts = Vec::new();
+    for record in reader.by_ref() {
+        rollouts.push(record?.0);
     }
-
-    /// All solutions of a file, and how many lines were left out.
-    ///
-    /// # Errors
-    /// As [`RecordReader`].
-    pub fn read(path: &Path, on_invalid: OnInvalid) -> Result<(Vec<Rollout>, u64)> {
-        let mut reader = RecordReader::<Self>::open(path, on_invalid)?;
-        let mut rollouts = Vec::new();
-        for record in reader.by_ref() {
-            rollouts.push(record?.0);
-        }
-        Ok((rollouts, reader.n_skipped()))
-    }
+    Ok((rollouts, reader.n_skipped()))
 }
 
 type Parsed<T> = std::result::Result<T, Fault>;

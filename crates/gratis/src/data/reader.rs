@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 
 use super::container::{Container, Raw};
 use super::format::STANDARD_STREAM;
-use super::reading::{DoubtfulLabel, Reading};
+use super::reading::{DoubtfulLabel, FileReading, Reading};
 use super::record::{self, Fault, OnInvalid, Record, RowLayout};
 use super::rollout::{Answered, Rollout};
 use super::rows;
@@ -21,9 +21,32 @@ use super::score_table;
 use super::shapes::{self, DataShape, Requests};
 use crate::error::{Error, Result};
 
-/// Reads the records of a file, or of the files in a folder.
+/// Reads the records of a file, or of the files in a folder: rollouts ([`Rollout`]), scores
+/// ([`ProblemScores`](super::ProblemScores)), grading cases ([`Case`](super::Case)), problems
+/// ([`Problem`](crate::rollout::Problem)) or texts
+/// ([`LanguageExample`](crate::training::LanguageExample)).
 pub struct RecordReader<T> {
-    reading: Reading,
+    source: Box<dyn Source<T>>,
+    failed: bool,
+}
+
+/// Where records of the type `T` come from.
+trait Source<T> {
+    /// The next record.
+    fn read(&mut self) -> Result<Option<T>>;
+
+    /// Lines left out so far.
+    fn n_skipped(&self) -> u64;
+
+    /// How the file is read, in words.
+    fn notice(&self) -> Option<&str>;
+}
+
+/// The records of files, of the type `R` as they are stored.
+struct Files<R> {
+    reading: FileReading,
+    on_invalid: OnInvalid,
+    tell: Option<fn(&Path, &str)>,
     requests: Option<Requests>,
     path: PathBuf,
     stream: Stream,
@@ -35,8 +58,7 @@ pub struct RecordReader<T> {
     ready: VecDeque<(u64, Rollout)>,
     notice: Option<String>,
     n_skipped: u64,
-    failed: bool,
-    record: std::marker::PhantomData<T>,
+    record: std::marker::PhantomData<R>,
 }
 
 enum Stream {
@@ -55,6 +77,7 @@ enum Decoded<T> {
     Nothing,
 }
 
+#[expect(private_bounds, reason = "the types of records are a closed set, which the type names")]
 impl<T: Record> RecordReader<T> {
     /// Opens the file, folder or pattern `path`.
     ///
@@ -63,13 +86,73 @@ impl<T: Record> RecordReader<T> {
     /// a damaged Parquet file. Iteration yields [`Error::InvalidRecord`] for a line that is no such
     /// record, unless such lines are skipped.
     pub fn open(path: impl AsRef<Path>, reading: impl Into<Reading>) -> Result<Self> {
-        let reading = reading.into();
-        let mut rest: VecDeque<_> = files(path.as_ref())?.into();
+        let source = Box::new(Files::<T>::open(path.as_ref(), reading.into())?);
+        Ok(Self { source, failed: false })
+    }
+}
+
+impl RecordReader<Rollout> {
+    /// Opens a file of rollouts with responses: a line without the column `completions` is invalid.
+    ///
+    /// # Errors
+    /// As [`RecordReader::open`].
+    pub fn answered(path: impl AsRef<Path>, reading: impl Into<Reading>) -> Result<Self> {
+        let source = Box::new(Files::<Answered>::open(path.as_ref(), reading.into())?);
+        Ok(Self { source, failed: false })
+    }
+}
+
+impl<T> RecordReader<T> {
+    /// Lines left out so far under [`OnInvalid::Skip`].
+    pub fn n_skipped(&self) -> u64 {
+        self.source.n_skipped()
+    }
+
+    /// How the file is read, in words; `None` before its first record, and for our own columns.
+    pub fn notice(&self) -> Option<&str> {
+        self.source.notice()
+    }
+}
+
+impl<T> Iterator for RecordReader<T> {
+    type Item = Result<T>;
+
+    /// The next record; nothing more after an error.
+    fn next(&mut self) -> Option<Result<T>> {
+        if self.failed {
+            return None;
+        }
+        let next = self.source.read().transpose();
+        self.failed = matches!(next, Some(Err(_)));
+        next
+    }
+}
+
+impl<R: Record + Into<T>, T> Source<T> for Files<R> {
+    fn read(&mut self) -> Result<Option<T>> {
+        Ok(self.next()?.map(Into::into))
+    }
+
+    fn n_skipped(&self) -> u64 {
+        self.n_skipped
+    }
+
+    fn notice(&self) -> Option<&str> {
+        self.notice.as_deref()
+    }
+}
+
+impl<R: Record> Files<R> {
+    fn open(path: &Path, reading: Reading) -> Result<Self> {
+        let Reading { on_invalid, shape, notice } = reading;
+        let mut rest: VecDeque<_> = files(path)?.into();
         let path = rest.pop_front().unwrap_or_default();
-        let requests = reading.shape.batch_input.as_deref().map(Requests::read).transpose()?;
+        let requests = shape.batch_input.as_deref().map(Requests::read).transpose()?;
         Ok(Self {
-            stream: Stream::open::<T>(&path)?,
-            reading,
+            stream: Stream::open::<R>(&path)?,
+            reading: FileReading { shape, ..FileReading::default() },
+            on_invalid,
+            tell: notice,
             requests,
             path,
             shape: None,
@@ -78,22 +161,11 @@ impl<T: Record> RecordReader<T> {
             ready: VecDeque::new(),
             notice: None,
             n_skipped: 0,
-            failed: false,
             record: std::marker::PhantomData,
         })
     }
 
-    /// Lines left out so far under [`OnInvalid::Skip`].
-    pub fn n_skipped(&self) -> u64 {
-        self.n_skipped
-    }
-
-    /// How the file is read, in words; `None` before its first record, and for our own columns.
-    pub fn notice(&self) -> Option<&str> {
-        self.notice.as_deref()
-    }
-
-    fn read(&mut self) -> Result<Option<T>> {
+    fn next(&mut self) -> Result<Option<R>> {
         loop {
             if let Some((number, rollout)) = self.ready.pop_front() {
                 return self.whole(number, rollout).map(Some);
@@ -107,7 +179,7 @@ impl<T: Record> RecordReader<T> {
             let Some((number, raw)) = next else {
                 let finished = self.pending.take();
                 if let Some(path) = self.rest.pop_front() {
-                    self.stream = Stream::open::<T>(&path)?;
+                    self.stream = Stream::open::<R>(&path)?;
                     (self.path, self.shape, self.notice) = (path, None, None);
                     self.reading.doubtful_label = DoubtfulLabel::Unknown;
                     self.reading.filter = None;
@@ -120,15 +192,15 @@ impl<T: Record> RecordReader<T> {
                 }
             };
             let was_known = self.shape.is_some();
-            let decoded = decode::<T>(
+            let decoded = decode::<R>(
                 raw,
                 &mut self.reading,
                 self.requests.as_ref(),
                 &mut self.shape,
                 &mut self.notice,
             );
-            if !was_known && let (Some(notice), Some(words)) = (self.reading.notice, &self.notice) {
-                notice(&self.path, words);
+            if !was_known && let (Some(tell), Some(words)) = (self.tell, &self.notice) {
+                tell(&self.path, words);
             }
             match decoded {
                 Ok(Decoded::Whole(mut record)) => {
@@ -148,32 +220,18 @@ impl<T: Record> RecordReader<T> {
                 }
                 Ok(Decoded::Many(rollouts)) => self.ready.extend((1..).zip(rollouts)),
                 Ok(Decoded::Nothing) => {}
-                Err(_) if self.reading.on_invalid == OnInvalid::Skip => self.n_skipped += 1,
+                Err(_) if self.on_invalid == OnInvalid::Skip => self.n_skipped += 1,
                 Err(fault) => return Err(fault.at(&self.path, number)),
             }
         }
     }
 
-    fn whole(&self, number: u64, rollout: Rollout) -> Result<T> {
-        let record = T::from_rollout(rollout).map_err(|fault| fault.at(&self.path, number));
+    fn whole(&self, number: u64, rollout: Rollout) -> Result<R> {
+        let record = R::from_rollout(rollout).map_err(|fault| fault.at(&self.path, number));
         record.map(|mut record| {
             record.number(number);
             record
         })
-    }
-}
-
-impl<T: Record> Iterator for RecordReader<T> {
-    type Item = Result<T>;
-
-    /// The next record; nothing more after an error.
-    fn next(&mut self) -> Option<Result<T>> {
-        if self.failed {
-            return None;
-        }
-        let next = self.read().transpose();
-        self.failed = matches!(next, Some(Err(_)));
-        next
     }
 }
 
@@ -246,7 +304,7 @@ fn has_known_extension(path: &Path) -> bool {
 /// is found from the first record of a file.
 fn decode<T: Record>(
     raw: Raw<'_>,
-    reading: &mut Reading,
+    reading: &mut FileReading,
     requests: Option<&Requests>,
     shape: &mut Option<DataShape>,
     notice: &mut Option<String>,
@@ -304,7 +362,11 @@ fn is_of_another_filter(record: &Map<String, Value>, first: &mut Option<String>)
 }
 
 /// How a file is read, if not as our own columns.
-fn words_for(shape: DataShape, record: &Map<String, Value>, reading: &Reading) -> Option<String> {
+fn words_for(
+    shape: DataShape,
+    record: &Map<String, Value>,
+    reading: &FileReading,
+) -> Option<String> {
     if shape == DataShape::Gratis {
         return None;
     }
@@ -403,24 +465,17 @@ impl RolloutFiles {
         path: &Path,
         reading: &Reading,
     ) -> Box<dyn Iterator<Item = Result<Rollout>> + '_> {
-        match self.needs {
-            Needs::Nothing => self.read_as::<Rollout>(path, reading),
-            Needs::Completions => self.read_as::<Answered>(path, reading),
-        }
-    }
-
-    fn read_as<T: Record + Into<Rollout> + 'static>(
-        &self,
-        path: &Path,
-        reading: &Reading,
-    ) -> Box<dyn Iterator<Item = Result<Rollout>> + '_> {
         let before = self.n_skipped.get();
-        match RecordReader::<T>::open(path, reading.clone()) {
+        let open = match self.needs {
+            Needs::Nothing => RecordReader::<Rollout>::open,
+            Needs::Completions => RecordReader::<Rollout>::answered,
+        };
+        match open(path, reading.clone()) {
             Err(error) => Box::new(std::iter::once(Err(error))),
             Ok(mut reader) => Box::new(std::iter::from_fn(move || {
                 let next = reader.next();
                 self.n_skipped.set(before + reader.n_skipped());
-                Some(next?.map(Into::into))
+                next
             })),
         }
     }

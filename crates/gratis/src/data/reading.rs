@@ -1,9 +1,7 @@
 //! How rollout files are read: the shape of their records, the names of their columns, what counts as
 //! the label of a correct response, and what to do with a record that does not fit.
 
-use std::fmt;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
@@ -21,9 +19,14 @@ pub struct ShapeSettings {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub shape: Option<DataShape>,
     /// Read a column under another name: `--column prompt=question`; may be repeated.
-    #[cfg_attr(feature = "clap", arg(long = "column", value_name = "OURS=THEIRS"))]
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub columns: Vec<ColumnName>,
+    //
+    // Pairs of our name and the name in the file.
+    #[cfg_attr(
+        feature = "clap",
+        arg(long = "column", value_name = "OURS=THEIRS", value_parser = column_names::parse)
+    )]
+    #[serde(skip_serializing_if = "Vec::is_empty", with = "column_names")]
+    pub columns: Vec<(String, String)>,
     /// Label responses correct from this number on; needed for labels other than booleans, 0 and 1.
     #[cfg_attr(
         feature = "clap",
@@ -55,46 +58,32 @@ fn finite(text: &str) -> Result<f64, String> {
     if number.is_finite() { Ok(number) } else { Err("not a finite number".to_owned()) }
 }
 
-/// A column that is read under another name.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct ColumnName {
-    /// Our name.
-    pub ours: String,
-    /// The name in the file.
-    pub theirs: String,
-}
+/// Names of columns as text, `OURS=THEIRS`.
+mod column_names {
+    use serde::de::Error;
+    use serde::{Deserialize, Deserializer, Serializer};
 
-impl FromStr for ColumnName {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
+    pub(super) fn parse(text: &str) -> Result<(String, String), String> {
         match text.split_once('=') {
             Some((ours, theirs)) if !ours.is_empty() && !theirs.is_empty() => {
-                Ok(Self { ours: ours.to_owned(), theirs: theirs.to_owned() })
+                Ok((ours.to_owned(), theirs.to_owned()))
             }
             _ => Err("expected `OURS=THEIRS`, such as `prompt=question`".to_owned()),
         }
     }
-}
 
-impl fmt::Display for ColumnName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}={}", self.ours, self.theirs)
+    pub(super) fn serialize<S: Serializer>(
+        columns: &[(String, String)],
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(columns.iter().map(|(ours, theirs)| format!("{ours}={theirs}")))
     }
-}
 
-impl TryFrom<String> for ColumnName {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        text.parse()
-    }
-}
-
-impl From<ColumnName> for String {
-    fn from(column: ColumnName) -> Self {
-        column.to_string()
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        source: D,
+    ) -> Result<Vec<(String, String)>, D::Error> {
+        let texts = Vec::<String>::deserialize(source)?;
+        texts.iter().map(|text| parse(text).map_err(D::Error::custom)).collect()
     }
 }
 
@@ -107,15 +96,22 @@ pub struct Reading {
     pub shape: ShapeSettings,
     /// Told once per file how it is read, if not as gratis' own columns.
     pub notice: Option<fn(&Path, &str)>,
-    /// What the first record of the file says about a column such as `score`.
-    pub doubtful_label: DoubtfulLabel,
-    /// The filter of the first sample of lm-evaluation-harness; those of others are left out.
-    pub filter: Option<String>,
+}
+
+/// How the records of one file become rollouts: what was asked for, and what its records so far say.
+#[derive(Debug, Clone, Default)]
+pub(super) struct FileReading {
+    pub(super) shape: ShapeSettings,
+    /// Whether a column such as `score` holds labels.
+    pub(super) doubtful_label: DoubtfulLabel,
+    /// The filter of the first sample of lm-evaluation-harness; samples of other filters are left
+    /// out.
+    pub(super) filter: Option<String>,
 }
 
 /// Whether a column that may hold labels or other numbers, such as `score`, holds labels in a file.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum DoubtfulLabel {
+pub(super) enum DoubtfulLabel {
     /// No record had such a column yet.
     #[default]
     Unknown,

@@ -26,7 +26,7 @@ pub enum OnInvalid {
 }
 
 /// A record of a data file: one JSON object, or one row.
-pub trait Record: Sized {
+pub(crate) trait Record: Sized + 'static {
     /// The record as stored in a file.
     type Columns: DeserializeOwned;
 
@@ -69,7 +69,7 @@ pub trait Record: Sized {
 
 /// What a row of a Parquet file is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RowLayout {
+pub(crate) enum RowLayout {
     /// A record.
     Record,
     /// A candidate of a record; or a record.
@@ -78,7 +78,7 @@ pub enum RowLayout {
 
 /// A named part of a record.
 #[derive(Debug, Clone, Copy)]
-pub struct Field {
+pub(crate) struct Field {
     name: &'static str,
     aliases: &'static [&'static str],
     shape: &'static Shape,
@@ -87,12 +87,12 @@ pub struct Field {
 
 impl Field {
     /// A field that may be absent or null.
-    pub const fn optional(name: &'static str, shape: &'static Shape) -> Self {
+    pub(crate) const fn optional(name: &'static str, shape: &'static Shape) -> Self {
         Self { name, aliases: &[], shape, required: false }
     }
 
     /// A field that must be there.
-    pub const fn required(name: &'static str, shape: &'static Shape) -> Self {
+    pub(crate) const fn required(name: &'static str, shape: &'static Shape) -> Self {
         Self { name, aliases: &[], shape, required: true }
     }
 
@@ -103,14 +103,14 @@ impl Field {
 
     /// The same field, which may also go by other names.
     #[must_use]
-    pub const fn or(self, aliases: &'static [&'static str]) -> Self {
+    pub(crate) const fn or(self, aliases: &'static [&'static str]) -> Self {
         Self { aliases, ..self }
     }
 }
 
 /// The shape of a JSON value.
 #[derive(Debug, Clone, Copy)]
-pub enum Shape {
+pub(crate) enum Shape {
     /// `true` or `false`.
     Bool,
     /// A number.
@@ -190,7 +190,7 @@ fn fields_fault(fields: &[Field], value: &Value) -> Option<Fault> {
 
 /// What is wrong with a record.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fault {
+pub(crate) struct Fault {
     field: String,
     expected: String,
     got: String,
@@ -202,7 +202,7 @@ const FIX: &str = "fix the line, or skip and count invalid lines (`--skip-invali
 
 impl Fault {
     /// `field` should be `expected` but is `got`.
-    pub fn new(
+    pub(crate) fn new(
         field: impl Into<String>,
         expected: impl Into<String>,
         got: impl Into<String>,

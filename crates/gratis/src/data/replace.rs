@@ -2,66 +2,18 @@
 
 use std::collections::HashMap;
 use std::io::{BufWriter, SeekFrom, Write};
-use std::path::PathBuf;
+use std::path::Path;
 
 use rand::seq::index;
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::operation::{Operation, Outcome, Start};
+use super::operation::{Operation, Outcome};
 use super::reader::RecordReader;
 use super::record::OnInvalid;
 use super::rollout::Rollout;
 use super::scratch::{Scratch, Spool, spool};
 use super::seeding::{rank_of, rng_of};
 use crate::error::{Error, Result};
-
-/// Replaces `n` random responses of each instruction by as many random ones that another file has
-/// for the same prompt. Instructions for which either side has fewer stay as they are. Puts the
-/// other file's responses aside in a temporary file and remembers where each problem's stand.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ReplaceResponses {
-    /// The other file.
-    pub path: PathBuf,
-    /// Responses to replace, at least 1; the paper replaces 4 of 8.
-    pub n: usize,
-    /// Seed of both choices.
-    #[serde(default)]
-    pub seed: u64,
-}
-
-impl Start for ReplaceResponses {
-    fn start(&self, scratch: Option<&Scratch>) -> Result<Box<dyn Operation>> {
-        if self.n == 0 {
-            return Err(Error::setting("n", "at least 1", self.n));
-        }
-        Ok(Box::new(Replacement { n: self.n, seed: self.seed, others: self.draw(scratch)? }))
-    }
-}
-
-impl ReplaceResponses {
-    /// Draws `n` responses of each problem of the other file that has as many.
-    fn draw(&self, scratch: Option<&Scratch>) -> Result<Others> {
-        let mut spool = BufWriter::new(spool(scratch)?);
-        let (mut places, mut start) = (HashMap::new(), 0);
-        for other in RecordReader::<Rollout>::open(&self.path, OnInvalid::Stop)? {
-            let other = other?;
-            if other.completions.len() < self.n {
-                continue;
-            }
-            // A stream of its own: the places are drawn from that of the prompt.
-            let mut rng = rng_of(self.seed, &format!("replacement {}", other.prompt));
-            let sources = index::sample(&mut rng, other.completions.len(), self.n).into_vec();
-            let drawn = serde_json::json!(other.with_completions(&sources)).to_string();
-            spool.write_all(drawn.as_bytes()).map_err(Error::io("write", SPOOL))?;
-            places.insert(rank_of(0, &[&other.prompt]), (start, drawn.len()));
-            start += drawn.len() as u64;
-        }
-        let spool = spool.into_inner().map_err(std::io::IntoInnerError::into_error);
-        Ok(Others { spool: spool.map_err(Error::io("write", SPOOL))?, places })
-    }
-}
 
 /// What errors call the temporary file.
 const SPOOL: &str = "a temporary file";
@@ -74,6 +26,27 @@ struct Others {
 }
 
 impl Others {
+    /// Draws `n` responses of each problem of the file `path` that has as many.
+    fn draw(path: &Path, n: usize, seed: u64, scratch: Option<&Scratch>) -> Result<Self> {
+        let mut spool = BufWriter::new(spool(scratch)?);
+        let (mut places, mut start) = (HashMap::new(), 0);
+        for other in RecordReader::<Rollout>::open(path, OnInvalid::Stop)? {
+            let other = other?;
+            if other.completions.len() < n {
+                continue;
+            }
+            // A stream of its own: the places are drawn from that of the prompt.
+            let mut rng = rng_of(seed, &format!("replacement {}", other.prompt));
+            let sources = index::sample(&mut rng, other.completions.len(), n).into_vec();
+            let drawn = serde_json::json!(other.with_completions(&sources)).to_string();
+            spool.write_all(drawn.as_bytes()).map_err(Error::io("write", SPOOL))?;
+            places.insert(rank_of(0, &[&other.prompt]), (start, drawn.len()));
+            start += drawn.len() as u64;
+        }
+        let spool = spool.into_inner().map_err(std::io::IntoInnerError::into_error);
+        Ok(Self { spool: spool.map_err(Error::io("write", SPOOL))?, places })
+    }
+
     /// The drawn responses to a prompt.
     fn of(&mut self, prompt: &str) -> Result<Option<Rollout>> {
         let Some(&(start, n_bytes)) = self.places.get(&rank_of(0, &[prompt])) else {
@@ -90,10 +63,20 @@ impl Others {
     }
 }
 
-struct Replacement {
+/// [`DataOperation::ReplaceResponses`](super::DataOperation) at work.
+pub(super) struct Replacement {
     n: usize,
     seed: u64,
     others: Others,
+}
+
+impl Replacement {
+    pub(super) fn new(path: &Path, n: usize, seed: u64, scratch: Option<&Scratch>) -> Result<Self> {
+        if n == 0 {
+            return Err(Error::setting("n", "at least 1", n));
+        }
+        Ok(Self { n, seed, others: Others::draw(path, n, seed, scratch)? })
+    }
 }
 
 impl Operation for Replacement {

@@ -37,15 +37,6 @@ pub enum Lines {
     Records,
 }
 
-/// What to do with the lines that a stopped job left.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OnPartial {
-    /// Continue, if they are those of the same job.
-    Resume,
-    /// Discard them.
-    Restart,
-}
-
 /// An output that is reserved: nobody else writes it, and it can be written.
 pub struct ReservedOutput {
     path: PathBuf,
@@ -77,37 +68,45 @@ impl ReservedOutput {
         self.lock.is_some()
     }
 
-    /// Begins to write, or continues. The fingerprint of an output that is not resumable is not
-    /// looked at.
+    /// Begins to write, or continues after the lines that a stopped job with the same fingerprint left.
+    /// The fingerprint of an output that is not resumable is not looked at.
     ///
     /// # Errors
     /// [`Error::PartialDiffers`] if another job left lines, [`Error::Io`].
-    pub fn begin(
-        self,
-        fingerprint: &Fingerprint,
-        on_partial: OnPartial,
-    ) -> Result<(ResumableWriter, Resumed)> {
+    pub fn resume(self, fingerprint: &Fingerprint) -> Result<ResumableWriter> {
+        self.begin(fingerprint, OnPartial::Resume)
+    }
+
+    /// Discards the lines that a stopped job left, and begins to write.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn restart(self, fingerprint: &Fingerprint) -> Result<ResumableWriter> {
+        self.begin(fingerprint, OnPartial::Restart)
+    }
+
+    fn begin(self, fingerprint: &Fingerprint, on_partial: OnPartial) -> Result<ResumableWriter> {
         let Self { path, lines, format, destination, lock } = self;
         let (Destination::File(target), Some(lock)) = (&destination, lock) else {
             let is_standard = destination == Destination::Standard;
             let path = if is_standard { PathBuf::from(STANDARD_STREAM) } else { path };
             let out = Out::Stream(open_through(&destination)?);
-            return Ok((ResumableWriter { path, out }, Resumed::default()));
+            return Ok(ResumableWriter { path, out, left: Left::default() });
         };
         let mut partial = Partial::at(target, lock)?;
         if on_partial == OnPartial::Restart {
             partial.remove().map_err(Error::io("remove", &partial.lines))?;
         }
-        let resumed = partial.resume(fingerprint, target)?;
-        partial.is_kept = resumed.n_lines > 0;
+        let left = partial.resume(fingerprint, target)?;
+        partial.is_kept = left.n_lines > 0;
         let open = |path: &Path| File::options().append(true).open(path);
         let out = || {
             let file = open(&partial.lines)?;
-            file.set_len(resumed.n_bytes)?;
+            file.set_len(left.n_bytes)?;
             Ok((BufWriter::new(file), open(&partial.state)?))
         };
         let (file, state) = out().map_err(Error::io("write", &partial.lines))?;
-        let Resumed { n_lines, n_bytes, .. } = resumed;
+        let Left { n_lines, n_bytes, .. } = left;
         let target = target.clone();
         let out = Out::File(Box::new(FileOut {
             target,
@@ -119,7 +118,7 @@ impl ReservedOutput {
             n_lines,
             n_bytes,
         }));
-        Ok((ResumableWriter { path, out }, resumed))
+        Ok(ResumableWriter { path, out, left })
     }
 }
 
@@ -137,27 +136,24 @@ pub fn check_output(output: &Path, inputs: &[&Path]) -> Result<()> {
     }
 }
 
+/// What to do with the lines that a stopped job left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum OnPartial {
+    /// Continue, if they are those of the same job.
+    Resume,
+    /// Discard them.
+    Restart,
+}
+
 /// What a stopped job left.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Resumed {
+#[derive(Debug, Default)]
+struct Left {
     /// Lines of finished chunks.
-    pub n_lines: usize,
+    n_lines: usize,
     n_bytes: u64,
     so_far: Option<Value>,
     /// Threads of the job that began, if this one has another number.
-    pub other_n_threads: Option<usize>,
-}
-
-impl Resumed {
-    /// What [`ResumableWriter::end_chunk`] was given last; the default if nothing was left.
-    ///
-    /// # Errors
-    /// [`Error::InvalidFile`] if it is something else.
-    pub fn so_far<T: DeserializeOwned + Default>(&self, output: &Path) -> Result<T> {
-        let Some(value) = &self.so_far else { return Ok(T::default()) };
-        let parsed = T::deserialize(value);
-        parsed.map_err(|error| invalid(output, "continued from what it was begun with", error))
-    }
+    other_n_threads: Option<usize>,
 }
 
 /// The files of the lines so far.
@@ -206,7 +202,7 @@ impl Partial {
     }
 
     /// Finds where to continue, and makes the files where there is nothing to continue.
-    fn resume(&self, fingerprint: &Fingerprint, target: &Path) -> Result<Resumed> {
+    fn resume(&self, fingerprint: &Fingerprint, target: &Path) -> Result<Left> {
         let differs =
             |what: &str| Error::PartialDiffers { path: self.lines.clone(), what: what.to_owned() };
         let n_there = match fs::metadata(&self.lines) {
@@ -217,7 +213,7 @@ impl Partial {
                 let made = File::create_new(&self.lines)
                     .and_then(|file| atomic::keep_permissions(&file, target));
                 made.map_err(Error::io("write", &self.lines))?;
-                return Ok(Resumed::default());
+                return Ok(Left::default());
             }
             Err(error) => return Err(Error::io("read", &self.lines)(error)),
         };
@@ -245,9 +241,9 @@ impl Partial {
         let other_n_threads =
             (known.n_threads() != fingerprint.n_threads()).then(|| known.n_threads());
         Ok(match last {
-            None => Resumed { other_n_threads, ..Resumed::default() },
+            None => Left { other_n_threads, ..Left::default() },
             Some(Chunk { n_lines, n_bytes, so_far }) => {
-                Resumed { n_lines, n_bytes, so_far: Some(so_far), other_n_threads }
+                Left { n_lines, n_bytes, so_far: Some(so_far), other_n_threads }
             }
         })
     }
@@ -269,6 +265,7 @@ impl Drop for Partial {
 pub struct ResumableWriter {
     path: PathBuf,
     out: Out,
+    left: Left,
 }
 
 enum Out {
@@ -288,6 +285,27 @@ struct FileOut {
 }
 
 impl ResumableWriter {
+    /// Lines that a stopped job left, after which this one continues.
+    pub fn n_resumed(&self) -> usize {
+        self.left.n_lines
+    }
+
+    /// Threads of the job that began, if this one has another number.
+    pub fn other_n_threads(&self) -> Option<usize> {
+        self.left.other_n_threads
+    }
+
+    /// What the stopped job gave to [`ResumableWriter::end_chunk`] last; the default if it left
+    /// nothing.
+    ///
+    /// # Errors
+    /// [`Error::InvalidFile`] if it is something else.
+    pub fn so_far<T: DeserializeOwned + Default>(&self) -> Result<T> {
+        let Some(value) = &self.left.so_far else { return Ok(T::default()) };
+        let parsed = T::deserialize(value);
+        parsed.map_err(|error| invalid(&self.path, "continued from what it was begun with", error))
+    }
+
     /// Appends a value as a line and hands it to the operating system.
     ///
     /// # Errors
@@ -380,9 +398,8 @@ mod tests {
         Fingerprint::new("test", "1.0", 1).with("model", "a")
     }
 
-    fn begin(path: &Path, fingerprint: &Fingerprint) -> Result<(ResumableWriter, Resumed)> {
-        let output = ReservedOutput::new(path, Lines::Records, &[])?;
-        output.begin(fingerprint, OnPartial::Resume)
+    fn begin(path: &Path, fingerprint: &Fingerprint) -> Result<ResumableWriter> {
+        ReservedOutput::new(path, Lines::Records, &[])?.resume(fingerprint)
     }
 
     fn names(folder: &Path) -> Vec<String> {
@@ -395,7 +412,7 @@ mod tests {
 
     /// Two finished chunks of two lines, and half of a third.
     fn stop(path: &Path) {
-        let (mut writer, _) = begin(path, &fingerprint()).expect("begun");
+        let mut writer = begin(path, &fingerprint()).expect("begun");
         for line in 0..5 {
             writer.write(&serde_json::json!({ "line": line })).expect("written");
             if line % 2 == 1 {
@@ -408,7 +425,7 @@ mod tests {
     fn a_stopped_file_goes_on_after_its_last_finished_chunk() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("out.jsonl");
-        let (mut writer, _) = begin(&path, &fingerprint()).expect("begun");
+        let mut writer = begin(&path, &fingerprint()).expect("begun");
         writer.write(&1).expect("written");
         drop(writer);
         assert!(names(folder.path()).is_empty(), "no chunk was finished");
@@ -420,8 +437,8 @@ mod tests {
                 File::options().append(true).open(folder.path().join(name)).expect("there");
             file.write_all(b"{\"to").expect("torn");
         }
-        let (mut writer, resumed) = begin(&path, &fingerprint()).expect("resumed");
-        assert_eq!((resumed.n_lines, resumed.so_far::<u32>(&path).expect("a number")), (4, 4));
+        let mut writer = begin(&path, &fingerprint()).expect("resumed");
+        assert_eq!((writer.n_resumed(), writer.so_far::<u32>().expect("a number")), (4, 4));
         for line in 4..6 {
             writer.write(&serde_json::json!({ "line": line })).expect("written");
         }
@@ -449,12 +466,12 @@ mod tests {
         let error = begin(&path, &fingerprint()).map(|_| ()).expect_err("unknown");
         assert!(error.to_string().ends_with("nothing says what it was begun with"), "{error}");
         fs::write(&state, known).expect("written");
-        let (writer, resumed) = begin(&path, &fingerprint()).expect("the same");
-        assert_eq!(resumed.n_lines, 4);
+        let writer = begin(&path, &fingerprint()).expect("the same");
+        assert_eq!(writer.n_resumed(), 4);
         drop(writer);
         let output = ReservedOutput::new(&path, Lines::Records, &[]).expect("free");
-        let (writer, resumed) = output.begin(&other, OnPartial::Restart).expect("anew");
-        assert_eq!(resumed, Resumed::default());
+        let writer = output.restart(&other).expect("anew");
+        assert_eq!((writer.n_resumed(), writer.so_far::<u32>().expect("nothing")), (0, 0));
         writer.finish().expect("in place");
         assert_eq!(fs::read(&path).expect("there"), b"");
     }
@@ -465,7 +482,7 @@ mod tests {
         for name in ["out.jsonl", "out.jsonl.zst", "out.parquet"] {
             let path = folder.path().join(name);
             stop(&path);
-            let (writer, _) = begin(&path, &fingerprint()).expect("resumed");
+            let writer = begin(&path, &fingerprint()).expect("resumed");
             let second = begin(&path, &fingerprint()).map(|_| ());
             assert!(second.expect_err("held").to_string().contains("is being written by process"));
             writer.finish().expect("in place");
@@ -491,7 +508,7 @@ mod tests {
         let input = at("in.jsonl");
         let refused = |name: &str| {
             let reserved = ReservedOutput::new(&at(name), Lines::Records, &[&input]);
-            let begun = reserved.and_then(|output| output.begin(&fingerprint(), OnPartial::Resume));
+            let begun = reserved.and_then(|output| output.resume(&fingerprint()));
             begun.map(|_| ()).expect_err("refused").to_string()
         };
         assert!(refused("in.jsonl").contains("is its input"));
@@ -512,7 +529,7 @@ mod tests {
         fs::write(at("there/out.jsonl"), "old").expect("written");
         fs::set_permissions(at("there/out.jsonl"), fs::Permissions::from_mode(0o600)).expect("set");
         symlink("there/out.jsonl", at("out.jsonl")).expect("a link");
-        let (mut writer, _) = begin(&at("out.jsonl"), &fingerprint()).expect("begun");
+        let mut writer = begin(&at("out.jsonl"), &fingerprint()).expect("begun");
         let mode = |name: &str| fs::metadata(at(name)).expect("there").permissions().mode() & 0o777;
         assert_eq!(mode("there/out.jsonl.partial"), 0o600);
         writer.write(&1).expect("written");

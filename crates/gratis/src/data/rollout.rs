@@ -206,7 +206,7 @@ impl Serialize for Rollout {
 
 /// A line of a rollout file as stored.
 #[derive(Debug, Deserialize)]
-pub struct Columns {
+pub(crate) struct Columns {
     #[serde(default, deserialize_with = "text_or_integer")]
     id: Option<String>,
     prompt: String,
@@ -420,7 +420,7 @@ impl Record for Rollout {
 
 /// A rollout whose line must have the column `completions`, if only an empty list.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Answered(pub Rollout);
+pub(crate) struct Answered(Rollout);
 
 impl From<Answered> for Rollout {
     fn from(answered: Answered) -> Self {

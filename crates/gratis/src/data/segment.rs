@@ -3,9 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::operation::{Operation, Outcome, Start};
+use super::operation::{Operation, Outcome};
 use super::rollout::Rollout;
-use super::scratch::Scratch;
 use super::step_labels::STEP_LABELS;
 use super::steps::{StepSplit, StepSplitter, renumber};
 use crate::error::{Error, Result};
@@ -23,31 +22,21 @@ pub enum StepText {
     Renumbered,
 }
 
-/// Rewrites the `steps` column. Stores nothing.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct SegmentSteps {
-    /// Where steps end.
-    pub split: StepSplit,
-    /// Whether to keep or rewrite the text.
-    pub text: StepText,
+/// Where steps end where nothing else is asked for.
+pub(super) fn default_split() -> StepSplit {
+    StepSplit::Numbered
 }
 
-impl Default for SegmentSteps {
-    fn default() -> Self {
-        Self { split: StepSplit::Numbered, text: StepText::Kept }
-    }
-}
-
-impl Start for SegmentSteps {
-    fn start(&self, _scratch: Option<&Scratch>) -> Result<Box<dyn Operation>> {
-        Ok(Box::new(Segmentation { splitter: StepSplitter::new(&self.split)?, text: self.text }))
-    }
-}
-
-struct Segmentation {
+/// [`DataOperation::SegmentSteps`](super::DataOperation) at work.
+pub(super) struct Segmentation {
     splitter: StepSplitter,
     text: StepText,
+}
+
+impl Segmentation {
+    pub(super) fn new(split: &StepSplit, text: StepText) -> Result<Self> {
+        Ok(Self { splitter: StepSplitter::new(split)?, text })
+    }
 }
 
 impl Operation for Segmentation {
@@ -88,13 +77,13 @@ mod tests {
     use crate::data::Completion;
     use crate::observer::Silent;
 
-    fn segmented(settings: SegmentSteps, completion: impl Into<Completion>) -> Rollout {
+    fn segmented(operation: &str, completion: impl Into<Completion>) -> Rollout {
         let rollout = Rollout {
             prompt: "1 + 1".to_owned(),
             completions: vec![completion.into()],
             ..Rollout::default()
         };
-        let operations = [DataOperation::SegmentSteps(settings)];
+        let operations: [DataOperation; 1] = [operation.parse().expect("an operation")];
         let (mut rollouts, _) = apply(&operations, vec![rollout], &mut Silent).expect("applied");
         rollouts.remove(0)
     }
@@ -102,21 +91,19 @@ mod tests {
     #[test]
     fn the_text_is_kept_or_becomes_the_authors_form() {
         let completion = "So.\nStep 4: half of 2.\n\n## Step 7: add.\n";
-        let kept = segmented(SegmentSteps::default(), completion);
+        let kept = segmented("segment_steps", completion);
         assert_eq!(kept.completions[0].text, completion);
         let steps = kept.completions[0].steps.clone().expect("steps");
         assert_eq!(steps, ["So.\n", "Step 4: half of 2.\n\n", "## Step 7: add.\n"]);
 
-        let settings = SegmentSteps { text: StepText::Renumbered, ..SegmentSteps::default() };
         let sampled = Completion { token_ids: Some(vec![1, 2]), ..Completion::from(completion) };
-        let anew = segmented(settings, sampled);
+        let anew = segmented("segment_steps,text=renumbered", sampled);
         assert_eq!(anew.completions[0].token_ids, None, "of the former text");
         assert_eq!(anew.completions[0].text, "Step 1: So.\n\nStep 2: half of 2.\n\nStep 3: add.");
         let steps = anew.completions[0].steps.clone().expect("steps");
         assert_eq!(steps, ["Step 1: So.\n\n", "Step 2: half of 2.\n\n", "Step 3: add."]);
 
-        let settings = SegmentSteps { split: StepSplit::Lines, text: StepText::Renumbered };
-        let lines = segmented(settings, "a\nb\n");
+        let lines = segmented("segment_steps,split=lines,text=renumbered", "a\nb\n");
         assert_eq!(lines.completions[0].text, "Step 1: a\n\nStep 2: b");
     }
 
@@ -125,7 +112,7 @@ mod tests {
         let labelled = Completion { step_labels: Some(vec![Some(1.0)]), ..Completion::from("a") };
         let rollout =
             Rollout { prompt: "p".into(), completions: vec![labelled], ..Rollout::default() };
-        let operations = [DataOperation::SegmentSteps(SegmentSteps::default())];
+        let operations = ["segment_steps".parse().expect("an operation")];
         let error = apply(&operations, vec![rollout], &mut Silent).expect_err("labels").to_string();
         assert!(error.contains("step_labels"), "{error}");
     }

@@ -6,9 +6,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::operation::{Operation, Outcome, Start};
+use super::operation::{Operation, Outcome};
 use super::rollout::Rollout;
-use super::scratch::Scratch;
 use super::seeding::rank_of;
 use crate::error::{Error, Result};
 
@@ -23,22 +22,17 @@ pub enum Side {
 }
 
 /// A split of problems in two.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Split {
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Split {
     /// The expected share of the first side, above 0 and below 1.
-    pub share: f64,
+    pub(super) share: f64,
     /// Seed of the split.
-    #[serde(default)]
-    pub seed: u64,
+    pub(super) seed: u64,
 }
 
 impl Split {
     /// Checks the settings.
-    ///
-    /// # Errors
-    /// [`Error::InvalidSetting`] if the share is not between 0 and 1.
-    pub fn validate(&self) -> Result<()> {
+    pub(super) fn validate(self) -> Result<()> {
         if self.share > 0.0 && self.share < 1.0 {
             return Ok(());
         }
@@ -46,37 +40,27 @@ impl Split {
     }
 
     /// The side of a prompt.
-    pub fn side(&self, prompt: &str) -> Side {
+    pub(super) fn side(self, prompt: &str) -> Side {
         let text = prompt.split_whitespace().collect::<Vec<_>>().join(" ");
         let place = rank_of(self.seed, &["split", &text]) as f64 / 2_f64.powi(64);
         if place < self.share { Side::First } else { Side::Second }
     }
 }
 
-/// Keeps one side of a split.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct KeepSide {
-    /// The side to keep.
-    pub side: Side,
-    /// The expected share of the first side, above 0 and below 1.
-    pub share: f64,
-    /// Seed of the split.
-    #[serde(default)]
-    pub seed: u64,
-}
+/// What reports call the problems that are not kept.
+pub(super) const OTHER_SIDE: &str = "problems on the other side";
 
-impl Start for KeepSide {
-    fn start(&self, _scratch: Option<&Scratch>) -> Result<Box<dyn Operation>> {
-        let split = Split { share: self.share, seed: self.seed };
-        split.validate()?;
-        Ok(Box::new(SideFilter { side: self.side, split }))
-    }
-}
-
-struct SideFilter {
+/// [`DataOperation::KeepSide`](super::DataOperation) at work.
+pub(super) struct SideFilter {
     side: Side,
     split: Split,
+}
+
+impl SideFilter {
+    pub(super) fn new(side: Side, split: Split) -> Result<Self> {
+        split.validate()?;
+        Ok(Self { side, split })
+    }
 }
 
 impl Operation for SideFilter {
@@ -84,7 +68,21 @@ impl Operation for SideFilter {
         if self.split.side(&rollout.prompt) == self.side {
             return out.keep(rollout);
         }
-        out.remark("problems on the other side", 1);
+        out.remark(OTHER_SIDE, 1);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_split_meets_its_share_and_ignores_white_space() {
+        let split = Split { share: 0.3, seed: 5 };
+        let prompts = (0..4000).map(|i| format!("Problem {i}?"));
+        let n_first = prompts.filter(|prompt| split.side(prompt) == Side::First).count();
+        assert!((1100..1300).contains(&n_first), "{n_first} of 4000 at a share of 0.3");
+        assert_eq!(split.side("a b"), split.side(" a\n b "), "white space tells no prompts apart");
     }
 }

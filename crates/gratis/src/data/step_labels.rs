@@ -18,22 +18,19 @@ use crate::error::{Error, Result};
 /// Name of the column.
 pub(crate) const STEP_LABELS: &str = "step_labels";
 
-/// The step labels of a rollout: `[n_completions][n_steps]`; `None` where a step has no label.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct StepLabels(pub Vec<Vec<Option<f64>>>);
-
-impl StepLabels {
-    /// The labels of `rollout`; `None` if no completion has any.
+impl Rollout {
+    /// The labels of the steps, `[n_completions][n_steps]`, with `None` for a step without a label;
+    /// `None` if no completion has any.
     ///
     /// # Errors
     /// [`Error::InvalidSetting`] if there is not one label for each of `steps`, or if one is not in
     /// `0..=1`.
-    pub fn of(rollout: &Rollout) -> Result<Option<Self>> {
-        let completions = &rollout.completions;
+    pub fn step_labels(&self) -> Result<Option<Vec<Vec<Option<f64>>>>> {
+        let completions = &self.completions;
         if completions.iter().all(|completion| completion.step_labels.is_none()) {
             return Ok(None);
         }
-        let name = rollout.id.as_deref().unwrap_or_default();
+        let name = self.id.as_deref().unwrap_or_default();
         let refuse = |expected: &str, got: String| {
             Err(Error::setting(STEP_LABELS, expected, format!("{got}` of problem `{name}")))
         };
@@ -52,14 +49,14 @@ impl StepLabels {
         }
         match all.iter().flatten().flatten().find(|label| !(0.0..=1.0).contains(*label)) {
             Some(label) => refuse("within 0..=1", label.to_string()),
-            None => Ok(Some(Self(all))),
+            None => Ok(Some(all)),
         }
     }
 
-    /// Puts the labels into `rollout`, and the texts of the steps with them.
-    pub fn write(self, rollout: &mut Rollout, steps: Vec<Vec<String>>) {
-        let labelled = self.0.into_iter().zip(steps);
-        for (completion, (labels, steps)) in rollout.completions.iter_mut().zip(labelled) {
+    /// Sets the steps of each completion and their labels, both `[n_completions][n_steps]`.
+    pub fn set_step_labels(&mut self, steps: Vec<Vec<String>>, labels: Vec<Vec<Option<f64>>>) {
+        let labelled = labels.into_iter().zip(steps);
+        for (completion, (labels, steps)) in self.completions.iter_mut().zip(labelled) {
             completion.steps = Some(steps);
             completion.step_labels = Some(labels);
         }
@@ -80,13 +77,14 @@ mod tests {
 
     #[test]
     fn labels_are_read_as_written() {
-        let labels = StepLabels::of(&rollout("[[1, null], [0.25]]")).expect("valid");
+        let labels = rollout("[[1, null], [0.25]]").step_labels().expect("valid");
         let labels = labels.expect("labels");
-        assert_eq!(labels.0, [vec![Some(1.0), None], vec![Some(0.25)]]);
+        assert_eq!(labels, [vec![Some(1.0), None], vec![Some(0.25)]]);
         let mut other = rollout("[[0, 0], [0]]");
-        labels.clone().write(&mut other, vec![vec!["x".into(), "y".into()], vec!["z".into()]]);
-        assert_eq!(StepLabels::of(&other).expect("valid"), Some(labels));
-        assert_eq!(StepLabels::of(&Rollout::default()).expect("valid"), None);
+        let steps = vec![vec!["x".into(), "y".into()], vec!["z".into()]];
+        other.set_step_labels(steps, labels.clone());
+        assert_eq!(other.step_labels().expect("valid"), Some(labels));
+        assert_eq!(Rollout::default().step_labels().expect("valid"), None);
     }
 
     #[test]
@@ -95,7 +93,7 @@ mod tests {
             ("[[1], [1]]", "one for each of the `steps` of each completion, got `[1, 1]`"),
             ("[[1, 2.5], [1]]", "within 0..=1, got `2.5`"),
         ] {
-            let error = StepLabels::of(&rollout(labels)).expect_err("unfit").to_string();
+            let error = rollout(labels).step_labels().expect_err("unfit").to_string();
             assert!(error.contains(reason) && error.contains("problem `a`"), "{error}");
         }
     }

@@ -3,35 +3,78 @@
 
 use std::fs::File;
 use std::io::{self, BufWriter, Seek, Write};
-use std::marker::PhantomData;
 use std::path::Path;
 
 use rayon::prelude::*;
 use serde::Serialize;
 
+use super::case::Case;
 use super::exact::{self, NotFinite};
 use super::format::{Compression, Format};
 use super::output::Output;
 use super::parquet::ParquetWriter;
 use super::rollout::Rollout;
+use super::score::ProblemScores;
 use super::table;
 use crate::error::{Error, Result};
 
 /// The level of zstd that stands for its own default.
 const DEFAULT_LEVEL: i32 = 0;
 
-/// Writes records of any kind as lines of JSON (`.jsonl`, `.jsonl.zst`, `-`) or as Parquet, whose
-/// columns are found from the records.
-pub struct LineWriter<T> {
-    sink: Sink,
-    record: PhantomData<fn(T)>,
+/// Writes records as lines of JSON (`.jsonl`, `.jsonl.zst`, `-`) or as Parquet: rollouts
+/// ([`Rollout`]) with the columns of the authors' data set; scores ([`ProblemScores`]), grading cases
+/// ([`Case`]) and JSON values with the columns that they have.
+pub struct RecordWriter<T> {
+    sink: Sink<T>,
 }
 
-enum Sink {
+enum Sink<T> {
+    Lines(Box<Lines>),
+    Rows(Box<dyn Rows<T>>),
+}
+
+/// Where lines go.
+enum Lines {
     Plain(Output),
     Zstd(zstd::Encoder<'static, Output>),
     /// Lines in a temporary file without a name, until their columns are known.
     Table(BufWriter<File>, Output),
+}
+
+/// A file of rows whose columns are known before its records.
+pub(super) trait Rows<T> {
+    /// Adds a record.
+    fn add(&mut self, record: &T) -> Result<()>;
+
+    /// Makes the file appear under its name.
+    fn complete(self: Box<Self>) -> Result<()>;
+}
+
+/// Begins a file of rows.
+type BeginRows<T> = fn(Output) -> Box<dyn Rows<T>>;
+
+/// A record that can be written.
+pub(super) trait Written: Serialize + Sync + Sized {
+    /// How a Parquet file begins, if its columns are known before its records.
+    const ROWS: Option<BeginRows<Self>> = None;
+}
+
+impl Written for Case {}
+impl Written for ProblemScores {}
+impl Written for serde_json::Value {}
+
+impl Written for Rollout {
+    const ROWS: Option<BeginRows<Self>> = Some(|output| Box::new(ParquetWriter::create(output)));
+}
+
+impl Rows<Rollout> for ParquetWriter {
+    fn add(&mut self, rollout: &Rollout) -> Result<()> {
+        self.write(rollout.clone())
+    }
+
+    fn complete(self: Box<Self>) -> Result<()> {
+        self.finish()
+    }
 }
 
 /// What stands in the line of a record for numbers that JSON does not hold.
@@ -54,7 +97,7 @@ impl Form {
     }
 }
 
-impl Sink {
+impl Lines {
     fn form(&self) -> Form {
         match self {
             Self::Plain(_) | Self::Zstd(_) => Form::Json,
@@ -76,35 +119,39 @@ impl Sink {
             Self::Table(lines, _) => lines,
         }
     }
+
+    fn put(&mut self, line: io::Result<Vec<u8>>) -> Result<()> {
+        let put = line.and_then(|line| self.writer().write_all(&line));
+        put.map_err(|error| Error::io("write", self.output().path())(error))
+    }
 }
 
-impl<T: Serialize> LineWriter<T> {
+#[expect(private_bounds, reason = "the types of records are a closed set, which the type names")]
+impl<T: Written> RecordWriter<T> {
     /// Begins the file `path`.
     ///
     /// # Errors
-    /// [`Error::Io`] if its folder cannot be written, [`Error::InvalidFile`] for another extension.
+    /// [`Error::Io`] if its folder cannot be written, [`Error::InvalidFile`] for an unknown
+    /// extension.
     pub fn create(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let format = Format::of(path)?;
-        Self::begin(format, Output::create(path)?)
-    }
-
-    /// Begins a file of this format.
-    pub(super) fn begin(format: Format, output: Output) -> Result<Self> {
+        let output = Output::create(path)?;
         let path = output.path().to_owned();
-        let sink = match format {
-            Format::Lines(Compression::None) => Sink::Plain(output),
-            Format::Lines(Compression::Zstd) => {
+        let lines = match (format, T::ROWS) {
+            (Format::Lines(Compression::None), _) => Lines::Plain(output),
+            (Format::Lines(Compression::Zstd), _) => {
                 let encoder = zstd::Encoder::new(output, DEFAULT_LEVEL);
-                Sink::Zstd(encoder.map_err(Error::io("write", path))?)
+                Lines::Zstd(encoder.map_err(Error::io("write", path))?)
             }
-            Format::Parquet => {
+            (Format::Parquet, Some(begin)) => return Ok(Self { sink: Sink::Rows(begin(output)) }),
+            (Format::Parquet, None) => {
                 let spool = tempfile::tempfile_in(output.folder());
                 let spool = spool.map_err(Error::io("write", path))?;
-                Sink::Table(BufWriter::new(spool), output)
+                Lines::Table(BufWriter::new(spool), output)
             }
         };
-        Ok(Self { sink, record: PhantomData })
+        Ok(Self { sink: Sink::Lines(Box::new(lines)) })
     }
 
     /// Adds a record.
@@ -112,26 +159,25 @@ impl<T: Serialize> LineWriter<T> {
     /// # Errors
     /// [`Error::Io`].
     pub fn write(&mut self, record: &T) -> Result<()> {
-        let line = self.sink.form().line_of(record);
-        self.put(line)
+        match &mut self.sink {
+            Sink::Lines(lines) => lines.put(lines.form().line_of(record)),
+            Sink::Rows(rows) => rows.add(record),
+        }
     }
 
-    /// Adds records in their order; their lines are made over all cores.
+    /// Adds records in their order; lines are made over all cores.
     ///
     /// # Errors
     /// [`Error::Io`].
-    pub fn write_all(&mut self, records: &[T]) -> Result<()>
-    where
-        T: Sync,
-    {
-        let form = self.sink.form();
-        let lines: Vec<_> = records.par_iter().map(|record| form.line_of(record)).collect();
-        lines.into_iter().try_for_each(|line| self.put(line))
-    }
-
-    fn put(&mut self, line: io::Result<Vec<u8>>) -> Result<()> {
-        let put = line.and_then(|line| self.sink.writer().write_all(&line));
-        put.map_err(|error| Error::io("write", self.sink.output().path())(error))
+    pub fn write_all(&mut self, records: &[T]) -> Result<()> {
+        match &mut self.sink {
+            Sink::Lines(lines) => {
+                let form = lines.form();
+                let all: Vec<_> = records.par_iter().map(|record| form.line_of(record)).collect();
+                all.into_iter().try_for_each(|line| lines.put(line))
+            }
+            Sink::Rows(rows) => records.iter().try_for_each(|record| rows.add(record)),
+        }
     }
 
     /// Makes the file appear under its name.
@@ -139,13 +185,17 @@ impl<T: Serialize> LineWriter<T> {
     /// # Errors
     /// [`Error::Io`].
     pub fn finish(self) -> Result<()> {
-        match self.sink {
-            Sink::Plain(output) => output.finish(),
-            Sink::Zstd(encoder) => {
+        let lines = match self.sink {
+            Sink::Rows(rows) => return rows.complete(),
+            Sink::Lines(lines) => *lines,
+        };
+        match lines {
+            Lines::Plain(output) => output.finish(),
+            Lines::Zstd(encoder) => {
                 let path = encoder.get_ref().path().to_owned();
                 encoder.finish().map_err(Error::io("write", path))?.finish()
             }
-            Sink::Table(lines, output) => {
+            Lines::Table(lines, output) => {
                 let rewind = || {
                     let mut lines = lines.into_inner().map_err(io::IntoInnerError::into_error)?;
                     lines.rewind()?;
@@ -167,71 +217,4 @@ pub(super) fn compress(mut lines: File, output: Output) -> Result<()> {
         encoder.finish()
     };
     copy().map_err(Error::io("write", path))?.finish()
-}
-
-/// Writes rollouts as lines or as Parquet with the columns of the authors' data set.
-pub struct RolloutWriter {
-    sink: RolloutSink,
-}
-
-enum RolloutSink {
-    Lines(LineWriter<Rollout>),
-    Parquet(ParquetWriter),
-}
-
-impl RolloutWriter {
-    /// Begins the file `path`.
-    ///
-    /// # Errors
-    /// [`Error::Io`] if its folder cannot be written, [`Error::InvalidFile`] for an unknown
-    /// extension.
-    pub fn create(path: impl AsRef<Path>) -> Result<Self> {
-        let path = path.as_ref();
-        let format = Format::of(path)?;
-        Self::begin(format, Output::create(path)?)
-    }
-
-    /// Begins a file of this format.
-    pub(super) fn begin(format: Format, output: Output) -> Result<Self> {
-        let sink = match format {
-            Format::Lines(_) => RolloutSink::Lines(LineWriter::begin(format, output)?),
-            Format::Parquet => RolloutSink::Parquet(ParquetWriter::create(output)),
-        };
-        Ok(Self { sink })
-    }
-
-    /// Adds a rollout.
-    ///
-    /// # Errors
-    /// [`Error::Io`].
-    pub fn write(&mut self, rollout: Rollout) -> Result<()> {
-        match &mut self.sink {
-            RolloutSink::Lines(lines) => lines.write(&rollout),
-            RolloutSink::Parquet(rows) => rows.write(rollout),
-        }
-    }
-
-    /// Adds rollouts in their order; lines are made over all cores.
-    ///
-    /// # Errors
-    /// [`Error::Io`].
-    pub fn write_all(&mut self, rollouts: Vec<Rollout>) -> Result<()> {
-        match &mut self.sink {
-            RolloutSink::Lines(lines) => lines.write_all(&rollouts),
-            RolloutSink::Parquet(rows) => {
-                rollouts.into_iter().try_for_each(|rollout| rows.write(rollout))
-            }
-        }
-    }
-
-    /// Makes the file appear under its name.
-    ///
-    /// # Errors
-    /// [`Error::Io`].
-    pub fn finish(self) -> Result<()> {
-        match self.sink {
-            RolloutSink::Lines(lines) => lines.finish(),
-            RolloutSink::Parquet(rows) => rows.finish(),
-        }
-    }
 }

@@ -27,7 +27,7 @@ impl TokenIds {
 
 /// How the text that the ids decode to compares with that of the completion.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Agreement {
+pub(crate) enum Agreement {
     /// The same, but for white space around it.
     Same,
     /// Another text with most of the completion's text in it.

@@ -38,7 +38,7 @@ pub struct EncodedText {
     /// Byte of the text at which it was cut to fit the context; `None` if it is whole.
     pub cut_at: Option<usize>,
     /// If the tokens are those that the completion brings: whether they decode to its text.
-    pub given: Option<Agreement>,
+    pub(crate) given: Option<Agreement>,
 }
 
 /// Encodes a problem and its solution as a prompt and a response.

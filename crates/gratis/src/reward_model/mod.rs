@@ -42,7 +42,7 @@ pub use tokens::TokenCounts;
 
 use serde::Serialize;
 
-use crate::baseline::{HeadScorer, LabelTokens, SelfCertainty, TokenScorer};
+use crate::baseline::{LabelTokens, SelfCertainty};
 use crate::cost::{Architecture, JobWork};
 use crate::data::{
     Fingerprint, ModelFormat, ProblemScores, Rollout, ScoreKind, ScoreOrigin, ScorePart, StepSplit,
@@ -576,12 +576,11 @@ impl RewardModel {
                 Box::new(Scorer { policy: engine, reference, encoder, settings })
             }
             (ScoreBy::Reward, Some(Kind::Head { pooling, .. })) => {
-                let engine = self.model.values();
-                Box::new(HeadScorer { engine, pooling: *pooling, encoder, settings })
+                Box::new(pooling.scorer(self.model.values(), encoder, settings))
             }
             (ScoreBy::Reward, Some(Kind::LabelTokens { labels })) => {
                 let labels = LabelTokens::new(labels, encoder.tokenizer())?;
-                Box::new(TokenScorer { engine, labels, encoder, settings })
+                Box::new(labels.scorer(engine, encoder, settings))
             }
         })
     }

@@ -4,6 +4,6 @@ mod cases;
 mod grading;
 mod sampling;
 
-pub use cases::{GradeExamples, grade_cases};
+pub use cases::grade_cases;
 pub use grading::{GradeCounts, grade, grade_all};
 pub use sampling::{Problem, SAMPLING, SampledIds, Sampler};

@@ -5,8 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::TrainSettings;
 use crate::data::{
-    Answered, OnInvalid, Reading, RecordReader, Rollout, RolloutFiles, Rollouts, apply_streaming,
-    spool,
+    OnInvalid, Reading, RecordReader, Rollout, RolloutFiles, Rollouts, apply_streaming, spool,
 };
 use crate::encoding::Encoder;
 use crate::error::{Error, Result};
@@ -35,7 +34,8 @@ pub(super) fn read(
     let mut paths: Vec<PathBuf> = settings.data.clone();
     for path in paths.iter_mut().filter(|path| path.as_path() == Path::new("-")) {
         // The data are read more than once.
-        let (copy, n) = spool::<Answered>(path, reading.clone(), scratch)?;
+        let answered = RecordReader::answered(&*path, reading.clone())?;
+        let (copy, n) = spool(answered, scratch)?;
         *path = copy;
         n_skipped += n;
     }

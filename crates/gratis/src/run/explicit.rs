@@ -3,7 +3,7 @@
 use gratis_model::{StateValue, Tokenizer, ValueHead};
 use serde::{Deserialize, Serialize};
 
-use crate::baseline::{HeadTask, LabelTexts, LabelTokens, Pooling, TokenTask, ValueObjective};
+use crate::baseline::{LabelTexts, LabelTokens, Pooling, ValueObjective};
 use crate::error::{Error, Result};
 use crate::manifest::Kind;
 use crate::objective::{Dpo, Objective};
@@ -267,8 +267,8 @@ impl ExplicitSettings {
     ) -> Result<Box<dyn Task>> {
         if kind == RewardKind::PrmToken {
             let labels = LabelTokens::new(&self.labels, tokenizer)?;
-            return Ok(Box::new(TokenTask::new(&labels, &data)?));
+            return Ok(Box::new(labels.task(&data)?));
         }
-        Ok(Box::new(HeadTask::new(self.value_objective(kind), self.pooling, data)?))
+        Ok(Box::new(self.value_objective(kind).task(self.pooling, data)?))
     }
 }

@@ -13,7 +13,7 @@ use super::language_modelling::LanguageModelling;
 use super::units::RewardExample;
 use crate::data::record::{Fault, Field, Record, Shape, shown};
 use crate::data::steps::given_in;
-use crate::data::{Completion, Rollout, StepLabels};
+use crate::data::{Completion, Rollout};
 use crate::digest::hex;
 use crate::encoding::{Corpus, EncodedCompletion, Encoder, Unusual, encode_rollouts, problem_name};
 use crate::error::{Error, Result};
@@ -48,9 +48,9 @@ impl RewardData {
     ///
     /// # Errors
     /// [`crate::Error::NoCorrectness`] for a rollout without labels; those of the encoder and of
-    /// [`StepLabels::of`].
+    /// [`Rollout::step_labels`].
     pub fn add(&mut self, rollout: &Rollout, encoder: &Encoder) -> Result<()> {
-        let step_labels = StepLabels::of(rollout)?;
+        let step_labels = rollout.step_labels()?;
         let outcomes: Option<Vec<f64>> = match &step_labels {
             Some(_) => rollout.targets("training").ok(),
             None => Some(rollout.targets("training")?),
@@ -63,7 +63,9 @@ impl RewardData {
         let first = self.examples.len();
         for completion in completions {
             let steps = match &step_labels {
-                Some(labels) => labelled_steps(rollout, labels, &completion)?,
+                Some(labels) => {
+                    labelled_steps(rollout, &labels[completion.completion_idx], &completion)?
+                }
                 None => Vec::new(),
             };
             let label = match &outcomes {
@@ -200,7 +202,7 @@ pub fn reward_data(rollouts: &[Rollout], encoder: &Encoder) -> Result<RewardData
 /// that counts is left out, as is one that was cut off.
 fn labelled_steps(
     rollout: &Rollout,
-    labels: &StepLabels,
+    labels: &[Option<f64>],
     completion: &EncodedCompletion,
 ) -> Result<Vec<StepLabel>> {
     let EncodedCompletion { completion_idx, starts, masked, .. } = completion;
@@ -208,7 +210,7 @@ fn labelled_steps(
     let ends = step_ends_in_tokens(starts, &ranges);
     let mut start = 0;
     let mut steps = Vec::new();
-    for (end, label) in ends.into_iter().zip(&labels.0[*completion_idx]) {
+    for (end, label) in ends.into_iter().zip(labels) {
         let counts = |token| !masked.iter().any(|range| range.contains(&token));
         if let Some(label) = *label
             && (start..end).any(counts)

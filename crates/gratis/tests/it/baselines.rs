@@ -5,12 +5,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use gratis::annotate::{LabelKind, MonteCarlo};
-use gratis::baseline::{
-    HeadScorer, HeadTask, LabelTexts, LabelTokens, Pooling, SelfCertainty, TokenScorer, TokenTask,
-    ValueObjective,
-};
-use gratis::data::published::Published;
-use gratis::data::{Completion, OnInvalid, Rollout, StepLabels, StepSplit};
+use gratis::baseline::{LabelTexts, LabelTokens, Pooling, SelfCertainty, ValueObjective};
+use gratis::data::published;
+use gratis::data::{Completion, OnInvalid, Rollout, StepSplit};
 use gratis::encoding::{Corpus, Encoder, Item, OnOverlong, micro_batches};
 use gratis::objective::{Pair, StepLabel};
 use gratis::reward::ValueRule;
@@ -129,7 +126,7 @@ fn losses_and_gradients_agree_with_transformers() {
     for max_tokens in [1000, 1] {
         let mut engine =
             NativeEngine::load(&fixtures("models/llama-untied"), options).expect("a model");
-        let mut task = TokenTask::new(&tokens, &golden.data()).expect("labels");
+        let mut task = tokens.task(&golden.data()).expect("labels");
         let loss = pass(&mut Learner::LogProbs(&mut engine), &mut task, max_tokens);
         // Observed: 1.7e-7, and at most 1.4e-7 for the heads.
         assert!((loss - golden.token_loss).abs() < 2e-6, "{loss} for {}", golden.token_loss);
@@ -147,7 +144,7 @@ fn losses_and_gradients_agree_with_transformers() {
             let mut engine =
                 NativeEngine::load_with_value_head(&folder, ValueHead::Linear, options)
                     .expect("a model");
-            let mut task = HeadTask::new(objective, Pooling::Own, golden.data()).expect("labels");
+            let mut task = objective.task(Pooling::Own, golden.data()).expect("labels");
             let loss = pass(&mut Learner::Values(&mut engine), &mut task, max_tokens);
             let expected = golden.head_losses[name];
             assert!((loss - expected).abs() < 2e-6, "{name}: {loss} for {expected}");
@@ -189,7 +186,7 @@ fn losses_of_heads_and_label_tokens_have_the_slopes_of_their_gradients() {
     // A soft label and one that is unknown.
     let steps = rollouts[0].completions.iter().map(|c| c.steps.clone().expect("steps")).collect();
     let labels = [[Some(0.25), Some(1.0)], [None, Some(0.0)], [Some(0.5); 2], [Some(1.0); 2]];
-    StepLabels(labels.map(|labels| labels.to_vec()).to_vec()).write(&mut rollouts[0], steps);
+    rollouts[0].set_step_labels(steps, labels.map(|labels| labels.to_vec()).to_vec());
     let on_values: AsLearner = |engine| Learner::Values(engine);
     for head in [ValueHead::Linear, ACTION] {
         for (pooling, objective) in [
@@ -203,7 +200,7 @@ fn losses_of_heads_and_label_tokens_have_the_slopes_of_their_gradients() {
             let mut engine = model(&tokenizer, Some(head));
             let encoder = encoder(&tokenizer, &engine);
             let data = || reward_data(&rollouts, &encoder).expect("data");
-            let mut task = HeadTask::new(objective, pooling, data()).expect("a task");
+            let mut task = objective.task(pooling, data()).expect("a task");
             // A fresh linear head is flat for the trunk: a few steps away from there.
             let mut trainer = Trainer::new(&settings(), task.units(), 0).expect("a trainer");
             for _ in 0..3 {
@@ -216,7 +213,7 @@ fn losses_of_heads_and_label_tokens_have_the_slopes_of_their_gradients() {
     for neutral in [None, Some(" neither")] {
         let mut engine = model(&tokenizer, None);
         let data = reward_data(&rollouts, &encoder(&tokenizer, &engine)).expect("data");
-        let mut task = TokenTask::new(&label_tokens(&tokenizer, neutral), &data).expect("a task");
+        let mut task = label_tokens(&tokenizer, neutral).task(&data).expect("a task");
         let on_tokens: AsLearner = |engine| Learner::LogProbs(engine);
         assert_slope(&format!("neutral {neutral:?}"), &mut engine, &mut task, on_tokens);
     }
@@ -278,7 +275,7 @@ fn rollouts() -> Vec<Rollout> {
         let steps = steps.collect();
         let labels = [[1.0, 1.0], [1.0, 0.0], [0.0, 0.0], [1.0, 1.0]];
         let labels = labels.map(|labels| labels.map(Some).to_vec()).to_vec();
-        StepLabels(labels).write(&mut rollout, steps);
+        rollout.set_step_labels(steps, labels);
         all.push(rollout);
     }
     all
@@ -344,12 +341,12 @@ fn every_head_learns_every_objective_and_scores_what_it_learnt() {
                 let mut engine = model(&tokenizer, Some(head));
                 let encoder = encoder(&tokenizer, &engine);
                 let data = reward_data(&rollouts, &encoder).expect("data");
-                let mut task = HeadTask::new(objective, pooling, data).expect("a task");
+                let mut task = objective.task(pooling, data).expect("a task");
                 let (before, after) = learn(&mut Learner::Values(&mut engine), &mut task);
                 // Two solutions begin alike: their first lines' tokens cannot tell the outcome.
                 assert!(after < 0.6 * before, "{case}: {before} to {after}");
 
-                let scorer = HeadScorer { engine: &engine, pooling, encoder, settings: scoring() };
+                let scorer = pooling.scorer(&engine, encoder, scoring());
                 let scores = scorer.score(&rollouts, &mut Silent).expect("scores");
                 let of = &scores[0].scores;
                 assert!(of[0].outcome > of[2].outcome, "{case}: {of:?}");
@@ -377,10 +374,10 @@ fn label_tokens_are_learnt_and_scored_without_being_read() {
         let encoder = encoder(&tokenizer, &engine);
         let labels = label_tokens(&tokenizer, neutral);
         let data = reward_data(&rollouts, &encoder).expect("data");
-        let mut task = TokenTask::new(&labels, &data).expect("a task");
+        let mut task = labels.task(&data).expect("a task");
         let (before, after) = learn(&mut Learner::LogProbs(&mut engine), &mut task);
         assert!(after < 0.2 * before, "{before} to {after}");
-        let scorer = TokenScorer { engine: &engine, labels, encoder, settings: scoring() };
+        let scorer = labels.scorer(&engine, encoder, scoring());
         let scores = scorer.score(&rollouts, &mut Silent).expect("scores");
         let [right, wrong] = [&scores[1].scores[0], &scores[1].scores[1]];
         assert!(right.q_values.iter().all(|&value| value > 0.0), "{right:?}");
@@ -413,9 +410,9 @@ fn steps_without_labels_are_an_error() {
     let mut plain = rollouts();
     plain.iter_mut().flat_map(|r| &mut r.completions).for_each(|c| c.step_labels = None);
     let data = || reward_data(&plain, &encoder(&tokenizer, &engine)).expect("data");
-    let error = HeadTask::new(ValueObjective::Steps, Pooling::Own, data()).expect_err("none");
+    let error = ValueObjective::Steps.task(Pooling::Own, data()).err().expect("none");
     assert!(matches!(error, Error::NoStepLabels { .. }), "{error}");
-    let error = TokenTask::new(&label_tokens(&tokenizer, None), &data()).expect_err("none");
+    let error = label_tokens(&tokenizer, None).task(&data()).err().expect("none");
     assert!(matches!(error, Error::NoStepLabels { .. }), "{error}");
 }
 
@@ -461,7 +458,7 @@ fn monte_carlo_labels_are_the_same_however_they_are_cut_and_hard_ones_are_above_
     let (mut n_between, mut n_last) = (0, 0);
     for (soft, hard) in whole.0.iter().zip(&hard) {
         let [soft, hard] = [soft, hard]
-            .map(|rollout| StepLabels::of(rollout).expect("valid").expect("labels").0.concat());
+            .map(|rollout| rollout.step_labels().expect("valid").expect("labels").concat());
         for (idx, (soft, hard)) in soft.iter().zip(&hard).enumerate() {
             let (soft, hard) = (soft.expect("a label"), hard.expect("a label"));
             assert_eq!(hard, f64::from(u8::from(soft > 0.0)));
@@ -513,7 +510,7 @@ fn pairs_count_by_their_own_responses() {
     let first: Vec<Pair> = data.pairs[..2].to_vec();
     let examples = data.examples.clone();
     assert!(first.iter().all(|pair| examples[pair.chosen].is_correct()));
-    let mut task = HeadTask::new(ValueObjective::BradleyTerry, Pooling::Own, data).expect("a task");
+    let mut task = ValueObjective::BradleyTerry.task(Pooling::Own, data).expect("a task");
     let loss = evaluate(&Learner::Values(&mut engine), &mut task, 100).expect("evaluated");
     assert!((loss.loss - std::f64::consts::LN_2).abs() < 1e-9, "a fresh head says nothing");
     assert_eq!(loss.pair_accuracy, Some(0.0));
@@ -537,11 +534,10 @@ fn published_step_labels_load() {
             eprintln!("skipped: `{name}` is absent");
             continue;
         };
-        assert!(Published::is_in(&path).expect("a file"), "{name}");
-        let (rollouts, n_skipped) = Published::read(&path, OnInvalid::Skip).expect("readable");
+        let (rollouts, n_skipped) = published::read(&path, OnInvalid::Skip).expect("readable");
         let labels: Vec<f64> = rollouts
             .iter()
-            .flat_map(|rollout| StepLabels::of(rollout).expect("valid").expect("labels").0)
+            .flat_map(|rollout| rollout.step_labels().expect("valid").expect("labels"))
             .flatten()
             .flatten()
             .collect();

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use gratis::Error;
 use gratis::data::score::completion_hash;
 use gratis::data::{
-    CaseReader, CaseWriter, Completion, Mask, OnInvalid, ProblemScores, RecordReader, Rollout,
-    RolloutFiles, RolloutReader, RolloutWriter, ScoreReader, ScoreWriter, Scored,
+    Case, Completion, Mask, OnInvalid, ProblemScores, RecordReader, RecordWriter, Rollout,
+    RolloutFiles, Scored,
 };
 use gratis::rollout::{GradeCounts, Problem, grade, grade_cases};
 use gratis_engine::FinishReason;
@@ -39,15 +39,15 @@ fn rollouts() -> Vec<Rollout> {
 }
 
 fn write(path: &Path, rollouts: &[Rollout]) {
-    let mut writer = RolloutWriter::create(path).expect("a writable folder");
+    let mut writer = RecordWriter::create(path).expect("a writable folder");
     for rollout in rollouts {
-        writer.write(rollout.clone()).expect("written");
+        writer.write(rollout).expect("written");
     }
     writer.finish().expect("finished");
 }
 
 fn read(path: &Path) -> Vec<Rollout> {
-    let reader = RolloutReader::open(path, OnInvalid::Stop).expect("opens");
+    let reader = RecordReader::<Rollout>::open(path, OnInvalid::Stop).expect("opens");
     reader.collect::<Result<_, _>>().expect("valid")
 }
 
@@ -126,14 +126,14 @@ fn faults_name_file_line_and_field() {
     for (line, expected) in cases {
         let valid = r#"{"prompt": "p", "id": 7}"#;
         let (_folder, path) = file_of(&format!("{valid}\n\n{line}\n{valid}\n"));
-        let reader = RolloutReader::open(&path, OnInvalid::Stop).expect("opens");
+        let reader = RecordReader::<Rollout>::open(&path, OnInvalid::Stop).expect("opens");
         let error = reader.collect::<Result<Vec<_>, _>>().expect_err(line);
         let message = error.to_string();
         assert!(message.contains("rollouts.jsonl`, line 3: "), "{message}");
         assert!(message.contains(expected), "{message}\nexpected {expected}");
         assert!(error.hint().is_some(), "{message}");
 
-        let mut reader = RolloutReader::open(&path, OnInvalid::Skip).expect("opens");
+        let mut reader = RecordReader::<Rollout>::open(&path, OnInvalid::Skip).expect("opens");
         let ids: Vec<_> = reader.by_ref().map(|r| r.expect("skips").id).collect();
         assert_eq!(ids, [Some("7".to_owned()), Some("7".to_owned())]);
         assert_eq!(reader.n_skipped(), 1);
@@ -148,7 +148,7 @@ fn damaged_and_unknown_files_are_errors() {
     let bytes = fs::read(&parquet).expect("read");
     fs::write(&parquet, &bytes[..bytes.len() / 2]).expect("written");
     assert!(matches!(
-        RolloutReader::open(&parquet, OnInvalid::Stop).err(),
+        RecordReader::<Rollout>::open(&parquet, OnInvalid::Stop).err(),
         Some(Error::InvalidFile { .. })
     ));
 
@@ -156,21 +156,21 @@ fn damaged_and_unknown_files_are_errors() {
     write(&zstd, &rollouts());
     let bytes = fs::read(&zstd).expect("read");
     fs::write(&zstd, &bytes[..bytes.len() / 2]).expect("written");
-    let truncated = RolloutReader::open(&zstd, OnInvalid::Skip);
+    let truncated = RecordReader::<Rollout>::open(&zstd, OnInvalid::Skip);
     let error = truncated.and_then(|reader| reader.last().transpose()).expect_err("cut");
     assert!(matches!(error, Error::Io { .. }), "{error}");
 
     for path in ["absent.jsonl", "a.csv"] {
-        assert!(RolloutReader::open(folder.path().join(path), OnInvalid::Stop).is_err());
+        assert!(RecordReader::<Rollout>::open(folder.path().join(path), OnInvalid::Stop).is_err());
     }
-    assert!(RolloutWriter::create(folder.path().join("no/folder.jsonl")).is_err());
+    assert!(RecordWriter::<Rollout>::create(folder.path().join("no/folder.jsonl")).is_err());
 }
 
 #[test]
 fn an_unfinished_file_does_not_appear() {
     let (folder, path) = file_of("before\n");
-    let mut writer = RolloutWriter::create(&path).expect("opens");
-    writer.write(rollouts().remove(0)).expect("written");
+    let mut writer = RecordWriter::create(&path).expect("opens");
+    writer.write(&rollouts()[0]).expect("written");
     drop(writer);
     assert_eq!(fs::read_to_string(&path).expect("read"), "before\n");
     assert_eq!(fs::read_dir(&folder).expect("a folder").count(), 1, "no temporary file is left");
@@ -192,11 +192,11 @@ fn scores_read_back_and_newer_versions_are_errors() {
         masked_tokens: None,
     };
     let score = ProblemScores::new("a", vec![completion.clone(), completion]);
-    let mut writer = ScoreWriter::create(&path).expect("opens");
+    let mut writer = RecordWriter::create(&path).expect("opens");
     writer.write(&score).expect("written");
     writer.finish().expect("finished");
     let read = |path: &Path| {
-        let reader = ScoreReader::open(path, OnInvalid::Stop).expect("opens");
+        let reader = RecordReader::<ProblemScores>::open(path, OnInvalid::Stop).expect("opens");
         reader.collect::<Result<Vec<_>, _>>()
     };
     assert_eq!(read(&path).expect("valid"), [score]);
@@ -283,7 +283,7 @@ fn columns_of_completions_have_an_entry_for_each() {
     ] {
         let line = format!(r#"{{"prompt": "p", "completions": ["a", "b"], {column}}}"#);
         let (_folder, path) = file_of(&line);
-        let reader = RolloutReader::open(&path, OnInvalid::Stop).expect("opens");
+        let reader = RecordReader::<Rollout>::open(&path, OnInvalid::Stop).expect("opens");
         let error = reader.collect::<Result<Vec<_>, _>>().expect_err(column).to_string();
         assert!(error.contains(expected), "{error}");
     }
@@ -328,7 +328,7 @@ fn flags_of_other_programs_become_masks_or_are_refused_by_name() {
         ),
     ] {
         let (_folder, path) = file_of(&line(&columns));
-        let reader = RolloutReader::open(&path, OnInvalid::Stop).expect("opens");
+        let reader = RecordReader::<Rollout>::open(&path, OnInvalid::Stop).expect("opens");
         let error = reader.collect::<Result<Vec<_>, _>>().expect_err(&columns).to_string();
         assert!(error.contains(expected), "{error}");
     }
@@ -438,7 +438,7 @@ fn numbers_are_written_as_they_were_read() {
     let (_folder, path) = file_of(line);
     assert_eq!(read(&path)[0].completions[0].step_labels, Some(vec![Some(0.1)]));
     let (_folder, path) = file_of(&line.replace("\"p\"", "36893488147419103233"));
-    let reader = RolloutReader::open(&path, OnInvalid::Stop).expect("opens");
+    let reader = RecordReader::<Rollout>::open(&path, OnInvalid::Stop).expect("opens");
     let error = reader.collect::<Result<Vec<_>, _>>().expect_err("no text").to_string();
     assert!(error.contains("`prompt` should be a string, got `36893488147419103"), "{error}");
 }
@@ -449,14 +449,14 @@ fn a_long_gold_answer_is_compared_digit_by_digit() {
     let lines =
         format!("{{\"gold\":{big},\"pred\":\"{big}\"}}\n{{\"gold\":{big},\"pred\":\"{big}1\"}}\n");
     let (folder, path) = file_of(&lines);
-    let reader = CaseReader::open(&path, OnInvalid::Stop).expect("opens");
+    let reader = RecordReader::<Case>::open(&path, OnInvalid::Stop).expect("opens");
     let mut cases = reader.collect::<Result<Vec<_>, _>>().expect("valid");
     let grades = grade_cases(&mut cases, &gratis_grading::Options::default());
     let verdicts: Vec<_> =
         grades.iter().flatten().map(|grade| grade.verdict.is_correct()).collect();
     assert_eq!(verdicts, [true, false]);
     let out = folder.path().join("out.jsonl");
-    let mut writer = CaseWriter::create(&out).expect("opens");
+    let mut writer = RecordWriter::create(&out).expect("opens");
     for case in &cases {
         writer.write(case).expect("written");
     }

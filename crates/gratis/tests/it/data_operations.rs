@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use gratis::data::{
-    Completion, DataOperation, OnInvalid, OperationReport, PairRule, Rollout, RolloutReader,
-    RolloutWriter, Side, Split, Summary, apply, apply_to_file, pairs_of, split_file,
+    Completion, DataOperation, OnInvalid, OperationReport, RecordReader, RecordWriter, Rollout,
+    Side, Summary, apply, apply_to_file, split_file,
 };
 use gratis::{Error, Silent};
 use proptest::prelude::*;
@@ -165,37 +165,25 @@ fn repetitions_are_dropped_within_their_label() {
 
 #[test]
 fn pairs_are_of_one_prompt_and_the_correct_response_comes_first() {
-    let labels = [true, false, true, false, false];
-    let all = PairRule::All.pairs(&labels, "p", 0);
-    assert_eq!(all, [(0, 1), (0, 3), (0, 4), (2, 1), (2, 3), (2, 4)]);
-    let some = PairRule::PerPrompt { n: 4 }.pairs(&labels, "p", 0);
-    assert_eq!(some.len(), 4);
-    assert!(some.iter().all(|pair| all.contains(pair)));
-    assert_eq!(some, PairRule::PerPrompt { n: 4 }.pairs(&labels, "p", 0));
-    assert_eq!(PairRule::PerPrompt { n: 9 }.pairs(&labels, "p", 0), all);
-    assert_eq!(PairRule::All.pairs(&[true, true], "p", 0), []);
-    let seeds: BTreeSet<_> =
-        (0..20).flat_map(|seed| PairRule::PerPrompt { n: 1 }.pairs(&labels, "p", seed)).collect();
-    assert!(seeds.len() > 3, "{seeds:?}");
-
     let (kept, report) = run("name = \"make_pairs\"\nseed = 0", &many());
     let is_pair = |pair: &Rollout| pair.labels("the test").expect("graded") == [true, false];
     assert!(kept.iter().all(is_pair));
     assert_parts(&kept, &many());
-    let pairs = pairs_of(&many(), PairRule::All, 0).expect("both classes");
-    assert_eq!(kept.len(), pairs.iter().map(Vec::len).sum::<usize>());
-    let n_empty = pairs.iter().filter(|pairs| pairs.is_empty()).count() as u64;
+    let n_pairs: Vec<usize> = many()
+        .iter()
+        .map(|rollout| {
+            let labels = rollout.labels("the test").expect("graded");
+            let n_correct = labels.iter().filter(|is_correct| **is_correct).count();
+            n_correct * (labels.len() - n_correct)
+        })
+        .collect();
+    assert_eq!(kept.len(), n_pairs.iter().sum::<usize>());
+    let n_empty = n_pairs.iter().filter(|n| **n == 0).count() as u64;
     assert_eq!(report.remarks["problems of one class dropped"], n_empty);
 }
 
 #[test]
-fn a_split_never_leaks_and_meets_its_share() {
-    let split = Split { share: 0.3, seed: 5 };
-    let prompts: Vec<String> = (0..4000).map(|i| format!("Problem {i}?")).collect();
-    let n_first = prompts.iter().filter(|p| split.side(p) == Side::First).count();
-    assert!((1100..1300).contains(&n_first), "{n_first} of 4000 at a share of 0.3");
-    assert_eq!(split.side("a b"), split.side(" a\n b "), "white space tells no prompts apart");
-
+fn a_split_never_leaks() {
     let doubled: Vec<Rollout> = many().into_iter().flat_map(|r| [r.clone(), r]).collect();
     let side = |side: &str| {
         let text = format!("name = \"keep_side\"\nside = \"{side}\"\nshare = 0.5");
@@ -208,15 +196,15 @@ fn a_split_never_leaks_and_meets_its_share() {
 }
 
 fn write(path: &Path, rollouts: &[Rollout]) {
-    let mut writer = RolloutWriter::create(path).expect("a writable folder");
+    let mut writer = RecordWriter::create(path).expect("a writable folder");
     for rollout in rollouts {
-        writer.write(rollout.clone()).expect("written");
+        writer.write(rollout).expect("written");
     }
     writer.finish().expect("finished");
 }
 
 fn read(path: &Path) -> Vec<Rollout> {
-    let reader = RolloutReader::open(path, OnInvalid::Stop).expect("opens");
+    let reader = RecordReader::<Rollout>::open(path, OnInvalid::Stop).expect("opens");
     reader.collect::<Result<_, _>>().expect("valid")
 }
 
@@ -386,18 +374,22 @@ fn both_sides_of_a_split_come_from_one_pass() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = |name: &str| folder.path().join(name);
     write(&path("in.jsonl"), &many());
-    let split = Split { share: 0.5, seed: 3 };
     let outputs = [path("first.parquet"), path("second.jsonl")];
     let outputs = outputs.each_ref().map(PathBuf::as_path);
-    let report = split_file(split, &path("in.jsonl"), OnInvalid::Stop, outputs, &mut Silent);
-    let report = report.expect("splits");
-    let (first, second) = (read(outputs[0]), read(outputs[1]));
-    assert_eq!(first.len() as u64, report.first.n_problems);
-    assert_eq!(report.first.n_problems + report.second.n_problems, 60);
-    assert!(first.iter().all(|r| split.side(&r.prompt) == Side::First));
-    assert!(second.iter().all(|r| split.side(&r.prompt) == Side::Second));
-    let invalid = Split { share: 1.0, seed: 3 };
-    assert!(split_file(invalid, &path("in.jsonl"), OnInvalid::Stop, outputs, &mut Silent).is_err());
+    let split =
+        |share| split_file(share, 3, &path("in.jsonl"), OnInvalid::Stop, outputs, &mut Silent);
+    let reports = split(0.5).expect("splits");
+    assert_eq!(reports[0].written.n_problems + reports[1].written.n_problems, 60);
+    for ((side, output), report) in
+        [Side::First, Side::Second].into_iter().zip(outputs).zip(reports)
+    {
+        let operation = DataOperation::KeepSide { side, share: 0.5, seed: 3 };
+        let (kept, alone) = in_memory(&[operation], &many()).expect("applies");
+        assert_eq!(read(output), kept, "{side:?}");
+        assert_eq!(report.operations, alone);
+        assert_eq!(report.written, alone[0].after);
+    }
+    assert!(split(1.0).is_err());
 }
 
 #[test]

@@ -5,10 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use gratis::Error;
-use gratis::data::{
-    Extent, OnInvalid, ProblemScores, Rollout, RolloutReader, RolloutWriter, ScoreReader,
-    ScoreWriter, Scored,
-};
+use gratis::data::{Extent, OnInvalid, ProblemScores, RecordReader, RecordWriter, Rollout, Scored};
 use parquet::basic::{Compression, Type as Physical};
 use parquet::data_type::{
     BoolType, ByteArray, ByteArrayType, DataType, DoubleType, FloatType, Int32Type, Int64Type,
@@ -59,13 +56,13 @@ fn file(columns: &[Column<'_>]) -> (tempfile::TempDir, PathBuf) {
 }
 
 fn read(path: &Path) -> Result<Vec<Rollout>, Error> {
-    RolloutReader::open(path, OnInvalid::Stop)?.collect()
+    RecordReader::<Rollout>::open(path, OnInvalid::Stop)?.collect()
 }
 
 fn write(path: &Path, rollouts: &[Rollout]) {
-    let mut writer = RolloutWriter::create(path).expect("opens");
+    let mut writer = RecordWriter::create(path).expect("opens");
     for rollout in rollouts {
-        writer.write(rollout.clone()).expect("written");
+        writer.write(rollout).expect("written");
     }
     writer.finish().expect("finished");
 }
@@ -292,7 +289,7 @@ fn scores_have_a_row_per_candidate_and_typed_lists() {
         problem("same", vec![whole.clone()]),
         problem("same", vec![whole.clone(), whole]),
     ];
-    let mut writer = ScoreWriter::create(&path).expect("opens");
+    let mut writer = RecordWriter::create(&path).expect("opens");
     for problem in &problems {
         writer.write(problem).expect("written");
     }
@@ -320,7 +317,7 @@ fn scores_have_a_row_per_candidate_and_typed_lists() {
         assert!(types.iter().any(|found| found == expected), "{expected} in {types:?}");
     }
     // NaN is not equal to itself, and its text is.
-    let again = ScoreReader::open(&path, OnInvalid::Stop).expect("opens");
+    let again = RecordReader::<ProblemScores>::open(&path, OnInvalid::Stop).expect("opens");
     let again: Vec<ProblemScores> = again.collect::<Result<_, _>>().expect("valid");
     assert_eq!(format!("{again:?}"), format!("{problems:?}"));
 }
@@ -344,7 +341,8 @@ fn rows_of_candidates_out_of_order_are_errors() {
         put::<Int32Type>(&mut group, &candidates, None, None);
         group.close().expect("closed");
         writer.close().expect("closed");
-        let mut reader = ScoreReader::open(&path, OnInvalid::Stop).expect("opens");
+        let mut reader =
+            RecordReader::<ProblemScores>::open(&path, OnInvalid::Stop).expect("opens");
         let error = reader.find_map(Result::err).expect("out of order").to_string();
         assert!(error.contains(expected), "{error}");
     }

@@ -412,8 +412,8 @@ fn labels_between_0_and_1_are_soft() {
     let folder = tempfile::tempdir().expect("a folder");
     for name in ["a.jsonl", "a.parquet"] {
         let path = folder.path().join(name);
-        let mut writer = gratis::data::RolloutWriter::create(&path).expect("opens");
-        writer.write(rollout.clone()).expect("written");
+        let mut writer = gratis::data::RecordWriter::create(&path).expect("opens");
+        writer.write(&rollout).expect("written");
         writer.finish().expect("finished");
         let reader = RecordReader::<Rollout>::open(&path, OnInvalid::Stop).expect("opened");
         let again: Vec<_> = reader.map(|rollout| rollout.expect("valid")).collect();
@@ -438,7 +438,7 @@ fn a_column_of_scores_holds_labels_in_a_whole_file_or_in_none() {
     let mut reader = RecordReader::<Rollout>::open(&path, OnInvalid::Stop).expect("opened");
     let error = reader.find_map(Result::err).expect("0.3 is no such label").to_string();
     assert!(error.contains("line 2: `score` should be `true`, `false`, 0, 1 or null"), "{error}");
-    let columns = vec!["correctness=score".parse().expect("valid")];
+    let columns = vec![("correctness".to_owned(), "score".to_owned())];
     let named = ShapeSettings { columns, ..ShapeSettings::default() };
     let all = read("x.jsonl", &[line(json!(1)), line(json!(0.3))], named);
     assert_eq!(all[0].targets("the test").expect("labels"), [1.0, 0.3]);
@@ -448,8 +448,8 @@ fn a_column_of_scores_holds_labels_in_a_whole_file_or_in_none() {
 fn columns_and_shapes_can_be_named() {
     let settings = ShapeSettings {
         columns: vec![
-            "prompt=ask".parse().expect("valid"),
-            "correctness=ok".parse().expect("valid"),
+            ("prompt".to_owned(), "ask".to_owned()),
+            ("correctness".to_owned(), "ok".to_owned()),
         ],
         ..ShapeSettings::default()
     };

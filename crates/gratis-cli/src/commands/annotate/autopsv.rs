@@ -6,7 +6,7 @@ use anyhow::Result;
 use clap::Args;
 use gratis::Observer;
 use gratis::annotate::autopsv;
-use gratis::data::RolloutWriter;
+use gratis::data::RecordWriter;
 use gratis::encoding::OnOverlong;
 use gratis::manifest::Kind;
 use gratis::reward_model::{OpenOptions, Weights, open};
@@ -46,7 +46,7 @@ pub(crate) struct AutopsvArgs {
 pub(super) fn run(args: &AutopsvArgs, common: &Common) -> Result<()> {
     args.file.output.check(&[&args.file.input])?;
     let rollouts = args.file.rollouts()?;
-    let mut writer = RolloutWriter::create(&args.file.output.output)?;
+    let mut writer = RecordWriter::create(&args.file.output.output)?;
     let options = OpenOptions {
         load: load_options(Weights::Loaded, common),
         on_overlong: OnOverlong::Stop,
@@ -71,7 +71,7 @@ pub(super) fn run(args: &AutopsvArgs, common: &Common) -> Result<()> {
     spent.add(work);
     progress.finish();
     let labelled = autopsv::annotate(&rollouts, &scores, verifier.step_split(), args.threshold)?;
-    labelled.into_iter().try_for_each(|rollout| writer.write(rollout))?;
+    writer.write_all(&labelled)?;
     writer.finish()?;
     write_cost(&args.file.output.output, "confidence", architecture, &spent)
 }

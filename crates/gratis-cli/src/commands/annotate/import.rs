@@ -5,8 +5,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::Args;
 use gratis::Error;
-use gratis::data::RolloutWriter;
-use gratis::data::published::Published;
+use gratis::data::{RecordWriter, published};
 use tracing::info;
 
 use crate::commands::{InvalidArgs, OutputArgs, warn_skipped};
@@ -33,15 +32,15 @@ pub(crate) struct ImportArgs {
 
 pub(super) fn run(args: &ImportArgs) -> Result<()> {
     args.output.check(&[&args.input])?;
-    let (rollouts, n_skipped) = Published::read(&args.input, args.invalid.reading().on_invalid)?;
+    let (rollouts, n_skipped) = published::read(&args.input, args.invalid.reading().on_invalid)?;
     if rollouts.is_empty() {
         return Err(Error::NoExamples { purpose: "import", n_left_out: n_skipped }.into());
     }
     warn_skipped(n_skipped, "malformed lines");
-    let mut writer = RolloutWriter::create(&args.output.output)?;
+    let mut writer = RecordWriter::create(&args.output.output)?;
     let n_problems = rollouts.len();
     let n: usize = rollouts.iter().map(|rollout| rollout.completions.len()).sum();
-    rollouts.into_iter().try_for_each(|rollout| writer.write(rollout))?;
+    writer.write_all(&rollouts)?;
     writer.finish()?;
     info!("{n} solutions of {n_problems} problems");
     Ok(())

@@ -116,14 +116,14 @@ pub(super) fn run(args: &MathShepherdArgs, common: &Common) -> Result<()> {
             // A continuation does not depend on its chunk.
             .with("`--skip-invalid`", &args.invalid);
     }
-    let (mut writer, resumed) = args.output.restart.begin(output, &lines_of)?;
+    let mut writer = args.output.restart.begin(output, &lines_of)?;
     let mut progress = Progress::new(common);
     args.output.output.on_interrupt();
-    let n_done = resumed.n_lines.min(rollouts.len());
+    let n_done = writer.n_resumed().min(rollouts.len());
     let left = &rollouts[n_done..];
     progress.stage("continuations", Some(rollouts.len() as u64));
     progress.resumed(n_done as u64);
-    let Progressed { mut counts, mut spent } = resumed.so_far(&args.output.output.output)?;
+    let Progressed { mut counts, mut spent } = writer.so_far()?;
     for (chunk, first) in left.chunks(size).zip((n_done..).step_by(size)) {
         let (labelled, of_chunk) = monte_carlo.annotate(chunk, first as u64, &mut progress)?;
         counts.add(&of_chunk);

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
-use gratis::data::{Answered, Rollout};
+use gratis::data::{RecordReader, Rollout};
 
 use super::{InvalidArgs, OutputArgs, read_some};
 use crate::Common;
@@ -63,6 +63,5 @@ impl FileArgs {
 /// # Errors
 /// [`gratis::Error::NoExamples`] if there are none.
 fn rollouts(input: &Path, invalid: &InvalidArgs) -> Result<Vec<Rollout>> {
-    let rollouts: Vec<Answered> = read_some(input, invalid.reading(), "label")?;
-    Ok(rollouts.into_iter().map(Into::into).collect())
+    read_some(RecordReader::answered(input, invalid.reading())?, "label")
 }

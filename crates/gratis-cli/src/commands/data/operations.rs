@@ -5,11 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::{Args, ValueEnum};
-use gratis::data::{
-    BalanceDataset, BalanceInstructions, DataOperation, DedupScope, Deduplicate, GroupResponses,
-    MakePairs, Mix, MixRule, ReplaceResponses, SegmentSteps, StepSplit, StepText,
-    SubsampleInstructions, SubsampleResponses,
-};
+use gratis::data::{DataOperation, DedupScope, MixRule, StepSplit, StepText};
 
 use super::FileArgs;
 use crate::Common;
@@ -37,8 +33,8 @@ pub(crate) struct PairsArgs {
 
 impl PairsArgs {
     pub(super) fn run(&self, common: &Common) -> Result<()> {
-        let settings = MakePairs { per_prompt: self.per_prompt, seed: self.seed };
-        self.file.apply(&[DataOperation::MakePairs(settings)], common)
+        let Self { per_prompt, seed, .. } = *self;
+        self.file.apply(&[DataOperation::MakePairs { per_prompt, seed }], common)
     }
 }
 
@@ -74,8 +70,8 @@ impl BalanceArgs {
     pub(super) fn run(&self, common: &Common) -> Result<()> {
         let seed = self.seed;
         let operation = match self.by {
-            Over::Dataset => DataOperation::BalanceDataset(BalanceDataset { seed }),
-            Over::Instruction => DataOperation::BalanceInstructions(BalanceInstructions { seed }),
+            Over::Dataset => DataOperation::BalanceDataset { seed },
+            Over::Instruction => DataOperation::BalanceInstructions { seed },
         };
         self.file.apply(&[operation], common)
     }
@@ -108,12 +104,9 @@ pub(crate) struct SubsampleArgs {
 impl SubsampleArgs {
     pub(super) fn run(&self, common: &Common) -> Result<()> {
         let seed = self.seed;
-        let instructions = self.share.map(|share| {
-            DataOperation::SubsampleInstructions(SubsampleInstructions { share, seed })
-        });
-        let responses = self
-            .responses
-            .map(|n| DataOperation::SubsampleResponses(SubsampleResponses { n, seed }));
+        let instructions =
+            self.share.map(|share| DataOperation::SubsampleInstructions { share, seed });
+        let responses = self.responses.map(|n| DataOperation::SubsampleResponses { n, seed });
         let operations: Vec<_> = instructions.into_iter().chain(responses).collect();
         self.file.apply(&operations, common)
     }
@@ -135,36 +128,27 @@ pub(crate) struct DedupArgs {
     #[command(flatten)]
     file: FileArgs,
     /// Words per n-gram.
-    #[arg(long, value_name = "WORDS", default_value_t = Deduplicate::default().n)]
+    #[arg(long, value_name = "WORDS", default_value_t = 8)]
     n: usize,
     /// Overlap at or above which a response is dropped, above 0 and at most 1.
-    #[arg(long, default_value_t = Deduplicate::default().threshold)]
+    #[arg(long, default_value_t = 0.5)]
     threshold: f64,
     /// Which responses are compared.
-    #[arg(long, value_enum, default_value_t = Scope::Problem)]
-    scope: Scope,
+    #[arg(long, value_enum, default_value_t = DedupScope::Problem)]
+    scope: DedupScope,
     /// Use one n-gram in M; the overlap is then an estimate.
-    #[arg(long, value_name = "M", default_value_t = Deduplicate::default().sample)]
+    #[arg(long, value_name = "M", default_value_t = 1)]
     sample: u64,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Scope {
-    /// Responses of the same record.
-    Problem,
-    /// All responses of the file.
-    Dataset,
 }
 
 impl DedupArgs {
     pub(super) fn run(&self, common: &Common) -> Result<()> {
-        let scope = match self.scope {
-            Scope::Problem => DedupScope::Problem,
-            Scope::Dataset => DedupScope::Dataset,
-        };
-        let Self { n, threshold, sample, .. } = *self;
-        let settings = Deduplicate { n, threshold, scope, sample };
-        self.file.apply(&[DataOperation::Deduplicate(settings)], common)
+        self.file.apply(&[self.operation()], common)
+    }
+
+    fn operation(&self) -> DataOperation {
+        let Self { n, threshold, scope, sample, .. } = *self;
+        DataOperation::Deduplicate { n, threshold, scope, sample }
     }
 }
 
@@ -181,29 +165,18 @@ pub(crate) struct MixArgs {
     #[arg(long, value_name = "FILE")]
     with: PathBuf,
     /// What to take from it.
-    #[arg(long, value_enum, default_value_t = Take::All)]
-    take: Take,
+    #[arg(long, value_enum, default_value_t = MixRule::All)]
+    take: MixRule,
     /// Seed of the random choice of pairs.
     #[arg(long, default_value_t = 0)]
     seed: u64,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Take {
-    /// Everything.
-    All,
-    /// One random pair of a correct and an incorrect response per problem.
-    OnePair,
-}
-
 impl MixArgs {
     pub(super) fn run(&self, common: &Common) -> Result<()> {
-        let take = match self.take {
-            Take::All => MixRule::All,
-            Take::OnePair => MixRule::OnePair,
-        };
-        let settings = Mix { path: self.with.clone(), take, seed: self.seed };
-        self.file.apply(&[DataOperation::Mix(settings)], common)
+        let Self { take, seed, .. } = *self;
+        let path = self.with.clone();
+        self.file.apply(&[DataOperation::Mix { path, take, seed }], common)
     }
 }
 
@@ -232,9 +205,9 @@ pub(crate) struct ReplaceArgs {
 
 impl ReplaceArgs {
     pub(super) fn run(&self, common: &Common) -> Result<()> {
-        let settings =
-            ReplaceResponses { path: self.with.clone(), n: self.responses, seed: self.seed };
-        self.file.apply(&[DataOperation::ReplaceResponses(settings)], common)
+        let Self { responses: n, seed, .. } = *self;
+        let path = self.with.clone();
+        self.file.apply(&[DataOperation::ReplaceResponses { path, n, seed }], common)
     }
 }
 
@@ -256,7 +229,7 @@ pub(crate) struct StepsArgs {
     file: FileArgs,
     /// Where steps end: `numbered` (at `Step i:`), `paragraphs`, `lines`, `sentences`, `whole`, or
     /// `pattern:` and a regular expression.
-    #[arg(long, default_value_t = SegmentSteps::default().split)]
+    #[arg(long, default_value_t = StepSplit::Numbered)]
     split: StepSplit,
     /// Whether to keep or rewrite the text.
     #[arg(long, value_enum, default_value_t)]
@@ -265,8 +238,8 @@ pub(crate) struct StepsArgs {
 
 impl StepsArgs {
     pub(super) fn run(&self, common: &Common) -> Result<()> {
-        let settings = SegmentSteps { split: self.split.clone(), text: self.text };
-        self.file.apply(&[DataOperation::SegmentSteps(settings)], common)
+        let (split, text) = (self.split.clone(), self.text);
+        self.file.apply(&[DataOperation::SegmentSteps { split, text }], common)
     }
 }
 
@@ -308,7 +281,7 @@ pub(crate) struct GroupArgs {
 
 impl GroupArgs {
     pub(super) fn run(&self, common: &Common) -> Result<()> {
-        self.file.apply(&[DataOperation::GroupResponses(GroupResponses {})], common)
+        self.file.apply(&[DataOperation::GroupResponses {}], common)
     }
 }
 
@@ -344,5 +317,24 @@ pub(crate) struct ApplyArgs {
 impl ApplyArgs {
     pub(super) fn run(&self, common: &Common) -> Result<()> {
         self.file.apply(&self.operations, common)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Command {
+        #[command(flatten)]
+        dedup: DedupArgs,
+    }
+
+    #[test]
+    fn the_defaults_of_a_command_are_those_of_its_operation() {
+        let dedup = Command::try_parse_from(["dedup"]).expect("parses").dedup;
+        assert_eq!(dedup.operation(), DataOperation::deduplicate());
     }
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Args;
-use gratis::data::{Split, SplitReport, split_file};
+use gratis::data::split_file;
 use serde_json::json;
 use tracing::info;
 
@@ -54,16 +54,21 @@ impl SplitArgs {
             let what = format!("both outputs are `{}`", self.output.display());
             return Err(CliError::Mismatch { what, hint: "give two different files" }.into());
         }
-        let split = Split { share: self.share, seed: self.seed };
         let outputs = [self.output.as_path(), self.rest.as_path()];
         let mut progress = Progress::new(common);
         let reading = self.invalid.reading();
-        let report: SplitReport = split_file(split, &self.input, reading, outputs, &mut progress)?;
+        let (share, seed) = (self.share, self.seed);
+        let [first, second] =
+            split_file(share, seed, &self.input, reading, outputs, &mut progress)?;
         progress.finish();
-        warn_skipped(report.n_skipped, "malformed lines");
-        for (output, counts) in outputs.iter().zip([report.first, report.second]) {
-            info!("`{}`: {counts}", output.display());
+        warn_skipped(first.n_skipped, "malformed lines");
+        for (output, report) in outputs.iter().zip([&first, &second]) {
+            info!("`{}`: {}", output.display(), report.written);
         }
-        self.report.print(&json!(report))
+        self.report.print(&json!({
+            "n_skipped": first.n_skipped,
+            "first": first.written,
+            "second": second.written,
+        }))
     }
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Args;
-use gratis::data::{RolloutReader, Summary};
+use gratis::data::{RecordReader, Rollout, Summary};
 use gratis::{Error, Observer};
 use serde_json::json;
 
@@ -36,7 +36,7 @@ impl SummaryArgs {
     pub(super) fn run(&self, common: &Common) -> Result<()> {
         let mut progress = Progress::new(common);
         progress.stage("summary", None);
-        let mut reader = RolloutReader::open(&self.input, self.invalid.reading())?;
+        let mut reader = RecordReader::<Rollout>::open(&self.input, self.invalid.reading())?;
         let mut summary = Summary::default();
         for rollout in reader.by_ref() {
             summary.add(&rollout?);

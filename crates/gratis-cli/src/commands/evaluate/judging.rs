@@ -10,7 +10,8 @@ use clap::Args;
 use gratis::Observer;
 use gratis::data::steps::{ends_in_chars, locate};
 use gratis::data::{
-    Lines, OnInvalid, ProblemScores, ReservedOutput, Rollout, ScorePart, Scored, StepSplit,
+    Lines, OnInvalid, ProblemScores, RecordReader, ReservedOutput, Rollout, ScorePart, Scored,
+    StepSplit,
 };
 use gratis::encoding::{OnOverlong, problem_name};
 use gratis::evaluation::{Bootstrap, StepSignal};
@@ -100,7 +101,7 @@ impl JudgingArgs {
     }
 
     fn by_file(&self, path: &Path, solutions: &[Rollout]) -> Result<Judged> {
-        let scores: Vec<ProblemScores> = read_records(path, OnInvalid::Stop)?;
+        let scores: Vec<ProblemScores> = read_records(RecordReader::open(path, OnInvalid::Stop)?)?;
         check_match(solutions, &scores)?;
         Ok(Judged {
             scores,
@@ -160,8 +161,9 @@ impl JudgingArgs {
                 if output.is_resumable() {
                     lines_of = reward_model.add_to(lines_of.with_records("input", solutions)?)?;
                 }
-                let (writer, resumed) = self.restart.begin(output, &lines_of)?;
-                (Some(writer), resumed.n_lines.min(solutions.len()))
+                let writer = self.restart.begin(output, &lines_of)?;
+                let n_resumed = writer.n_resumed().min(solutions.len());
+                (Some(writer), n_resumed)
             }
             None => (None, 0),
         };
@@ -196,7 +198,7 @@ impl JudgingArgs {
         models.for_each(report_traffic);
         if let (Some(writer), Some(path)) = (writer, &self.save_scores) {
             writer.finish()?;
-            scores = read_records(path, OnInvalid::Stop)?;
+            scores = read_records(RecordReader::open(path, OnInvalid::Stop)?)?;
             check_match(solutions, &scores)?;
         }
         Ok(Judged {

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::super::completion::Completion;
 use super::super::exact;
-use super::super::reading::Reading;
+use super::super::reading::FileReading;
 use super::super::record::Fault;
 use super::{Parsed, shown};
 
@@ -80,7 +80,7 @@ pub(super) fn inner(value: &Value) -> Cow<'_, Value> {
 }
 
 /// A label; `None` for null. Words such as `true` are labels as well (CSV has nothing else).
-pub(super) fn label(name: &str, value: &Value, reading: &Reading) -> Parsed<Option<Label>> {
+pub(super) fn label(name: &str, value: &Value, reading: &FileReading) -> Parsed<Option<Label>> {
     let value = match value {
         Value::Null => return Ok(None),
         Value::Bool(label) => return Ok(Some(Label::Hard(*label))),
@@ -112,7 +112,7 @@ pub(super) fn labels(
     name: &str,
     value: &Value,
     n: usize,
-    reading: &Reading,
+    reading: &FileReading,
 ) -> Parsed<Vec<Option<Label>>> {
     let items = match value {
         Value::Null => return Ok(vec![None; n]),

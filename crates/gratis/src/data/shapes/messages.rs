@@ -3,7 +3,7 @@
 use gratis_model::chat_template::Message;
 use serde_json::{Map, Value};
 
-use super::super::reading::Reading;
+use super::super::reading::FileReading;
 use super::super::record::Fault;
 use super::super::rollout::Rollout;
 use super::{Parsed, Prompt, named, shown};
@@ -109,7 +109,7 @@ pub(super) fn response(name: &str, messages: &[Message]) -> Parsed<String> {
 
 /// A conversation: the last assistant message is the response, what comes before it the prompt. One
 /// that ends with the user's message is a problem without a response.
-pub(super) fn record(mut record: Map<String, Value>, reading: &Reading) -> Parsed<Rollout> {
+pub(super) fn record(mut record: Map<String, Value>, reading: &FileReading) -> Parsed<Rollout> {
     let name = COLUMNS.into_iter().find(|name| record.get(*name).is_some_and(are_messages));
     let name = name.ok_or_else(|| Fault::new("messages", "a list of messages", "none"))?;
     let value = record.shift_remove(name).unwrap_or_default();

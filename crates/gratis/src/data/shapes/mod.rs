@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::exact::{self, NotFinite};
-use super::reading::{ColumnName, Reading};
+use super::reading::FileReading;
 use super::record::Fault;
 use super::rollout::Rollout;
 pub(super) use named::{doubtful_label, fold_case, mapping, unread_label};
@@ -187,7 +187,7 @@ pub(super) fn detect(record: &Map<String, Value>) -> Parsed<DataShape> {
 pub(super) fn adapt_all(
     shape: DataShape,
     record: Map<String, Value>,
-    reading: &Reading,
+    reading: &FileReading,
     requests: Option<&Requests>,
 ) -> Parsed<Vec<Rollout>> {
     match shape {
@@ -200,7 +200,7 @@ pub(super) fn adapt_all(
 fn adapt(
     shape: DataShape,
     record: Map<String, Value>,
-    reading: &Reading,
+    reading: &FileReading,
     requests: Option<&Requests>,
 ) -> Parsed<Rollout> {
     match shape {
@@ -224,8 +224,8 @@ fn adapt(
 }
 
 /// Applies the names that the user gave to columns.
-pub(super) fn rename(record: &mut Map<String, Value>, columns: &[ColumnName]) -> Parsed<()> {
-    for ColumnName { ours, theirs } in columns {
+pub(super) fn rename(record: &mut Map<String, Value>, columns: &[(String, String)]) -> Parsed<()> {
+    for (ours, theirs) in columns {
         let Some(value) = record.shift_remove(theirs) else {
             let expected = format!("a column, to be read as `{ours}`");
             return Err(Fault::new(theirs, expected, format!("only {}", fields(record))));

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::super::completion::{self, Completion};
 use super::super::exact;
-use super::super::reading::{DoubtfulLabel, Reading};
+use super::super::reading::{DoubtfulLabel, FileReading};
 use super::super::record::{self, Fault};
 use super::super::rollout::Rollout;
 use super::labels::Label;
@@ -297,7 +297,7 @@ fn put_token_ids(completion: &mut Completion, name: &str, value: &Value) -> Pars
 }
 
 /// A problem with a list of responses, or none.
-pub(super) fn problem(mut record: Map<String, Value>, reading: &Reading) -> Parsed<Rollout> {
+pub(super) fn problem(mut record: Map<String, Value>, reading: &FileReading) -> Parsed<Rollout> {
     let prompt = take_prompt(&mut record)?;
     let list = take(&mut record, RESPONSES).or_else(|| {
         let name = list_of_responses(&record)?;
@@ -318,7 +318,7 @@ pub(super) fn problem(mut record: Map<String, Value>, reading: &Reading) -> Pars
 }
 
 /// A problem with one response.
-pub(super) fn response(mut record: Map<String, Value>, reading: &Reading) -> Parsed<Rollout> {
+pub(super) fn response(mut record: Map<String, Value>, reading: &FileReading) -> Parsed<Rollout> {
     let Some((name, value)) = take(&mut record, RESPONSE) else {
         return Err(Fault::new("completion", "a response", format!("only {}", fields(&record))));
     };
@@ -343,7 +343,7 @@ pub(super) fn rollout(
     mut record: Map<String, Value>,
     prompt: Prompt,
     completions: Vec<Completion>,
-    reading: &Reading,
+    reading: &FileReading,
 ) -> Parsed<Rollout> {
     let mut columns = Map::new();
     if let Some((_, id)) = take(&mut record, ID) {
@@ -394,7 +394,7 @@ pub(super) fn rollout(
 fn take_labels(
     record: &mut Map<String, Value>,
     completions: &[Completion],
-    reading: &Reading,
+    reading: &FileReading,
 ) -> Parsed<Vec<Option<Label>>> {
     let own = |completion: &Completion| {
         completion.label.map(Label::Hard).or(completion.soft_label.map(Label::Soft))
@@ -443,7 +443,7 @@ fn doubtful(record: &Map<String, Value>) -> Option<(&'static str, Cow<'_, Value>
 /// column has the labels.
 pub(in super::super) fn unread_label(
     record: &Map<String, Value>,
-    reading: &Reading,
+    reading: &FileReading,
 ) -> Option<String> {
     let is_there = |name: &&str| record.get(*name).is_some_and(|value| !value.is_null());
     let is_read = LABEL.iter().any(is_there) || reading.shape.label_threshold.is_some();
@@ -502,7 +502,7 @@ pub(super) fn prompt(name: &str, value: &Value) -> Parsed<Prompt> {
 }
 
 /// A response given as text, as messages, or as an object with its text.
-fn response_of(name: &str, value: &Value, reading: &Reading) -> Parsed<Completion> {
+fn response_of(name: &str, value: &Value, reading: &FileReading) -> Parsed<Completion> {
     if messages::are_messages(value) {
         let messages = messages::messages(name, value)?;
         return messages::response(name, &messages).map(Completion::from);

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::super::completion::{self, Completion};
 use super::super::container::{Container, Raw};
-use super::super::reading::Reading;
+use super::super::reading::FileReading;
 use super::super::record::{self, Fault};
 use super::super::rollout::Rollout;
 use super::{Parsed, Prompt, is_list_of, labels, messages, named, shown, take, text};
@@ -27,7 +27,7 @@ fn is_sglang(record: &Map<String, Value>) -> bool {
 }
 
 /// Completion objects under `outputs` or `choices`, or a single one of SGLang.
-pub(super) fn outputs(mut record: Map<String, Value>, reading: &Reading) -> Parsed<Rollout> {
+pub(super) fn outputs(mut record: Map<String, Value>, reading: &FileReading) -> Parsed<Rollout> {
     let completions = if is_sglang(&record) {
         let mut output = Map::new();
         for name in ["text", "output_ids"] {
@@ -54,7 +54,7 @@ pub(super) fn outputs(mut record: Map<String, Value>, reading: &Reading) -> Pars
 
 /// Samples of evalchemy: an example with `model_outputs` or `model_output`, or a whole file of results
 /// with the examples of each task.
-pub(super) fn evalchemy(record: Map<String, Value>, reading: &Reading) -> Parsed<Vec<Rollout>> {
+pub(super) fn evalchemy(record: Map<String, Value>, reading: &FileReading) -> Parsed<Vec<Rollout>> {
     let Some(Value::Object(tasks)) = record.get("results") else {
         return example(record, None, reading).map(|rollout| vec![rollout]);
     };
@@ -84,7 +84,7 @@ pub(super) fn evalchemy(record: Map<String, Value>, reading: &Reading) -> Parsed
 fn example(
     mut fields: Map<String, Value>,
     task: Option<&str>,
-    reading: &Reading,
+    reading: &FileReading,
 ) -> Parsed<Rollout> {
     if let Some(task) = task {
         fields.entry("dataset").or_insert_with(|| task.into());
@@ -97,7 +97,7 @@ fn example(
 }
 
 /// A problem of OpenR1-Math: `generations` with their verdicts, and whether each came to its end.
-pub(super) fn openr1(mut record: Map<String, Value>, reading: &Reading) -> Parsed<Rollout> {
+pub(super) fn openr1(mut record: Map<String, Value>, reading: &FileReading) -> Parsed<Rollout> {
     record.shift_remove("messages");
     let complete = record.shift_remove("is_reasoning_complete");
     let has_reasons = record.get("finish_reasons").is_some_and(|reasons| !reasons.is_null());
@@ -195,7 +195,7 @@ pub(super) fn batch(record: &Map<String, Value>, requests: Option<&Requests>) ->
 
 /// A document with the responses to it. The label is that of the first metric, if it is 0 or 1 and
 /// there is just one response.
-pub(super) fn lm_eval(record: &Map<String, Value>, reading: &Reading) -> Parsed<Rollout> {
+pub(super) fn lm_eval(record: &Map<String, Value>, reading: &FileReading) -> Parsed<Rollout> {
     let mut document = record.get("doc").and_then(Value::as_object).cloned().unwrap_or_default();
     let prompt = if let Some((name, value)) = take(&mut document, named::PROMPT) {
         named::prompt(&format!("doc.{name}"), &value)?

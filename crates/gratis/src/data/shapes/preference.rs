@@ -6,13 +6,13 @@ use gratis_model::chat_template::Message;
 use serde_json::{Map, Value};
 
 use super::super::completion::Completion;
-use super::super::reading::Reading;
+use super::super::reading::FileReading;
 use super::super::record::Fault;
 use super::super::rollout::Rollout;
 use super::{Parsed, Prompt, messages, named, shown, take, text};
 
 /// A problem with a correct response and an incorrect one.
-pub(super) fn pair(mut record: Map<String, Value>, reading: &Reading) -> Parsed<Rollout> {
+pub(super) fn pair(mut record: Map<String, Value>, reading: &FileReading) -> Parsed<Rollout> {
     let mut side = |name: &str| record.shift_remove(name).unwrap_or_default();
     let (chosen, rejected) = (side("chosen"), side("rejected"));
     let given = take(&mut record, &["trajectory"]);

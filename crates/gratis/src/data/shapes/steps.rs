@@ -5,7 +5,7 @@ use gratis_model::chat_template::Message;
 use serde_json::{Map, Value};
 
 use super::super::completion::Completion;
-use super::super::reading::Reading;
+use super::super::reading::FileReading;
 use super::super::record::Fault;
 use super::super::rollout::Rollout;
 use super::{Parsed, Prompt, labels, messages, named, shown, take, text};
@@ -20,7 +20,7 @@ fn stepped(steps: Vec<String>, labels: Vec<Option<f64>>, separator: &str) -> Com
 }
 
 /// `completions` are the steps of one response, `labels` theirs. The response itself has no label.
-pub(super) fn stepwise(mut record: Map<String, Value>, reading: &Reading) -> Parsed<Rollout> {
+pub(super) fn stepwise(mut record: Map<String, Value>, reading: &FileReading) -> Parsed<Rollout> {
     let steps = record.shift_remove("completions").unwrap_or_default();
     let steps = texts("completions", &steps)?;
     let (name, given) = take(&mut record, &["labels", "correctness"])
@@ -190,7 +190,10 @@ fn walk(node: &Value, depth: usize, path: &mut Path, found: &mut Vec<Completion>
 }
 
 /// The steps before the first wrong one are good, that one is not, later ones have no label.
-pub(super) fn process_bench(mut record: Map<String, Value>, reading: &Reading) -> Parsed<Rollout> {
+pub(super) fn process_bench(
+    mut record: Map<String, Value>,
+    reading: &FileReading,
+) -> Parsed<Rollout> {
     let steps = record.shift_remove("steps").unwrap_or_default();
     let steps = texts("steps", &steps)?;
     let label = record.shift_remove("label").unwrap_or_default();

@@ -151,22 +151,22 @@ impl InstructionCosts {
 
 /// Times of best-of-N sampling relative to generation, as in table 3.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct InferenceShares {
+pub(crate) struct InferenceShares {
     /// A pass of the reward model over all candidates.
-    pub reward: f64,
+    pub(crate) reward: f64,
     /// A pass of the reference; 0 for a model without one.
-    pub reference: f64,
+    pub(crate) reference: f64,
 }
 
 impl InferenceShares {
     /// From times of the three parts in one unit.
-    pub fn new(generation: f64, reward: f64, reference: f64) -> Self {
+    pub(crate) fn new(generation: f64, reward: f64, reference: f64) -> Self {
         Self { reward: reward / generation, reference: reference / generation }
     }
 
     /// Everything without the reference over everything with it: what a model without a reference
     /// costs at inference compared with one that has it.
-    pub fn without_reference(&self) -> f64 {
+    pub(crate) fn without_reference(&self) -> f64 {
         (1.0 + self.reward) / (1.0 + self.reward + self.reference)
     }
 }

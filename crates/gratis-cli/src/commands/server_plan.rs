@@ -4,7 +4,9 @@
 //! An estimate: the counts follow from the sizes, and the rates are assumptions to replace with
 //! measured ones.
 
-use serde::{Deserialize, Serialize};
+use clap::Args;
+use gratis::Error;
+use serde::Serialize;
 
 /// Bytes of JSON per token of a prompt that is sent.
 const BYTES_PER_TOKEN_SENT: f64 = 5.0;
@@ -24,46 +26,64 @@ const REQUESTS_PER_STEP: f64 = 3.0;
 /// Floating-point operations per parameter and token of two forward passes and a backward pass.
 const PASSES_OF_TRAINING: f64 = 2.0 + 2.0 + 4.0;
 
-/// The sizes and rates that the estimate is made of.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct ServerPlan {
+/// Sizes and rates; the defaults are those of `docs/scale.md`.
+#[derive(Debug, Clone, Copy, PartialEq, Args, Serialize)]
+#[command(next_help_heading = "Sizes and rates of --servers")]
+pub(crate) struct ServerPlan {
     /// Instructions of the training data.
-    pub n_instructions: f64,
+    #[arg(long = "instructions", value_name = "N", default_value_t = Self::default().n_instructions)]
+    n_instructions: f64,
     /// Responses per instruction.
-    pub n_responses: f64,
-    /// Problems of the evaluation.
-    pub n_problems: f64,
+    #[arg(long = "responses", value_name = "N", default_value_t = Self::default().n_responses)]
+    n_responses: f64,
+    /// Problems of the best-of-n evaluation.
+    #[arg(long = "problems", value_name = "N", default_value_t = Self::default().n_problems)]
+    n_problems: f64,
     /// Candidates per problem.
-    pub n_candidates: f64,
+    #[arg(long = "candidates", value_name = "N", default_value_t = Self::default().n_candidates)]
+    n_candidates: f64,
     /// Tokens of a prompt.
-    pub prompt_tokens: f64,
+    #[arg(long, value_name = "N", default_value_t = Self::default().prompt_tokens)]
+    prompt_tokens: f64,
     /// Tokens of a response.
-    pub response_tokens: f64,
+    #[arg(long, value_name = "N", default_value_t = Self::default().response_tokens)]
+    response_tokens: f64,
     /// Parameters of each model.
-    pub n_parameters: f64,
-    /// GPUs, each with a server of its own or a share of one.
-    pub n_gpus: f64,
+    #[arg(long = "parameters", value_name = "N", default_value_t = Self::default().n_parameters)]
+    n_parameters: f64,
+    /// GPUs.
+    #[arg(long = "gpus", value_name = "N", default_value_t = Self::default().n_gpus)]
+    n_gpus: f64,
     /// Tokens per second that one GPU samples.
-    pub sampling_rate: f64,
+    #[arg(long, value_name = "RATE", default_value_t = Self::default().sampling_rate)]
+    sampling_rate: f64,
     /// Samples that one GPU works on at once at that rate.
-    pub samples_at_once: f64,
+    #[arg(long, value_name = "N", default_value_t = Self::default().samples_at_once)]
+    samples_at_once: f64,
     /// Tokens per second that one GPU scores.
-    pub scoring_rate: f64,
+    #[arg(long, value_name = "RATE", default_value_t = Self::default().scoring_rate)]
+    scoring_rate: f64,
     /// Floating-point operations per second of one GPU in training.
-    pub training_flops: f64,
+    #[arg(long, value_name = "RATE", default_value_t = Self::default().training_flops)]
+    training_flops: f64,
     /// Tokens per scoring request.
-    pub request_tokens: f64,
+    #[arg(long, value_name = "N", default_value_t = Self::default().request_tokens)]
+    request_tokens: f64,
     /// Responses per optimizer step.
-    pub batch_size: f64,
+    #[arg(long, value_name = "N", default_value_t = Self::default().batch_size)]
+    batch_size: f64,
     /// Seconds of a round trip to the training server.
-    pub round_trip: f64,
+    #[arg(long, value_name = "SECONDS", default_value_t = Self::default().round_trip)]
+    round_trip: f64,
     /// Bytes per second of the link to the servers.
-    pub link_rate: f64,
+    #[arg(long, value_name = "RATE", default_value_t = Self::default().link_rate)]
+    link_rate: f64,
     /// Bytes of answers per second that the client reads.
-    pub reading_rate: f64,
-    /// Price of a GPU for an hour.
-    pub price: f64,
+    #[arg(long, value_name = "RATE", default_value_t = Self::default().reading_rate)]
+    reading_rate: f64,
+    /// Price of a GPU hour in dollars.
+    #[arg(long, value_name = "PRICE", default_value_t = Self::default().price)]
+    pub(super) price: f64,
 }
 
 impl Default for ServerPlan {
@@ -95,7 +115,7 @@ impl Default for ServerPlan {
 /// What takes the time of a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Limit {
+pub(super) enum Limit {
     /// The GPUs.
     Servers,
     /// The link.
@@ -108,52 +128,95 @@ pub enum Limit {
 
 /// A job on servers.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct ServerJob {
+pub(super) struct ServerJob {
     /// What it is.
-    pub name: &'static str,
+    pub(super) name: &'static str,
     /// Prompts with a response.
-    pub n_sequences: f64,
+    pub(super) n_sequences: f64,
     /// Tokens that the servers compute if every sequence is computed on its own, as vLLM does where it
     /// scores; sampled ones where it samples.
-    pub n_tokens: f64,
+    pub(super) n_tokens: f64,
     /// The same if prompts are shared.
-    pub n_tokens_shared: f64,
+    pub(super) n_tokens_shared: f64,
     /// Requests.
-    pub n_requests: f64,
+    pub(super) n_requests: f64,
     /// Bytes sent.
-    pub bytes_out: f64,
+    pub(super) bytes_out: f64,
     /// Bytes received.
-    pub bytes_in: f64,
+    pub(super) bytes_in: f64,
     /// Seconds that the GPUs, the link, the client and the round trips take, each alone.
-    pub seconds: [f64; 4],
+    pub(super) seconds: [f64; 4],
     /// What takes longest.
-    pub limit: Limit,
+    pub(super) limit: Limit,
     /// Hours of GPUs while the job runs.
-    pub gpu_hours: f64,
+    pub(super) gpu_hours: f64,
     /// Their price.
-    pub price: f64,
-}
-
-impl ServerJob {
-    /// Seconds that the job takes: those of what limits it.
-    pub fn duration(&self) -> f64 {
-        self.seconds.iter().copied().fold(0.0, f64::max)
-    }
+    pub(super) price: f64,
 }
 
 impl ServerPlan {
+    /// Refuses sizes and rates where they change nothing.
+    ///
+    /// # Errors
+    /// [`Error::Mismatch`].
+    pub(super) fn check_unused(self) -> Result<(), Error> {
+        if self.checked()? == Self::default() {
+            return Ok(());
+        }
+        Err(Error::Mismatch {
+            what: "sizes and rates of servers are those of `--servers`".to_owned(),
+            hint: "add `--servers`, or leave them out",
+        })
+    }
+
+    /// The plan, if its numbers make sense.
+    ///
+    /// # Errors
+    /// [`Error::Mismatch`] for a number that is not positive.
+    pub(super) fn checked(self) -> Result<Self, Error> {
+        let positive = [
+            ("--instructions", self.n_instructions),
+            ("--responses", self.n_responses),
+            ("--problems", self.n_problems),
+            ("--candidates", self.n_candidates),
+            ("--prompt-tokens", self.prompt_tokens),
+            ("--response-tokens", self.response_tokens),
+            ("--parameters", self.n_parameters),
+            ("--gpus", self.n_gpus),
+            ("--sampling-rate", self.sampling_rate),
+            ("--samples-at-once", self.samples_at_once),
+            ("--scoring-rate", self.scoring_rate),
+            ("--training-flops", self.training_flops),
+            ("--request-tokens", self.request_tokens),
+            ("--batch-size", self.batch_size),
+            ("--link-rate", self.link_rate),
+            ("--reading-rate", self.reading_rate),
+        ];
+        let is_wrong = |value: f64| !(value.is_finite() && value > 0.0);
+        let wrong = positive.into_iter().find(|&(_, value)| is_wrong(value));
+        let at_least_zero = [("--round-trip", self.round_trip), ("--price", self.price)];
+        let negative = at_least_zero.into_iter().find(|&(_, value)| !(0.0..1e9).contains(&value));
+        if let Some((flag, value)) = wrong.or(negative) {
+            return Err(Error::Mismatch {
+                what: format!("`{flag} {value}` is no size or rate"),
+                hint: "give a positive number",
+            });
+        }
+        Ok(self)
+    }
+
     /// Tokens of a prompt with its response.
     fn sequence_tokens(&self) -> f64 {
         self.prompt_tokens + self.response_tokens
     }
 
     /// Requests in flight that keep all GPUs busy while they sample.
-    pub fn samples_in_flight(&self) -> f64 {
+    pub(super) fn samples_in_flight(&self) -> f64 {
         self.n_gpus * self.samples_at_once
     }
 
     /// Sampling requests per second of all GPUs.
-    pub fn samples_per_second(&self) -> f64 {
+    pub(super) fn samples_per_second(&self) -> f64 {
         self.n_gpus * self.sampling_rate / self.response_tokens
     }
 
@@ -184,7 +247,7 @@ impl ServerPlan {
     }
 
     /// Sampling the responses of the training data.
-    pub fn rollouts(&self) -> ServerJob {
+    pub(super) fn rollouts(&self) -> ServerJob {
         let n = self.n_instructions * self.n_responses;
         let n_tokens = n * self.response_tokens;
         let sent = self.prompt_tokens * BYTES_PER_TOKEN_SENT + BYTES_PER_SAMPLE_SENT;
@@ -216,17 +279,17 @@ impl ServerPlan {
     }
 
     /// The log-probabilities of the reference.
-    pub fn reference(&self) -> ServerJob {
+    pub(super) fn reference(&self) -> ServerJob {
         self.scoring("reference pass", self.n_instructions, self.n_responses)
     }
 
     /// The log-probabilities of one model for the candidates of the evaluation.
-    pub fn best_of_n(&self) -> ServerJob {
+    pub(super) fn best_of_n(&self) -> ServerJob {
         self.scoring("best-of-n, each model", self.n_problems, self.n_candidates)
     }
 
     /// One epoch of training.
-    pub fn training(&self) -> ServerJob {
+    pub(super) fn training(&self) -> ServerJob {
         let n = self.n_instructions * self.n_responses;
         let n_tokens = n * self.sequence_tokens();
         let n_requests = (n / self.batch_size).ceil() * REQUESTS_PER_STEP;
@@ -243,12 +306,12 @@ impl ServerPlan {
     }
 
     /// All jobs: rollouts, reference pass, training, best-of-n by one model.
-    pub fn jobs(&self) -> [ServerJob; 4] {
+    pub(super) fn jobs(&self) -> [ServerJob; 4] {
         [self.rollouts(), self.reference(), self.training(), self.best_of_n()]
     }
 
     /// Hours of GPUs of a whole run: every job once, and best-of-n by the policy and the reference.
-    pub fn gpu_hours(&self) -> f64 {
+    pub(super) fn gpu_hours(&self) -> f64 {
         self.jobs().iter().map(|job| job.gpu_hours).sum::<f64>() + self.best_of_n().gpu_hours
     }
 }
@@ -257,12 +320,17 @@ impl ServerPlan {
 mod tests {
     use super::*;
 
+    /// Seconds that a job takes: those of what limits it.
+    fn duration(job: &ServerJob) -> f64 {
+        job.seconds.iter().copied().fold(0.0, f64::max)
+    }
+
     #[test]
     fn the_papers_run_by_hand() {
         let plan = ServerPlan::default();
         let [rollouts, reference, training, best_of_n] = plan.jobs();
         assert_eq!((rollouts.n_sequences, rollouts.n_tokens), (264_000.0, 105.6e6));
-        assert_eq!(rollouts.duration(), 2640.0);
+        assert_eq!(duration(&rollouts), 2640.0);
         // 12 sequences of 650 tokens fit a request of 8192.
         assert_eq!((reference.n_requests, reference.n_tokens), (22_000.0, 171.6e6));
         assert_eq!(reference.n_tokens_shared, 33_000.0 * 3450.0);
@@ -272,7 +340,7 @@ mod tests {
         assert!([rollouts, reference, training].iter().all(|job| job.limit == Limit::Servers));
         // Small steps, or a slow link, and something else limits.
         let small = ServerPlan { batch_size: 8.0, ..plan }.training();
-        assert_eq!((small.limit, small.duration()), (Limit::RoundTrips, 99_000.0 * 0.2));
+        assert_eq!((small.limit, duration(&small)), (Limit::RoundTrips, 99_000.0 * 0.2));
         let slow = ServerPlan { link_rate: 1e6, ..plan }.reference();
         assert_eq!(slow.limit, Limit::Link);
         let busy = ServerPlan { reading_rate: 1e6, ..plan }.reference();
