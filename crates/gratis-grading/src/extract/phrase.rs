@@ -262,8 +262,16 @@ fn last_beginning(bytes: &[u8], at: usize) -> Beginning {
 /// Where the phrase ends whose word `answer` ends at `at`: after `is`, `: `, `s would be` and the like.
 fn verb_end(bytes: &[u8], at: usize) -> Option<usize> {
     const VERBS: [&[u8]; 10] = [
-        b"is", b"are", b"was", b"would be", b"must be", b"should be", b"will be", b"to be",
-        b"equals", b"comes out to",
+        b"is",
+        b"are",
+        b"was",
+        b"would be",
+        b"must be",
+        b"should be",
+        b"will be",
+        b"to be",
+        b"equals",
+        b"comes out to",
     ];
     let is_word = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_';
     let skip = |from: usize, is_skipped: &dyn Fn(&u8) -> bool| {
