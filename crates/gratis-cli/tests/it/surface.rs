@@ -6,7 +6,8 @@ use crate::tidy::{read, root, rust_files};
 /// Public types, and public functions and constants, that a crate may have. To add one, raise the number
 /// in the same change and say what it is for.
 const CEILINGS: &[(&str, usize, usize)] = &[
-    ("gratis", 193, 71),
+    // Of these, two hold what `select` reads, in few pieces of memory.
+    ("gratis", 195, 71),
     ("gratis-cpu", 8, 2),
     ("gratis-engine", 28, 0),
     ("gratis-grading", 12, 5),

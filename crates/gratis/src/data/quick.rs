@@ -21,8 +21,7 @@ impl<'a> Scanner<'a> {
     /// At the beginning of a line; `None` for what is no text of one line.
     pub(super) fn new(line: &'a [u8]) -> Option<Self> {
         // JSON strings hold no control characters, and between values they are rare.
-        let has_control = line.iter().fold(false, |found, byte| found | (*byte < b' '));
-        if has_control {
+        if line.iter().fold(u8::MAX, |least, byte| least.min(*byte)) < b' ' {
             return None;
         }
         let text = simdutf8::basic::from_utf8(line).ok()?;

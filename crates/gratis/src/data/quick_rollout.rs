@@ -122,7 +122,7 @@ mod tests {
             (r#"{"prompt": "p"} x"#, false),
             (r#"{"prompt": "p",}"#, false),
             (r#"{"completions": ["p"]}"#, false),
-            (r#"{}"#, false),
+            ("{}", false),
         ] {
             let quick = Columns::quick(line.as_bytes());
             assert_eq!(quick.is_some(), is_quick, "{line}");

@@ -96,7 +96,7 @@ impl ProblemCandidates {
 }
 
 /// A problem of a best-of-N table.
-pub trait TableProblem {
+pub(crate) trait TableProblem {
     /// Class of each candidate's final answer: `[n_candidates]`.
     fn answers(&self) -> &[usize];
 
@@ -299,6 +299,7 @@ impl BestOfNTable {
 
     /// The numbers of candidates of a table where none are asked for: those of 4, 16 and 64 that are
     /// below the fewest candidates of any problem, and that number itself.
+    #[expect(private_bounds, reason = "there are two kinds of problems, which the types name")]
     pub fn usual_ns<P: TableProblem>(generators: &[GeneratorCandidates<P>]) -> Vec<usize> {
         let problems = generators.iter().flat_map(|generator| &generator.problems);
         let n_least = problems.map(|problem| problem.answers().len()).min().unwrap_or_default();

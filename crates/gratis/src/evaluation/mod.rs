@@ -14,7 +14,7 @@ mod step_signal;
 
 pub use best_of_n::{
     BestOfNSettings, BestOfNTable, Cell, GeneratorCandidates, ProblemCandidates, ScoredProblem,
-    Selector, TableProblem,
+    Selector,
 };
 pub use bootstrap::{Bootstrap, Interval};
 pub use first_error::{
