@@ -76,7 +76,7 @@ impl BracePairs {
 /// clauses.
 pub(crate) fn with_ascii_forms(text: &str) -> Cow<'_, str> {
     // Every full-width form begins with this byte.
-    if !text.as_bytes().contains(&0xef) {
+    if memchr::memchr(0xef, text.as_bytes()).is_none() {
         return text.into();
     }
     let mut depth = 0_usize;

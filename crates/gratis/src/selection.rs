@@ -183,20 +183,25 @@ fn ranks_above(scores: &[f64], a: usize, b: usize) -> bool {
 /// Index of the first response whose answer has the greatest sum of weights; `None` for no answer.
 /// Among answers with equal sums the one that occurs first wins.
 pub fn weighted_vote(answers: &[usize], weights: &[f64]) -> Option<usize> {
-    let mut tallies: Vec<(usize, f64)> = Vec::new(); // first index of an answer, sum of its weights
-    for (idx, (answer, weight)) in answers.iter().zip(weights).enumerate() {
-        match tallies.iter_mut().find(|(first, _)| answers[*first] == *answer) {
-            Some((_, sum)) => *sum += weight,
-            None => tallies.push((idx, *weight)),
+    vote(answers, weights.iter().copied())
+}
+
+fn vote(answers: &[usize], weights: impl Iterator<Item = f64>) -> Option<usize> {
+    // First index of an answer, the answer, and the sum of its weights.
+    let mut tallies: Vec<(usize, usize, f64)> = Vec::with_capacity(answers.len().min(16));
+    for ((idx, &answer), weight) in answers.iter().enumerate().zip(weights) {
+        match tallies.iter_mut().find(|tally| tally.1 == answer) {
+            Some((_, _, sum)) => *sum += weight,
+            None => tallies.push((idx, answer, weight)),
         }
     }
-    tallies.into_iter().reduce(|best, next| if next.1 > best.1 { next } else { best }).map(|t| t.0)
+    tallies.into_iter().reduce(|best, next| if next.2 > best.2 { next } else { best }).map(|t| t.0)
 }
 
 /// Index of the first response with the most frequent answer; `None` for no answer. Among equally
 /// frequent answers the one that occurs first wins.
 pub fn majority(answers: &[usize]) -> Option<usize> {
-    weighted_vote(answers, &vec![1.0; answers.len()])
+    vote(answers, std::iter::repeat(1.0))
 }
 
 /// How one response of N is chosen.
@@ -233,6 +238,11 @@ impl Method {
             }),
             Self::Random => None,
         }
+    }
+
+    /// Whether it depends on scores.
+    pub fn needs_scores(self) -> bool {
+        matches!(self, Self::BestOfN | Self::WeightedVote { .. })
     }
 
     /// Share of correct selections among the first `n` responses, 0 or 1 except for

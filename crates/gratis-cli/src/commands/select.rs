@@ -6,10 +6,11 @@ use anyhow::Result;
 use clap::Args;
 use gratis::Error;
 use gratis::data::{
-    ProblemScores, Reading, RecordReader, RecordWriter, Rollout, ScoreOrigin, Scored, check_output,
+    CandidateScores, OnInvalid, ProblemScores, Reading, RecordReader, RecordWriter, Rollout,
+    ScoreOrigin, check_output,
 };
 use gratis::evaluation::{
-    BestOfNSettings, BestOfNTable, Bootstrap, GeneratorCandidates, ScoredProblem, Selector,
+    BestOfNSettings, BestOfNTable, Bootstrap, GeneratorCandidates, ProblemCandidates, Selector,
 };
 use gratis::rollout::SAMPLING;
 use gratis::selection::{Aggregation, Method, Subsets, VoteWeight, best_of_n};
@@ -135,16 +136,15 @@ struct Recorded(Option<ScoreOrigin>);
 
 impl AggregationRule<'_> {
     /// Notes the recorded aggregation, which must be the same for all scores unless one is given.
-    pub(super) fn see(&mut self, scores: &ProblemScores) -> Result<()> {
-        let Recorded(recorded) = self.first.get_or_insert_with(|| Recorded(scores.origin.clone()));
-        let of = |origin: &Option<ScoreOrigin>| origin.as_ref().and_then(|o| o.aggregation);
-        let (first, own) = (of(recorded), of(&scores.origin));
+    pub(super) fn see(&mut self, id: &str, origin: Option<&ScoreOrigin>) -> Result<()> {
+        let Recorded(recorded) = self.first.get_or_insert_with(|| Recorded(origin.cloned()));
+        let of = |origin: Option<&ScoreOrigin>| origin.and_then(|origin| origin.aggregation);
+        let (first, own) = (of(recorded.as_ref()), of(origin));
         if self.asked.is_empty() && first != own {
             let name = |by: Option<Aggregation>| by.map_or("none".to_owned(), |by| by.to_string());
             return Err(CliError::Mismatch {
                 what: format!(
-                    "the scores of problem `{}` record the aggregation `{}`, those before it `{}`",
-                    scores.id,
+                    "the scores of problem `{id}` record the aggregation `{}`, those before it `{}`",
                     name(own),
                     name(first)
                 ),
@@ -198,23 +198,24 @@ pub(crate) fn run(args: &SelectArgs) -> Result<()> {
     // They are checked on the compute threads.
     let mut pairs = Matched { check: Check::Later, ..pairs };
     let has_output = selected.is_some();
-    let size = |(rollout, scores): &(Rollout, ProblemScores)| {
-        let n_steps =
-            |score: &Scored| score.steps.len() + score.tokens.as_ref().map_or(0, Vec::len);
-        rollout.n_text_bytes() + 32 * scores.scores.iter().map(n_steps).sum::<usize>()
-    };
-    let work = |batch: &mut [(Rollout, ProblemScores)]| -> Vec<gratis::Result<_>> {
-        let problem = |(rollout, scores): &(Rollout, ProblemScores)| {
+    let size =
+        |(rollout, scores): &(Rollout, CandidateScores)| rollout.n_text_bytes() + scores.n_bytes();
+    let work = |batch: &mut [(Rollout, CandidateScores)]| -> Vec<gratis::Result<_>> {
+        let problem = |(rollout, scores): &mut (Rollout, CandidateScores)| {
             scores.check(rollout)?;
-            let is_graded = rollout.completions.iter().all(|c| c.label.is_some());
-            Ok((is_graded || !has_output).then(|| ScoredProblem::of_checked(rollout, scores)))
+            let is_graded = || rollout.completions.iter().all(|c| c.label.is_some());
+            Ok(match has_output {
+                false => Some(ProblemCandidates::take(rollout, scores)),
+                true if is_graded() => Some(ProblemCandidates::of_checked(rollout, scores.clone())),
+                true => None,
+            })
         };
-        batch.par_iter().map(problem).collect()
+        batch.par_iter_mut().map(problem).collect()
     };
     in_batches(pairs.by_ref(), Ahead::Batch, size, work, |batch, found| {
         for ((rollout, scores), problem) in batch.iter().zip(found) {
             let problem = problem?;
-            rule.see(scores)?;
+            rule.see(&scores.id, scores.origin.as_ref())?;
             if let Some(writer) = &mut selected
                 && let Some(line) = selected_line(rollout, scores, rule.aggregations()[0])
             {
@@ -249,10 +250,47 @@ pub(super) fn sampling_of(rollout: &Rollout) -> Value {
 }
 
 /// Rollouts and their scores, one problem at a time.
-pub(super) struct Matched {
+pub(super) struct Matched<S = ProblemScores> {
     rollouts: RecordReader<Rollout>,
-    scores: RecordReader<ProblemScores>,
+    scores: RecordReader<S>,
     check: Check,
+}
+
+/// The scores of a problem, in one of their two forms.
+pub(super) trait Scores: Sized {
+    fn open(path: &Path, on_invalid: OnInvalid) -> gratis::Result<RecordReader<Self>>;
+
+    fn id(&self) -> &str;
+
+    fn check(&self, rollout: &Rollout) -> gratis::Result<()>;
+}
+
+impl Scores for ProblemScores {
+    fn open(path: &Path, on_invalid: OnInvalid) -> gratis::Result<RecordReader<Self>> {
+        RecordReader::open(path, on_invalid)
+    }
+
+    fn id(&self) -> &str {
+        &self.id
+    }
+
+    fn check(&self, rollout: &Rollout) -> gratis::Result<()> {
+        self.check(rollout)
+    }
+}
+
+impl Scores for CandidateScores {
+    fn open(path: &Path, on_invalid: OnInvalid) -> gratis::Result<RecordReader<Self>> {
+        RecordReader::open(path, on_invalid)
+    }
+
+    fn id(&self) -> &str {
+        &self.id
+    }
+
+    fn check(&self, rollout: &Rollout) -> gratis::Result<()> {
+        self.check(rollout)
+    }
 }
 
 /// When it is checked that scores belong to their rollout.
@@ -263,7 +301,7 @@ enum Check {
     Later,
 }
 
-impl Matched {
+impl<S: Scores> Matched<S> {
     /// Opens both files.
     pub(super) fn open(
         rollouts: &Path,
@@ -273,13 +311,13 @@ impl Matched {
         let reading = reading.into();
         Ok(Self {
             rollouts: RecordReader::open(rollouts, reading.clone())?,
-            scores: RecordReader::open(scores, reading.on_invalid)?,
+            scores: S::open(scores, reading.on_invalid)?,
             check: Check::WhenRead,
         })
     }
 
     /// The next problem, after checking that the scores belong to it.
-    fn next_pair(&mut self) -> Result<Option<(Rollout, ProblemScores)>> {
+    fn next_pair(&mut self) -> Result<Option<(Rollout, S)>> {
         let next = (self.rollouts.next().transpose()?, self.scores.next().transpose()?);
         check_pair(next.0.as_ref(), next.1.as_ref(), self.check)?;
         let (Some(rollout), Some(scores)) = next else {
@@ -302,9 +340,9 @@ pub(super) fn check_match(rollouts: &[Rollout], scores: &[ProblemScores]) -> Res
 }
 
 /// Whether the scores belong to the rollout; both files must end together.
-fn check_pair(
+fn check_pair<S: Scores>(
     rollout: Option<&Rollout>,
-    scores: Option<&ProblemScores>,
+    scores: Option<&S>,
     check: Check,
 ) -> Result<()> {
     let what = match (rollout, scores) {
@@ -313,7 +351,7 @@ fn check_pair(
         (Some(rollout), None) => {
             format!("the scores end before problem `{}`", rollout.name().to_owned())
         }
-        (None, Some(scores)) => format!("the rollouts end before the scores of `{}`", scores.id),
+        (None, Some(scores)) => format!("the rollouts end before the scores of `{}`", scores.id()),
         (Some(rollout), Some(scores)) => return Ok(scores.check(rollout)?),
     };
     Err(mismatch(what))
@@ -324,26 +362,21 @@ fn mismatch(what: String) -> anyhow::Error {
     CliError::Mismatch { what, hint }.into()
 }
 
-impl Iterator for Matched {
-    type Item = Result<(Rollout, ProblemScores)>;
+impl<S: Scores> Iterator for Matched<S> {
+    type Item = Result<(Rollout, S)>;
 
     fn next(&mut self) -> Option<Self::Item> {
         self.next_pair().transpose()
     }
 }
 
-fn scores_by(aggregation: Aggregation, scores: &ProblemScores) -> Vec<f64> {
-    let score = |score: &Scored| aggregation.score(&score.steps, &score.q_values, score.outcome);
-    scores.scores.iter().map(score).collect()
-}
-
 /// The selected candidate of a problem; none if there are no candidates.
 fn selected_line(
     rollout: &Rollout,
-    scores: &ProblemScores,
+    scores: &CandidateScores,
     aggregation: Aggregation,
 ) -> Option<Value> {
-    let by = scores_by(aggregation, scores);
+    let by = scores.by(aggregation);
     let idx = best_of_n(&by)?;
     Some(json!({
         "id": scores.id,
@@ -358,7 +391,7 @@ fn selected_line(
 
 fn print_table(
     args: &SelectArgs,
-    problems: Vec<ScoredProblem>,
+    problems: Vec<ProblemCandidates>,
     sampling: &Value,
     rule: &AggregationRule<'_>,
 ) -> Result<()> {
@@ -372,8 +405,10 @@ fn print_table(
     } else {
         Subsets::First
     };
-    let table =
-        BestOfNTable::new(args.rules.settings(ns, subsets, &rule.aggregations()), &generators)?;
+    let table = BestOfNTable::of_candidates(
+        args.rules.settings(ns, subsets, &rule.aggregations()),
+        &generators,
+    )?;
     if args.json {
         return output::print_json(&json!({ "sampling": sampling, "table": table }));
     }

@@ -60,7 +60,8 @@ pub(crate) fn run(args: &ViewArgs) -> Result<()> {
         problems.push(problem(rollout, line, aggregation));
     };
     if let Some(rollouts) = &args.rollouts {
-        for pair in Matched::open(rollouts, &args.scores, OnInvalid::Stop)?.take(args.limit) {
+        let pairs = Matched::<ProblemScores>::open(rollouts, &args.scores, OnInvalid::Stop)?;
+        for pair in pairs.take(args.limit) {
             let (rollout, line) = pair?;
             add(Some(&rollout), &line);
         }

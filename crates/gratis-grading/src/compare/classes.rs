@@ -8,7 +8,8 @@ use crate::exact::{Context, normal};
 use crate::options::Options;
 use crate::syntax::Expr;
 
-use super::answer::{Answer, is_plain_integer};
+use super::amount::Amount;
+use super::answer::Answer;
 use super::are_equivalent;
 use super::clean::clean;
 
@@ -56,6 +57,7 @@ fn canonical_of(answer: &Answer<'_>) -> String {
 /// The first answer of a class.
 struct Representative<'a> {
     key: Cow<'a, str>,
+    amount: Option<Amount>,
     answer: Answer<'a>,
 }
 
@@ -73,9 +75,20 @@ pub fn classes<S: AsRef<str>>(answers: &[S]) -> Vec<usize> {
     let mut representatives: Vec<Representative<'_>> = Vec::new();
     let mut seen: HashMap<&str, Seen<'_>> = HashMap::new();
     let mut all = Vec::with_capacity(answers.len());
+    let mut are_amounts = true;
     for answer in answers {
         let answer = answer.as_ref();
-        let is_plain = is_plain_integer(answer);
+        let amount = Amount::read(answer);
+        // Among amounts alone, equal keys and equivalence are both the same value.
+        if are_amounts && let Some(amount) = amount {
+            let known = representatives.iter().position(|one| one.amount == Some(amount));
+            all.push(known.unwrap_or_else(|| {
+                let (key, answer) = (amount.key(answer), Answer::as_written(answer));
+                representatives.push(Representative { key, amount: Some(amount), answer });
+                representatives.len() - 1
+            }));
+            continue;
+        }
         let of_key =
             |known: &[Representative<'_>], key: &str| known.iter().position(|one| one.key == key);
         // A class with its key may have been added after an answer was seen the first time; the first
@@ -85,24 +98,28 @@ pub fn classes<S: AsRef<str>>(answers: &[S]) -> Vec<usize> {
             all.extend(class);
             continue;
         }
-        // An integer as written is its own key, and no markup is around it.
-        let read = if is_plain { Answer::as_written(answer) } else { Answer::new(answer) };
-        let key = if is_plain {
-            Cow::Borrowed(answer)
+        // No markup is around an amount.
+        let read = if amount.is_some() { Answer::as_written(answer) } else { Answer::new(answer) };
+        let key = if let Some(amount) = amount {
+            amount.key(answer)
         } else if read.text() == clean(answer) {
             canonical_of(&read).into()
         } else {
             canonical(answer).into()
         };
-        let is_equivalent = |one: &Representative<'_>| are_equivalent(&one.answer, &read, &options);
+        let is_equivalent = |one: &Representative<'_>| match (one.amount, amount) {
+            (Some(one), Some(amount)) => one == amount,
+            _ => are_equivalent(&one.answer, &read, &options),
+        };
         let own = of_key(&representatives, &key);
         let equivalent_to = match own {
             Some(_) => None,
             None => representatives.iter().position(is_equivalent),
         };
         let class = own.or(equivalent_to).unwrap_or_else(|| {
-            let answer = if is_plain { read } else { Answer::gold(answer) };
-            representatives.push(Representative { key: key.clone(), answer });
+            let answer = if amount.is_some() { read } else { Answer::gold(answer) };
+            are_amounts &= amount.is_some();
+            representatives.push(Representative { key: key.clone(), amount, answer });
             representatives.len() - 1
         });
         seen.insert(answer, Seen { key, equivalent_to });
@@ -117,6 +134,7 @@ mod tests {
 
     use super::*;
     use crate::compare::Comparer;
+    use crate::compare::answer::is_plain_integer;
     use crate::equivalent;
 
     /// As defined: by key, or else by the first class that is equivalent.
@@ -145,6 +163,7 @@ mod tests {
             (0_u32..3000).prop_map(|n| format!("{}", f64::from(n) / 100.0)),
             (0_u32..30).prop_map(|n| format!("{n}.00")),
             (0_u32..30).prop_map(|n| format!("${n}")),
+            amount(),
             (0_u32..30).prop_map(|n| format!("{n}%")),
             (0_u32..30).prop_map(|n| format!("0{n}")),
             (0_u32..30).prop_map(|n| format!("none {n}")),
@@ -153,8 +172,55 @@ mod tests {
         ]
     }
 
+    /// Text that is an amount, or nearly one; few values, so that some are equal.
+    fn amount() -> impl Strategy<Value = String> {
+        prop_oneof![
+            (0_u32..9, 0_u32..4, 0_u32..40).prop_map(|(whole, group, cents)| format!(
+                "${whole},{:03}.{cents:02}",
+                group * 250
+            )),
+            (0_u32..3, 0_u32..100_000).prop_map(|(whole, part)| format!("{whole}.{part:05}")),
+            (1_u32..300, 0_u32..20, 0_usize..6)
+                .prop_map(|(whole, part, n)| format!("{whole}.{part:0n$}")),
+            (0_u64..40).prop_map(|n| format!("{}", n * 50)),
+            (1_u64..99, 0_u64..999, 0_u64..999).prop_map(|(a, b, c)| format!("{a},{b:03},{c:03}")),
+            "[$]?[0-9]{1,3}(,[0-9]{2,3}){0,2}([.][0-9]{0,5})?".prop_map(|text| text),
+        ]
+    }
+
+    /// Whether two answers are equal as any others are, whatever they look like.
+    fn are_equal_in_general(a: &str, b: &str) -> bool {
+        let options = Options::default();
+        let budget = Budget::new(options.budget);
+        let comparer = Comparer { options: &options, budget: &budget };
+        let (a, b) = (Answer::gold(a), Answer::new(b));
+        a.key() == b.key() || comparer.same_answers(&a, &b)
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(400))]
+
+        #[test]
+        fn amounts_have_their_keys_and_are_equal_as_other_answers_are(
+            texts in prop::collection::vec(amount(), 2..12),
+        ) {
+            for text in &texts {
+                let Some(amount) = Amount::read(text) else { continue };
+                prop_assert_eq!(amount.key(text), canonical(text), "{}", text);
+                let read = Answer::gold(text);
+                prop_assert_eq!(read.text(), text.as_str());
+                for other in &texts {
+                    let Some(value) = Amount::read(other) else { continue };
+                    prop_assert_eq!(
+                        amount == value, are_equal_in_general(text, other), "{} {}", text, other
+                    );
+                    prop_assert_eq!(
+                        amount == value, equivalent(text, other, &Options::default()),
+                        "{} {}", text, other
+                    );
+                }
+            }
+        }
 
         #[test]
         fn classes_are_those_of_the_definition(answers in prop::collection::vec(answer(), 0..24)) {

@@ -3,6 +3,7 @@
 //! Text first, then structure (lists, tuples, sets, relations), then each pair of scalars by
 //! exact normal form, and by numerical agreement only where the normal form cannot decide.
 
+mod amount;
 mod answer;
 mod classes;
 mod clean;
@@ -26,6 +27,7 @@ use crate::syntax::{Constant, Expr};
 
 pub use classes::{canonical, classes};
 
+use amount::Amount;
 use answer::{Answer, is_plain_integer};
 use clean::{clean, decimal_point};
 
@@ -54,6 +56,11 @@ fn are_equivalent(gold: &Answer<'_>, pred: &Answer<'_>, options: &Options) -> bo
     }
     if is_plain_integer(gold_text) && is_plain_integer(pred_text) {
         return gold_text == pred_text;
+    }
+    if *options == Options::default()
+        && let (Some(gold), Some(pred)) = (Amount::read(gold_text), Amount::read(pred_text))
+    {
+        return gold == pred;
     }
     if gold.key() == pred.key() {
         return true;

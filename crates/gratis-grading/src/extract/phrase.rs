@@ -133,7 +133,7 @@ fn markers(text: &str) -> Vec<Range<usize>> {
     let Some(marker) = MARKER.as_ref() else {
         return Vec::new();
     };
-    if !text.is_ascii() && !text.chars().all(|c| c.is_ascii() || is_sign(c)) {
+    if !is_plain(text) {
         return marker.find_iter(text).map(|found| found.range()).collect();
     }
     let mut found = Vec::new();
@@ -145,6 +145,154 @@ fn markers(text: &str) -> Vec<Range<usize>> {
         at = next.end();
     }
     found
+}
+
+/// Whether [`BEGINNINGS`] holds for a text.
+fn is_plain(text: &str) -> bool {
+    text.is_ascii() || text.chars().all(|c| c.is_ascii() || is_sign(c))
+}
+
+/// The phrases of a text from the last to the first: mostly the last one announces the answer, and then
+/// no others are looked for.
+struct FromEnd<'a> {
+    text: &'a str,
+    /// No phrase that is still to come ends after this byte.
+    end: usize,
+    /// The phrases that are still to come, where all of them had to be looked for; the last one first.
+    rest: Option<Vec<Range<usize>>>,
+}
+
+impl<'a> FromEnd<'a> {
+    fn new(text: &'a str) -> Self {
+        let rest = (!is_plain(text)).then(|| markers(text));
+        Self { text, end: text.len(), rest }
+    }
+}
+
+/// What begins at a place that may be the beginning of a phrase.
+enum Beginning {
+    /// A phrase.
+    Phrase(Range<usize>),
+    /// None; the places before this byte are still to be looked at.
+    Nothing(usize),
+    /// Perhaps a phrase, of a kind that only [`MARKER`] knows.
+    Other,
+}
+
+impl Iterator for FromEnd<'_> {
+    type Item = Range<usize>;
+
+    fn next(&mut self) -> Option<Range<usize>> {
+        let bytes = self.text.as_bytes();
+        let mut end = self.end;
+        while self.rest.is_none() {
+            let mut pairs = bytes[..end].windows(2);
+            let at = pairs.rposition(|pair| IS_RARE[pair_of(pair[0], pair[1])])? + 1;
+            match last_beginning(bytes, at) {
+                Beginning::Phrase(found) => {
+                    self.end = found.start;
+                    return Some(found);
+                }
+                Beginning::Nothing(before) => end = before,
+                Beginning::Other => {
+                    let mut all = markers(self.text);
+                    all.retain(|found| found.end <= self.end);
+                    self.rest = Some(all);
+                }
+            }
+        }
+        self.rest.as_mut()?.pop()
+    }
+}
+
+/// What begins where the rare byte of one of [`BEGINNINGS`] may be `at`, given that no phrase begins
+/// later. No phrase of the three kinds that are read here begins within another one, but for those that
+/// end a word of [`Beginning::Other`].
+fn last_beginning(bytes: &[u8], at: usize) -> Beginning {
+    let is_there = |(word, place): (&[u8], usize)| {
+        let found = at.checked_sub(place).and_then(|start| bytes.get(start..start + word.len()));
+        found.is_some_and(|found| found.eq_ignore_ascii_case(word))
+    };
+    let is_space = |byte: u8| is_ascii_space(char::from(byte));
+    let spaces = |from: usize| bytes[from..].iter().take_while(|byte| is_space(**byte)).count();
+    let colon = |from: usize| from + usize::from(bytes.get(from) == Some(&b':'));
+    if is_there((b"##", 1)) {
+        let n_before = bytes[..=at].iter().rev().take_while(|byte| **byte == b'#').count();
+        return match n_before {
+            4 if bytes.get(at + 1) != Some(&b'#') => {
+                let end = colon(at + 1 + spaces(at + 1));
+                Beginning::Phrase(at - 3..end)
+            }
+            0..4 if bytes.get(at + 1) != Some(&b'#') => Beginning::Nothing(at + 1 - n_before),
+            _ => Beginning::Other,
+        };
+    }
+    if is_there((b"a:", 1)) {
+        let before = &bytes[..at - 1];
+        let n_spaces = before.iter().rev().take_while(|byte| is_space(**byte)).count();
+        let first = before.len() - n_spaces;
+        let is_line = first == 0 || before[first..].contains(&b'\n');
+        return match (is_line, bytes[at - 1]) {
+            // Spaces before the letter may belong to an earlier phrase.
+            (true, b'A') if before.last().is_none_or(|byte| *byte == b'\n') => {
+                Beginning::Phrase(at - 1..at + 1)
+            }
+            (true, _) => Beginning::Other,
+            (false, _) => Beginning::Nothing(at),
+        };
+    }
+    if is_there((b"answer", 3)) {
+        let start = at - 3;
+        let before = &bytes[..start];
+        if before.last().is_some_and(|byte| byte.is_ascii_alphanumeric() || *byte == b'_') {
+            return Beginning::Nothing(at);
+        }
+        if before.last_chunk().is_some_and(|word: &[u8; 6]| word.eq_ignore_ascii_case(b"final ")) {
+            return Beginning::Other;
+        }
+        return verb_end(bytes, start + b"answer".len())
+            .map_or(Beginning::Nothing(at), |end| Beginning::Phrase(start..end));
+    }
+    if BEGINNINGS.iter().any(|known| is_there(*known)) {
+        return Beginning::Other;
+    }
+    Beginning::Nothing(at)
+}
+
+/// Where the phrase ends whose word `answer` ends at `at`: after `is`, `: `, `s would be` and the like.
+fn verb_end(bytes: &[u8], at: usize) -> Option<usize> {
+    const VERBS: [&[u8]; 10] = [
+        b"is",
+        b"are",
+        b"was",
+        b"would be",
+        b"must be",
+        b"should be",
+        b"will be",
+        b"to be",
+        b"equals",
+        b"comes out to",
+    ];
+    let is_word = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_';
+    let skip = |from: usize, is_skipped: &dyn Fn(&u8) -> bool| {
+        from + bytes[from..].iter().take_while(|byte| is_skipped(byte)).count()
+    };
+    let is_space = |byte: &u8| is_ascii_space(char::from(*byte));
+    let at = at + usize::from(bytes.get(at).is_some_and(|byte| byte.eq_ignore_ascii_case(&b's')));
+    if bytes.get(at).is_some_and(is_word) {
+        return None;
+    }
+    let at = skip(skip(at, &|byte| *byte == b'*'), &is_space);
+    if matches!(bytes.get(at), Some(b':' | b'=')) {
+        return Some(at + 1);
+    }
+    let verb = VERBS.iter().find(|verb| {
+        let found = bytes.get(at..at + verb.len());
+        found.is_some_and(|found| found.eq_ignore_ascii_case(verb))
+            && !bytes.get(at + verb.len()).is_some_and(is_word)
+    })?;
+    let end = skip(at + verb.len(), &is_space);
+    Some(end + usize::from(bytes.get(end) == Some(&b':')))
 }
 
 /// What follows an announced answer and is no part of it.
@@ -161,7 +309,7 @@ const NEGATIONS: &[&str] = &[
 /// The answer that the last phrase of `text` announces.
 pub(super) fn announced(text: &str) -> Option<String> {
     let text = last::tail(text, MAX_REACH);
-    for Range { start, end } in markers(text).into_iter().rev().take(20) {
+    for Range { start, end } in FromEnd::new(text).take(20) {
         let is_mark = matches!(text[start..end].trim_start().as_bytes().first(), Some(b'#' | b'A'))
             && !text[start..end].to_lowercase().contains("answer");
         if !is_mark && is_negated_before(&text[..start]) {
@@ -267,6 +415,11 @@ fn after(marker: &str, tail: &str) -> Option<String> {
     if line.bytes().all(|byte| byte.is_ascii_digit()) {
         return Some(line.to_owned());
     }
+    // Neither do they change an amount, but for the stop of its sentence.
+    let is_amount = |byte: u8| byte.is_ascii_digit() || matches!(byte, b'$' | b',' | b'.');
+    if line.bytes().all(is_amount) && line.contains(|c: char| c.is_ascii_digit()) {
+        return Some(line.trim_end_matches(['.', ',']).to_owned());
+    }
     if let Some(rest) = after_question(tail, line) {
         return last::last_value(rest);
     }
@@ -321,7 +474,7 @@ mod tests {
                 prop_oneof![
                     prop::sample::select(vec![
                         "####", "#### :", "\n A:", "A:", "a:", "data:", "Answer is", "the answers: ",
-                        "final answer", "FINAL ANSWER:", "**Answer**: ", "answer would be ",
+                        "final answer", "FINAL ANSWER:", "**Answer**: ", "answer would be ", "\nA: ", "The answers are", "#####", "final Answer  =", "answer** equals:",
                         "Réponse : ", "reponse:", "respuesta es ", "risposta è ", "resposta: ",
                         "Antwort lautet ", "Ergebnis:", "Lösung:", "antwoord is ", "svaret är ",
                         "svar er ", "Cevap: ", "jawabannya adalah ", "答案是", "答：", "an\u{17f}wer is ",
@@ -335,7 +488,16 @@ mod tests {
             let text = parts.concat();
             let marker = MARKER.as_ref().expect("a pattern");
             let expected: Vec<_> = marker.find_iter(&text).map(|found| found.range()).collect();
-            prop_assert_eq!(markers(&text), expected, "{:?}", text);
+            prop_assert_eq!(&markers(&text), &expected, "{:?}", text);
+            // Empty lines before a phrase count as a part of it, or do not.
+            let trimmed = |found: Range<usize>| {
+                let phrase = text[found.clone()].trim_start_matches(is_ascii_space);
+                found.end - phrase.len()..found.end
+            };
+            let mut from_end: Vec<_> = FromEnd::new(&text).map(trimmed).collect();
+            from_end.reverse();
+            let expected: Vec<_> = expected.into_iter().map(trimmed).collect();
+            prop_assert_eq!(from_end, expected, "{:?}", text);
         }
     }
 }

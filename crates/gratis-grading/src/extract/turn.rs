@@ -3,6 +3,7 @@
 
 use std::sync::LazyLock;
 
+use memchr::memmem::Finder;
 use regex::Regex;
 
 use super::boxed::{Boxed, last_boxed};
@@ -13,6 +14,10 @@ const REASONING_ENDS: [&str; 4] = ["</think>", "</thinking>", "</reasoning>", "<
 /// Marks after which another turn begins.
 const TURN_ENDS: [&str; 6] =
     ["<|im_end|>", "<|im_start|>", "<|endoftext|>", "<|eot_id|>", "<|end|>", "</s>"];
+/// How the marks of [`REASONING_ENDS`] and `</s>` begin.
+static CLOSE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("</"));
+/// How the other marks of [`TURN_ENDS`] begin.
+static MARK: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("<|"));
 /// Tags around an answer.
 const ANSWER_TAGS: [(&str, &str); 4] = [
     ("<answer>", "</answer>"),
@@ -20,6 +25,10 @@ const ANSWER_TAGS: [(&str, &str); 4] = [
     ("<ANSWER>", "</ANSWER>"),
     ("<final_answer>", "</final_answer>"),
 ];
+
+/// How all of them end.
+static TAG_ENDS: LazyLock<[Finder<'static>; 2]> =
+    LazyLock::new(|| ["swer>", "SWER>"].map(Finder::new));
 
 /// The words of [`QUESTION`].
 const QUESTIONS: [&str; 7] =
@@ -33,13 +42,9 @@ static QUESTION: LazyLock<Option<Regex>> = LazyLock::new(|| {
 /// The text after the reasoning, before the next turn and before another question.
 pub(super) fn response(text: &str) -> &str {
     let mut text = text;
-    // Every mark begins with one of these, and one pass over the text tells that none is there.
-    let (mut has_close, mut has_mark) = (false, false);
-    for at in memchr::memchr_iter(b'<', text.as_bytes()) {
-        let next = text.as_bytes().get(at + 1);
-        has_close |= next == Some(&b'/');
-        has_mark |= next == Some(&b'|');
-    }
+    // Every mark begins with one of these. Calculations such as `<<16-3=13>>` do not.
+    let has_close = CLOSE.find(text.as_bytes()).is_some();
+    let has_mark = MARK.find(text.as_bytes()).is_some();
     for end in REASONING_ENDS.iter().filter(|_| has_close) {
         if let Some(at) = text.rfind(end) {
             text = &text[at + end.len()..];
@@ -74,8 +79,7 @@ fn before_next_question(text: &str) -> &str {
 
 /// What the last answer tag of a text holds, if anything.
 pub(super) fn tagged(text: &str) -> Option<&str> {
-    let mut starts = memchr::memchr_iter(b'<', text.as_bytes());
-    if !starts.any(|at| ANSWER_TAGS.iter().any(|(open, _)| text[at..].starts_with(open))) {
+    if !TAG_ENDS.iter().any(|end| end.find(text.as_bytes()).is_some()) {
         return None;
     }
     for (open, close) in ANSWER_TAGS {

@@ -1,10 +1,13 @@
 //! Problems, rollouts and the operations on them (paper section 4.1 and appendix C).
 
+mod candidate_scores;
 mod case;
 pub mod completion;
 mod mask;
 mod operation;
 pub mod published;
+mod quick;
+mod quick_rollout;
 mod reader;
 pub(crate) mod record;
 pub(crate) mod rollout;
@@ -48,6 +51,7 @@ pub use apply::apply;
 #[doc(hidden)]
 pub use apply::{FileReport, apply_to_file, split_file};
 pub(crate) use apply::{Rollouts, apply_streaming, spool};
+pub use candidate_scores::CandidateScores;
 pub use case::Case;
 pub use completion::Completion;
 pub use dedup::DedupScope;

@@ -16,7 +16,7 @@ use super::format::STANDARD_STREAM;
 use super::problem::Problem;
 use super::reading::{DoubtfulLabel, FileReading, Reading};
 use super::record::{self, Fault, OnInvalid, Record, RowLayout};
-use super::rollout::{Answered, Rollout};
+use super::rollout::{Rollout, open_answered};
 use super::rows;
 use super::score_table;
 use super::shapes::{self, DataShape, Requests};
@@ -31,7 +31,7 @@ pub struct RecordReader<T> {
 }
 
 /// Where records of the type `T` come from.
-trait Source<T> {
+pub(crate) trait Source<T> {
     /// The next record.
     fn read(&mut self) -> Result<Option<T>>;
 
@@ -86,8 +86,7 @@ impl<T: Record> RecordReader<T> {
     /// a damaged Parquet file. Iteration yields [`Error::InvalidRecord`] for a line that is no such
     /// record, unless such lines are skipped.
     pub fn open(path: impl AsRef<Path>, reading: impl Into<Reading>) -> Result<Self> {
-        let source = Box::new(Files::<T>::open(path.as_ref(), reading.into())?);
-        Ok(Self { source, failed: false })
+        Ok(Self { source: T::open(path.as_ref(), reading.into())?, failed: false })
     }
 }
 
@@ -97,8 +96,7 @@ impl RecordReader<Rollout> {
     /// # Errors
     /// As [`RecordReader::open`].
     pub fn answered(path: impl AsRef<Path>, reading: impl Into<Reading>) -> Result<Self> {
-        let source = Box::new(Files::<Answered>::open(path.as_ref(), reading.into())?);
-        Ok(Self { source, failed: false })
+        Ok(Self { source: open_answered(path.as_ref(), reading.into())?, failed: false })
     }
 
     /// Opens a file of problems to solve: their completions are ignored, and the prompt may be called
@@ -150,6 +148,14 @@ impl<R: Record + Into<T>, T> Source<T> for Files<R> {
     fn notice(&self) -> Option<&str> {
         self.notice.as_deref()
     }
+}
+
+/// The records of files, which are stored as those of the type `R`.
+pub(crate) fn open_files<R: Record + Into<T>, T>(
+    path: &Path,
+    reading: Reading,
+) -> Result<Box<dyn Source<T>>> {
+    Ok(Box::new(Files::<R>::open(path, reading)?))
 }
 
 impl<R: Record> Files<R> {

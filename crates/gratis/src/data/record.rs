@@ -11,6 +11,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::exact::{self, NotFinite};
+use super::reader::{Source, open_files};
+use super::reading::Reading;
 use super::rollout::Rollout;
 use crate::error::Error;
 
@@ -44,6 +46,18 @@ pub(crate) trait Record: Sized + 'static {
     fn may_be_rounded(columns: &Self::Columns) -> bool {
         let _ = columns;
         true
+    }
+
+    /// The record of a line in its usual form, or `None`: then [`Self::Columns`] are read.
+    fn quick(line: &[u8]) -> Option<Result<Self, Fault>> {
+        let _ = line;
+        None
+    }
+
+    /// Opens a file of such records. A type of which many are read has a function of its own, so that
+    /// its reader is compiled with this crate, and as this crate is.
+    fn open(path: &Path, reading: Reading) -> crate::error::Result<Box<dyn Source<Self>>> {
+        open_files::<Self, Self>(path, reading)
     }
 
     /// What a row of a Parquet file is.
@@ -243,6 +257,9 @@ impl fmt::Display for Fault {
 /// A record from one line of JSON.
 pub(super) fn from_json<T: Record>(line: &[u8]) -> Result<T, Fault> {
     let line = line.trim_ascii_end();
+    if let Some(record) = T::quick(line) {
+        return record;
+    }
     let parsed = parse::<T::Columns>(line);
     // Most lines have no number that could have been rounded, and need no search for one.
     let is_exact = parsed.as_ref().is_ok_and(|columns| !T::may_be_rounded(columns));

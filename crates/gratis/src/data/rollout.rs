@@ -7,6 +7,8 @@
 //! entry is null, a column without any entry is left out. Flags of other programs (`loss_mask`) become
 //! masks, see [`super::mask`]. In memory each completion holds its own.
 
+use std::path::Path;
+
 use gratis_model::chat_template::Message;
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -15,6 +17,8 @@ use serde_json::{Map, Value, json};
 use super::completion::{self, Completion, PER_COMPLETION};
 use super::exact;
 use super::mask::{self, Mask};
+use super::reader::{Source, open_files};
+use super::reading::Reading;
 use super::record::{Fault, Field, Record, Shape};
 use super::step_labels::STEP_LABELS;
 use crate::error::{Error, Result};
@@ -40,13 +44,13 @@ pub struct Rollout {
 }
 
 /// Names of the columns with one entry per completion, beside [`PER_COMPLETION`].
-const COMPLETIONS: &str = "completions";
+pub(super) const COMPLETIONS: &str = "completions";
 pub(super) const CORRECTNESS: &str = "correctness";
 pub(super) const STEPS: &str = "steps";
 pub(super) const SOFT_LABELS: &str = "soft_labels";
-const FINISH_REASONS: &str = "finish_reasons";
-const TOKEN_IDS: &str = "token_ids";
-const MASKS: &str = "masks";
+pub(super) const FINISH_REASONS: &str = "finish_reasons";
+pub(super) const TOKEN_IDS: &str = "token_ids";
+pub(super) const MASKS: &str = "masks";
 /// The column of what was said before the prompt: a list of `role` and `content`.
 pub(super) const CONTEXT: &str = "context";
 
@@ -208,27 +212,27 @@ impl Serialize for Rollout {
 #[derive(Debug, Deserialize)]
 pub(crate) struct Columns {
     #[serde(default, deserialize_with = "text_or_integer")]
-    id: Option<String>,
-    prompt: String,
-    reference: Option<String>,
-    dataset: Option<String>,
-    completions: Option<Vec<String>>,
-    correctness: Option<Vec<Option<bool>>>,
-    soft_labels: Option<Vec<Option<f64>>>,
-    steps: Option<Vec<Option<Vec<String>>>>,
-    step_labels: Option<Vec<Option<Vec<Option<f64>>>>>,
-    finish_reasons: Option<Vec<Option<String>>>,
-    token_ids: Option<Vec<Option<Vec<u32>>>>,
-    masks: Option<Vec<Option<Mask>>>,
-    context: Option<Vec<Message>>,
+    pub(super) id: Option<String>,
+    pub(super) prompt: String,
+    pub(super) reference: Option<String>,
+    pub(super) dataset: Option<String>,
+    pub(super) completions: Option<Vec<String>>,
+    pub(super) correctness: Option<Vec<Option<bool>>>,
+    pub(super) soft_labels: Option<Vec<Option<f64>>>,
+    pub(super) steps: Option<Vec<Option<Vec<String>>>>,
+    pub(super) step_labels: Option<Vec<Option<Vec<Option<f64>>>>>,
+    pub(super) finish_reasons: Option<Vec<Option<String>>>,
+    pub(super) token_ids: Option<Vec<Option<Vec<u32>>>>,
+    pub(super) masks: Option<Vec<Option<Mask>>>,
+    pub(super) context: Option<Vec<Message>>,
     #[serde(flatten)]
-    extra: Map<String, Value>,
+    pub(super) extra: Map<String, Value>,
 }
 
 impl Columns {
     /// Whether an identifier or a further column is a number that is not surely the one in the file:
     /// integers of 64 bits are, and what is read as 64 bits anyway needs no more.
-    fn may_be_rounded(&self) -> bool {
+    pub(super) fn may_be_rounded(&self) -> bool {
         let is_decimal = |id: &String| id.contains(['.', 'e']) && id.parse::<f64>().is_ok();
         self.id.as_ref().is_some_and(is_decimal) || self.extra.values().any(has_decimal)
     }
@@ -413,9 +417,22 @@ impl Record for Rollout {
         Self::try_from(columns)
     }
 
+    fn quick(line: &[u8]) -> Option<Result<Self, Fault>> {
+        Columns::quick(line).map(Self::from_columns)
+    }
+
+    fn open(path: &Path, reading: Reading) -> Result<Box<dyn Source<Self>>> {
+        open_files::<Self, Self>(path, reading)
+    }
+
     fn number(&mut self, line: u64) {
         self.id.get_or_insert_with(|| line.to_string());
     }
+}
+
+/// Opens a file of rollouts, whose lines must have the column `completions`.
+pub(super) fn open_answered(path: &Path, reading: Reading) -> Result<Box<dyn Source<Rollout>>> {
+    open_files::<Answered, Rollout>(path, reading)
 }
 
 /// A rollout whose line must have the column `completions`, if only an empty list.
@@ -444,6 +461,10 @@ impl Record for Answered {
 
     fn may_be_rounded(columns: &Columns) -> bool {
         columns.may_be_rounded()
+    }
+
+    fn quick(line: &[u8]) -> Option<Result<Self, Fault>> {
+        Columns::quick(line).map(Self::from_columns)
     }
 
     fn from_columns(columns: Columns) -> Result<Self, Fault> {

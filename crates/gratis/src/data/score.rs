@@ -1,11 +1,14 @@
 //! Scores: the rewards of each response of a rollout.
 
 use std::fmt;
+use std::path::Path;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::model_format::ModelFormat;
 use super::part::ScorePart;
+use super::reader::{Source, open_files};
+use super::reading::Reading;
 use super::record::{Fault, Field, Record, RowLayout, Shape};
 use super::rollout::Rollout;
 use super::seeding::digest;
@@ -216,39 +219,48 @@ impl ProblemScores {
     /// # Errors
     /// [`Error::ScoresDiffer`] with the first difference.
     pub fn check(&self, rollout: &Rollout) -> Result<()> {
-        let differ = |reason: String| {
-            Err(Error::ScoresDiffer { problem: rollout.name().to_owned(), reason })
-        };
-        if self.id != rollout.name() {
-            return differ(format!("the scores in its place are those of `{}`", self.id));
+        fn scored(score: &Scored) -> (Option<&str>, Option<usize>) {
+            (score.hash.as_deref(), score.step_ends.last().copied())
         }
-        let (n, n_scored) = (rollout.completions.len(), self.scores.len());
-        if n != n_scored {
-            return differ(format!("it has {n} completions, and {n_scored} are scored"));
-        }
-        for (number, (scored, completion)) in
-            (1..).zip(self.scores.iter().zip(&rollout.completions))
-        {
-            let text = &completion.text;
-            match &scored.hash {
-                Some(hash) if *hash != completion_hash(&rollout.prompt, text) => {
-                    return differ(format!("completion {number} has another text than was scored"));
-                }
-                Some(_) => {}
-                None => {
-                    let n_chars = text.chars().count();
-                    if let Some(end) = scored.step_ends.last().filter(|end| **end != n_chars) {
-                        let reason = format!(
-                            "completion {number} has {n_chars} characters, and its scores end \
-                             after {end}"
-                        );
-                        return differ(reason);
-                    }
+        check_scored(&self.id, self.scores.iter().map(scored), rollout)
+    }
+}
+
+/// Checks that scores of the problem `id` are those of `rollout`, by the hash of each completion and the
+/// end of its last step.
+pub(super) fn check_scored<'a>(
+    id: &str,
+    scored: impl ExactSizeIterator<Item = (Option<&'a str>, Option<usize>)>,
+    rollout: &Rollout,
+) -> Result<()> {
+    let differ =
+        |reason: String| Err(Error::ScoresDiffer { problem: rollout.name().to_owned(), reason });
+    if id != rollout.name() {
+        return differ(format!("the scores in its place are those of `{id}`"));
+    }
+    let (n, n_scored) = (rollout.completions.len(), scored.len());
+    if n != n_scored {
+        return differ(format!("it has {n} completions, and {n_scored} are scored"));
+    }
+    for (number, ((hash, end), completion)) in (1..).zip(scored.zip(&rollout.completions)) {
+        let text = &completion.text;
+        match (hash, end) {
+            (Some(hash), _) if hash != completion_hash(&rollout.prompt, text) => {
+                return differ(format!("completion {number} has another text than was scored"));
+            }
+            (None, Some(end)) => {
+                let n_chars = text.chars().count();
+                if end != n_chars {
+                    let reason = format!(
+                        "completion {number} has {n_chars} characters, and its scores end after {end}"
+                    );
+                    return differ(reason);
                 }
             }
+            (Some(_), _) | (None, None) => {}
         }
-        Ok(())
     }
+    Ok(())
 }
 
 fn version() -> u32 {
@@ -295,6 +307,10 @@ impl Record for ProblemScores {
     /// Every number is read in 64 bits in any case, none as it was written.
     fn may_be_rounded(_: &Self) -> bool {
         false
+    }
+
+    fn open(path: &Path, reading: Reading) -> Result<Box<dyn Source<Self>>> {
+        open_files::<Self, Self>(path, reading)
     }
 
     fn from_columns(columns: Self) -> std::result::Result<Self, Fault> {

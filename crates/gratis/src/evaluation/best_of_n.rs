@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::bootstrap::{Bootstrap, Interval};
-use crate::data::{ProblemScores, Rollout, Scored};
+use crate::data::{CandidateScores, ProblemScores, Rollout, Scored};
 use crate::error::{Error, Result};
 use crate::reward::Rewards;
 use crate::selection::{self, Aggregation, Candidates, Method, Subsets};
@@ -37,16 +37,7 @@ impl ScoredProblem {
     /// # Errors
     /// As [`Self::new`], but for [`Error::ScoresDiffer`].
     pub fn of_checked(rollout: &Rollout, score: &ProblemScores) -> Result<Self> {
-        if rollout.completions.is_empty() {
-            return Err(Error::NoCandidates { problem: rollout.name().to_owned() });
-        }
-        let answers: Vec<String> = rollout
-            .texts()
-            .enumerate()
-            .map(|(idx, text)| {
-                gratis_grading::extract(text).answer.unwrap_or(format!("none {idx}"))
-            })
-            .collect();
+        let answers = answers_of(rollout)?;
         let rewards = |score: &Scored| Rewards {
             tokens: Vec::new(),
             steps: score.steps.clone(),
@@ -54,21 +45,110 @@ impl ScoredProblem {
             outcome: score.outcome,
         };
         Ok(Self {
-            answers: gratis_grading::classes(&answers),
-            correct: rollout.labels("best-of-N")?,
+            answers,
+            correct: rollout.labels(LABELS_FOR)?,
             rewards: score.scores.iter().map(rewards).collect(),
         })
     }
 }
 
+/// What needs the labels, for messages.
+const LABELS_FOR: &str = "best-of-N";
+
+/// Class of each candidate's final answer.
+fn answers_of(rollout: &Rollout) -> Result<Vec<usize>> {
+    if rollout.completions.is_empty() {
+        return Err(Error::NoCandidates { problem: rollout.name().to_owned() });
+    }
+    let answer = |(idx, text): (usize, &str)| {
+        gratis_grading::extract(text).answer.unwrap_or_else(|| format!("none {idx}"))
+    };
+    let answers: Vec<String> = rollout.texts().enumerate().map(answer).collect();
+    Ok(gratis_grading::classes(&answers))
+}
+
+/// The candidates of one problem with their scores, as selection reads them.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ProblemCandidates {
+    answers: Vec<usize>,
+    correct: Vec<bool>,
+    scores: CandidateScores,
+}
+
+impl ProblemCandidates {
+    /// As [`ScoredProblem::of_checked`].
+    ///
+    /// # Errors
+    /// As [`ScoredProblem::of_checked`].
+    pub fn of_checked(rollout: &Rollout, scores: CandidateScores) -> Result<Self> {
+        Ok(Self { answers: answers_of(rollout)?, correct: rollout.labels(LABELS_FOR)?, scores })
+    }
+
+    /// As [`Self::of_checked`]; takes the completions and the scores, which are not needed any more.
+    ///
+    /// # Errors
+    /// As [`ScoredProblem::of_checked`].
+    pub fn take(rollout: &mut Rollout, scores: &mut CandidateScores) -> Result<Self> {
+        let problem = Self::of_checked(rollout, scores.take());
+        rollout.completions = Vec::new();
+        problem
+    }
+}
+
+/// A problem of a best-of-N table.
+pub(crate) trait TableProblem {
+    /// Class of each candidate's final answer: `[n_candidates]`.
+    fn answers(&self) -> &[usize];
+
+    /// Outcome label of each candidate: `[n_candidates]`.
+    fn correct(&self) -> &[bool];
+
+    /// Score of each candidate: `[n_candidates]`.
+    fn scores(&self, aggregation: Aggregation) -> Vec<f64>;
+}
+
+impl TableProblem for ScoredProblem {
+    fn answers(&self) -> &[usize] {
+        &self.answers
+    }
+
+    fn correct(&self) -> &[bool] {
+        &self.correct
+    }
+
+    fn scores(&self, aggregation: Aggregation) -> Vec<f64> {
+        let score = |rewards: &Rewards| {
+            aggregation.score(&rewards.steps, &rewards.q_values, rewards.outcome)
+        };
+        self.rewards.iter().map(score).collect()
+    }
+}
+
+impl TableProblem for ProblemCandidates {
+    fn answers(&self) -> &[usize] {
+        &self.answers
+    }
+
+    fn correct(&self) -> &[bool] {
+        &self.correct
+    }
+
+    fn scores(&self, aggregation: Aggregation) -> Vec<f64> {
+        self.scores.by(aggregation)
+    }
+}
+
 /// All problems with the answers of one generator.
 #[derive(Debug, Clone, PartialEq)]
-pub struct GeneratorCandidates {
+pub struct GeneratorCandidates<P = ScoredProblem> {
     /// Names the generator.
     pub name: String,
     /// The problems, the same ones in the same order for every generator.
-    pub problems: Vec<ScoredProblem>,
+    pub problems: Vec<P>,
 }
+
+/// The scores of all problems of a generator: `[n_problems][n_candidates]`.
+type Scores = Vec<Vec<f64>>;
 
 /// One selection method: a row of the table.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -143,6 +223,24 @@ impl BestOfNTable {
     /// [`Error::InvalidSetting`] if the generators do not answer equally many problems, or if some
     /// problem has fewer candidates than N.
     pub fn new(settings: BestOfNSettings, generators: &[GeneratorCandidates]) -> Result<Self> {
+        Self::of_problems(settings, generators)
+    }
+
+    /// As [`Self::new`], of the problems as selection reads them.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn of_candidates(
+        settings: BestOfNSettings,
+        generators: &[GeneratorCandidates<ProblemCandidates>],
+    ) -> Result<Self> {
+        Self::of_problems(settings, generators)
+    }
+
+    fn of_problems<P: TableProblem>(
+        settings: BestOfNSettings,
+        generators: &[GeneratorCandidates<P>],
+    ) -> Result<Self> {
         let n_problems = generators.first().map_or(0, |generator| generator.problems.len());
         for generator in generators {
             let n = generator.problems.len();
@@ -154,12 +252,20 @@ impl BestOfNTable {
         // For every selector its cells, its averages and its gains, in this order.
         let mut measures: Vec<Vec<f64>> = Vec::new();
         let mut first_averages: Option<Vec<f64>> = None;
+        // Several rows have the same scores. Methods without scores have none.
+        let mut known: Vec<(Option<Aggregation>, Vec<Scores>)> = Vec::new();
         for &selector in &settings.selectors {
             let mut averages = vec![0.0; n_problems];
             let n_cells = (generators.len() * settings.ns.len()).max(1) as f64;
-            for generator in generators {
+            let by = selector.method.needs_scores().then_some(selector.aggregation);
+            let idx = known.iter().position(|(other, _)| *other == by).unwrap_or_else(|| {
+                known.push((by, generators.iter().map(|of| scores_of(of, by)).collect()));
+                known.len() - 1
+            });
+            for (generator, scores) in generators.iter().zip(&known[idx].1) {
                 for &n in &settings.ns {
-                    let accuracies = accuracies(generator, selector, n, settings.subsets)?;
+                    let method = selector.method;
+                    let accuracies = accuracies_by(generator, scores, method, n, settings.subsets)?;
                     for (average, accuracy) in averages.iter_mut().zip(&accuracies) {
                         *average += accuracy / n_cells;
                     }
@@ -193,9 +299,10 @@ impl BestOfNTable {
 
     /// The numbers of candidates of a table where none are asked for: those of 4, 16 and 64 that are
     /// below the fewest candidates of any problem, and that number itself.
-    pub fn usual_ns(generators: &[GeneratorCandidates]) -> Vec<usize> {
+    #[expect(private_bounds, reason = "there are two kinds of problems, which the types name")]
+    pub fn usual_ns<P: TableProblem>(generators: &[GeneratorCandidates<P>]) -> Vec<usize> {
         let problems = generators.iter().flat_map(|generator| &generator.problems);
-        let n_least = problems.map(|problem| problem.answers.len()).min().unwrap_or_default();
+        let n_least = problems.map(|problem| problem.answers().len()).min().unwrap_or_default();
         let mut ns: Vec<usize> = [4, 16, 64].into_iter().filter(|&n| n < n_least).collect();
         ns.push(n_least);
         ns
@@ -217,16 +324,34 @@ pub fn accuracies(
     n: usize,
     subsets: Subsets,
 ) -> Result<Vec<f64>> {
-    let one = |problem: &ScoredProblem| {
-        let score = |rewards: &Rewards| {
-            selector.aggregation.score(&rewards.steps, &rewards.q_values, rewards.outcome)
-        };
-        let scores: Vec<f64> = problem.rewards.iter().map(score).collect();
-        let candidates =
-            Candidates { scores: &scores, answers: &problem.answers, correct: &problem.correct };
-        selection::accuracy(selector.method, &candidates, n, subsets)
+    let by = selector.method.needs_scores().then_some(selector.aggregation);
+    accuracies_by(generator, &scores_of(generator, by), selector.method, n, subsets)
+}
+
+/// The scores of a generator's candidates; 0 where none are needed.
+fn scores_of<P: TableProblem>(
+    generator: &GeneratorCandidates<P>,
+    aggregation: Option<Aggregation>,
+) -> Scores {
+    let of = |problem: &P| match aggregation {
+        Some(aggregation) => problem.scores(aggregation),
+        None => vec![0.0; problem.correct().len()],
     };
-    generator.problems.iter().map(one).collect()
+    generator.problems.iter().map(of).collect()
+}
+
+fn accuracies_by<P: TableProblem>(
+    generator: &GeneratorCandidates<P>,
+    scores: &Scores,
+    method: Method,
+    n: usize,
+    subsets: Subsets,
+) -> Result<Vec<f64>> {
+    let one = |(problem, scores): (&P, &Vec<f64>)| {
+        let (answers, correct) = (problem.answers(), problem.correct());
+        selection::accuracy(method, &Candidates { scores, answers, correct }, n, subsets)
+    };
+    generator.problems.iter().zip(scores).map(one).collect()
 }
 
 #[cfg(test)]

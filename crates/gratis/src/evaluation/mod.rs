@@ -13,7 +13,8 @@ pub mod process_bench;
 mod step_signal;
 
 pub use best_of_n::{
-    BestOfNSettings, BestOfNTable, Cell, GeneratorCandidates, ScoredProblem, Selector,
+    BestOfNSettings, BestOfNTable, Cell, GeneratorCandidates, ProblemCandidates, ScoredProblem,
+    Selector,
 };
 pub use bootstrap::{Bootstrap, Interval};
 pub use first_error::{

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Result, anyhow};
 use clap::Args;
-use gratis::data::OnInvalid;
+use gratis::data::{OnInvalid, ProblemScores};
 use gratis::evaluation::length::{characters_of, tokens_of};
 use gratis::evaluation::{
     BestOfNTable, GeneratorCandidates, LengthStatistics, LengthUnit, ScoredProblem, WithinProblems,
@@ -65,9 +65,9 @@ pub(super) fn run(args: &BestOfNArgs) -> Result<()> {
     let mut rule = args.rules.aggregation();
     for Generator { name, rollouts, scores } in &args.generators {
         let (mut problems, mut own, mut own_lengths) = (Vec::new(), None, Lengths::default());
-        for pair in Matched::open(rollouts, scores, OnInvalid::Stop)? {
+        for pair in Matched::<ProblemScores>::open(rollouts, scores, OnInvalid::Stop)? {
             let (rollout, scores) = pair?;
-            rule.see(&scores)?;
+            rule.see(&scores.id, scores.origin.as_ref())?;
             own.get_or_insert_with(|| sampling_of(&rollout));
             problems.push(ScoredProblem::of_checked(&rollout, &scores)?);
             own_lengths.tokens.push(tokens_of(&rollout, &scores.scores)?);
