@@ -49,7 +49,9 @@ pub(crate) fn shards(batch: &PackedBatch, n_shards: usize) -> Result<Vec<Shard>>
             } else if n_open == 1
                 || part.n_tokens + n_needed_tokens(batch, tree) <= n_wanted + n_prefix
             {
-                tree.iter().for_each(|&response| part.include(response));
+                for &response in tree {
+                    part.include(response);
+                }
                 taken.extend_from_slice(tree);
             } else {
                 is_full = true;
@@ -209,6 +211,21 @@ mod tests {
         assert_eq!(owned(&parts), [[0, 1], [2, 3]]);
         assert_eq!(parts[1].batch.n_tokens(), 25);
         assert_eq!(owned(&shards(&batch, 9).expect("valid")).concat(), [0, 1, 2, 3]);
+    }
+
+    #[test]
+    fn responses_of_unequal_length_are_shared_out_evenly() {
+        let lengths = [90, 40, 80, 60, 70, 50, 30];
+        let responses: Vec<Vec<u32>> = lengths.iter().map(|&n| vec![0; n]).collect();
+        let groups = [(&[0; 100][..], responses.iter().map(Vec::as_slice))];
+        let batch = PackedBatch::from_groups(groups).expect("valid");
+        let parts = shards(&batch, 2).expect("valid");
+        // 420 tokens of responses, and the prompt in both.
+        let n_tokens: Vec<usize> = parts.iter().map(|part| part.batch.n_tokens()).collect();
+        assert_eq!(n_tokens, [310, 310]);
+        let mut all = owned(&parts).concat();
+        all.sort_unstable();
+        assert_eq!(all, (0..7).collect::<Vec<_>>());
     }
 
     #[test]
