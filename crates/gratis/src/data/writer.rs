@@ -57,14 +57,36 @@ type BeginRows<T> = fn(Output) -> Box<dyn Rows<T>>;
 pub(super) trait Written: Serialize + Sync + Sized {
     /// How a Parquet file begins, if its columns are known before its records.
     const ROWS: Option<BeginRows<Self>> = None;
+
+    /// The record as a line. Each type has its own method, so that it is compiled here, where lines are
+    /// made fast, and not in the crate that writes.
+    fn line(&self, form: Form) -> io::Result<Vec<u8>>;
 }
 
-impl Written for Case {}
-impl Written for ProblemScores {}
-impl Written for serde_json::Value {}
+impl Written for Case {
+    fn line(&self, form: Form) -> io::Result<Vec<u8>> {
+        form.line_of(self)
+    }
+}
+
+impl Written for ProblemScores {
+    fn line(&self, form: Form) -> io::Result<Vec<u8>> {
+        form.line_of(self)
+    }
+}
+
+impl Written for serde_json::Value {
+    fn line(&self, form: Form) -> io::Result<Vec<u8>> {
+        form.line_of(self)
+    }
+}
 
 impl Written for Rollout {
     const ROWS: Option<BeginRows<Self>> = Some(|output| Box::new(ParquetWriter::create(output)));
+
+    fn line(&self, form: Form) -> io::Result<Vec<u8>> {
+        form.line_of(self)
+    }
 }
 
 impl Rows<Rollout> for ParquetWriter {
@@ -79,7 +101,7 @@ impl Rows<Rollout> for ParquetWriter {
 
 /// What stands in the line of a record for numbers that JSON does not hold.
 #[derive(Clone, Copy)]
-enum Form {
+pub(super) enum Form {
     Json,
     /// They are held, to be read again.
     Held,
@@ -160,7 +182,7 @@ impl<T: Written> RecordWriter<T> {
     /// [`Error::Io`].
     pub fn write(&mut self, record: &T) -> Result<()> {
         match &mut self.sink {
-            Sink::Lines(lines) => lines.put(lines.form().line_of(record)),
+            Sink::Lines(lines) => lines.put(record.line(lines.form())),
             Sink::Rows(rows) => rows.add(record),
         }
     }
@@ -173,7 +195,7 @@ impl<T: Written> RecordWriter<T> {
         match &mut self.sink {
             Sink::Lines(lines) => {
                 let form = lines.form();
-                let all: Vec<_> = records.par_iter().map(|record| form.line_of(record)).collect();
+                let all: Vec<_> = records.par_iter().map(|record| record.line(form)).collect();
                 all.into_iter().try_for_each(|line| lines.put(line))
             }
             Sink::Rows(rows) => records.iter().try_for_each(|record| rows.add(record)),
