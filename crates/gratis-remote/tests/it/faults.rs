@@ -136,6 +136,11 @@ fn a_server_that_keeps_failing_is_not_asked_until_it_is_healthy() {
         settings.concurrency = 4;
         let engine = connect(&settings, hash_shape()).expect("connected");
         assert_eq!(sample(&engine, &requests(200, 1)).len(), 200);
+        // An answer is counted after it was sent.
+        let deadline = std::time::Instant::now() + Duration::from_secs(10);
+        while servers[1].n_answered() < 200 && std::time::Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(1));
+        }
         assert_eq!(servers[1].n_answered(), 200);
         n_asked.push(servers[0].n_requests());
     }
