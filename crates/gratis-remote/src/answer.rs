@@ -1,6 +1,8 @@
 //! Checks that every protocol makes of an answer.
 
 use gratis_engine::FinishReason;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
 /// The lowest log-probability that is taken for one: vLLM writes minus infinity as -9999.
 const LOWEST: f64 = -9999.0;
@@ -20,6 +22,23 @@ impl Sequence {
     pub(crate) fn n_scored(&self) -> usize {
         self.tokens.len() - self.n_context
     }
+}
+
+/// What SGLang answers: a list, or its only item without one.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum OneOrMany<T> {
+    Many(Vec<T>),
+    One(T),
+}
+
+/// The items of an answer of SGLang.
+pub(crate) fn one_or_many<T: DeserializeOwned>(body: &[u8]) -> Result<Vec<T>, String> {
+    let answer = serde_json::from_slice(body).map_err(|error| format!("its shape: {error}"))?;
+    Ok(match answer {
+        OneOrMany::Many(items) => items,
+        OneOrMany::One(item) => vec![item],
+    })
 }
 
 /// A request for one sample.

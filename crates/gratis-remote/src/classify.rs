@@ -10,7 +10,7 @@ use gratis_model::Dense;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::answer::Sequence;
+use crate::answer::{Sequence, one_or_many};
 use crate::pooling::Pooled;
 use crate::sglang::with_adapter;
 
@@ -50,13 +50,6 @@ pub(crate) fn bias_of(class: &str) -> Option<Bias> {
 }
 
 #[derive(Deserialize)]
-#[serde(untagged)]
-enum Answer {
-    Many(Vec<Item>),
-    One(Item),
-}
-
-#[derive(Deserialize)]
 struct Item {
     embedding: Vec<Option<f64>>,
 }
@@ -80,11 +73,7 @@ pub(crate) fn body(adapter: &str, sequences: &[Sequence]) -> Value {
 
 /// The values of an answer, at the last tokens.
 pub(crate) fn read(body: &[u8], sequences: &[Sequence]) -> Result<Pooled, String> {
-    let answer = serde_json::from_slice(body).map_err(|error| format!("its shape: {error}"))?;
-    let items = match answer {
-        Answer::Many(items) => items,
-        Answer::One(item) => vec![item],
-    };
+    let items: Vec<Item> = one_or_many(body)?;
     if items.len() != sequences.len() {
         return Err(format!("it has {} results for {} sequences", items.len(), sequences.len()));
     }

@@ -7,20 +7,13 @@ use gratis_engine::Sample;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::answer::{Draw, Sequence, as_written, finish, log_prob};
+use crate::answer::{Draw, Sequence, as_written, finish, log_prob, one_or_many};
 
 /// Route of the requests.
 pub(crate) const ROUTE: &str = "/generate";
 
 /// `[log-probability, token, text]`.
 type Entry = (Option<f64>, u32, Option<String>);
-
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Answer {
-    Many(Vec<Item>),
-    One(Item),
-}
 
 #[derive(Deserialize)]
 struct Item {
@@ -76,7 +69,7 @@ pub(crate) fn read_scores(
     sequences: &[Sequence],
     vocab_size: usize,
 ) -> Result<Vec<Vec<f32>>, String> {
-    let items = items(body)?;
+    let items = one_or_many::<Item>(body)?;
     if items.len() != sequences.len() {
         return Err(format!("it has {} results for {} sequences", items.len(), sequences.len()));
     }
@@ -131,7 +124,7 @@ pub(crate) fn sample_body(adapter: &str, draw: &Draw) -> Value {
 
 /// The sample; `None` if the server ended it early.
 pub(crate) fn read_sample(body: &[u8], draw: &Draw) -> Result<Option<Sample>, String> {
-    let mut items = items(body)?;
+    let mut items = one_or_many::<Item>(body)?;
     let item = items.pop().filter(|_| items.is_empty()).ok_or("it has not one result")?;
     let reason = item.meta_info.finish_reason.ok_or("it has no `finish_reason`")?.kind;
     if reason == "abort" {
@@ -149,14 +142,6 @@ pub(crate) fn read_sample(body: &[u8], draw: &Draw) -> Result<Option<Sample>, St
     }
     let finish = finish(&reason, &tokens, draw)?;
     Ok(Some(Sample { tokens, log_probs, finish }))
-}
-
-fn items(body: &[u8]) -> Result<Vec<Item>, String> {
-    let answer = serde_json::from_slice(body).map_err(|error| format!("its shape: {error}"))?;
-    Ok(match answer {
-        Answer::Many(items) => items,
-        Answer::One(item) => vec![item],
-    })
 }
 
 #[cfg(test)]
