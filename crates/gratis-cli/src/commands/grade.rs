@@ -112,7 +112,7 @@ fn run_rollouts(
             }
         }
         let n = batch.len() as u64;
-        writer.write_all(&batch)?;
+        writer.write_all(batch)?;
         progress.advance(n, &[]);
         Ok(())
     })?;
@@ -157,8 +157,9 @@ fn run_cases(
                 None => n_incomplete += 1,
             }
         }
-        writer.write_all(&batch)?;
-        progress.advance(batch.len() as u64, &[]);
+        let n_cases = batch.len() as u64;
+        writer.write_all(batch)?;
+        progress.advance(n_cases, &[]);
         Ok(())
     })?;
     if graded.counts.n() == 0 && n_incomplete > 0 {

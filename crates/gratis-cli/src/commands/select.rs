@@ -219,7 +219,7 @@ pub(crate) fn run(args: &SelectArgs) -> Result<()> {
             if let Some(writer) = &mut selected
                 && let Some(line) = selected_line(rollout, scores, rule.aggregations()[0])
             {
-                writer.write(&line)?;
+                writer.write(line)?;
             }
             match (problem, &mut problems) {
                 (Some(problem), Some(problems)) => problems.push(problem?),

@@ -141,13 +141,13 @@ pub(crate) fn sample(
 /// Writes a rollout file.
 pub(crate) fn write_rollouts(path: &Path, rollouts: &[Rollout]) -> Result<()> {
     let mut writer = RecordWriter::create(path)?;
-    writer.write_all(rollouts)?;
+    writer.write_all(rollouts.to_vec())?;
     Ok(writer.finish()?)
 }
 
 /// Writes a score file.
 pub(crate) fn write_scores(path: &Path, scores: &[ProblemScores]) -> Result<()> {
     let mut writer = RecordWriter::create(path)?;
-    writer.write_all(scores)?;
+    writer.write_all(scores.to_vec())?;
     Ok(writer.finish()?)
 }

@@ -123,7 +123,7 @@ pub(crate) fn apply_streaming(
     for (idx, operation) in before.iter().enumerate() {
         let path = scratch.folder()?.join(format!("{idx}.jsonl.zst"));
         let mut writer = RecordWriter::create(&path)?;
-        let mut write = |rollout| writer.write(&rollout);
+        let mut write = |rollout| writer.write(rollout);
         reports.push(run_on(operation, between.as_ref(), open, &scratch, &mut write, observer)?);
         writer.finish()?;
         between = Some(RolloutFiles::new(vec![path], OnInvalid::Stop));
@@ -192,7 +192,7 @@ pub fn apply_to_file(
     let mut written = Counts::default();
     let mut write = |rollout: Rollout| {
         written.add(&rollout);
-        writer.write(&rollout)
+        writer.write(rollout)
     };
     let scratch = Scratch::new(beside);
     let is_read_twice = operations.first().is_some_and(DataOperation::surveys);
@@ -218,7 +218,7 @@ pub(crate) fn spool(mut reader: RecordReader<Rollout>, scratch: &Path) -> Result
     let path = scratch.join("input.jsonl.zst");
     let mut writer = RecordWriter::create(&path)?;
     for rollout in reader.by_ref() {
-        writer.write(&rollout?)?;
+        writer.write(rollout?)?;
     }
     writer.finish()?;
     Ok((path, reader.n_skipped()))
@@ -256,7 +256,7 @@ pub fn split_file(
         };
         before.add(&rollout);
         written[idx].add(&rollout);
-        writers[idx].write(&rollout)?;
+        writers[idx].write(rollout)?;
         tell(observer, before.n_problems);
     }
     let n_skipped = reader.n_skipped();

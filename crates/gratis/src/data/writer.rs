@@ -44,7 +44,7 @@ enum Lines {
 /// A file of rows whose columns are known before its records.
 pub(super) trait Rows<T> {
     /// Adds a record.
-    fn add(&mut self, record: &T) -> Result<()>;
+    fn add(&mut self, record: T) -> Result<()>;
 
     /// Makes the file appear under its name.
     fn complete(self: Box<Self>) -> Result<()>;
@@ -90,8 +90,8 @@ impl Written for Rollout {
 }
 
 impl Rows<Rollout> for ParquetWriter {
-    fn add(&mut self, rollout: &Rollout) -> Result<()> {
-        self.write(rollout.clone())
+    fn add(&mut self, rollout: Rollout) -> Result<()> {
+        self.write(rollout)
     }
 
     fn complete(self: Box<Self>) -> Result<()> {
@@ -180,7 +180,7 @@ impl<T: Written> RecordWriter<T> {
     ///
     /// # Errors
     /// [`Error::Io`].
-    pub fn write(&mut self, record: &T) -> Result<()> {
+    pub fn write(&mut self, record: T) -> Result<()> {
         match &mut self.sink {
             Sink::Lines(lines) => lines.put(record.line(lines.form())),
             Sink::Rows(rows) => rows.add(record),
@@ -191,14 +191,14 @@ impl<T: Written> RecordWriter<T> {
     ///
     /// # Errors
     /// [`Error::Io`].
-    pub fn write_all(&mut self, records: &[T]) -> Result<()> {
+    pub fn write_all(&mut self, records: Vec<T>) -> Result<()> {
         match &mut self.sink {
             Sink::Lines(lines) => {
                 let form = lines.form();
                 let all: Vec<_> = records.par_iter().map(|record| record.line(form)).collect();
                 all.into_iter().try_for_each(|line| lines.put(line))
             }
-            Sink::Rows(rows) => records.iter().try_for_each(|record| rows.add(record)),
+            Sink::Rows(rows) => records.into_iter().try_for_each(|record| rows.add(record)),
         }
     }
 

@@ -41,7 +41,7 @@ fn rollouts() -> Vec<Rollout> {
 fn write(path: &Path, rollouts: &[Rollout]) {
     let mut writer = RecordWriter::create(path).expect("a writable folder");
     for rollout in rollouts {
-        writer.write(rollout).expect("written");
+        writer.write(rollout.clone()).expect("written");
     }
     writer.finish().expect("finished");
 }
@@ -170,7 +170,7 @@ fn damaged_and_unknown_files_are_errors() {
 fn an_unfinished_file_does_not_appear() {
     let (folder, path) = file_of("before\n");
     let mut writer = RecordWriter::create(&path).expect("opens");
-    writer.write(&rollouts()[0]).expect("written");
+    writer.write(rollouts()[0].clone()).expect("written");
     drop(writer);
     assert_eq!(fs::read_to_string(&path).expect("read"), "before\n");
     assert_eq!(fs::read_dir(&folder).expect("a folder").count(), 1, "no temporary file is left");
@@ -193,7 +193,7 @@ fn scores_read_back_and_newer_versions_are_errors() {
     };
     let score = ProblemScores::new("a", vec![completion.clone(), completion]);
     let mut writer = RecordWriter::create(&path).expect("opens");
-    writer.write(&score).expect("written");
+    writer.write(score.clone()).expect("written");
     writer.finish().expect("finished");
     let read = |path: &Path| {
         let reader = RecordReader::<ProblemScores>::open(path, OnInvalid::Stop).expect("opens");
@@ -458,7 +458,7 @@ fn a_long_gold_answer_is_compared_digit_by_digit() {
     let out = folder.path().join("out.jsonl");
     let mut writer = RecordWriter::create(&out).expect("opens");
     for case in &cases {
-        writer.write(case).expect("written");
+        writer.write(case.clone()).expect("written");
     }
     writer.finish().expect("finished");
     let text = fs::read_to_string(&out).expect("read");

@@ -198,7 +198,7 @@ fn a_split_never_leaks() {
 fn write(path: &Path, rollouts: &[Rollout]) {
     let mut writer = RecordWriter::create(path).expect("a writable folder");
     for rollout in rollouts {
-        writer.write(rollout).expect("written");
+        writer.write(rollout.clone()).expect("written");
     }
     writer.finish().expect("finished");
 }

@@ -62,7 +62,7 @@ fn read(path: &Path) -> Result<Vec<Rollout>, Error> {
 fn write(path: &Path, rollouts: &[Rollout]) {
     let mut writer = RecordWriter::create(path).expect("opens");
     for rollout in rollouts {
-        writer.write(rollout).expect("written");
+        writer.write(rollout.clone()).expect("written");
     }
     writer.finish().expect("finished");
 }
@@ -291,7 +291,7 @@ fn scores_have_a_row_per_candidate_and_typed_lists() {
     ];
     let mut writer = RecordWriter::create(&path).expect("opens");
     for problem in &problems {
-        writer.write(problem).expect("written");
+        writer.write(problem.clone()).expect("written");
     }
     writer.finish().expect("finished");
 

@@ -413,7 +413,7 @@ fn labels_between_0_and_1_are_soft() {
     for name in ["a.jsonl", "a.parquet"] {
         let path = folder.path().join(name);
         let mut writer = gratis::data::RecordWriter::create(&path).expect("opens");
-        writer.write(&rollout).expect("written");
+        writer.write(rollout.clone()).expect("written");
         writer.finish().expect("finished");
         let reader = RecordReader::<Rollout>::open(&path, OnInvalid::Stop).expect("opened");
         let again: Vec<_> = reader.map(|rollout| rollout.expect("valid")).collect();

@@ -71,7 +71,7 @@ pub(super) fn run(args: &AutopsvArgs, common: &Common) -> Result<()> {
     spent.add(work);
     progress.finish();
     let labelled = autopsv::annotate(&rollouts, &scores, verifier.step_split(), args.threshold)?;
-    writer.write_all(&labelled)?;
+    writer.write_all(labelled)?;
     writer.finish()?;
     write_cost(&args.file.output.output, "confidence", architecture, &spent)
 }

@@ -40,7 +40,7 @@ pub(super) fn run(args: &ImportArgs) -> Result<()> {
     let mut writer = RecordWriter::create(&args.output.output)?;
     let n_problems = rollouts.len();
     let n: usize = rollouts.iter().map(|rollout| rollout.completions.len()).sum();
-    writer.write_all(&rollouts)?;
+    writer.write_all(rollouts)?;
     writer.finish()?;
     info!("{n} solutions of {n_problems} problems");
     Ok(())
