@@ -57,11 +57,16 @@ pub enum Instructions {
 
 #[cfg(target_arch = "x86_64")]
 impl Instructions {
-    /// The widest that this processor has; the standard library remembers the answer.
+    /// The widest that this processor has; the standard library remembers the answer. Compiled with
+    /// `--cfg gratis_widest="avx2"` (or `"baseline"`), nothing wider is used: to test and to measure what
+    /// another processor would do.
     #[inline]
     pub fn of_this_processor() -> Self {
-        let has_avx2 = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
+        let has_avx2 = !cfg!(gratis_widest = "baseline")
+            && is_x86_feature_detected!("avx2")
+            && is_x86_feature_detected!("fma");
         let has_avx512 = has_avx2
+            && !cfg!(gratis_widest = "avx2")
             && is_x86_feature_detected!("avx512f")
             && is_x86_feature_detected!("avx512bw")
             && is_x86_feature_detected!("avx512dq")

@@ -1,7 +1,7 @@
 //! Matrix products of numbers rounded to bf16, summed in f32, by the instructions of `avx512_bf16`.
 //!
 //! `y = x W^T` with both factors rounded to eight significant bits: about twice as many operations per
-//! second as in f32, for an error of up to 2^-8 of each factor. As in [`avx512`](super::avx512), the bits
+//! second as in f32, for an error of up to 2^-8 of each factor. As in [`tiles`](super::tiles), the bits
 //! of an element depend on its row, its column and the length of the sum only. The plain twin is in the
 //! tests.
 
@@ -11,13 +11,18 @@ use std::arch::x86_64::{
 };
 use std::cell::RefCell;
 
-use super::avx512::{self, Left, Panels, Rows, WIDTH, first_lanes, transposed};
+use gratis_model::simd::Instructions;
+
 use super::matmul::{Mat, MatMut, Onto};
+use super::tiles::{self, Left, Panels, PanelsPart, Rows};
+use super::vector::{Avx512, Vector, mask_of_first, transposed_registers};
 
 /// Terms of a sum that are rounded into a register: pairs of neighbours.
 const TERMS: usize = 32;
 /// Pairs of a register.
 const LANES: usize = TERMS / 2;
+/// Columns of a panel.
+const WIDTH: usize = Avx512::N_SUMS / tiles::TILE_ROWS * Avx512::N;
 /// Most terms of a sum that are taken at a time.
 const DEPTH: usize = 1024;
 /// Columns that are packed at a time.
@@ -25,7 +30,8 @@ const BLOCK_COLUMNS: usize = 1024;
 
 /// Whether the processor has the instructions.
 pub(super) fn is_available() -> bool {
-    avx512::is_available() && is_x86_feature_detected!("avx512bf16")
+    Instructions::of_this_processor() == Instructions::Avx512
+        && is_x86_feature_detected!("avx512bf16")
 }
 
 thread_local! {
@@ -49,8 +55,8 @@ pub(super) fn product(out: &mut MatMut<'_>, onto: Onto, a: Mat<'_>, b: Mat<'_>, 
             for column in (0..n).step_by(BLOCK_COLUMNS) {
                 let columns = column..n.min(column + BLOCK_COLUMNS);
                 panels.round(b.part(terms.clone(), columns.clone()));
-                for first in (0..m).step_by(avx512::BLOCK_ROWS) {
-                    let block = first..m.min(first + avx512::BLOCK_ROWS);
+                for first in (0..m).step_by(tiles::BLOCK_ROWS) {
+                    let block = first..m.min(first + tiles::BLOCK_ROWS);
                     let left = rows.round(a.part(block.clone(), 0..terms.len()));
                     let mut out = out.part(block, columns.clone());
                     let part = panels.all();
@@ -70,21 +76,22 @@ pub(super) fn product(out: &mut MatMut<'_>, onto: Onto, a: Mat<'_>, b: Mat<'_>, 
 /// All tiles of a block of rows.
 ///
 /// # Safety
-/// The processor must have the instructions; otherwise as [`avx512::tiles`].
+/// The processor must have the instructions; otherwise as [`tiles::tiles`].
 #[expect(unsafe_code, reason = "vector instructions")]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,avx2,fma")]
 unsafe fn block_product(
     out: &mut MatMut<'_>,
     onto: Onto,
     left: Left,
-    panels: &avx512::PanelsPart<'_>,
+    panels: &PanelsPart<'_>,
     scale: f32,
 ) {
     // SAFETY: the caller's promise.
     unsafe {
-        avx512::tiles(out, onto, left, panels, scale, |pair, right, sum| {
+        tiles::tiles::<Avx512, _>(out, onto, left, panels, scale, |pair, right, sum| {
             let pair: __m512bh = std::mem::transmute::<__m512, __m512bh>(_mm512_set1_ps(pair));
-            _mm512_dpbf16_ps(sum, pair, std::mem::transmute::<__m512, __m512bh>(right))
+            let right = std::mem::transmute::<__m512, __m512bh>(right.0);
+            Avx512(_mm512_dpbf16_ps(sum.0, pair, right))
         });
     }
 }
@@ -93,12 +100,12 @@ impl Panels {
     /// Packs `b`, rounded, in the place of what was here: the terms of a panel are pairs.
     fn round(&mut self, b: Mat<'_>) {
         let n_pairs = b.n_rows().next_multiple_of(TERMS) / 2;
-        let lines = self.resize(n_pairs, b.n_cols());
-        // SAFETY: the processor has the instructions, as `product` checked; the lines are enough for
+        let panels = self.resize(n_pairs, b.n_cols());
+        // SAFETY: the processor has the instructions, as `product` checked; there is room for
         // all panels of `n_pairs` terms, and `b` lies within its slice.
         #[expect(unsafe_code, reason = "vector instructions")]
         unsafe {
-            round_columns(lines.as_mut_ptr().cast(), n_pairs, b);
+            round_columns(panels.as_mut_ptr(), n_pairs, b);
         }
     }
 }
@@ -114,7 +121,7 @@ impl Rows {
         unsafe {
             round_rows(to.as_mut_ptr(), n_pairs, a);
         }
-        Left { start: to.as_ptr(), tile: avx512::TILE_ROWS * n_pairs, row: n_pairs, term: 1 }
+        Left { start: to.as_ptr(), tile: tiles::TILE_ROWS * n_pairs, row: n_pairs, term: 1 }
     }
 }
 
@@ -127,10 +134,10 @@ impl Rows {
 unsafe fn rounded(from: *const f32, n: usize) -> __m512 {
     // SAFETY: the caller's promise; a masked load reads its lanes only, and `add` is within them.
     unsafe {
-        let near = _mm512_maskz_loadu_ps(first_lanes(n), from);
+        let near = _mm512_maskz_loadu_ps(mask_of_first(n), from);
         let far = match n.checked_sub(LANES) {
             None | Some(0) => _mm512_setzero_ps(),
-            Some(n) => _mm512_maskz_loadu_ps(first_lanes(n), from.add(LANES)),
+            Some(n) => _mm512_maskz_loadu_ps(mask_of_first(n), from.add(LANES)),
         };
         std::mem::transmute::<__m512bh, __m512>(_mm512_cvtne2ps_pbh(far, near))
     }
@@ -175,7 +182,7 @@ unsafe fn round_columns(panels: *mut f32, n_pairs: usize, b: Mat<'_>) {
                     *pairs = rounded(from, TERMS.min(k - term));
                 }
                 let panel = panels.add(column / WIDTH * n_pairs * WIDTH + column % WIDTH);
-                for (idx, &line) in transposed(pairs).iter().enumerate() {
+                for (idx, &line) in transposed_registers(pairs).iter().enumerate() {
                     _mm512_store_ps(panel.add((term / 2 + idx) * WIDTH), line);
                 }
             }

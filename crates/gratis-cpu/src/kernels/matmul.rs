@@ -1,10 +1,8 @@
-//! Matrix products over strided views: with AVX-512 by the kernels of `avx512`, otherwise by the f32
-//! part of the `gemm` crate.
+//! Matrix products over strided views, by the kernels of `tiles`.
 
 use std::ops::Range;
 
-use gemm_common::Parallelism;
-use gemm_f32::gemm::f32::get_gemm_fn;
+use super::tiles::{self, Panels};
 
 /// A matrix to read.
 #[derive(Clone, Copy)]
@@ -181,73 +179,17 @@ pub(crate) fn matmul(mut out: MatMut<'_>, onto: Onto, a: Mat<'_>, b: Mat<'_>, sc
         }
         return;
     }
-    #[cfg(target_arch = "x86_64")]
-    if super::avx512::is_available() {
-        return super::avx512::product(&mut out, onto, a, b, scale);
-    }
-    general(out, onto, a, b, scale);
-}
-
-/// [`matmul`] of at least one row, column and term by the `gemm` crate.
-fn general(out: MatMut<'_>, onto: Onto, a: Mat<'_>, b: Mat<'_>, scale: f32) {
-    // The kernels prefer a destination by columns, so the transposed product is asked for:
-    // `out^T = b^T a^T`.
-    // SAFETY: the constructors checked that every element that the strides reach lies within its
-    // slice; the shapes agree; `out` is borrowed exclusively, so it overlaps neither `a` nor `b`.
-    #[expect(unsafe_code, reason = "the gemm crate takes pointers")]
-    unsafe {
-        get_gemm_fn()(
-            out.n_cols,
-            out.n_rows,
-            a.n_cols,
-            out.data.as_mut_ptr(),
-            out.row_stride as isize,
-            1,
-            onto == Onto::Sum,
-            b.data.as_ptr(),
-            b.row_stride as isize,
-            b.col_stride as isize,
-            a.data.as_ptr(),
-            a.row_stride as isize,
-            a.col_stride as isize,
-            1.0,
-            scale,
-            false,
-            false,
-            false,
-            Parallelism::None,
-        );
-    }
+    tiles::product(&mut out, onto, a, b, scale);
 }
 
 /// A right-hand matrix that is read by several products, in the order in which they read it.
 #[derive(Debug, Default)]
-pub(crate) struct Packed {
-    #[cfg(target_arch = "x86_64")]
-    panels: super::avx512::Panels,
-    /// Row-major, where there are no panels.
-    rows: Vec<f32>,
-    n_rows: usize,
-    n_cols: usize,
-}
+pub(crate) struct Packed(Panels);
 
 impl Packed {
     /// Packs `b`, in the place of what was here.
     pub(super) fn pack(&mut self, b: Mat<'_>) {
-        (self.n_rows, self.n_cols) = (b.n_rows, b.n_cols);
-        #[cfg(target_arch = "x86_64")]
-        if super::avx512::is_available() {
-            return self.panels.pack(b);
-        }
-        self.pack_rows(b);
-    }
-
-    fn pack_rows(&mut self, b: Mat<'_>) {
-        self.rows.clear();
-        for row in 0..b.n_rows {
-            let numbers = (0..b.n_cols).map(|col| b.data[row * b.row_stride + col * b.col_stride]);
-            self.rows.extend(numbers);
-        }
+        self.0.pack(b);
     }
 
     /// `out = scale * a b` (or `+=`) with these rows and columns of the packed matrix, of which the
@@ -268,11 +210,7 @@ impl Packed {
         if out.n_rows == 0 || out.n_cols == 0 || a.n_cols == 0 {
             return;
         }
-        #[cfg(target_arch = "x86_64")]
-        if super::avx512::is_available() {
-            return self.panels.product(&mut out, onto, a, [rows, columns], scale);
-        }
-        general(out, onto, a, Mat::new(&self.rows, self.n_cols).part(rows, columns), scale);
+        self.0.product(&mut out, onto, a, [rows, columns], scale);
     }
 }
 
@@ -328,8 +266,8 @@ impl Execution {
 
 /// Minimum number of rows per thread.
 const ROWS_OF_A_THREAD: usize = 32;
-/// Up to this many rows and columns the kernels split their sums differently.
-const SMALL: usize = 64;
+/// Products of no more columns are not shared.
+const FEW_COLUMNS: usize = 64;
 
 /// [`matmul`] with the rows of `out` shared out among threads of the pool it runs in. The
 /// kernels split a sum by its length only, so every element has the same bits as with one thread.
@@ -342,7 +280,7 @@ pub(crate) fn matmul_shared(
     scale: f32,
 ) {
     let n_parts = execution.n_threads.min(out.n_rows / ROWS_OF_A_THREAD);
-    if n_parts <= 1 || out.n_cols <= SMALL {
+    if n_parts <= 1 || out.n_cols <= FEW_COLUMNS {
         return execution.multiply(out, onto, a, b, scale);
     }
     let height = out.n_rows.div_ceil(n_parts);
@@ -419,10 +357,10 @@ mod tests {
         }
     }
 
-    /// Both implementations, sums longer and products wider than a block, all heights and widths of a
-    /// tile, views of wider matrices.
+    /// Sums longer and products wider than a block, all heights and widths of a tile, views of wider
+    /// matrices.
     #[test]
-    fn each_implementation_agrees_with_the_triple_loop() {
+    fn views_of_any_shape_agree_with_the_triple_loop() {
         let shapes = (1..=13).map(|m| (m, 3 * m, 5 * m + m * m)).chain([
             (200, 530, 70),
             (7, 1100, 1030),
@@ -438,13 +376,10 @@ mod tests {
                 let at = |mat: Mat<'_>, i: usize, j: usize| {
                     f64::from(mat.data[i * mat.row_stride + j * mat.col_stride])
                 };
-                for (onto, product) in [Onto::Fresh, Onto::Sum]
-                    .into_iter()
-                    .flat_map(|onto| [matmul, general].map(|product| (onto, product)))
-                {
+                for onto in [Onto::Fresh, Onto::Sum] {
                     let mut y = numbers(m * stride, 0.4);
                     let before = y.clone();
-                    product(MatMut::strided(&mut y, m, n, stride), onto, a, b, 0.7);
+                    matmul(MatMut::strided(&mut y, m, n, stride), onto, a, b, 0.7);
                     for (idx, (&y, &before)) in y.iter().zip(&before).enumerate() {
                         let (i, j) = (idx / stride, idx % stride);
                         if j >= n {
@@ -467,13 +402,8 @@ mod tests {
         let (m, k, n) = (13, 90, 150);
         let (x, w) = (numbers(m * k, 0.1), numbers(n * k, 0.2));
         for b in [Mat::new(&w, n), Mat::new(&w, k).t()] {
-            let (mut packed, mut by_rows) = (Packed::default(), Packed::default());
+            let mut packed = Packed::default();
             packed.pack(b);
-            by_rows.pack_rows(b);
-            assert!(by_rows.rows.iter().eq((0..k * n).map(|idx| {
-                let (row, col) = (idx / n, idx % n);
-                &b.data[row * b.row_stride + col * b.col_stride]
-            })));
             for (rows, columns) in [(0..k, 0..n), (3..70, 64..130), (64..90, 128..150)] {
                 let mut y = vec![0.0; m * columns.len()];
                 let a = Mat::new(&x, k).part(0..m, rows.clone());
@@ -490,12 +420,8 @@ mod tests {
         }
     }
 
-    #[cfg(target_arch = "x86_64")]
     #[test]
     fn a_row_has_the_same_bits_alone_and_beside_others() {
-        if !super::super::avx512::is_available() {
-            return;
-        }
         let (m, k, n) = (29, 700, 1100);
         let (x, w) = (numbers(m * k, 0.1), numbers(n * k, 0.2));
         let mut all = vec![0.0; m * n];

@@ -10,8 +10,6 @@
 
 pub(crate) mod attention;
 #[cfg(target_arch = "x86_64")]
-mod avx512;
-#[cfg(target_arch = "x86_64")]
 mod bf16;
 pub(crate) mod decode;
 pub(crate) mod matmul;
@@ -22,4 +20,5 @@ pub(crate) mod rope;
 pub(crate) mod rows;
 pub(crate) mod simd;
 pub(crate) mod swiglu;
+mod tiles;
 pub(crate) mod vector;

@@ -25,6 +25,11 @@ pub(super) trait Vector: Copy {
     unsafe fn splat(x: f32) -> Self;
     unsafe fn load(from: *const f32) -> Self;
     unsafe fn store(self, to: *mut f32);
+    /// The first `n` numbers, of which there is at least one; only they are read.
+    unsafe fn load_first(from: *const f32, n: usize) -> Self;
+    /// Only the first `n` numbers, of which there is at least one.
+    unsafe fn store_first(self, to: *mut f32, n: usize);
+    unsafe fn mul(self, b: Self) -> Self;
     /// `self * b + c`, rounded once.
     unsafe fn mul_add(self, b: Self, c: Self) -> Self;
     unsafe fn add(self, b: Self) -> Self;
@@ -65,6 +70,25 @@ impl Vector for Plain {
     }
 
     #[inline(always)]
+    unsafe fn load_first(from: *const f32, n: usize) -> Self {
+        // SAFETY: as the trait says.
+        Self(std::array::from_fn(|i| if i < n { unsafe { from.add(i).read() } } else { 0.0 }))
+    }
+
+    #[inline(always)]
+    unsafe fn store_first(self, to: *mut f32, n: usize) {
+        for (i, x) in self.0.into_iter().enumerate().take(n) {
+            // SAFETY: as the trait says.
+            unsafe { to.add(i).write(x) };
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn mul(self, b: Self) -> Self {
+        Self(std::array::from_fn(|i| self.0[i] * b.0[i]))
+    }
+
+    #[inline(always)]
     unsafe fn mul_add(self, b: Self, c: Self) -> Self {
         Self(std::array::from_fn(|i| self.0[i].mul_add(b.0[i], c.0[i])))
     }
@@ -85,18 +109,20 @@ impl Vector for Plain {
 }
 
 #[cfg(target_arch = "x86_64")]
-pub(super) use x86::{Avx2, Avx512};
+pub(super) use x86::{Avx2, Avx512, mask_of_first, transposed_registers};
 
 #[cfg(target_arch = "x86_64")]
 #[expect(unsafe_code, reason = "as the trait")]
 mod x86 {
     use super::{MAX_N, Vector};
     use std::arch::x86_64::{
-        __m256, __m512, _MM_HINT_T0, _mm_prefetch, _mm256_add_ps, _mm256_fmadd_ps, _mm256_loadu_ps,
-        _mm256_permute2f128_ps, _mm256_set1_ps, _mm256_setzero_ps, _mm256_shuffle_ps,
-        _mm256_storeu_ps, _mm256_unpackhi_ps, _mm256_unpacklo_ps, _mm512_add_ps, _mm512_fmadd_ps,
-        _mm512_loadu_ps, _mm512_set1_ps, _mm512_setzero_ps, _mm512_shuffle_f32x4,
-        _mm512_shuffle_ps, _mm512_storeu_ps, _mm512_unpackhi_ps, _mm512_unpacklo_ps,
+        __m256, __m256i, __m512, _MM_HINT_T0, _mm_prefetch, _mm256_add_ps, _mm256_fmadd_ps,
+        _mm256_loadu_ps, _mm256_loadu_si256, _mm256_maskload_ps, _mm256_maskstore_ps,
+        _mm256_mul_ps, _mm256_permute2f128_ps, _mm256_set1_ps, _mm256_setzero_ps,
+        _mm256_shuffle_ps, _mm256_storeu_ps, _mm256_unpackhi_ps, _mm256_unpacklo_ps, _mm512_add_ps,
+        _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_mask_storeu_ps, _mm512_maskz_loadu_ps,
+        _mm512_mul_ps, _mm512_set1_ps, _mm512_shuffle_f32x4, _mm512_shuffle_ps, _mm512_storeu_ps,
+        _mm512_unpackhi_ps, _mm512_unpacklo_ps,
     };
 
     /// A register of AVX2.
@@ -125,6 +151,30 @@ mod x86 {
         unsafe fn store(self, to: *mut f32) {
             // SAFETY: as above.
             unsafe { _mm256_storeu_ps(to, self.0) }
+        }
+
+        #[inline(always)]
+        unsafe fn load_first(from: *const f32, n: usize) -> Self {
+            // SAFETY: as above; lanes that are masked out are not read.
+            Self(unsafe { _mm256_maskload_ps(from, first_lanes(n)) })
+        }
+
+        #[inline(always)]
+        unsafe fn store_first(self, to: *mut f32, n: usize) {
+            // SAFETY: as above. A masked store is slow on some processors.
+            unsafe {
+                if n < Self::N {
+                    _mm256_maskstore_ps(to, first_lanes(n), self.0);
+                } else {
+                    self.store(to);
+                }
+            }
+        }
+
+        #[inline(always)]
+        unsafe fn mul(self, b: Self) -> Self {
+            // SAFETY: as above.
+            Self(unsafe { _mm256_mul_ps(self.0, b.0) })
         }
 
         #[inline(always)]
@@ -173,9 +223,23 @@ mod x86 {
         }
     }
 
+    /// A mask of the first lanes, of AVX2.
+    #[inline(always)]
+    unsafe fn first_lanes(n: usize) -> __m256i {
+        const EDGE: [i32; 16] = [-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0];
+        // SAFETY: eight numbers from place `8 - n` on, with `n` at most 8.
+        unsafe { _mm256_loadu_si256(EDGE.as_ptr().add(8 - n.min(8)).cast()) }
+    }
+
+    /// A mask of the first lanes, of AVX-512.
+    #[inline(always)]
+    pub(crate) fn mask_of_first(n: usize) -> u16 {
+        if n >= 16 { u16::MAX } else { (1 << n) - 1 }
+    }
+
     /// A register of AVX-512.
     #[derive(Clone, Copy)]
-    pub(crate) struct Avx512(__m512);
+    pub(crate) struct Avx512(pub(crate) __m512);
 
     impl Vector for Avx512 {
         type Block = [Self; 16];
@@ -202,6 +266,24 @@ mod x86 {
         }
 
         #[inline(always)]
+        unsafe fn load_first(from: *const f32, n: usize) -> Self {
+            // SAFETY: as above; lanes that are masked out are not read.
+            Self(unsafe { _mm512_maskz_loadu_ps(mask_of_first(n), from) })
+        }
+
+        #[inline(always)]
+        unsafe fn store_first(self, to: *mut f32, n: usize) {
+            // SAFETY: as above; lanes that are masked out are not written.
+            unsafe { _mm512_mask_storeu_ps(to, mask_of_first(n), self.0) }
+        }
+
+        #[inline(always)]
+        unsafe fn mul(self, b: Self) -> Self {
+            // SAFETY: as above.
+            Self(unsafe { _mm512_mul_ps(self.0, b.0) })
+        }
+
+        #[inline(always)]
         unsafe fn mul_add(self, b: Self, c: Self) -> Self {
             // SAFETY: as above.
             Self(unsafe { _mm512_fmadd_ps(self.0, b.0, c.0) })
@@ -222,36 +304,45 @@ mod x86 {
         #[inline(always)]
         unsafe fn transposed(rows: &[*const f32; MAX_N]) -> Self::Block {
             // SAFETY: as above.
-            unsafe {
-                let zero = [_mm512_setzero_ps(); 16];
-                let (mut pairs, mut quads, mut halves) = (zero, zero, zero);
-                for i in (0..16).step_by(2) {
-                    let (a, b) = (_mm512_loadu_ps(rows[i]), _mm512_loadu_ps(rows[i + 1]));
-                    pairs[i] = _mm512_unpacklo_ps(a, b);
-                    pairs[i + 1] = _mm512_unpackhi_ps(a, b);
-                }
-                for i in [0, 1, 4, 5, 8, 9, 12, 13] {
-                    let (a, b) = (pairs[i], pairs[i + 2]);
-                    let quad = i / 4 * 4 + i % 2 * 2;
-                    quads[quad] = _mm512_shuffle_ps::<0b01_00_01_00>(a, b);
-                    quads[quad + 1] = _mm512_shuffle_ps::<0b11_10_11_10>(a, b);
-                }
-                // The quarters of `quads[4 * g + c]` hold columns c, c + 4, c + 8, c + 12 of rows
-                // 4 g to 4 g + 3; what remains is to transpose four quarters by four.
-                for i in [0, 1, 2, 3, 8, 9, 10, 11] {
-                    let (a, b) = (quads[i], quads[i + 4]);
-                    halves[i] = _mm512_shuffle_f32x4::<0b10_00_10_00>(a, b);
-                    halves[i + 4] = _mm512_shuffle_f32x4::<0b11_01_11_01>(a, b);
-                }
-                let mut columns = [Self(zero[0]); 16];
-                for c in 0..8 {
-                    // Of columns c, c + 8 the quarters of the first and the last eight rows.
-                    let (a, b) = (halves[c], halves[c + 8]);
-                    columns[c] = Self(_mm512_shuffle_f32x4::<0b10_00_10_00>(a, b));
-                    columns[c + 8] = Self(_mm512_shuffle_f32x4::<0b11_01_11_01>(a, b));
-                }
-                columns
+            let registers = rows.map(|row| unsafe { _mm512_loadu_ps(row) });
+            // SAFETY: as above.
+            unsafe { transposed_registers(registers) }.map(Self)
+        }
+    }
+
+    /// The transpose of sixteen registers.
+    ///
+    /// # Safety
+    /// The processor must have AVX-512.
+    #[inline(always)]
+    pub(crate) unsafe fn transposed_registers(rows: [__m512; 16]) -> [__m512; 16] {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let (mut a, mut b) = (rows, rows);
+            for i in 0..8 {
+                b[2 * i] = _mm512_unpacklo_ps(a[2 * i], a[2 * i + 1]);
+                b[2 * i + 1] = _mm512_unpackhi_ps(a[2 * i], a[2 * i + 1]);
             }
+            // `a[4 i + j]` now holds columns `j, j + 4, j + 8, j + 12` of rows `4 i .. 4 i + 4`.
+            for i in 0..4 {
+                a[4 * i] = _mm512_shuffle_ps::<0x44>(b[4 * i], b[4 * i + 2]);
+                a[4 * i + 1] = _mm512_shuffle_ps::<0xee>(b[4 * i], b[4 * i + 2]);
+                a[4 * i + 2] = _mm512_shuffle_ps::<0x44>(b[4 * i + 1], b[4 * i + 3]);
+                a[4 * i + 3] = _mm512_shuffle_ps::<0xee>(b[4 * i + 1], b[4 * i + 3]);
+            }
+            for j in 0..4 {
+                b[j] = _mm512_shuffle_f32x4::<0x88>(a[j], a[4 + j]);
+                b[4 + j] = _mm512_shuffle_f32x4::<0xdd>(a[j], a[4 + j]);
+                b[8 + j] = _mm512_shuffle_f32x4::<0x88>(a[8 + j], a[12 + j]);
+                b[12 + j] = _mm512_shuffle_f32x4::<0xdd>(a[8 + j], a[12 + j]);
+            }
+            for j in 0..4 {
+                a[j] = _mm512_shuffle_f32x4::<0x88>(b[j], b[8 + j]);
+                a[8 + j] = _mm512_shuffle_f32x4::<0xdd>(b[j], b[8 + j]);
+                a[4 + j] = _mm512_shuffle_f32x4::<0x88>(b[4 + j], b[12 + j]);
+                a[12 + j] = _mm512_shuffle_f32x4::<0xdd>(b[4 + j], b[12 + j]);
+            }
+            a
         }
     }
 }
@@ -268,6 +359,29 @@ pub(crate) fn prefetch(numbers: &[f32]) {
         #[cfg(not(target_arch = "x86_64"))]
         let _ = line;
     }
+}
+
+/// Numbers in a register of this processor: [`Vector::N`].
+pub(super) fn n_lanes() -> usize {
+    shape_of_registers()[0]
+}
+
+/// Registers of sums of this processor: [`Vector::N_SUMS`].
+pub(super) fn n_sums() -> usize {
+    shape_of_registers()[1]
+}
+
+fn shape_of_registers() -> [usize; 2] {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use gratis_model::simd::Instructions;
+        match Instructions::of_this_processor() {
+            Instructions::Avx512 => return [Avx512::N, Avx512::N_SUMS],
+            Instructions::Avx2 => return [Avx2::N, Avx2::N_SUMS],
+            Instructions::Baseline => {}
+        }
+    }
+    [Plain::N, Plain::N_SUMS]
 }
 
 /// Calls `kernel::<V>(arguments)` with the widest [`Vector`] of the processor, compiled with its
