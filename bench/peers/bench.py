@@ -3,8 +3,8 @@
 Engines are processes that wait for requests. The rows of a model and number of threads are measured
 in rounds; in each round every engine takes its turn on every row, so that other programs on the
 machine disturb all of them alike. Of the rounds, an engine's best rate per second of processor time counts. A training
-run is a process of its own. Results are lines of JSON in `results.jsonl`; what is there is kept
-unless `--fresh` is given.
+run is a process of its own. Results are lines of JSON in `results-avx512.jsonl` or, of processors without
+it, `results-avx2.jsonl`; what is there is kept unless `--fresh` is given.
 """
 
 import argparse
@@ -22,7 +22,6 @@ import report
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
-RESULTS = HERE / "results.jsonl"
 
 HF = {
     "hf-fp32": ("float32", "sdpa"),
@@ -125,8 +124,9 @@ class Bench:
         self.driver = Path(options.driver)
         self.data = {}
         self.results = {}
-        if RESULTS.exists() and not options.fresh:
-            for line in RESULTS.read_text().splitlines():
+        self.file = HERE / f"results-{options.processors}.jsonl"
+        if self.file.exists() and not options.fresh:
+            for line in self.file.read_text().splitlines():
                 result = json.loads(line)
                 self.results[result["row"], result["engine"]] = result
         self.failed, self.processes = [], []
@@ -254,7 +254,7 @@ class Bench:
 
     def save(self):
         lines = [json.dumps(result) for result in self.results.values()]
-        RESULTS.write_text("\n".join(lines) + "\n")
+        self.file.write_text("\n".join(lines) + "\n")
 
     def score(self):
         groups = {}
@@ -444,6 +444,8 @@ class Bench:
         if ("peak", "gratis") in self.results or not self.wanted("peak"):
             return
         result = {"row": "peak", "engine": "gratis", "processor": processor()}
+        vectors = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")
+        result["flags"] = [flag for flag in vectors if flag in flags()]
         for threads in (1, 2):
             process = self.start("gratis", "S", threads)
             result[f"flops_t{threads}"] = max(
@@ -488,11 +490,12 @@ def main():
     parser.add_argument("--quick", action="store_true", help="one round of models S and M's key rows")
     parser.add_argument("--fresh", action="store_true", help="forget the results so far")
     parser.add_argument("--only", action="append", help="rows whose names begin so; repeatable")
-    parser.add_argument("--report", action="store_true", help="only write docs/performance.md anew")
+    parser.add_argument("--report", action="store_true", help="only write the page in docs/ anew")
     parser.add_argument("--minutes", type=float, help="begin no row after this time")
     parser.add_argument("--work", default=os.environ.get("PEERS_WORK", "/tmp/gratis-peers"))
     parser.add_argument("--driver", default=str(ROOT / "target/release/gratis-bench-peers"))
     options = parser.parse_args()
+    options.processors = "avx512" if "avx512f" in flags() else "avx2"
     options.bf16 = bool(flags() & {"avx512_bf16", "amx_bf16"})
     if options.quick and not options.only:
         options.only = ["peak", "score-S-128", "score-M-128-16", "train-S-ce", "sample-S"]
@@ -502,8 +505,8 @@ def main():
             bench.peak()
         for part in (bench.score, bench.sample, bench.threads, bench.train):
             part()
-    report.write(list(bench.results.values()), ROOT / "docs", sorted(flags()))
-    print(f"docs/performance.md written after {time.time() - bench.started:.0f} s")
+    page = report.write(list(bench.results.values()), ROOT / "docs", options.processors)
+    print(f"{page.relative_to(ROOT)} written after {time.time() - bench.started:.0f} s")
     if bench.failed:
         sys.exit("\n".join(["not measured:", *bench.failed]))
 

@@ -1,4 +1,6 @@
-"""The measured part of `docs/performance.md`, and its plots, from `results.jsonl`.
+"""The measured part of a page of `docs/`, and its plots, from `results-*.jsonl`.
+
+Processors with AVX-512 are reported in `performance.md`, others in `performance-avx2.md`.
 
 The part lies between two comments; the prose around it is kept. Targets are ratios to a peer per
 second of processor time, and shares of the processor's measured peak.
@@ -7,6 +9,7 @@ second of processor time, and shares of the processor's measured peak.
 import models
 import plot
 
+PAGES = {"avx512": "performance", "avx2": "performance-avx2"}
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 
 NAMES = {
@@ -168,7 +171,7 @@ class Report:
                 (self.met if share <= 0.25 else self.missed).append(text)
         return lines
 
-    def plots(self, folder):
+    def plots(self, folder, page):
         folder.mkdir(exist_ok=True)
         rate = lambda row, engine: self.by.get((row, engine), {}).get("per_cpu_s")
         both = ["gratis", "hf-fp32"]
@@ -219,8 +222,8 @@ class Report:
             if not series:
                 continue
             text = plot.line_plot(title, x_label, "tokens per CPU second", series)
-            (folder / f"performance-{name}.svg").write_text(text)
-            lines += [f"![{title}](images/performance-{name}.svg)", ""]
+            (folder / f"{page}-{name}.svg").write_text(text)
+            lines += [f"![{title}](images/{page}-{name}.svg)", ""]
         series = []
         for row in self.rows:
             ratio, _ = self.threads(row)
@@ -229,19 +232,20 @@ class Report:
         if series:
             title = "Two threads over one"
             text = plot.line_plot(title, "threads", "tokens per wall second, relative", series)
-            (folder / "performance-threads.svg").write_text(text)
-            lines += [f"![{title}](images/performance-threads.svg)", ""]
+            (folder / f"{page}-threads.svg").write_text(text)
+            lines += [f"![{title}](images/{page}-threads.svg)", ""]
         return lines
 
 
-def write(results, docs, flags):
-    page = docs / "performance.md"
+def write(results, docs, processors):
+    """Writes the page of the processors `avx512` or `avx2`, and returns its path."""
+    page = docs / f"{PAGES[processors]}.md"
     report = Report(results)
     peak = report.by.get(("peak", "gratis"), {})
-    vectors = [flag for flag in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if flag in flags]
+    vectors = peak.get("flags", ["vector instructions that were not recorded"])
     scoring, sampling = report.compare("score-", True), report.compare("sample-", False)
     training, limits = report.compare("train-", False), report.limits()
-    memory, plots = report.memory(), report.plots(docs / "images")
+    memory, plots = report.memory(), report.plots(docs / "images", page.stem)
     lines = [BEGIN, ""]
     lines += [f"Processor: {peak.get('processor', 'not recorded')} with {', '.join(vectors)}.", ""]
     lines += ["## Scoring", "", *scoring, "", "## Training", "", *training, ""]
@@ -255,3 +259,4 @@ def write(results, docs, flags):
     before, rest = page.read_text().split(BEGIN)
     after = rest.split(END)[1]
     page.write_text(before + "\n".join(lines) + after)
+    return page

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Measures gratis and its peers alternately on this machine and writes docs/performance.md.
+# Measures gratis and its peers alternately on this machine and writes docs/performance.md, or
+# docs/performance-avx2.md on a processor without AVX-512.
 # Usage: bench/peers/run.sh [--quick] [--fresh] [--only ROWS] [--report]
 #   --quick  a few rows, one round; --only score-S: rows whose names begin so; --fresh: forget results
 # PEERS_VENV names an environment with the packages of requirements.txt (default: it is made below
