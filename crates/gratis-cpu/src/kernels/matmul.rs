@@ -243,6 +243,10 @@ impl Precision {
 pub(crate) struct Execution {
     /// Threads that share it; 0 and 1 are the thread itself.
     pub(crate) n_threads: usize,
+    #[cfg_attr(
+        not(target_arch = "x86_64"),
+        expect(dead_code, reason = "products in bf16 are of x86-64")
+    )]
     pub(crate) precision: Precision,
 }
 

@@ -11,6 +11,7 @@ mod attention;
 mod cache;
 mod draw;
 mod products;
+mod team;
 #[cfg(test)]
 mod tests;
 mod tile;
@@ -134,10 +135,14 @@ pub(crate) fn sample(
     let job = Job { decoder, weights, requests, settings };
     let crew = Crew { n_rows: crew.n_rows.min(decoder.n_rows_at_best()), ..crew };
     let crew = crew.for_samples(requests.iter().map(|request| job.n_to_draw(request)).sum());
-    let queue = Mutex::new(Queue::default());
+    let queue = Queue::default();
+    if requests.len() < crew.n_workers {
+        queue.read_first_prompt(&job, crew);
+    }
+    let queue = Mutex::new(queue);
     let finished: Vec<Vec<Finished>> = (0..crew.n_workers)
         .into_par_iter()
-        .map(|_| Worker::new(job, crew).run(&queue))
+        .map(|_| job.with_team(crew.n_sharing, |team| Worker::new(job, crew, team).run(&queue)))
         .collect::<Result<_>>()?;
     let mut drawn: Vec<Vec<(usize, Sample)>> = vec![Vec::new(); requests.len()];
     for Finished { request, number, sample } in finished.into_iter().flatten() {

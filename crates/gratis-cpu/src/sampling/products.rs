@@ -5,6 +5,7 @@
 
 use std::ops::Range;
 
+use super::team::Team;
 use crate::kernels::decode::{Operand, Outputs, products};
 use crate::kernels::matmul::Onto;
 use crate::lora::rows_of;
@@ -14,16 +15,13 @@ use crate::weights::{ProductScratch, Products, Weights};
 /// Rows of a mapped matrix that are widened at a time: they stay in the nearest cache.
 const WIDENED_ROWS: usize = 48;
 
-/// Fewest weights per thread: below, sharing them out takes longer than it saves.
-const SHARED_WEIGHTS: usize = 1 << 16;
-
-/// Products of a thread, and the threads that share each.
+/// Products of a decoder, and the threads that share each.
 #[derive(Debug, Default)]
-pub(super) struct Product {
-    n_threads: usize,
+pub(super) struct Product<'a> {
+    team: Option<&'a Team>,
     x: Operand,
-    /// Of each thread's part of a matrix.
-    parts: Vec<Part>,
+    /// Widened rows.
+    tile: Vec<f32>,
     /// `[n, rank]`, and what an adapter adds: `[n, n_out]`.
     low_rank: Vec<f32>,
     added: Vec<f32>,
@@ -32,57 +30,24 @@ pub(super) struct Product {
     scratch: ProductScratch,
 }
 
-#[derive(Debug, Default)]
-struct Part {
-    /// Widened rows.
-    tile: Vec<f32>,
-    /// `[n, n_rows]`.
-    y: Vec<f32>,
-}
-
-impl Product {
-    /// Products that `n_threads` may share.
-    pub(super) fn of(n_threads: usize) -> Self {
-        Self { n_threads, scratch: ProductScratch::of(n_threads), ..Self::default() }
+impl<'a> Product<'a> {
+    /// Products that a team shares, or, with quantised weights, `n_threads` of the pool.
+    pub(super) fn of(team: Option<&'a Team>, n_threads: usize) -> Self {
+        Self { team, scratch: ProductScratch::of(n_threads), ..Self::default() }
     }
 
     /// The product with all rows of a matrix.
     fn all_rows(&mut self, weights: Weights<'_>, out: &mut Outputs<'_>, n: usize, matrix: &Matrix) {
-        let n_out = matrix.n_out();
-        let n_parts = self.n_threads.min(matrix.place.len() / SHARED_WEIGHTS).max(1);
-        self.parts.resize_with(n_parts.max(self.parts.len()), Part::default);
-        let x = &self.x;
-        if n_parts == 1 {
-            return some_rows(weights, out, 0..n_out, matrix, x, &mut self.parts[0].tile);
-        }
-        let height = n_out.div_ceil(n_parts);
-        let ranges = (0..n_out).step_by(height).map(|first| first..n_out.min(first + height));
-        let compute = |rows: Range<usize>, Part { tile, y }: &mut Part| {
-            y.resize(n * rows.len(), 0.0);
-            let mut out = Outputs { y, stride: rows.len(), onto: Onto::Fresh };
-            some_rows(weights, &mut out, rows, matrix, x, tile);
-        };
-        rayon::scope(|scope| {
-            let mut parts = ranges.clone().zip(&mut self.parts);
-            let own = parts.next();
-            for (rows, part) in parts {
-                let compute = &compute;
-                scope.spawn(move |_| compute(rows, part));
-            }
-            if let Some((rows, part)) = own {
-                compute(rows, part);
-            }
-        });
-        for (rows, part) in ranges.zip(&self.parts) {
-            for (row, part) in part.y.chunks_exact(rows.len()).enumerate() {
-                add(&mut out.y[row * out.stride + rows.start..], out.onto, part, 1.0);
-            }
+        let Self { team, x, tile, .. } = self;
+        match team {
+            Some(team) => team.product(weights, out, n, matrix, x, tile),
+            None => some_rows(weights, out, 0..matrix.n_out(), matrix, x, tile),
         }
     }
 }
 
 /// The product with some rows of a matrix, the first of which gives the first column of `out`.
-fn some_rows(
+pub(super) fn some_rows(
     weights: Weights<'_>,
     out: &mut Outputs<'_>,
     rows: Range<usize>,
@@ -99,7 +64,7 @@ fn some_rows(
     }
 }
 
-impl Products for Product {
+impl Products for Product<'_> {
     /// `x` has at most [`MAX_ROWS`](crate::kernels::decode::MAX_ROWS) rows.
     fn linear(
         &mut self,

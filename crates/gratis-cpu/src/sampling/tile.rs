@@ -3,6 +3,7 @@
 use super::attention::{Attention, Layer, Readers};
 use super::cache::{KeyValues, Sequence};
 use super::products::Product;
+use super::team::Team;
 use crate::kernels::attention::soft_cap;
 use crate::kernels::decode::MAX_ROWS;
 use crate::kernels::matmul::Onto;
@@ -14,7 +15,7 @@ use gratis_model::config::ModelConfig;
 
 /// Activations of up to [`MAX_ROWS`] rows.
 #[derive(Debug)]
-pub(super) struct Tile {
+pub(super) struct Tile<'a> {
     n_rows: usize,
     /// The residual stream: `[n_rows, hidden]`, as all that follow are `[n_rows, width]`.
     stream: Vec<f32>,
@@ -29,12 +30,12 @@ pub(super) struct Tile {
     /// What attention or feed-forward add, where it is changed before: `[n_rows, hidden]`.
     branch: Vec<f32>,
     attention: Attention,
-    product: Product,
+    product: Product<'a>,
 }
 
-impl Tile {
-    /// `n_threads` may share a product.
-    pub(super) fn new(config: &ModelConfig, n_threads: usize) -> Self {
+impl<'a> Tile<'a> {
+    /// A team may share products, or, with quantised weights, `n_threads`.
+    pub(super) fn new(config: &ModelConfig, team: Option<&'a Team>, n_threads: usize) -> Self {
         let rows = |width: usize| vec![0.0; MAX_ROWS * width];
         let qkv_size = config.query_size() + 2 * config.key_value_size();
         let inter = config.widest_feed_forward();
@@ -51,7 +52,7 @@ impl Tile {
             experts: ExpertScratch::default(),
             branch: rows(config.hidden_size),
             attention: Attention::default(),
-            product: Product::of(n_threads),
+            product: Product::of(team, n_threads),
         }
     }
 

@@ -8,6 +8,7 @@ use rand_chacha::ChaCha8Rng;
 use super::attention::Readers;
 use super::cache::{KeyValues, Sequence};
 use super::draw::Draw;
+use super::team::Team;
 use super::tile::Tile;
 use super::{Crew, budget};
 use crate::kernels::decode::MAX_ROWS;
@@ -31,6 +32,18 @@ impl Job<'_> {
         if self.settings.temperature == 0.0 { request.n_samples.min(1) } else { request.n_samples }
     }
 
+    /// Runs `lead` with a team of so many threads, if that helps.
+    pub(super) fn with_team<T: Send>(
+        &self,
+        n_threads: usize,
+        lead: impl FnOnce(Option<&Team>) -> T + Send,
+    ) -> T {
+        if n_threads <= 1 || self.weights.base.is_quantised() {
+            return lead(None);
+        }
+        Team::of(n_threads, self.weights, |team| lead(Some(team)))
+    }
+
     /// The random numbers of a sample.
     fn rng(&self, request: &SampleRequest, number: usize) -> ChaCha8Rng {
         let mut seed = [0; 32];
@@ -50,6 +63,13 @@ struct Prompt {
     logits: Vec<f32>,
 }
 
+impl Prompt {
+    fn read(tile: &mut Tile<'_>, job: &Job<'_>, request: &SampleRequest) -> Self {
+        let (key_values, logits) = tile.read_prompt(job.decoder, job.weights, &request.prompt);
+        Self { key_values: Arc::new(key_values), logits }
+    }
+}
+
 /// The next sample to be drawn; the one who takes a request's first reads its prompt.
 #[derive(Default)]
 pub(super) struct Queue {
@@ -66,6 +86,19 @@ struct Ticket {
 }
 
 impl Queue {
+    /// Reads the first prompt before the workers begin, which would wait for the one that reads it.
+    pub(super) fn read_first_prompt(&self, job: &Job<'_>, crew: Crew) {
+        let Some(request) = job.requests.first() else { return };
+        if budget(&request.prompt, job.settings, &job.decoder.config) == 0 {
+            return;
+        }
+        let n_threads = crew.n_workers * crew.n_sharing;
+        job.with_team(n_threads, |team| {
+            let mut tile = Tile::new(&job.decoder.config, team, n_threads);
+            self.prompt.get_or_init(|| Prompt::read(&mut tile, job, request));
+        });
+    }
+
     fn next(&mut self, job: &Job<'_>) -> Option<Ticket> {
         while self.number >= job.n_to_draw(job.requests.get(self.request)?) {
             *self = Self { request: self.request + 1, ..Self::default() };
@@ -95,7 +128,7 @@ pub(super) struct Finished {
 pub(super) struct Worker<'a> {
     job: Job<'a>,
     n_rows: usize,
-    tile: Tile,
+    tile: Tile<'a>,
     draw: Draw,
     /// `[n_lanes, vocab]`.
     logits: Vec<f32>,
@@ -108,11 +141,11 @@ pub(super) struct Worker<'a> {
 }
 
 impl<'a> Worker<'a> {
-    pub(super) fn new(job: Job<'a>, crew: Crew) -> Self {
+    pub(super) fn new(job: Job<'a>, crew: Crew, team: Option<&'a Team>) -> Self {
         Self {
             job,
             n_rows: crew.n_rows.min(MAX_ROWS),
-            tile: Tile::new(&job.decoder.config, crew.n_sharing),
+            tile: Tile::new(&job.decoder.config, team, crew.n_sharing),
             draw: Draw::default(),
             logits: Vec::new(),
             lanes: Vec::new(),
@@ -139,7 +172,7 @@ impl<'a> Worker<'a> {
     /// Reads the prompt if nobody has yet, and draws the sample's first token.
     fn admit(&mut self, ticket: Ticket) -> Result<()> {
         let request = &self.job.requests[ticket.request];
-        let Job { decoder, weights, .. } = self.job;
+        let Job { decoder, .. } = self.job;
         let sample =
             Sample { tokens: Vec::new(), log_probs: Vec::new(), finish: FinishReason::Length };
         let rng = self.job.rng(request, ticket.number);
@@ -151,10 +184,7 @@ impl<'a> Worker<'a> {
             self.finish(self.lanes.len() - 1);
             return Ok(());
         }
-        let prompt = ticket.prompt.get_or_init(|| {
-            let (key_values, logits) = self.tile.read_prompt(decoder, weights, &request.prompt);
-            Prompt { key_values: Arc::new(key_values), logits }
-        });
+        let prompt = ticket.prompt.get_or_init(|| Prompt::read(&mut self.tile, &self.job, request));
         self.sequences.push(Sequence { prefix: Some(Arc::clone(&prompt.key_values)), own });
         self.lanes.push(lane);
         self.extend(self.lanes.len() - 1, &prompt.logits)
