@@ -48,6 +48,16 @@ fn process_bench_follows_its_protocol_with_any_model() {
     let scores = ["evaluate", "processbench", "bench", "--scores", "kept.jsonl", "--json"];
     let from_file: Value = serde_json::from_str(&stdout(&workspace.run(&scores))).expect("JSON");
     assert_eq!(&from_file["result"], result);
+    assert_eq!(from_file["by"].get("precision"), None, "f32 goes without saying");
+    // Scores that were rounded say so.
+    let rounded = lines.replace("\"origin\":{", "\"origin\":{\"precision\":\"bf16\",");
+    assert_ne!(rounded, lines);
+    workspace.write("rounded.jsonl", &rounded);
+    let scores = ["evaluate", "processbench", "bench", "--scores", "rounded.jsonl", "--json"];
+    let by: Value = serde_json::from_str(&stdout(&workspace.run(&scores))).expect("JSON");
+    assert_eq!(by["by"]["precision"], json!("bf16"));
+    let table = stdout(&workspace.run(&scores[..5]));
+    assert!(table.contains("products rounded to bf16"), "{table}");
     workspace.write("short.jsonl", lines.lines().next().expect("a line"));
     let scores = ["evaluate", "processbench", "bench", "--scores", "short.jsonl"];
     assert!(workspace.error_of(&scores).contains("16 problems, but scores of 1"));

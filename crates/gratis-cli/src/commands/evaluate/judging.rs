@@ -10,7 +10,7 @@ use clap::Args;
 use gratis::Observer;
 use gratis::data::steps::{ends_in_chars, locate};
 use gratis::data::{
-    OnInvalid, ProblemScores, RecordReader, ReservedOutput, Rollout, ScorePart, Scored, StepSplit,
+    OnInvalid, Precision, ProblemScores, RecordReader, ReservedOutput, Rollout, ScorePart, Scored, StepSplit,
 };
 use gratis::encoding::OnOverlong;
 use gratis::evaluation::{Bootstrap, StepSignal};
@@ -102,11 +102,14 @@ impl JudgingArgs {
     fn by_file(&self, path: &Path, solutions: &[Rollout]) -> Result<Judged> {
         let scores: Vec<ProblemScores> = read_records(RecordReader::open(path, OnInvalid::Stop)?)?;
         check_match(solutions, &scores)?;
+        let origins = scores.iter().filter_map(|score| score.origin.as_ref());
+        let rounded = origins.map(|origin| origin.precision).find(|precision| !precision.is_f32());
+        let precision = rounded.unwrap_or_default();
         Ok(Judged {
             scores,
             signal: self.signal.unwrap_or_default(),
-            origin: json!({ "scores": path }),
-            words: format!("scores from `{}`", path.display()),
+            origin: with_precision(json!({ "scores": path }), precision),
+            words: format!("scores from `{}`{}", path.display(), rounding(precision)),
         })
     }
 
@@ -137,9 +140,10 @@ impl JudgingArgs {
             .into());
         }
         let (beta, against) = (reward_model.beta(), reward_model.against());
+        let precision = reward_model.origin().precision;
         let told = match reward_model.format() {
-            Some(format) => format!("kind {format}"),
-            None => format!("beta {beta}, {against}"),
+            Some(format) => format!("kind {format}{}", rounding(precision)),
+            None => format!("beta {beta}, {against}{}", rounding(precision)),
         };
         info!("{told}; steps as the benchmark gives them");
         let room = Room::of(&reward_model, solutions)?;
@@ -153,6 +157,7 @@ impl JudgingArgs {
         let origin = json!({ "model": path, "kind": reward_model.origin().kind,
                              "reference": reference, "beta": beta,
                              "n_cut": room.n_cut, "n_without_room": room.without.len() });
+        let origin = with_precision(origin, precision);
         let mut progress = Progress::new(common);
         let (mut writer, n_done) = match output {
             Some(output) => {
@@ -207,6 +212,19 @@ impl JudgingArgs {
             words: format!("{told}, {room}"),
         })
     }
+}
+
+/// How the scores were rounded, after what they were made with; nothing of f32.
+fn rounding(precision: Precision) -> &'static str {
+    if precision.is_f32() { "" } else { ", products rounded to bf16" }
+}
+
+/// As in the origin of a score: named only where it is not f32.
+fn with_precision(mut origin: Value, precision: Precision) -> Value {
+    if !precision.is_f32() {
+        origin["precision"] = json!(precision);
+    }
+    origin
 }
 
 /// Solutions that do not fit the context.
