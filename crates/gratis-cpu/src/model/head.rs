@@ -120,7 +120,7 @@ pub(crate) struct HeadScratch {
 impl HeadScratch {
     /// Makes room for the largest of so many rows' tiles.
     fn prepare(&mut self, d: usize, n_rows: usize) {
-        let n_rows = n_rows.clamp(2, ROWS);
+        let n_rows = n_rows.min(ROWS);
         self.normed.resize(n_rows * d, 0.0);
         self.logits.resize(n_rows * VOCABULARY, 0.0);
     }
@@ -144,10 +144,9 @@ pub(crate) fn log_probs(
         let mut running = [(f32::NEG_INFINITY, 0.0f32); ROWS];
         for (vocabulary, place) in weights.tiles() {
             let head = weights.base.rows(place, &mut scratch.rows);
-            let logits = &mut scratch.logits[..normed.len() / d * vocabulary.len()];
+            let logits = &mut scratch.logits[..tile.len() * vocabulary.len()];
             logits_of(logits, normed, head, weights, scratch.execution);
-            let (tile, logits) = (tile.clone(), &logits[..tile.len() * vocabulary.len()]);
-            take_in(&mut running, log_probs, logits, tile, vocabulary, predictions);
+            take_in(&mut running, log_probs, logits, tile.clone(), vocabulary, predictions);
         }
         for (i, (largest, sum)) in tile.zip(running) {
             log_sum_exp[i] = largest + sum.ln();
@@ -158,8 +157,7 @@ pub(crate) fn log_probs(
     }
 }
 
-/// The normed rows of a tile, at least two: a product of one row sums in another order, and the bits
-/// of a log-probability must not depend on how many rows the batch has.
+/// The normed rows of a tile.
 fn normed_tile<'a>(
     normed: &'a mut [f32],
     hidden: &[f32],
@@ -167,13 +165,9 @@ fn normed_tile<'a>(
     predictions: &Predictions,
     tile: Range<usize>,
 ) -> &'a [f32] {
-    let (d, n_rows) = (weights.norm.len(), tile.len());
-    let rows = &predictions.rows[tile];
-    norm_rows(&mut normed[..n_rows * d], hidden, weights.norm, rows);
-    if n_rows == 1 {
-        normed.copy_within(..d, d);
-    }
-    &normed[..n_rows.max(2) * d]
+    let normed = &mut normed[..tile.len() * weights.norm.len()];
+    norm_rows(normed, hidden, weights.norm, &predictions.rows[tile]);
+    normed
 }
 
 /// A tile of logits (`[tile, vocabulary]`) from normed rows (`[tile, d]`) and rows of the head.

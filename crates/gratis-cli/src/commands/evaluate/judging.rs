@@ -10,7 +10,8 @@ use clap::Args;
 use gratis::Observer;
 use gratis::data::steps::{ends_in_chars, locate};
 use gratis::data::{
-    OnInvalid, Precision, ProblemScores, RecordReader, ReservedOutput, Rollout, ScorePart, Scored, StepSplit,
+    OnInvalid, Precision, ProblemScores, RecordReader, ReservedOutput, Rollout, ScorePart, Scored,
+    StepSplit,
 };
 use gratis::encoding::OnOverlong;
 use gratis::evaluation::{Bootstrap, StepSignal};
