@@ -5,6 +5,7 @@ use std::io::{ErrorKind, Write};
 use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind, set_hook};
 use std::process::ExitCode;
 
+use gratis::data::Error as DataError;
 use gratis::visible::{is_unsafe, visible};
 
 use crate::terminal;
@@ -157,6 +158,7 @@ fn own_hint(error: &anyhow::Error) -> Option<String> {
 fn is_ours(error: &anyhow::Error) -> bool {
     !error.chain().any(|cause| {
         cause.is::<gratis::Error>()
+            || cause.is::<gratis::data::Error>()
             || cause.is::<gratis_model::Error>()
             || cause.is::<gratis_engine::Error>()
             || cause.is::<gratis_cpu::Error>()
@@ -170,11 +172,12 @@ fn is_ours(error: &anyhow::Error) -> bool {
 /// Whether the reader of standard output has closed it. A broken network connection is an error.
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
     let is_stdout = |cause: &(dyn std::error::Error + 'static)| {
+        let of_data = match cause.downcast_ref() {
+            Some(gratis::Error::Data(error)) => Some(error),
+            _ => cause.downcast_ref(),
+        };
         matches!(cause.downcast_ref(), Some(CliError::Stdout { .. }))
-            || matches!(
-                cause.downcast_ref(),
-                Some(gratis::Error::Io { action: "write", path, .. }) if path.as_os_str() == "-"
-            )
+            || matches!(of_data, Some(DataError::Io { action: "write", path, .. }) if path == "-")
     };
     error.chain().any(is_stdout)
         && error.chain().any(|cause| {

@@ -7,7 +7,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use gratis::Error;
+use gratis::data::Error as DataError;
 use gratis::reward_model::Hub;
 use gratis_model::hub::{self, Access, DownloadObserver, HubName, HubSettings};
 use gratis_model::web::Proxies;
@@ -20,8 +20,8 @@ use crate::failure::CliError;
 pub(crate) struct EnvironmentHub;
 
 impl Hub for EnvironmentHub {
-    fn fetch(&self, name: &HubName) -> gratis::Result<PathBuf> {
-        let settings = settings().map_err(|error| Error::Caller(Box::new(error)))?;
+    fn fetch(&self, name: &HubName) -> Result<PathBuf, gratis::Error> {
+        let settings = settings().map_err(|error| DataError::Caller(Box::new(error)))?;
         Ok(hub::fetch(name, &settings, &mut Downloads { bar: None })?)
     }
 
@@ -34,7 +34,7 @@ impl Hub for EnvironmentHub {
     }
 }
 
-type Result<T> = std::result::Result<T, CliError>;
+type Result<T, E = CliError> = std::result::Result<T, E>;
 
 fn settings() -> Result<HubSettings> {
     let is_set = |name: &str| {

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use gratis::data::ModelFormat;
 use gratis::reward_model::{Hub, LoadOptions, Model, Place, Weights};
-use gratis::{Observer, Result};
+use gratis::{Error, Observer};
 use tracing::{info, warn};
 
 use crate::Common;
@@ -32,7 +32,7 @@ pub(crate) fn load_options(weights: Weights, common: &Common) -> LoadOptions {
 }
 
 /// Loads a model; see [`Place`] for the accepted arguments.
-pub(crate) fn load(path: &Path, weights: Weights, common: &Common) -> Result<Model> {
+pub(crate) fn load(path: &Path, weights: Weights, common: &Common) -> Result<Model, Error> {
     Model::load(path, load_options(weights, common), HUB, &mut Remarks)
 }
 
@@ -42,7 +42,7 @@ pub(crate) fn load_reward_model(
     path: &Path,
     kind: Option<ModelFormat>,
     common: &Common,
-) -> Result<Model> {
+) -> Result<Model, Error> {
     let options = load_options(Weights::Loaded, common);
     Model::load_reward_model(path, options, kind, HUB, &mut Remarks)
 }
@@ -55,7 +55,7 @@ pub(crate) fn report_traffic(model: &Model) {
 }
 
 /// Finds a model without loading it.
-pub(crate) fn find(path: &Path) -> Result<Place> {
+pub(crate) fn find(path: &Path) -> Result<Place, Error> {
     let place = Place::find(path, HUB)?;
     if let Some(choice) = place.choice() {
         info!("{choice}");

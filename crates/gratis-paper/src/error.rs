@@ -94,6 +94,12 @@ pub enum Error {
     Method(#[from] gratis::Error),
 }
 
+impl From<gratis::data::Error> for Error {
+    fn from(error: gratis::data::Error) -> Self {
+        Self::Method(error.into())
+    }
+}
+
 impl From<gratis_model::Error> for Error {
     fn from(error: gratis_model::Error) -> Self {
         Self::Method(error.into())

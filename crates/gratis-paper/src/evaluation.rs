@@ -67,10 +67,8 @@ impl Choices {
         };
         match model {
             RewardModel::Baseline(_) => all(vec![ValueRule::Sum]),
-            RewardModel::Implicit(recipe, _)
-                if ValueRule::of(&recipe.objective) != ValueRule::Sum =>
-            {
-                all(vec![ValueRule::Sum, ValueRule::of(&recipe.objective)])
+            RewardModel::Implicit(recipe, _) if recipe.objective.value_rule() != ValueRule::Sum => {
+                all(vec![ValueRule::Sum, recipe.objective.value_rule()])
             }
             _ => Self {
                 aggregations: vec![Min],
@@ -170,7 +168,7 @@ impl Scored {
         let problems = rollouts.iter().zip(&scores);
         let problems = problems
             .map(|(rollout, score)| ScoredProblem::new(rollout, score))
-            .collect::<gratis::Result<_>>()?;
+            .collect::<Result<_, gratis::Error>>()?;
         let candidates = GeneratorCandidates { name: name.to_owned(), problems };
         Ok(Self { candidates, scores, first_errors })
     }

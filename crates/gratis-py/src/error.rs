@@ -14,7 +14,8 @@ create_exception!(
 );
 
 /// The exception for an error.
-pub(crate) fn raised(error: gratis::Error) -> PyErr {
+pub(crate) fn raised(error: impl Into<gratis::Error>) -> PyErr {
+    let error = error.into();
     let mut message = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {

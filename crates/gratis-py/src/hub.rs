@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use gratis::Error;
+use gratis::data::Error as DataError;
 use gratis::reward_model::Hub;
 use gratis_model::hub::HubName;
 use gratis_model::web::Proxies;
@@ -24,7 +24,7 @@ struct NoHubPackage {
 }
 
 impl Hub for PythonHub {
-    fn fetch(&self, name: &HubName) -> gratis::Result<PathBuf> {
+    fn fetch(&self, name: &HubName) -> Result<PathBuf, gratis::Error> {
         let download = |py: Python<'_>| -> PyResult<PathBuf> {
             let hub = py.import("huggingface_hub")?;
             let arguments = PyDict::new(py);
@@ -37,7 +37,8 @@ impl Hub for PythonHub {
             download(py).map_err(|error| {
                 let is_absent = error.is_instance_of::<PyImportError>(py);
                 let absent = || NoHubPackage { name: name.to_string() };
-                Error::Caller(if is_absent { absent().into() } else { error.into() })
+                let cause = if is_absent { absent().into() } else { error.into() };
+                DataError::Caller(cause).into()
             })
         })
     }

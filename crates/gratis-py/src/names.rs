@@ -16,7 +16,7 @@ pub(crate) fn named<'de, T: Deserialize<'de>>(argument: &str, name: &'de str) ->
 }
 
 /// A setting that is read from text.
-pub(crate) fn parsed<T: std::str::FromStr<Err = gratis::Error>>(name: &str) -> PyResult<T> {
+pub(crate) fn parsed<T: std::str::FromStr<Err: Into<gratis::Error>>>(name: &str) -> PyResult<T> {
     name.parse().map_err(raised)
 }
 

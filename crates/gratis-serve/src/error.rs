@@ -113,7 +113,7 @@ impl From<gratis::Error> for Failure {
             gratis::Error::Engine(_)
             | gratis::Error::NonFiniteReward { .. }
             | gratis::Error::Cpu(_)
-            | gratis::Error::Io { .. } => FailureKind::Internal,
+            | gratis::Error::Data(gratis::data::Error::Io { .. }) => FailureKind::Internal,
             _ => FailureKind::Invalid,
         };
         let hint = error.hint().map(str::to_owned);
@@ -127,6 +127,12 @@ impl From<gratis::Error> for Failure {
             source = cause.source();
         }
         Self { kind, message, hint }
+    }
+}
+
+impl From<gratis::data::Error> for Failure {
+    fn from(error: gratis::data::Error) -> Self {
+        gratis::Error::from(error).into()
     }
 }
 

@@ -3,7 +3,7 @@
 use gratis::data::{ProblemScores, Rollout, ScoreOrigin};
 use gratis::reward_model::{RewardModel, TokenCounts};
 use gratis::selection::Aggregation;
-use gratis::{Result, Silent};
+use gratis::{Error, Silent};
 
 /// What is known about a reward model, for answers and for the page.
 #[derive(Debug, Clone, PartialEq)]
@@ -31,31 +31,31 @@ pub trait Scorer: Send + Sync {
     ///
     /// # Errors
     /// Those of the model.
-    fn score(&self, rollouts: &[Rollout]) -> Result<Vec<ProblemScores>>;
+    fn score(&self, rollouts: &[Rollout]) -> Result<Vec<ProblemScores>, Error>;
 
     /// The tokens that scoring takes.
     ///
     /// # Errors
     /// Those of the encoder.
-    fn count_tokens(&self, rollout: &Rollout) -> Result<TokenCounts>;
+    fn count_tokens(&self, rollout: &Rollout) -> Result<TokenCounts, Error>;
 
     /// The byte of a completion at which each token begins; `None` if tokens have no rewards.
     ///
     /// # Errors
     /// Those of the encoder.
-    fn token_starts(&self, rollout: &Rollout, idx: usize) -> Result<Option<Vec<usize>>>;
+    fn token_starts(&self, rollout: &Rollout, idx: usize) -> Result<Option<Vec<usize>>, Error>;
 }
 
 impl Scorer for RewardModel {
-    fn score(&self, rollouts: &[Rollout]) -> Result<Vec<ProblemScores>> {
+    fn score(&self, rollouts: &[Rollout]) -> Result<Vec<ProblemScores>, Error> {
         Self::score(self, rollouts, &mut Silent)
     }
 
-    fn count_tokens(&self, rollout: &Rollout) -> Result<TokenCounts> {
+    fn count_tokens(&self, rollout: &Rollout) -> Result<TokenCounts, Error> {
         Self::count_tokens(self, rollout)
     }
 
-    fn token_starts(&self, rollout: &Rollout, idx: usize) -> Result<Option<Vec<usize>>> {
+    fn token_starts(&self, rollout: &Rollout, idx: usize) -> Result<Option<Vec<usize>>, Error> {
         Self::token_starts(self, rollout, idx)
     }
 }
@@ -64,7 +64,7 @@ impl Scorer for RewardModel {
 ///
 /// # Errors
 /// A fault of the file that names the tokens that end a turn.
-pub fn about(reward_model: &RewardModel, batch_tokens: usize) -> Result<About> {
+pub fn about(reward_model: &RewardModel, batch_tokens: usize) -> Result<About, Error> {
     let model = reward_model.model();
     let tokenizer = model.tokenizer();
     let ends = model.stop_tokens()?;

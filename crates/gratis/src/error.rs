@@ -2,105 +2,24 @@
 
 use std::path::PathBuf;
 
+use gratis_data::Error as DataError;
+
 /// The crate's result type.
-pub type Result<T, E = Error> = std::result::Result<T, E>;
+pub(crate) type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// What can go wrong between a file of rollouts and a selected response.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// A file could not be read or written.
-    #[error("cannot {action} `{path}`")]
-    Io {
-        /// What was attempted: `open`, `read`, `create`, `write`.
-        action: &'static str,
-        /// The file; `-` is standard input or output.
-        path: PathBuf,
-        /// The operating system's reason.
-        #[source]
-        source: std::io::Error,
-    },
-    /// A line (or row) of a file does not have the required format.
-    #[error("`{path}`, line {line}: `{field}` should be {expected}, got {got}")]
-    InvalidRecord {
-        /// The file; `-` is standard input.
-        path: PathBuf,
-        /// Line, or row of a Parquet file, counted from 1.
-        line: u64,
-        /// The invalid field.
-        field: String,
-        /// The expected value.
-        expected: String,
-        /// The actual value.
-        got: String,
-        /// What to do about it.
-        hint: &'static str,
-    },
-    /// A file does not have the expected format.
-    #[error("`{path}` should be {expected}, got {got}")]
-    InvalidFile {
-        /// The file.
-        path: PathBuf,
-        /// The expected format.
-        expected: String,
-        /// The actual format.
-        got: String,
-    },
-    /// A setting, or an argument of a pure function, outside its domain.
-    #[error("`{field}` should be {expected}, got {got}")]
-    InvalidSetting {
-        /// The setting or argument.
-        field: &'static str,
-        /// Its domain.
-        expected: String,
-        /// Its value.
-        got: String,
-    },
-    /// The rollouts carry no outcome labels.
-    #[error("{needed_by} requires `correctness`, but {record} has none")]
-    NoCorrectness {
-        /// What requires the labels.
-        needed_by: String,
-        /// The record without them.
-        record: String,
-    },
-    /// A label lies between 0 and 1 where only hard ones can be used.
-    #[error(
-        "{needed_by} requires labels 0 or 1, but problem `{problem}` has the soft label {label}"
-    )]
-    SoftLabel {
-        /// What requires hard labels.
-        needed_by: String,
-        /// The problem's `id`, or its line if it has none.
-        problem: String,
-        /// The label.
-        label: f64,
-    },
-    /// Steps that are given and are not those of their completion.
-    #[error("the `steps` of completion {completion} of problem `{problem}` do not fit its text")]
-    Steps {
-        /// The problem, as the rollouts name it.
-        problem: String,
-        /// The completion, counted from 1.
-        completion: usize,
-        /// The step at fault.
-        source: Box<Self>,
-    },
+    /// An error of records and files, or of a setting.
+    #[error(transparent)]
+    Data(DataError),
     /// A problem without anything to choose from.
     #[error("problem `{problem}` has no completions to select from")]
     NoCandidates {
         /// The problem, as the rollouts name it.
         problem: String,
     },
-    /// An input that is read twice was written in between.
-    #[error("`{path}` changed while it was read")]
-    InputChanged {
-        /// The input.
-        path: PathBuf,
-    },
-    /// Standard input, which can be read once, is asked for again.
-    #[error("standard input (`-`) is named twice, and can be read only once")]
-    StandardInputTwice,
     /// A file in which no line has what grading requires.
     #[error("no line of `{path}` has {wanted}: the fields of its first are {fields}")]
     NothingToGrade {
@@ -110,14 +29,6 @@ pub enum Error {
         wanted: &'static str,
         /// The fields of the first line.
         fields: String,
-    },
-    /// Scores that do not belong to the completions.
-    #[error("the scores of problem `{problem}` do not belong to its completions: {reason}")]
-    ScoresDiffer {
-        /// The problem's id in the rollouts.
-        problem: String,
-        /// The first difference.
-        reason: String,
     },
     /// Monte-Carlo labels without information: no continuation has a right answer.
     #[error(
@@ -129,32 +40,6 @@ pub enum Error {
         n_continuations: u64,
         /// Problems they are of.
         n_problems: u64,
-    },
-    /// Labels of one class only, but both are needed.
-    #[error(
-        "{needed_by} needs correct and incorrect responses, but `correctness` has {n_correct} \
-         correct and {n_incorrect} incorrect ones"
-    )]
-    OneClass {
-        /// What requires both classes.
-        needed_by: String,
-        /// Responses labelled correct.
-        n_correct: u64,
-        /// Responses labelled incorrect.
-        n_incorrect: u64,
-    },
-    /// No problem has responses of both classes, but one is needed.
-    #[error(
-        "{needed_by} needs a problem with correct and incorrect responses, but no problem has \
-         both: `correctness` has {n_correct} correct and {n_incorrect} incorrect ones in total"
-    )]
-    NoPairs {
-        /// What requires such a problem.
-        needed_by: String,
-        /// Responses labelled correct.
-        n_correct: u64,
-        /// Responses labelled incorrect.
-        n_incorrect: u64,
     },
     /// An objective on step labels, but responses without them.
     #[error("`{objective}` requires step labels, but problem `{problem}` has none")]
@@ -259,22 +144,6 @@ pub enum Error {
         /// Steps by the trainer's state.
         trainer: u64,
     },
-    /// The lines of an interrupted job belong to a different job.
-    #[error("`{path}` was written by another job: {what}")]
-    PartialDiffers {
-        /// The file of the lines so far.
-        path: PathBuf,
-        /// The first difference.
-        what: String,
-    },
-    /// The output is one of the inputs.
-    #[error("the output `{output}` is its input `{input}`")]
-    OutputIsInput {
-        /// The output as given.
-        output: PathBuf,
-        /// The input as given.
-        input: PathBuf,
-    },
     /// A model could not be loaded.
     #[error("cannot load the model `{path}`")]
     Load {
@@ -307,9 +176,6 @@ pub enum Error {
         /// The reason.
         source: Box<Self>,
     },
-    /// An error of the library's caller.
-    #[error("{0}")]
-    Caller(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// A prompt with earlier messages, and no chat template to render them.
     #[error("problem `{problem}` has earlier messages, and the prompt is not a chat template")]
     Conversation {
@@ -376,9 +242,6 @@ pub enum Error {
         /// What to do.
         hint: &'static str,
     },
-    /// An error in a model's files, its tokenizer or its prompt template.
-    #[error(transparent)]
-    Model(#[from] gratis_model::Error),
     /// The engine failed.
     #[error(transparent)]
     Engine(gratis_engine::Error),
@@ -392,6 +255,25 @@ pub enum Error {
 
 fn skipped(n: u64) -> String {
     if n == 0 { String::new() } else { format!(": {n} skipped") }
+}
+
+/// Converts an error of our own that the data layer passed on back to the original error.
+impl From<DataError> for Error {
+    fn from(error: DataError) -> Self {
+        match error {
+            DataError::Caller(source) => match source.downcast::<Self>() {
+                Ok(own) => *own,
+                Err(source) => Self::Data(DataError::Caller(source)),
+            },
+            error => Self::Data(error),
+        }
+    }
+}
+
+impl From<gratis_model::Error> for Error {
+    fn from(error: gratis_model::Error) -> Self {
+        Self::Data(error.into())
+    }
 }
 
 /// Converts an error of our own that stopped the engine back to the original error.
@@ -411,7 +293,15 @@ impl Error {
     /// What the user can do about the error, if known.
     pub fn hint(&self) -> Option<&'static str> {
         match self {
-            Self::Model(error) | Self::Cpu(gratis_cpu::Error::Model(error)) => error.hint(),
+            Self::Data(DataError::InvalidSetting { field: "beta", .. }) => Some(
+                "set it with `--beta`, or leave it out to use the objective's default (see \
+                 `docs/objectives.md`)",
+            ),
+            Self::Data(DataError::InvalidSetting { field: "continuations", .. }) => {
+                Some("set it with `-n`; the default is 8 continuations per step")
+            }
+            Self::Data(error) => error.hint(),
+            Self::Cpu(gratis_cpu::Error::Model(error)) => error.hint(),
             Self::Remote(error) => error.hint(),
             Self::Engine(gratis_engine::Error::Engine { source, .. }) => {
                 source.downcast_ref::<gratis_remote::Error>()?.hint()
@@ -421,7 +311,7 @@ impl Error {
             | Self::AdapterBase { source, .. }
             | Self::OnHub { source, .. }
             | Self::ChatTemplate { source, .. } => source.hint(),
-            Self::Mismatch { hint, .. } | Self::InvalidRecord { hint, .. } => Some(hint),
+            Self::Mismatch { hint, .. } => Some(hint),
             Self::Conversation { .. } => Some(
                 "use a model with a chat template (`--template chat`), or data whose prompts are one \
                  message of the user",
@@ -438,50 +328,18 @@ impl Error {
                 "policy and reference must have the same tokenizer: use the model that the policy \
                  was trained from",
             ),
-            Self::Steps { .. } => {
-                Some("`steps` are parts of the text one after the other; without them it is split")
-            }
             Self::NoCandidates { .. } => Some("leave such problems out of both files"),
-            Self::InputChanged { .. } => {
-                Some("run the command again once nothing writes the file any more")
-            }
-            Self::StandardInputTwice => Some("write one of the inputs to a file and name that"),
-            Self::SoftLabel { .. } => Some(
-                "train with the objective `ce`, which takes soft labels, or say from which number on a \
-                 response counts as correct (`--label-threshold 0.5`)",
-            ),
-            Self::NoCorrectness { .. } => {
-                Some("grade the rollouts against their `reference` first (`gratis grade`)")
-            }
             Self::NothingToGrade { .. } => {
                 Some("rename the fields that contain them, or add them; no output file was written")
             }
-            Self::ScoresDiffer { .. } => Some(
-                "scores must be in the order of their rollouts: score these rollouts again, or \
-                 restore the order",
-            ),
             Self::EveryContinuationWrong { .. } => Some(
                 "check that `reference` has the final answers, that the model can solve such \
                  problems, and that `--max-tokens` is large enough",
-            ),
-            Self::OneClass { .. } => {
-                Some("sample more responses per problem, or mix in other data")
-            }
-            Self::NoPairs { .. } => Some(
-                "use an objective on single responses (`ce`, `kto`), or sample more responses per \
-                 problem",
             ),
             Self::NoStepLabels { .. } => Some(
                 "use an objective on outcome labels, such as `ce`, or label the steps first \
                  (`gratis annotate math-shepherd` or `autopsv`)",
             ),
-            Self::InvalidSetting { field: "beta", .. } => Some(
-                "set it with `--beta`, or leave it out to use the objective's default (see \
-                 `docs/objectives.md`)",
-            ),
-            Self::InvalidSetting { field: "continuations", .. } => {
-                Some("set it with `-n`; the default is 8 continuations per step")
-            }
             Self::Engine(gratis_engine::Error::NonFiniteLogits { .. }) => Some(
                 "the model computes numbers beyond single precision: its training diverged or its \
                  weights are damaged",
@@ -514,14 +372,6 @@ impl Error {
                 "the files of the checkpoint belong to different steps: remove its folder to \
                  resume from the previous checkpoint",
             ),
-            Self::PartialDiffers { .. } => Some(
-                "run the original command, choose another output, or discard the lines and start \
-                 over (`--restart`)",
-            ),
-            Self::OutputIsInput { .. } => Some(
-                "choose another file: the input would be \
-                                                overwritten",
-            ),
             Self::RunDiffers { .. } => {
                 Some("use the original settings and data, or choose another folder")
             }
@@ -529,21 +379,22 @@ impl Error {
         }
     }
 
-    /// An [`Error::Io`] for `map_err`.
+    /// A [`DataError::Io`] for `map_err`.
     pub(crate) fn io(
         action: &'static str,
         path: impl Into<PathBuf>,
     ) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.into();
-        move |source| Self::Io { action, path, source }
+        move |source| DataError::Io { action, path, source }.into()
     }
 
-    /// An [`Error::InvalidSetting`].
+    /// A [`DataError::InvalidSetting`].
     pub(crate) fn setting(
         field: &'static str,
         expected: impl Into<String>,
         got: impl std::fmt::Display,
     ) -> Self {
-        Self::InvalidSetting { field, expected: expected.into(), got: format!("`{got}`") }
+        let (expected, got) = (expected.into(), format!("`{got}`"));
+        DataError::InvalidSetting { field, expected, got }.into()
     }
 }

@@ -26,9 +26,10 @@ pub fn of_cause(cause: &(dyn StdError + 'static)) -> Option<String> {
         return Some(format!("give `--{field}`, or set `{field}` in the file of `--config`"));
     }
     let own = cause.downcast_ref::<Error>().map(Error::hint);
+    let of_data = || cause.downcast_ref::<gratis_data::Error>().map(gratis_data::Error::hint);
     let of_model = || cause.downcast_ref::<gratis_model::Error>().map(gratis_model::Error::hint);
     let of_remote = || cause.downcast_ref::<gratis_remote::Error>().map(gratis_remote::Error::hint);
-    own.or_else(of_model).or_else(of_remote)?.map(str::to_owned)
+    own.or_else(of_data).or_else(of_model).or_else(of_remote)?.map(str::to_owned)
 }
 
 /// The hint for an I/O error.
@@ -53,11 +54,12 @@ pub fn of_io(kind: ErrorKind) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::Error as DataError;
 
     #[test]
     fn the_hint_of_the_error_comes_before_that_of_its_cause() {
         let io = || std::io::Error::from(ErrorKind::NotFound);
-        let read = Error::Io { action: "read", path: "a".into(), source: io() };
+        let read = DataError::Io { action: "read", path: "a".into(), source: io() };
         assert!(of(&read).expect("a hint").starts_with("check the path"));
         let missing = Error::MissingSetting { field: "data" };
         assert!(of(&missing).expect("a hint").contains("`--data`"));

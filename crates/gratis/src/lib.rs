@@ -96,7 +96,6 @@ pub mod annotate;
 pub mod baseline;
 #[doc(hidden)]
 pub mod cost;
-pub mod data;
 #[doc(hidden)]
 pub mod encoding;
 pub mod error;
@@ -105,11 +104,8 @@ pub mod evaluation;
 pub mod hint;
 pub mod manifest;
 #[doc(hidden)]
-pub mod named_settings;
-#[doc(hidden)]
 pub mod numeric;
 pub mod objective;
-pub mod observer;
 pub mod reward;
 pub mod reward_model;
 pub mod rollout;
@@ -123,7 +119,13 @@ pub mod training;
 #[doc(hidden)]
 pub mod visible;
 
-mod digest;
+pub use error::Error;
+/// Rollouts, scores and the operations on them: the crate [`gratis_data`].
+pub use gratis_data as data;
+pub use gratis_data::observer;
+pub use gratis_data::{Figure, Observer, Silent};
 
-pub use error::{Error, Result};
-pub use observer::{Figure, Observer, Silent};
+// Modules of the crate below, used here like our own.
+use gratis_data::digest;
+#[doc(hidden)]
+pub use gratis_data::named_settings;

@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
 use crate::baseline::{LabelTexts, Pooling, ValueObjective};
+use crate::data::Error as DataError;
 use crate::data::steps::StepSplit;
 use crate::digest::hex;
 use crate::error::{Error, Result};
@@ -160,7 +161,7 @@ impl Manifest {
     /// Reads the manifest of a model folder; `None` if the model has none.
     ///
     /// # Errors
-    /// [`Error::InvalidFile`] for a file of another version or with unknown fields.
+    /// [`InvalidFile`](crate::data::Error::InvalidFile) for a file of another version or with unknown fields.
     pub fn read(folder: &Path) -> Result<Option<Self>> {
         let path = folder.join(FILE_NAME);
         let bytes = match std::fs::read(&path) {
@@ -168,7 +169,7 @@ impl Manifest {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(Error::io("read", path)(error)),
         };
-        let invalid = |got: String| Error::InvalidFile {
+        let invalid = |got: String| DataError::InvalidFile {
             path: path.clone(),
             expected: format!("a `{FILE_NAME}` of version {} at most", Self::VERSION),
             got,
@@ -178,15 +179,15 @@ impl Manifest {
         let manifest = match value["version"].as_u64() {
             Some(1) => serde_json::from_value::<Version1>(value).map(Self::from),
             Some(2) => serde_json::from_value(value),
-            _ => return Err(invalid(format!("version {}", value["version"]))),
+            _ => return Err(invalid(format!("version {}", value["version"])).into()),
         };
-        manifest.map(Some).map_err(|error| invalid(error.to_string()))
+        Ok(manifest.map(Some).map_err(|error| invalid(error.to_string()))?)
     }
 
     /// How the log-ratios of a prefix make its Q value.
     pub fn value_rule(&self) -> ValueRule {
         let of_objective = match &self.kind {
-            Kind::Implicit { objective } => ValueRule::of(objective),
+            Kind::Implicit { objective } => objective.value_rule(),
             Kind::Head { .. } | Kind::LabelTokens { .. } => ValueRule::Sum,
         };
         self.value_rule.unwrap_or(of_objective)
@@ -249,7 +250,7 @@ impl From<Version1> for Manifest {
 /// SHA-256 of a file in hexadecimal.
 ///
 /// # Errors
-/// [`Error::Io`].
+/// [`Io`](crate::data::Error::Io).
 pub fn hash_file(path: &Path) -> Result<String> {
     let mut file = File::open(path).map_err(Error::io("open", path))?;
     let mut hasher = Sha256::new();
@@ -267,7 +268,7 @@ pub fn hash_file(path: &Path) -> Result<String> {
 /// the concatenated hashes.
 ///
 /// # Errors
-/// [`Error::Io`].
+/// [`Io`](crate::data::Error::Io).
 pub(crate) fn hash_files(paths: &[PathBuf]) -> Result<String> {
     if let [one] = paths {
         return hash_file(one);

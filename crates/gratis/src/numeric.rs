@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 /// Checks that the setting `field` is a finite number above 0.
 ///
 /// # Errors
-/// [`Error::InvalidSetting`].
+/// [`InvalidSetting`](crate::data::Error::InvalidSetting).
 pub fn check_positive(field: &'static str, value: f64) -> Result<()> {
     if value > 0.0 && value.is_finite() {
         return Ok(());

@@ -22,6 +22,8 @@ use crate::error::{Error, Result};
 use crate::numeric::check_positive;
 use crate::objective::Objective;
 
+pub use crate::data::ValueRule;
+
 /// `log pi - log pi_ref` of each token of a response: `[n_tokens]`; without a reference `log pi`.
 pub fn log_ratios(policy: &[f32], reference: Option<&[f32]>) -> Vec<f64> {
     match reference {
@@ -33,57 +35,13 @@ pub fn log_ratios(policy: &[f32], reference: Option<&[f32]>) -> Vec<f64> {
     }
 }
 
-/// How the log-ratios of a prefix make its Q value.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
-#[serde(rename_all = "snake_case")]
-pub enum ValueRule {
-    /// `beta` times their sum (paper Eq. 2).
-    #[default]
-    Sum,
-    /// `beta` times their mean over the tokens so far.
-    Mean,
-}
-
-impl ValueRule {
-    /// The rule of the values that an objective trains, by which its models are read.
-    pub fn of(objective: &Objective) -> Self {
-        match objective {
-            Objective::PrefixCe(_) => Self::Mean,
-            _ => Self::Sum,
-        }
-    }
-
-    /// Its name.
-    pub fn name(self) -> &'static str {
+impl Objective {
+    /// The rule of the values that this objective trains, by which its models are read.
+    pub fn value_rule(&self) -> ValueRule {
         match self {
-            Self::Sum => "sum",
-            Self::Mean => "mean",
+            Self::PrefixCe(_) => ValueRule::Mean,
+            _ => ValueRule::Sum,
         }
-    }
-
-    /// What each token adds to the value of its prefix, in units of beta: `[n_tokens]`, from the
-    /// log-ratios (`[n_tokens]`). Tokens in the ranges `masked` have no part in any value.
-    pub fn gains(self, mut log_ratios: Vec<f64>, masked: &[Range<usize>]) -> Vec<f64> {
-        for range in masked {
-            log_ratios[range.clone()].fill(0.0);
-        }
-        if self == Self::Sum {
-            return log_ratios;
-        }
-        let is_masked = |token: usize| masked.iter().any(|range| range.contains(&token));
-        let (mut sum, mut n_counted, mut before) = (0.0, 0, 0.0);
-        for (token, gain) in log_ratios.iter_mut().enumerate() {
-            if is_masked(token) {
-                continue;
-            }
-            sum += *gain;
-            n_counted += 1;
-            let value = sum / f64::from(n_counted);
-            *gain = value - before;
-            before = value;
-        }
-        log_ratios
     }
 }
 
@@ -108,7 +66,7 @@ impl Rewards {
     /// was merged into a token of the step before) has process reward 0.
     ///
     /// # Errors
-    /// [`Error::InvalidSetting`] if beta is not a finite number above 0 or the ends are not as
+    /// [`InvalidSetting`](crate::data::Error::InvalidSetting) if beta is not a finite number above 0 or the ends are not as
     /// above.
     pub fn new(log_ratios: &[f64], beta: f64, step_ends: &[usize]) -> Result<Self> {
         check_positive("beta", beta)?;

@@ -9,9 +9,8 @@ use std::ops::Range;
 use gratis_engine::Score;
 
 use crate::cost::{JobWork, Work};
-use crate::data::part::steps_within;
 use crate::data::score::completion_hash;
-use crate::data::steps::{StepSplit, StepSplitter, ends_in_chars, given_in};
+use crate::data::steps::{StepSplit, StepSplitter, ends_in_chars};
 use crate::data::{Extent, ProblemScores, Rollout, ScorePart, Scored};
 use crate::encoding::{
     Corpus, EncodedCompletion, Encoder, Item, encode_rollouts, log_probs, micro_batches,
@@ -52,7 +51,7 @@ pub trait ScoreRollouts {
     /// The scores of all completions of `rollouts`, in their order.
     ///
     /// # Errors
-    /// Those of the encoder and the engines; [`Error::InvalidSetting`] if the given `steps` are not
+    /// Those of the encoder and the engines; [`InvalidSetting`](crate::data::Error::InvalidSetting) if the given `steps` are not
     /// parts of their completion, or if the encoder left a completion out.
     fn score(
         &self,
@@ -207,7 +206,7 @@ pub fn solutions(
                 None => presence = Presence::Absent,
                 Some(range) => {
                     masked = masked_outside(&masked, &starts, &range, text.len());
-                    steps = steps_within(text, &steps, &range);
+                    steps = ScorePart::steps_within(text, &steps, &range);
                 }
             }
         }
@@ -258,7 +257,7 @@ fn masked_outside(
 /// of an implicit model, the differences of a baseline's values. `corpus` is that of the solutions.
 ///
 /// # Errors
-/// [`Error::InvalidSetting`] if a completion has no solution; [`Error::NonFiniteReward`] if a gain or a
+/// [`InvalidSetting`](crate::data::Error::InvalidSetting) if a completion has no solution; [`Error::NonFiniteReward`] if a gain or a
 /// reward is NaN or infinite.
 pub fn scores_of(
     rollouts: &[Rollout],
@@ -336,7 +335,7 @@ pub(crate) fn steps_of(
     splitter: &StepSplitter,
 ) -> Result<Vec<Range<usize>>> {
     let text = &rollout.completions[idx].text;
-    let mut steps = given_in(rollout, idx)?;
+    let mut steps = rollout.given_steps(idx)?;
     if steps.is_empty() {
         steps = splitter.split(text);
     }

@@ -8,7 +8,7 @@ use anyhow::Result;
 use clap::{Args, Command};
 use clap_complete::Shell;
 use clap_mangen::Man;
-use gratis::Error;
+use gratis::data::Error as DataError;
 use gratis_model::atomic;
 
 use crate::failure::CliError;
@@ -49,7 +49,7 @@ pub(crate) fn man(args: &ManArgs, mut command: Command) -> Result<()> {
     let Some(folder) = &args.folder else {
         return print(&page(&command)?);
     };
-    fs::create_dir_all(folder).map_err(|source| Error::Io {
+    fs::create_dir_all(folder).map_err(|source| DataError::Io {
         action: "create",
         path: folder.clone(),
         source,

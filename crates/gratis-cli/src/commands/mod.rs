@@ -90,7 +90,7 @@ pub(crate) fn refuse_file_name(folder: &Path) -> Result<()> {
 
 /// All records of a file, for jobs that need them in memory at once.
 pub(crate) fn read_records<T>(mut reader: RecordReader<T>) -> Result<Vec<T>> {
-    let records = reader.by_ref().collect::<gratis::Result<Vec<_>>>()?;
+    let records = reader.by_ref().collect::<Result<Vec<_>, _>>()?;
     warn_skipped(reader.n_skipped(), "malformed lines");
     Ok(records)
 }
@@ -100,7 +100,7 @@ pub(crate) fn read_records<T>(mut reader: RecordReader<T>) -> Result<Vec<T>> {
 /// # Errors
 /// [`Error::NoExamples`] if there are none.
 pub(crate) fn read_some<T>(mut reader: RecordReader<T>, purpose: &'static str) -> Result<Vec<T>> {
-    let records = reader.by_ref().collect::<gratis::Result<Vec<_>>>()?;
+    let records = reader.by_ref().collect::<Result<Vec<_>, _>>()?;
     if records.is_empty() {
         return Err(Error::NoExamples { purpose, n_left_out: reader.n_skipped() }.into());
     }

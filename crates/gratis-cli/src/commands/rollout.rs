@@ -85,7 +85,7 @@ pub(crate) fn run(args: &RolloutArgs, common: &Common) -> Result<()> {
     let is_remote = generator.model.traffic().is_some();
     let mut first = n_done;
     loop {
-        let chunk = left.by_ref().take(chunk_size).collect::<gratis::Result<Vec<Rollout>>>()?;
+        let chunk = left.by_ref().take(chunk_size).collect::<Result<Vec<Rollout>, _>>()?;
         if chunk.is_empty() {
             break;
         }
@@ -96,7 +96,10 @@ pub(crate) fn run(args: &RolloutArgs, common: &Common) -> Result<()> {
             n_cut += rollout.completions.iter().filter(is_cut).count();
             n_samples += rollout.completions.len();
             // An engine that runs elsewhere finishes problems one by one.
-            if is_remote { writer.end_chunk(&spent.so_far()) } else { Ok(()) }
+            if is_remote {
+                writer.end_chunk(&spent.so_far())?;
+            }
+            Ok(())
         })?;
         first += chunk.len();
         writer.end_chunk(&spent.so_far())?;

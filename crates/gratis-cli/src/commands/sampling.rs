@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use clap::Args;
-use gratis::data::{Fingerprint, Reading, RecordReader, Rollout};
+use gratis::data::{Error as DataError, Fingerprint, Reading, RecordReader, Rollout};
 use gratis::encoding::{Conversations, OnOverlong};
 use gratis::reward_model::{Model, PromptSettings, Weights};
 use gratis::rollout::{SampledIds, Sampler};
@@ -88,7 +88,7 @@ impl Problems {
     pub(super) fn after(
         self,
         n_done: usize,
-    ) -> Result<Box<dyn Iterator<Item = gratis::Result<Rollout>>>> {
+    ) -> Result<Box<dyn Iterator<Item = Result<Rollout, DataError>>>> {
         Ok(match self {
             Self::Held(problems) => Box::new(problems.into_iter().skip(n_done).map(Ok)),
             Self::File { path, reading, .. } => {

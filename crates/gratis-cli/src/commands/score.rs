@@ -159,7 +159,7 @@ pub(crate) fn run(args: &ScoreArgs, common: &Common) -> Result<()> {
         look_ahead(&files, &reward_model, args.on_overlong)?;
     }
     loop {
-        let chunk = left.by_ref().take(chunk_size).collect::<gratis::Result<Vec<_>>>()?;
+        let chunk = left.by_ref().take(chunk_size).collect::<Result<Vec<_>, _>>()?;
         if chunk.is_empty() {
             break;
         }
@@ -301,5 +301,5 @@ fn count(input: &Input, files: &RolloutFiles) -> Result<Option<Vec<u64>>> {
         return Ok(None);
     }
     let counts = files.read().map(|rollout| Ok(rollout?.completions.len() as u64));
-    Ok(Some(counts.collect::<gratis::Result<_>>()?))
+    Ok(Some(counts.collect::<Result<_, gratis::Error>>()?))
 }

@@ -6,8 +6,8 @@ use anyhow::Result;
 use clap::Args;
 use gratis::Error;
 use gratis::data::{
-    CandidateScores, OnInvalid, ProblemScores, Reading, RecordReader, RecordWriter, Rollout,
-    ScoreOrigin, check_output,
+    CandidateScores, Error as DataError, OnInvalid, ProblemScores, Reading, RecordReader,
+    RecordWriter, Rollout, ScoreOrigin, check_output,
 };
 use gratis::evaluation::{
     BestOfNSettings, BestOfNTable, Bootstrap, GeneratorCandidates, ProblemCandidates, Selector,
@@ -200,7 +200,7 @@ pub(crate) fn run(args: &SelectArgs) -> Result<()> {
     let has_output = selected.is_some();
     let size =
         |(rollout, scores): &(Rollout, CandidateScores)| rollout.n_text_bytes() + scores.n_bytes();
-    let work = |batch: &mut [(Rollout, CandidateScores)]| -> Vec<gratis::Result<_>> {
+    let work = |batch: &mut [(Rollout, CandidateScores)]| -> Vec<Result<_, gratis::Error>> {
         let problem = |(rollout, scores): &mut (Rollout, CandidateScores)| {
             scores.check(rollout)?;
             let is_graded = || rollout.completions.iter().all(|c| c.label.is_some());
@@ -258,15 +258,15 @@ pub(super) struct Matched<S = ProblemScores> {
 
 /// The scores of a problem, in one of their two forms.
 pub(super) trait Scores: Sized {
-    fn open(path: &Path, on_invalid: OnInvalid) -> gratis::Result<RecordReader<Self>>;
+    fn open(path: &Path, on_invalid: OnInvalid) -> Result<RecordReader<Self>, DataError>;
 
     fn id(&self) -> &str;
 
-    fn check(&self, rollout: &Rollout) -> gratis::Result<()>;
+    fn check(&self, rollout: &Rollout) -> Result<(), DataError>;
 }
 
 impl Scores for ProblemScores {
-    fn open(path: &Path, on_invalid: OnInvalid) -> gratis::Result<RecordReader<Self>> {
+    fn open(path: &Path, on_invalid: OnInvalid) -> Result<RecordReader<Self>, DataError> {
         RecordReader::open(path, on_invalid)
     }
 
@@ -274,13 +274,13 @@ impl Scores for ProblemScores {
         &self.id
     }
 
-    fn check(&self, rollout: &Rollout) -> gratis::Result<()> {
+    fn check(&self, rollout: &Rollout) -> Result<(), DataError> {
         self.check(rollout)
     }
 }
 
 impl Scores for CandidateScores {
-    fn open(path: &Path, on_invalid: OnInvalid) -> gratis::Result<RecordReader<Self>> {
+    fn open(path: &Path, on_invalid: OnInvalid) -> Result<RecordReader<Self>, DataError> {
         RecordReader::open(path, on_invalid)
     }
 
@@ -288,7 +288,7 @@ impl Scores for CandidateScores {
         &self.id
     }
 
-    fn check(&self, rollout: &Rollout) -> gratis::Result<()> {
+    fn check(&self, rollout: &Rollout) -> Result<(), DataError> {
         self.check(rollout)
     }
 }

@@ -237,7 +237,7 @@ fn draw(model: &Path, args: &TheoryArgs, common: &Common) -> Result<Drawn> {
 fn problems(args: &TheoryArgs) -> Result<Vec<Rollout>> {
     let rollouts = if let Some(path) = &args.prompts {
         let reader = RecordReader::<Rollout>::open(path, OnInvalid::Stop)?;
-        reader.take(args.problems).collect::<gratis::Result<Vec<_>>>()?
+        reader.take(args.problems).collect::<Result<Vec<_>, _>>()?
     } else {
         info!("using problems of the tiny world (`--prompts` selects others)");
         validation_problems(args.problems, args.seed)

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use clap::Args;
-use gratis::Error;
+use gratis::data::Error as DataError;
 use gratis::data::{OnInvalid, ProblemScores, RecordReader, Rollout};
 use gratis::selection::Aggregation;
 use gratis_model::atomic;
@@ -91,13 +91,13 @@ fn training(args: &ViewArgs, run: &Path) -> Result<()> {
     let read = |name: &str| {
         let path = run.join(name);
         let text = fs::read_to_string(&path);
-        text.map_err(|source| Error::Io { action: "read", path, source })
+        text.map_err(|source| DataError::Io { action: "read", path, source })
     };
     let metrics = read("metrics.jsonl")?;
     // The last line of a run that is being written may be torn.
     let whole = metrics.rfind('\n').map_or("", |end| &metrics[..end]);
     let lines: Result<Vec<Value>, _> = whole.lines().map(serde_json::from_str).collect();
-    let lines = lines.map_err(|error| Error::InvalidFile {
+    let lines = lines.map_err(|error| DataError::InvalidFile {
         path: run.join("metrics.jsonl"),
         expected: "metrics, one JSON object per line".to_owned(),
         got: error.to_string(),

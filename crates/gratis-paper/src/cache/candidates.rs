@@ -116,7 +116,7 @@ impl Cache<'_> {
         let candidates = Rc::new(Candidates {
             problems: problems
                 .map(|(rollout, score)| ScoredProblem::new(rollout, score))
-                .collect::<gratis::Result<_>>()?,
+                .collect::<Result<_, gratis::Error>>()?,
             first_errors: Rc::new(first_errors),
             rollouts,
             corpus,

@@ -44,7 +44,7 @@ pub(super) fn best_of_n(
             let problems = problems.map(|(rollout, score)| ScoredProblem::new(rollout, score));
             Ok(GeneratorCandidates {
                 name: of.strength.name().to_owned(),
-                problems: problems.collect::<gratis::Result<_>>()?,
+                problems: problems.collect::<Result<_, gratis::Error>>()?,
             })
         })
         .collect::<Result<Vec<_>>>()?;

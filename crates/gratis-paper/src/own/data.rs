@@ -316,7 +316,7 @@ impl OwnCast<'_> {
         let reading =
             Reading { on_invalid: OnInvalid::Stop, shape: shape.clone(), ..Reading::default() };
         let files = RolloutFiles::new(paths, reading);
-        Ok(files.read().collect::<gratis::Result<Vec<_>>>()?)
+        Ok(files.read().collect::<Result<Vec<_>, _>>()?)
     }
 
     /// Samples and grades the responses of an engine, chunk by chunk.

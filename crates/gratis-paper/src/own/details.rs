@@ -129,7 +129,7 @@ impl OwnCast<'_> {
         let problems = set.answers.rollouts.iter().zip(scores);
         let problems = problems
             .map(|(rollout, score)| ScoredProblem::new(rollout, score))
-            .collect::<gratis::Result<Vec<_>>>()?;
+            .collect::<Result<Vec<_>, gratis::Error>>()?;
         let (unit, by) = (LengthUnit::Tokens, Aggregation::Outcome);
         let found = LengthStatistics::new(&problems, lengths, unit, by, &self.bootstrap());
         // Ranks alone count, so a share may be given in millionths.
@@ -274,7 +274,10 @@ impl OwnCast<'_> {
             for subset in &subsets {
                 let scores = self.score(&form, ValueRule::Sum, &subset.rollouts)?;
                 if self.plan.is_none() {
-                    judged.push((subset.name.clone(), subset.judged(&scores, signal)?));
+                    judged.push((
+                        subset.name.clone(),
+                        JudgedSolution::of_subset(subset, &scores, signal)?,
+                    ));
                 }
             }
             if self.plan.is_some() {

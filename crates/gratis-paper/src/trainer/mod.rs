@@ -300,7 +300,7 @@ impl ModelTrainer<'_> {
         task: &mut dyn Task,
         settings: &LearningSettings,
         observer: &mut dyn Observer,
-        mut look: impl FnMut(&dyn Score, u64, &Measured) -> gratis::Result<ControlFlow<()>>,
+        mut look: impl FnMut(&dyn Score, u64, &Measured) -> Result<ControlFlow<()>, gratis::Error>,
     ) -> Result<Training> {
         let n_units = task.items().len();
         let n_steps = settings.n_steps.unwrap_or_else(|| settings.steps_for(n_units));
@@ -353,13 +353,13 @@ impl Course {
 
 /// Ends no training before its last step.
 #[expect(clippy::unnecessary_wraps, reason = "the signature of `train`")]
-fn to_the_end(_: &dyn Score, _: u64, _: &Measured) -> gratis::Result<ControlFlow<()>> {
+fn to_the_end(_: &dyn Score, _: u64, _: &Measured) -> Result<ControlFlow<()>, gratis::Error> {
     Ok(ControlFlow::Continue(()))
 }
 
 /// Mean over the responses of `exp(sum_t log pi(y_t|y_<t))`. With one correct solution per problem
 /// this is the exact rate at which samples at temperature 1 are right in every step.
-fn mean_probability(engine: &dyn Score, corpus: &Corpus) -> gratis::Result<f64> {
+fn mean_probability(engine: &dyn Score, corpus: &Corpus) -> Result<f64, gratis::Error> {
     let log_probs = log_probs(engine, corpus, MICRO_BATCH_TOKENS, &mut Silent)?;
     let probability = |tokens: &Vec<f32>| tokens.iter().map(|&lp| f64::from(lp)).sum::<f64>().exp();
     Ok(log_probs.iter().map(probability).sum::<f64>() / log_probs.len().max(1) as f64)

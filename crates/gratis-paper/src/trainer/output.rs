@@ -49,7 +49,7 @@ impl ModelTrainer<'_> {
             version: Manifest::VERSION,
             kind: Kind::Implicit { objective },
             beta: objective.beta(),
-            value_rule: Some(ValueRule::of(&objective)).filter(|rule| *rule != ValueRule::Sum),
+            value_rule: Some(objective.value_rule()).filter(|rule| *rule != ValueRule::Sum),
             reference: reference.map(named).transpose()?,
             step_split: STEP_SPLIT,
             aggregation: Aggregation::Min,

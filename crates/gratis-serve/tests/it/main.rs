@@ -40,7 +40,7 @@ impl Fake {
 }
 
 impl Scorer for Fake {
-    fn score(&self, rollouts: &[Rollout]) -> gratis::Result<Vec<ProblemScores>> {
+    fn score(&self, rollouts: &[Rollout]) -> Result<Vec<ProblemScores>, gratis::Error> {
         let texts: Vec<String> =
             rollouts.iter().flat_map(Rollout::texts).map(str::to_owned).collect();
         self.calls.lock().expect("not poisoned").push(texts.clone());
@@ -71,12 +71,12 @@ impl Scorer for Fake {
         Ok(rollouts.iter().map(line).collect())
     }
 
-    fn count_tokens(&self, rollout: &Rollout) -> gratis::Result<TokenCounts> {
+    fn count_tokens(&self, rollout: &Rollout) -> Result<TokenCounts, gratis::Error> {
         let n_completion = rollout.texts().map(str::len).collect();
         Ok(TokenCounts { n_prompt: rollout.prompt.len(), n_completion })
     }
 
-    fn token_starts(&self, _: &Rollout, _: usize) -> gratis::Result<Option<Vec<usize>>> {
+    fn token_starts(&self, _: &Rollout, _: usize) -> Result<Option<Vec<usize>>, gratis::Error> {
         Ok(None)
     }
 }

@@ -38,7 +38,7 @@ pub(crate) fn label_steps(confidences: &[f64], before: f64, threshold: f64) -> V
 /// sigmoid of a step's Q value is the confidence after it.
 ///
 /// # Errors
-/// [`Error::InvalidSetting`] if the scores do not belong to the rollouts, or if the threshold is
+/// [`InvalidSetting`](crate::data::Error::InvalidSetting) if the scores do not belong to the rollouts, or if the threshold is
 /// not in `-1..0`.
 pub fn annotate(
     rollouts: &[Rollout],

@@ -142,7 +142,7 @@ impl MonteCarlo<'_> {
     /// The rollouts with their step labels. `first` is the number of the first one in its file.
     ///
     /// # Errors
-    /// [`Error::InvalidSetting`] for no continuations; [`Error::NoCorrectness`] for ungraded
+    /// [`InvalidSetting`](crate::data::Error::InvalidSetting) for no continuations; [`NoCorrectness`](crate::data::Error::NoCorrectness) for ungraded
     /// rollouts; those of the encoder and the engine.
     pub fn annotate(
         &mut self,

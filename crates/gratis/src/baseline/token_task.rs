@@ -64,7 +64,7 @@ impl LabelTokens {
     /// The tokens of these texts.
     ///
     /// # Errors
-    /// [`Error::InvalidSetting`] if a label is not exactly one token, if two of them are the same,
+    /// [`InvalidSetting`](crate::data::Error::InvalidSetting) if a label is not exactly one token, if two of them are the same,
     /// or if the tag is empty; those of the tokenizer.
     pub fn new(texts: &LabelTexts, tokenizer: &Tokenizer) -> Result<Self> {
         let one = |field, text: &str| match tokenizer.encode(text)?.ids[..] {

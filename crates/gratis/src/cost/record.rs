@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::flops::{Architecture, Flops, Pass};
 use super::work::Work;
+use crate::data::Error as DataError;
 use crate::error::{Error, Result};
 
 /// Name of the file in a run folder; beside an output file it is `OUTPUT.cost.json`.
@@ -77,10 +78,10 @@ impl CostRecord {
     /// Reads a record.
     ///
     /// # Errors
-    /// [`Error::Io`]; [`Error::InvalidFile`] for another format or version.
+    /// [`Io`](crate::data::Error::Io); [`InvalidFile`](crate::data::Error::InvalidFile) for another format or version.
     pub fn read(path: &Path) -> Result<Self> {
         let bytes = std::fs::read(path).map_err(Error::io("read", path))?;
-        let invalid = |got: String| Error::InvalidFile {
+        let invalid = |got: String| DataError::InvalidFile {
             path: path.to_owned(),
             expected: format!("a cost record of version {VERSION}"),
             got,
@@ -90,14 +91,14 @@ impl CostRecord {
         if record.version == VERSION {
             Ok(record)
         } else {
-            Err(invalid(format!("version {}", record.version)))
+            Err(invalid(format!("version {}", record.version)).into())
         }
     }
 
     /// Writes the record.
     ///
     /// # Errors
-    /// [`Error::Io`].
+    /// [`Io`](crate::data::Error::Io).
     pub fn write(&self, path: &Path) -> Result<()> {
         let text = format!("{:#}\n", serde_json::json!(self));
         Ok(atomic::write(path, text.as_bytes())?)

@@ -88,7 +88,7 @@ impl PromptTemplate {
 /// system message, the date and the special tokens.
 ///
 /// # Errors
-/// Those of the template; [`Error::InvalidSetting`] if it does not print the message just once.
+/// Those of the template; [`InvalidSetting`](crate::data::Error::InvalidSetting) if it does not print the message just once.
 fn chat_prompt(template: &ChatTemplate, options: &RenderOptions) -> Result<String> {
     let options = RenderOptions { generation_prompt: GenerationPrompt::Add, ..options.clone() };
     let render = |content: String| template.render(&[Message::user(content)], &options);

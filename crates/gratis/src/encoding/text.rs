@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::corpus::Corpus;
 use super::given_ids::{self, Agreement, TokenIds};
 use super::prompt::{Begin, Conversations, PromptTemplate, begin_of};
+use crate::data::Error as DataError;
 use crate::data::{Completion, Rollout};
 use crate::error::{Error, Result};
 
@@ -58,7 +59,7 @@ impl<'a> Encoder<'a> {
     /// `{prompt|trim}`, after `{no_bos}` or not: see [`super::chat_prompt_for`].
     ///
     /// # Errors
-    /// [`Error::InvalidSetting`] for another template.
+    /// [`InvalidSetting`](crate::data::Error::InvalidSetting) for another template.
     pub fn new(
         tokenizer: &'a Tokenizer,
         template: &str,
@@ -385,7 +386,7 @@ pub struct EncodedCompletion {
 /// Adds the completions of `rollouts` to a corpus; those skipped are not in the result.
 ///
 /// # Errors
-/// Those of [`Encoder::completion_tokens`]; [`Error::InvalidSetting`] for a mask of more tokens than there
+/// Those of [`Encoder::completion_tokens`]; [`InvalidSetting`](crate::data::Error::InvalidSetting) for a mask of more tokens than there
 /// are; [`Error::ForeignTokenIds`] if most token ids are those of another tokenizer.
 pub fn encode_rollouts(
     rollouts: &[Rollout],
@@ -430,9 +431,9 @@ const MIN_FOREIGN: usize = 4;
 fn masked_tokens(rollout: &Rollout, idx: usize, starts: &[usize]) -> Result<Vec<Range<usize>>> {
     let completion = &rollout.completions[idx];
     let Some(mask) = &completion.mask else { return Ok(Vec::new()) };
-    mask.tokens(&completion.text, starts).ok_or_else(|| Error::InvalidSetting {
+    Ok(mask.tokens(&completion.text, starts).ok_or_else(|| DataError::InvalidSetting {
         field: "masks",
         expected: format!("within the {} tokens of a completion", starts.len()),
         got: format!("more in completion {} of problem `{}`", idx + 1, rollout.name().to_owned()),
-    })
+    })?)
 }

@@ -25,7 +25,7 @@ impl ScoredProblem {
     /// class; one without an answer stands alone.
     ///
     /// # Errors
-    /// [`Error::NoCorrectness`] if the rollout was not graded; [`Error::ScoresDiffer`] if the
+    /// [`NoCorrectness`](crate::data::Error::NoCorrectness) if the rollout was not graded; [`ScoresDiffer`](crate::data::Error::ScoresDiffer) if the
     /// scores are not those of its completions; [`Error::NoCandidates`] if it has none.
     pub fn new(rollout: &Rollout, score: &ProblemScores) -> Result<Self> {
         score.check(rollout)?;
@@ -35,7 +35,7 @@ impl ScoredProblem {
     /// As [`Self::new`], of scores that passed [`ProblemScores::check`].
     ///
     /// # Errors
-    /// As [`Self::new`], but for [`Error::ScoresDiffer`].
+    /// As [`Self::new`], but for [`ScoresDiffer`](crate::data::Error::ScoresDiffer).
     pub fn of_checked(rollout: &Rollout, score: &ProblemScores) -> Result<Self> {
         let answers = answers_of(rollout)?;
         let rewards = |score: &Scored| Rewards {
@@ -220,7 +220,7 @@ impl BestOfNTable {
     /// Evaluates every selector on the candidates of every generator.
     ///
     /// # Errors
-    /// [`Error::InvalidSetting`] if the generators do not answer equally many problems, or if some
+    /// [`InvalidSetting`](crate::data::Error::InvalidSetting) if the generators do not answer equally many problems, or if some
     /// problem has fewer candidates than N.
     pub fn new(settings: BestOfNSettings, generators: &[GeneratorCandidates]) -> Result<Self> {
         Self::of_problems(settings, generators)

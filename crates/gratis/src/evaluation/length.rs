@@ -62,7 +62,7 @@ pub struct LengthStatistics {
 /// `None` if a completion has neither.
 ///
 /// # Errors
-/// [`Error::InvalidSetting`] if there are not as many scores as completions.
+/// [`InvalidSetting`](crate::data::Error::InvalidSetting) if there are not as many scores as completions.
 pub fn tokens_of(rollout: &Rollout, scores: &[Scored]) -> Result<Option<Vec<usize>>> {
     if scores.len() != rollout.completions.len() {
         let expected = format!("{}, one per completion", rollout.completions.len());

@@ -15,15 +15,15 @@
 //! Solutions of `multi_solutions` have no wrong step, so their score is F1 alone. A dimension's
 //! score is the mean over its categories.
 
-mod solutions;
-
 use serde::{Deserialize, Serialize};
 
 use super::bootstrap::{Bootstrap, Interval};
 use super::first_error::between;
+use super::step_signal::StepSignal;
+use crate::data::ProblemScores;
 use crate::error::{Error, Result};
 
-pub use solutions::{Category, Dimension, Solutions};
+pub use crate::data::prm_bench::{Category, Dimension, Solutions};
 
 /// A solution's steps: the model's signals and the benchmark's labels.
 #[derive(Debug, Clone, PartialEq)]
@@ -175,6 +175,21 @@ impl PrmBench {
         self.tuned_on_itself.score
     }
 
+    /// The result of a model that gave the solutions these scores: a step with a signal below
+    /// `threshold` is predicted wrong.
+    ///
+    /// # Errors
+    /// Those of [`StepSignal::of_single`]; [`Error::NoExamples`] if there is no solution.
+    pub fn of(
+        solutions: &Solutions,
+        scores: &[ProblemScores],
+        signal: StepSignal,
+        threshold: f64,
+        bootstrap: Bootstrap,
+    ) -> Result<Self> {
+        Self::new(&judged(solutions, scores, signal)?, threshold, bootstrap)
+    }
+
     /// Evaluates solutions at a threshold.
     fn new(solutions: &[JudgedSteps], threshold: f64, bootstrap: Bootstrap) -> Result<Self> {
         if solutions.is_empty() {
@@ -216,6 +231,20 @@ impl PrmBench {
             bootstrap,
         })
     }
+}
+
+/// The solutions with the signal that a model gave their steps.
+fn judged(
+    solutions: &Solutions,
+    scores: &[ProblemScores],
+    signal: StepSignal,
+) -> Result<Vec<JudgedSteps>> {
+    let signals = signal.of_single(&solutions.rollouts, scores)?;
+    let judge = |((category, is_wrong), signal): (&(Category, Vec<bool>), Vec<f64>)| {
+        let steps = signal.into_iter().zip(is_wrong.iter().copied()).collect();
+        JudgedSteps { category: *category, steps }
+    };
+    Ok(solutions.labels.iter().zip(signals).map(judge).collect())
 }
 
 /// The score of solutions in groups: `[n_groups][n_solutions]`.
@@ -274,6 +303,7 @@ fn tune(solutions: &[JudgedSteps]) -> TunedScore {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::{Completion, Rollout, Scored};
 
     fn judged(category: Category, steps: &[(f64, bool)]) -> JudgedSteps {
         JudgedSteps { category, steps: steps.to_vec() }
@@ -341,5 +371,47 @@ mod tests {
         let best = tune(&solutions);
         assert_eq!(best.score, tried.fold(0.0, f64::max));
         assert_eq!(score(&solutions, best.threshold).overall.score.mean, best.score);
+    }
+
+    #[test]
+    fn the_signals_are_those_of_the_scores_that_belong_to_the_solutions() {
+        let rollout = |id: &str| Rollout {
+            id: Some(id.to_owned()),
+            completions: vec![
+                Completion::from("1. a\n\n2. b")
+                    .with_steps(["1. a", "2. b"].map(str::to_owned).to_vec()),
+            ],
+            ..Rollout::default()
+        };
+        let solutions = Solutions {
+            rollouts: vec![rollout("redundency/p1_0"), rollout("multi_solutions/p1_0")],
+            labels: vec![
+                (Category::Redundancy, vec![false, true]),
+                (Category::MultiSolutions, vec![false, false]),
+            ],
+            ..Solutions::default()
+        };
+        let score = |of: usize, n| {
+            let score = Scored { steps: vec![1.0; n], q_values: vec![2.0; n], ..Scored::default() };
+            ProblemScores::new(solutions.rollouts[of].name(), vec![score])
+        };
+        let judged = super::judged(&solutions, &[score(0, 2), score(1, 2)], StepSignal::QValue)
+            .expect("judged");
+        assert_eq!(judged[0].steps, [(2.0, false), (2.0, true)]);
+        let error = super::judged(&solutions, &[score(0, 2), score(1, 3)], StepSignal::Reward)
+            .expect_err("3");
+        assert!(error.to_string().contains("`multi_solutions/p1_0`"), "{error}");
+        assert!(
+            super::judged(&solutions, &[score(0, 2)], StepSignal::Reward).is_err(),
+            "one too few"
+        );
+
+        // A Q value of 2 is not below 1: the wrong step is missed.
+        let scores = [score(0, 2), score(1, 2)];
+        let bootstrap = Bootstrap { n_resamples: 20, ..Bootstrap::default() };
+        let evaluated =
+            |threshold| PrmBench::of(&solutions, &scores, StepSignal::QValue, threshold, bootstrap);
+        assert_eq!(evaluated(1.0).expect("scored").overall.negative_f1, 0.0);
+        assert_eq!(evaluated(3.0).expect("scored").overall.f1, 0.0);
     }
 }

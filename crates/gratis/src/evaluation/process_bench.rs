@@ -1,11 +1,9 @@
 //! ProcessBench (Zheng et al. 2024): find the first wrong step of published solutions.
 //!
-//! Each subset is a list of solutions given as steps (JSON, JSON lines or Parquet), with the index of the first wrong one or
+//! Each [subset](Subset) is a list of solutions given as steps, with the index of the first wrong one or
 //! -1. The protocol for reward models: the threshold below which a step is predicted wrong is tuned
 //! on the GSM8K subset only, each subset's score is the harmonic mean of the accuracies on
 //! solutions with and without an error, and the benchmark's is the mean over the subsets.
-
-use std::path::{Path, PathBuf};
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -17,150 +15,28 @@ use super::first_error::{
     tune_threshold,
 };
 use super::step_signal::StepSignal;
-use crate::data::record::{Fault, Field, Record, Shape};
-use crate::data::{Completion, OnInvalid, ProblemScores, RecordReader, Rollout};
+use crate::data::ProblemScores;
 use crate::error::{Error, Result};
 
-/// The subsets, in the benchmark's order.
-pub(crate) const SUBSETS: [&str; 4] = ["gsm8k", "math", "olympiadbench", "omnimath"];
-/// Where the threshold is tuned.
-pub const TUNED_ON: &str = "gsm8k";
+pub use crate::data::process_bench::{Subset, read};
+
 /// Number of draws of random signals.
 const N_DRAWS: u32 = 20;
-/// Between the steps of a solution as a model reads it.
-const SEPARATOR: &str = "\n\n";
 
-/// One solution of the benchmark.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-struct Entry {
-    id: String,
-    #[serde(default)]
-    generator: String,
-    problem: String,
-    steps: Vec<String>,
-    /// Index of the first wrong step, or -1.
-    label: i64,
-    #[serde(default)]
-    final_answer_correct: Option<bool>,
-}
-
-impl Record for Entry {
-    type Columns = Self;
-
-    const FIELDS: &'static [Field] = &[
-        Field::required("id", &Shape::Text),
-        Field::optional("generator", &Shape::Text),
-        Field::required("problem", &Shape::Text),
-        Field::required("steps", &Shape::List(&Shape::Text)),
-        Field::required("label", &Shape::Number),
-        Field::optional("final_answer_correct", &Shape::Bool),
-    ];
-
-    fn from_columns(entry: Self) -> std::result::Result<Self, Fault> {
-        let n = entry.steps.len();
-        if n == 0 {
-            return Err(Fault::new(
-                "steps",
-                "at least one step",
-                format!("none of `{}`", entry.id),
-            ));
-        }
-        match usize::try_from(entry.label) {
-            Ok(step) if step < n => Ok(entry),
-            Err(_) if entry.label == -1 => Ok(entry),
-            _ => {
-                let got = format!("label {} of `{}` with {n} steps", entry.label, entry.id);
-                Err(Fault::new("label", "-1, or the index of a step", got))
-            }
-        }
-    }
-}
-
-/// The solutions of a subset, ready to be scored.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Subset {
-    /// Its name.
-    pub name: String,
-    /// The solutions, one per record: prompts may repeat.
-    pub rollouts: Vec<Rollout>,
-    /// Index of the first wrong step of each; `None` if all are right.
-    pub first_errors: Vec<Option<usize>>,
-}
-
-impl Subset {
-    /// Reads a file of a subset: JSON, JSON lines or Parquet.
-    ///
-    /// # Errors
-    /// [`Error::Io`]; [`Error::InvalidRecord`] for another format, a solution without steps, or a label
-    /// that names no step; [`Error::InvalidFile`] for a file without solutions.
-    pub fn read(path: &Path, name: &str) -> Result<Self> {
-        let entries = RecordReader::<Entry>::open(path, OnInvalid::Stop)?;
-        let entries = entries.collect::<Result<Vec<_>>>()?;
-        if entries.is_empty() {
-            return Err(Error::InvalidFile {
-                path: path.to_owned(),
-                expected: "solutions with `id`, `problem`, `steps` and `label`".to_owned(),
-                got: "an empty list".to_owned(),
-            });
-        }
-        let mut subset =
-            Self { name: name.to_owned(), rollouts: Vec::new(), first_errors: Vec::new() };
-        for entry in entries {
-            let Entry { id, generator, problem, steps, label, final_answer_correct } = entry;
-            let first_error = usize::try_from(label).ok();
-            let mut extra = serde_json::Map::new();
-            extra.insert("generator".to_owned(), generator.into());
-            subset.first_errors.push(first_error);
-            subset.rollouts.push(Rollout {
-                id: Some(id),
-                prompt: problem,
-                dataset: name.to_owned(),
-                completions: vec![Completion {
-                    label: final_answer_correct,
-                    ..Completion::from(steps.join(SEPARATOR)).with_steps(steps)
-                }],
-                extra,
-                ..Rollout::default()
-            });
-        }
-        Ok(subset)
-    }
-
-    /// The solutions with the signal that a model gave their steps.
+impl JudgedSolution {
+    /// The solutions of a subset with the signal that a model gave their steps.
     ///
     /// # Errors
     /// Those of [`StepSignal::of_single`].
-    pub fn judged(
-        &self,
+    pub fn of_subset(
+        subset: &Subset,
         scores: &[ProblemScores],
         signal: StepSignal,
-    ) -> Result<Vec<JudgedSolution>> {
-        let signals = signal.of_single(&self.rollouts, scores)?;
-        let judge =
-            |(&first_error, process_rewards)| JudgedSolution { process_rewards, first_error };
-        Ok(self.first_errors.iter().zip(signals).map(judge).collect())
+    ) -> Result<Vec<Self>> {
+        let signals = signal.of_single(&subset.rollouts, scores)?;
+        let judge = |(&first_error, process_rewards)| Self { process_rewards, first_error };
+        Ok(subset.first_errors.iter().zip(signals).map(judge).collect())
     }
-}
-
-/// The subsets in a folder, GSM8K's first.
-///
-/// # Errors
-/// Those of [`Subset::read`]; [`Error::Io`], naming GSM8K's file, if the folder has no subset.
-pub fn read(folder: &Path) -> Result<Vec<Subset>> {
-    let there = |name: &&str| file_of(folder, name).exists();
-    let mut names: Vec<&str> = SUBSETS.into_iter().filter(there).collect();
-    if names.is_empty() {
-        names.push(TUNED_ON);
-    }
-    names.into_iter().map(|name| Subset::read(&file_of(folder, name), name)).collect()
-}
-
-/// The file of a subset: `NAME.json`, unless only one of another format is there.
-fn file_of(folder: &Path, name: &str) -> PathBuf {
-    let names = ["json", "jsonl", "parquet"].map(|extension| format!("{name}.{extension}"));
-    let published = format!("{name}-00000-of-00001.parquet");
-    let mut paths = names.iter().chain([&published]).map(|name| folder.join(name));
-    paths.find(|path| path.exists()).unwrap_or_else(|| folder.join(format!("{name}.json")))
 }
 
 /// A subset's scores.
@@ -213,7 +89,8 @@ impl ProcessBench {
         if judged.is_empty() {
             return Err(nothing());
         }
-        let threshold = match (threshold, judged.iter().find(|(name, _)| name == TUNED_ON)) {
+        let threshold = match (threshold, judged.iter().find(|(name, _)| name == Subset::TUNED_ON))
+        {
             (Some(fixed), _) => Some(fixed),
             (None, Some((_, solutions))) => {
                 Some(tune_threshold(solutions).ok_or_else(nothing)?.threshold)
@@ -253,7 +130,7 @@ impl ProcessBench {
             mean_f1,
             mean_f1_tuned_on_itself: own_f1 / n_subsets,
             mean_f1_by_chance: by_chance(judged, bootstrap.seed),
-            missing: SUBSETS.into_iter().filter(is_missing).map(str::to_owned).collect(),
+            missing: Subset::NAMES.into_iter().filter(is_missing).map(str::to_owned).collect(),
             subsets,
             bootstrap,
         })
@@ -262,7 +139,7 @@ impl ProcessBench {
 
 /// Mean F1 of signals drawn at random; `None` without the subset to tune on.
 fn by_chance(judged: &[(String, Vec<JudgedSolution>)], seed: u64) -> Option<f64> {
-    judged.iter().find(|(name, _)| name == TUNED_ON)?;
+    judged.iter().find(|(name, _)| name == Subset::TUNED_ON)?;
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let mut sum = 0.0;
     for _ in 0..N_DRAWS {
@@ -274,7 +151,7 @@ fn by_chance(judged: &[(String, Vec<JudgedSolution>)], seed: u64) -> Option<f64>
             .iter()
             .map(|(name, solutions)| (&name[..], solutions.iter().map(&mut draw).collect()))
             .collect();
-        let tuned = drawn.iter().find(|(name, _)| *name == TUNED_ON);
+        let tuned = drawn.iter().find(|(name, _)| *name == Subset::TUNED_ON);
         let Some(tuned) = tuned.and_then(|(_, solutions)| tune_threshold(solutions)) else {
             continue;
         };
@@ -353,39 +230,5 @@ mod tests {
         // elsewhere, 200 draws.
         let by_chance = result.mean_f1_by_chance.expect("GSM8K is there");
         assert!((by_chance - 0.203).abs() < 0.02, "{by_chance}");
-    }
-
-    #[test]
-    fn entries_become_rollouts_and_wrong_ones_are_named() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let path = folder.path().join("gsm8k.json");
-        let entry = |label: i64| {
-            format!(r#"[{{"id": "g-0", "problem": "p", "steps": ["a", "b"], "label": {label}}}]"#)
-        };
-        std::fs::write(&path, entry(1)).expect("written");
-        let subsets = read(folder.path()).expect("read");
-        assert_eq!(subsets.len(), 1, "the others are not there");
-        assert_eq!(subsets[0].first_errors, [Some(1)]);
-        assert_eq!(subsets[0].rollouts[0].completions[0].text, "a\n\nb");
-        for (text, needle) in [
-            (entry(2), "label 2 of `g-0` with 2 steps"),
-            (entry(-2), "label -2 of `g-0`"),
-            ("[]".to_owned(), "an empty list"),
-            (r#"[{"id": "g-0"}]"#.to_owned(), "`problem` should be a string, got nothing"),
-            (
-                r#"[{"id": "g-0", "problem": "p", "steps": [], "label": -1}]"#.to_owned(),
-                "none of `g-0`",
-            ),
-        ] {
-            std::fs::write(&path, text).expect("written");
-            let error = read(folder.path()).expect_err("refused").to_string();
-            assert!(error.contains(needle) && error.contains("gsm8k.json"), "{error}");
-        }
-        std::fs::remove_file(&path).expect("removed");
-        let lines = entry(1).replace(['[', ']'], "").replace(r#""a", "b""#, r#"["a", "b"]"#);
-        std::fs::write(folder.path().join("gsm8k.jsonl"), lines).expect("written");
-        assert_eq!(read(folder.path()).expect("lines"), subsets);
-        std::fs::remove_file(folder.path().join("gsm8k.jsonl")).expect("removed");
-        assert!(read(folder.path()).is_err(), "no subset");
     }
 }

@@ -55,7 +55,7 @@ impl StepSignal {
     /// `[n_rollouts][n_steps]`.
     ///
     /// # Errors
-    /// [`Error::InvalidSetting`] if the scores are not those of the rollouts: another number, or
+    /// [`InvalidSetting`](crate::data::Error::InvalidSetting) if the scores are not those of the rollouts: another number, or
     /// one with another number of steps.
     pub fn of_single(
         self,

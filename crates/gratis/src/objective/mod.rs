@@ -168,7 +168,7 @@ impl FromStr for Objective {
 
     /// `NAME` or `NAME,KEY=VALUE,...`, see [`named_settings`].
     fn from_str(text: &str) -> Result<Self> {
-        named_settings::parse("objective", text)
+        Ok(named_settings::parse("objective", text)?)
     }
 }
 
@@ -236,7 +236,7 @@ impl Objective {
     /// Checks the settings.
     ///
     /// # Errors
-    /// [`Error::InvalidSetting`] if beta is not a finite number above 0, or another setting is
+    /// [`InvalidSetting`](crate::data::Error::InvalidSetting) if beta is not a finite number above 0, or another setting is
     /// outside its domain.
     pub fn validate(&self) -> Result<()> {
         check_positive("beta", self.beta())?;
@@ -246,7 +246,7 @@ impl Objective {
     /// The loss of a (micro-)batch and `w_t = dL/dlog pi(y_t|y_<t)`.
     ///
     /// # Errors
-    /// [`Error::InvalidSetting`] if a setting is outside its domain or the parts of the batch do
+    /// [`InvalidSetting`](crate::data::Error::InvalidSetting) if a setting is outside its domain or the parts of the batch do
     /// not fit together. A NaN among the log-ratios is no error here: it comes out as the loss.
     pub fn evaluate(&self, batch: &ObjectiveBatch) -> Result<ObjectiveOutput> {
         self.validate()?;

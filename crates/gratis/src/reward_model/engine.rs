@@ -113,7 +113,7 @@ impl Engine {
     ///
     /// # Errors
     /// [`crate::Error::Mismatch`] for an engine that runs elsewhere.
-    pub(super) fn into_native(self, what: &str) -> crate::Result<NativeEngine> {
+    pub(super) fn into_native(self, what: &str) -> crate::error::Result<NativeEngine> {
         match self {
             Self::Native(engine) => Ok(*engine),
             Self::Remote(_) => Err(needs_native(what)),
@@ -124,7 +124,7 @@ impl Engine {
     ///
     /// # Errors
     /// As [`Self::into_native`].
-    pub(super) fn native(&self, what: &str) -> crate::Result<&NativeEngine> {
+    pub(super) fn native(&self, what: &str) -> crate::error::Result<&NativeEngine> {
         match self {
             Self::Native(engine) => Ok(engine),
             Self::Remote(_) => Err(needs_native(what)),

@@ -465,7 +465,7 @@ impl Model {
     ///
     /// # Errors
     /// [`Error::Mismatch`] for a folder without an adapter or the adapter's own folder;
-    /// [`gratis_model::Error::FolderDiffers`] for a folder with another model; [`Error::Io`].
+    /// [`gratis_model::Error::FolderDiffers`] for a folder with another model; [`Io`](crate::data::Error::Io).
     pub fn write_merged(
         &self,
         folder: &Path,
@@ -522,7 +522,7 @@ impl Model {
     /// their content, by way of the folder `scratch`.
     ///
     /// # Errors
-    /// [`Error::Io`].
+    /// [`Io`](crate::data::Error::Io).
     pub fn companions(&self, scratch: &Path) -> Result<Vec<(String, Vec<u8>)>> {
         let folder = &scratch.join("companions");
         std::fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
@@ -543,7 +543,7 @@ impl Model {
 /// with its number of parameters. A folder that holds this very model already stays as it is.
 ///
 /// # Errors
-/// [`gratis_model::Error::FolderDiffers`] for a folder with another model; [`Error::Io`].
+/// [`gratis_model::Error::FolderDiffers`] for a folder with another model; [`Io`](crate::data::Error::Io).
 pub fn initialise(
     folder: &Path,
     config: ModelConfig,

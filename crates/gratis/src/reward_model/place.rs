@@ -238,7 +238,7 @@ fn kind_of(path: &Path, hub: &dyn Hub, above: &[PathBuf]) -> Result<PlaceKind> {
             return Place::here(given, hub, &above);
         }
         if let Some(revision) = revision.as_deref().filter(|text| !HubName::is_revision(text)) {
-            return Err(Error::Model(gratis_model::Error::InvalidConfig {
+            return Err(Error::from(gratis_model::Error::InvalidConfig {
                 path: path.join(peft::CONFIG_FILE),
                 field: "revision".to_owned(),
                 expected: "a branch, a tag or a commit".to_owned(),

@@ -5,8 +5,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::data::Rollout;
-use crate::data::completion::{EXTRACTED, HOW};
+use crate::data::{Completion, Rollout};
 
 /// Number of completions per verdict.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -88,8 +87,8 @@ fn grade_one(rollout: &mut Rollout, options: &Options) -> Option<Vec<Grade>> {
     for (completion, grade) in rollout.completions.iter_mut().zip(&grades) {
         completion.label = Some(grade.verdict.is_correct());
         completion.soft_label = None;
-        completion.extra.insert(EXTRACTED.to_owned(), json!(grade.extracted));
-        completion.extra.insert(HOW.to_owned(), json!(grade.how));
+        completion.extra.insert(Completion::EXTRACTED.to_owned(), json!(grade.extracted));
+        completion.extra.insert(Completion::HOW.to_owned(), json!(grade.how));
     }
     Some(grades)
 }

@@ -57,7 +57,7 @@ impl Sampler<'_> {
     /// and the seed, not on its chunk.
     ///
     /// # Errors
-    /// [`Error::InvalidSetting`] if no solution is asked for; those of the encoder and the engine.
+    /// [`InvalidSetting`](crate::data::Error::InvalidSetting) if no solution is asked for; those of the encoder and the engine.
     pub fn sample(
         &self,
         problems: &[Rollout],

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::TrainSettings;
 use crate::data::{
-    OnInvalid, Reading, RecordReader, Rollout, RolloutFiles, Rollouts, apply_streaming, spool,
+    Error as DataError, OnInvalid, Reading, RecordReader, Rollout, RolloutFiles, apply_streaming,
 };
 use crate::encoding::Encoder;
 use crate::error::{Error, Result};
@@ -35,7 +35,7 @@ pub(super) fn read(
     for path in paths.iter_mut().filter(|path| path.as_path() == Path::new("-")) {
         // The data are read more than once.
         let answered = RecordReader::answered(&*path, reading.clone())?;
-        let (copy, n) = spool(answered, scratch)?;
+        let (copy, n) = answered.spool(scratch)?;
         *path = copy;
         n_skipped += n;
     }
@@ -50,14 +50,16 @@ pub(super) fn read(
     let held_out = hold_out(settings, &files)?;
 
     let (mut train, mut validation) = (RewardData::default(), RewardData::default());
-    let is_held_out = |rollout: &Result<Rollout, Error>| {
+    let is_held_out = |rollout: &Result<Rollout, DataError>| {
         rollout.as_ref().is_ok_and(|rollout| held_out.contains(rollout))
     };
     let rest = || {
         let rest = files.read().filter(move |rollout| !is_held_out(rollout));
-        Ok(Box::new(rest) as Rollouts<'_>)
+        Ok(Box::new(rest) as Box<dyn Iterator<Item = _>>)
     };
-    let mut add = |rollout: Rollout| train.add(&rollout, encoder);
+    let mut add = |rollout: Rollout| {
+        train.add(&rollout, encoder).map_err(|error| DataError::Caller(Box::new(error)))
+    };
     let reports = apply_streaming(&settings.operations, &rest, scratch, &mut add, observer)?;
     n_skipped += files.n_skipped();
     for report in &reports {
@@ -96,6 +98,6 @@ fn hold_out(settings: &TrainSettings, files: &RolloutFiles) -> Result<HeldOut> {
         return Ok(HeldOut::default());
     }
     let prompts = files.read().map(|rollout| Ok(rollout?.prompt));
-    let prompts = prompts.collect::<Result<std::collections::BTreeSet<String>, Error>>()?;
+    let prompts = prompts.collect::<Result<std::collections::BTreeSet<String>>>()?;
     Ok(HeldOut::draw(prompts, settings.validation_share, settings.optimization.seed))
 }

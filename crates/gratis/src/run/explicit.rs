@@ -4,6 +4,7 @@ use gratis_model::{Tokenizer, ValueHead};
 use serde::{Deserialize, Serialize};
 
 use crate::baseline::{LabelTexts, LabelTokens, Pooling, ValueObjective};
+use crate::data::Error as DataError;
 use crate::error::{Error, Result};
 use crate::manifest::Kind;
 use crate::objective::{Dpo, Objective};
@@ -177,12 +178,12 @@ impl ExplicitSettings {
         if !(self.head_rate > 0.0 && self.head_rate.is_finite()) {
             let (field, expected) = ("head_rate", "a finite number above 0".to_owned());
             let got = format!("`{}`", self.head_rate);
-            return Err(Error::InvalidSetting { field, expected, got });
+            return Err(DataError::InvalidSetting { field, expected, got }.into());
         }
         if kind == RewardKind::Orm && self.value_loss.needs_step_labels() {
             let expected = "a loss on outcome labels for `--kind orm`".to_owned();
             let got = "`steps`".to_owned();
-            return Err(Error::InvalidSetting { field: "value_loss", expected, got });
+            return Err(DataError::InvalidSetting { field: "value_loss", expected, got }.into());
         }
         Ok(())
     }

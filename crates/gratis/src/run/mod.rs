@@ -20,6 +20,7 @@ pub use lora::AdapterSettings;
 use self::data::TrainData;
 use self::reference::Reference;
 use crate::cost::{Architecture, COST_FILE, CostRecord, JobWork, Pass, Phase, Work};
+use crate::data::Error as DataError;
 use crate::data::{DataOperation, ShapeSettings, StepSplit};
 use crate::encoding::{OnOverlong, TokenIds};
 use crate::error::{Error, Result};
@@ -140,7 +141,7 @@ impl TrainSettings {
     /// Checks the settings that can be checked without a model.
     ///
     /// # Errors
-    /// [`Error::InvalidSetting`], [`Error::MissingSetting`].
+    /// [`InvalidSetting`](crate::data::Error::InvalidSetting), [`Error::MissingSetting`].
     pub fn validate(&self) -> Result<()> {
         self.objective.validate()?;
         self.optimization.validate()?;
@@ -274,7 +275,7 @@ pub fn train(
         version: Manifest::VERSION,
         kind: settings.baseline.kind(kind, settings.objective),
         beta: if kind == RewardKind::Implicit { settings.objective.beta() } else { 1.0 },
-        value_rule: Some(ValueRule::of(&settings.objective))
+        value_rule: Some(settings.objective.value_rule())
             .filter(|rule| kind == RewardKind::Implicit && *rule != ValueRule::Sum),
         reference: reference.named(&at.run.join("model"))?,
         step_split: settings.step_split.clone(),
@@ -288,7 +289,7 @@ pub fn train(
     let mut companions = model.companions(at.scratch)?;
     companions.push((FILE_NAME.to_owned(), manifest.to_bytes()));
     let run_hash = format!("{} {} {}", train_data.digest(), validation_data.digest(), model_hash);
-    let config = toml::to_string(settings).map_err(|error| Error::Caller(Box::new(error)))?;
+    let config = toml::to_string(settings).map_err(|error| DataError::Caller(Box::new(error)))?;
     let run = RunFolder::open(at.run, &config, &run_hash, companions, at.on_existing)?;
     let mut run = run.with_threads(at.n_threads).with_card(card).with_logs(at.logs, at.now);
     if let Some(found) = model.prepare_training(&at.run.join(REQUESTS_FILE))? {

@@ -36,7 +36,7 @@ pub(crate) struct PrefixValues {
 /// completions of each.
 ///
 /// # Errors
-/// [`Error::InvalidSetting`] if the models differ in shape, beta is not above 0, or a value overflows.
+/// [`InvalidSetting`](crate::data::Error::InvalidSetting) if the models differ in shape, beta is not above 0, or a value overflows.
 pub(crate) fn prefix_values(
     policy: &TabularModel,
     reference: &TabularModel,
@@ -113,7 +113,7 @@ impl ExactCheck {
 /// Checks both propositions for a random policy and a random reference.
 ///
 /// # Errors
-/// [`Error::InvalidSetting`] if a size or `beta` is out of range, or a value overflows.
+/// [`InvalidSetting`](crate::data::Error::InvalidSetting) if a size or `beta` is out of range, or a value overflows.
 pub fn check(vocab_size: usize, length: usize, beta: f64, seed: u64) -> Result<ExactCheck> {
     const SPREAD: f64 = 3.0;
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
@@ -146,7 +146,7 @@ pub fn check(vocab_size: usize, length: usize, beta: f64, seed: u64) -> Result<E
 /// beta grows they approach the soft estimate, as it falls the hard one.
 ///
 /// # Errors
-/// [`Error::InvalidSetting`] if a size or `beta` is out of range, or a value overflows.
+/// [`InvalidSetting`](crate::data::Error::InvalidSetting) if a size or `beta` is out of range, or a value overflows.
 pub fn limits(
     vocab_size: usize,
     length: usize,

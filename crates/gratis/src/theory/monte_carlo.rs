@@ -149,7 +149,7 @@ fn mean_and_error(values: &[f64]) -> (f64, f64) {
 /// Estimates the values of each prefix, in their order.
 ///
 /// # Errors
-/// [`Error::InvalidSetting`] if beta is not above 0, there are fewer than two continuations, or a value
+/// [`InvalidSetting`](crate::data::Error::InvalidSetting) if beta is not above 0, there are fewer than two continuations, or a value
 /// is not finite; those of the engines.
 pub fn estimate(
     policy: &dyn Score,

@@ -22,7 +22,7 @@ impl TabularModel {
     /// Random conditional distributions: the softmax of logits uniform in `-spread..spread`.
     ///
     /// # Errors
-    /// [`Error::InvalidSetting`] if vocabulary or length are 0, or there are too many sequences to
+    /// [`InvalidSetting`](crate::data::Error::InvalidSetting) if vocabulary or length are 0, or there are too many sequences to
     /// enumerate.
     pub(crate) fn random(
         vocab_size: usize,
@@ -43,7 +43,7 @@ impl TabularModel {
     /// `r(y) - beta log Z`. `rewards`: `[vocab_size^length]`.
     ///
     /// # Errors
-    /// [`Error::InvalidSetting`] if there is not one reward for each sequence.
+    /// [`InvalidSetting`](crate::data::Error::InvalidSetting) if there is not one reward for each sequence.
     pub(crate) fn tilted(reference: &Self, rewards: &[f64], beta: f64) -> Result<(Self, f64)> {
         let Self { vocab_size, length, .. } = *reference;
         if rewards.len() != reference.n_sequences() {

@@ -6,14 +6,11 @@ use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
 use super::language_modelling::LanguageModelling;
 use super::units::RewardExample;
-use crate::data::record::{Fault, Field, Record, Shape, shown};
-use crate::data::steps::given_in;
-use crate::data::{Completion, Rollout};
+use crate::data::{Completion, Error as DataError, LanguageExample, Rollout};
 use crate::digest::hex;
 use crate::encoding::{Corpus, EncodedCompletion, Encoder, Unusual, encode_rollouts};
 use crate::error::{Error, Result};
@@ -47,7 +44,7 @@ impl RewardData {
     /// labelled below 1/2.
     ///
     /// # Errors
-    /// [`crate::Error::NoCorrectness`] for a rollout without labels; those of the encoder and of
+    /// [`NoCorrectness`](crate::data::Error::NoCorrectness) for a rollout without labels; those of the encoder and of
     /// [`Rollout::step_labels`].
     pub fn add(&mut self, rollout: &Rollout, encoder: &Encoder) -> Result<()> {
         let step_labels = rollout.step_labels()?;
@@ -75,14 +72,15 @@ impl RewardData {
             let EncodedCompletion { completion_idx, response, starts, masked, .. } = completion;
             let problem = rollout.name().to_owned();
             if masked.first().is_some_and(|range| *range == (0..starts.len())) {
-                return Err(Error::InvalidSetting {
+                return Err(DataError::InvalidSetting {
                     field: "masks",
                     expected: "masks that leave a token to learn from".to_owned(),
                     got: format!(
                         "none in completion {} of problem `{problem}`",
                         completion_idx + 1
                     ),
-                });
+                }
+                .into());
             }
             self.n_masked += usize::from(!masked.is_empty());
             self.examples.push(RewardExample { response, problem, label, steps, masked });
@@ -111,15 +109,16 @@ impl RewardData {
     /// Checks that no label is soft.
     ///
     /// # Errors
-    /// [`Error::SoftLabel`].
+    /// [`SoftLabel`](crate::data::Error::SoftLabel).
     pub fn check_hard(&self, needed_by: &str) -> Result<()> {
         match self.examples.iter().find(|example| example.is_soft()) {
             None => Ok(()),
-            Some(RewardExample { problem, label, .. }) => Err(Error::SoftLabel {
+            Some(RewardExample { problem, label, .. }) => Err(DataError::SoftLabel {
                 needed_by: needed_by.to_owned(),
                 problem: problem.clone(),
                 label: *label,
-            }),
+            }
+            .into()),
         }
     }
 
@@ -156,9 +155,9 @@ impl RewardData {
     /// Checks that `objective` can be trained on it.
     ///
     /// # Errors
-    /// [`Error::NoExamples`] without responses, [`Error::SoftLabel`] if it takes no soft labels and
-    /// there is one, [`Error::OneClass`] if all labels are equal,
-    /// [`Error::NoPairs`] if the objective needs pairs and no problem gives one,
+    /// [`Error::NoExamples`] without responses, [`SoftLabel`](crate::data::Error::SoftLabel) if it takes no soft labels and
+    /// there is one, [`OneClass`](crate::data::Error::OneClass) if all labels are equal,
+    /// [`NoPairs`](crate::data::Error::NoPairs) if the objective needs pairs and no problem gives one,
     /// [`Error::NoStepLabels`] if it needs labels of steps and a response has none.
     pub fn check(&self, objective: &Objective) -> Result<()> {
         let n_correct = self.n_correct() as u64;
@@ -173,11 +172,11 @@ impl RewardData {
         let first = self.examples[0].label;
         if self.examples.iter().all(|example| example.label == first) {
             let needed_by = "a reward model".to_owned();
-            return Err(Error::OneClass { needed_by, n_correct, n_incorrect });
+            return Err(DataError::OneClass { needed_by, n_correct, n_incorrect }.into());
         }
         if objective.needs_pairs() && self.pairs.is_empty() {
             let needed_by = format!("`{}`", objective.name());
-            return Err(Error::NoPairs { needed_by, n_correct, n_incorrect });
+            return Err(DataError::NoPairs { needed_by, n_correct, n_incorrect }.into());
         }
         let unlabelled = self.examples.iter().find(|example| example.steps.is_empty());
         if let Some(example) = unlabelled.filter(|_| objective.needs_step_labels()) {
@@ -206,7 +205,7 @@ fn labelled_steps(
     completion: &EncodedCompletion,
 ) -> Result<Vec<StepLabel>> {
     let EncodedCompletion { completion_idx, starts, masked, .. } = completion;
-    let ranges = given_in(rollout, *completion_idx)?;
+    let ranges = rollout.given_steps(*completion_idx)?;
     let ends = step_ends_in_tokens(starts, &ranges);
     let mut start = 0;
     let mut steps = Vec::new();
@@ -258,54 +257,10 @@ pub enum LossOn {
     All,
 }
 
-/// A line to learn a language from: a `text`, or a prompt with completions as in a rollout file.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-pub struct LanguageExample {
-    /// A text of any length; cut into pieces as long as the context.
-    #[serde(default)]
-    pub text: Option<String>,
-    /// The rollout, where there is no text.
-    #[serde(default)]
-    pub prompt: String,
-    /// Completions of the prompt.
-    pub completions: Option<Vec<String>>,
-    /// Further columns, ignored.
-    #[serde(flatten)]
-    pub extra: Map<String, Value>,
-    /// Where it was read, from 1: its name.
-    #[serde(skip)]
-    pub line: u64,
-}
-
-impl Record for LanguageExample {
-    type Columns = Self;
-
-    const FIELDS: &'static [Field] = &[
-        Field::optional("text", &Shape::Text),
-        Field::optional("prompt", &Shape::Text),
-        Field::optional("completions", &Shape::List(&Shape::Text)),
-    ];
-
-    fn from_columns(columns: Self) -> std::result::Result<Self, Fault> {
-        let is_mask = |name: &&str| columns.extra.get(*name).is_some_and(|mask| !mask.is_null());
-        match ["masks", "loss_mask"].iter().find(|name| is_mask(name)) {
-            None => Ok(columns),
-            Some(name) => {
-                let expected = "absent: a language model is trained on all of a completion";
-                Err(Fault::new(*name, expected, shown(&columns.extra[*name])))
-            }
-        }
-    }
-
-    fn number(&mut self, line: u64) {
-        self.line = line;
-    }
-}
-
 /// The task of learning the texts and completions of `examples`.
 ///
 /// # Errors
-/// [`Error::InvalidSetting`] for a line with neither `text` nor `completions`; those of the encoder.
+/// [`InvalidSetting`](crate::data::Error::InvalidSetting) for a line with neither `text` nor `completions`; those of the encoder.
 pub fn language_data(
     examples: Vec<LanguageExample>,
     encoder: &Encoder,
@@ -324,7 +279,7 @@ pub fn language_data(
             }
             continue;
         }
-        let completions = example.completions.ok_or_else(|| Error::InvalidSetting {
+        let completions = example.completions.ok_or_else(|| DataError::InvalidSetting {
             field: "completions",
             expected: "in every line without `text`".to_owned(),
             got: format!("neither in line {name}"),

@@ -29,9 +29,11 @@ mod work;
 
 pub(crate) use card::code;
 
+#[doc(no_inline)]
+pub use crate::data::LanguageExample;
 pub(crate) use card::ModelCard;
 pub(crate) use dataset::HeldOut;
-pub use dataset::{LanguageExample, LossOn, RewardData, language_data, reward_data};
+pub use dataset::{LossOn, RewardData, language_data, reward_data};
 pub use export::LogFormat;
 pub use fit::{Summary, fit, fit_until};
 pub use implicit_reward::ImplicitReward;

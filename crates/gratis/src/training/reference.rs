@@ -40,7 +40,7 @@ struct Key {
 /// and, unless it is `None`, written there. `model_hash` names the reference's weights.
 ///
 /// # Errors
-/// Those of the engine, and [`Error::Io`] if the cache cannot be read or written.
+/// Those of the engine, and [`Io`](crate::data::Error::Io) if the cache cannot be read or written.
 pub fn reference_log_probs(
     reference: &dyn Score,
     model_hash: &str,

@@ -23,6 +23,7 @@ use sha2::{Digest, Sha256};
 use super::card::{self, CARD, Figures, ModelCard};
 use super::export::{Exports, LogFormat};
 use super::metrics::{Evaluation, Line, Record, RewardCounts, StepMetrics};
+use crate::data::Error as DataError;
 use crate::digest::hex;
 use crate::error::{Error, Result};
 
@@ -107,7 +108,7 @@ impl RunFolder {
     /// name and content.
     ///
     /// # Errors
-    /// [`Error::RunExists`], [`Error::RunDiffers`], [`gratis_model::Error::Locked`], [`Error::Io`].
+    /// [`Error::RunExists`], [`Error::RunDiffers`], [`gratis_model::Error::Locked`], [`Io`](crate::data::Error::Io).
     pub fn open(
         path: &Path,
         config: &str,
@@ -326,24 +327,26 @@ impl RunFolder {
         let path = folder.join(STATE);
         let bytes = fs::read(&path).map_err(Error::io("read", &path))?;
         let state: TrainerState =
-            serde_json::from_slice(&bytes).map_err(|error| Error::InvalidFile {
+            serde_json::from_slice(&bytes).map_err(|error| DataError::InvalidFile {
                 path: path.clone(),
                 expected: "the state of a trainer".to_owned(),
                 got: error.to_string(),
             })?;
         if state.version != VERSION {
-            return Err(Error::InvalidFile {
+            return Err(DataError::InvalidFile {
                 path,
                 expected: format!("version {VERSION}"),
                 got: format!("version {}", state.version),
-            });
+            }
+            .into());
         }
         if state.n_taken != step {
-            return Err(Error::InvalidFile {
+            return Err(DataError::InvalidFile {
                 path,
                 expected: format!("the state after step {step}, as its folder is called"),
                 got: format!("that after step {}", state.n_taken),
-            });
+            }
+            .into());
         }
         if state.run_hash != self.run_hash {
             let what = "the data or the starting weights".to_owned();

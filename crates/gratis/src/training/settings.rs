@@ -150,7 +150,7 @@ impl OptimizationSettings {
     /// Checks the settings.
     ///
     /// # Errors
-    /// [`Error::InvalidSetting`] names the first one outside its domain.
+    /// [`InvalidSetting`](crate::data::Error::InvalidSetting) names the first one outside its domain.
     pub fn validate(&self) -> Result<()> {
         let positive = [
             ("epochs", self.epochs),
@@ -210,7 +210,7 @@ impl CheckpointSettings {
     /// Checks the settings.
     ///
     /// # Errors
-    /// [`Error::InvalidSetting`] if no checkpoint would be kept.
+    /// [`InvalidSetting`](crate::data::Error::InvalidSetting) if no checkpoint would be kept.
     pub fn validate(&self) -> Result<()> {
         if self.keep_last == 0 {
             return Err(Error::setting("keep_last", "at least 1", 0));

@@ -32,7 +32,7 @@ impl Trainer {
     /// A trainer on these units that has taken `n_taken` steps.
     ///
     /// # Errors
-    /// [`Error::InvalidSetting`], [`Error::MissingSetting`] without a learning rate, and
+    /// [`InvalidSetting`](crate::data::Error::InvalidSetting), [`Error::MissingSetting`] without a learning rate, and
     /// [`Error::NoExamples`] if there is nothing to train on.
     pub fn new(settings: &OptimizationSettings, units: &Units, n_taken: u64) -> Result<Self> {
         settings.validate()?;

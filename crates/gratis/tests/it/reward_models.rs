@@ -86,7 +86,7 @@ impl Fixture {
         Self { folder, golden }
     }
 
-    fn open(&self, options: &OpenOptions) -> gratis::Result<RewardModel> {
+    fn open(&self, options: &OpenOptions) -> Result<RewardModel, gratis::Error> {
         open(self.folder.path(), options, &NoHub, &mut Silent)
     }
 

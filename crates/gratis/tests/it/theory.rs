@@ -1,5 +1,6 @@
 //! Propositions 3.1 and 3.2 by Monte Carlo, on an engine whose probabilities are exact.
 
+use gratis::data::Error as DataError;
 use gratis::encoding::{Corpus, log_probs};
 use gratis::theory::{MonteCarloSettings, MonteCarloSummary, Prefix, PrefixEstimate, estimate};
 use gratis::{Error, Silent};
@@ -108,7 +109,7 @@ fn settings_outside_their_domain_are_named() {
         found.expect_err("invalid")
     };
     let beta = error(MonteCarloSettings { beta: -1.0, ..settings(8) });
-    assert!(matches!(beta, Error::InvalidSetting { field: "beta", .. }), "{beta}");
+    assert!(matches!(beta, Error::Data(DataError::InvalidSetting { field: "beta", .. })), "{beta}");
     let few = error(settings(1));
     assert!(few.to_string().contains("`n_continuations` should be at least 2"), "{few}");
 }

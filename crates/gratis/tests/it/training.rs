@@ -5,6 +5,7 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
+use gratis::data::Error as DataError;
 use gratis::encoding::{Corpus, MicroBatch, MicroBatches, micro_batches};
 use gratis::objective::{Objective, Pair, StepLabel};
 use gratis::training::{
@@ -440,7 +441,10 @@ fn one_process_at_a_time_writes_a_run() {
     let error = open().map(|_| ()).expect_err("held").to_string();
     assert!(error.contains("is being written by process"), "{error}");
     let error = RunFolder::check(folder.path(), OnExisting::Resume).expect_err("held");
-    assert!(matches!(error, Error::Model(gratis_model::Error::Locked { .. })), "{error}");
+    assert!(
+        matches!(error, Error::Data(DataError::Model(gratis_model::Error::Locked { .. }))),
+        "{error}"
+    );
     drop(first);
     open().expect("free again");
 }
@@ -467,7 +471,7 @@ impl Task for Spoiled {
         self.0.units()
     }
 
-    fn prepare(&mut self, engine: &dyn Score, units: &[usize]) -> gratis::Result<()> {
+    fn prepare(&mut self, engine: &dyn Score, units: &[usize]) -> Result<(), gratis::Error> {
         self.1 += 1;
         self.0.prepare(engine, units)
     }
@@ -478,7 +482,7 @@ impl Task for Spoiled {
         batch: &MicroBatch,
         log_probs: &TokenValues,
         tally: &mut Tally,
-    ) -> gratis::Result<TokenValues> {
+    ) -> Result<TokenValues, gratis::Error> {
         tally.add_loss(if self.1 == 3 { f64::NAN } else { 0.0 });
         self.0.weigh(units, batch, log_probs, tally)
     }
@@ -548,7 +552,7 @@ fn ask(
     task: &ImplicitReward,
     is_used: &[bool],
     n_left: usize,
-) -> (gratis::Result<Vec<Vec<f32>>>, usize) {
+) -> (Result<Vec<Vec<f32>>, gratis::Error>, usize) {
     let mut inner = TabularEngine::uniform(N_VOCAB);
     inner.theta[5 * N_VOCAB + 3] = if hash == "a" { 0.0 } else { 1.0 };
     let engine = Counting { inner, n_asked: AtomicUsize::new(0), n_left: AtomicUsize::new(n_left) };

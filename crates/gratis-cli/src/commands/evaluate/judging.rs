@@ -262,7 +262,7 @@ impl fmt::Display for Room {
 }
 
 /// The score of a solution that does not fit the model's context.
-fn nothing(rollout: &Rollout) -> gratis::Result<ProblemScores> {
+fn nothing(rollout: &Rollout) -> Result<ProblemScores, gratis::Error> {
     let completion = rollout.completions.first();
     let steps = completion.and_then(|completion| completion.steps.as_deref()).unwrap_or_default();
     let text = completion.map_or("", |completion| completion.text.as_str());

@@ -58,7 +58,7 @@ pub(super) fn run(args: &PrmBenchArgs, common: &Common) -> Result<()> {
     }
     let by = args.judging.judge("prmbench", &solutions.rollouts, &args.files, common)?;
     let bootstrap = args.judging.bootstrap();
-    let result = solutions.evaluate(&by.scores, by.signal, args.threshold, bootstrap)?;
+    let result = PrmBench::of(&solutions, &by.scores, by.signal, args.threshold, bootstrap)?;
     if args.json {
         return output::print_json(&json!({
             "by": by.origin, "signal": by.signal, "n_repeated": n_repeated, "n_beyond": n_beyond,

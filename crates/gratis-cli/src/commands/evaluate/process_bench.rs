@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::Args;
 use gratis::data::Rollout;
-use gratis::evaluation::StepSignal;
-use gratis::evaluation::process_bench::{self, ProcessBench};
+use gratis::evaluation::process_bench::{self, ProcessBench, Subset};
+use gratis::evaluation::{JudgedSolution, StepSignal};
 use serde_json::json;
 
 use super::judging::JudgingArgs;
@@ -60,7 +60,7 @@ pub(super) fn run(args: &ProcessBenchArgs, common: &Common) -> Result<()> {
     let mut judged = Vec::new();
     for subset in &subsets {
         let (own, others) = scores.split_at(subset.rollouts.len());
-        judged.push((subset.name.clone(), subset.judged(own, by.signal)?));
+        judged.push((subset.name.clone(), JudgedSolution::of_subset(subset, own, by.signal)?));
         scores = others;
     }
     let result = ProcessBench::new(&judged, args.threshold, args.judging.bootstrap())?;
@@ -126,7 +126,7 @@ fn table(result: &ProcessBench, fixed: Option<f64>, signal: StepSignal, by: &str
 
 /// The threshold and where it comes from, or why there is none.
 fn threshold_note(result: &ProcessBench, fixed: Option<f64>, signal: StepSignal) -> String {
-    let (name, tuned_on) = (signal.name(), process_bench::TUNED_ON);
+    let (name, tuned_on) = (signal.name(), Subset::TUNED_ON);
     match (result.threshold, fixed) {
         (Some(threshold), None) => {
             format!(
