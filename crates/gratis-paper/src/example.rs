@@ -44,7 +44,7 @@ impl Example {
     /// Candidate `idx` of a problem of the tiny world.
     ///
     /// # Errors
-    /// [`gratis::Error::NoCorrectness`] for rollouts that are not graded.
+    /// [`gratis::data::Error::NoCorrectness`] for rollouts that are not graded.
     pub(crate) fn new(
         (rollout, score): (&Rollout, &ProblemScores),
         idx: usize,
