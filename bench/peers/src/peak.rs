@@ -47,11 +47,8 @@ vectorised! {
 /// Floating-point operations per second of `n_threads` threads, with registers of AVX-512 or of half that
 /// width, whichever are faster: sixteen registers do not hold twelve sums of two registers each.
 pub(crate) fn run(n_threads: usize, seconds: f64) -> Value {
-    let widths: [(usize, fn(f32, f32) -> f32); 2] = [(8, multiply_add_8), (16, multiply_add_16)];
-    let flops = widths
-        .map(|(lanes, multiply_add)| rate(n_threads, seconds / 2.0, lanes, multiply_add))
-        .into_iter()
-        .fold(0.0, f64::max);
+    let of = |lanes, multiply_add| rate(n_threads, seconds / 2.0, lanes, multiply_add);
+    let flops = of(8, multiply_add_8).max(of(16, multiply_add_16));
     json!({ "flops": flops })
 }
 
