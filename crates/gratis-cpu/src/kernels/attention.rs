@@ -10,11 +10,12 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use super::matmul::{Mat, MatMut, Onto, Packed};
+use super::matmul::{Mat, MatMut, Onto};
 use super::query_tiles::{Chunk, QueryTile};
 use super::simd::{
     LANES, clear, dot, exp, exp_shifted, max, registers_of, replace_beside, vectorised,
 };
+use super::tiles::Panels;
 use gratis_model::config::ModelConfig;
 
 /// The sizes of an attention layer.
@@ -72,19 +73,19 @@ pub(crate) struct AttentionScratch {
     /// What is packed of each segment.
     segments: Vec<PackedSegment>,
     /// A tile's queries and the gradients of its outputs.
-    queries: Packed,
-    output_gradients: Packed,
+    queries: Panels,
+    output_gradients: Panels,
 }
 
 /// Keys and values of a segment for one head, as products read them.
 #[derive(Debug, Default)]
 struct PackedSegment {
     /// `[head_dim, n]`.
-    keys_across: Packed,
+    keys_across: Panels,
     /// `[n, head_dim]`; the backward pass only.
-    keys: Packed,
+    keys: Panels,
     /// `[n, head_dim]` in the forward pass, `[head_dim, n]` in the backward pass.
-    values: Packed,
+    values: Panels,
 }
 
 /// The segments that have keys of the tiles, by their first rows, each with its index.
@@ -297,7 +298,7 @@ pub(crate) fn attention_backward(
                 let ds = Mat::strided(dscores, n_rows, n_keys, stride);
                 let mut onto_rows = |rows: Range<usize>,
                                      column: usize,
-                                     b: &Packed,
+                                     b: &Panels,
                                      a: Mat<'_>,
                                      part: [Range<usize>; 2],
                                      scale: f32| {

@@ -34,6 +34,11 @@ pub(crate) struct Operand {
 }
 
 impl Operand {
+    /// Number of rows.
+    pub(crate) fn n_rows(&self) -> usize {
+        self.n
+    }
+
     /// Takes over the rows.
     pub(crate) fn set(&mut self, x: &[f32], n_in: usize) {
         let n = x.len() / n_in;

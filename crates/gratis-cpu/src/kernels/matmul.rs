@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::tiles::{self, Panels};
+use super::tiles;
 
 /// A matrix to read.
 #[derive(Clone, Copy)]
@@ -182,38 +182,6 @@ pub(crate) fn matmul(mut out: MatMut<'_>, onto: Onto, a: Mat<'_>, b: Mat<'_>, sc
     tiles::product(&mut out, onto, a, b, scale);
 }
 
-/// A right-hand matrix that is read by several products, in the order in which they read it.
-#[derive(Debug, Default)]
-pub(crate) struct Packed(Panels);
-
-impl Packed {
-    /// Packs `b`, in the place of what was here.
-    pub(super) fn pack(&mut self, b: Mat<'_>) {
-        self.0.pack(b);
-    }
-
-    /// `out = scale * a b` (or `+=`) with these rows and columns of the packed matrix, of which the
-    /// first column must be a multiple of 64.
-    pub(super) fn product(
-        &self,
-        mut out: MatMut<'_>,
-        onto: Onto,
-        a: Mat<'_>,
-        [rows, columns]: [Range<usize>; 2],
-        scale: f32,
-    ) {
-        assert_eq!(
-            (out.n_rows, out.n_cols, a.n_cols),
-            (a.n_rows, columns.len(), rows.len()),
-            "product shapes"
-        );
-        if out.n_rows == 0 || out.n_cols == 0 || a.n_cols == 0 {
-            return;
-        }
-        self.0.product(&mut out, onto, a, [rows, columns], scale);
-    }
-}
-
 /// How the factors of the large products of scoring are rounded. Sums are always in f32.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub enum Precision {
@@ -315,6 +283,7 @@ pub(crate) fn linear_backward_weight(dw: &mut [f32], dy: &[f32], x: &[f32], n_in
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernels::tiles::Panels;
 
     /// Numbers without a pattern that a wrong index would hit by chance.
     fn numbers(n: usize, seed: f32) -> Vec<f32> {
@@ -406,7 +375,7 @@ mod tests {
         let (m, k, n) = (13, 90, 150);
         let (x, w) = (numbers(m * k, 0.1), numbers(n * k, 0.2));
         for b in [Mat::new(&w, n), Mat::new(&w, k).t()] {
-            let mut packed = Packed::default();
+            let mut packed = Panels::default();
             packed.pack(b);
             for (rows, columns) in [(0..k, 0..n), (3..70, 64..130), (64..90, 128..150)] {
                 let mut y = vec![0.0; m * columns.len()];

@@ -39,8 +39,8 @@ fn width() -> usize {
 #[repr(align(64))]
 pub(super) struct Line(#[expect(dead_code, reason = "read through pointers")] [f32; MAX_N]);
 
-/// Packed columns: one panel after the other, each `[depth, width]`; what is beyond the last column is
-/// not read.
+/// A right-hand matrix in the order in which products read it, for one or several of them: one panel of
+/// columns after the other, each `[depth, width]`; what is beyond the last column is not read.
 #[derive(Debug, Default)]
 pub(super) struct Panels {
     lines: Vec<Line>,
@@ -75,18 +75,27 @@ impl Panels {
         self.part(0..self.depth, 0..self.n_columns)
     }
 
-    /// `out = scale * a b` (or `+=`) with some rows and columns of the packed matrix.
+    /// `out = scale * a b` (or `+=`) with these rows and columns of the packed matrix, of which the first
+    /// column must be a multiple of 64. Without rows, columns or terms nothing is written.
     pub(super) fn product(
         &self,
-        out: &mut MatMut<'_>,
+        mut out: MatMut<'_>,
         onto: Onto,
         a: Mat<'_>,
         [terms, columns]: [Range<usize>; 2],
         scale: f32,
     ) {
+        assert_eq!(
+            (out.n_rows(), out.n_cols(), a.n_cols()),
+            (a.n_rows(), columns.len(), terms.len()),
+            "product shapes"
+        );
+        if out.n_rows() == 0 || out.n_cols() == 0 || a.n_cols() == 0 {
+            return;
+        }
         BUFFERS.with_borrow_mut(|(_, rows)| {
             let part = self.part(terms, columns);
-            product_of_panels(out, onto, a, part, rows, scale);
+            product_of_panels(&mut out, onto, a, part, rows, scale);
         });
     }
 

@@ -37,10 +37,10 @@ impl<'a> Product<'a> {
     }
 
     /// The product with all rows of a matrix.
-    fn all_rows(&mut self, weights: Weights<'_>, out: &mut Outputs<'_>, n: usize, matrix: &Matrix) {
+    fn all_rows(&mut self, weights: Weights<'_>, out: &mut Outputs<'_>, matrix: &Matrix) {
         let Self { team, x, tile, .. } = self;
         match team {
-            Some(team) => team.product(weights, out, n, matrix, x, tile),
+            Some(team) => team.product(weights, out, matrix, x, tile),
             None => some_rows(weights, out, 0..matrix.n_out(), matrix, x, tile),
         }
     }
@@ -83,7 +83,7 @@ impl Products for Product<'_> {
             return from_columns(y, onto, product, n);
         }
         self.x.set(x, n_in);
-        self.all_rows(weights, &mut Outputs { y: &mut *y, stride: n_out, onto }, n, matrix);
+        self.all_rows(weights, &mut Outputs { y: &mut *y, stride: n_out, onto }, matrix);
         let Some(adapter) = weights.adapter else { return };
         for term in adapter.terms_of(&matrix.place) {
             let (a, b) = adapter.factors_of(term);
@@ -104,7 +104,7 @@ impl Products for Product<'_> {
 }
 
 /// Writes or adds values times a factor to as many outputs.
-fn add(y: &mut [f32], onto: Onto, values: &[f32], factor: f32) {
+pub(super) fn add(y: &mut [f32], onto: Onto, values: &[f32], factor: f32) {
     let y = y.iter_mut().zip(values);
     match onto {
         Onto::Fresh => y.for_each(|(y, value)| *y = factor * value),

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError, RwLock};
 use std::thread::yield_now;
 
-use super::products::some_rows;
+use super::products::{add, some_rows};
 use crate::kernels::decode::{Operand, Outputs};
 use crate::kernels::matmul::Onto;
 use crate::matrix::Matrix;
@@ -44,8 +44,6 @@ struct Task {
     product: usize,
     n_parts: usize,
     x: Operand,
-    /// Rows of `x`.
-    n: usize,
     matrix: Matrix,
 }
 
@@ -85,7 +83,7 @@ impl Team {
     ) -> T {
         let n_helpers = n_threads.saturating_sub(1);
         let nothing = Matrix { place: 0..0, n_in: 1 };
-        let task = Task { product: 0, n_parts: 1, x: Operand::default(), n: 0, matrix: nothing };
+        let task = Task { product: 0, n_parts: 1, x: Operand::default(), matrix: nothing };
         let team = Self {
             n_present: AtomicUsize::new(0),
             product: AtomicUsize::new(0),
@@ -126,7 +124,7 @@ impl Team {
             let mut part = self.parts[number - 1].lock().unwrap_or_else(PoisonError::into_inner);
             let Part { tile, y } = &mut *part;
             let rows = task.rows(number);
-            y.resize(task.n * rows.len(), 0.0);
+            y.resize(task.x.n_rows() * rows.len(), 0.0);
             let mut out = Outputs { y, stride: rows.len(), onto: Onto::Fresh };
             some_rows(weights, &mut out, rows, &task.matrix, &task.x, tile);
             drop(part);
@@ -151,29 +149,26 @@ impl Team {
         true
     }
 
-    /// The product of the `n` rows of `x` with all rows of a matrix; `tile` holds widened rows.
+    /// The product of the rows of `x` with all rows of a matrix; `tile` holds widened rows.
     pub(super) fn product(
         &self,
         weights: Weights<'_>,
         out: &mut Outputs<'_>,
-        n: usize,
         matrix: &Matrix,
         x: &mut Operand,
         tile: &mut Vec<f32>,
     ) {
         let n_present = self.n_present.load(Ordering::Acquire);
         let n_parts = (1 + n_present).min(matrix.place.len() / SHARED_WEIGHTS).max(1);
-        self.product_in(n_parts, weights, out, n, matrix, x, tile);
+        self.product_in(n_parts, weights, out, matrix, x, tile);
     }
 
     /// [`Team::product`] in so many parts, at most one per thread that is present.
-    #[expect(clippy::too_many_arguments, reason = "the parts of one product")]
     fn product_in(
         &self,
         n_parts: usize,
         weights: Weights<'_>,
         out: &mut Outputs<'_>,
-        n: usize,
         matrix: &Matrix,
         x: &mut Operand,
         tile: &mut Vec<f32>,
@@ -184,7 +179,7 @@ impl Team {
         {
             let mut task = self.task.write().unwrap_or_else(PoisonError::into_inner);
             std::mem::swap(&mut task.x, x);
-            (task.n, task.n_parts, task.matrix) = (n, n_parts, matrix.clone());
+            (task.n_parts, task.matrix) = (n_parts, matrix.clone());
             task.product += 1;
             self.n_busy.store(n_parts - 1, Ordering::Release);
             self.product.store(task.product, Ordering::Release);
@@ -201,11 +196,7 @@ impl Team {
             }
             let part = self.parts[number - 1].lock().unwrap_or_else(PoisonError::into_inner);
             for (row, part) in part.y.chunks_exact(rows.len()).enumerate() {
-                let y = &mut out.y[row * out.stride + rows.start..][..rows.len()];
-                match out.onto {
-                    Onto::Fresh => y.copy_from_slice(part),
-                    Onto::Sum => y.iter_mut().zip(part).for_each(|(y, part)| *y += part),
-                }
+                add(&mut out.y[row * out.stride + rows.start..], out.onto, part, 1.0);
             }
         }
         drop(task);
@@ -239,7 +230,7 @@ mod tests {
                         x.set(&numbers(n * n_in, seed), n_in);
                         let mut out = Outputs { y: &mut y, stride: n_out + 3, onto };
                         let tile = &mut Vec::new();
-                        team.product_in(n_parts, weights, &mut out, n, &matrix, &mut x, tile);
+                        team.product_in(n_parts, weights, &mut out, &matrix, &mut x, tile);
                     }
                     y
                 })
@@ -268,7 +259,7 @@ mod tests {
                 let (mut x, mut y) = (Operand::default(), vec![0.0; 3]);
                 x.set(&[1.0, 2.0], 2);
                 let mut out = Outputs { y: &mut y, stride: 3, onto: Onto::Fresh };
-                team.product(weights, &mut out, 1, &matrix, &mut x, &mut Vec::new());
+                team.product(weights, &mut out, &matrix, &mut x, &mut Vec::new());
                 y
             })
         });

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::common::{read, write};
 use gratis_data::Error;
 use gratis_data::score::completion_hash;
 use gratis_data::{
@@ -35,19 +36,6 @@ fn rollouts() -> Vec<Rollout> {
     };
     let problem = Rollout { id: Some("c".into()), prompt: "5?".into(), ..Rollout::default() };
     vec![graded, sampled, problem]
-}
-
-fn write(path: &Path, rollouts: &[Rollout]) {
-    let mut writer = RecordWriter::create(path).expect("a writable folder");
-    for rollout in rollouts {
-        writer.write(rollout.clone()).expect("written");
-    }
-    writer.finish().expect("finished");
-}
-
-fn read(path: &Path) -> Vec<Rollout> {
-    let reader = RecordReader::<Rollout>::open(path, OnInvalid::Stop).expect("opens");
-    reader.collect::<Result<_, _>>().expect("valid")
 }
 
 /// A folder and a file in it with these lines.

@@ -1,11 +1,12 @@
 //! Operations on rollouts: what they keep, that they keep it again, and that they stream.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
+use crate::common::{read, write};
 use gratis_data::{
-    Completion, DataOperation, OnInvalid, OperationReport, RecordReader, RecordWriter, Rollout,
-    Side, Summary, apply, apply_to_file, split_file,
+    Completion, DataOperation, OnInvalid, OperationReport, Rollout, Side, Summary, apply,
+    apply_to_file, split_file,
 };
 use gratis_data::{Error, Silent};
 use proptest::prelude::*;
@@ -193,19 +194,6 @@ fn a_split_never_leaks() {
     assert_eq!(first.len() + second.len(), doubled.len());
     assert!(ids(&first).is_disjoint(&ids(&second)));
     assert!(first.len() > 20 && second.len() > 20);
-}
-
-fn write(path: &Path, rollouts: &[Rollout]) {
-    let mut writer = RecordWriter::create(path).expect("a writable folder");
-    for rollout in rollouts {
-        writer.write(rollout.clone()).expect("written");
-    }
-    writer.finish().expect("finished");
-}
-
-fn read(path: &Path) -> Vec<Rollout> {
-    let reader = RecordReader::<Rollout>::open(path, OnInvalid::Stop).expect("opens");
-    reader.collect::<Result<_, _>>().expect("valid")
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::common::write;
 use gratis_data::Error;
 use gratis_data::{Extent, OnInvalid, ProblemScores, RecordReader, RecordWriter, Rollout, Scored};
 use parquet::basic::{Compression, Type as Physical};
@@ -57,14 +58,6 @@ fn file(columns: &[Column<'_>]) -> (tempfile::TempDir, PathBuf) {
 
 fn read(path: &Path) -> Result<Vec<Rollout>, Error> {
     RecordReader::<Rollout>::open(path, OnInvalid::Stop)?.collect()
-}
-
-fn write(path: &Path, rollouts: &[Rollout]) {
-    let mut writer = RecordWriter::create(path).expect("opens");
-    for rollout in rollouts {
-        writer.write(rollout.clone()).expect("written");
-    }
-    writer.finish().expect("finished");
 }
 
 /// The physical type of a file's column.
