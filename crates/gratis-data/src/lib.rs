@@ -104,6 +104,9 @@ pub use records::{published, steps};
 #[doc(hidden)]
 pub use resumable::{ReservedOutput, ResumableWriter, check_output};
 pub use score::{Extent, Precision, ProblemScores, ScoreKind, ScoreOrigin, Scored};
+// The draws of the bootstrap.
+#[doc(hidden)]
+pub use seeding::Draws;
 pub use summary::Summary;
 pub use value_rule::ValueRule;
 pub use writer::RecordWriter;

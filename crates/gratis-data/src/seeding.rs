@@ -1,13 +1,58 @@
 //! Random choices that depend on a seed and a text only: not on the order of a file, the thread
 //! count or the platform.
 
-use rand::SeedableRng;
+use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use sha2::{Digest, Sha256};
 
 /// A stream of random numbers of its own for each (seed, text).
 pub(crate) fn rng_of(seed: u64, text: &str) -> ChaCha8Rng {
     ChaCha8Rng::from_seed(digest(seed, &[text]))
+}
+
+/// Places drawn with replacement: those of [`RngExt::random_range`] with [`ChaCha8Rng`]. A type rather than
+/// a generic call, so that drawing is compiled with this crate, at its level of optimisation.
+#[derive(Debug)]
+pub struct Draws(ChaCha8Rng);
+
+impl Draws {
+    /// Draws that depend on `seed` only.
+    pub fn new(seed: u64) -> Self {
+        Self(ChaCha8Rng::seed_from_u64(seed))
+    }
+
+    /// A place below `n`.
+    ///
+    /// # Panics
+    /// If `n` is 0.
+    pub fn below(&mut self, n: usize) -> usize {
+        self.0.random_range(0..n)
+    }
+
+    /// As many places as `places` holds, each below their number.
+    pub fn fill(&mut self, places: &mut [usize]) {
+        let n = places.len();
+        let Ok(range) = u32::try_from(n) else {
+            return places.fill_with(|| self.below(n));
+        };
+        let mut next = || u64::from(self.0.next_u32()) * u64::from(range);
+        // As `random_range`, which is a call with checks of its own: the high half of a product, which a
+        // second product carries into where the low half leaves that open.
+        places.fill_with(|| {
+            let product = next();
+            let (high, low) = (product >> 32, product as u32);
+            let has_carry =
+                low > range.wrapping_neg() && low.checked_add((next() >> 32) as u32).is_none();
+            high as usize + usize::from(has_carry)
+        });
+    }
+
+    /// `n` places below `n`.
+    pub fn resample(&mut self, n: usize) -> Vec<usize> {
+        let mut places = vec![0; n];
+        self.fill(&mut places);
+        places
+    }
 }
 
 /// A number that places `parts` in a random order which depends on the seed.
@@ -35,7 +80,6 @@ pub(crate) fn threshold_of(mut ranks: Vec<u64>, n: usize) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rand::Rng;
 
     #[test]
     fn choices_are_pinned() {
@@ -44,5 +88,20 @@ mod tests {
         assert_ne!(rank_of(1, &["a", "b"]), rank_of(1, &["ab", ""]));
         assert_ne!(rank_of(1, &["a"]), rank_of(2, &["a"]));
         assert_eq!(rng_of(7, "x").next_u64(), 2_017_919_591_509_300_076);
+        assert_eq!(Draws::new(7).resample(8), [1, 1, 1, 1, 2, 5, 0, 5]);
+    }
+
+    #[test]
+    fn draws_are_those_of_the_generator() {
+        for n in [1, 2, 7, 64, 1319, 100_000] {
+            let (mut draws, mut rng) = (Draws::new(3), ChaCha8Rng::seed_from_u64(3));
+            assert!(
+                draws.resample(n).into_iter().all(|place| place == rng.random_range(0..n)),
+                "{n}"
+            );
+            assert_eq!(draws.below(n), rng.random_range(0..n));
+        }
+        let huge = usize::MAX / 3;
+        assert_eq!(Draws::new(1).below(huge), ChaCha8Rng::seed_from_u64(1).random_range(0..huge));
     }
 }

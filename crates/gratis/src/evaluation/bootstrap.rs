@@ -3,8 +3,7 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
-use rand::{RngExt, SeedableRng};
-use rand_chacha::ChaCha8Rng;
+use gratis_data::Draws;
 use serde::{Deserialize, Serialize};
 
 /// A mean with its percentile interval.
@@ -64,16 +63,18 @@ impl Bootstrap {
                 table[problem * n_measures + measure] = *value;
             }
         }
-        let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
+        let mut draws = Draws::new(self.seed);
         let mut means = vec![Vec::with_capacity(self.n_resamples); n_measures];
+        let mut drawn = vec![0; n];
         let mut sums = vec![0.0; n_measures];
         let kinds = kinds_of(&table, n_measures);
         let mut counts = vec![0_u32; kinds.as_ref().map_or(0, |kinds| kinds.rows.len())];
         for _ in 0..self.n_resamples {
+            draws.fill(&mut drawn);
             if let Some(kinds) = &kinds {
                 counts.fill(0);
-                for _ in 0..n {
-                    counts[kinds.of[rng.random_range(0..n)] as usize] += 1;
+                for &problem in &drawn {
+                    counts[kinds.of[problem] as usize] += 1;
                 }
                 sums.fill(0.0);
                 for (count, row) in counts.iter().zip(&kinds.rows) {
@@ -82,17 +83,14 @@ impl Bootstrap {
                         *sum += count * value;
                     }
                 }
-                for (means, sum) in means.iter_mut().zip(&sums) {
-                    means.push(sum / n as f64);
-                }
-                continue;
-            }
-            // As `Iterator::sum` begins.
-            sums.fill(-0.0);
-            for _ in 0..n {
-                let start = rng.random_range(0..n) * n_measures;
-                for (sum, value) in sums.iter_mut().zip(&table[start..start + n_measures]) {
-                    *sum += value;
+            } else {
+                // As `Iterator::sum` begins.
+                sums.fill(-0.0);
+                for &problem in &drawn {
+                    let start = problem * n_measures;
+                    for (sum, value) in sums.iter_mut().zip(&table[start..start + n_measures]) {
+                        *sum += value;
+                    }
                 }
             }
             for (means, sum) in means.iter_mut().zip(&sums) {
@@ -118,14 +116,13 @@ impl Bootstrap {
         if n_problems.iter().sum::<usize>() == 0 {
             return Interval { mean: 0.0, low: 0.0, high: 0.0 };
         }
-        let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
+        let mut draws = Draws::new(self.seed);
         let mut values = Vec::with_capacity(self.n_resamples);
         for _ in 0..self.n_resamples {
             let drawn: Vec<(usize, Vec<usize>)> = (0..n_seeds)
                 .map(|_| {
-                    let seed = rng.random_range(0..n_seeds);
-                    let n = n_problems[seed];
-                    (seed, (0..n).map(|_| rng.random_range(0..n)).collect())
+                    let seed = draws.below(n_seeds);
+                    (seed, draws.resample(n_problems[seed]))
                 })
                 .collect();
             values.push(statistic(&drawn));
@@ -143,11 +140,10 @@ impl Bootstrap {
         n_units: &[usize],
         statistic: impl Fn(&[Vec<usize>]) -> f64,
     ) -> Interval {
-        let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
+        let mut draws = Draws::new(self.seed);
         let mut values = Vec::with_capacity(self.n_resamples);
         for _ in 0..self.n_resamples {
-            let draw = |&n: &usize| (0..n).map(|_| rng.random_range(0..n)).collect();
-            let drawn: Vec<Vec<usize>> = n_units.iter().map(draw).collect();
+            let drawn: Vec<Vec<usize>> = n_units.iter().map(|&n| draws.resample(n)).collect();
             values.push(statistic(&drawn));
         }
         let whole: Vec<Vec<usize>> = n_units.iter().map(|&n| (0..n).collect()).collect();
@@ -205,6 +201,9 @@ fn kinds_of(table: &[f64], n_measures: usize) -> Option<Kinds> {
 
 #[cfg(test)]
 mod tests {
+    use rand::{RngExt, SeedableRng};
+    use rand_chacha::ChaCha8Rng;
+
     use super::*;
 
     #[test]
