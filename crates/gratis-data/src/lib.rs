@@ -40,6 +40,7 @@ mod aggregation;
 mod candidate_scores;
 mod case;
 mod columns;
+mod decimal;
 mod error;
 mod exact;
 mod fingerprint;

@@ -6,6 +6,8 @@ use std::borrow::Cow;
 
 use serde::de::DeserializeOwned;
 
+use crate::decimal::{MAX_DIGITS, decimal};
+
 /// Bytes of the longest number that is read here.
 const MAX_NUMBER: usize = 40;
 
@@ -134,24 +136,32 @@ impl<'a> Scanner<'a> {
     pub(crate) fn number(&mut self) -> Option<f64> {
         self.peek()?;
         let rest = &self.text.as_bytes()[self.at..];
-        let n_of =
-            |from: usize| rest[from..].iter().take_while(|byte| byte.is_ascii_digit()).count();
-        let first = usize::from(rest[0] == b'-');
-        let n_whole = n_of(first);
+        let is_negative = rest[0] == b'-';
+        let first = usize::from(is_negative);
+        let mut digits = 0;
+        let n_whole = add_digits(&rest[first..], &mut digits);
         let mut end = first + n_whole;
         if n_whole == 0 || (n_whole > 1 && rest[first] == b'0') {
             return None;
         }
+        let mut n_places = 0;
         if rest.get(end) == Some(&b'.') {
-            let n_places = n_of(end + 1);
+            n_places = add_digits(&rest[end + 1..], &mut digits);
             end += 1 + n_places;
             if n_places == 0 {
                 return None;
             }
         }
+        if !matches!(rest.get(end), Some(b'e' | b'E'))
+            && n_whole + n_places <= MAX_DIGITS
+            && let Some(size) = decimal(digits, n_places)
+        {
+            self.at += end;
+            return Some(if is_negative { -size } else { size });
+        }
         if matches!(rest.get(end), Some(b'e' | b'E')) {
             end += 1 + usize::from(matches!(rest.get(end + 1), Some(b'+' | b'-')));
-            let n_exponent = n_of(end.min(rest.len()));
+            let n_exponent = add_digits(&rest[end.min(rest.len())..], &mut digits);
             end += n_exponent;
             // Others may be out of range.
             if !(1..=2).contains(&n_exponent) {
@@ -203,6 +213,18 @@ impl<'a> Scanner<'a> {
         self.at += values.byte_offset();
         Some(value)
     }
+}
+
+/// Appends the digits at the beginning of `bytes` to `value`, which wraps around; returns how many there are.
+fn add_digits(bytes: &[u8], value: &mut u64) -> usize {
+    let mut n = 0;
+    while let Some(byte) = bytes.get(n)
+        && byte.is_ascii_digit()
+    {
+        *value = value.wrapping_mul(10).wrapping_add(u64::from(byte - b'0'));
+        n += 1;
+    }
+    n
 }
 
 /// The number of four hexadecimal digits.
