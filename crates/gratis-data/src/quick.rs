@@ -132,6 +132,17 @@ impl<'a> Scanner<'a> {
         }
     }
 
+    /// Goes past a list of strings; returns how many there are.
+    pub(crate) fn skip_strings(&mut self) -> Option<usize> {
+        let mut n = 0;
+        self.list(|line| {
+            line.string()?;
+            n += 1;
+            Some(())
+        })?;
+        Some(n)
+    }
+
     /// A number in 64 bits.
     pub(crate) fn number(&mut self) -> Option<f64> {
         self.peek()?;

@@ -3,6 +3,7 @@
 use serde_json::Map;
 
 use crate::quick::Scanner;
+use crate::records::completion::PER_COMPLETION;
 use crate::records::rollout::{
     COMPLETIONS, CONTEXT, CORRECTNESS, Columns, FINISH_REASONS, MASKS, SOFT_LABELS, STEPS,
     TOKEN_IDS,
@@ -13,14 +14,24 @@ use crate::records::step_labels::STEP_LABELS;
 const OTHERS: [&str; 7] =
     [SOFT_LABELS, STEPS, STEP_LABELS, FINISH_REASONS, TOKEN_IDS, MASKS, CONTEXT];
 
+/// Whether the columns that grading adds are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum GradingColumns {
+    Read,
+    /// They are checked and left out.
+    PassedOver,
+}
+
 impl Columns {
     /// The columns of a line in its usual form: texts, labels and further columns.
-    pub(crate) fn quick(line: &[u8]) -> Option<Self> {
+    pub(crate) fn quick(line: &[u8], grading: GradingColumns) -> Option<Self> {
         let mut line = Scanner::new(line)?;
         let mut id = None;
         let (mut prompt, mut reference, mut dataset) = (None, None, None);
         let (mut completions, mut correctness) = (None, None);
         let mut extra = Map::new();
+        // Names and lengths.
+        let mut passed_over: Vec<(&str, usize)> = Vec::new();
         line.expect(b'{')?;
         loop {
             let name = line.plain_string()?;
@@ -52,6 +63,11 @@ impl Columns {
                     correctness.replace(labels).is_none()
                 }
                 name if OTHERS.contains(&name) => false,
+                name if grading == GradingColumns::PassedOver && PER_COMPLETION.contains(&name) => {
+                    let is_first = passed_over.iter().all(|(other, _)| *other != name);
+                    passed_over.push((name, line.skip_strings()?));
+                    is_first
+                }
                 name => extra.insert(name.to_owned(), line.value()?).is_none(),
             };
             if !is_first {
@@ -62,7 +78,8 @@ impl Columns {
             }
         }
         line.expect(b'}')?;
-        if !line.is_over() {
+        let n_completions = completions.as_ref().map_or(0, Vec::len);
+        if !line.is_over() || passed_over.iter().any(|(_, n)| *n != n_completions) {
             return None;
         }
         let columns = Self {
@@ -89,7 +106,7 @@ impl Columns {
 mod tests {
     use super::*;
     use crate::records::record::from_json;
-    use crate::records::rollout::Rollout;
+    use crate::records::rollout::{Bare, Rollout};
 
     /// Read in the general way.
     fn general(line: &str) -> Option<Rollout> {
@@ -124,12 +141,40 @@ mod tests {
             (r#"{"completions": ["p"]}"#, false),
             ("{}", false),
         ] {
-            let quick = Columns::quick(line.as_bytes());
+            let quick = Columns::quick(line.as_bytes(), GradingColumns::Read);
             assert_eq!(quick.is_some(), is_quick, "{line}");
             if let Some(columns) = quick {
                 assert_eq!(Rollout::try_from(columns).ok(), general(line), "{line}");
             }
             assert_eq!(from_json::<Rollout>(line.as_bytes()).ok(), general(line), "{line}");
+        }
+    }
+
+    #[test]
+    fn columns_of_grading_are_checked_where_they_are_passed_over() {
+        for (columns, is_quick) in [
+            (r#""extracted": ["1", "\u00e9"], "how": ["box", "phrase"], "other": [1]"#, true),
+            (r#""extracted": [], "how": ["box", "phrase"]"#, false),
+            (r#""extracted": ["1", null]"#, false),
+            (r#""extracted": ["1", "2"], "extracted": ["1", "2"]"#, false),
+            (r#""extracted": ["1", "\x"]"#, false),
+            (r#""how": ["1", "2""#, false),
+            (r#""how": "box""#, false),
+            (r#""how": ["box", "phrase"], "prompt": " ""#, true),
+        ] {
+            for prompt in [r#", "prompt": "p""#, ""] {
+                let line = format!(r#"{{"completions": ["a", "b"], {columns}{prompt}}}"#);
+                let quick = Columns::quick(line.as_bytes(), GradingColumns::PassedOver);
+                let is_whole = line.matches("\"prompt\"").count() == 1;
+                assert_eq!(quick.is_some(), is_quick && is_whole, "{line}");
+                // The same rollout without these columns, or the same fault.
+                let read = from_json::<Bare>(line.as_bytes()).map(Rollout::from);
+                let whole = from_json::<Rollout>(line.as_bytes()).map(|mut rollout| {
+                    rollout.completions.iter_mut().for_each(|c| c.extra.clear());
+                    rollout
+                });
+                assert_eq!(format!("{read:?}"), format!("{whole:?}"), "{line}");
+            }
         }
     }
 }

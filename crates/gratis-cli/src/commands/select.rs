@@ -310,7 +310,7 @@ impl<S: Scores> Matched<S> {
     ) -> Result<Self> {
         let reading = reading.into();
         Ok(Self {
-            rollouts: RecordReader::open(rollouts, reading.clone())?,
+            rollouts: RecordReader::bare(rollouts, reading.clone())?,
             scores: S::open(scores, reading.on_invalid)?,
             check: Check::WhenRead,
         })

@@ -15,7 +15,7 @@ use super::container::{Container, Raw};
 use super::problem::Problem;
 use super::reading::{DoubtfulLabel, FileReading, Reading};
 use super::record::{self, Fault, OnInvalid, Record, RowLayout};
-use super::rollout::{Rollout, open_answered};
+use super::rollout::{Rollout, open_answered, open_bare};
 use super::rows;
 use super::score_table;
 use super::shapes::{self, DataShape, Requests};
@@ -97,6 +97,15 @@ impl RecordReader<Rollout> {
     /// As [`RecordReader::open`].
     pub fn answered(path: impl AsRef<Path>, reading: impl Into<Reading>) -> Result<Self> {
         Ok(Self { source: open_answered(path.as_ref(), reading.into())?, failed: false })
+    }
+
+    /// Opens a file of rollouts, and leaves out the columns that grading adds beside the labels:
+    /// `extracted` and `how`.
+    ///
+    /// # Errors
+    /// As [`RecordReader::open`].
+    pub fn bare(path: impl AsRef<Path>, reading: impl Into<Reading>) -> Result<Self> {
+        Ok(Self { source: open_bare(path.as_ref(), reading.into())?, failed: false })
     }
 
     /// Opens a file of problems to solve: their completions are ignored, and the prompt may be called

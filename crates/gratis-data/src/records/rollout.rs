@@ -22,6 +22,7 @@ use super::record::{Fault, Field, Record, Shape};
 use super::step_labels::STEP_LABELS;
 use crate::error::{Error, Result};
 use crate::exact;
+use crate::quick_rollout::GradingColumns;
 
 /// One line of a rollout file.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -418,7 +419,7 @@ impl Record for Rollout {
     }
 
     fn quick(line: &[u8]) -> Option<Result<Self, Fault>> {
-        Columns::quick(line).map(Self::from_columns)
+        Columns::quick(line, GradingColumns::Read).map(Self::from_columns)
     }
 
     fn open(path: &Path, reading: Reading) -> Result<Box<dyn Source<Self>>> {
@@ -464,7 +465,7 @@ impl Record for Answered {
     }
 
     fn quick(line: &[u8]) -> Option<Result<Self, Fault>> {
-        Columns::quick(line).map(Self::from_columns)
+        Columns::quick(line, GradingColumns::Read).map(Self::from_columns)
     }
 
     fn from_columns(columns: Columns) -> Result<Self, Fault> {
@@ -487,6 +488,52 @@ impl Record for Answered {
             }
             () => "give the responses of a problem as a list of texts named `completions`",
         }))
+    }
+
+    fn number(&mut self, line: u64) {
+        self.0.number(line);
+    }
+}
+
+/// Opens a file of rollouts without the columns that grading adds.
+pub(crate) fn open_bare(path: &Path, reading: Reading) -> Result<Box<dyn Source<Rollout>>> {
+    open_files::<Bare, Rollout>(path, reading)
+}
+
+/// A rollout without the columns that grading adds, which mostly need not be read to leave them out.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Bare(Rollout);
+
+impl From<Bare> for Rollout {
+    fn from(bare: Bare) -> Self {
+        bare.0
+    }
+}
+
+impl Record for Bare {
+    type Columns = Columns;
+
+    const FIELDS: &'static [Field] = Rollout::FIELDS;
+    const IS_ROLLOUT: bool = true;
+
+    fn from_rollout(mut rollout: Rollout) -> Result<Self, Fault> {
+        for completion in &mut rollout.completions {
+            completion.extra.clear();
+        }
+        Ok(Self(rollout))
+    }
+
+    fn may_be_rounded(columns: &Columns) -> bool {
+        columns.may_be_rounded()
+    }
+
+    fn quick(line: &[u8]) -> Option<Result<Self, Fault>> {
+        let columns = Columns::quick(line, GradingColumns::PassedOver)?;
+        Some(Rollout::try_from(columns).map(Self))
+    }
+
+    fn from_columns(columns: Columns) -> Result<Self, Fault> {
+        Self::from_rollout(Rollout::try_from(columns)?)
     }
 
     fn number(&mut self, line: u64) {
