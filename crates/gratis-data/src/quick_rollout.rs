@@ -5,22 +5,14 @@ use serde_json::Map;
 use crate::quick::Scanner;
 use crate::records::completion::PER_COMPLETION;
 use crate::records::rollout::{
-    COMPLETIONS, CONTEXT, CORRECTNESS, Columns, FINISH_REASONS, MASKS, SOFT_LABELS, STEPS,
-    TOKEN_IDS,
+    COMPLETIONS, CONTEXT, CORRECTNESS, Columns, FINISH_REASONS, GradingColumns, MASKS, SOFT_LABELS,
+    STEPS, TOKEN_IDS,
 };
 use crate::records::step_labels::STEP_LABELS;
 
 /// Columns of [`Columns`] that are left to the general reader.
 const OTHERS: [&str; 7] =
     [SOFT_LABELS, STEPS, STEP_LABELS, FINISH_REASONS, TOKEN_IDS, MASKS, CONTEXT];
-
-/// Whether the columns that grading adds are read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum GradingColumns {
-    Read,
-    /// They are checked and left out.
-    PassedOver,
-}
 
 impl Columns {
     /// The columns of a line in its usual form: texts, labels and further columns.

@@ -22,7 +22,6 @@ use super::record::{Fault, Field, Record, Shape};
 use super::step_labels::STEP_LABELS;
 use crate::error::{Error, Result};
 use crate::exact;
-use crate::quick_rollout::GradingColumns;
 
 /// One line of a rollout file.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -228,6 +227,14 @@ pub(crate) struct Columns {
     pub(crate) context: Option<Vec<Message>>,
     #[serde(flatten)]
     pub(crate) extra: Map<String, Value>,
+}
+
+/// Whether the columns that grading adds are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum GradingColumns {
+    Read,
+    /// They are checked and left out.
+    PassedOver,
 }
 
 impl Columns {
