@@ -56,6 +56,7 @@ mod budget;
 mod compare;
 mod exact;
 mod extract;
+mod fraction;
 mod markup;
 mod numeric;
 mod options;

@@ -278,15 +278,15 @@ fn half_unit(n_places: u32) -> BigRational {
 
 /// Whether a decimal is `value` rounded to its places, or cut off after four digits or more.
 fn is_rounding(decimal: &Number, value: &BigRational) -> bool {
-    let half = half_unit(decimal.n_places);
-    let distance = value - &decimal.value;
-    if distance.abs() <= half {
+    // Their distance is `apart / whole`, and is not reduced: that takes longer than all else.
+    let apart = value.numer() * decimal.value.denom() - decimal.value.numer() * value.denom();
+    let whole = value.denom() * decimal.value.denom();
+    let n_units = apart.abs() * BigInt::from(10).pow(decimal.n_places);
+    if &n_units + &n_units <= whole {
         return true;
     }
-    let is_toward_zero = distance.is_positive() == decimal.value.is_positive();
-    decimal.n_significant >= 4
-        && is_toward_zero
-        && distance.abs() < half * BigRational::from_integer(2.into())
+    let is_toward_zero = apart.is_positive() == decimal.value.is_positive();
+    decimal.n_significant >= 4 && is_toward_zero && n_units < whole
 }
 
 /// Whether a rational has a finite decimal: only twos and fives divide its denominator.
@@ -301,4 +301,42 @@ fn has_finite_decimal(value: &BigRational) -> bool {
         }
     }
     denominator.to_u32() == Some(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// As defined, with fractions.
+    fn is_rounding_by_definition(decimal: &Number, value: &BigRational) -> bool {
+        let half = half_unit(decimal.n_places);
+        let distance = value - &decimal.value;
+        distance.abs() <= half
+            || decimal.n_significant >= 4
+                && distance.is_positive() == decimal.value.is_positive()
+                && distance.abs() < half * BigRational::from_integer(2.into())
+    }
+
+    proptest! {
+        #[test]
+        fn a_rounded_value_is_as_near_as_defined(
+            digits in -100_000_i64..100_000,
+            n_places in 0_u32..6,
+            n_significant in 2_u32..6,
+            apart in (-40_i64..40, 1_i64..30),
+        ) {
+            let unit = BigRational::new(1.into(), BigInt::from(10).pow(n_places));
+            let decimal = Number {
+                value: BigRational::from_integer(digits.into()) * &unit,
+                n_places,
+                n_significant,
+                is_decimal: true,
+            };
+            // Up to a few units apart, and often half a unit or a whole one.
+            let value = &decimal.value + unit * BigRational::new(apart.0.into(), apart.1.into());
+            prop_assert_eq!(is_rounding(&decimal, &value), is_rounding_by_definition(&decimal, &value));
+        }
+    }
 }

@@ -6,6 +6,7 @@ use num_rational::BigRational;
 use num_traits::{One, Signed, Zero};
 
 use crate::budget::Budget;
+use crate::fraction;
 
 /// More terms than this are left to the numerical comparison.
 const MAX_TERMS: usize = 400;
@@ -105,7 +106,7 @@ impl Poly {
         for (a, x) in &self.terms {
             for (b, y) in &other.terms {
                 budget.spend(4 + (x.numer().bits() + y.numer().bits()) / 64)?;
-                let mut coefficient = x * y;
+                let mut coefficient = fraction::product(x, y);
                 let monomial = merge(a, b, squares, &mut coefficient)?;
                 let sum = match product.terms.remove(&monomial) {
                     Some(known) => known + coefficient,

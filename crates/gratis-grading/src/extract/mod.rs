@@ -42,7 +42,7 @@ pub(crate) fn extract_for(gold: &str, solution: &str) -> Extracted {
 
 /// Finds the final answer in the part of a solution that answers.
 fn extract_from(gold: &str, text: &str) -> Extracted {
-    let found = |answer: &str, how| Extracted { answer: Some(answer.to_owned()), how };
+    let found = |answer: String, how| Extracted { answer: Some(answer), how };
     let missing = |how| Extracted { answer: None, how };
     let is_choice = matches!(choice_label(gold), Some((_, rest)) if rest.is_empty());
     match boxed::last_boxed(text) {
@@ -52,31 +52,31 @@ fn extract_from(gold: &str, text: &str) -> Extracted {
                 && choice_label(&answer).is_none()
                 && let Some(letter) = choice::announced(text)
             {
-                return found(&letter, Extraction::Phrase);
+                return found(letter, Extraction::Phrase);
             }
-            return found(&answer, Extraction::Boxed);
+            return found(answer, Extraction::Boxed);
         }
         Boxed::Unclosed => return missing(Extraction::Malformed),
         Boxed::None => {}
     }
     if is_choice && let Some((letter, how)) = choice::letter(text) {
-        return found(&letter, how);
+        return found(letter, how);
     }
     if let Some(answer) = phrase::announced(text) {
-        return found(&answer, Extraction::Phrase);
+        return found(answer, Extraction::Phrase);
     }
     let whole = without_bold(text.trim());
     let whole = whole.as_ref();
     if prose::is_words(gold)
         && let Some(answer) = prose::words(gold, whole)
     {
-        return found(answer, Extraction::Whole);
+        return found(answer.to_owned(), Extraction::Whole);
     }
     if !whole.is_empty() && whole.len() <= MAX_WHOLE_CHARS && prose::is_answer(whole) {
-        return found(whole, Extraction::Whole);
+        return found(whole.to_owned(), Extraction::Whole);
     }
     match last::first_or_last_value(text) {
-        Some(answer) => found(&answer, Extraction::LastNumber),
+        Some(answer) => found(answer, Extraction::LastNumber),
         None => missing(Extraction::NotFound),
     }
 }

@@ -310,12 +310,13 @@ const NEGATIONS: &[&str] = &[
 pub(super) fn announced(text: &str) -> Option<String> {
     let text = last::tail(text, MAX_REACH);
     for Range { start, end } in FromEnd::new(text).take(20) {
-        let is_mark = matches!(text[start..end].trim_start().as_bytes().first(), Some(b'#' | b'A'))
-            && !text[start..end].to_lowercase().contains("answer");
+        let marker = &text[start..end];
+        let is_mark = matches!(marker.trim_start().as_bytes().first(), Some(b'#' | b'A'))
+            && !marker.as_bytes().windows(6).any(|word| word.eq_ignore_ascii_case(b"answer"));
         if !is_mark && is_negated_before(&text[..start]) {
             continue;
         }
-        if let Some(answer) = after(&text[start..end], &text[end..]) {
+        if let Some(answer) = after(marker, &text[end..]) {
             return Some(answer);
         }
     }
@@ -337,14 +338,9 @@ pub(super) fn tails(text: &str) -> Vec<(usize, &str)> {
 
 /// `I doubt the answer is 5` and `not that the answer is 5` announce nothing.
 fn is_negated_before(before: &str) -> bool {
-    let words: Vec<&str> =
-        before.rsplit(char::is_whitespace).filter(|word| !word.is_empty()).take(4).collect();
-    words.iter().any(|word| {
-        matches!(
-            word.to_lowercase().as_str(),
-            "doubt" | "don't" | "doesn't" | "if" | "whether" | "can't" | "cannot"
-        )
-    })
+    const NEGATED: [&str; 7] = ["doubt", "don't", "doesn't", "if", "whether", "can't", "cannot"];
+    let words = before.rsplit(char::is_whitespace).filter(|word| !word.is_empty());
+    words.take(4).any(|word| NEGATED.iter().any(|negated| word.eq_ignore_ascii_case(negated)))
 }
 
 fn is_negation(tail: &str) -> bool {

@@ -4,6 +4,7 @@ use num_bigint::BigInt;
 use num_rational::BigRational;
 use num_traits::{One, Zero};
 
+use crate::fraction::fraction;
 use crate::syntax::Number;
 
 /// More digits than this are not read as a number.
@@ -84,13 +85,13 @@ fn build(whole: &str, places: &str, repetend: &str, exponent: i32) -> Option<Num
     let integer: BigInt = if digits.is_empty() { BigInt::zero() } else { digits.parse().ok()? };
     let mut value = match n_places {
         0 => BigRational::from_integer(integer),
-        _ => BigRational::new(integer, ten.pow(n_places)),
+        _ => fraction(integer, ten.pow(n_places)),
     };
     if !repetend.is_empty() {
         let n_repeated = u32::try_from(repetend.len()).ok()?;
         let cycle: BigInt = repetend.parse().ok()?;
         let nines = ten.pow(n_repeated) - BigInt::one();
-        value += BigRational::new(cycle, nines * ten.pow(n_places));
+        value += fraction(cycle, nines * ten.pow(n_places));
     }
     if exponent != 0 {
         let scale = BigRational::from_integer(ten.pow(exponent.unsigned_abs()));

@@ -1,0 +1,64 @@
+//! Fractions of integers that 64 bits hold, as most are in an answer: reduced without big integers, of
+// which each division allocates.
+
+use num_bigint::BigInt;
+use num_rational::BigRational;
+use num_traits::ToPrimitive;
+
+/// `numerator / denominator` in lowest terms, as [`BigRational::new`] gives it.
+///
+/// # Panics
+/// If `denominator` is zero.
+pub(crate) fn fraction(numerator: BigInt, denominator: BigInt) -> BigRational {
+    match (numerator.to_i64(), denominator.to_u64()) {
+        (Some(n), Some(d)) if d != 0 => {
+            let divisor = greatest_divisor(n.unsigned_abs(), d);
+            BigRational::new_raw((i128::from(n) / i128::from(divisor)).into(), (d / divisor).into())
+        }
+        _ => BigRational::new(numerator, denominator),
+    }
+}
+
+/// The product of two fractions in lowest terms.
+pub(crate) fn product(a: &BigRational, b: &BigRational) -> BigRational {
+    let numerator = a.numer() * b.numer();
+    if a.is_integer() && b.is_integer() {
+        return BigRational::from_integer(numerator);
+    }
+    fraction(numerator, a.denom() * b.denom())
+}
+
+fn greatest_divisor(mut a: u64, mut b: u64) -> u64 {
+    while b != 0 {
+        (a, b) = (b, a % b);
+    }
+    a
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn fractions_are_those_of_big_integers(
+            a in any::<i128>(), b in 1_i128.., c in any::<i64>(), d in any::<i64>(), shift in 0_u32..127,
+        ) {
+            let d = if d == 0 { 1 } else { d };
+            for (n, m) in [
+                (a, b), (a >> shift, b), (a >> shift, (b >> shift).max(1)), (c.into(), d.into()),
+                (i64::MIN.into(), d.into()), (0, b),
+            ] {
+                let (n, m) = (BigInt::from(n), BigInt::from(m));
+                let (found, expected) =
+                    (fraction(n.clone(), m.clone()), BigRational::new(n, m));
+                prop_assert_eq!((found.numer(), found.denom()), (expected.numer(), expected.denom()));
+                let other = BigRational::new(c.into(), b.into());
+                let (found, expected) = (product(&expected, &other), &expected * &other);
+                prop_assert_eq!((found.numer(), found.denom()), (expected.numer(), expected.denom()));
+            }
+        }
+    }
+}
