@@ -229,6 +229,10 @@ impl<'a> Scanner<'a> {
 /// Appends the digits at the beginning of `bytes` to `value`, which wraps around; returns how many there are.
 fn add_digits(bytes: &[u8], value: &mut u64) -> usize {
     let mut n = 0;
+    while let Some(eight) = bytes[n..].first_chunk().and_then(eight_digits) {
+        *value = value.wrapping_mul(100_000_000).wrapping_add(eight);
+        n += 8;
+    }
     while let Some(byte) = bytes.get(n)
         && byte.is_ascii_digit()
     {
@@ -236,6 +240,22 @@ fn add_digits(bytes: &[u8], value: &mut u64) -> usize {
         n += 1;
     }
     n
+}
+
+/// The number of eight digits, each in one byte of a word: pairs of them, then fours, then all.
+fn eight_digits(bytes: &[u8; 8]) -> Option<u64> {
+    const UPPER_HALVES: u64 = 0xf0f0_f0f0_f0f0_f0f0;
+    const ZEROS: u64 = u64::from_le_bytes([b'0'; 8]);
+    let word = u64::from_le_bytes(*bytes);
+    // The sign after `9` is the first that six more take out of the upper half of `0`.
+    let after = word.wrapping_add(u64::from_le_bytes([6; 8]));
+    if word & UPPER_HALVES != ZEROS || after & UPPER_HALVES != ZEROS {
+        return None;
+    }
+    let ones = word - ZEROS;
+    let pairs = (10 * ones + (ones >> 8)) & 0x00ff_00ff_00ff_00ff;
+    let fours = (100 * pairs + (pairs >> 16)) & 0x0000_ffff_0000_ffff;
+    Some((10_000 * fours + (fours >> 32)) & 0xffff_ffff)
 }
 
 /// The number of four hexadecimal digits.
@@ -281,6 +301,21 @@ mod tests {
             {
                 let general = general(&line).expect("a value").expect("a string");
                 prop_assert_eq!(general.as_str(), Some(&*read));
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn eight_digits_are_read_at_once(
+            text in prop_oneof!["[0-9]{8}", "[0-9]{0,7}[/:;.e ][0-9]{7}", "[0-9]{7}[\\x00-\\x7f]"],
+            any in any::<[u8; 8]>(),
+        ) {
+            for bytes in [text.as_bytes().first_chunk().copied().unwrap_or(any), any] {
+                let is_number = bytes.iter().all(u8::is_ascii_digit);
+                let number = std::str::from_utf8(&bytes).ok().filter(|_| is_number);
+                let number = number.map(|digits| digits.parse().expect("a number"));
+                prop_assert_eq!(eight_digits(&bytes), number);
             }
         }
     }
