@@ -229,7 +229,7 @@ impl<'a> Scanner<'a> {
 /// Appends the digits at the beginning of `bytes` to `value`, which wraps around; returns how many there are.
 fn add_digits(bytes: &[u8], value: &mut u64) -> usize {
     let mut n = 0;
-    while let Some(eight) = bytes[n..].first_chunk().and_then(eight_digits) {
+    while let Some(eight) = bytes[n..].first_chunk().copied().and_then(eight_digits) {
         *value = value.wrapping_mul(100_000_000).wrapping_add(eight);
         n += 8;
     }
@@ -243,10 +243,10 @@ fn add_digits(bytes: &[u8], value: &mut u64) -> usize {
 }
 
 /// The number of eight digits, each in one byte of a word: pairs of them, then fours, then all.
-fn eight_digits(bytes: &[u8; 8]) -> Option<u64> {
+fn eight_digits(bytes: [u8; 8]) -> Option<u64> {
     const UPPER_HALVES: u64 = 0xf0f0_f0f0_f0f0_f0f0;
     const ZEROS: u64 = u64::from_le_bytes([b'0'; 8]);
-    let word = u64::from_le_bytes(*bytes);
+    let word = u64::from_le_bytes(bytes);
     // The sign after `9` is the first that six more take out of the upper half of `0`.
     let after = word.wrapping_add(u64::from_le_bytes([6; 8]));
     if word & UPPER_HALVES != ZEROS || after & UPPER_HALVES != ZEROS {
@@ -315,7 +315,7 @@ mod tests {
                 let is_number = bytes.iter().all(u8::is_ascii_digit);
                 let number = std::str::from_utf8(&bytes).ok().filter(|_| is_number);
                 let number = number.map(|digits| digits.parse().expect("a number"));
-                prop_assert_eq!(eight_digits(&bytes), number);
+                prop_assert_eq!(eight_digits(bytes), number);
             }
         }
     }
