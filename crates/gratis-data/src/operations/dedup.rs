@@ -57,7 +57,7 @@ pub(crate) struct Deduplication {
     seen: [Grams; 3],
     /// Those of the last response; their memory is used again.
     words: Words,
-    grams: Grams,
+    grams: Vec<u64>,
 }
 
 impl Deduplication {
@@ -71,7 +71,7 @@ impl Deduplication {
         if !(threshold > 0.0 && threshold <= 1.0) {
             return Err(Error::setting("threshold", "above 0 and at most 1", threshold));
         }
-        let (words, grams) = (Words::default(), Grams::default());
+        let (words, grams) = (Words::default(), Vec::new());
         Ok(Self { n, threshold, scope, sample, seen: Default::default(), words, grams })
     }
 }
@@ -90,10 +90,18 @@ impl Operation for Deduplication {
             grams.clear();
             grams.extend(words.n_grams(*n));
             thin_out(grams, *sample);
-            let n_seen = grams.iter().filter(|&gram| seen.contains(gram)).count();
-            if (n_seen as f64) < *threshold * grams.len() as f64 {
-                seen.extend(&*grams);
+            grams.sort_unstable();
+            grams.dedup();
+            let n_distinct = grams.len();
+            // The new ones are added at once, and taken back if the response is dropped.
+            grams.retain(|&gram| seen.insert(gram));
+            let n_seen = n_distinct - grams.len();
+            if (n_seen as f64) < *threshold * n_distinct as f64 {
                 kept.push(idx);
+            } else {
+                for gram in &*grams {
+                    seen.remove(gram);
+                }
             }
         }
         keep_some(rollout, &kept, out)
@@ -108,16 +116,19 @@ type Grams = HashSet<u64, BuildHasherDefault<NumberItself>>;
 struct NumberItself(u64);
 
 impl Hasher for NumberItself {
+    #[inline]
     fn write(&mut self, bytes: &[u8]) {
         for &byte in bytes {
             self.0 = self.0 << 8 | u64::from(byte);
         }
     }
 
+    #[inline]
     fn write_u64(&mut self, number: u64) {
         self.0 = number;
     }
 
+    #[inline]
     fn finish(&self) -> u64 {
         self.0
     }
@@ -161,6 +172,7 @@ impl Words {
 
 /// SipHash-1-3 with the keys 0 over the number of words and each word with a byte that ends it: the
 /// same words give the same number on every platform and with every compiler.
+#[inline]
 fn number_of(n_words: usize, words: &[u8]) -> u64 {
     let mut hasher = SipHasher13::new();
     hasher.write(&(n_words as u64).to_le_bytes());
@@ -169,7 +181,7 @@ fn number_of(n_words: usize, words: &[u8]) -> u64 {
 }
 
 /// Keeps one n-gram in `sample`, by their numbers and so the same ones in every text; at least one.
-fn thin_out(grams: &mut Grams, sample: u64) {
+fn thin_out(grams: &mut Vec<u64>, sample: u64) {
     if sample == 1 {
         return;
     }
