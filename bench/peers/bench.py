@@ -428,12 +428,11 @@ class Bench:
                         raise RuntimeError(f"{row} {engine} failed; see {self.log.name}")
                     answer = json.loads(out.stdout.strip().splitlines()[-1])
                 measured.setdefault(engine, []).append(answer)
-        # Three times the forward pass; what attention adds is left out.
-        vocabulary, d, *_ = models.SHAPES[model]
-        problems = self.data[model]["train"]
-        n_responses = sum(len(r) for p in problems for r in p["responses"])
-        head = 2 * vocabulary * d * n_responses / n_tokens
-        per_token = 3 * (2 * models.n_body_parameters(model) + head)
+        # The backward pass takes twice the operations of the forward pass; a frozen matrix needs no
+        # gradient. With every prompt once it is the least: what an order of the data computes again, and
+        # the mismatched responses of KTO, are not counted.
+        least = models.operations(model, self.data[model]["train"], shared=True)
+        per_token = (2 if rank else 3) * least / n_tokens
         for engine in engines:
             more = {"model": model, "threads": threads, "operations_per_token": per_token}
             self.pending(row, engine, measured[engine], **more)

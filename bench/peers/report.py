@@ -110,17 +110,14 @@ class Report:
             f"{peak['flops_t2'] / 1e9:.0f} with two; torch's matrix product alone (MKL, the shapes of "
             f"the feed-forward layer of S and M, 2048 rows) {peak['mkl_s'] / 1e9:.0f} and "
             f"{peak['mkl_m'] / 1e9:.0f}. Operations are counted from the shapes, as computed: with the "
-            "prompt once. For sampling the operations of attention are left out.",
+            "prompt once. For sampling the operations of attention are left out. For training they are three "
+            "times those of scoring the same responses, and two times with LoRA: at least that many.",
             "",
         ]
         rows = []
         for row in self.rows:
             ours = self.by.get((row, "gratis"))
             if ours is None or "operations_per_token" not in ours:
-                continue
-            # A training step computes a prompt once for several responses, how many depends on the
-            # order of the data, so its operations are not known from the shapes.
-            if row.startswith("train"):
                 continue
             rate = ours["per_cpu_s"] * ours["operations_per_token"]
             share, text = rate / flops, f"{100 * rate / flops:.0f} %"
