@@ -29,7 +29,7 @@ const BLOCK: usize = 48;
 pub(crate) struct Operand {
     n: usize,
     n_in: usize,
-    /// `[n, n_in]` of few rows, `[n_in, n_lanes]` of many.
+    /// `[n, n_in]` of few rows, `[n_lanes / LANES, n_in, LANES]` of many: what a tile reads is contiguous.
     x: Vec<f32>,
 }
 
@@ -51,7 +51,7 @@ impl Operand {
         }
         let n_lanes = n.next_multiple_of(LANES);
         self.x.resize(n_in * n_lanes, 0.0);
-        to_lanes(&mut self.x, n_lanes, x, n_in);
+        to_lanes(&mut self.x, x, n_in);
     }
 }
 
@@ -215,31 +215,41 @@ fn lane_tile<V: Vector, const C: usize, const R: usize>(
     let columns = &mut columns[row * n_lanes..][..R * n_lanes];
     assert!(first + C * V::N <= n_lanes && x.x.len() == n_in * n_lanes, "lanes of an operand");
     // SAFETY: the processor has the instructions of `V`. Weights are read at `r * n_in + k` with
-    // `r < R` and `k < n_in`, lanes at `k * n_lanes + first ..+ C * V::N` and columns written at
-    // `r * n_lanes + first ..+ C * V::N`: within their slices, as the lines above checked.
+    // `r < R` and `k < n_in`, the lanes `first ..+ C * V::N` of each `k` in their groups, and columns
+    // written at `r * n_lanes + first ..+ C * V::N`: within their slices, as the lines above checked.
     #[expect(unsafe_code, reason = "sums in registers")]
     unsafe {
         let mut sums = [[V::splat(0.0); C]; R];
         let weights = weights.as_ptr();
-        let mut lanes = x.x.as_ptr().add(first);
-        for first_k in (0..n_in).step_by(CACHE_LINE) {
+        let mut columns_of_x = [x.x.as_ptr(); C];
+        for (c, column) in columns_of_x.iter_mut().enumerate() {
+            let lane = first + c * V::N;
+            *column = column.add(lane / LANES * LANES * n_in + lane % LANES);
+        }
+        let mut add_products = |k: usize| {
+            let mut registers = [V::splat(0.0); C];
+            for (register, column) in registers.iter_mut().zip(columns_of_x) {
+                *register = V::load(column.add(k * LANES));
+            }
+            for (r, sums) in sums.iter_mut().enumerate() {
+                let weight = V::splat(*weights.add(r * n_in + k));
+                for (sum, register) in sums.iter_mut().zip(registers) {
+                    *sum = weight.mul_add(register, *sum);
+                }
+            }
+        };
+        let n_whole = n_in / CACHE_LINE * CACHE_LINE;
+        for first_k in (0..n_whole).step_by(CACHE_LINE) {
             // The rows that come next, while these are multiplied.
             for r in R..2 * R {
                 V::prefetch(weights.wrapping_add(r * n_in + first_k));
             }
-            for k in first_k..n_in.min(first_k + CACHE_LINE) {
-                let mut registers = [V::splat(0.0); C];
-                for (c, register) in registers.iter_mut().enumerate() {
-                    *register = V::load(lanes.add(c * V::N));
-                }
-                for (r, sums) in sums.iter_mut().enumerate() {
-                    let weight = V::splat(*weights.add(r * n_in + k));
-                    for (sum, register) in sums.iter_mut().zip(registers) {
-                        *sum = weight.mul_add(register, *sum);
-                    }
-                }
-                lanes = lanes.wrapping_add(n_lanes);
+            for k in first_k..first_k + CACHE_LINE {
+                add_products(k);
             }
+        }
+        for k in n_whole..n_in {
+            add_products(k);
         }
         for (r, sums) in sums.into_iter().enumerate() {
             for (c, sum) in sums.into_iter().enumerate() {
@@ -322,21 +332,22 @@ fn transposed<V: Vector>(from: &[f32], stride: usize, n_rows: usize) -> V::Block
 }
 
 for_processor! {
-    /// From rows `x`, `[n, n_in]`, to lanes, `[n_in, n_lanes]` with `n_lanes` a multiple of [`LANES`];
-    /// lanes past `n` stay as they are.
-    fn to_lanes(lanes: &mut [f32], n_lanes: usize, x: &[f32], n_in: usize) = to_lanes_kernel;
+    /// From rows `x`, `[n, n_in]`, to groups of lanes, `[n_groups, n_in, LANES]`; lanes past `n` stay as
+    /// they are.
+    fn to_lanes(lanes: &mut [f32], x: &[f32], n_in: usize) = to_lanes_kernel;
 }
 
 #[inline(always)]
-fn to_lanes_kernel<V: Vector>(lanes: &mut [f32], n_lanes: usize, x: &[f32], n_in: usize) {
+fn to_lanes_kernel<V: Vector>(lanes: &mut [f32], x: &[f32], n_in: usize) {
     let n = x.len() / n_in;
     let n_whole = n_in / V::N * V::N;
     for lane in (0..n).step_by(V::N) {
         let n_rows = V::N.min(n - lane);
+        let lanes = &mut lanes[lane / LANES * LANES * n_in + lane % LANES..];
         for k in (0..n_whole).step_by(V::N) {
             let block = transposed::<V>(&x[lane * n_in + k..], n_in, n_rows);
             for (idx, &column) in block.as_ref().iter().enumerate() {
-                let lanes = &mut lanes[(k + idx) * n_lanes + lane..][..V::N];
+                let lanes = &mut lanes[(k + idx) * LANES..][..V::N];
                 // SAFETY: the processor has the instructions of `V`; there are `V::N` lanes.
                 #[expect(unsafe_code, reason = "stores a register")]
                 unsafe {
@@ -345,8 +356,8 @@ fn to_lanes_kernel<V: Vector>(lanes: &mut [f32], n_lanes: usize, x: &[f32], n_in
             }
         }
         for k in n_whole..n_in {
-            for idx in lane..lane + n_rows {
-                lanes[k * n_lanes + idx] = x[idx * n_in + k];
+            for idx in 0..n_rows {
+                lanes[k * LANES + idx] = x[(lane + idx) * n_in + k];
             }
         }
     }

@@ -3,7 +3,7 @@
 //!
 //! Every sum is one chain of multiply-adds, whatever the number of rows, and can be continued.
 
-use super::vector::{MAX_N, Vector, for_processor};
+use super::vector::{MAX_N, Vector, for_processor, prefetch};
 
 /// Columns of a group: those of the widest register.
 pub(crate) const GROUP: usize = MAX_N;
@@ -18,6 +18,9 @@ pub(crate) struct Panel<'a> {
     pub(crate) row_stride: usize,
     /// From one group to the next.
     pub(crate) group_stride: usize,
+    /// What will be read next, in the same shape: it is asked for meanwhile. Memory answers many such
+    /// requests at once, and few if they come all together.
+    pub(crate) next: Option<&'a [f32]>,
 }
 
 /// Rows that begin `stride` apart.
@@ -45,7 +48,7 @@ pub(crate) fn panel_products(
     a: Rows<'_>,
     panel: Panel<'_>,
 ) {
-    let Panel { data, n_k, n_columns, row_stride, group_stride } = panel;
+    let Panel { data, n_k, n_columns, row_stride, group_stride, .. } = panel;
     if a.n == 0 || n_columns == 0 {
         return;
     }
@@ -81,12 +84,16 @@ fn kernel<V: Vector>(out: &mut [f32], stride: usize, begin: Begin, a: Rows<'_>, 
     let n_whole = panel.n_columns / GROUP * GROUP / V::N;
     let mut done = 0;
     while done < n_whole {
-        let n = (n_whole - done).min(if V::N_SUMS > 12 { 4 } else { 2 });
+        // Few rows have too few sums for the latency of a multiply-add unless these are wide.
+        let widest = if V::N_SUMS > 12 || (V::N_SUMS == 12 && a.n <= 2) { 4 } else { 2 };
+        let n = (n_whole - done).min(widest);
         match (n, V::N_SUMS) {
-            (4, _) => rows::<V, 4, 6>(pointers, done),
-            (3, _) => rows::<V, 3, 6>(pointers, done),
+            (4, 24) => rows::<V, 4, 6>(pointers, done),
+            (3, 24) => rows::<V, 3, 6>(pointers, done),
+            (4, _) => rows::<V, 4, 2>(pointers, done),
+            (3, _) => rows::<V, 3, 2>(pointers, done),
             (2, 24) => rows::<V, 2, 8>(pointers, done),
-            (2, 12) => rows::<V, 2, 4>(pointers, done),
+            (2, 12) => rows::<V, 2, 6>(pointers, done),
             (2, _) => rows::<V, 2, 2>(pointers, done),
             (_, 24) => rows::<V, 1, 8>(pointers, done),
             _ => rows::<V, 1, 4>(pointers, done),
@@ -144,11 +151,14 @@ fn tile<V: Vector, const C: usize, const R: usize>(
     unsafe {
         let mut sums = [[V::splat(0.0); C]; R];
         let a_start = a.data.as_ptr().add(row * a.stride);
+        let next = panel.next.unwrap_or(panel.data).as_ptr();
         let mut columns = [panel.data.as_ptr(); C];
         for (c, column) in columns.iter_mut().enumerate() {
             let place = (first + c) * V::N;
             *column = column.add(place / GROUP * panel.group_stride + place % GROUP);
         }
+        // Bytes from a number to the one at its place in what is read next.
+        let ahead = next.addr().wrapping_sub(panel.data.as_ptr().addr());
         let out = out.add(row * stride + first * V::N);
         if begin == Begin::Continue {
             for (r, sums) in sums.iter_mut().enumerate() {
@@ -160,7 +170,12 @@ fn tile<V: Vector, const C: usize, const R: usize>(
         for k in 0..panel.n_k {
             let mut registers = [V::splat(0.0); C];
             for (register, column) in registers.iter_mut().zip(columns) {
-                *register = V::load(column.add(k * panel.row_stride));
+                let column = column.add(k * panel.row_stride);
+                *register = V::load(column);
+                // Where there are more rows, their last tile is lower.
+                if R <= 4 {
+                    prefetch(column.wrapping_byte_add(ahead));
+                }
             }
             for (r, sums) in sums.iter_mut().enumerate() {
                 let factor = V::splat(*a_start.add(r * a.stride + k));
@@ -201,7 +216,8 @@ mod tests {
             let n_padded = n_columns.next_multiple_of(GROUP);
             for (row_stride, group_stride) in [(n_padded + 5, GROUP), (GROUP, n_k * GROUP)] {
                 let data = numbers(n_k * (n_padded + 5), 0.3);
-                let panel = Panel { data: &data, n_k, n_columns, row_stride, group_stride };
+                let panel =
+                    Panel { data: &data, n_k, n_columns, row_stride, group_stride, next: None };
                 let (a_stride, stride) = (n_k + 2, n_padded + 1);
                 let factors = numbers(n * a_stride, 0.1);
                 let a = Rows { data: &factors, n, stride: a_stride };
@@ -232,8 +248,14 @@ mod tests {
     #[test]
     #[should_panic(expected = "panel shapes")]
     fn a_panel_past_its_slice_is_refused() {
-        let panel =
-            Panel { data: &[0.0; 31], n_k: 2, n_columns: 16, row_stride: 16, group_stride: 16 };
+        let panel = Panel {
+            data: &[0.0; 31],
+            n_k: 2,
+            n_columns: 16,
+            row_stride: 16,
+            group_stride: 16,
+            next: None,
+        };
         let a = Rows { data: &[1.0; 2], n: 1, stride: 2 };
         panel_products(&mut [0.0; 16], 16, Begin::Anew, a, panel);
     }

@@ -347,17 +347,16 @@ mod x86 {
     }
 }
 
-/// Asks for numbers that will be read soon.
-pub(crate) fn prefetch(numbers: &[f32]) {
-    for line in numbers.chunks(MAX_N) {
-        #[cfg(target_arch = "x86_64")]
-        // SAFETY: a prefetch never faults, and every processor of the architecture has it.
-        #[expect(unsafe_code, reason = "takes a pointer")]
-        unsafe {
-            Avx2::prefetch(line.as_ptr());
-        }
-        #[cfg(not(target_arch = "x86_64"))]
-        let _ = line;
+/// Asks for a cache line that will be read after thousands of cycles: it goes to the second cache. The
+/// address need not be valid.
+#[inline(always)]
+#[cfg_attr(not(target_arch = "x86_64"), expect(unused_variables, reason = "asks for nothing"))]
+pub(crate) fn prefetch(address: *const f32) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a prefetch never faults, and every processor of the architecture has it.
+    #[expect(unsafe_code, reason = "takes a pointer")]
+    unsafe {
+        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T1 }>(address.cast());
     }
 }
 

@@ -52,6 +52,26 @@ struct Heads {
 }
 
 impl Readers<'_> {
+    /// Each row adds its key and value to a head of its sequence.
+    fn push(&mut self, rows: &[usize], layer: Layer, head: usize, qkv: &[f32]) {
+        let AttentionShape { n_heads, n_kv_heads, head_dim: d, .. } = layer.shape;
+        let width = layer.shape.qkv_size();
+        for (nth, &row) in rows.iter().enumerate() {
+            let keys = row * width + (n_heads + head) * d;
+            let (key, value) = (&qkv[keys..][..d], &qkv[keys + n_kv_heads * d..][..d]);
+            let sequence = match self {
+                Self::Sequences(sequences) => {
+                    if let Some(&next) = rows.get(nth + 1) {
+                        sequences[next].own.head(layer.idx, head).prefetch(d);
+                    }
+                    &mut sequences[row]
+                }
+                Self::Prompt(sequence) => &mut **sequence,
+            };
+            sequence.own.head_mut(layer.idx, head).push(key, value);
+        }
+    }
+
     /// The tokens that row `row` of a group shares with the others and the tokens of its own.
     fn caches(&self, layer: usize, row: usize, head: usize) -> [Option<&HeadCache>; 2] {
         match self {
@@ -97,19 +117,10 @@ impl Attention {
         qkv: &[f32],
         out: &mut [f32],
     ) {
-        let shape = layer.shape;
-        let (width, query_size) = (shape.qkv_size(), shape.n_heads * shape.head_dim);
-        for (row, qkv) in qkv.chunks_exact(width).enumerate() {
-            let (key, value) = qkv[query_size..].split_at((width - query_size) / 2);
-            let sequence = match readers {
-                Readers::Sequences(sequences) => &mut sequences[row],
-                Readers::Prompt(sequence) => &mut **sequence,
-            };
-            sequence.own.push(layer.idx, key, value);
-        }
         for group in &self.groups {
             let rows = &self.order[group.clone()];
-            for head in 0..shape.n_kv_heads {
+            for head in 0..layer.shape.n_kv_heads {
+                readers.push(rows, layer, head, qkv);
                 self.heads.attend(readers, rows, layer, head, qkv, out);
             }
         }
@@ -161,7 +172,7 @@ impl Heads {
         let scores = &mut self.scores[..n * stride];
         if let Some(shared) = shared.filter(|_| n_shared > first) {
             let queries = Rows { data: &self.queries, n, stride: d };
-            shared.scores(scores, stride, queries, [d, first]);
+            shared.scores(scores, stride, queries, [d, first], None);
         }
         let of_row = |nth: usize| nth * n_queries * stride..(nth + 1) * n_queries * stride;
         // Own tokens follow the shared ones; those of a row that are hidden are left out in whole
@@ -177,11 +188,9 @@ impl Heads {
             let data = &self.queries[nth * n_queries * d..][..n_queries * d];
             let queries = Rows { data, n: n_queries, stride: d };
             let from = first_own(nth);
-            if let Some(next) = next_own(nth) {
-                next.prefetch_keys([d, first_own(nth + 1)]);
-            }
+            let next = next_own(nth).map(|next| next.keys_from([d, first_own(nth + 1)]));
             let scores = &mut scores[of_row(nth)][n_shared + from - first..];
-            own.scores(scores, stride, queries, [d, from]);
+            own.scores(scores, stride, queries, [d, from], next);
         }
 
         self.inverses.clear();
@@ -198,18 +207,17 @@ impl Heads {
         sums.fill(0.0);
         if let Some(shared) = shared.filter(|_| n_shared > first) {
             let weights = Rows { data: scores, n, stride };
-            shared.sum_values(sums, Begin::Anew, weights, [d, first]);
+            shared.sum_values(sums, Begin::Anew, weights, [d, first], None);
         }
         for (nth, &row) in rows.iter().enumerate() {
             let of_queries = nth * n_queries * d..(nth + 1) * n_queries * d;
             if let [_, Some(own)] = readers.caches(layer, row, head) {
                 let from = first_own(nth);
-                if let Some(next) = next_own(nth) {
-                    next.prefetch_values([d, first_own(nth + 1)]);
-                }
+                let next = next_own(nth).map(|next| next.values_from([d, first_own(nth + 1)]));
                 let data = &scores[of_row(nth)][n_shared + from - first..];
                 let weights = Rows { data, n: n_queries, stride };
-                own.sum_values(&mut sums[of_queries.clone()], Begin::Continue, weights, [d, from]);
+                let sums = &mut sums[of_queries.clone()];
+                own.sum_values(sums, Begin::Continue, weights, [d, from], next);
             }
             let out = &mut out[row * query_size..][..query_size][columns.clone()];
             let inverses = &self.inverses[nth * n_queries..];

@@ -63,7 +63,8 @@ impl<'a> Tile<'a> {
         weights: Weights<'_>,
         prompt: &[u32],
     ) -> (KeyValues, Vec<f32>) {
-        let mut sequence = Sequence { prefix: None, own: KeyValues::new(&decoder.config) };
+        let own = KeyValues::for_tokens(prompt.len(), &decoder.config);
+        let mut sequence = Sequence { prefix: None, own };
         for (idx, tokens) in prompt.chunks(MAX_ROWS).enumerate() {
             let start = idx * MAX_ROWS;
             let positions: Vec<usize> = (start..start + tokens.len()).collect();

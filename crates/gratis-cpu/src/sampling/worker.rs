@@ -17,6 +17,9 @@ use crate::weights::Weights;
 use gratis_engine::{Error, Result};
 use gratis_engine::{FinishReason, Sample, SampleRequest, SamplingSettings};
 
+/// Tokens of a sample for which memory is reserved at once; for more it grows.
+const RESERVED_TOKENS: usize = 256;
+
 /// What all workers read.
 #[derive(Clone, Copy)]
 pub(super) struct Job<'a> {
@@ -177,8 +180,12 @@ impl<'a> Worker<'a> {
             Sample { tokens: Vec::new(), log_probs: Vec::new(), finish: FinishReason::Length };
         let rng = self.job.rng(request, ticket.number);
         let lane = Lane { request: ticket.request, number: ticket.number, rng, sample };
-        let own = self.spare.pop().unwrap_or_else(|| KeyValues::new(&decoder.config));
-        if budget(&request.prompt, self.job.settings, &decoder.config) == 0 {
+        let n_new = budget(&request.prompt, self.job.settings, &decoder.config);
+        let own = self
+            .spare
+            .pop()
+            .unwrap_or_else(|| KeyValues::for_tokens(n_new.min(RESERVED_TOKENS), &decoder.config));
+        if n_new == 0 {
             self.sequences.push(Sequence { prefix: None, own });
             self.lanes.push(lane);
             self.finish(self.lanes.len() - 1);
