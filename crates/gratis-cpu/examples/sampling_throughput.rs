@@ -8,11 +8,10 @@
 
 #![expect(clippy::print_stdout, reason = "it prints its measurement")]
 
-use std::hint::black_box;
 use std::path::Path;
 use std::time::Instant;
 
-use gratis_cpu::{Initialisation, NativeEngine, NativeOptions};
+use gratis_cpu::{Initialisation, NativeEngine, NativeOptions, multiply_adds};
 use gratis_engine::{Generate as _, SampleRequest, SamplingSettings};
 use gratis_model::ModelConfig;
 use gratis_model::gguf::GgufFile;
@@ -138,90 +137,14 @@ fn operations(config: &ModelConfig, n_prompt: usize, n_samples: usize) -> f64 {
     2.0 * linear as f64 + 4.0 * (keys * query * config.n_layers) as f64
 }
 
-/// The most operations per second of one thread: the best of several loops over independent sums in
-/// the widest registers. 1 on a processor for which there is no such loop.
+/// The most operations per second of one thread: the best of several loops.
 fn peak() -> f64 {
-    const N: usize = 1 << 16;
-    let mut best = 1.0f64;
-    for _ in 0..100 {
+    let rate = |_| {
         let before = Instant::now();
-        let n_operations = multiply_add(black_box(N));
-        best = best.max(n_operations as f64 / before.elapsed().as_secs_f64());
-    }
-    best
-}
-
-#[cfg(not(target_arch = "x86_64"))]
-fn multiply_add(_: usize) -> usize {
-    0
-}
-
-/// Returns the number of operations.
-#[cfg(target_arch = "x86_64")]
-fn multiply_add(n: usize) -> usize {
-    use gratis_model::simd::Instructions;
-    use std::arch::x86_64::{
-        _mm256_fmadd_ps, _mm256_set1_ps, _mm256_storeu_ps, _mm512_fmadd_ps, _mm512_set1_ps,
-        _mm512_storeu_ps,
+        let n_operations = multiply_adds(1 << 16);
+        n_operations / before.elapsed().as_secs_f64()
     };
-
-    #[target_feature(enable = "avx512f")]
-    fn with_avx512(n: usize) -> [f32; 16] {
-        let factor = _mm512_set1_ps(0.999);
-        let mut sums = [_mm512_set1_ps(0.5); 24];
-        for _ in 0..n {
-            for sum in &mut sums {
-                *sum = _mm512_fmadd_ps(*sum, factor, factor);
-            }
-        }
-        let mut values = [0.0; 16];
-        for sum in sums {
-            // SAFETY: there is room for sixteen numbers.
-            #[expect(unsafe_code, reason = "stores through a pointer")]
-            unsafe {
-                _mm512_storeu_ps(values.as_mut_ptr(), sum);
-            }
-            black_box(values);
-        }
-        values
-    }
-
-    #[target_feature(enable = "avx2,fma")]
-    fn with_avx2(n: usize) -> [f32; 8] {
-        let factor = _mm256_set1_ps(0.999);
-        let mut sums = [_mm256_set1_ps(0.5); 12];
-        for _ in 0..n {
-            for sum in &mut sums {
-                *sum = _mm256_fmadd_ps(*sum, factor, factor);
-            }
-        }
-        let mut values = [0.0; 8];
-        for sum in sums {
-            // SAFETY: there is room for eight numbers.
-            #[expect(unsafe_code, reason = "stores through a pointer")]
-            unsafe {
-                _mm256_storeu_ps(values.as_mut_ptr(), sum);
-            }
-            black_box(values);
-        }
-        values
-    }
-
-    match Instructions::of_this_processor() {
-        Instructions::Avx512 => {
-            // SAFETY: the processor has these instructions.
-            #[expect(unsafe_code, reason = "the compiler cannot know the processor")]
-            black_box(unsafe { with_avx512(n) });
-            n * 24 * 16 * 2
-        }
-        Instructions::Avx2 => {
-            // SAFETY: the processor has these instructions.
-            #[expect(unsafe_code, reason = "the compiler cannot know the processor")]
-            black_box(unsafe { with_avx2(n) });
-            n * 12 * 8 * 2
-        }
-        Instructions::Baseline => 0,
-    }
+    (0..100).map(rate).fold(0.0, f64::max)
 }
 
 /// Processor time of all threads so far, in hundredths of a second as the kernel counts.

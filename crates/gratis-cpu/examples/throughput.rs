@@ -14,9 +14,9 @@
 
 use std::time::Instant;
 
-use gratis_cpu::{Initialisation, NativeEngine, NativeOptions, Precision};
+use gratis_cpu::{Initialisation, NativeEngine, NativeOptions, Precision, multiply_adds};
 use gratis_engine::{OptimizerStep, PackedBatch, Score as _, TokenValues, Train as _};
-use gratis_model::{ModelConfig, vectorised};
+use gratis_model::ModelConfig;
 
 /// Packed tokens of a batch of `S`, `M` and `L`, about.
 const BATCH_TOKENS: usize = 4096;
@@ -170,22 +170,17 @@ fn main() {
     );
 }
 
-/// Floating-point operations a second of one core that only multiplies and adds in registers: of AVX-512
-/// or of half that width, which sixteen registers hold.
+/// Floating-point operations a second of one core that only multiplies and adds in registers.
 fn peak_rate() -> f64 {
     const N_ROUNDS: usize = 20_000_000;
-    let rate = |lanes: usize, run: fn(usize, f32) -> f32| {
-        let best = (0..3)
-            .map(|_| {
-                let (before, clock) = (Instant::now(), thread_seconds());
-                std::hint::black_box(run(N_ROUNDS, std::hint::black_box(0.5)));
-                let elapsed = before.elapsed().as_secs_f64();
-                thread_seconds().zip(clock).map_or(elapsed, |(after, before)| after - before)
-            })
-            .fold(f64::INFINITY, f64::min);
-        (N_ROUNDS * 2 * N_SUMS * lanes) as f64 / best
+    let rate = |_| {
+        let (before, clock) = (Instant::now(), thread_seconds());
+        let n_operations = multiply_adds(N_ROUNDS);
+        let elapsed = before.elapsed().as_secs_f64();
+        let elapsed = thread_seconds().zip(clock).map_or(elapsed, |(after, before)| after - before);
+        n_operations / elapsed
     };
-    rate(16, multiply_add_16).max(rate(8, multiply_add_8))
+    (0..3).map(rate).fold(0.0, f64::max)
 }
 
 /// Processor time of this thread so far (Linux).
@@ -193,42 +188,6 @@ fn thread_seconds() -> Option<f64> {
     let stat = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
     let nanoseconds: f64 = stat.split_whitespace().next()?.parse().ok()?;
     Some(nanoseconds * 1e-9)
-}
-
-/// Independent sums: more than two units of four cycles can have under way.
-const N_SUMS: usize = 12;
-
-vectorised! {
-    fn multiply_add_16(n_rounds: usize, factor: f32) -> f32 {
-        multiply_add::<16>(n_rounds, factor)
-    }
-}
-
-vectorised! {
-    fn multiply_add_8(n_rounds: usize, factor: f32) -> f32 {
-        multiply_add::<8>(n_rounds, factor)
-    }
-}
-
-#[expect(clippy::inline_always, reason = "it must be compiled with its caller's instructions")]
-#[inline(always)]
-fn multiply_add<const LANES: usize>(n_rounds: usize, factor: f32) -> f32 {
-    // Twelve variables, as the compiler keeps arrays of arrays in memory.
-    let [mut a, mut b, mut c, mut d, mut e, mut f] = [[factor; LANES]; N_SUMS / 2];
-    let [mut g, mut h, mut i, mut j, mut k, mut l] = [[factor + 1.0; LANES]; N_SUMS / 2];
-    for _ in 0..n_rounds {
-        (a, b, c) = (step(a, factor), step(b, factor), step(c, factor));
-        (d, e, f) = (step(d, factor), step(e, factor), step(f, factor));
-        (g, h, i) = (step(g, factor), step(h, factor), step(i, factor));
-        (j, k, l) = (step(j, factor), step(k, factor), step(l, factor));
-    }
-    [a, b, c, d, e, f, g, h, i, j, k, l].iter().flatten().sum()
-}
-
-#[expect(clippy::inline_always, reason = "it must be compiled with its caller's instructions")]
-#[inline(always)]
-fn step<const LANES: usize>(sum: [f32; LANES], factor: f32) -> [f32; LANES] {
-    std::array::from_fn(|i| sum[i].mul_add(factor, factor))
 }
 
 /// Processor time of all threads so far, in hundredths of a second as the kernel counts.

@@ -38,5 +38,7 @@ mod weights;
 
 pub use error::{Error, Result};
 pub use kernels::matmul::Precision;
+#[doc(hidden)]
+pub use kernels::peak::multiply_adds;
 pub use model::Initialisation;
 pub use native::{NativeEngine, NativeOptions, Recompute, WeightStorage};

@@ -240,9 +240,9 @@ fn lane_tile<V: Vector, const C: usize, const R: usize>(
         };
         let n_whole = n_in / CACHE_LINE * CACHE_LINE;
         for first_k in (0..n_whole).step_by(CACHE_LINE) {
-            // The rows that come next, while these are multiplied.
-            for r in R..2 * R {
-                V::prefetch(weights.wrapping_add(r * n_in + first_k));
+            // The rows that come next, while these are multiplied: they follow in memory.
+            for line in 0..R {
+                V::prefetch(weights.wrapping_add(R * (n_in + first_k) + line * CACHE_LINE));
             }
             for k in first_k..first_k + CACHE_LINE {
                 add_products(k);

@@ -15,6 +15,7 @@ pub(crate) mod decode;
 pub(crate) mod matmul;
 pub(crate) mod norm;
 pub(crate) mod panel;
+pub(crate) mod peak;
 pub(crate) mod query_tiles;
 pub(crate) mod rope;
 pub(crate) mod rows;
