@@ -33,7 +33,8 @@ const RECIPROCALS: [Reciprocal; MAX_DIGITS + 1] = {
 /// one product is needed to tell.
 pub(crate) fn decimal(digits: u64, n_places: usize) -> Option<f64> {
     if digits < 1 << N_BITS {
-        return Some(digits as f64 / POWERS[n_places]);
+        // From a signed integer in one instruction.
+        return Some(digits as i64 as f64 / POWERS[n_places]);
     }
     let Reciprocal { significand, shift } = RECIPROCALS[n_places];
     let n_zeros = digits.leading_zeros();
@@ -50,7 +51,7 @@ pub(crate) fn decimal(digits: u64, n_places: usize) -> Option<f64> {
     let rounded = (high >> n_dropped) + u64::from(dropped > half);
     let exponent = i64::from(n_dropped + 64) - i64::from(shift + n_zeros) - n_places as i64;
     let scale = f64::from_bits(((1023 + exponent) as u64) << (N_BITS - 1));
-    Some(rounded as f64 * scale)
+    Some(rounded as i64 as f64 * scale)
 }
 
 #[cfg(test)]

@@ -146,39 +146,41 @@ impl<'a> Scanner<'a> {
     /// A number in 64 bits.
     pub(crate) fn number(&mut self) -> Option<f64> {
         self.peek()?;
-        let rest = &self.text.as_bytes()[self.at..];
-        let is_negative = rest[0] == b'-';
-        let first = usize::from(is_negative);
+        let number = &self.text.as_bytes()[self.at..];
+        let (is_negative, whole) = match number {
+            [b'-', size @ ..] => (true, size),
+            size => (false, size),
+        };
         let mut digits = 0;
-        let n_whole = add_digits(&rest[first..], &mut digits);
-        let mut end = first + n_whole;
-        if n_whole == 0 || (n_whole > 1 && rest[first] == b'0') {
+        // Mostly one digit.
+        let mut rest = after_each(whole, &mut digits);
+        let n_whole = whole.len() - rest.len();
+        if n_whole == 0 || (n_whole > 1 && whole[0] == b'0') {
             return None;
         }
         let mut n_places = 0;
-        if rest.get(end) == Some(&b'.') {
-            n_places = add_digits(&rest[end + 1..], &mut digits);
-            end += 1 + n_places;
+        if let [b'.', places @ ..] = rest {
+            rest = after_digits(places, &mut digits);
+            n_places = places.len() - rest.len();
             if n_places == 0 {
                 return None;
             }
         }
-        if !matches!(rest.get(end), Some(b'e' | b'E'))
+        if !matches!(rest, [b'e' | b'E', ..])
             && n_whole + n_places <= MAX_DIGITS
             && let Some(size) = decimal(digits, n_places)
         {
-            self.at += end;
+            self.at = self.text.len() - rest.len();
             return Some(if is_negative { -size } else { size });
         }
-        if matches!(rest.get(end), Some(b'e' | b'E')) {
-            end += 1 + usize::from(matches!(rest.get(end + 1), Some(b'+' | b'-')));
-            let n_exponent = add_digits(&rest[end.min(rest.len())..], &mut digits);
-            end += n_exponent;
-            // Others may be out of range.
-            if !(1..=2).contains(&n_exponent) {
-                return None;
-            }
-        }
+        self.long_number(number.len() - rest.len())
+    }
+
+    /// A number of which so many bytes come before its exponent, if it has one.
+    #[cold]
+    fn long_number(&mut self, n_bytes: usize) -> Option<f64> {
+        let rest = &self.text.as_bytes()[self.at + n_bytes..];
+        let end = n_bytes + exponent_length(rest)?;
         if end > MAX_NUMBER {
             return None;
         }
@@ -191,7 +193,8 @@ impl<'a> Scanner<'a> {
     pub(crate) fn count(&mut self) -> Option<usize> {
         self.peek()?;
         let rest = &self.text.as_bytes()[self.at..];
-        let n = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+        let mut value = 0;
+        let n = rest.len() - after_each(rest, &mut value).len();
         if n == 0 || n > 15 || (n > 1 && rest[0] == b'0') {
             return None;
         }
@@ -200,7 +203,7 @@ impl<'a> Scanner<'a> {
             return None;
         }
         self.at += n;
-        Some(rest[..n].iter().fold(0, |value, digit| 10 * value + usize::from(digit - b'0')))
+        usize::try_from(value).ok()
     }
 
     /// A list, whose items `item` reads.
@@ -226,20 +229,35 @@ impl<'a> Scanner<'a> {
     }
 }
 
-/// Appends the digits at the beginning of `bytes` to `value`, which wraps around; returns how many there are.
-fn add_digits(bytes: &[u8], value: &mut u64) -> usize {
-    let mut n = 0;
-    while let Some(eight) = bytes[n..].first_chunk().copied().and_then(eight_digits) {
-        *value = value.wrapping_mul(100_000_000).wrapping_add(eight);
-        n += 8;
-    }
-    while let Some(byte) = bytes.get(n)
-        && byte.is_ascii_digit()
+/// Appends the digits at the beginning of `bytes` to `value`, which wraps around; returns what follows them.
+fn after_digits<'a>(mut bytes: &'a [u8], value: &mut u64) -> &'a [u8] {
+    while let Some((eight, rest)) = bytes.split_first_chunk()
+        && let Some(eight) = eight_digits(*eight)
     {
-        *value = value.wrapping_mul(10).wrapping_add(u64::from(byte - b'0'));
-        n += 1;
+        *value = value.wrapping_mul(100_000_000).wrapping_add(eight);
+        bytes = rest;
     }
-    n
+    after_each(bytes, value)
+}
+
+/// As [`after_digits`], one by one: faster for few.
+fn after_each<'a>(mut bytes: &'a [u8], value: &mut u64) -> &'a [u8] {
+    while let [digit @ b'0'..=b'9', rest @ ..] = bytes {
+        *value = value.wrapping_mul(10).wrapping_add(u64::from(digit - b'0'));
+        bytes = rest;
+    }
+    bytes
+}
+
+/// Bytes of the exponent that `bytes` begin with, 0 for none; `None` unless it has one digit or two: others
+/// may be out of range.
+fn exponent_length(bytes: &[u8]) -> Option<usize> {
+    let [b'e' | b'E', digits @ ..] = bytes else {
+        return Some(0);
+    };
+    let n_signs = usize::from(matches!(digits, [b'+' | b'-', ..]));
+    let n = digits[n_signs..].iter().take_while(|byte| byte.is_ascii_digit()).count();
+    (1..=2).contains(&n).then_some(1 + n_signs + n)
 }
 
 /// The number of eight digits, each in one byte of a word: pairs of them, then fours, then all.
