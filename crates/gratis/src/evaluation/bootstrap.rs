@@ -1,7 +1,6 @@
 //! Percentile bootstrap over problems: the uncertainty of a mean due to the choice of problems.
 
 use std::collections::HashMap;
-use std::ops::Range;
 
 use gratis_data::Draws;
 use serde::{Deserialize, Serialize};
@@ -67,22 +66,11 @@ impl Bootstrap {
         let mut means = vec![Vec::with_capacity(self.n_resamples); n_measures];
         let mut drawn = vec![0; n];
         let mut sums = vec![0.0; n_measures];
-        let kinds = kinds_of(&table, n_measures);
-        let mut counts = vec![0_u32; kinds.as_ref().map_or(0, |kinds| kinds.rows.len())];
+        let mut kinds = Kinds::of(&table, n_measures);
         for _ in 0..self.n_resamples {
             draws.fill(&mut drawn);
-            if let Some(kinds) = &kinds {
-                counts.fill(0);
-                for &problem in &drawn {
-                    counts[kinds.of[problem] as usize] += 1;
-                }
-                sums.fill(0.0);
-                for (count, row) in counts.iter().zip(&kinds.rows) {
-                    let count = f64::from(*count);
-                    for (sum, value) in sums.iter_mut().zip(&table[row.clone()]) {
-                        *sum += count * value;
-                    }
-                }
+            if let Some(kinds) = &mut kinds {
+                kinds.sum(&drawn, &mut sums);
             } else {
                 // As `Iterator::sum` begins.
                 sums.fill(-0.0);
@@ -151,52 +139,102 @@ impl Bootstrap {
     }
 
     fn percentiles(&self, mean: f64, mut resampled: Vec<f64>) -> Interval {
-        resampled.sort_by(f64::total_cmp);
         let tail = (1.0 - self.confidence.clamp(0.0, 1.0)) / 2.0;
-        let quantile = |share: f64| {
-            let idx = (share * (resampled.len().saturating_sub(1)) as f64).round() as usize;
-            resampled.get(idx).copied().unwrap_or(mean)
+        let mut quantile = |share: f64| {
+            let last = resampled.len().checked_sub(1)?;
+            let idx = (share * last as f64).round() as usize;
+            Some(*resampled.select_nth_unstable_by(idx, f64::total_cmp).1)
         };
-        Interval { mean, low: quantile(tail), high: quantile(1.0 - tail) }
+        let (low, high) = (quantile(tail), quantile(1.0 - tail));
+        Interval { mean, low: low.unwrap_or(mean), high: high.unwrap_or(mean) }
     }
 }
 
 /// The different rows of a table, where few of them are different.
 struct Kinds {
-    /// Where each row is in the table.
-    rows: Vec<Range<usize>>,
+    /// The rows, measure by measure: `[n_measures, n_kinds]`.
+    columns: Vec<f64>,
     /// The row of each problem.
     of: Vec<u32>,
+    /// How often each row was drawn: `[n_kinds]`.
+    counts: Vec<u32>,
+    /// The same as 64-bit numbers.
+    weights: Vec<f64>,
 }
 
-/// The rows of a table `[n_problems, n_measures]`, where counting them gives the same sums as adding them
-/// one by one: accuracies are mostly fractions of a few binary digits, and then every sum is exact.
-fn kinds_of(table: &[f64], n_measures: usize) -> Option<Kinds> {
-    // Binary digits after the point of each value, and before the point of any sum.
-    const N_AFTER: i32 = 20;
-    const N_BEFORE: i32 = 32;
-    let n_problems = table.len() / n_measures;
-    let largest = table.iter().fold(0.0, |largest: f64, value| largest.max(value.abs()));
-    let unit = f64::exp2(f64::from(N_AFTER));
-    let is_exact =
-        |value: &f64| (value * unit).fract() == 0.0 && (*value != 0.0 || value.is_sign_positive());
-    let are_sums_exact = largest * (n_problems as f64) < f64::exp2(f64::from(N_BEFORE));
-    if !are_sums_exact || !table.iter().all(is_exact) {
-        return None;
-    }
-    let mut known: HashMap<Vec<u64>, u32> = HashMap::new();
-    let mut kinds = Kinds { rows: Vec::new(), of: Vec::with_capacity(n_problems) };
-    for start in (0..table.len()).step_by(n_measures) {
-        let row = start..start + n_measures;
-        let bits = table[row.clone()].iter().map(|value| value.to_bits()).collect();
-        let next = u32::try_from(kinds.rows.len()).ok()?;
-        let kind = *known.entry(bits).or_insert(next);
-        if kind == next {
-            kinds.rows.push(row);
+impl Kinds {
+    /// The rows of a table `[n_problems, n_measures]`, where counting them gives the same sums as adding
+    /// them one by one: accuracies are mostly fractions of a few binary digits, and then every sum is exact.
+    fn of(table: &[f64], n_measures: usize) -> Option<Self> {
+        // Binary digits after the point of each value, and before the point of any sum.
+        const N_AFTER: i32 = 20;
+        const N_BEFORE: i32 = 32;
+        let n_problems = table.len() / n_measures;
+        let largest = table.iter().fold(0.0, |largest: f64, value| largest.max(value.abs()));
+        let unit = f64::exp2(f64::from(N_AFTER));
+        let is_exact = |value: &f64| {
+            (value * unit).fract() == 0.0 && (*value != 0.0 || value.is_sign_positive())
+        };
+        let are_sums_exact = largest * (n_problems as f64) < f64::exp2(f64::from(N_BEFORE));
+        if !are_sums_exact || !table.iter().all(is_exact) {
+            return None;
         }
-        kinds.of.push(kind);
+        let mut known: HashMap<Vec<u64>, u32> = HashMap::new();
+        let mut rows: Vec<&[f64]> = Vec::new();
+        let mut of = Vec::with_capacity(n_problems);
+        for row in table.chunks_exact(n_measures) {
+            let next = u32::try_from(rows.len()).ok()?;
+            let kind =
+                *known.entry(row.iter().map(|value| value.to_bits()).collect()).or_insert(next);
+            if kind == next {
+                rows.push(row);
+            }
+            of.push(kind);
+        }
+        let column = |measure| rows.iter().map(move |row| row[measure]);
+        (2 * rows.len() <= n_problems).then(|| Self {
+            columns: (0..n_measures).flat_map(column).collect(),
+            of,
+            counts: vec![0; rows.len()],
+            weights: vec![0.0; rows.len()],
+        })
     }
-    (2 * kinds.rows.len() <= n_problems).then_some(kinds)
+
+    /// The sums of the rows of the problems that were `drawn`: `[n_measures]`.
+    fn sum(&mut self, drawn: &[usize], sums: &mut [f64]) {
+        let Self { columns, of, counts, weights } = self;
+        count(of, drawn, counts);
+        for (weight, count) in weights.iter_mut().zip(&*counts) {
+            *weight = f64::from(*count);
+        }
+        for (sum, column) in sums.iter_mut().zip(columns.chunks_exact(weights.len())) {
+            *sum = product(weights, column);
+        }
+    }
+}
+
+/// How often each kind was drawn, given the kind of each problem.
+fn count(of: &[u32], drawn: &[usize], counts: &mut [u32]) {
+    counts.fill(0);
+    for &problem in drawn {
+        counts[of[problem] as usize] += 1;
+    }
+}
+
+/// The sum of the products of two lists. All sums are exact, so that four can be added up side by side.
+fn product(a: &[f64], b: &[f64]) -> f64 {
+    let ((fours_a, last_a), (fours_b, last_b)) = (a.as_chunks::<4>(), b.as_chunks::<4>());
+    let mut sums = [0.0; 4];
+    for (a, b) in fours_a.iter().zip(fours_b) {
+        sums = [
+            sums[0] + a[0] * b[0],
+            sums[1] + a[1] * b[1],
+            sums[2] + a[2] * b[2],
+            sums[3] + a[3] * b[3],
+        ];
+    }
+    let last: f64 = last_a.iter().zip(last_b).map(|(a, b)| a * b).sum();
+    sums.iter().sum::<f64>() + last
 }
 
 #[cfg(test)]
@@ -271,9 +309,10 @@ mod tests {
                 assert_eq!(found, bootstrap.interval(values));
             }
         }
-        assert!(kinds_of(&[0.5, 0.25, 0.5, 0.25], 2).is_some_and(|kinds| kinds.of == [0, 0]));
-        assert!(kinds_of(&[0.1, 0.1], 1).is_none() && kinds_of(&[-0.0, -0.0], 1).is_none());
-        assert!(kinds_of(&[1e10, 1e10], 1).is_none() && kinds_of(&[0.5, 0.25], 1).is_none());
+        let kinds = |table: &[f64], n_measures| Kinds::of(table, n_measures);
+        assert!(kinds(&[0.5, 0.25, 0.5, 0.25], 2).is_some_and(|kinds| kinds.of == [0, 0]));
+        assert!(kinds(&[0.1, 0.1], 1).is_none() && kinds(&[-0.0, -0.0], 1).is_none());
+        assert!(kinds(&[1e10, 1e10], 1).is_none() && kinds(&[0.5, 0.25], 1).is_none());
         assert!(bootstrap.intervals(&[] as &[Vec<f64>]).is_empty());
     }
 
