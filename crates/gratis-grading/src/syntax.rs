@@ -274,7 +274,31 @@ impl Expr {
 
     /// Whether `test` holds of this expression or of one below it.
     pub(crate) fn any(&self, test: &dyn Fn(&Expr) -> bool) -> bool {
-        test(self) || self.children().into_iter().any(|child| child.any(test))
+        test(self) || self.has_child(&|child| child.any(test))
+    }
+
+    /// Whether `test` holds of an expression directly below this one.
+    fn has_child(&self, test: &dyn Fn(&Expr) -> bool) -> bool {
+        match self {
+            Self::Number(_)
+            | Self::Symbol(_)
+            | Self::Constant(_)
+            | Self::Based { .. }
+            | Self::Text(_) => false,
+            Self::Negative(a) | Self::Percent(a) => test(a),
+            Self::PlusMinus { value, .. } | Self::Quantity { value, .. } => test(value),
+            Self::Quotient(a, b) | Self::Power(a, b) => test(a) || test(b),
+            Self::Sum(items) | Self::Product(items) => items.iter().any(test),
+            other => other.children().into_iter().any(test),
+        }
+    }
+
+    /// Whether it is a number, perhaps with a minus sign.
+    pub(crate) fn is_number(&self) -> bool {
+        match self {
+            Self::Negative(inner) => matches!(**inner, Self::Number(_)),
+            other => matches!(other, Self::Number(_)),
+        }
     }
 
     /// The same expression with every child replaced by what `map` makes of it.

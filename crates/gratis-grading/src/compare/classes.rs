@@ -72,7 +72,7 @@ struct Seen<'a> {
 /// in order of first appearance. Equal keys share a class, and so do equivalent answers.
 pub fn classes<S: AsRef<str>>(answers: &[S]) -> Vec<usize> {
     let options = Options::default();
-    let mut representatives: Vec<Representative<'_>> = Vec::new();
+    let mut representatives: Vec<Representative<'_>> = Vec::with_capacity(answers.len().min(16));
     let mut seen: HashMap<&str, Seen<'_>> = HashMap::new();
     let mut all = Vec::with_capacity(answers.len());
     let mut are_amounts = true;

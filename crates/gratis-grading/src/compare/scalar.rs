@@ -6,6 +6,7 @@ use num_traits::{Signed, ToPrimitive, Zero};
 
 use super::Comparer;
 use crate::exact::{Context, Normal, normal, powers};
+use crate::fraction::product;
 use crate::numeric::{Assignment, Value, evaluate};
 use crate::options::Decimals;
 use crate::syntax::{Binder, Constant, Expr, Function, Number};
@@ -38,24 +39,37 @@ impl Comparer<'_> {
         {
             return is_same;
         }
+        if let (Some((a, n_a)), Some((b, n_b))) = (marked_number(gold), marked_number(pred))
+            && self.budget.spend_if_left(n_a + n_b).is_some()
+        {
+            return a == b
+                || self.is_rounded(gold, pred, (Some(a), Some(b)))
+                || self.agree_rounded(gold, pred);
+        }
+        self.same_by_normal_form(gold, pred)
+    }
+
+    fn same_by_normal_form(&self, gold: &Expr, pred: &Expr) -> bool {
         let mut context = Context::new(self.budget);
         let forms = (normal(gold, &mut context), normal(pred, &mut context));
+        let is_rounded = || {
+            let value = |form: &Option<Normal>| form.as_ref().and_then(Normal::as_rational);
+            self.is_rounded(gold, pred, (value(&forms.0), value(&forms.1)))
+        };
         if let (Some(a), Some(b)) = &forms {
             match context.are_equal(a, b) {
                 Some(true) => return true,
                 Some(false)
                     if (a.is_conclusive && b.is_conclusive) || context.is_surd_apart(a, b) =>
                 {
-                    return self.is_rounded(gold, pred, &forms) || self.agree_rounded(gold, pred);
+                    return is_rounded() || self.agree_rounded(gold, pred);
                 }
                 _ => {}
             }
         } else if let Some(are_same) = self.same_powers(gold, pred) {
-            return are_same || self.is_rounded(gold, pred, &forms);
+            return are_same || is_rounded();
         }
-        self.is_rounded(gold, pred, &forms)
-            || self.agree(gold, pred, &|_| 0.0)
-            || self.agree_rounded(gold, pred)
+        is_rounded() || self.agree(gold, pred, &|_| 0.0) || self.agree_rounded(gold, pred)
     }
 
     /// As [`Self::same_scalar`] for two numbers: the same steps of the budget, and no normal forms.
@@ -85,18 +99,17 @@ impl Comparer<'_> {
         Some(powers(gold, self.budget)? == powers(pred, self.budget)?)
     }
 
-    /// Whether one side is a plain decimal that rounds the other, which has none.
+    /// Whether one side is a plain decimal that rounds the other, given their values when rational.
     fn is_rounded(
         &self,
         gold: &Expr,
         pred: &Expr,
-        forms: &(Option<Normal>, Option<Normal>),
+        values: (Option<BigRational>, Option<BigRational>),
     ) -> bool {
         if self.options.decimals == Decimals::Exact {
             return false;
         }
-        let rational = |form: &Option<Normal>| form.as_ref().and_then(Normal::as_rational);
-        self.rounds(gold, pred, rational(&forms.1)) || self.rounds(pred, gold, rational(&forms.0))
+        self.rounds(gold, pred, values.1) || self.rounds(pred, gold, values.0)
     }
 
     /// Whether `decimal` is the rounded value of `exact`, given its value when rational.
@@ -189,6 +202,30 @@ impl Comparer<'_> {
         };
         self.agree(gold, pred, &slack)
     }
+}
+
+/// The value of a number, perhaps with a minus or a percent sign, and the steps of the budget that its normal
+/// form and a product with one take.
+fn marked_number(expr: &Expr) -> Option<(BigRational, u64)> {
+    let number = |expr: &Expr| match expr {
+        Expr::Number(number) => Some(number.value.clone()),
+        _ => None,
+    };
+    // Four steps, and one per 64 bits of both.
+    let n_product =
+        |value: &BigRational| if value.is_zero() { 0 } else { 4 + (value.numer().bits() + 1) / 64 };
+    let (value, n_steps) = match expr {
+        Expr::Negative(inner) => (-number(inner)?, 2),
+        Expr::Percent(inner) => {
+            let value = number(inner)?;
+            let hundredth = BigRational::new_raw(1.into(), 100.into());
+            (product(&value, &hundredth), 2 + n_product(&value) + 4)
+        }
+        expr => (number(expr)?, 1),
+    };
+    let is_small = value.numer().bits().max(value.denom().bits()) <= MAX_NUMBER_BITS;
+    let n_steps = n_steps + n_product(&value);
+    is_small.then_some((value, n_steps))
 }
 
 /// Whether a decimal has enough digits to be a rounded value.
@@ -308,6 +345,9 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::budget::Budget;
+    use crate::options::Options;
+    use crate::parse::parse;
 
     /// As defined, with fractions.
     fn is_rounding_by_definition(decimal: &Number, value: &BigRational) -> bool {
@@ -320,6 +360,34 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn numbers_with_signs_are_the_same_as_by_their_normal_forms(
+            gold in "-?[0-9]{1,3}([.][0-9]{0,5})?%?|-?0|-?[0-9]{18,60}%?",
+            pred in "-?[0-9]{1,3}([.][0-9]{0,5})?%?|-?0|-?[0-9]{18,60}%?",
+            places in 0_usize..5,
+            steps in 0_u64..50,
+            is_exact in any::<bool>(),
+        ) {
+            let decimals = if is_exact { Decimals::Exact } else { Options::default().decimals };
+            let options = Options { decimals, ..Options::default() };
+            let rounded = gold.parse().map_or(pred.clone(), |gold: f64| format!("{gold:.places$}"));
+            for (gold, pred) in [(&gold, &pred), (&gold, &rounded), (&rounded, &gold)] {
+                let (Some(gold), Some(pred)) = (parse(gold), parse(pred)) else { continue };
+                for steps in [steps, options.budget] {
+                    let budgets = [Budget::new(steps), Budget::new(steps)];
+                    let [quick, general] =
+                        budgets.each_ref().map(|budget| Comparer { options: &options, budget });
+                    prop_assert_eq!(
+                        quick.same_scalar(&gold, &pred), general.same_by_normal_form(&gold, &pred),
+                        "{:?} {:?} {}", gold, pred, steps
+                    );
+                    for _ in 0..steps.min(100) {
+                        prop_assert_eq!(budgets[0].spend_if_left(1), budgets[1].spend_if_left(1));
+                    }
+                }
+            }
+        }
+
         #[test]
         fn a_rounded_value_is_as_near_as_defined(
             digits in -100_000_i64..100_000,
