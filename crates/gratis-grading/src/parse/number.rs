@@ -4,7 +4,7 @@ use num_bigint::BigInt;
 use num_rational::BigRational;
 use num_traits::{One, Zero};
 
-use crate::fraction::fraction;
+use crate::fraction::{decimal, fraction};
 use crate::syntax::Number;
 
 /// More digits than this are not read as a number.
@@ -80,12 +80,16 @@ pub(crate) fn read_number(
 /// The value of the parts of a number.
 fn build(whole: &str, places: &str, repetend: &str, exponent: i32) -> Option<Number> {
     let ten = BigInt::from(10);
-    let digits = format!("{whole}{places}");
+    let digits = [whole, places].concat();
     let n_places = u32::try_from(places.len()).ok()?;
-    let integer: BigInt = if digits.is_empty() { BigInt::zero() } else { digits.parse().ok()? };
+    let integer = match digits.parse::<u64>() {
+        Ok(small) => BigInt::from(small),
+        Err(_) if digits.is_empty() => BigInt::zero(),
+        Err(_) => digits.parse().ok()?,
+    };
     let mut value = match n_places {
         0 => BigRational::from_integer(integer),
-        _ => fraction(integer, ten.pow(n_places)),
+        _ => decimal(integer, n_places),
     };
     if !repetend.is_empty() {
         let n_repeated = u32::try_from(repetend.len()).ok()?;
@@ -157,6 +161,10 @@ enum Grouping {
 
 /// The separator of thousands that `text` starts with, if three digits follow it.
 fn separator_at(text: &str, in_brackets: bool) -> Option<Grouping> {
+    // Most numbers have none.
+    if text.is_empty() || text.starts_with(|c: char| c.is_ascii_alphanumeric()) {
+        return None;
+    }
     [Grouping::Latex, Grouping::Comma, Grouping::Space, Grouping::Apostrophe, Grouping::Point]
         .into_iter()
         .filter(|&grouping| !(in_brackets && grouping == Grouping::Comma))
