@@ -6,8 +6,11 @@
 mod boxed;
 mod choice;
 mod last;
+mod number;
 mod phrase;
+mod plain;
 mod prose;
+mod refusal;
 mod turn;
 
 use std::borrow::Cow;
@@ -30,8 +33,8 @@ pub fn extract(solution: &str) -> Extracted {
 /// anything else. It never decides between candidates.
 pub(crate) fn extract_for(gold: &str, solution: &str) -> Extracted {
     let solution = with_ascii_forms(solution);
-    let text = turn::response(&solution);
-    if let Some(tagged) = turn::tagged(text) {
+    let (text, tagged) = turn::response(&solution);
+    if let Some(tagged) = tagged {
         let found = extract_from(gold, tagged);
         if found.answer.is_some() {
             return found;
@@ -83,7 +86,7 @@ fn extract_from(gold: &str, text: &str) -> Extracted {
 
 /// The final answer of a gold text, which may be a bare answer or a whole solution.
 pub(crate) fn gold_answer(gold: &str) -> Cow<'_, str> {
-    let text = turn::response(gold);
+    let (text, _) = turn::response(gold);
     match boxed::last_boxed(text) {
         Boxed::Found(answer) => answer.into(),
         _ => phrase::announced(text).map_or(text.into(), Cow::from),

@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
+use super::plain::is_plain;
 use super::{last, prose};
 use crate::markup::is_ornament;
 
@@ -45,7 +46,7 @@ static MARKER: LazyLock<Option<Regex>> = LazyLock::new(|| {
 });
 
 /// Words and signs of which every phrase of [`MARKER`] has one at its beginning, if the text has no
-/// other characters than ASCII and the signs of [`is_sign`]: each with the place of a byte that is
+/// other characters than ASCII and the signs of [`is_plain`]: each with the place of a byte that is
 /// rare in prose after the one before it.
 const BEGINNINGS: &[(&[u8], usize)] = &[
     (b"####", 1),
@@ -122,12 +123,6 @@ fn is_ascii_space(c: char) -> bool {
     matches!(c, '\t'..='\r' | ' ')
 }
 
-/// Signs of typography, money and mathematics: no phrase holds one.
-fn is_sign(c: char) -> bool {
-    matches!(c, '\u{a1}'..='\u{a9}' | '\u{ab}'..='\u{b4}' | '\u{b6}'..='\u{b9}' | '\u{bb}'..='\u{bf}' | '×' | '÷'
-        | '\u{2010}'..='\u{2027}' | '\u{20a0}'..='\u{20cf}' | '\u{2190}'..='\u{22ff}')
-}
-
 /// Where the phrases of `text` are.
 fn markers(text: &str) -> Vec<Range<usize>> {
     let Some(marker) = MARKER.as_ref() else {
@@ -145,11 +140,6 @@ fn markers(text: &str) -> Vec<Range<usize>> {
         at = next.end();
     }
     found
-}
-
-/// Whether [`BEGINNINGS`] holds for a text.
-fn is_plain(text: &str) -> bool {
-    text.is_ascii() || text.chars().all(|c| c.is_ascii() || is_sign(c))
 }
 
 /// The phrases of a text from the last to the first: mostly the last one announces the answer, and then
@@ -186,8 +176,7 @@ impl Iterator for FromEnd<'_> {
         let bytes = self.text.as_bytes();
         let mut end = self.end;
         while self.rest.is_none() {
-            let mut pairs = bytes[..end].windows(2);
-            let at = pairs.rposition(|pair| IS_RARE[pair_of(pair[0], pair[1])])? + 1;
+            let at = last_rare(&bytes[..end])?;
             match last_beginning(bytes, at) {
                 Beginning::Phrase(found) => {
                     self.end = found.start;
@@ -205,8 +194,16 @@ impl Iterator for FromEnd<'_> {
     }
 }
 
+/// The last place of a byte that [`IS_RARE`] after the one before it. By itself, since the loop is slower
+/// among what its place is used for.
+#[inline(never)]
+fn last_rare(bytes: &[u8]) -> Option<usize> {
+    let mut pairs = bytes.windows(2);
+    Some(pairs.rposition(|pair| IS_RARE[pair_of(pair[0], pair[1])])? + 1)
+}
+
 /// What begins where the rare byte of one of [`BEGINNINGS`] may be `at`, given that no phrase begins
-/// later. No phrase of the three kinds that are read here begins within another one, but for those that
+/// later. No phrase of the kinds that are read here begins within another one, but for those that
 /// end a word of [`Beginning::Other`].
 fn last_beginning(bytes: &[u8], at: usize) -> Beginning {
     let is_there = |(word, place): (&[u8], usize)| {
@@ -243,20 +240,33 @@ fn last_beginning(bytes: &[u8], at: usize) -> Beginning {
     }
     if is_there((b"answer", 3)) {
         let start = at - 3;
+        let end = start + b"answer".len();
         let before = &bytes[..start];
-        if before.last().is_some_and(|byte| byte.is_ascii_alphanumeric() || *byte == b'_') {
+        let ends_word = |before: &[u8]| before.last().is_some_and(|byte| is_word(*byte));
+        if let Some((before, word)) = before.split_last_chunk::<6>()
+            && word.eq_ignore_ascii_case(b"final ")
+            && !ends_word(before)
+            && !bytes.get(end).is_some_and(|byte| is_word(*byte))
+        {
+            let n_stars = bytes[end..].iter().take_while(|byte| **byte == b'*').count();
+            let end = end + n_stars;
+            return Beginning::Phrase(before.len()..colon(end + spaces(end)));
+        }
+        if ends_word(before) {
             return Beginning::Nothing(at);
         }
-        if before.last_chunk().is_some_and(|word: &[u8; 6]| word.eq_ignore_ascii_case(b"final ")) {
-            return Beginning::Other;
-        }
-        return verb_end(bytes, start + b"answer".len())
+        return verb_end(bytes, end)
             .map_or(Beginning::Nothing(at), |end| Beginning::Phrase(start..end));
     }
     if BEGINNINGS.iter().any(|known| is_there(*known)) {
         return Beginning::Other;
     }
     Beginning::Nothing(at)
+}
+
+/// Whether a byte belongs to a word: in a text of [`is_plain`], no other characters do.
+fn is_word(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || byte == b'_'
 }
 
 /// Where the phrase ends whose word `answer` ends at `at`: after `is`, `: `, `s would be` and the like.
@@ -273,13 +283,12 @@ fn verb_end(bytes: &[u8], at: usize) -> Option<usize> {
         b"equals",
         b"comes out to",
     ];
-    let is_word = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_';
     let skip = |from: usize, is_skipped: &dyn Fn(&u8) -> bool| {
         from + bytes[from..].iter().take_while(|byte| is_skipped(byte)).count()
     };
     let is_space = |byte: &u8| is_ascii_space(char::from(*byte));
     let at = at + usize::from(bytes.get(at).is_some_and(|byte| byte.eq_ignore_ascii_case(&b's')));
-    if bytes.get(at).is_some_and(is_word) {
+    if bytes.get(at).is_some_and(|byte| is_word(*byte)) {
         return None;
     }
     let at = skip(skip(at, &|byte| *byte == b'*'), &is_space);
@@ -289,7 +298,7 @@ fn verb_end(bytes: &[u8], at: usize) -> Option<usize> {
     let verb = VERBS.iter().find(|verb| {
         let found = bytes.get(at..at + verb.len());
         found.is_some_and(|found| found.eq_ignore_ascii_case(verb))
-            && !bytes.get(at + verb.len()).is_some_and(is_word)
+            && !bytes.get(at + verb.len()).is_some_and(|byte| is_word(*byte))
     })?;
     let end = skip(at + verb.len(), &is_space);
     Some(end + usize::from(bytes.get(end) == Some(&b':')))

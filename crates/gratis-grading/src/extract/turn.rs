@@ -3,7 +3,6 @@
 
 use std::sync::LazyLock;
 
-use memchr::memmem::Finder;
 use regex::Regex;
 
 use super::boxed::{Boxed, last_boxed};
@@ -14,10 +13,6 @@ const REASONING_ENDS: [&str; 4] = ["</think>", "</thinking>", "</reasoning>", "<
 /// Marks after which another turn begins.
 const TURN_ENDS: [&str; 6] =
     ["<|im_end|>", "<|im_start|>", "<|endoftext|>", "<|eot_id|>", "<|end|>", "</s>"];
-/// How the marks of [`REASONING_ENDS`] and `</s>` begin.
-static CLOSE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("</"));
-/// How the other marks of [`TURN_ENDS`] begin.
-static MARK: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("<|"));
 /// Tags around an answer.
 const ANSWER_TAGS: [(&str, &str); 4] = [
     ("<answer>", "</answer>"),
@@ -26,9 +21,18 @@ const ANSWER_TAGS: [(&str, &str); 4] = [
     ("<final_answer>", "</final_answer>"),
 ];
 
-/// How all of them end.
-static TAG_ENDS: LazyLock<[Finder<'static>; 2]> =
-    LazyLock::new(|| ["swer>", "SWER>"].map(Finder::new));
+/// Whether `text` may hold one of these marks and tags, which all begin with one of these pairs of signs.
+/// Calculations such as `<<16-3=13>>` do not.
+fn may_be_marked(text: &str) -> bool {
+    let Some(first) = memchr::memchr(b'<', text.as_bytes()) else {
+        return false;
+    };
+    let begins = |next: u8| matches!(next, b'/' | b'|' | b'a' | b'A' | b'f');
+    // All pairs in one pass, which is vectorised, rather than up to the first.
+    let signs = &text.as_bytes()[first..];
+    let pairs = signs.iter().zip(&signs[1..]);
+    pairs.fold(false, |is_marked, (sign, next)| is_marked | ((*sign == b'<') & begins(*next)))
+}
 
 /// The words of [`QUESTION`].
 const QUESTIONS: [&str; 7] =
@@ -39,21 +43,23 @@ static QUESTION: LazyLock<Option<Regex>> = LazyLock::new(|| {
     Regex::new(r"(?m)^[\s#*>]*(?:Question|Problem|Exercise|Instruction|Human|User|Q)\**\s*:").ok()
 });
 
-/// The text after the reasoning, before the next turn and before another question.
-pub(super) fn response(text: &str) -> &str {
+/// The text after the reasoning, before the next turn and before another question, and what the last
+/// answer tag in it holds, if anything.
+pub(super) fn response(text: &str) -> (&str, Option<&str>) {
+    if !may_be_marked(text) {
+        return (before_next_question(text), None);
+    }
     let mut text = text;
-    // Every mark begins with one of these. Calculations such as `<<16-3=13>>` do not.
-    let has_close = CLOSE.find(text.as_bytes()).is_some();
-    let has_mark = MARK.find(text.as_bytes()).is_some();
-    for end in REASONING_ENDS.iter().filter(|_| has_close) {
+    for end in REASONING_ENDS {
         if let Some(at) = text.rfind(end) {
             text = &text[at + end.len()..];
         }
     }
     let start = text.len() - text.trim_start().len();
-    let ends = TURN_ENDS.iter().filter(|_| has_close || has_mark);
-    let turn = ends.filter_map(|end| text[start..].find(end).filter(|at| *at > 0)).min();
-    before_next_question(turn.map_or(text, |at| &text[..start + at]))
+    let turn =
+        TURN_ENDS.iter().filter_map(|end| text[start..].find(end).filter(|at| *at > 0)).min();
+    let text = before_next_question(turn.map_or(text, |at| &text[..start + at]));
+    (text, tagged(text))
 }
 
 /// The text before a line such as `Question:`, if it answers already.
@@ -63,7 +69,8 @@ pub(super) fn response(text: &str) -> &str {
 fn before_next_question(text: &str) -> &str {
     let may_ask = memchr::memchr_iter(b':', text.as_bytes()).any(|colon| {
         let before = text[..colon].trim_end().trim_end_matches('*');
-        QUESTIONS.iter().any(|word| before.ends_with(word))
+        before.ends_with(['n', 'm', 'e', 'r', 'Q'])
+            && QUESTIONS.iter().any(|word| before.ends_with(word))
     });
     if !may_ask {
         return text;
@@ -78,10 +85,7 @@ fn before_next_question(text: &str) -> &str {
 }
 
 /// What the last answer tag of a text holds, if anything.
-pub(super) fn tagged(text: &str) -> Option<&str> {
-    if !TAG_ENDS.iter().any(|end| end.find(text.as_bytes()).is_some()) {
-        return None;
-    }
+fn tagged(text: &str) -> Option<&str> {
     for (open, close) in ANSWER_TAGS {
         for (at, _) in text.rmatch_indices(open) {
             let rest = &text[at + open.len()..];
