@@ -32,19 +32,37 @@ impl Draws {
     /// As many places as `places` holds, each below their number.
     pub fn fill(&mut self, places: &mut [usize]) {
         let n = places.len();
+        let mut left = places.iter_mut();
+        self.each(n, |drawn| {
+            if let Some(place) = left.next() {
+                *place = drawn;
+            }
+        });
+    }
+
+    /// As many places as `kinds` holds: adds to `counts` how often a place of each kind was drawn.
+    ///
+    /// # Panics
+    /// If there is no count for some kind.
+    pub fn count(&mut self, kinds: &[u32], counts: &mut [u32]) {
+        self.each(kinds.len(), |drawn| counts[kinds[drawn] as usize] += 1);
+    }
+
+    /// Draws `n` places below `n`.
+    fn each(&mut self, n: usize, mut take: impl FnMut(usize)) {
         let Ok(range) = u32::try_from(n) else {
-            return places.fill_with(|| self.below(n));
+            return (0..n).for_each(|_| take(self.below(n)));
         };
         let mut next = || u64::from(self.0.next_u32()) * u64::from(range);
         // As `random_range`, which is a call with checks of its own: the high half of a product, which a
         // second product carries into where the low half leaves that open.
-        places.fill_with(|| {
+        for _ in 0..n {
             let product = next();
             let (high, low) = (product >> 32, product as u32);
             let has_carry =
                 low > range.wrapping_neg() && low.checked_add((next() >> 32) as u32).is_none();
-            high as usize + usize::from(has_carry)
-        });
+            take(high as usize + usize::from(has_carry));
+        }
     }
 
     /// `n` places below `n`.
@@ -100,6 +118,11 @@ mod tests {
                 "{n}"
             );
             assert_eq!(draws.below(n), rng.random_range(0..n));
+            let kinds: Vec<u32> = (0..n as u32).map(|place| place % 5).collect();
+            let (mut counts, mut expected) = ([0; 5], [0; 5]);
+            draws.count(&kinds, &mut counts);
+            (0..n).for_each(|_| expected[rng.random_range(0..n) % 5] += 1);
+            assert_eq!(counts, expected, "{n}");
         }
         let huge = usize::MAX / 3;
         assert_eq!(Draws::new(1).below(huge), ChaCha8Rng::seed_from_u64(1).random_range(0..huge));

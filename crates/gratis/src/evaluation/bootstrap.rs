@@ -68,10 +68,10 @@ impl Bootstrap {
         let mut sums = vec![0.0; n_measures];
         let mut kinds = Kinds::of(&table, n_measures);
         for _ in 0..self.n_resamples {
-            draws.fill(&mut drawn);
             if let Some(kinds) = &mut kinds {
-                kinds.sum(&drawn, &mut sums);
+                kinds.draw(&mut draws, &mut sums);
             } else {
+                draws.fill(&mut drawn);
                 // As `Iterator::sum` begins.
                 sums.fill(-0.0);
                 for &problem in &drawn {
@@ -200,24 +200,17 @@ impl Kinds {
         })
     }
 
-    /// The sums of the rows of the problems that were `drawn`: `[n_measures]`.
-    fn sum(&mut self, drawn: &[usize], sums: &mut [f64]) {
+    /// The sums of the rows of one resample of the problems: `[n_measures]`.
+    fn draw(&mut self, draws: &mut Draws, sums: &mut [f64]) {
         let Self { columns, of, counts, weights } = self;
-        count(of, drawn, counts);
+        counts.fill(0);
+        draws.count(of, counts);
         for (weight, count) in weights.iter_mut().zip(&*counts) {
             *weight = f64::from(*count);
         }
         for (sum, column) in sums.iter_mut().zip(columns.chunks_exact(weights.len())) {
             *sum = product(weights, column);
         }
-    }
-}
-
-/// How often each kind was drawn, given the kind of each problem.
-fn count(of: &[u32], drawn: &[usize], counts: &mut [u32]) {
-    counts.fill(0);
-    for &problem in drawn {
-        counts[of[problem] as usize] += 1;
     }
 }
 
