@@ -140,7 +140,8 @@ pub(crate) fn known_unit(text: &str) -> Option<&'static str> {
     };
     find(&lower).or_else(|| {
         let folded: Vec<&str> = lower.split_whitespace().map(singular).collect();
-        find(&folded.join(" "))
+        let folded = folded.join(" ");
+        (folded != lower).then(|| find(&folded)).flatten()
     })
 }
 

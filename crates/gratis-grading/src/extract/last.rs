@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::LazyLock;
 
-use memchr::memmem;
+use memchr::memmem::{self, Finder};
 use regex::Regex;
 
 use super::number;
@@ -248,9 +248,13 @@ fn numbers<'a>(text: &'a str, from: usize, to: usize, found: &mut Vec<Candidate<
     }
 }
 
+/// What programs hold and prose does not.
+static CODE: LazyLock<[Finder<'static>; 6]> =
+    LazyLock::new(|| ["__", "lambda", "import ", "eval(", "exec(", "open("].map(Finder::new));
+
 /// Whether the text is a program rather than prose.
 fn is_code(text: &str) -> bool {
-    ["__", "lambda", "import ", "eval(", "exec(", "open("].iter().any(|token| has_word(text, token))
+    CODE.iter().any(|token| token.find(text.as_bytes()).is_some())
 }
 
 #[cfg(test)]

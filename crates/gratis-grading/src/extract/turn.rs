@@ -68,9 +68,13 @@ pub(super) fn response(text: &str) -> (&str, Option<&str>) {
 /// before any answer, the text poses questions to itself, and its last answer is used.
 fn before_next_question(text: &str) -> &str {
     let may_ask = memchr::memchr_iter(b':', text.as_bytes()).any(|colon| {
+        // Other letters end none of these words.
+        let is_letter = |byte: &u8| byte.is_ascii_alphabetic() && !b"nmerQ".contains(byte);
+        if text.as_bytes()[..colon].last().is_some_and(is_letter) {
+            return false;
+        }
         let before = text[..colon].trim_end().trim_end_matches('*');
-        before.ends_with(['n', 'm', 'e', 'r', 'Q'])
-            && QUESTIONS.iter().any(|word| before.ends_with(word))
+        QUESTIONS.iter().any(|word| before.ends_with(word))
     });
     if !may_ask {
         return text;
