@@ -107,6 +107,8 @@ pub(crate) struct Workspace {
     pub(super) dqkv: Vec<f32>,
     /// Log-sum-exp of the logits: `[n_predicting_rows]`.
     pub(super) log_sum_exp: Vec<f32>,
+    /// Means of the head's rows, where it is not trained: `[n_predicting_rows, d]`, or empty.
+    pub(super) head_means: Vec<f32>,
     pub(super) attention_scratch: AttentionScratch,
     pub(super) head_scratch: HeadScratch,
     pub(super) product_scratch: ProductScratch,

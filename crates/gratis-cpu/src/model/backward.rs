@@ -6,6 +6,7 @@ use super::activations::{Geometry, Keep, LayerActivations, Workspace};
 use super::branch::{add_bias_gradient, add_to_rows};
 use super::feed_forward::Inside;
 use super::forward::LayerScratch;
+use super::frozen_head::backward_of_means;
 use crate::kernels::attention::{Forward, attention_backward};
 use crate::kernels::matmul::Onto;
 use crate::kernels::norm::rms_norm_heads_backward;
@@ -26,19 +27,33 @@ impl Decoder {
         workspace: &mut Workspace,
     ) {
         workspace.prepare_backward(&self.config);
-        log_probs_backward(
-            HeadGradients {
-                hidden: &mut workspace.dstream,
-                parameters: gradient,
-                norm: &self.layout.final_norm,
-            },
-            slot_weights,
-            &workspace.log_sum_exp,
-            &workspace.streams[self.config.n_layers],
-            &self.head_weights(weights.base),
-            &workspace.geometry.predictions,
-            &mut workspace.head_scratch,
-        );
+        let head = self.head_weights(weights.base);
+        let Workspace { geometry, streams, dstream, log_sum_exp, head_means, head_scratch, .. } =
+            &mut *workspace;
+        let (hidden, predictions) = (&streams[self.config.n_layers], &geometry.predictions);
+        let gradients =
+            HeadGradients { hidden: dstream, parameters: gradient, norm: &self.layout.final_norm };
+        if head_means.is_empty() {
+            log_probs_backward(
+                gradients,
+                slot_weights,
+                log_sum_exp,
+                hidden,
+                &head,
+                predictions,
+                head_scratch,
+            );
+        } else {
+            backward_of_means(
+                gradients,
+                slot_weights,
+                head_means,
+                hidden,
+                &head,
+                predictions,
+                head_scratch,
+            );
+        }
         self.trunk_backward(weights, gradient, keep, workspace);
     }
 

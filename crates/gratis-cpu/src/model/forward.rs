@@ -5,6 +5,7 @@ use super::activations::{Geometry, Keep, LayerActivations, Workspace, rows_of_fe
 use super::branch::{OutScratch, add_to_rows};
 use super::experts::ExpertScratch;
 use super::feed_forward::Inside;
+use super::frozen_head::log_probs_and_means;
 use crate::kernels::attention::{AttentionScratch, attention};
 use crate::kernels::matmul::Onto;
 use crate::kernels::norm::rms_norm_heads;
@@ -39,14 +40,17 @@ impl Decoder {
     ) -> Vec<f32> {
         let last = self.trunk(weights, batch, keep, workspace);
         let mut log_probs = vec![0.0; batch.n_response_tokens()];
-        head::log_probs(
-            &mut log_probs,
-            &mut workspace.log_sum_exp,
-            &workspace.streams[last],
-            &self.head_weights(weights.base),
-            &workspace.geometry.predictions,
-            &mut workspace.head_scratch,
-        );
+        let head = self.head_weights(weights.base);
+        let Workspace { geometry, log_sum_exp, head_means, head_scratch, .. } = workspace;
+        let (hidden, predictions) = (&workspace.streams[last], &geometry.predictions);
+        head_means.clear();
+        if keep != Keep::Nothing && weights.adapter.is_some() && head.soft_cap.is_none() {
+            head_means.resize(predictions.n_rows() * self.config.hidden_size, 0.0);
+            let outputs = [&mut log_probs[..], &mut log_sum_exp[..]];
+            log_probs_and_means(outputs, head_means, hidden, &head, predictions, head_scratch);
+        } else {
+            head::log_probs(&mut log_probs, log_sum_exp, hidden, &head, predictions, head_scratch);
+        }
         log_probs
     }
 

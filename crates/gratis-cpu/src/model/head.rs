@@ -2,7 +2,8 @@
 //!
 //! Only rows that predict a response token are computed, in tiles of [`ROWS`] rows and
 //! [`VOCABULARY`] tokens; a tile of logits is the largest thing that is ever stored. The forward
-//! pass keeps one log-sum-exp per row; the backward pass recomputes the logits tile by tile.
+//! pass keeps one log-sum-exp per row; the backward pass recomputes the logits tile by tile, unless the head
+//! is not trained ([`super::frozen_head`]).
 
 use std::ops::Range;
 
@@ -14,16 +15,16 @@ use crate::weights::{Base, Gradient};
 use gratis_engine::PackedBatch;
 
 /// Predicting rows of a tile: those of a scored part of a batch, so that it reads the head once.
-const ROWS: usize = 2048;
+pub(super) const ROWS: usize = 2048;
 /// Tokens of a tile.
 const VOCABULARY: usize = 256;
 
 /// A token to predict and the place of its log-probability.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Target {
-    token: usize,
+pub(super) struct Target {
+    pub(super) token: usize,
     /// Index among the batch's response tokens.
-    slot: usize,
+    pub(super) slot: usize,
 }
 
 /// Which rows predict which response tokens. A prompt's last row predicts the first token of each
@@ -31,7 +32,7 @@ struct Target {
 #[derive(Debug, Default)]
 pub(crate) struct Predictions {
     /// Predicting rows, ascending.
-    rows: Vec<usize>,
+    pub(super) rows: Vec<usize>,
     /// Targets of all rows, row after row.
     targets: Vec<Target>,
     /// Where each row's targets end.
@@ -69,13 +70,13 @@ impl Predictions {
     }
 
     /// The targets of the `i`-th predicting row.
-    fn targets(&self, i: usize) -> &[Target] {
+    pub(super) fn targets(&self, i: usize) -> &[Target] {
         let start = if i == 0 { 0 } else { self.ends[i - 1] };
         &self.targets[start..self.ends[i]]
     }
 
     /// Tiles of predicting rows.
-    fn tiles(&self) -> impl Iterator<Item = Range<usize>> {
+    pub(super) fn tiles(&self) -> impl Iterator<Item = Range<usize>> {
         (0..self.n_rows()).step_by(ROWS).map(|start| start..self.n_rows().min(start + ROWS))
     }
 }
@@ -96,7 +97,7 @@ pub(crate) struct HeadWeights<'a> {
 
 impl HeadWeights<'_> {
     /// Tiles of tokens and the places of their rows of the head.
-    fn tiles(&self) -> impl Iterator<Item = (Range<usize>, Range<usize>)> {
+    pub(super) fn tiles(&self) -> impl Iterator<Item = (Range<usize>, Range<usize>)> {
         let d = self.norm.len();
         self.head.clone().step_by(VOCABULARY * d).map(move |start| {
             let place = start..self.head.end.min(start + VOCABULARY * d);
@@ -110,16 +111,16 @@ impl HeadWeights<'_> {
 #[derive(Debug, Default)]
 pub(crate) struct HeadScratch {
     pub(crate) execution: Execution,
-    normed: Vec<f32>,
-    gradient: Vec<f32>,
-    logits: Vec<f32>,
+    pub(super) normed: Vec<f32>,
+    pub(super) gradient: Vec<f32>,
+    pub(super) logits: Vec<f32>,
     /// Rows of the head, where they have to be widened.
-    rows: Vec<f32>,
+    pub(super) rows: Vec<f32>,
 }
 
 impl HeadScratch {
     /// Makes room for the largest of so many rows' tiles.
-    fn prepare(&mut self, d: usize, n_rows: usize) {
+    pub(super) fn prepare(&mut self, d: usize, n_rows: usize) {
         let n_rows = n_rows.min(ROWS);
         self.normed.resize(n_rows * d, 0.0);
         self.logits.resize(n_rows * VOCABULARY, 0.0);
@@ -158,7 +159,7 @@ pub(crate) fn log_probs(
 }
 
 /// The normed rows of a tile.
-fn normed_tile<'a>(
+pub(super) fn normed_tile<'a>(
     normed: &'a mut [f32],
     hidden: &[f32],
     weights: &HeadWeights<'_>,
@@ -171,7 +172,7 @@ fn normed_tile<'a>(
 }
 
 /// A tile of logits (`[tile, vocabulary]`) from normed rows (`[tile, d]`) and rows of the head.
-fn logits_of(
+pub(super) fn logits_of(
     logits: &mut [f32],
     normed: &[f32],
     head: &[f32],
@@ -257,7 +258,7 @@ fn mean_of_capped(
 vectorised! {
     /// Takes a tile of logits (`[tile, vocabulary]`) into each row's largest logit and sum of
     /// exponentials, and puts the logits of targets in their slots.
-    fn take_in(
+    pub(super) fn take_in(
         running: &mut [(f32, f32)],
         slots: &mut [f32],
         logits: &[f32],

@@ -10,6 +10,7 @@ mod branch;
 mod experts;
 mod feed_forward;
 mod forward;
+mod frozen_head;
 mod head;
 mod initialise;
 mod readout;
