@@ -18,8 +18,8 @@ pub(crate) struct Panel<'a> {
     pub(crate) row_stride: usize,
     /// From one group to the next.
     pub(crate) group_stride: usize,
-    /// What will be read next, in the same shape: it is asked for meanwhile. Memory answers many such
-    /// requests at once, and few if they come all together.
+    /// What will be read next, in the same shape. Its lines are asked for one by one between the sums, as
+    /// memory is slower to answer when they are asked for all at once.
     pub(crate) next: Option<&'a [f32]>,
 }
 
