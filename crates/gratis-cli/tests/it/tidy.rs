@@ -243,6 +243,21 @@ fn show(path: &Path) -> String {
     path.display().to_string()
 }
 
+/// Cargo strips no program whose package has an entry of its own, and the levels of `release` make a large one.
+#[test]
+fn the_binary_for_distribution_is_stripped_and_small() {
+    let manifest = read(&root().join("Cargo.toml"));
+    let after = manifest.split("\n[profile.dist]\n").nth(1).expect("the profile");
+    let settings = after.split("\n[").next().expect("its settings");
+    assert!(settings.contains("strip = \"symbols\""), "{settings}");
+    assert!(!settings.contains("inherits = \"release\""), "{settings}");
+    let entries = ["[profile.dist.package.gratis-cli]", "[profile.dev.package.gratis-cli]"];
+    assert!(
+        !entries.iter().any(|entry| manifest.contains(entry)),
+        "an entry of the program's package"
+    );
+}
+
 #[test]
 fn the_reader_of_uses_sees_what_is_used() {
     let text = "use crate::data::Rollout;\nuse crate::{\n    reward::{Rewards, q},\n    training, Error,\n};\n\
