@@ -51,7 +51,7 @@ impl<'a> Mat<'a> {
     }
 
     /// Number of columns.
-    pub(super) fn n_cols(&self) -> usize {
+    pub(crate) fn n_cols(&self) -> usize {
         self.n_cols
     }
 

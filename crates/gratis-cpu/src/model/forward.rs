@@ -5,7 +5,6 @@ use super::activations::{Geometry, Keep, LayerActivations, Workspace, rows_of_fe
 use super::branch::{OutScratch, add_to_rows};
 use super::experts::ExpertScratch;
 use super::feed_forward::Inside;
-use super::frozen_head::log_probs_and_means;
 use crate::kernels::attention::{AttentionScratch, attention};
 use crate::kernels::matmul::Onto;
 use crate::kernels::norm::rms_norm_heads;
@@ -44,13 +43,13 @@ impl Decoder {
         let Workspace { geometry, log_sum_exp, head_means, head_scratch, .. } = workspace;
         let (hidden, predictions) = (&workspace.streams[last], &geometry.predictions);
         head_means.clear();
-        if keep != Keep::Nothing && weights.adapter.is_some() && head.soft_cap.is_none() {
+        let is_frozen = weights.adapter.is_some() && head.soft_cap.is_none();
+        let means = (keep != Keep::Nothing && is_frozen).then(|| {
             head_means.resize(predictions.n_rows() * self.config.hidden_size, 0.0);
-            let outputs = [&mut log_probs[..], &mut log_sum_exp[..]];
-            log_probs_and_means(outputs, head_means, hidden, &head, predictions, head_scratch);
-        } else {
-            head::log_probs(&mut log_probs, log_sum_exp, hidden, &head, predictions, head_scratch);
-        }
+            &mut head_means[..]
+        });
+        let outputs = head::Outputs { log_probs: &mut log_probs, log_sum_exp, means };
+        head::log_probs(outputs, hidden, &head, predictions, head_scratch);
         log_probs
     }
 

@@ -5,49 +5,23 @@
 //! computes `E` beside the log-probabilities, as attention computes its output: the rows of the head are
 //! keys and values at once. Logits are then computed once, not twice ([`super::head`]).
 
-use super::head::{HeadGradients, HeadScratch, HeadWeights, Predictions, ROWS};
-use super::head::{logits_of, norm_rows_backward, normed_tile, take_in};
-use crate::kernels::matmul::{Mat, MatMut, Onto, matmul_shared};
+use super::head::{HeadGradients, HeadScratch, HeadWeights, Predictions, norm_rows_backward};
+use crate::kernels::matmul::{Execution, Mat, MatMut, Onto, matmul_shared};
 use crate::kernels::simd::{exp, exp_shifted, vectorised};
 
-/// [`super::head::log_probs`], with the same bits, and the means of the head's rows: `[n_predicting_rows, d]`. For
-/// logits without a cap.
-pub(super) fn log_probs_and_means(
-    [log_probs, log_sum_exp]: [&mut [f32]; 2],
-    means: &mut [f32],
-    hidden: &[f32],
-    weights: &HeadWeights<'_>,
-    predictions: &Predictions,
-    scratch: &mut HeadScratch,
+/// Takes a tile of logits, which it overwrites, into the sums of the head's rows so far, `[tile, d]`: `before` and
+/// `now` are each row's largest logit and sum of exponentials before and after this tile.
+pub(super) fn add_rows(
+    sums: &mut [f32],
+    logits: &mut [f32],
+    head: Mat<'_>,
+    [before, now]: [&[(f32, f32)]; 2],
+    (onto, execution): (Onto, Execution),
 ) {
-    let d = weights.norm.len();
-    scratch.prepare(d, predictions.n_rows());
-    for tile in predictions.tiles() {
-        let normed = normed_tile(&mut scratch.normed, hidden, weights, predictions, tile.clone());
-        let means = &mut means[tile.start * d..tile.end * d];
-        let mut running = [(f32::NEG_INFINITY, 0.0f32); ROWS];
-        for (vocabulary, place) in weights.tiles() {
-            let head = weights.base.rows(place, &mut scratch.rows);
-            let width = vocabulary.len();
-            let logits = &mut scratch.logits[..tile.len() * width];
-            logits_of(logits, normed, head, weights, scratch.execution);
-            let onto = if vocabulary.start == 0 { Onto::Fresh } else { Onto::Sum };
-            let before = running;
-            take_in(&mut running, log_probs, logits, tile.clone(), vocabulary, predictions);
-            to_masses(logits, means, &before, &running, width);
-            let (means, masses) = (MatMut::new(means, d), Mat::new(logits, width));
-            matmul_shared(scratch.execution, means, onto, masses, Mat::new(head, d), 1.0);
-        }
-        for ((i, (largest, sum)), mean) in tile.zip(running).zip(means.chunks_exact_mut(d)) {
-            log_sum_exp[i] = largest + sum.ln();
-            for target in predictions.targets(i) {
-                log_probs[target.slot] -= log_sum_exp[i];
-            }
-            for mean in mean {
-                *mean /= sum;
-            }
-        }
-    }
+    let width = head.n_rows();
+    to_masses(logits, sums, before, now, width);
+    let (sums, masses) = (MatMut::new(sums, head.n_cols()), Mat::new(logits, width));
+    matmul_shared(execution, sums, onto, masses, head, 1.0);
 }
 
 vectorised! {
@@ -113,7 +87,7 @@ pub(super) fn backward_of_means(
 mod tests {
     use super::*;
     use crate::kernels::norm::Norm;
-    use crate::model::head::{log_probs, log_probs_backward};
+    use crate::model::head::{Outputs, log_probs, log_probs_backward};
     use crate::weights::{Base, Gradient};
     use gratis_engine::PackedBatch;
 
@@ -151,11 +125,13 @@ mod tests {
         let mut scratch = HeadScratch::default();
         let n_rows = predictions.n_rows();
         let (mut twice, mut twice_sums) = (vec![0.0; n_slots], vec![0.0; n_rows]);
-        log_probs(&mut twice, &mut twice_sums, &hidden, &weights, &predictions, &mut scratch);
+        let outputs = Outputs { log_probs: &mut twice, log_sum_exp: &mut twice_sums, means: None };
+        log_probs(outputs, &hidden, &weights, &predictions, &mut scratch);
         let (mut once, mut once_sums) = (vec![0.0; n_slots], vec![0.0; n_rows]);
         let mut means = vec![f32::NAN; n_rows * d];
-        let outputs = [&mut once[..], &mut once_sums[..]];
-        log_probs_and_means(outputs, &mut means, &hidden, &weights, &predictions, &mut scratch);
+        let outputs =
+            Outputs { log_probs: &mut once, log_sum_exp: &mut once_sums, means: Some(&mut means) };
+        log_probs(outputs, &hidden, &weights, &predictions, &mut scratch);
         assert_eq!((&once, &once_sums), (&twice, &twice_sums));
 
         let mut of_parameters = vec![0.0; parameters.len()];

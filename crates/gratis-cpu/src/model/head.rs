@@ -7,6 +7,7 @@
 
 use std::ops::Range;
 
+use super::frozen_head::add_rows;
 use crate::kernels::attention::soft_cap;
 use crate::kernels::matmul::{Execution, Mat, MatMut, Onto, linear, matmul_shared};
 use crate::kernels::norm::{Norm, rms_norm_row, rms_norm_row_backward};
@@ -15,7 +16,7 @@ use crate::weights::{Base, Gradient};
 use gratis_engine::PackedBatch;
 
 /// Predicting rows of a tile: those of a scored part of a batch, so that it reads the head once.
-pub(super) const ROWS: usize = 2048;
+const ROWS: usize = 2048;
 /// Tokens of a tile.
 const VOCABULARY: usize = 256;
 
@@ -127,12 +128,19 @@ impl HeadScratch {
     }
 }
 
-/// Log-probabilities of all targets: `log_probs[slot] = logit[token] - log_sum_exp[row]`.
-///
-/// `hidden` is `[n, d]`, `log_sum_exp` `[n_predicting_rows]`.
+/// What [`log_probs`] computes.
+pub(crate) struct Outputs<'a> {
+    /// `[n_response_tokens]`.
+    pub(crate) log_probs: &'a mut [f32],
+    /// `[n_predicting_rows]`.
+    pub(crate) log_sum_exp: &'a mut [f32],
+    /// The means of the head's rows ([`super::frozen_head`]), for logits without a cap: `[n_predicting_rows, d]`.
+    pub(crate) means: Option<&'a mut [f32]>,
+}
+
+/// Log-probabilities of all targets: `log_probs[slot] = logit[token] - log_sum_exp[row]`. `hidden` is `[n, d]`.
 pub(crate) fn log_probs(
-    log_probs: &mut [f32],
-    log_sum_exp: &mut [f32],
+    Outputs { log_probs, log_sum_exp, mut means }: Outputs<'_>,
     hidden: &[f32],
     weights: &HeadWeights<'_>,
     predictions: &Predictions,
@@ -142,12 +150,26 @@ pub(crate) fn log_probs(
     scratch.prepare(d, predictions.n_rows());
     for tile in predictions.tiles() {
         let normed = normed_tile(&mut scratch.normed, hidden, weights, predictions, tile.clone());
+        let mut means = means.as_deref_mut().map(|means| &mut means[tile.start * d..tile.end * d]);
         let mut running = [(f32::NEG_INFINITY, 0.0f32); ROWS];
         for (vocabulary, place) in weights.tiles() {
             let head = weights.base.rows(place, &mut scratch.rows);
             let logits = &mut scratch.logits[..tile.len() * vocabulary.len()];
             logits_of(logits, normed, head, weights, scratch.execution);
+            let onto = if vocabulary.start == 0 { Onto::Fresh } else { Onto::Sum };
+            let before = means.is_some().then_some(running);
             take_in(&mut running, log_probs, logits, tile.clone(), vocabulary, predictions);
+            if let (Some(means), Some(before)) = (&mut means, before) {
+                let how = (onto, scratch.execution);
+                add_rows(means, logits, Mat::new(head, d), [&before, &running], how);
+            }
+        }
+        if let Some(means) = means {
+            for (mean, (_, sum)) in means.chunks_exact_mut(d).zip(running) {
+                for mean in mean {
+                    *mean /= sum;
+                }
+            }
         }
         for (i, (largest, sum)) in tile.zip(running) {
             log_sum_exp[i] = largest + sum.ln();
@@ -159,7 +181,7 @@ pub(crate) fn log_probs(
 }
 
 /// The normed rows of a tile.
-pub(super) fn normed_tile<'a>(
+fn normed_tile<'a>(
     normed: &'a mut [f32],
     hidden: &[f32],
     weights: &HeadWeights<'_>,
@@ -172,7 +194,7 @@ pub(super) fn normed_tile<'a>(
 }
 
 /// A tile of logits (`[tile, vocabulary]`) from normed rows (`[tile, d]`) and rows of the head.
-pub(super) fn logits_of(
+fn logits_of(
     logits: &mut [f32],
     normed: &[f32],
     head: &[f32],
@@ -258,7 +280,7 @@ fn mean_of_capped(
 vectorised! {
     /// Takes a tile of logits (`[tile, vocabulary]`) into each row's largest logit and sum of
     /// exponentials, and puts the logits of targets in their slots.
-    pub(super) fn take_in(
+    fn take_in(
         running: &mut [(f32, f32)],
         slots: &mut [f32],
         logits: &[f32],
