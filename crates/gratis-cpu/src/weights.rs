@@ -1,7 +1,7 @@
 //! The parameters of a model as its passes read them: in memory, or in mapped files from which they
 //! are widened or dequantised tile by tile, with the low-rank terms of an adapter where there is one.
 //!
-//! Every product with a matrix of the decoder is one of the four here, so that the passes need not
+//! Every product with a matrix of the decoder is one of the three here, so that the passes need not
 //! know where the matrix stands, whether an adapter adds to it, and which of the two is trained.
 
 use std::ops::Range;
@@ -10,20 +10,13 @@ use std::sync::Arc;
 use gratis_model::checkpoint::MappedWeights;
 
 use crate::kernels::matmul::{Execution, Mat, MatMut, Onto, matmul, matmul_shared};
-use crate::kernels::rows::products_of_rows;
-use crate::lora::{Adapter, columns, columns_mut, rows_of};
+use crate::lora::{Adapter, columns, columns_mut};
 use crate::matrix::Matrix;
 
 /// Most rows of a mapped matrix that are widened at a time. Tiles of a matrix are of about equal
 /// height, so none is below half of this: a product then cuts its sums just as with the matrix in
 /// memory, and gives the same bits.
 pub(crate) const TILE_ROWS: usize = 1024;
-
-/// Rows of a quantised matrix that are dequantised at a time for a few rows of `x`: they stay in the
-/// nearest cache.
-const FEW_ROWS: usize = 8;
-/// Minimum number of rows per thread.
-const SHARED_ROWS: usize = 64;
 
 /// All parameters of a model; copies share them, and a change makes a copy one's own.
 #[derive(Debug, Clone)]
@@ -79,19 +72,6 @@ pub(crate) enum Base<'a> {
 }
 
 impl<'a> Base<'a> {
-    /// Whether its matrices are dequantised as they are used.
-    pub(crate) fn is_quantised(self) -> bool {
-        match self {
-            Self::Loaded(_) => false,
-            Self::Mapped(mapped) => mapped.is_quantised(),
-        }
-    }
-
-    /// Whether the numbers are in memory.
-    pub(crate) fn is_loaded(self) -> bool {
-        matches!(self, Self::Loaded(_))
-    }
-
     /// A norm or a bias; adjacent ones may be read as one.
     pub(crate) fn vector(self, place: &Range<usize>) -> &'a [f32] {
         match self {
@@ -148,17 +128,8 @@ pub(crate) struct ProductScratch {
     pub(crate) execution: Execution,
     /// Widened rows of a mapped matrix.
     pub(crate) tile: Vec<f32>,
-    /// Dequantised rows of each thread's part of a matrix.
-    tiles: Vec<Vec<f32>>,
     /// Between the two factors of a low-rank term: `[n, rank]`.
     low_rank: Vec<f32>,
-}
-
-impl ProductScratch {
-    /// Buffers for products that `n_threads` may share.
-    pub(crate) fn of(n_threads: usize) -> Self {
-        Self { execution: Execution::by(n_threads), ..Self::default() }
-    }
 }
 
 /// Products of rows with matrices of the decoder: [`Weights::linear`], or the same for the few rows
@@ -318,60 +289,6 @@ impl Weights<'_> {
             let dy = columns(term, dy, matrix);
             matmul(MatMut::new(h, term.rank), Onto::Fresh, dy, b, adapter.scale());
             matmul(MatMut::new(dx, matrix.n_in), Onto::Sum, Mat::new(h, term.rank), a, 1.0);
-        }
-    }
-}
-
-impl Weights<'_> {
-    /// `y^T = W x^T` for a few rows `x`, with bits that do not depend on their number: `x` is
-    /// `[n, n_in]`, `y` `[n_out, n]`; with an adapter `y^T += s B (A x^T)`. The rows of `W` are shared
-    /// out among the threads, and each reads its own only once.
-    pub(crate) fn linear_of_rows(
-        self,
-        y: &mut [f32],
-        x: &[f32],
-        matrix: &Matrix,
-        scratch: &mut ProductScratch,
-    ) {
-        let (n_in, n_out) = (matrix.n_in, matrix.n_out());
-        let n = x.len() / n_in;
-        let n_parts = scratch.execution.n_threads.min(n_out / SHARED_ROWS).max(1);
-        let height = n_out.div_ceil(n_parts).next_multiple_of(FEW_ROWS);
-        scratch.tiles.resize_with(n_parts.max(scratch.tiles.len()), Vec::new);
-        let part = |first: usize, y: &mut [f32], tile: &mut Vec<f32>| {
-            for (idx, y) in y.chunks_mut(FEW_ROWS * n).enumerate() {
-                let first = first + idx * FEW_ROWS;
-                let rows = matrix.rows(&(first..first + y.len() / n));
-                products_of_rows(y, self.base.rows(rows, tile), x, n_in);
-            }
-        };
-        let mut parts = y.chunks_mut(height * n).zip(&mut scratch.tiles).enumerate();
-        if n_parts == 1 {
-            parts.for_each(|(_, (y, tile))| part(0, y, tile));
-        } else {
-            let part = &part;
-            rayon::scope(|scope| {
-                let own = parts.next();
-                for (idx, (y, tile)) in parts {
-                    scope.spawn(move |_| part(idx * height, y, tile));
-                }
-                if let Some((_, (y, tile))) = own {
-                    part(0, y, tile);
-                }
-            });
-        }
-        let Some(adapter) = self.adapter else { return };
-        for term in adapter.terms_of(&matrix.place) {
-            let (a, b) = adapter.factors_of(term);
-            // `h^T` is `[n, rank]`.
-            let h = sized(&mut scratch.low_rank, n * term.rank);
-            products_of_rows(h, x, a, n_in);
-            let rows = rows_of(term, matrix);
-            let added = sized(&mut scratch.tile, rows.len() * n);
-            products_of_rows(added, b, h, term.rank);
-            for (y, added) in y[rows.start * n..rows.end * n].iter_mut().zip(added) {
-                *y += adapter.scale() * *added;
-            }
         }
     }
 }

@@ -80,3 +80,15 @@ impl Instructions {
         }
     }
 }
+
+/// Asks for the cache line of an address, which need not be valid.
+#[inline]
+#[cfg_attr(not(target_arch = "x86_64"), expect(unused_variables, reason = "asks for nothing"))]
+pub(crate) fn prefetch(address: *const u8) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a prefetch never faults, and every processor of the architecture has it.
+    #[expect(unsafe_code, reason = "takes a pointer")]
+    unsafe {
+        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(address.cast());
+    }
+}

@@ -4,13 +4,13 @@
 //! same bits whatever the number of rows, and however the matrix is cut. Many rows are the lanes of
 //! registers, and weights are broadcast ([`lanes`]): neither side is packed. For few rows the outputs
 //! are the lanes, and blocks of weights are transposed in registers ([`few`]), which is faster than
-//! memory supplies them.
+//! memory supplies them ([`near`](super::near): if they stand in a cache).
 
 use super::matmul::Onto;
 use super::vector::{MAX_N, Vector, for_processor};
 
 /// Up to this many rows are multiplied by [`few`].
-const FEW: usize = 8;
+pub(crate) const FEW: usize = 8;
 
 /// Rows that the lanes of a whole number of the widest registers hold.
 const LANES: usize = 16;
@@ -37,6 +37,12 @@ impl Operand {
     /// Number of rows.
     pub(crate) fn n_rows(&self) -> usize {
         self.n
+    }
+
+    /// The rows, of which there are at most [`FEW`]: `[n, n_in]`.
+    pub(crate) fn few_rows(&self) -> &[f32] {
+        debug_assert!(self.n <= FEW, "few rows");
+        &self.x
     }
 
     /// Takes over the rows.
@@ -261,7 +267,7 @@ fn lane_tile<V: Vector, const C: usize, const R: usize>(
 
 /// Adds or writes a run of outputs.
 #[inline(always)]
-fn write(y: &mut [f32], onto: Onto, values: &[f32]) {
+pub(crate) fn write(y: &mut [f32], onto: Onto, values: &[f32]) {
     let y = &mut y[..values.len()];
     match onto {
         Onto::Fresh => y.copy_from_slice(values),

@@ -116,13 +116,13 @@ pub(super) use x86::{Avx2, Avx512, mask_of_first, transposed_registers};
 mod x86 {
     use super::{MAX_N, Vector};
     use std::arch::x86_64::{
-        __m256, __m256i, __m512, _MM_HINT_T0, _mm_prefetch, _mm256_add_ps, _mm256_fmadd_ps,
-        _mm256_loadu_ps, _mm256_loadu_si256, _mm256_maskload_ps, _mm256_maskstore_ps,
-        _mm256_mul_ps, _mm256_permute2f128_ps, _mm256_set1_ps, _mm256_setzero_ps,
-        _mm256_shuffle_ps, _mm256_storeu_ps, _mm256_unpackhi_ps, _mm256_unpacklo_ps, _mm512_add_ps,
-        _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_mask_storeu_ps, _mm512_maskz_loadu_ps,
-        _mm512_mul_ps, _mm512_set1_ps, _mm512_shuffle_f32x4, _mm512_shuffle_ps, _mm512_storeu_ps,
-        _mm512_unpackhi_ps, _mm512_unpacklo_ps,
+        __m256, __m256i, __m512, _MM_HINT_T0, _mm_loadu_ps, _mm_prefetch, _mm256_add_ps,
+        _mm256_castps128_ps256, _mm256_fmadd_ps, _mm256_insertf128_ps, _mm256_loadu_ps,
+        _mm256_loadu_si256, _mm256_maskload_ps, _mm256_maskstore_ps, _mm256_mul_ps, _mm256_set1_ps,
+        _mm256_setzero_ps, _mm256_shuffle_ps, _mm256_storeu_ps, _mm256_unpackhi_ps,
+        _mm256_unpacklo_ps, _mm512_add_ps, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_mask_storeu_ps,
+        _mm512_maskz_loadu_ps, _mm512_mul_ps, _mm512_set1_ps, _mm512_shuffle_f32x4,
+        _mm512_shuffle_ps, _mm512_storeu_ps, _mm512_unpackhi_ps, _mm512_unpacklo_ps,
     };
 
     /// A register of AVX2.
@@ -199,24 +199,21 @@ mod x86 {
         unsafe fn transposed(rows: &[*const f32; MAX_N]) -> Self::Block {
             // SAFETY: as above.
             unsafe {
-                let (mut pairs, mut quads) = ([_mm256_setzero_ps(); 8], [_mm256_setzero_ps(); 8]);
-                for i in (0..8).step_by(2) {
-                    let (a, b) = (_mm256_loadu_ps(rows[i]), _mm256_loadu_ps(rows[i + 1]));
-                    pairs[i] = _mm256_unpacklo_ps(a, b);
-                    pairs[i + 1] = _mm256_unpackhi_ps(a, b);
-                }
-                for i in [0, 1, 4, 5] {
-                    let (a, b) = (pairs[i], pairs[i + 2]);
-                    let quad = i / 4 * 4 + i % 2 * 2;
-                    quads[quad] = _mm256_shuffle_ps::<0b01_00_01_00>(a, b);
-                    quads[quad + 1] = _mm256_shuffle_ps::<0b11_10_11_10>(a, b);
-                }
-                // Each half of `quads[c]` holds four rows of column c and of column c + 4.
                 let mut columns = [Self(_mm256_setzero_ps()); 8];
-                for c in 0..4 {
-                    let (a, b) = (quads[c], quads[c + 4]);
-                    columns[c] = Self(_mm256_permute2f128_ps::<0x20>(a, b));
-                    columns[c + 4] = Self(_mm256_permute2f128_ps::<0x31>(a, b));
+                for half in [0, 4] {
+                    // Four columns of rows `i` and `i + 4`: putting them into one register while they
+                    // are loaded spares as many shuffles as the rest takes.
+                    let pair = |i: usize| {
+                        let near = _mm256_castps128_ps256(_mm_loadu_ps(rows[i].add(half)));
+                        _mm256_insertf128_ps::<1>(near, _mm_loadu_ps(rows[i + 4].add(half)))
+                    };
+                    let (a, b, c, d) = (pair(0), pair(1), pair(2), pair(3));
+                    let (low_ab, high_ab) = (_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b));
+                    let (low_cd, high_cd) = (_mm256_unpacklo_ps(c, d), _mm256_unpackhi_ps(c, d));
+                    columns[half] = Self(_mm256_shuffle_ps::<0b01_00_01_00>(low_ab, low_cd));
+                    columns[half + 1] = Self(_mm256_shuffle_ps::<0b11_10_11_10>(low_ab, low_cd));
+                    columns[half + 2] = Self(_mm256_shuffle_ps::<0b01_00_01_00>(high_ab, high_cd));
+                    columns[half + 3] = Self(_mm256_shuffle_ps::<0b11_10_11_10>(high_ab, high_cd));
                 }
                 columns
             }

@@ -1,18 +1,21 @@
 //! Products of the rows of a tile with matrices of the decoder.
 //!
-//! A row's outputs have the same bits whatever the number of rows and threads: see
-//! [`decode`](crate::kernels::decode), and [`rows`](crate::kernels::rows) for quantised weights.
+//! A row's outputs have the same bits whatever the number of rows and threads, and whether the weights are
+//! loaded or mapped: see [`decode`](crate::kernels::decode).
 
 use std::ops::Range;
 
+use gratis_model::checkpoint::MappedWeights;
+
 use super::team::Team;
-use crate::kernels::decode::{Operand, Outputs, products};
+use crate::kernels::decode::{FEW, Operand, Outputs, products, write};
 use crate::kernels::matmul::Onto;
+use crate::kernels::near;
 use crate::lora::rows_of;
 use crate::matrix::Matrix;
-use crate::weights::{ProductScratch, Products, Weights};
+use crate::weights::{Base, Products, Weights};
 
-/// Rows of a mapped matrix that are widened at a time: they stay in the nearest cache.
+/// Rows of a mapped matrix that are widened at a time for many rows of `x`: they stay in a near cache.
 const WIDENED_ROWS: usize = 48;
 
 /// Products of a decoder, and the threads that share each.
@@ -25,15 +28,12 @@ pub(super) struct Product<'a> {
     /// `[n, rank]`, and what an adapter adds: `[n, n_out]`.
     low_rank: Vec<f32>,
     added: Vec<f32>,
-    /// `[n_out, n]`, with quantised weights.
-    y: Vec<f32>,
-    scratch: ProductScratch,
 }
 
 impl<'a> Product<'a> {
-    /// Products that a team shares, or, with quantised weights, `n_threads` of the pool.
-    pub(super) fn of(team: Option<&'a Team>, n_threads: usize) -> Self {
-        Self { team, scratch: ProductScratch::of(n_threads), ..Self::default() }
+    /// Products that a team shares.
+    pub(super) fn of(team: Option<&'a Team>) -> Self {
+        Self { team, ..Self::default() }
     }
 
     /// The product with all rows of a matrix.
@@ -55,12 +55,42 @@ pub(super) fn some_rows(
     x: &Operand,
     tile: &mut Vec<f32>,
 ) {
-    let height = if weights.base.is_loaded() { rows.len() } else { WIDENED_ROWS };
+    let height = match weights.base {
+        Base::Mapped(mapped) if x.n_rows() <= FEW => {
+            return some_rows_for_few(mapped, out, rows, matrix, x, tile);
+        }
+        Base::Mapped(_) => WIDENED_ROWS,
+        Base::Loaded(_) => rows.len(),
+    };
     for first in rows.clone().step_by(height.max(1)) {
         let some = first..rows.end.min(first + height);
         let y = &mut out.y[first - rows.start..];
         let numbers = weights.base.rows(matrix.rows(&some), tile);
         products(&mut Outputs { y, stride: out.stride, onto: out.onto }, numbers, x);
+    }
+}
+
+/// [`some_rows`] of a mapped matrix for few rows of `x`.
+fn some_rows_for_few(
+    mapped: &MappedWeights,
+    out: &mut Outputs<'_>,
+    rows: Range<usize>,
+    matrix: &Matrix,
+    x: &Operand,
+    tile: &mut Vec<f32>,
+) {
+    let stride = near::stride(matrix.n_in);
+    tile.resize(tile.len().max(near::ROWS * stride), 0.0);
+    for first in rows.clone().step_by(near::ROWS) {
+        let some = first..rows.end.min(first + near::ROWS);
+        mapped.widen_rows(matrix.rows(&some), matrix.n_in, tile, stride);
+        // Rows past the end are of an earlier tile, and their sums are not written.
+        let mut sums = [[0.0; near::ROWS]; FEW];
+        near::products_of_tile(&mut sums, tile, x.few_rows(), matrix.n_in);
+        for (row, sums) in sums.iter().enumerate().take(x.n_rows()) {
+            let y = &mut out.y[row * out.stride + first - rows.start..];
+            write(y, out.onto, &sums[..some.len()]);
+        }
     }
 }
 
@@ -76,12 +106,6 @@ impl Products for Product<'_> {
     ) {
         let (n_in, n_out) = (matrix.n_in, matrix.n_out());
         let n = x.len() / n_in;
-        if weights.base.is_quantised() {
-            self.y.resize(self.y.len().max(n_out * n), 0.0);
-            let product = &mut self.y[..n_out * n];
-            weights.linear_of_rows(product, x, matrix, &mut self.scratch);
-            return from_columns(y, onto, product, n);
-        }
         self.x.set(x, n_in);
         self.all_rows(weights, &mut Outputs { y: &mut *y, stride: n_out, onto }, matrix);
         let Some(adapter) = weights.adapter else { return };
@@ -109,17 +133,5 @@ pub(super) fn add(y: &mut [f32], onto: Onto, values: &[f32], factor: f32) {
     match onto {
         Onto::Fresh => y.for_each(|(y, value)| *y = factor * value),
         Onto::Sum => y.for_each(|(y, value)| *y += factor * value),
-    }
-}
-
-/// Writes `columns`, `[n_out, n]`, as the rows of `y`.
-fn from_columns(y: &mut [f32], onto: Onto, columns: &[f32], n: usize) {
-    let n_out = columns.len() / n;
-    for (lane, row) in y.chunks_exact_mut(n_out).enumerate() {
-        let columns = columns.chunks_exact(n);
-        match onto {
-            Onto::Fresh => row.iter_mut().zip(columns).for_each(|(y, c)| *y = c[lane]),
-            Onto::Sum => row.iter_mut().zip(columns).for_each(|(y, c)| *y += c[lane]),
-        }
     }
 }

@@ -34,8 +34,8 @@ pub(super) struct Tile<'a> {
 }
 
 impl<'a> Tile<'a> {
-    /// A team may share products, or, with quantised weights, `n_threads`.
-    pub(super) fn new(config: &ModelConfig, team: Option<&'a Team>, n_threads: usize) -> Self {
+    /// A team may share products.
+    pub(super) fn new(config: &ModelConfig, team: Option<&'a Team>) -> Self {
         let rows = |width: usize| vec![0.0; MAX_ROWS * width];
         let qkv_size = config.query_size() + 2 * config.key_value_size();
         let inter = config.widest_feed_forward();
@@ -52,7 +52,7 @@ impl<'a> Tile<'a> {
             experts: ExpertScratch::default(),
             branch: rows(config.hidden_size),
             attention: Attention::default(),
-            product: Product::of(team, n_threads),
+            product: Product::of(team),
         }
     }
 

@@ -41,7 +41,7 @@ impl Job<'_> {
         n_threads: usize,
         lead: impl FnOnce(Option<&Team>) -> T + Send,
     ) -> T {
-        if n_threads <= 1 || self.weights.base.is_quantised() {
+        if n_threads <= 1 {
             return lead(None);
         }
         Team::of(n_threads, self.weights, |team| lead(Some(team)))
@@ -97,7 +97,7 @@ impl Queue {
         }
         let n_threads = crew.n_workers * crew.n_sharing;
         job.with_team(n_threads, |team| {
-            let mut tile = Tile::new(&job.decoder.config, team, n_threads);
+            let mut tile = Tile::new(&job.decoder.config, team);
             self.prompt.get_or_init(|| Prompt::read(&mut tile, job, request));
         });
     }
@@ -148,7 +148,7 @@ impl<'a> Worker<'a> {
         Self {
             job,
             n_rows: crew.n_rows.min(MAX_ROWS),
-            tile: Tile::new(&job.decoder.config, team, crew.n_sharing),
+            tile: Tile::new(&job.decoder.config, team),
             draw: Draw::default(),
             logits: Vec::new(),
             lanes: Vec::new(),

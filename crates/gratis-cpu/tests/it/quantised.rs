@@ -146,13 +146,7 @@ fn samples_are_those_of_the_dequantised_weights() {
             let samples = sample(&mapped, 9);
             assert_eq!(samples, sample(&alone, 9), "{name}");
             assert_eq!(samples[0], sample(&mapped, 1)[0], "{name}");
-            for (got, expected) in samples.iter().zip(sample(&loaded, 9)) {
-                assert_eq!(got.tokens, expected.tokens, "{name}");
-                for (got, expected) in got.log_probs.iter().zip(expected.log_probs) {
-                    // Sums are taken in another order. Observed: 1.6e-5.
-                    assert!((got - expected).abs() < 5e-5, "{name}: {got} {expected}");
-                }
-            }
+            assert_eq!(samples, sample(&loaded, 9), "{name}");
         }
     }
 }

@@ -11,6 +11,13 @@ use memmap2::Mmap;
 
 use crate::dtype::{Stored, first_non_finite};
 use crate::error::{Error, Result};
+use crate::simd::prefetch;
+
+/// Bytes of a line of the processor's caches.
+const CACHE_LINE: usize = 64;
+
+/// Rows of which the first is widened while the last is read from memory.
+const ROWS_AHEAD: usize = 8;
 
 /// The order of a matrix's rows in its file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,6 +95,23 @@ impl StoredTensor {
     }
 }
 
+impl StoredTensor {
+    /// Some rows, each `stride` after the one before. Between two calls the caller computes, so that the
+    /// processor does not ask for what comes next by itself.
+    fn widen_rows(&self, file: &[u8], rows: Range<usize>, into: &mut [f32], stride: usize) {
+        let (n_values, n_bytes) = self.stored.unit();
+        let n_bytes = self.n_cols / n_values * n_bytes;
+        for (row, into) in rows.zip(into.chunks_mut(stride)) {
+            let start = self.start + self.rows.stored(row) * n_bytes;
+            for line in (0..n_bytes).step_by(CACHE_LINE) {
+                prefetch(file.as_ptr().wrapping_add(start + ROWS_AHEAD * n_bytes + line));
+            }
+            let bytes = &file[start..][..n_bytes];
+            self.stored.widen(bytes, &mut into[..self.n_cols]);
+        }
+    }
+}
+
 /// All parameters of a model in mapped files.
 #[derive(Debug)]
 pub struct MappedWeights {
@@ -121,11 +145,6 @@ impl MappedWeights {
         Ok(mapped)
     }
 
-    /// Whether any matrix is stored in blocks.
-    pub fn is_quantised(&self) -> bool {
-        self.tensors.iter().any(|tensor| matches!(tensor.stored, Stored::Blocks(_)))
-    }
-
     /// A norm or a bias at `place` of the layout; adjacent ones may be read as one.
     pub fn vector(&self, place: &Range<usize>) -> &[f32] {
         let after = self.vector_places.partition_point(|(start, _)| *start <= place.start);
@@ -145,6 +164,22 @@ impl MappedWeights {
             let values = &mut into[part.start - place.start..part.end - place.start];
             let part = part.start - own.start..part.end - own.start;
             tensor.widen(&self.files[tensor.file].1, part, values);
+        }
+    }
+
+    /// The rows of `n_cols` at `place`, of one matrix or of several: each goes `stride` after the one
+    /// before.
+    pub fn widen_rows(&self, place: Range<usize>, n_cols: usize, into: &mut [f32], stride: usize) {
+        let first = self.tensors.partition_point(|tensor| tensor.place.end <= place.start);
+        for tensor in &self.tensors[first..] {
+            let own = &tensor.place;
+            if own.start >= place.end {
+                break;
+            }
+            let part = own.start.max(place.start)..own.end.min(place.end);
+            let rows = (part.start - own.start) / n_cols..(part.end - own.start) / n_cols;
+            let into = &mut into[(part.start - place.start) / n_cols * stride..];
+            tensor.widen_rows(&self.files[tensor.file].1, rows, into, stride);
         }
     }
 
