@@ -1,10 +1,12 @@
 //! Classes of equivalent answers, for a vote.
 
 use std::borrow::Cow;
+use std::cell::OnceCell;
 use std::collections::HashMap;
 
 use crate::budget::Budget;
 use crate::exact::{Context, normal};
+use crate::extract::gold_answer;
 use crate::options::Options;
 use crate::syntax::Expr;
 
@@ -58,7 +60,16 @@ fn canonical_of(answer: &Answer<'_>) -> String {
 struct Representative<'a> {
     key: Cow<'a, str>,
     amount: Option<Amount>,
-    answer: Answer<'a>,
+    text: &'a str,
+    /// Boxed, and read when it is needed: most answers are amounts, and mostly compared as such.
+    answer: OnceCell<Box<Answer<'a>>>,
+}
+
+impl<'a> Representative<'a> {
+    fn answer(&self) -> &Answer<'a> {
+        // No markup is around an amount.
+        self.answer.get_or_init(|| Box::new(Answer::as_written(self.text)))
+    }
 }
 
 /// What is known of an answer that occurred before.
@@ -72,7 +83,7 @@ struct Seen<'a> {
 /// in order of first appearance. Equal keys share a class, and so do equivalent answers.
 pub fn classes<S: AsRef<str>>(answers: &[S]) -> Vec<usize> {
     let options = Options::default();
-    let mut representatives: Vec<Representative<'_>> = Vec::with_capacity(answers.len().min(16));
+    let mut representatives: Vec<Representative<'_>> = Vec::with_capacity(answers.len().min(8));
     let mut seen: HashMap<&str, Seen<'_>> = HashMap::new();
     let mut all = Vec::with_capacity(answers.len());
     let mut are_amounts = true;
@@ -83,8 +94,12 @@ pub fn classes<S: AsRef<str>>(answers: &[S]) -> Vec<usize> {
         if are_amounts && let Some(amount) = amount {
             let known = representatives.iter().position(|one| one.amount == Some(amount));
             all.push(known.unwrap_or_else(|| {
-                let (key, answer) = (amount.key(answer), Answer::as_written(answer));
-                representatives.push(Representative { key, amount: Some(amount), answer });
+                representatives.push(Representative {
+                    key: amount.key(answer),
+                    amount: Some(amount),
+                    text: answer,
+                    answer: OnceCell::new(),
+                });
                 representatives.len() - 1
             }));
             continue;
@@ -98,7 +113,6 @@ pub fn classes<S: AsRef<str>>(answers: &[S]) -> Vec<usize> {
             all.extend(class);
             continue;
         }
-        // No markup is around an amount.
         let read = if amount.is_some() { Answer::as_written(answer) } else { Answer::new(answer) };
         let key = if let Some(amount) = amount {
             amount.key(answer)
@@ -109,7 +123,7 @@ pub fn classes<S: AsRef<str>>(answers: &[S]) -> Vec<usize> {
         };
         let is_equivalent = |one: &Representative<'_>| match (one.amount, amount) {
             (Some(one), Some(amount)) => one == amount,
-            _ => are_equivalent(&one.answer, &read, &options),
+            _ => are_equivalent(one.answer(), &read, &options),
         };
         let own = of_key(&representatives, &key);
         let equivalent_to = match own {
@@ -117,9 +131,14 @@ pub fn classes<S: AsRef<str>>(answers: &[S]) -> Vec<usize> {
             None => representatives.iter().position(is_equivalent),
         };
         let class = own.or(equivalent_to).unwrap_or_else(|| {
-            let answer = if amount.is_some() { read } else { Answer::gold(answer) };
+            // Mostly a bare answer, which was read already.
+            let read = match gold_answer(answer) {
+                gold if gold == answer => read,
+                gold => Answer::found(gold),
+            };
             are_amounts &= amount.is_some();
-            representatives.push(Representative { key: key.clone(), amount, answer });
+            let (key, read) = (key.clone(), OnceCell::from(Box::new(read)));
+            representatives.push(Representative { key, amount, text: answer, answer: read });
             representatives.len() - 1
         });
         seen.insert(answer, Seen { key, equivalent_to });
