@@ -60,11 +60,16 @@ fn answers_of(rollout: &Rollout) -> Result<Vec<usize>> {
     if rollout.completions.is_empty() {
         return Err(Error::NoCandidates { problem: rollout.name().to_owned() });
     }
-    let answer = |(idx, text): (usize, &str)| {
-        gratis_grading::extract(text).answer.unwrap_or_else(|| format!("none {idx}"))
-    };
-    let answers: Vec<String> = rollout.texts().enumerate().map(answer).collect();
-    Ok(gratis_grading::classes(&answers))
+    let found: Vec<Option<String>> =
+        rollout.texts().map(|text| gratis_grading::extract(text).answer).collect();
+    let answers: Vec<&String> = found.iter().flatten().collect();
+    let classes = gratis_grading::classes(&answers);
+    // Those without an answer come after all others, and stand alone.
+    let mut alone = classes.iter().max().map_or(0, |last| last + 1)..;
+    let mut given = classes.into_iter();
+    let class =
+        |answer: &Option<String>| if answer.is_some() { given.next() } else { alone.next() };
+    Ok(found.iter().filter_map(class).collect())
 }
 
 /// The candidates of one problem with their scores, as selection reads them.
@@ -416,6 +421,7 @@ mod tests {
                 ("no idea", false),
                 ("the answer is 4.0", true),
                 ("never mind", false),
+                ("Answer: none 1", false),
             ]
             .map(|(text, is_correct)| Completion::graded(text, is_correct))
             .to_vec(),
@@ -423,17 +429,17 @@ mod tests {
         };
         let score =
             |n| ProblemScores::new("a", vec![Scored { outcome: 1.5, ..Default::default() }; n]);
-        let problem = ScoredProblem::new(&rollout, &score(4)).expect("valid");
-        assert_eq!(problem.answers, [0, 1, 0, 2]);
+        let problem = ScoredProblem::new(&rollout, &score(5)).expect("valid");
+        assert_eq!(problem.answers, [0, 2, 0, 3, 1]);
         assert_eq!(problem.rewards[3].outcome, 1.5);
         let error = ScoredProblem::new(&rollout, &score(3)).expect_err("one is missing");
         assert_eq!(
             error.to_string(),
-            "the scores of problem `a` do not belong to its completions: it has 4 completions, and 3 are scored"
+            "the scores of problem `a` do not belong to its completions: it has 5 completions, and 3 are scored"
         );
         let mut ungraded = rollout;
         ungraded.completions[3].label = None;
-        assert!(ScoredProblem::new(&ungraded, &score(4)).is_err());
+        assert!(ScoredProblem::new(&ungraded, &score(5)).is_err());
     }
 
     #[test]
