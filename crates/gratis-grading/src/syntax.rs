@@ -293,11 +293,14 @@ impl Expr {
         }
     }
 
-    /// Whether it is a number, perhaps with a minus sign.
-    pub(crate) fn is_number(&self) -> bool {
+    /// Whether it is arithmetic of numbers alone: `-5`, `2 / 3`, `4 * 3^2`.
+    pub(crate) fn is_arithmetic(&self) -> bool {
         match self {
-            Self::Negative(inner) => matches!(**inner, Self::Number(_)),
-            other => matches!(other, Self::Number(_)),
+            Self::Number(_) => true,
+            Self::Negative(a) => a.is_arithmetic(),
+            Self::Quotient(a, b) | Self::Power(a, b) => a.is_arithmetic() && b.is_arithmetic(),
+            Self::Sum(items) | Self::Product(items) => items.iter().all(Self::is_arithmetic),
+            _ => false,
         }
     }
 

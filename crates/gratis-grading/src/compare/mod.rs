@@ -182,7 +182,10 @@ impl Comparer<'_> {
         if other_gold.is_none() && other_pred.is_none() {
             return false;
         }
-        match (other_gold.or(gold.value()), other_pred.or(pred.value())) {
+        let values = (gold.value(), pred.value());
+        match (other_gold.or(values.0), other_pred.or(values.1)) {
+            // Read in the same way again.
+            others if others == values => false,
             (Some(gold), Some(pred)) => self.same(gold, pred),
             _ => false,
         }

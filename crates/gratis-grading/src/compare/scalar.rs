@@ -96,7 +96,10 @@ impl Comparer<'_> {
     /// Compares two products of powers too large to multiply out, by the exponents of their
     /// primes; `None` when one of them is no such product.
     fn same_powers(&self, gold: &Expr, pred: &Expr) -> Option<bool> {
-        Some(powers(gold, self.budget)? == powers(pred, self.budget)?)
+        // Factors of a number are looked for last.
+        let is_number = matches!(gold, Expr::Number(_));
+        let (first, last) = if is_number { (pred, gold) } else { (gold, pred) };
+        Some(powers(first, self.budget)? == powers(last, self.budget)?)
     }
 
     /// Whether one side is a plain decimal that rounds the other, given their values when rational.

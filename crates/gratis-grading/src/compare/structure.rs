@@ -22,7 +22,7 @@ impl Comparer<'_> {
         if gold == pred {
             return true;
         }
-        if gold.is_number() && pred.is_number() {
+        if gold.is_arithmetic() && pred.is_arithmetic() {
             return self.same_scalar(gold, pred);
         }
         // A percentage and a unit are two different things, though both may be left out.
@@ -325,4 +325,38 @@ fn is_time_of_day(terms: &[Expr]) -> bool {
         (a, b) = (b, a % b);
     }
     is_clock(terms) && a > 1
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::budget::Budget;
+    use crate::options::Options;
+    use crate::parse::parse;
+
+    proptest! {
+        #[test]
+        fn arithmetic_is_nothing_but_a_scalar(
+            texts in ["-?[0-9]{1,3}([-+*/^][0-9]{1,2}([.][0-9]{1,2})?){0,3}", "[0-9]{1,3}([ ]?[-+*/:,%=a][ ]?[0-9]{1,2}){0,2}"],
+            is_strict in any::<bool>(),
+        ) {
+            let [Some(a), Some(b)] = texts.each_ref().map(|text| parse(text)) else {
+                return Ok(());
+            };
+            if !a.is_arithmetic() || !b.is_arithmetic() {
+                return Ok(());
+            }
+            let options = if is_strict { Options::strict() } else { Options::default() };
+            let budget = Budget::new(options.budget);
+            let comparer = Comparer { options: &options, budget: &budget };
+            prop_assert!(comparer.same_quantities(&a, &b).is_none() && comparer.same_collections(&a, &b).is_none());
+            for expr in [&a, &b] {
+                prop_assert!(expand_signs(expr).is_none() && assigned(expr).is_none() && !expr.is_structural());
+                prop_assert_eq!(&multiplied_out(expr), expr);
+            }
+            prop_assert!(budget.spend_if_left(options.budget).is_some());
+        }
+    }
 }
