@@ -106,6 +106,9 @@ pub(crate) fn is_ornament(c: char) -> bool {
 
 /// The letter of a multiple-choice answer and the text after it: `(D) Alina`, `D. 5`, `D`.
 pub(crate) fn choice_label(answer: &str) -> Option<(char, String)> {
+    if !answer.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        return None;
+    }
     let mut text = answer.trim();
     for dressing in ["\\textbf{", "\\text{", "\\mathrm{", "\\mathbf{"] {
         if let Some(rest) = text.strip_prefix(dressing) {

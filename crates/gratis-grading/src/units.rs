@@ -139,9 +139,11 @@ pub(crate) fn known_unit(text: &str) -> Option<&'static str> {
         row.3.contains(&name).then_some(row.0)
     };
     find(&lower).or_else(|| {
+        if !lower.contains(char::is_whitespace) {
+            return find(singular(&lower));
+        }
         let folded: Vec<&str> = lower.split_whitespace().map(singular).collect();
-        let folded = folded.join(" ");
-        (folded != lower).then(|| find(&folded)).flatten()
+        find(&folded.join(" "))
     })
 }
 

@@ -49,16 +49,16 @@ fn foreign_words(text: &str) -> usize {
 /// Whether a word belongs to a language and not to a formula.
 fn is_foreign(word: &str) -> bool {
     let n_letters = word.chars().count();
-    let lower = word.to_lowercase();
+    let is_word = |known: &&str| known.eq_ignore_ascii_case(word);
     let is_formula = n_letters == 1
-        || MATH_WORDS.contains(&lower.as_str())
-        || CONNECTORS.contains(&lower.as_str())
+        || MATH_WORDS.iter().any(is_word)
+        || CONNECTORS.iter().any(is_word)
         || known_unit(word).is_some()
         || number_word(word).is_some()
         || (is_filler(word) && n_letters > 1)
         || (n_letters <= 6 && word.chars().all(char::is_uppercase))
         // `xy`, `bc`: variables side by side.
-        || (n_letters <= 3 && !lower.contains(['a', 'e', 'i', 'o', 'u']));
+        || (n_letters <= 3 && !word.to_lowercase().contains(['a', 'e', 'i', 'o', 'u']));
     !is_formula
 }
 

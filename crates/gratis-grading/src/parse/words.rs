@@ -51,20 +51,21 @@ pub(crate) fn number_word(text: &str) -> Option<i64> {
     ];
     const TENS: [&str; 8] =
         ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"];
-    let text = text.trim().to_lowercase();
+    let text = text.trim();
     if text.len() > 60 {
         return None;
     }
     let mut total = 0;
     let mut seen = 0;
     for word in text.split(|c: char| c.is_whitespace() || c == '-') {
-        let value = if let Some(ones) = ONES.iter().position(|known| *known == word) {
+        let is_word = |known: &&str| known.eq_ignore_ascii_case(word);
+        let value = if let Some(ones) = ONES.iter().position(is_word) {
             ones as i64
-        } else if let Some(tens) = TENS.iter().position(|known| *known == word) {
+        } else if let Some(tens) = TENS.iter().position(is_word) {
             20 + 10 * tens as i64
-        } else if word == "hundred" && (1..10).contains(&total) {
+        } else if is_word(&"hundred") && (1..10).contains(&total) {
             99 * total
-        } else if word == "thousand" && (1..1000).contains(&total) {
+        } else if is_word(&"thousand") && (1..1000).contains(&total) {
             999 * total
         } else {
             return None;
@@ -116,12 +117,15 @@ pub(crate) fn plain_words(text: &str) -> String {
             '{' | '}' | '$' | '.' | ',' | '*' | '"' | '\u{201c}' | '\u{201d}' | '~' | '(' | ')' => {
                 bare.push(' ');
             }
+            _ if c.is_ascii() => bare.push(c.to_ascii_lowercase()),
             _ => bare.extend(c.to_lowercase()),
         }
     }
-    let words: Vec<&str> =
-        bare.split_whitespace().filter(|word| !matches!(*word, "a" | "an" | "the")).collect();
-    let joined = words.join(" ");
+    let mut joined = String::with_capacity(bare.len());
+    for word in bare.split_whitespace().filter(|word| !matches!(*word, "a" | "an" | "the")) {
+        joined.push_str(if joined.is_empty() { "" } else { " " });
+        joined.push_str(word);
+    }
     synonym(&joined).map_or(joined, str::to_owned)
 }
 
@@ -144,5 +148,33 @@ pub(crate) fn is_verdict(words: &str) -> bool {
 
 /// Whether a word says nothing in front of a number.
 pub(crate) fn is_filler(word: &str) -> bool {
-    FILLERS.contains(&word.to_lowercase().as_str())
+    FILLERS.iter().any(|filler| filler.eq_ignore_ascii_case(word))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn words_are_known_in_any_case(
+            words in prop::collection::vec(
+                prop::sample::select(vec![
+                    "Seven", "TWENTY", "forty", "Hundred", "thousanD", "nineteen", "The", "aBOUT", "total", "\u{212a}", "İ",
+                    "ſix", "eggs",
+                ]),
+                1..4,
+            ),
+            between in prop::sample::select(vec![" ", "-", "", "\u{a0}"]),
+        ) {
+            let text = words.join(between);
+            prop_assert_eq!(number_word(&text), number_word(&text.to_lowercase()), "{:?}", text);
+            for word in words {
+                let is_known = FILLERS.contains(&word.to_lowercase().as_str());
+                prop_assert_eq!(is_filler(word), is_known, "{:?}", word);
+            }
+        }
+    }
 }
