@@ -60,6 +60,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// Goes past the name of a field and the colon after it, if they come next.
+    #[inline]
     pub(crate) fn skip_name(&mut self, name: &str) -> bool {
         self.peek();
         let rest = &self.text.as_bytes()[self.at..];
