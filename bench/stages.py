@@ -3,7 +3,7 @@
 
 Usage: `bench/stages.py [--write] NAME=BINARY [NAME=BINARY ...]`, or `NAME=CACHE` for the cache folder
 of a reproduction that has been run. Each binary runs with two threads in an empty folder. `--write` puts the
-table into docs/performance.md.
+table into docs/performance.md, or into docs/performance-avx2.md on a processor without AVX-512.
 """
 
 import json
@@ -24,7 +24,7 @@ STAGES = {
     "baseline": "reproduction: baselines",
 }
 THREADS = "2"
-PAGE = Path(__file__).resolve().parent.parent / "docs/performance.md"
+DOCS = Path(__file__).resolve().parent.parent / "docs"
 BEGIN, END = "<!-- stages: begin -->", "<!-- stages: end -->"
 
 
@@ -58,6 +58,11 @@ def of_binary(binary):
     return total
 
 
+def page():
+    is_wide = "avx512f" in Path("/proc/cpuinfo").read_text()
+    return DOCS / ("performance.md" if is_wide else "performance-avx2.md")
+
+
 def main():
     arguments = [argument for argument in sys.argv[1:] if argument != "--write"]
     if not arguments:
@@ -72,9 +77,9 @@ def main():
         lines.append(f"| {stage} | {numbers} |")
     print("\n".join(lines))
     if "--write" in sys.argv:
-        before, rest = PAGE.read_text().split(BEGIN)
+        before, rest = page().read_text().split(BEGIN)
         after = rest.split(END)[1]
-        PAGE.write_text(before + "\n".join([BEGIN, "", *lines, "", END]) + after)
+        page().write_text(before + "\n".join([BEGIN, "", *lines, "", END]) + after)
 
 
 main()
