@@ -93,9 +93,7 @@ impl StoredTensor {
             done += n;
         }
     }
-}
 
-impl StoredTensor {
     /// Some rows, each `stride` after the one before. Between two calls the caller computes, so that the
     /// processor does not ask for what comes next by itself.
     fn widen_rows(&self, file: &[u8], rows: Range<usize>, into: &mut [f32], stride: usize) {
@@ -154,33 +152,35 @@ impl MappedWeights {
 
     /// The parameters at `place` as `f32`.
     pub fn widen(&self, place: Range<usize>, into: &mut [f32]) {
-        let first = self.tensors.partition_point(|tensor| tensor.place.end <= place.start);
-        for tensor in &self.tensors[first..] {
-            let own = &tensor.place;
-            if own.start >= place.end {
-                break;
-            }
-            let part = own.start.max(place.start)..own.end.min(place.end);
-            let values = &mut into[part.start - place.start..part.end - place.start];
-            let part = part.start - own.start..part.end - own.start;
-            tensor.widen(&self.files[tensor.file].1, part, values);
+        for (tensor, part) in self.parts_of(&place) {
+            let into = &mut into[part.start - place.start..part.end - place.start];
+            let own = tensor.place.start;
+            tensor.widen(&self.files[tensor.file].1, part.start - own..part.end - own, into);
         }
     }
 
     /// The rows of `n_cols` at `place`, of one matrix or of several: each goes `stride` after the one
     /// before.
     pub fn widen_rows(&self, place: Range<usize>, n_cols: usize, into: &mut [f32], stride: usize) {
-        let first = self.tensors.partition_point(|tensor| tensor.place.end <= place.start);
-        for tensor in &self.tensors[first..] {
-            let own = &tensor.place;
-            if own.start >= place.end {
-                break;
-            }
-            let part = own.start.max(place.start)..own.end.min(place.end);
-            let rows = (part.start - own.start) / n_cols..(part.end - own.start) / n_cols;
+        for (tensor, part) in self.parts_of(&place) {
             let into = &mut into[(part.start - place.start) / n_cols * stride..];
+            let own = tensor.place.start;
+            let rows = (part.start - own) / n_cols..(part.end - own) / n_cols;
             tensor.widen_rows(&self.files[tensor.file].1, rows, into, stride);
         }
+    }
+
+    /// The tensors that reach into `place`, each with the part of the layout that is within both.
+    fn parts_of(
+        &self,
+        place: &Range<usize>,
+    ) -> impl Iterator<Item = (&StoredTensor, Range<usize>)> {
+        let (start, end) = (place.start, place.end);
+        let first = self.tensors.partition_point(|tensor| tensor.place.end <= start);
+        let reaching =
+            self.tensors[first..].iter().take_while(move |tensor| tensor.place.start < end);
+        reaching
+            .map(move |tensor| (tensor, tensor.place.start.max(start)..tensor.place.end.min(end)))
     }
 
     /// Searches for a NaN or an infinity; called when a result is not finite.
