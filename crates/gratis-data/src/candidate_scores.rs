@@ -5,13 +5,13 @@ use std::mem;
 use std::path::Path;
 
 use crate::aggregation::Aggregation;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::quick::Scanner;
 use crate::records::reader::{Source, open_files};
 use crate::records::reading::Reading;
 use crate::records::record::{Fault, Field, Record, RowLayout};
 use crate::records::rollout::Rollout;
-use crate::score::{ProblemScores, SCORES_VERSION, ScoreOrigin, check_scored};
+use crate::score::{ProblemScores, SCORES_VERSION, ScoreOrigin, Scored, check_scored};
 
 /// The scores of the candidates of one problem.
 #[derive(Debug, Clone, PartialEq)]
@@ -38,6 +38,36 @@ struct Candidate {
 }
 
 impl CandidateScores {
+    /// The scores of a problem.
+    ///
+    /// # Errors
+    /// [`Error::ScoresDiffer`] for a candidate with another number of Q values than of steps.
+    pub fn of(problem: &ProblemScores) -> Result<Self> {
+        for (number, Scored { steps, q_values, .. }) in (1..).zip(&problem.scores) {
+            if steps.len() != q_values.len() {
+                let (n_steps, n_values) = (steps.len(), q_values.len());
+                let reason =
+                    format!("completion {number} has {n_steps} steps and {n_values} Q values");
+                return Err(Error::ScoresDiffer { problem: problem.id.clone(), reason });
+            }
+        }
+        Ok(Self::of_whole(problem))
+    }
+
+    /// As [`Self::of`], where every step has its Q value.
+    fn of_whole(problem: &ProblemScores) -> Self {
+        let mut values = Vec::new();
+        let candidates = problem.scores.iter().map(|score| {
+            let (start, n_steps) = (values.len(), score.steps.len());
+            values.extend_from_slice(&score.steps);
+            values.extend_from_slice(&score.q_values);
+            let (hash, end) = (score.hash.clone(), score.step_ends.last().copied());
+            Candidate { hash, outcome: score.outcome, start, n_steps, end }
+        });
+        let candidates = candidates.collect();
+        Self { id: problem.id.clone(), origin: problem.origin.clone(), candidates, values }
+    }
+
     /// Number of candidates.
     pub fn n_candidates(&self) -> usize {
         self.candidates.len()
@@ -65,10 +95,15 @@ impl CandidateScores {
         self.candidates.iter().map(score).collect()
     }
 
+    /// Number of steps of each candidate: `[n_candidates]`.
+    pub fn n_steps(&self) -> impl Iterator<Item = usize> {
+        self.candidates.iter().map(|candidate| candidate.n_steps)
+    }
+
     /// As [`ProblemScores::check`].
     ///
     /// # Errors
-    /// [`Error::ScoresDiffer`](crate::Error::ScoresDiffer) with the first difference.
+    /// [`Error::ScoresDiffer`] with the first difference.
     pub fn check(&self, rollout: &Rollout) -> Result<()> {
         let scored = self.candidates.iter().map(|one| (one.hash.as_deref(), one.end));
         check_scored(&self.id, scored, rollout)
@@ -139,21 +174,6 @@ fn candidate(line: &mut Scanner<'_>, values: &mut Vec<f64>) -> Option<Candidate>
     is_whole.then_some(Candidate { hash, outcome, start, n_steps, end })
 }
 
-impl From<ProblemScores> for CandidateScores {
-    fn from(problem: ProblemScores) -> Self {
-        let mut values = Vec::new();
-        let candidates = problem.scores.into_iter().map(|score| {
-            let (start, n_steps) = (values.len(), score.steps.len());
-            values.extend(score.steps);
-            values.extend(score.q_values);
-            let end = score.step_ends.last().copied();
-            Candidate { hash: score.hash, outcome: score.outcome, start, n_steps, end }
-        });
-        let candidates = candidates.collect();
-        Self { id: problem.id, origin: problem.origin, candidates, values }
-    }
-}
-
 impl Record for CandidateScores {
     type Columns = ProblemScores;
 
@@ -165,7 +185,7 @@ impl Record for CandidateScores {
     }
 
     fn from_columns(columns: ProblemScores) -> std::result::Result<Self, Fault> {
-        ProblemScores::from_columns(columns).map(Self::from)
+        ProblemScores::from_columns(columns).map(|problem| Self::of_whole(&problem))
     }
 
     fn quick(line: &[u8]) -> Option<std::result::Result<Self, Fault>> {
@@ -209,7 +229,9 @@ mod tests {
             let general = from_json::<ProblemScores>(line.as_bytes());
             let read = from_json::<CandidateScores>(line.as_bytes());
             // NaN is not equal to itself.
-            let shown = general.map(CandidateScores::from).map(|scores| format!("{scores:?}"));
+            let shown = general.map(|problem| {
+                format!("{:?}", CandidateScores::of(&problem).expect("as many values as steps"))
+            });
             assert_eq!(read.map(|scores| format!("{scores:?}")), shown, "{line}");
         }
     }
@@ -224,10 +246,15 @@ mod tests {
             step_ends: vec![1, 2],
             ..Default::default()
         });
-        let scores = CandidateScores::from(ProblemScores::new("a", scored.to_vec()));
+        let mut problem = ProblemScores::new("a", scored.to_vec());
+        let scores = CandidateScores::of(&problem).expect("as many values as steps");
         assert_eq!(scores.by(Aggregation::Min), [-0.75, 0.25]);
         assert_eq!(scores.by(Aggregation::QLast), [-0.25, 2.25]);
         assert_eq!(scores.by(Aggregation::Outcome), [4.0, 4.0]);
         assert_eq!(scores.n_candidates(), 2);
+        assert_eq!(scores.n_steps().collect::<Vec<_>>(), [2, 2]);
+        problem.scores[1].q_values.pop();
+        let error = CandidateScores::of(&problem).expect_err("a step without a Q value");
+        assert!(error.to_string().ends_with("completion 2 has 2 steps and 1 Q values"), "{error}");
     }
 }

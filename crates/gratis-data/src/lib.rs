@@ -72,6 +72,8 @@ pub mod process_bench;
 pub mod score;
 
 pub use aggregation::Aggregation;
+// What selection reads of a score file.
+#[doc(hidden)]
 pub use candidate_scores::CandidateScores;
 pub use case::Case;
 pub use error::Error;

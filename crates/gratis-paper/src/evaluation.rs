@@ -4,13 +4,10 @@
 use std::rc::Rc;
 
 use gratis::data::{ProblemScores, Rollout};
-use gratis::evaluation::best_of_n::accuracies;
-use gratis::evaluation::{
-    FirstErrorCounts, FirstErrorScore, GeneratorCandidates, JudgedSolution, ScoredProblem,
-    Selector, StepSignal, first_error_counts, tune_threshold,
-};
+use gratis::evaluation::{FirstErrorScore, GeneratorCandidates, Selector, StepSignal};
 use gratis::reward::ValueRule;
 use gratis::selection::{Aggregation, Method, Subsets, VoteWeight};
+use gratis::{FirstErrorCounts, JudgedSolution, ProblemCandidates};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
@@ -150,7 +147,7 @@ impl Scored {
     /// The candidates of a generator, without scores; what reads none can be measured on them.
     ///
     /// # Errors
-    /// Those of [`ScoredProblem::new`].
+    /// Those of [`ProblemCandidates::new`].
     pub(crate) fn unscored(name: &str, rollouts: &[Rollout]) -> Result<Self> {
         Self::new(name, rollouts, no_scores(rollouts), None)
     }
@@ -158,7 +155,7 @@ impl Scored {
     /// The candidates of a generator with these scores.
     ///
     /// # Errors
-    /// Those of [`ScoredProblem::new`].
+    /// Those of [`ProblemCandidates::new`].
     pub(crate) fn new(
         name: &str,
         rollouts: &[Rollout],
@@ -167,7 +164,7 @@ impl Scored {
     ) -> Result<Self> {
         let problems = rollouts.iter().zip(&scores);
         let problems = problems
-            .map(|(rollout, score)| ScoredProblem::new(rollout, score))
+            .map(|(rollout, score)| ProblemCandidates::new(rollout, score))
             .collect::<Result<_, gratis::Error>>()?;
         let candidates = GeneratorCandidates { name: name.to_owned(), problems };
         Ok(Self { candidates, scores, first_errors })
@@ -284,7 +281,7 @@ impl Judging {
             .flat_map(|of_rule| choices.signals.iter().map(move |&signal| (of_rule, signal)));
         let tuned = signals.filter_map(|(of_rule, signal)| {
             let judged = of_rule.validation.iter().flat_map(|of| of.judged(signal));
-            tune_threshold(&judged.flatten().collect::<Vec<_>>())
+            JudgedSolution::tune_threshold(&judged.flatten().collect::<Vec<_>>())
                 .map(|found| (of_rule, signal, found))
         });
         let best = tuned.reduce(|best, next| if next.2.f1 > best.2.f1 { next } else { best });
@@ -294,7 +291,7 @@ impl Judging {
             let judged = of.judged(signal);
             let counts: Vec<FirstErrorCounts> = judged
                 .iter()
-                .map(|solutions| first_error_counts(solutions, found.threshold))
+                .map(|solutions| FirstErrorCounts::of(solutions, found.threshold))
                 .collect();
             let all = counts.iter().fold(FirstErrorCounts::default(), |sum, of| sum.plus(*of));
             scores.push(all.score(found.threshold));
@@ -334,7 +331,7 @@ fn table(scored: &[Scored], selector: Selector, ns: &[usize]) -> Result<Selector
     let mut cells = Vec::new();
     for of in scored {
         for &n in ns {
-            cells.push(accuracies(&of.candidates, selector, n, Subsets::First)?);
+            cells.push(of.candidates.accuracies(selector, n, Subsets::First)?);
         }
     }
     Ok(SelectorAccuracies { selector, cells })

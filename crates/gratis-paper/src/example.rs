@@ -3,12 +3,11 @@
 
 use gratis::data::steps::StepSplitter;
 use gratis::data::{ProblemScores, Rollout, ScorePart};
-use gratis::evaluation::ScoredProblem;
-use gratis::evaluation::first_error::predicted_first_error;
 use gratis::observer::Silent;
-use gratis::reward::{Rewards, ValueRule};
+use gratis::reward::ValueRule;
 use gratis::scoring::{ScoreRollouts as _, Scorer, ScoringSettings, TokenRewards};
 use gratis::selection::{self, Aggregation};
+use gratis::{JudgedSolution, ProblemCandidates};
 use serde::{Deserialize, Serialize};
 
 use crate::cache::Cache;
@@ -95,20 +94,18 @@ impl Example {
         score: &ProblemScores,
         splitter: &StepSplitter,
     ) -> Result<Option<[Self; 2]>> {
-        let problem = ScoredProblem::new(rollout, score)?;
-        let lowest = |rewards: &Rewards| {
-            Aggregation::Min.score(&rewards.steps, &rewards.q_values, rewards.outcome)
-        };
-        let scores: Vec<f64> = problem.rewards.iter().map(lowest).collect();
+        let problem = ProblemCandidates::new(rollout, score)?;
+        let (answers, correct) = (problem.answers(), problem.correct());
+        let scores = problem.scores(Aggregation::Min);
         let (Some(voted), Some(best)) =
-            (selection::majority(&problem.answers), selection::best_of_n(&scores))
+            (selection::majority(answers), selection::best_of_n(&scores))
         else {
             return Ok(None);
         };
-        if problem.correct[voted] || !problem.correct[best] {
+        if correct[voted] || !correct[best] {
             return Ok(None);
         }
-        let n_votes = problem.answers.iter().filter(|&&a| a == problem.answers[voted]).count();
+        let n_votes = answers.iter().filter(|&&a| a == answers[voted]).count();
         let n = scores.len();
         let of = (rollout, score);
         let caption = format!("The majority's answer, given by {n_votes} of {n} candidates");
@@ -205,7 +202,7 @@ pub(crate) fn examples(cache: &mut Cache<'_>, recipe: &Recipe) -> Result<Example
     for of in rollouts.iter().zip(&scores) {
         let labels = of.0.labels("the solutions to look at")?;
         for (idx, truth) in first_errors(of.0).enumerate() {
-            let predicted = predicted_first_error(&of.1.scores[idx].steps, threshold);
+            let predicted = JudgedSolution::predict(&of.1.scores[idx].steps, threshold);
             let (n, n_as_it_is) = match truth {
                 Some(_) => (&mut n_wrong, &mut n_found),
                 None => (&mut n_right, &mut n_left_alone),

@@ -1,7 +1,8 @@
 //! A reward model over several seeds: results with intervals over seeds and problems, and paired
 //! comparisons.
 
-use gratis::evaluation::{Bootstrap, FirstErrorCounts, Interval};
+use gratis::FirstErrorCounts;
+use gratis::evaluation::{Bootstrap, Interval};
 
 use crate::cast::Cast;
 use crate::error::Result;

@@ -1,8 +1,8 @@
 //! True labels from the checker of the tiny world: the first wrong step of every solution. They are
 //! used for evaluation, and for the rows with true labels, which are upper bounds, not methods.
 
+use gratis::JudgedSolution;
 use gratis::data::{ProblemScores, Rollout, Scored};
-use gratis::evaluation::JudgedSolution;
 
 use crate::world::{Problem, check};
 

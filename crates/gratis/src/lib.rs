@@ -125,6 +125,16 @@ pub use gratis_data as data;
 pub use gratis_data::observer;
 pub use gratis_data::{Figure, Observer, Silent};
 
+// Internals of documented modules: for the command line, the service and the experiments.
+#[doc(hidden)]
+pub use evaluation::best_of_n::ProblemCandidates;
+#[doc(hidden)]
+pub use evaluation::first_error::{FirstErrorCounts, JudgedSolution};
+#[doc(hidden)]
+pub use evaluation::length::{LengthStatistics, LengthUnit, WithinProblems};
+#[doc(hidden)]
+pub use selection::accuracy::Candidates;
+
 // Modules of the crate below, used here like our own.
 use gratis_data::digest;
 #[doc(hidden)]

@@ -7,7 +7,8 @@
 #![expect(clippy::print_stdout, reason = "it prints the names of its jobs")]
 
 use anyhow::{Context as _, Result, bail};
-use gratis::selection::{Candidates, Method, Subsets, VoteWeight, accuracy};
+use gratis::Candidates;
+use gratis::selection::{Method, Subsets, VoteWeight};
 use gratis_cpu::{Initialisation, NativeEngine, NativeOptions};
 use gratis_engine::{
     Generate as _, PackedBatch, SampleRequest, SamplingSettings, Score as _, TokenValues,
@@ -193,7 +194,7 @@ fn select() -> Result<Job> {
         let subsets = Subsets::Unbiased { n_samples: 64, seed: 1 };
         for n in [1, 4, 16, 64] {
             for method in [Method::BestOfN, vote] {
-                std::hint::black_box(accuracy(method, &candidates, n, subsets)?);
+                std::hint::black_box(candidates.accuracy(method, n, subsets)?);
             }
         }
         Ok(())

@@ -4,16 +4,14 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use clap::Args;
-use gratis::Error;
 use gratis::data::{
     CandidateScores, Error as DataError, OnInvalid, ProblemScores, Reading, RecordReader,
     RecordWriter, Rollout, ScoreOrigin, check_output,
 };
-use gratis::evaluation::{
-    BestOfNSettings, BestOfNTable, Bootstrap, GeneratorCandidates, ProblemCandidates, Selector,
-};
+use gratis::evaluation::{BestOfNSettings, BestOfNTable, Bootstrap, GeneratorCandidates, Selector};
 use gratis::rollout::SAMPLING;
 use gratis::selection::{Aggregation, Method, Subsets, VoteWeight, best_of_n};
+use gratis::{Error, ProblemCandidates};
 use rayon::prelude::*;
 use serde_json::{Value, json};
 use tracing::info;
@@ -405,27 +403,22 @@ fn print_table(
     } else {
         Subsets::First
     };
-    let table = BestOfNTable::of_candidates(
-        args.rules.settings(ns, subsets, &rule.aggregations()),
-        &generators,
-    )?;
+    let settings = args.rules.settings(ns, subsets, &rule.aggregations());
+    let table = BestOfNTable::new(settings, &generators)?;
     if args.json {
         return output::print_json(&json!({ "sampling": sampling, "table": table }));
     }
     let mut header = vec!["correct, %".to_owned()];
     header.extend(table.settings.ns.iter().map(|n| format!("N = {n}")));
-    let rows: Vec<Vec<String>> = table
-        .rows
-        .iter()
-        .map(|row| {
-            let mut cells = vec![name_of(row.selector)];
-            cells.extend(row.cells.iter().map(|cell| {
-                let half = (cell.accuracy.high - cell.accuracy.low) / 2.0;
-                format!("{:.1} ± {:.1}", 100.0 * cell.accuracy.mean, 100.0 * half)
-            }));
-            cells
-        })
-        .collect();
+    let row = |&selector: &Selector| {
+        let mut cells = vec![name_of(selector)];
+        cells.extend(table.accuracies(selector).map(|(_, _, accuracy)| {
+            let half = (accuracy.high - accuracy.low) / 2.0;
+            format!("{:.1} ± {:.1}", 100.0 * accuracy.mean, 100.0 * half)
+        }));
+        cells
+    };
+    let rows: Vec<Vec<String>> = table.settings.selectors.iter().map(row).collect();
     let candidates = match subsets {
         Subsets::First => "the first N candidates".to_owned(),
         Subsets::Unbiased { n_samples, seed } => {

@@ -5,11 +5,12 @@
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
+use gratis::ProblemCandidates;
 use gratis::data::{ProblemScores, Rollout, ScorePart};
 use gratis::encoding::{Corpus, log_probs};
-use gratis::evaluation::{GeneratorCandidates, ScoredProblem};
+use gratis::evaluation::GeneratorCandidates;
 use gratis::observer::Silent;
-use gratis::reward::{Rewards, ValueRule, log_ratios};
+use gratis::reward::{ValueRule, log_ratios};
 use gratis::scoring::{Solution, TokenRewards, scores_of, solutions};
 use gratis_cpu::NativeEngine;
 
@@ -28,7 +29,7 @@ pub(crate) struct Candidates {
     corpus: Corpus,
     solutions: Vec<Solution>,
     /// Without rewards.
-    problems: Vec<ScoredProblem>,
+    problems: Vec<ProblemCandidates>,
     first_errors: Rc<Vec<Vec<Option<usize>>>>,
     /// Log-probabilities under the medium generator.
     reference: Vec<Vec<f32>>,
@@ -64,20 +65,17 @@ impl Candidates {
     }
 
     /// The candidates with these scores.
-    pub(super) fn scored(&self, generator: &str, scores: Vec<ProblemScores>) -> Scored {
-        let rewards = |score: &gratis::data::Scored| Rewards {
-            tokens: Vec::new(),
-            steps: score.steps.clone(),
-            q_values: score.q_values.clone(),
-            outcome: score.outcome,
-        };
-        let with = |(problem, score): (&ScoredProblem, &ProblemScores)| ScoredProblem {
-            rewards: score.scores.iter().map(rewards).collect(),
-            ..problem.clone()
-        };
-        let problems = self.problems.iter().zip(&scores).map(with).collect();
+    ///
+    /// # Errors
+    /// Those of the scores.
+    pub(super) fn scored(&self, generator: &str, scores: Vec<ProblemScores>) -> Result<Scored> {
+        let problems = self.problems.iter().zip(&scores);
+        let problems = problems
+            .map(|(problem, scores)| problem.with_scores(scores))
+            .collect::<Result<_, gratis::Error>>()?;
         let candidates = GeneratorCandidates { name: generator.to_owned(), problems };
-        Scored { candidates, scores, first_errors: Some(Rc::clone(&self.first_errors)) }
+        let first_errors = Some(Rc::clone(&self.first_errors));
+        Ok(Scored { candidates, scores, first_errors })
     }
 }
 
@@ -115,7 +113,7 @@ impl Cache<'_> {
         let problems = rollouts.iter().zip(&no_scores);
         let candidates = Rc::new(Candidates {
             problems: problems
-                .map(|(rollout, score)| ScoredProblem::new(rollout, score))
+                .map(|(rollout, score)| ProblemCandidates::new(rollout, score))
                 .collect::<Result<_, gratis::Error>>()?,
             first_errors: Rc::new(first_errors),
             rollouts,

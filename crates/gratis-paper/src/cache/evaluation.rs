@@ -176,7 +176,7 @@ impl CandidateScorer {
                     baseline::scores(engine, form, beta, cache.tokenizer(), candidates)?
                 }
             };
-            all.push(candidates.scored(strength.name(), scores));
+            all.push(candidates.scored(strength.name(), scores)?);
         }
         Ok(all)
     }

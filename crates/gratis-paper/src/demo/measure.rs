@@ -3,10 +3,10 @@
 use gratis::data::steps::StepSplitter;
 use gratis::data::{ProblemScores, Rollout};
 use gratis::evaluation::{
-    BestOfNSettings, BestOfNTable, FirstErrorScore, GeneratorCandidates, ScoredProblem, Selector,
-    first_error_score, tune_threshold,
+    BestOfNSettings, BestOfNTable, FirstErrorScore, GeneratorCandidates, Selector,
 };
 use gratis::selection::{self, Aggregation, Method, Subsets, VoteWeight};
+use gratis::{FirstErrorCounts, JudgedSolution};
 
 use super::{Candidates, DemoSettings, Example};
 use crate::error::{Error, Result};
@@ -40,12 +40,11 @@ pub(super) fn best_of_n(
     let generators = candidates
         .iter()
         .map(|of| {
-            let problems = of.rollouts.iter().zip(&of.scores);
-            let problems = problems.map(|(rollout, score)| ScoredProblem::new(rollout, score));
-            Ok(GeneratorCandidates {
-                name: of.strength.name().to_owned(),
-                problems: problems.collect::<Result<_, gratis::Error>>()?,
-            })
+            let mut generator = GeneratorCandidates::new(of.strength.name());
+            for (rollout, scores) in of.rollouts.iter().zip(&of.scores) {
+                generator.add(rollout, scores)?;
+            }
+            Ok(generator)
         })
         .collect::<Result<Vec<_>>>()?;
     let settings = BestOfNSettings {
@@ -81,7 +80,7 @@ pub(super) fn wrong_step_despite_right_answer(rollouts: &[Rollout]) -> Result<f6
 
 /// The threshold with the best first-error score.
 pub(super) fn tune(rollouts: &[Rollout], scores: &[ProblemScores]) -> Result<FirstErrorScore> {
-    tune_threshold(&judged(rollouts, scores).concat()).ok_or(Error::NoThreshold)
+    JudgedSolution::tune_threshold(&judged(rollouts, scores).concat()).ok_or(Error::NoThreshold)
 }
 
 /// The first-error score at a threshold.
@@ -90,7 +89,7 @@ pub(super) fn first_error(
     scores: &[ProblemScores],
     threshold: f64,
 ) -> FirstErrorScore {
-    first_error_score(&judged(rollouts, scores).concat(), threshold)
+    FirstErrorCounts::of(&judged(rollouts, scores).concat(), threshold).score(threshold)
 }
 
 /// Two candidates of the first problem on which the medium generator's majority is wrong and the

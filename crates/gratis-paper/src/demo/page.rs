@@ -1,7 +1,6 @@
 //! The demo's report: a self-contained page.
 
-use gratis::evaluation::best_of_n::Row as SelectorRow;
-use gratis::evaluation::{FirstErrorScore, Interval};
+use gratis::evaluation::{FirstErrorScore, Interval, Selector};
 use gratis::selection::{Aggregation, Method};
 
 use super::{DemoResult, StageTime, Training};
@@ -13,9 +12,18 @@ use crate::report::{
 };
 
 impl DemoResult {
-    /// Rows of the best-of-N table with their names, in the order of the table.
-    pub(super) fn rows(&self) -> impl Iterator<Item = (String, &SelectorRow)> {
-        self.best_of_n.rows.iter().map(|row| (name_of(row), row))
+    /// The selectors of the best-of-N table with their names and averages, in the order of the table.
+    pub(super) fn rows(&self) -> impl Iterator<Item = (String, Selector, Interval)> {
+        let table = &self.best_of_n;
+        let selectors = table.settings.selectors.iter();
+        selectors.filter_map(|&of| Some((name_of(of), of, table.average(of)?)))
+    }
+
+    /// The columns of the best-of-N table: each generator with each N.
+    pub(super) fn columns(&self) -> impl Iterator<Item = (&str, usize)> {
+        let first = self.best_of_n.settings.selectors.first();
+        let cells = first.into_iter().flat_map(|&of| self.best_of_n.accuracies(of));
+        cells.map(|(generator, n, _)| (generator, n))
     }
 
     /// Distance from the threshold at which a reward is coloured strongly.
@@ -24,13 +32,13 @@ impl DemoResult {
     }
 }
 
-fn name_of(row: &SelectorRow) -> String {
-    match row.selector.method {
+fn name_of(selector: Selector) -> String {
+    match selector.method {
         Method::Majority => "majority vote".to_owned(),
         Method::Random => "pass@1".to_owned(),
         Method::Oracle => "oracle".to_owned(),
         Method::WeightedVote { .. } => "weighted vote".to_owned(),
-        Method::BestOfN => match row.selector.aggregation {
+        Method::BestOfN => match selector.aggregation {
             Aggregation::Min => "best of N".to_owned(),
             other => format!("best of N, {other}"),
         },
@@ -93,8 +101,10 @@ pub fn page(result: &DemoResult) -> Result<String> {
 }
 
 fn key_figures(page: &mut Page, result: &DemoResult) {
-    let average = |idx: usize| result.best_of_n.rows.get(idx).map_or(0.0, |row| row.average.mean);
-    let gain = result.best_of_n.rows.get(1).map_or(0.0, |row| row.gain.mean);
+    let table = &result.best_of_n;
+    let selector = |idx: usize| table.settings.selectors.get(idx).copied();
+    let average = |idx| selector(idx).and_then(|of| table.average(of)).map_or(0.0, |of| of.mean);
+    let gain = selector(1).and_then(|of| table.gain(of)).map_or(0.0, |of| of.mean);
     let f1 = result.generators.iter().map(|g| g.first_error.f1).sum::<f64>()
         / result.generators.len().max(1) as f64;
     let figure = |value, label: &str| KeyFigure { value, label: label.to_owned() };
@@ -115,20 +125,19 @@ fn key_figures(page: &mut Page, result: &DemoResult) {
 fn best_of_n(page: &mut Page, result: &DemoResult) {
     let table = &result.best_of_n;
     page.heading("Picking one of N");
-    let shown = |row: &SelectorRow| {
-        !matches!(row.selector.method, Method::BestOfN)
-            || row.selector.aggregation == Aggregation::Min
+    let shown = |selector: Selector| {
+        !matches!(selector.method, Method::BestOfN) || selector.aggregation == Aggregation::Min
     };
     let plots: Vec<String> = result
         .generators
         .iter()
         .map(|generator| {
-            let series = result.rows().filter(|(_, row)| shown(row)).enumerate().map(
-                |(style, (label, row))| {
-                    let cells = row.cells.iter();
-                    let points = cells
-                        .filter(|cell| cell.generator == generator.strength.name())
-                        .map(|cell| point(cell.n, &cell.accuracy))
+            let series = result.rows().filter(|(_, selector, _)| shown(*selector)).enumerate().map(
+                |(style, (label, selector, _))| {
+                    let points = table
+                        .accuracies(selector)
+                        .filter(|(name, ..)| *name == generator.strength.name())
+                        .map(|(_, n, accuracy)| point(n, &accuracy))
                         .collect();
                     Series { label, points, style: STYLES[style % STYLES.len()] }
                 },
@@ -162,11 +171,11 @@ fn best_of_n(page: &mut Page, result: &DemoResult) {
     );
     let mut bars: Vec<Bar> = result
         .rows()
-        .map(|(label, row)| Bar {
+        .map(|(label, selector, average)| Bar {
             label,
-            value: row.average.mean,
-            interval: Some((row.average.low, row.average.high)),
-            style: if matches!(row.selector.method, Method::BestOfN | Method::WeightedVote { .. }) {
+            value: average.mean,
+            interval: Some((average.low, average.high)),
+            style: if matches!(selector.method, Method::BestOfN | Method::WeightedVote { .. }) {
                 0
             } else {
                 4
@@ -186,17 +195,15 @@ fn best_of_n(page: &mut Page, result: &DemoResult) {
     );
 
     let mut header = vec![String::new()];
-    if let Some(row) = table.rows.first() {
-        header.extend(row.cells.iter().map(|cell| format!("{} @{}", cell.generator, cell.n)));
-    }
+    header.extend(result.columns().map(|(generator, n)| format!("{generator} @{n}")));
     header.extend(["average".to_owned(), "above majority".to_owned()]);
-    let rows = result.rows().enumerate().map(|(idx, (label, row))| {
-        let mut cells: Vec<Cell> = row
-            .cells
-            .iter()
-            .map(|cell| Cell::number(format!("{:.1}", 100.0 * cell.accuracy.mean)))
+    let rows = result.rows().enumerate().map(|(idx, (label, selector, average))| {
+        let mut cells: Vec<Cell> = table
+            .accuracies(selector)
+            .map(|(_, _, accuracy)| Cell::number(format!("{:.1}", 100.0 * accuracy.mean)))
             .collect();
-        cells.extend([&row.average, &row.gain].map(Cell::percent_with_ends));
+        cells.push(Cell::percent_with_ends(&average));
+        cells.extend(table.gain(selector).as_ref().map(Cell::percent_with_ends));
         // The implicit reward model as the paper uses it.
         let emphasis = if idx == 1 { Emphasis::Strong } else { Emphasis::Ordinary };
         Row::Cells { label, detail: None, cells, emphasis }

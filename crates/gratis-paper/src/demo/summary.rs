@@ -43,14 +43,12 @@ impl DemoResult {
     fn selections(&self) -> [SummaryPart; 2] {
         let (settings, table) = (&self.settings, &self.best_of_n);
         let mut header = vec!["correct, %".to_owned()];
-        if let Some(row) = table.rows.first() {
-            header.extend(row.cells.iter().map(|cell| format!("{} {}", cell.generator, cell.n)));
-        }
+        header.extend(self.columns().map(|(generator, n)| format!("{generator} {n}")));
         header.push("average".to_owned());
-        let rows = self.rows().map(|(name, row)| {
+        let rows = self.rows().map(|(name, selector, average)| {
             let mut cells = vec![name];
-            cells.extend(row.cells.iter().map(|cell| format!("{:.1}", 100.0 * cell.accuracy.mean)));
-            let average = &row.average;
+            let accuracies = table.accuracies(selector);
+            cells.extend(accuracies.map(|(_, _, of)| format!("{:.1}", 100.0 * of.mean)));
             let half = 50.0 * (average.high - average.low);
             cells.push(format!("{:.1} ± {half:.1}", 100.0 * average.mean));
             cells

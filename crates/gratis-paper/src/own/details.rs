@@ -7,11 +7,10 @@ use std::rc::Rc;
 use gratis::data::{ProblemScores, Rollout};
 use gratis::encoding::{Corpus, encode_rollouts};
 use gratis::evaluation::process_bench::{self, Subset};
-use gratis::evaluation::{
-    Interval, JudgedSolution, LengthStatistics, LengthUnit, ProcessBench, ScoredProblem, StepSignal,
-};
+use gratis::evaluation::{Interval, ProcessBench, StepSignal};
 use gratis::reward::ValueRule;
 use gratis::selection::Aggregation;
+use gratis::{JudgedSolution, LengthStatistics, LengthUnit, ProblemCandidates};
 
 use super::OwnCast;
 use super::data::{CandidateSet, Purpose, hash};
@@ -128,7 +127,7 @@ impl OwnCast<'_> {
     ) -> Result<Vec<String>> {
         let problems = set.answers.rollouts.iter().zip(scores);
         let problems = problems
-            .map(|(rollout, score)| ScoredProblem::new(rollout, score))
+            .map(|(rollout, score)| ProblemCandidates::new(rollout, score))
             .collect::<Result<Vec<_>, gratis::Error>>()?;
         let (unit, by) = (LengthUnit::Tokens, Aggregation::Outcome);
         let found = LengthStatistics::new(&problems, lengths, unit, by, &self.bootstrap());
@@ -270,20 +269,15 @@ impl OwnCast<'_> {
                 Form::Own(_) => StepSignal::QValue,
                 Form::LogRatio { .. } | Form::SelfCertainty(_) => StepSignal::Reward,
             };
-            let mut judged = Vec::new();
+            let mut scores = Vec::new();
             for subset in &subsets {
-                let scores = self.score(&form, ValueRule::Sum, &subset.rollouts)?;
-                if self.plan.is_none() {
-                    judged.push((
-                        subset.name.clone(),
-                        JudgedSolution::of_subset(subset, &scores, signal)?,
-                    ));
-                }
+                scores.push(self.score(&form, ValueRule::Sum, &subset.rollouts)?);
             }
             if self.plan.is_some() {
                 continue;
             }
-            let result = ProcessBench::new(&judged, None, bootstrap)?;
+            let scored: Vec<_> = subsets.iter().zip(scores.iter().map(Vec::as_slice)).collect();
+            let result = ProcessBench::of(&scored, signal, None, bootstrap)?;
             by_chance = by_chance.or(result.mean_f1_by_chance);
             lines.push(bench_line(&row.name, signal.name(), &result));
         }
@@ -292,7 +286,7 @@ impl OwnCast<'_> {
         }
         let judged: Vec<_> =
             subsets.iter().map(|subset| (subset.name.clone(), by_length(subset))).collect();
-        let result = ProcessBench::new(&judged, None, bootstrap)?;
+        let result = ProcessBench::of_judged(&judged, None, bootstrap)?;
         lines.push(bench_line("no model: longer steps are wrong", "minus characters", &result));
         let mut header = vec![String::new(), "signal".to_owned(), "threshold".to_owned()];
         let named = |subset: &Subset| format!("{}, F1 ({})", subset.name, subset.rollouts.len());

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::page::{SolutionPage, StepLine};
 use crate::summary::Colours;
-use gratis::evaluation::first_error::predicted_first_error;
+use gratis::JudgedSolution;
 use gratis::visible::visible;
 
 /// A step with its reward.
@@ -40,7 +40,7 @@ pub(crate) struct SolutionView {
 impl SolutionView {
     fn predicted(&self) -> Option<usize> {
         let rewards: Vec<f64> = self.steps.iter().map(|step| step.process_reward).collect();
-        predicted_first_error(&rewards, self.threshold)
+        JudgedSolution::predict(&rewards, self.threshold)
     }
 
     /// In `-1..=1`: how far the step's reward is from the threshold, squashed.

@@ -4,52 +4,16 @@
 use serde::{Deserialize, Serialize};
 
 use super::bootstrap::{Bootstrap, Interval};
-use crate::data::{CandidateScores, ProblemScores, Rollout, Scored};
+use crate::data::{CandidateScores, ProblemScores, Rollout};
 use crate::error::{Error, Result};
-use crate::reward::Rewards;
-use crate::selection::{self, Aggregation, Candidates, Method, Subsets};
+use crate::selection::{Aggregation, Candidates, Method, Subsets};
 
-/// The candidates of one problem with their rewards.
+/// The candidates of one problem with their scores, as selection reads them.
 #[derive(Debug, Clone, PartialEq)]
-pub struct ScoredProblem {
-    /// Class of each candidate's final answer: `[n_candidates]`.
-    pub answers: Vec<usize>,
-    /// Outcome label of each candidate: `[n_candidates]`.
-    pub correct: Vec<bool>,
-    /// Rewards of each candidate: `[n_candidates]`.
-    pub rewards: Vec<Rewards>,
-}
-
-impl ScoredProblem {
-    /// From a labelled rollout and its scores. Completions with equivalent final answers share a
-    /// class; one without an answer stands alone.
-    ///
-    /// # Errors
-    /// [`NoCorrectness`](crate::data::Error::NoCorrectness) if the rollout was not graded; [`ScoresDiffer`](crate::data::Error::ScoresDiffer) if the
-    /// scores are not those of its completions; [`Error::NoCandidates`] if it has none.
-    pub fn new(rollout: &Rollout, score: &ProblemScores) -> Result<Self> {
-        score.check(rollout)?;
-        Self::of_checked(rollout, score)
-    }
-
-    /// As [`Self::new`], of scores that passed [`ProblemScores::check`].
-    ///
-    /// # Errors
-    /// As [`Self::new`], but for [`ScoresDiffer`](crate::data::Error::ScoresDiffer).
-    pub fn of_checked(rollout: &Rollout, score: &ProblemScores) -> Result<Self> {
-        let answers = answers_of(rollout)?;
-        let rewards = |score: &Scored| Rewards {
-            tokens: Vec::new(),
-            steps: score.steps.clone(),
-            q_values: score.q_values.clone(),
-            outcome: score.outcome,
-        };
-        Ok(Self {
-            answers,
-            correct: rollout.labels(LABELS_FOR)?,
-            rewards: score.scores.iter().map(rewards).collect(),
-        })
-    }
+pub struct ProblemCandidates {
+    answers: Vec<usize>,
+    correct: Vec<bool>,
+    scores: CandidateScores,
 }
 
 /// What needs the labels, for messages.
@@ -72,19 +36,20 @@ fn answers_of(rollout: &Rollout) -> Result<Vec<usize>> {
     Ok(found.iter().filter_map(class).collect())
 }
 
-/// The candidates of one problem with their scores, as selection reads them.
-#[derive(Debug, Clone, PartialEq)]
-pub struct ProblemCandidates {
-    answers: Vec<usize>,
-    correct: Vec<bool>,
-    scores: CandidateScores,
-}
-
 impl ProblemCandidates {
-    /// As [`ScoredProblem::of_checked`].
+    /// As [`GeneratorCandidates::add`] for one problem.
     ///
     /// # Errors
-    /// As [`ScoredProblem::of_checked`].
+    /// As [`GeneratorCandidates::add`].
+    pub fn new(rollout: &Rollout, scores: &ProblemScores) -> Result<Self> {
+        scores.check(rollout)?;
+        Self::of_checked(rollout, CandidateScores::of(scores)?)
+    }
+
+    /// As [`Self::new`], of scores that passed [`ProblemScores::check`].
+    ///
+    /// # Errors
+    /// As [`Self::new`], but for [`ScoresDiffer`](crate::data::Error::ScoresDiffer).
     pub fn of_checked(rollout: &Rollout, scores: CandidateScores) -> Result<Self> {
         Ok(Self { answers: answers_of(rollout)?, correct: rollout.labels(LABELS_FOR)?, scores })
     }
@@ -92,64 +57,105 @@ impl ProblemCandidates {
     /// As [`Self::of_checked`]; takes the completions and the scores, which are not needed any more.
     ///
     /// # Errors
-    /// As [`ScoredProblem::of_checked`].
+    /// As [`Self::of_checked`].
     pub fn take(rollout: &mut Rollout, scores: &mut CandidateScores) -> Result<Self> {
         let problem = Self::of_checked(rollout, scores.take());
         rollout.completions = Vec::new();
         problem
     }
-}
 
-/// A problem of a best-of-N table.
-pub(crate) trait TableProblem {
+    /// The same candidates with other scores.
+    ///
+    /// # Errors
+    /// [`ScoresDiffer`](crate::data::Error::ScoresDiffer) for a candidate with another number of Q
+    /// values than of steps.
+    pub fn with_scores(&self, scores: &ProblemScores) -> Result<Self> {
+        let (answers, correct) = (self.answers.clone(), self.correct.clone());
+        Ok(Self { answers, correct, scores: CandidateScores::of(scores)? })
+    }
+
     /// Class of each candidate's final answer: `[n_candidates]`.
-    fn answers(&self) -> &[usize];
+    pub fn answers(&self) -> &[usize] {
+        &self.answers
+    }
 
     /// Outcome label of each candidate: `[n_candidates]`.
-    fn correct(&self) -> &[bool];
+    pub fn correct(&self) -> &[bool] {
+        &self.correct
+    }
 
     /// Score of each candidate: `[n_candidates]`.
-    fn scores(&self, aggregation: Aggregation) -> Vec<f64>;
-}
-
-impl TableProblem for ScoredProblem {
-    fn answers(&self) -> &[usize] {
-        &self.answers
-    }
-
-    fn correct(&self) -> &[bool] {
-        &self.correct
-    }
-
-    fn scores(&self, aggregation: Aggregation) -> Vec<f64> {
-        let score = |rewards: &Rewards| {
-            aggregation.score(&rewards.steps, &rewards.q_values, rewards.outcome)
-        };
-        self.rewards.iter().map(score).collect()
-    }
-}
-
-impl TableProblem for ProblemCandidates {
-    fn answers(&self) -> &[usize] {
-        &self.answers
-    }
-
-    fn correct(&self) -> &[bool] {
-        &self.correct
-    }
-
-    fn scores(&self, aggregation: Aggregation) -> Vec<f64> {
+    pub fn scores(&self, aggregation: Aggregation) -> Vec<f64> {
         self.scores.by(aggregation)
+    }
+
+    /// Number of steps of each candidate: `[n_candidates]`.
+    pub(super) fn n_steps(&self) -> impl Iterator<Item = usize> {
+        self.scores.n_steps()
     }
 }
 
 /// All problems with the answers of one generator.
 #[derive(Debug, Clone, PartialEq)]
-pub struct GeneratorCandidates<P = ScoredProblem> {
+pub struct GeneratorCandidates {
     /// Names the generator.
     pub name: String,
     /// The problems, the same ones in the same order for every generator.
-    pub problems: Vec<P>,
+    #[doc(hidden)]
+    pub problems: Vec<ProblemCandidates>,
+}
+
+impl GeneratorCandidates {
+    /// A generator without problems.
+    pub fn new(name: impl Into<String>) -> Self {
+        Self { name: name.into(), problems: Vec::new() }
+    }
+
+    /// Adds a problem: a labelled rollout and its scores. Every generator needs the same problems in
+    /// the same order. Completions with equivalent final answers share a class; one without an answer
+    /// stands alone.
+    ///
+    /// # Errors
+    /// [`NoCorrectness`](crate::data::Error::NoCorrectness) if the rollout was not graded;
+    /// [`ScoresDiffer`](crate::data::Error::ScoresDiffer) if the scores are not those of its completions;
+    /// [`Error::NoCandidates`] if it has none.
+    pub fn add(&mut self, rollout: &Rollout, scores: &ProblemScores) -> Result<()> {
+        self.problems.push(ProblemCandidates::new(rollout, scores)?);
+        Ok(())
+    }
+
+    /// The accuracy of a selector with `n` candidates on each problem: `[n_problems]`.
+    ///
+    /// # Errors
+    /// [`InvalidSetting`](crate::data::Error::InvalidSetting) if some problem has fewer candidates, or
+    /// the selector's settings are out of range.
+    pub fn accuracies(&self, selector: Selector, n: usize, subsets: Subsets) -> Result<Vec<f64>> {
+        let by = selector.method.needs_scores().then_some(selector.aggregation);
+        self.accuracies_by(&self.scores(by), selector.method, n, subsets)
+    }
+
+    /// The scores of the candidates; 0 where none are needed.
+    fn scores(&self, aggregation: Option<Aggregation>) -> Scores {
+        let of = |problem: &ProblemCandidates| match aggregation {
+            Some(aggregation) => problem.scores(aggregation),
+            None => vec![0.0; problem.correct.len()],
+        };
+        self.problems.iter().map(of).collect()
+    }
+
+    fn accuracies_by(
+        &self,
+        scores: &Scores,
+        method: Method,
+        n: usize,
+        subsets: Subsets,
+    ) -> Result<Vec<f64>> {
+        let one = |(problem, scores): (&ProblemCandidates, &Vec<f64>)| {
+            let ProblemCandidates { answers, correct, .. } = problem;
+            Candidates { scores, answers, correct }.accuracy(method, n, subsets)
+        };
+        self.problems.iter().zip(scores).map(one).collect()
+    }
 }
 
 /// The scores of all problems of a generator: `[n_problems][n_candidates]`.
@@ -188,26 +194,22 @@ pub struct BestOfNSettings {
 
 /// The accuracy of one selector with N candidates of one generator.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Cell {
-    /// The generator's name.
-    pub generator: String,
-    /// Number of candidates.
-    pub n: usize,
-    /// Share of problems for which a correct candidate is selected.
-    pub accuracy: Interval,
+struct Cell {
+    generator: String,
+    n: usize,
+    accuracy: Interval,
 }
 
 /// All accuracies of one selector.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Row {
-    /// The selector.
-    pub selector: Selector,
+struct Row {
+    selector: Selector,
     /// One cell for each generator and each N, in this order.
-    pub cells: Vec<Cell>,
+    cells: Vec<Cell>,
     /// Mean over all cells.
-    pub average: Interval,
+    average: Interval,
     /// How much the average is above that of the first row, with the problems resampled together.
-    pub gain: Interval,
+    gain: Interval,
 }
 
 /// The whole table.
@@ -218,7 +220,7 @@ pub struct BestOfNTable {
     /// Number of problems, the same for all generators.
     pub n_problems: usize,
     /// One row per selector, in the order of the settings.
-    pub rows: Vec<Row>,
+    rows: Vec<Row>,
 }
 
 impl BestOfNTable {
@@ -228,24 +230,6 @@ impl BestOfNTable {
     /// [`InvalidSetting`](crate::data::Error::InvalidSetting) if the generators do not answer equally many problems, or if some
     /// problem has fewer candidates than N.
     pub fn new(settings: BestOfNSettings, generators: &[GeneratorCandidates]) -> Result<Self> {
-        Self::of_problems(settings, generators)
-    }
-
-    /// As [`Self::new`], of the problems as selection reads them.
-    ///
-    /// # Errors
-    /// As [`Self::new`].
-    pub fn of_candidates(
-        settings: BestOfNSettings,
-        generators: &[GeneratorCandidates<ProblemCandidates>],
-    ) -> Result<Self> {
-        Self::of_problems(settings, generators)
-    }
-
-    fn of_problems<P: TableProblem>(
-        settings: BestOfNSettings,
-        generators: &[GeneratorCandidates<P>],
-    ) -> Result<Self> {
         let n_problems = generators.first().map_or(0, |generator| generator.problems.len());
         for generator in generators {
             let n = generator.problems.len();
@@ -264,13 +248,14 @@ impl BestOfNTable {
             let n_cells = (generators.len() * settings.ns.len()).max(1) as f64;
             let by = selector.method.needs_scores().then_some(selector.aggregation);
             let idx = known.iter().position(|(other, _)| *other == by).unwrap_or_else(|| {
-                known.push((by, generators.iter().map(|of| scores_of(of, by)).collect()));
+                known.push((by, generators.iter().map(|of| of.scores(by)).collect()));
                 known.len() - 1
             });
             for (generator, scores) in generators.iter().zip(&known[idx].1) {
                 for &n in &settings.ns {
                     let method = selector.method;
-                    let accuracies = accuracies_by(generator, scores, method, n, settings.subsets)?;
+                    let accuracies =
+                        generator.accuracies_by(scores, method, n, settings.subsets)?;
                     for (average, accuracy) in averages.iter_mut().zip(&accuracies) {
                         *average += accuracy / n_cells;
                     }
@@ -304,77 +289,58 @@ impl BestOfNTable {
 
     /// The numbers of candidates of a table where none are asked for: those of 4, 16 and 64 that are
     /// below the fewest candidates of any problem, and that number itself.
-    #[expect(private_bounds, reason = "there are two kinds of problems, which the types name")]
-    pub fn usual_ns<P: TableProblem>(generators: &[GeneratorCandidates<P>]) -> Vec<usize> {
+    pub fn usual_ns(generators: &[GeneratorCandidates]) -> Vec<usize> {
         let problems = generators.iter().flat_map(|generator| &generator.problems);
-        let n_least = problems.map(|problem| problem.answers().len()).min().unwrap_or_default();
+        let n_least = problems.map(|problem| problem.answers.len()).min().unwrap_or_default();
         let mut ns: Vec<usize> = [4, 16, 64].into_iter().filter(|&n| n < n_least).collect();
         ns.push(n_least);
         ns
     }
 
-    /// The row of `selector`.
-    pub fn row(&self, selector: Selector) -> Option<&Row> {
+    /// The accuracies of a selector: for each generator and each N, in this order, the generator's name,
+    /// N, and the share of problems for which a correct candidate is selected. None for a selector that
+    /// the settings do not have.
+    pub fn accuracies(&self, selector: Selector) -> impl Iterator<Item = (&str, usize, Interval)> {
+        let cells = self.row(selector).into_iter().flat_map(|row| &row.cells);
+        cells.map(|cell| (&*cell.generator, cell.n, cell.accuracy))
+    }
+
+    /// The mean of a selector's accuracies over generators and N.
+    pub fn average(&self, selector: Selector) -> Option<Interval> {
+        self.row(selector).map(|row| row.average)
+    }
+
+    /// How much the average of a selector is above that of the first one, with the problems resampled
+    /// together.
+    pub fn gain(&self, selector: Selector) -> Option<Interval> {
+        self.row(selector).map(|row| row.gain)
+    }
+
+    fn row(&self, selector: Selector) -> Option<&Row> {
         self.rows.iter().find(|row| row.selector == selector)
     }
-}
-
-/// The accuracy of a selector with `n` candidates on each problem: `[n_problems]`.
-///
-/// # Errors
-/// As [`selection::accuracy`].
-pub fn accuracies(
-    generator: &GeneratorCandidates,
-    selector: Selector,
-    n: usize,
-    subsets: Subsets,
-) -> Result<Vec<f64>> {
-    let by = selector.method.needs_scores().then_some(selector.aggregation);
-    accuracies_by(generator, &scores_of(generator, by), selector.method, n, subsets)
-}
-
-/// The scores of a generator's candidates; 0 where none are needed.
-fn scores_of<P: TableProblem>(
-    generator: &GeneratorCandidates<P>,
-    aggregation: Option<Aggregation>,
-) -> Scores {
-    let of = |problem: &P| match aggregation {
-        Some(aggregation) => problem.scores(aggregation),
-        None => vec![0.0; problem.correct().len()],
-    };
-    generator.problems.iter().map(of).collect()
-}
-
-fn accuracies_by<P: TableProblem>(
-    generator: &GeneratorCandidates<P>,
-    scores: &Scores,
-    method: Method,
-    n: usize,
-    subsets: Subsets,
-) -> Result<Vec<f64>> {
-    let one = |(problem, scores): (&P, &Vec<f64>)| {
-        let (answers, correct) = (problem.answers(), problem.correct());
-        selection::accuracy(method, &Candidates { scores, answers, correct }, n, subsets)
-    };
-    generator.problems.iter().zip(scores).map(one).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::Completion;
+    use crate::data::{Completion, Scored};
+    use crate::reward::Rewards;
 
     const BEST: Selector = Selector { method: Method::BestOfN, aggregation: Aggregation::Min };
 
-    fn problem(candidates: &[(usize, bool, &[f64])]) -> ScoredProblem {
-        let rewards = |steps: &[f64]| {
+    fn problem(candidates: &[(usize, bool, &[f64])]) -> ProblemCandidates {
+        let scored = |steps: &[f64]| {
             let ends: Vec<usize> = (1..=steps.len()).collect();
-            Rewards::new(steps, 1.0, &ends).expect("valid")
+            let Rewards { steps, q_values, outcome, .. } =
+                Rewards::new(steps, 1.0, &ends).expect("valid");
+            Scored { outcome, steps, q_values, ..Scored::default() }
         };
-        ScoredProblem {
+        let scores = ProblemScores::new("a", candidates.iter().map(|c| scored(c.2)).collect());
+        ProblemCandidates {
             answers: candidates.iter().map(|c| c.0).collect(),
             correct: candidates.iter().map(|c| c.1).collect(),
-            rewards: candidates.iter().map(|c| rewards(c.2)).collect(),
+            scores: CandidateScores::of(&scores).expect("as many values as steps"),
         }
     }
 
@@ -406,10 +372,16 @@ mod tests {
     #[test]
     fn each_selector_is_right_where_it_should() {
         let table = BestOfNTable::new(settings(&[3]), &[generator("a")]).expect("valid");
-        let means: Vec<f64> = table.rows.iter().map(|row| row.cells[0].accuracy.mean).collect();
+        let selectors = &table.settings.selectors;
+        let cells = selectors.iter().flat_map(|&selector| table.accuracies(selector));
+        let (names, means): (Vec<(&str, usize)>, Vec<f64>) =
+            cells.map(|(name, n, accuracy)| ((name, n), accuracy.mean)).unzip();
+        assert_eq!(names, [("a", 3); 5]);
         assert_eq!(means, [0.5, 0.5, 1.0, 1.0, 0.0]);
-        assert_eq!(table.row(BEST).expect("a row").gain.mean, 0.5);
-        assert_eq!(table.rows[0].gain, Interval { mean: 0.0, low: 0.0, high: 0.0 });
+        assert_eq!(table.gain(BEST).expect("a row").mean, 0.5);
+        assert_eq!(table.gain(selectors[0]), Some(Interval { mean: 0.0, low: 0.0, high: 0.0 }));
+        let other = Selector { aggregation: Aggregation::Prod, ..BEST };
+        assert_eq!((table.average(other), table.accuracies(other).count()), (None, 0));
     }
 
     #[test]
@@ -429,27 +401,26 @@ mod tests {
         };
         let score =
             |n| ProblemScores::new("a", vec![Scored { outcome: 1.5, ..Default::default() }; n]);
-        let problem = ScoredProblem::new(&rollout, &score(5)).expect("valid");
+        let problem = ProblemCandidates::new(&rollout, &score(5)).expect("valid");
         assert_eq!(problem.answers, [0, 2, 0, 3, 1]);
-        assert_eq!(problem.rewards[3].outcome, 1.5);
-        let error = ScoredProblem::new(&rollout, &score(3)).expect_err("one is missing");
+        assert_eq!(problem.scores(Aggregation::Outcome), [1.5; 5]);
+        let error = ProblemCandidates::new(&rollout, &score(3)).expect_err("one is missing");
         assert_eq!(
             error.to_string(),
             "the scores of problem `a` do not belong to its completions: it has 5 completions, and 3 are scored"
         );
         let mut ungraded = rollout;
         ungraded.completions[3].label = None;
-        assert!(ScoredProblem::new(&ungraded, &score(5)).is_err());
+        assert!(ProblemCandidates::new(&ungraded, &score(5)).is_err());
     }
 
     #[test]
     fn the_average_is_over_generators_and_n() {
         let generators = [generator("a"), generator("b")];
         let table = BestOfNTable::new(settings(&[1, 3]), &generators).expect("valid");
-        let row = table.row(BEST).expect("a row");
-        assert_eq!(row.cells.len(), 4);
-        let mean = row.cells.iter().map(|cell| cell.accuracy.mean).sum::<f64>() / 4.0;
-        assert_eq!((row.average.mean, mean), (0.75, 0.75));
+        assert_eq!(table.accuracies(BEST).count(), 4);
+        let mean = table.accuracies(BEST).map(|(_, _, of)| of.mean).sum::<f64>() / 4.0;
+        assert_eq!((table.average(BEST).expect("a row").mean, mean), (0.75, 0.75));
     }
 
     #[test]

@@ -30,6 +30,58 @@ impl JudgedSolution {
             }
         }
     }
+
+    /// Index of the first step whose reward is below `threshold`.
+    pub fn predict(process_rewards: &[f64], threshold: f64) -> Option<usize> {
+        process_rewards.iter().position(|&reward| reward < threshold)
+    }
+
+    /// The threshold with the highest F1 on `solutions`, which must not be those reported, with the
+    /// score it has there. Among equal ones the lowest; it lies half way between the rewards it
+    /// separates.
+    ///
+    /// Each solution is predicted correctly in one interval of thresholds only, so one sweep over the
+    /// sorted ends finds the best: `O(n log n)`. `None` for no finite reward.
+    pub fn tune_threshold(solutions: &[Self]) -> Option<FirstErrorScore> {
+        let (mut n, mut right) = (Counts::default(), Counts::default());
+        // (reward that the threshold passes, whether the prediction becomes right, of which solution)
+        let mut events: Vec<(f64, bool, usize)> = Vec::with_capacity(2 * solutions.len());
+        for (idx, solution) in solutions.iter().enumerate() {
+            *n.of(solution) += 1;
+            if let Some((low, high)) = solution.right_thresholds() {
+                if low == f64::NEG_INFINITY {
+                    *right.of(solution) += 1;
+                } else {
+                    events.push((low, true, idx));
+                }
+                if high < f64::INFINITY {
+                    events.push((high, false, idx));
+                }
+            }
+        }
+        events.retain(|(reward, ..)| reward.is_finite());
+        events.sort_by(|a, b| a.0.total_cmp(&b.0));
+
+        let mut best = FirstErrorScore::new(events.first()?.0, n, right);
+        for (idx, &(reward, becomes_right, solution_idx)) in events.iter().enumerate() {
+            let count = right.of(&solutions[solution_idx]);
+            if becomes_right {
+                *count += 1;
+            } else {
+                *count -= 1;
+            }
+            let next = events.get(idx + 1).map(|event| event.0);
+            if next == Some(reward) {
+                continue;
+            }
+            let threshold = next.map_or(reward.next_up(), |next| between(reward, next));
+            let score = FirstErrorScore::new(threshold, n, right);
+            if score.f1 > best.f1 {
+                best = score;
+            }
+        }
+        Some(best)
+    }
 }
 
 /// The score at one threshold.
@@ -95,6 +147,22 @@ pub struct FirstErrorCounts {
 }
 
 impl FirstErrorCounts {
+    /// Counts right predictions of `solutions` at a given threshold.
+    pub fn of(solutions: &[JudgedSolution], threshold: f64) -> Self {
+        let (mut n, mut right) = (Counts::default(), Counts::default());
+        for solution in solutions {
+            *n.of(solution) += 1;
+            let predicted = JudgedSolution::predict(&solution.process_rewards, threshold);
+            *right.of(solution) += usize::from(predicted == solution.first_error);
+        }
+        Self {
+            n_erroneous: n.erroneous,
+            n_correct: n.correct,
+            right_erroneous: right.erroneous,
+            right_correct: right.correct,
+        }
+    }
+
     /// Both together.
     #[must_use]
     pub fn plus(self, other: Self) -> Self {
@@ -117,79 +185,6 @@ impl FirstErrorCounts {
     }
 }
 
-/// Counts right predictions of `solutions` at a given threshold.
-pub fn first_error_counts(solutions: &[JudgedSolution], threshold: f64) -> FirstErrorCounts {
-    let (mut n, mut right) = (Counts::default(), Counts::default());
-    for solution in solutions {
-        *n.of(solution) += 1;
-        let predicted = predicted_first_error(&solution.process_rewards, threshold);
-        *right.of(solution) += usize::from(predicted == solution.first_error);
-    }
-    FirstErrorCounts {
-        n_erroneous: n.erroneous,
-        n_correct: n.correct,
-        right_erroneous: right.erroneous,
-        right_correct: right.correct,
-    }
-}
-
-/// Index of the first step whose reward is below `threshold`.
-pub fn predicted_first_error(process_rewards: &[f64], threshold: f64) -> Option<usize> {
-    process_rewards.iter().position(|&reward| reward < threshold)
-}
-
-/// The score of `solutions` at a given threshold.
-pub fn first_error_score(solutions: &[JudgedSolution], threshold: f64) -> FirstErrorScore {
-    first_error_counts(solutions, threshold).score(threshold)
-}
-
-/// The threshold with the highest F1 on `solutions`, which must not be those reported, with the
-/// score it has there. Among equal ones the lowest; it lies half way between the rewards it
-/// separates.
-///
-/// Each solution is predicted correctly in one interval of thresholds only, so one sweep over the
-/// sorted ends finds the best: `O(n log n)`. `None` for no finite reward.
-pub fn tune_threshold(solutions: &[JudgedSolution]) -> Option<FirstErrorScore> {
-    let (mut n, mut right) = (Counts::default(), Counts::default());
-    // (reward that the threshold passes, whether the prediction becomes right, of which solution)
-    let mut events: Vec<(f64, bool, usize)> = Vec::with_capacity(2 * solutions.len());
-    for (idx, solution) in solutions.iter().enumerate() {
-        *n.of(solution) += 1;
-        if let Some((low, high)) = solution.right_thresholds() {
-            if low == f64::NEG_INFINITY {
-                *right.of(solution) += 1;
-            } else {
-                events.push((low, true, idx));
-            }
-            if high < f64::INFINITY {
-                events.push((high, false, idx));
-            }
-        }
-    }
-    events.retain(|(reward, ..)| reward.is_finite());
-    events.sort_by(|a, b| a.0.total_cmp(&b.0));
-
-    let mut best = FirstErrorScore::new(events.first()?.0, n, right);
-    for (idx, &(reward, becomes_right, solution_idx)) in events.iter().enumerate() {
-        let count = right.of(&solutions[solution_idx]);
-        if becomes_right {
-            *count += 1;
-        } else {
-            *count -= 1;
-        }
-        let next = events.get(idx + 1).map(|event| event.0);
-        if next == Some(reward) {
-            continue;
-        }
-        let threshold = next.map_or(reward.next_up(), |next| between(reward, next));
-        let score = FirstErrorScore::new(threshold, n, right);
-        if score.f1 > best.f1 {
-            best = score;
-        }
-    }
-    Some(best)
-}
-
 /// A number above `low` and at most `high`: half way, where there is something between them.
 pub(super) fn between(low: f64, high: f64) -> f64 {
     let middle = low + (high - low) / 2.0;
@@ -200,6 +195,10 @@ pub(super) fn between(low: f64, high: f64) -> f64 {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    fn score(solutions: &[JudgedSolution], threshold: f64) -> FirstErrorScore {
+        FirstErrorCounts::of(solutions, threshold).score(threshold)
+    }
 
     fn judged(process_rewards: &[f64], first_error: Option<usize>) -> JudgedSolution {
         JudgedSolution { process_rewards: process_rewards.to_vec(), first_error }
@@ -215,7 +214,7 @@ mod tests {
             judged(&[1.0, 2.0], None),
             judged(&[-1.0, 2.0], None), // wrongly named
         ];
-        let score = first_error_score(&solutions, 0.0);
+        let score = score(&solutions, 0.0);
         assert_eq!((score.n_erroneous, score.n_correct), (3, 3));
         assert_eq!(score.accuracy_erroneous, 1.0 / 3.0);
         assert_eq!(score.accuracy_correct, 2.0 / 3.0);
@@ -225,14 +224,14 @@ mod tests {
     #[test]
     fn separable_rewards_are_separated_half_way() {
         let solutions = [judged(&[1.0, -3.0], Some(1)), judged(&[1.0, -1.0], None)];
-        let best = tune_threshold(&solutions).expect("rewards");
+        let best = JudgedSolution::tune_threshold(&solutions).expect("rewards");
         assert_eq!((best.threshold, best.f1), (-2.0, 1.0));
     }
 
     #[test]
     fn nothing_to_tune_on_is_none() {
-        assert_eq!(tune_threshold(&[]), None);
-        assert_eq!(tune_threshold(&[judged(&[], None)]), None);
+        assert_eq!(JudgedSolution::tune_threshold(&[]), None);
+        assert_eq!(JudgedSolution::tune_threshold(&[judged(&[], None)]), None);
     }
 
     proptest! {
@@ -250,12 +249,12 @@ mod tests {
                 })
                 .collect();
             let exhaustive = (-10..10)
-                .map(|t| first_error_score(&solutions, f64::from(t) / 2.0).f1)
+                .map(|t| score(&solutions, f64::from(t) / 2.0).f1)
                 .fold(0.0, f64::max);
-            let best = tune_threshold(&solutions).map_or(0.0, |best| best.f1);
+            let best = JudgedSolution::tune_threshold(&solutions).map_or(0.0, |best| best.f1);
             prop_assert_eq!(best, exhaustive);
-            if let Some(best) = tune_threshold(&solutions) {
-                prop_assert_eq!(first_error_score(&solutions, best.threshold), best);
+            if let Some(best) = JudgedSolution::tune_threshold(&solutions) {
+                prop_assert_eq!(score(&solutions, best.threshold), best);
             }
         }
     }

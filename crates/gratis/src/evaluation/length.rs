@@ -7,7 +7,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::best_of_n::ScoredProblem;
+use super::best_of_n::ProblemCandidates;
 use super::bootstrap::{Bootstrap, Interval};
 use crate::data::{Rollout, Scored};
 use crate::error::{Error, Result};
@@ -30,6 +30,28 @@ impl LengthUnit {
             Self::Tokens => "tokens",
             Self::Characters => "characters",
         }
+    }
+
+    /// The number of tokens of each completion: as the scores record them, else as the rollout does;
+    /// `None` if a completion has neither.
+    ///
+    /// # Errors
+    /// [`InvalidSetting`](crate::data::Error::InvalidSetting) if there are not as many scores as completions.
+    pub fn tokens_of(rollout: &Rollout, scores: &[Scored]) -> Result<Option<Vec<usize>>> {
+        if scores.len() != rollout.completions.len() {
+            let expected = format!("{}, one per completion", rollout.completions.len());
+            return Err(Error::setting("scores", expected, scores.len()));
+        }
+        let recorded = rollout.completions.iter().zip(scores).map(|(completion, score)| {
+            let scored = score.tokens.as_ref().map(Vec::len);
+            scored.or_else(|| completion.token_ids.as_ref().map(Vec::len))
+        });
+        Ok(recorded.collect())
+    }
+
+    /// The number of characters of each completion.
+    pub fn characters_of(rollout: &Rollout) -> Vec<usize> {
+        rollout.texts().map(|text| text.chars().count()).collect()
     }
 }
 
@@ -58,33 +80,11 @@ pub struct LengthStatistics {
     pub lowest_step_and_steps: WithinProblems,
 }
 
-/// The number of tokens of each completion: as the scores record them, else as the rollout does;
-/// `None` if a completion has neither.
-///
-/// # Errors
-/// [`InvalidSetting`](crate::data::Error::InvalidSetting) if there are not as many scores as completions.
-pub fn tokens_of(rollout: &Rollout, scores: &[Scored]) -> Result<Option<Vec<usize>>> {
-    if scores.len() != rollout.completions.len() {
-        let expected = format!("{}, one per completion", rollout.completions.len());
-        return Err(Error::setting("scores", expected, scores.len()));
-    }
-    let recorded = rollout.completions.iter().zip(scores).map(|(completion, score)| {
-        let scored = score.tokens.as_ref().map(Vec::len);
-        scored.or_else(|| completion.token_ids.as_ref().map(Vec::len))
-    });
-    Ok(recorded.collect())
-}
-
-/// The number of characters of each completion.
-pub fn characters_of(rollout: &Rollout) -> Vec<usize> {
-    rollout.texts().map(|text| text.chars().count()).collect()
-}
-
 impl LengthStatistics {
     /// The statistics of `problems`, whose candidates have these lengths (`[n_problems][n_candidates]`)
     /// and are scored by `aggregation`. Candidates that were not scored are left out.
     pub fn new(
-        problems: &[ScoredProblem],
+        problems: &[ProblemCandidates],
         lengths: &[Vec<usize>],
         unit: LengthUnit,
         aggregation: Aggregation,
@@ -92,25 +92,12 @@ impl LengthStatistics {
     ) -> Self {
         let (mut of_score, mut of_lowest) = (Vec::new(), Vec::new());
         for (problem, lengths) in problems.iter().zip(lengths) {
-            let score_and_length: Vec<(f64, f64)> = problem
-                .rewards
-                .iter()
-                .zip(lengths)
-                .map(|(rewards, &length)| {
-                    let by = aggregation.score(&rewards.steps, &rewards.q_values, rewards.outcome);
-                    (by, length as f64)
-                })
-                .collect();
-            let lowest_and_steps: Vec<(f64, f64)> = problem
-                .rewards
-                .iter()
-                .map(|rewards| {
-                    let of = |by: Aggregation| {
-                        by.score(&rewards.steps, &rewards.q_values, rewards.outcome)
-                    };
-                    (of(Aggregation::Min), rewards.steps.len() as f64)
-                })
-                .collect();
+            let scores = problem.scores(aggregation).into_iter();
+            let score_and_length: Vec<(f64, f64)> =
+                scores.zip(lengths).map(|(score, &length)| (score, length as f64)).collect();
+            let lowest = problem.scores(Aggregation::Min).into_iter();
+            let lowest_and_steps: Vec<(f64, f64)> =
+                lowest.zip(problem.n_steps()).map(|(low, n_steps)| (low, n_steps as f64)).collect();
             of_score.push(rank_correlation(&score_and_length));
             of_lowest.push(rank_correlation(&lowest_and_steps));
         }
@@ -169,24 +156,26 @@ fn correlation(a: &[f64], b: &[f64]) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::reward::Rewards;
+    use crate::data::{Completion, ProblemScores};
 
     /// A problem whose candidates have these step rewards.
-    fn problem(steps: &[&[f64]]) -> ScoredProblem {
-        let rewards = |steps: &&[f64]| Rewards {
-            tokens: Vec::new(),
+    fn problem(steps: &[&[f64]]) -> ProblemCandidates {
+        let scored = |steps: &&[f64]| Scored {
+            outcome: steps.iter().sum(),
             steps: steps.to_vec(),
             q_values: steps.to_vec(),
-            outcome: steps.iter().sum(),
+            ..Scored::default()
         };
-        ScoredProblem {
-            answers: vec![0; steps.len()],
-            correct: vec![true; steps.len()],
-            rewards: steps.iter().map(rewards).collect(),
-        }
+        let rollout = Rollout {
+            id: Some("a".to_owned()),
+            completions: vec![Completion::graded("4", true); steps.len()],
+            ..Rollout::default()
+        };
+        let scores = ProblemScores::new("a", steps.iter().map(scored).collect());
+        ProblemCandidates::new(&rollout, &scores).expect("its scores")
     }
 
-    fn statistics(problems: &[ScoredProblem], lengths: &[Vec<usize>]) -> LengthStatistics {
+    fn statistics(problems: &[ProblemCandidates], lengths: &[Vec<usize>]) -> LengthStatistics {
         let by = Aggregation::Outcome;
         LengthStatistics::new(problems, lengths, LengthUnit::Tokens, by, &Bootstrap::default())
     }
@@ -232,17 +221,16 @@ mod tests {
 
     #[test]
     fn tokens_come_from_the_scores_or_the_rollout() {
-        use crate::data::Completion;
         let with_ids = Completion { token_ids: Some(vec![1, 2]), ..Completion::from("ab") };
         let mut rollout =
             Rollout { completions: vec![with_ids, "äbc".into()], ..Rollout::default() };
         let plain = vec![Scored::default(); 2];
-        assert_eq!(tokens_of(&rollout, &plain).expect("as many"), None);
+        assert_eq!(LengthUnit::tokens_of(&rollout, &plain).expect("as many"), None);
         let mut scores = plain.clone();
         scores[1].tokens = Some(vec![0.1; 7]);
-        assert_eq!(tokens_of(&rollout, &scores).expect("as many"), Some(vec![2, 7]));
-        assert_eq!(characters_of(&rollout), [2, 3]);
+        assert_eq!(LengthUnit::tokens_of(&rollout, &scores).expect("as many"), Some(vec![2, 7]));
+        assert_eq!(LengthUnit::characters_of(&rollout), [2, 3]);
         rollout.completions.pop();
-        assert!(tokens_of(&rollout, &plain).is_err());
+        assert!(LengthUnit::tokens_of(&rollout, &plain).is_err());
     }
 }

@@ -4,24 +4,17 @@
 //! Results are plain serialisable structs that record everything they depend on: aggregation,
 //! threshold, the rule for N, seeds.
 
-pub mod best_of_n;
+pub(crate) mod best_of_n;
 mod bootstrap;
-pub mod first_error;
-pub mod length;
+pub(crate) mod first_error;
+pub(crate) mod length;
 pub mod prm_bench;
 pub mod process_bench;
 mod step_signal;
 
-pub use best_of_n::{
-    BestOfNSettings, BestOfNTable, Cell, GeneratorCandidates, ProblemCandidates, ScoredProblem,
-    Selector,
-};
+pub use best_of_n::{BestOfNSettings, BestOfNTable, GeneratorCandidates, Selector};
 pub use bootstrap::{Bootstrap, Interval};
-pub use first_error::{
-    FirstErrorCounts, FirstErrorScore, JudgedSolution, first_error_counts, first_error_score,
-    tune_threshold,
-};
-pub use length::{LengthStatistics, LengthUnit, WithinProblems};
+pub use first_error::FirstErrorScore;
 pub use prm_bench::PrmBench;
 pub use process_bench::ProcessBench;
 pub use step_signal::StepSignal;

@@ -10,10 +10,7 @@ use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
 use super::bootstrap::{Bootstrap, Interval};
-use super::first_error::{
-    FirstErrorCounts, FirstErrorScore, JudgedSolution, first_error_counts, first_error_score,
-    tune_threshold,
-};
+use super::first_error::{FirstErrorCounts, FirstErrorScore, JudgedSolution};
 use super::step_signal::StepSignal;
 use crate::data::ProblemScores;
 use crate::error::{Error, Result};
@@ -22,22 +19,6 @@ pub use crate::data::process_bench::{Subset, read};
 
 /// Number of draws of random signals.
 const N_DRAWS: u32 = 20;
-
-impl JudgedSolution {
-    /// The solutions of a subset with the signal that a model gave their steps.
-    ///
-    /// # Errors
-    /// Those of [`StepSignal::of_single`].
-    pub fn of_subset(
-        subset: &Subset,
-        scores: &[ProblemScores],
-        signal: StepSignal,
-    ) -> Result<Vec<Self>> {
-        let signals = signal.of_single(&subset.rollouts, scores)?;
-        let judge = |(&first_error, process_rewards)| Self { process_rewards, first_error };
-        Ok(subset.first_errors.iter().zip(signals).map(judge).collect())
-    }
-}
 
 /// A subset's scores.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -75,12 +56,36 @@ pub struct ProcessBench {
 }
 
 impl ProcessBench {
-    /// Evaluates subsets with the threshold that the caller gives, or with one that is tuned on GSM8K,
-    /// as the protocol says.
+    /// The result of a model that gave the solutions of each subset these scores, with the threshold
+    /// that the caller gives, or with one that is tuned on GSM8K, as the protocol says.
     ///
     /// # Errors
-    /// [`Error::NoExamples`] for no subset, or a subset without solutions.
-    pub fn new(
+    /// Those of [`StepSignal::of_single`]; [`Error::NoExamples`] for no subset, or a subset without
+    /// solutions.
+    pub fn of(
+        subsets: &[(&Subset, &[ProblemScores])],
+        signal: StepSignal,
+        threshold: Option<f64>,
+        bootstrap: Bootstrap,
+    ) -> Result<Self> {
+        let judged = |&(subset, scores): &(&Subset, &[ProblemScores])| {
+            let signals = signal.of_single(&subset.rollouts, scores)?.into_iter();
+            let solutions =
+                signals.zip(&subset.first_errors).map(|(process_rewards, &first_error)| {
+                    JudgedSolution { process_rewards, first_error }
+                });
+            Ok((subset.name.clone(), solutions.collect()))
+        };
+        let judged = subsets.iter().map(judged).collect::<Result<Vec<_>>>()?;
+        Self::of_judged(&judged, threshold, bootstrap)
+    }
+
+    /// As [`Self::of`], of subsets whose solutions have their signals.
+    ///
+    /// # Errors
+    /// [`Error::NoExamples`] as for [`Self::of`].
+    #[doc(hidden)]
+    pub fn of_judged(
         judged: &[(String, Vec<JudgedSolution>)],
         threshold: Option<f64>,
         bootstrap: Bootstrap,
@@ -93,23 +98,23 @@ impl ProcessBench {
         {
             (Some(fixed), _) => Some(fixed),
             (None, Some((_, solutions))) => {
-                Some(tune_threshold(solutions).ok_or_else(nothing)?.threshold)
+                Some(JudgedSolution::tune_threshold(solutions).ok_or_else(nothing)?.threshold)
             }
             (None, None) => None,
         };
         let mut subsets = Vec::new();
         let mut counts: Vec<Vec<FirstErrorCounts>> = Vec::new();
         for (name, solutions) in judged {
-            let tuned_on_itself = tune_threshold(solutions).ok_or_else(nothing)?;
+            let tuned_on_itself = JudgedSolution::tune_threshold(solutions).ok_or_else(nothing)?;
             let mut subset =
                 SubsetScore { name: name.clone(), score: None, f1: None, tuned_on_itself };
             if let Some(threshold) = threshold {
                 let of_one =
-                    |solution| first_error_counts(std::slice::from_ref(solution), threshold);
+                    |solution| FirstErrorCounts::of(std::slice::from_ref(solution), threshold);
                 let own: Vec<FirstErrorCounts> = solutions.iter().map(of_one).collect();
                 let interval =
                     bootstrap.stratified(&[own.len()], |drawn| f1(&own, &drawn[0], threshold));
-                subset.score = Some(first_error_score(solutions, threshold));
+                subset.score = Some(FirstErrorCounts::of(solutions, threshold).score(threshold));
                 subset.f1 = Some(interval);
                 counts.push(own);
             }
@@ -152,10 +157,15 @@ fn by_chance(judged: &[(String, Vec<JudgedSolution>)], seed: u64) -> Option<f64>
             .map(|(name, solutions)| (&name[..], solutions.iter().map(&mut draw).collect()))
             .collect();
         let tuned = drawn.iter().find(|(name, _)| *name == Subset::TUNED_ON);
-        let Some(tuned) = tuned.and_then(|(_, solutions)| tune_threshold(solutions)) else {
+        let Some(tuned) =
+            tuned.and_then(|(_, solutions)| JudgedSolution::tune_threshold(solutions))
+        else {
             continue;
         };
-        let of = |(_, solutions): &(_, Vec<_>)| first_error_score(solutions, tuned.threshold).f1;
+        let threshold = tuned.threshold;
+        let of = |(_, solutions): &(_, Vec<_>)| {
+            FirstErrorCounts::of(solutions, threshold).score(threshold).f1
+        };
         sum += drawn.iter().map(of).sum::<f64>() / drawn.len() as f64;
     }
     Some(sum / f64::from(N_DRAWS))
@@ -181,7 +191,7 @@ mod tests {
         // With another scale: the threshold of GSM8K, -0.25, misses the error here.
         let math = vec![solution(&[5.0, 2.0], Some(1)), solution(&[5.0, 4.0], None)];
         let judged = vec![("gsm8k".to_owned(), gsm8k), ("math".to_owned(), math)];
-        let result = ProcessBench::new(&judged, None, Bootstrap::default()).expect("judged");
+        let result = ProcessBench::of_judged(&judged, None, Bootstrap::default()).expect("judged");
         assert_eq!(result.threshold, Some(-0.25));
         let f1: Vec<f64> =
             result.subsets.iter().filter_map(|subset| Some(subset.score?.f1)).collect();
@@ -195,21 +205,21 @@ mod tests {
         // A fixed threshold holds on every subset, tuned or not.
         let bootstrap = Bootstrap::default();
         let fixed = Some(3.0);
-        let result = ProcessBench::new(&judged, fixed, bootstrap).expect("judged");
+        let result = ProcessBench::of_judged(&judged, fixed, bootstrap).expect("judged");
         let f1 = |result: &ProcessBench| -> Vec<Option<f64>> {
             result.subsets.iter().map(|subset| Some(subset.score?.f1)).collect()
         };
         assert_eq!((result.threshold, f1(&result)), (Some(3.0), vec![Some(0.0), Some(1.0)]));
 
         // Without GSM8K nothing is tuned, but a fixed threshold still works.
-        let result = ProcessBench::new(&judged[1..], None, bootstrap);
+        let result = ProcessBench::of_judged(&judged[1..], None, bootstrap);
         let result = result.expect("judged");
         assert_eq!((result.threshold, f1(&result)), (None, vec![None]));
         assert_eq!((result.mean_f1.is_none(), result.mean_f1_by_chance), (true, None));
         assert_eq!(result.mean_f1_tuned_on_itself, 1.0);
-        let result = ProcessBench::new(&judged[1..], fixed, bootstrap).expect("judged");
+        let result = ProcessBench::of_judged(&judged[1..], fixed, bootstrap).expect("judged");
         assert_eq!((result.mean_f1.map(|f1| f1.mean), result.mean_f1_by_chance), (Some(1.0), None));
-        assert!(ProcessBench::new(&[], fixed, bootstrap).is_err(), "no subset");
+        assert!(ProcessBench::of_judged(&[], fixed, bootstrap).is_err(), "no subset");
     }
 
     #[test]
@@ -222,7 +232,7 @@ mod tests {
         };
         let solutions: Vec<JudgedSolution> = (0..400).map(seen).collect();
         let judged = vec![("gsm8k".to_owned(), solutions)];
-        let result = ProcessBench::new(&judged, None, Bootstrap::default()).expect("judged");
+        let result = ProcessBench::of_judged(&judged, None, Bootstrap::default()).expect("judged");
         assert_eq!(result.mean_f1.map(|f1| f1.mean), Some(1.0));
         // With a share p of steps below the threshold, none is claimed with (1 - p)^5 and the first
         // error is found with the mean of p (1 - p)^k over its place k: at best 0.191. Tuned on what

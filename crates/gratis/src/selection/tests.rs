@@ -1,7 +1,11 @@
 //! Ties, limits, and the estimators against enumeration of every subset.
 
-use super::*;
 use proptest::prelude::*;
+use rand::SeedableRng;
+use rand::seq::index;
+use rand_chacha::ChaCha8Rng;
+
+use super::*;
 
 const VOTES: [Method; 2] = [
     Method::Majority,
@@ -9,7 +13,7 @@ const VOTES: [Method; 2] = [
 ];
 
 fn method_accuracy(method: Method, candidates: &Candidates, n: usize, subsets: Subsets) -> f64 {
-    accuracy(method, candidates, n, subsets).expect("valid")
+    candidates.accuracy(method, n, subsets).expect("valid")
 }
 
 /// Mean accuracy over every subset of size `n`, by enumeration.
@@ -59,11 +63,11 @@ fn aggregations_by_hand() {
 #[test]
 fn unequal_lengths_and_too_large_n_are_errors() {
     let candidates = Candidates { scores: &[0.0], answers: &[0, 1], correct: &[true, false] };
-    let error = accuracy(Method::BestOfN, &candidates, 1, Subsets::First).expect_err("lengths");
+    let error = candidates.accuracy(Method::BestOfN, 1, Subsets::First).expect_err("lengths");
     assert!(error.to_string().contains("`scores`"), "{error}");
     let candidates = Candidates { scores: &[0.0; 2], ..candidates };
     for n in [0, 3] {
-        let error = accuracy(Method::Majority, &candidates, n, Subsets::First).expect_err("n");
+        let error = candidates.accuracy(Method::Majority, n, Subsets::First).expect_err("n");
         assert!(error.to_string().contains("`n` should be in 1..=2"), "{error}");
     }
 }
@@ -106,8 +110,8 @@ proptest! {
             prop_assert_eq!(first, f64::from(correct[0]));
         }
         for weight in [VoteWeight::Sigmoid, VoteWeight::Exponential { temperature: 0.1 }] {
-            let vote = Method::WeightedVote { weight }.select(&candidates);
-            prop_assert_eq!(vote, Method::Majority.select(&candidates));
+            let vote = candidates.select(Method::WeightedVote { weight });
+            prop_assert_eq!(vote, candidates.select(Method::Majority));
         }
     }
 

@@ -4,12 +4,10 @@ use std::path::PathBuf;
 
 use anyhow::{Result, anyhow};
 use clap::Args;
-use gratis::data::{OnInvalid, ProblemScores};
-use gratis::evaluation::length::{characters_of, tokens_of};
-use gratis::evaluation::{
-    BestOfNTable, GeneratorCandidates, LengthStatistics, LengthUnit, ScoredProblem, WithinProblems,
-};
+use gratis::data::{CandidateScores, OnInvalid, ProblemScores};
+use gratis::evaluation::{BestOfNTable, GeneratorCandidates};
 use gratis::selection::Subsets;
+use gratis::{LengthStatistics, LengthUnit, ProblemCandidates, WithinProblems};
 use serde_json::json;
 
 use super::percent;
@@ -69,9 +67,10 @@ pub(super) fn run(args: &BestOfNArgs) -> Result<()> {
             let (rollout, scores) = pair?;
             rule.see(&scores.id, scores.origin.as_ref())?;
             own.get_or_insert_with(|| sampling_of(&rollout));
-            problems.push(ScoredProblem::of_checked(&rollout, &scores)?);
-            own_lengths.tokens.push(tokens_of(&rollout, &scores.scores)?);
-            own_lengths.characters.push(characters_of(&rollout));
+            let candidates = CandidateScores::of(&scores)?;
+            problems.push(ProblemCandidates::of_checked(&rollout, candidates)?);
+            own_lengths.tokens.push(LengthUnit::tokens_of(&rollout, &scores.scores)?);
+            own_lengths.characters.push(LengthUnit::characters_of(&rollout));
         }
         lengths.push(own_lengths);
         sampling.insert(name.clone(), own.unwrap_or_else(|| json!("not recorded")));
@@ -99,15 +98,19 @@ pub(super) fn run(args: &BestOfNArgs) -> Result<()> {
         );
     }
     let mut header = vec!["correct, %".to_owned()];
-    header.extend(table.rows[0].cells.iter().map(|cell| format!("{} @{}", cell.generator, cell.n)));
+    let selectors = &table.settings.selectors;
+    header.extend(
+        table.accuracies(selectors[0]).map(|(generator, n, _)| format!("{generator} @{n}")),
+    );
     header.extend(["average", "over majority"].map(str::to_owned));
-    let rows: Vec<Vec<String>> = table
-        .rows
+    let rows: Vec<Vec<String>> = selectors
         .iter()
-        .map(|row| {
-            let mut cells = vec![name_of(row.selector)];
-            cells.extend(row.cells.iter().map(|c| format!("{:.1}", 100.0 * c.accuracy.mean)));
-            cells.extend([percent(&row.average), percent(&row.gain)]);
+        .map(|&selector| {
+            let mut cells = vec![name_of(selector)];
+            let accuracies = table.accuracies(selector);
+            cells.extend(accuracies.map(|(_, _, of)| format!("{:.1}", 100.0 * of.mean)));
+            let sums = [table.average(selector), table.gain(selector)];
+            cells.extend(sums.iter().flatten().map(percent));
             cells
         })
         .collect();

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::Args;
 use gratis::data::Rollout;
+use gratis::evaluation::StepSignal;
 use gratis::evaluation::process_bench::{self, ProcessBench, Subset};
-use gratis::evaluation::{JudgedSolution, StepSignal};
 use serde_json::json;
 
 use super::judging::JudgingArgs;
@@ -57,13 +57,13 @@ pub(super) fn run(args: &ProcessBenchArgs, common: &Common) -> Result<()> {
         .unwrap_or_default();
     let by = args.judging.judge("processbench", &solutions, &files, common)?;
     let mut scores = &by.scores[..];
-    let mut judged = Vec::new();
+    let mut scored = Vec::new();
     for subset in &subsets {
         let (own, others) = scores.split_at(subset.rollouts.len());
-        judged.push((subset.name.clone(), JudgedSolution::of_subset(subset, own, by.signal)?));
+        scored.push((subset, own));
         scores = others;
     }
-    let result = ProcessBench::new(&judged, args.threshold, args.judging.bootstrap())?;
+    let result = ProcessBench::of(&scored, by.signal, args.threshold, args.judging.bootstrap())?;
     if args.json {
         return output::print_json(
             &json!({ "by": by.origin, "signal": by.signal, "result": result }),
