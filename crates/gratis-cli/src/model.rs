@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use gratis::data::ModelFormat;
-use gratis::reward_model::{Hub, LoadOptions, Model, Place, Weights};
-use gratis::{Error, Observer};
+use gratis::reward_model::{Hub, LoadOptions, Model, Weights};
+use gratis::{Error, Observer, Place};
 use tracing::{info, warn};
 
 use crate::Common;

@@ -15,7 +15,7 @@ use pyo3::types::PyDict;
 
 use crate::error::raised;
 use crate::hub::PythonHub;
-use crate::names::{named, parsed, score_by, template_args, weights};
+use crate::names::{add_template_args, named, parsed, score_by, weights};
 use crate::score::Score;
 
 /// Problems that are scored between two looks for an interrupt; as many as `gratis score` has in a
@@ -95,6 +95,15 @@ impl RewardModel {
         weights: &str,
     ) -> PyResult<Self> {
         let all = || std::thread::available_parallelism().map_or(1, usize::from);
+        let mut prompt = PromptSettings {
+            template,
+            chat_template,
+            chat_system,
+            ..PromptSettings::default()
+        };
+        if let Some(given) = template_args {
+            add_template_args(&mut prompt, given)?;
+        }
         let options = OpenOptions {
             load: LoadOptions {
                 n_threads: threads.unwrap_or_else(all).max(1),
@@ -118,16 +127,7 @@ impl RewardModel {
             beta,
             value_rule: value_rule.map(|name| named("value_rule", name)).transpose()?,
             step_split: step_split.map(parsed).transpose()?,
-            prompt: PromptSettings {
-                template,
-                chat_template,
-                chat_system,
-                template_args: template_args
-                    .map(self::template_args)
-                    .transpose()?
-                    .unwrap_or_default(),
-                ..PromptSettings::default()
-            },
+            prompt,
             on_overlong: named("on_overlong", on_overlong)?,
             batch_tokens,
             ..OpenOptions::default()

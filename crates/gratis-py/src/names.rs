@@ -1,6 +1,6 @@
 //! Settings by the names that they have on the command line and in files.
 
-use gratis::reward_model::{ScoreBy, TemplateArgument, Weights};
+use gratis::reward_model::{PromptSettings, ScoreBy, Weights};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyDictMethods};
 use serde::Deserialize;
@@ -39,13 +39,17 @@ pub(crate) fn score_by(name: &str) -> PyResult<ScoreBy> {
     }
 }
 
-/// Variables of a chat template.
-pub(crate) fn template_args(given: &Bound<'_, PyDict>) -> PyResult<Vec<TemplateArgument>> {
+/// Adds variables of a chat template to a prompt.
+pub(crate) fn add_template_args(
+    prompt: &mut PromptSettings,
+    given: &Bound<'_, PyDict>,
+) -> PyResult<()> {
     let to_json = given.py().import("json")?.getattr("dumps")?;
-    let variables = given.iter().map(|(name, value)| {
+    for (name, value) in given.iter() {
         let (name, value): (String, String) =
             (name.extract()?, to_json.call1((value,))?.extract()?);
-        format!("{name}={value}").parse().map_err(invalid)
-    });
-    variables.collect()
+        let argument = PromptSettings::argument(&format!("{name}={value}")).map_err(invalid)?;
+        prompt.template_args.push(argument);
+    }
+    Ok(())
 }

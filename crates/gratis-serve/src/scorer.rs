@@ -1,7 +1,8 @@
 //! What the service needs of a reward model.
 
+use gratis::TokenCounts;
 use gratis::data::{ProblemScores, Rollout, ScoreOrigin};
-use gratis::reward_model::{RewardModel, TokenCounts};
+use gratis::reward_model::RewardModel;
 use gratis::selection::Aggregation;
 use gratis::{Error, Silent};
 

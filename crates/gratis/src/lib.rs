@@ -102,6 +102,7 @@ pub mod error;
 pub mod evaluation;
 #[doc(hidden)]
 pub mod hint;
+#[doc(hidden)]
 pub mod manifest;
 #[doc(hidden)]
 pub mod numeric;
@@ -127,13 +128,27 @@ pub use gratis_data::{Figure, Observer, Silent};
 
 // Internals of documented modules: for the command line, the service and the experiments.
 #[doc(hidden)]
+pub use annotate::monte_carlo::AnnotationCounts;
+#[doc(hidden)]
 pub use evaluation::best_of_n::ProblemCandidates;
 #[doc(hidden)]
 pub use evaluation::first_error::{FirstErrorCounts, JudgedSolution};
 #[doc(hidden)]
 pub use evaluation::length::{LengthStatistics, LengthUnit, WithinProblems};
 #[doc(hidden)]
+pub use reward_model::place::{Place, PlaceKind};
+#[doc(hidden)]
+pub use reward_model::published::PublishedAt;
+#[doc(hidden)]
+pub use reward_model::tokens::{Room, TokenCounts};
+#[doc(hidden)]
+pub use rollout::cases::grade_cases;
+#[doc(hidden)]
+pub use run::explicit::{AfterError, ExplicitSettings, StepLabelUse};
+#[doc(hidden)]
 pub use selection::accuracy::Candidates;
+#[doc(hidden)]
+pub use theory::monte_carlo::MonteCarloSummary;
 
 // Modules of the crate below, used here like our own.
 use gratis_data::digest;

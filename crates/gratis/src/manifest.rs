@@ -19,9 +19,6 @@ use crate::objective::Objective;
 use crate::reward::ValueRule;
 use crate::selection::Aggregation;
 
-/// File name.
-pub const FILE_NAME: &str = "gratis.json";
-
 /// How a model was trained and how to score with it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -155,6 +152,8 @@ fn relative(path: &Path, folder: &Path) -> Option<PathBuf> {
 }
 
 impl Manifest {
+    /// File name.
+    pub const FILE_NAME: &str = "gratis.json";
     /// The version that this program writes; version 1 can also be read.
     pub const VERSION: u32 = 2;
 
@@ -163,7 +162,7 @@ impl Manifest {
     /// # Errors
     /// [`InvalidFile`](crate::data::Error::InvalidFile) for a file of another version or with unknown fields.
     pub fn read(folder: &Path) -> Result<Option<Self>> {
-        let path = folder.join(FILE_NAME);
+        let path = folder.join(Self::FILE_NAME);
         let bytes = match std::fs::read(&path) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
@@ -171,7 +170,7 @@ impl Manifest {
         };
         let invalid = |got: String| DataError::InvalidFile {
             path: path.clone(),
-            expected: format!("a `{FILE_NAME}` of version {} at most", Self::VERSION),
+            expected: format!("a `{}` of version {} at most", Self::FILE_NAME, Self::VERSION),
             got,
         };
         let value = serde_json::from_slice::<serde_json::Value>(&bytes)
@@ -303,7 +302,7 @@ mod tests {
     fn it_is_read_as_written_and_a_later_version_is_refused() {
         let folder = tempfile::tempdir().expect("a folder");
         assert_eq!(Manifest::read(folder.path()).expect("readable"), None);
-        let path = folder.path().join(FILE_NAME);
+        let path = folder.path().join(Manifest::FILE_NAME);
         std::fs::write(&path, manifest().to_bytes()).expect("written");
         assert_eq!(Manifest::read(folder.path()).expect("readable"), Some(manifest()));
         let later = Manifest { version: 3, ..manifest() };
@@ -320,7 +319,7 @@ mod tests {
                 r#"{{"version": 1, {kind}, "beta": 0.05, "reference": null, "step_split": "lines",
                     "aggregation": "min", "template": "{{prompt}}", "data_hash": "d"}}"#
             );
-            std::fs::write(folder.path().join(FILE_NAME), text).expect("written");
+            std::fs::write(folder.path().join(Manifest::FILE_NAME), text).expect("written");
             Manifest::read(folder.path()).expect("readable").expect("there")
         };
         assert_eq!(read(r#""objective": {"name": "ce", "beta": 0.05}"#), manifest());

@@ -86,21 +86,21 @@ impl Rewards {
         }
         Ok(Self { tokens, steps, q_values, outcome: q_value })
     }
-}
 
-/// Ends of the steps in tokens: the rule that assigns tokens to steps.
-///
-/// `token_starts` (`[n_tokens]`) is where each token begins in the text, white space aside, and
-/// `steps` (`[n_steps]`) the steps' ranges of it, in the same unit. A token belongs to the step in which it starts, so a
-/// token that starts in a separator belongs to the step that the separator ends; a token that
-/// starts at or past the last end, such as an end-of-turn token, belongs to the last step.
-pub fn step_ends_in_tokens(token_starts: &[usize], steps: &[Range<usize>]) -> Vec<usize> {
-    let end = |step: &Range<usize>| token_starts.partition_point(|&start| start < step.end);
-    let mut ends: Vec<usize> = steps.iter().map(end).collect();
-    if let Some(last) = ends.last_mut() {
-        *last = token_starts.len();
+    /// Ends of the steps in tokens: the rule that assigns tokens to steps.
+    ///
+    /// `token_starts` (`[n_tokens]`) is where each token begins in the text, white space aside, and
+    /// `steps` (`[n_steps]`) the steps' ranges of it, in the same unit. A token belongs to the step in which it starts, so a
+    /// token that starts in a separator belongs to the step that the separator ends; a token that
+    /// starts at or past the last end, such as an end-of-turn token, belongs to the last step.
+    pub fn step_ends_in_tokens(token_starts: &[usize], steps: &[Range<usize>]) -> Vec<usize> {
+        let end = |step: &Range<usize>| token_starts.partition_point(|&start| start < step.end);
+        let mut ends: Vec<usize> = steps.iter().map(end).collect();
+        if let Some(last) = ends.last_mut() {
+            *last = token_starts.len();
+        }
+        ends
     }
-    ends
 }
 
 #[cfg(test)]
@@ -132,7 +132,7 @@ mod tests {
     #[test]
     fn separators_end_their_step_and_the_end_of_turn_the_last() {
         // "a b\n\nc d" with a token that spans "\n\nc", and an end-of-turn token at the end.
-        assert_eq!(step_ends_in_tokens(&[0, 1, 3, 6, 8], &[0..5, 5..8]), [3, 5]);
+        assert_eq!(Rewards::step_ends_in_tokens(&[0, 1, 3, 6, 8], &[0..5, 5..8]), [3, 5]);
     }
 
     #[test]

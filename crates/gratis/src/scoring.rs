@@ -17,7 +17,7 @@ use crate::encoding::{
 };
 use crate::error::{Error, Result};
 use crate::observer::Observer;
-use crate::reward::{Rewards, ValueRule, log_ratios, step_ends_in_tokens};
+use crate::reward::{Rewards, ValueRule, log_ratios};
 
 /// Whether a score file holds the reward of every token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -210,7 +210,7 @@ pub fn solutions(
                 }
             }
         }
-        let step_ends = step_ends_in_tokens(&starts, &steps);
+        let step_ends = Rewards::step_ends_in_tokens(&starts, &steps);
         solutions.push(Solution {
             rollout_idx,
             completion_idx,

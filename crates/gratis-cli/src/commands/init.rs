@@ -6,7 +6,7 @@ use anyhow::Result;
 use clap::{Args, ValueEnum};
 use gratis::Error;
 use gratis::data::{OnInvalid, RecordReader};
-use gratis::reward_model::initialise;
+use gratis::reward_model::Model;
 use gratis::training::LanguageExample;
 use gratis_model::atomic::Published;
 use gratis_model::config::{Head, ModelConfig};
@@ -115,7 +115,8 @@ pub(crate) fn run(args: &InitArgs) -> Result<()> {
         eos_tokens: tokenizer.eos().into_iter().collect(),
         ..ModelConfig::LLAMA
     };
-    let (n_parameters, published) = initialise(&args.output, config, &tokenizer, args.seed, 1)?;
+    let (n_parameters, published) =
+        Model::initialise(&args.output, config, &tokenizer, args.seed, 1)?;
     if published == Published::WasThere {
         info!("`{}` already contained the same model", args.output.display());
     }

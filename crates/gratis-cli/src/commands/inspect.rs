@@ -7,11 +7,9 @@ use anyhow::{Context, Result};
 use clap::Args;
 use gratis::data::ModelFormat;
 use gratis::manifest::{Kind, Manifest};
-use gratis::reward_model::{
-    Place, PlaceKind, PromptSettings, PublishedAt, chat_templates, declared_stop_tokens,
-    published_at, tokenizer_at,
-};
+use gratis::reward_model::PromptSettings;
 use gratis::training::OptimizationSettings;
+use gratis::{Place, PlaceKind, PublishedAt};
 use gratis_cpu::{Recompute, WeightStorage, memory};
 use gratis_model::chat_template::ChatTemplates;
 use gratis_model::checkpoint::{self, WeightFiles};
@@ -69,7 +67,7 @@ pub(crate) fn run(args: &InspectArgs, common: &Common) -> Result<()> {
 fn inspect(args: &InspectArgs, common: &Common) -> Result<Value> {
     let place = model::find(&args.model)?;
     let base = place.base();
-    let published = published_at(&place, args.kind)?;
+    let published = PublishedAt::find(&place, args.kind)?;
     let body = published.as_ref().and_then(|published| published.body.clone());
     let has_other_head = body.is_some();
     let (config, files, is_quantised) = match &base.kind {
@@ -92,10 +90,10 @@ fn inspect(args: &InspectArgs, common: &Common) -> Result<Value> {
             Manifest::read(&place.path)?
         }
     };
-    let tokenizer = tokenizer_at(&place)?;
+    let tokenizer = place.tokenizer()?;
     tokenizer.check_fits(&config)?;
-    let stop_tokens = declared_stop_tokens(base, &config)?;
-    let templates = chat_templates(&place)?;
+    let stop_tokens = base.stop_tokens(&config)?;
+    let templates = place.chat_templates()?;
     let prompt = templates.as_ref().map(|templates| {
         PromptSettings::default()
             .chat(templates, &tokenizer)

@@ -1,11 +1,10 @@
 //! `gratis rollout`: sample solutions from a model.
 
 use anyhow::Result;
-use clap::Args;
+use clap::{Args, ValueEnum};
 use gratis::Observer;
 use gratis::cost::Architecture;
 use gratis::data::{Completion, ReservedOutput, Rollout};
-use gratis::rollout::SampledIds;
 use gratis_engine::FinishReason;
 use tracing::warn;
 
@@ -54,6 +53,16 @@ pub(crate) struct RolloutArgs {
     chunk: Option<usize>,
 }
 
+/// Whether sampled completions keep their token ids.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+enum SampledIds {
+    /// In the column `token_ids`, so that they are scored as they were sampled.
+    #[default]
+    Write,
+    /// Left out.
+    Omit,
+}
+
 pub(crate) fn run(args: &RolloutArgs, common: &Common) -> Result<()> {
     let output = ReservedOutput::<Rollout>::new(args.output.path(), &[&args.sampling.input])?;
     let input = Input::prepare(&args.sampling.input, &output)?;
@@ -70,7 +79,7 @@ pub(crate) fn run(args: &RolloutArgs, common: &Common) -> Result<()> {
             generator.add_to(lines_of.with("input", hash))?.with("`--samples`", args.samples);
         lines_of = lines_of.with("`--token-ids`", args.token_ids == SampledIds::Write);
     }
-    let sampler = generator.sampler(args.samples, args.token_ids)?;
+    let sampler = generator.sampler(args.samples)?;
     // Settings are checked before a file is begun.
     sampler.sample(&[], 0, &mut gratis::Silent)?;
     let mut writer = args.output.restart.begin(output, &lines_of)?;
@@ -89,8 +98,11 @@ pub(crate) fn run(args: &RolloutArgs, common: &Common) -> Result<()> {
         if chunk.is_empty() {
             break;
         }
-        sampler.sample_each(&chunk, first as u64, &mut progress, &mut |rollout, work| {
+        sampler.sample_each(&chunk, first as u64, &mut progress, &mut |mut rollout, work| {
             spent.add(work);
+            if args.token_ids == SampledIds::Omit {
+                rollout.completions.iter_mut().for_each(|completion| completion.token_ids = None);
+            }
             writer.write(&rollout)?;
             let is_cut = |c: &&Completion| c.finish_reason == Some(FinishReason::Length);
             n_cut += rollout.completions.iter().filter(is_cut).count();

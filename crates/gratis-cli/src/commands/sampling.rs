@@ -7,7 +7,7 @@ use clap::Args;
 use gratis::data::{Error as DataError, Fingerprint, Reading, RecordReader, Rollout};
 use gratis::encoding::{Conversations, OnOverlong};
 use gratis::reward_model::{Model, PromptSettings, Weights};
-use gratis::rollout::{SampledIds, Sampler};
+use gratis::rollout::Sampler;
 use gratis_engine::SamplingSettings;
 use serde_json::{Value, json};
 
@@ -185,7 +185,7 @@ impl Generator {
     }
 
     /// A sampler for `n_samples` per problem.
-    pub(super) fn sampler(&self, n_samples: usize, token_ids: SampledIds) -> Result<Sampler<'_>> {
+    pub(super) fn sampler(&self, n_samples: usize) -> Result<Sampler<'_>> {
         let encoder = self.model.encoder(&self.template, OnOverlong::Stop)?;
         let encoder = encoder.with_conversations(self.conversations.clone());
         Ok(Sampler {
@@ -193,7 +193,6 @@ impl Generator {
             engine: self.model.generate(),
             encoder,
             n_samples,
-            token_ids,
             provenance: self.provenance.clone(),
         })
     }

@@ -9,10 +9,10 @@ use gratis::data::{
     Extent, ProblemScores, ReservedOutput, RolloutFiles, ScoreKind, ScorePart, StepSplit,
 };
 use gratis::encoding::{OnOverlong, Unusual};
-use gratis::reward_model::{RewardModel, Room, ScoreBy};
+use gratis::reward_model::{RewardModel, ScoreBy};
 use gratis::scoring::TokenRewards;
 use gratis::selection::Aggregation;
-use gratis::{Error, Observer};
+use gratis::{Error, Observer, Room};
 use tracing::{info, warn};
 
 use super::cost::write_costs;

@@ -9,7 +9,7 @@ use gratis::data::{
     RecordWriter, Rollout, ScoreOrigin, check_output,
 };
 use gratis::evaluation::{BestOfNSettings, BestOfNTable, Bootstrap, GeneratorCandidates, Selector};
-use gratis::rollout::SAMPLING;
+use gratis::rollout::Sampler;
 use gratis::selection::{Aggregation, Method, Subsets, VoteWeight, best_of_n};
 use gratis::{Error, ProblemCandidates};
 use rayon::prelude::*;
@@ -244,7 +244,7 @@ pub(crate) fn run(args: &SelectArgs) -> Result<()> {
 
 /// How the completions of a rollout were sampled, if recorded.
 pub(super) fn sampling_of(rollout: &Rollout) -> Value {
-    rollout.extra.get(SAMPLING).cloned().unwrap_or_else(|| json!("not recorded"))
+    rollout.extra.get(Sampler::COLUMN).cloned().unwrap_or_else(|| json!("not recorded"))
 }
 
 /// Rollouts and their scores, one problem at a time.

@@ -4,13 +4,13 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use clap::Args;
+use gratis::MonteCarloSummary;
 use gratis::data::{OnInvalid, RecordReader, Rollout};
 use gratis::encoding::{Encoder, OnOverlong};
 use gratis::numeric::check_positive;
 use gratis::reward_model::{OpenOptions, PromptSettings, Weights, open};
 use gratis::theory::{
-    ExactCheck, MonteCarloSettings, MonteCarloSummary, Prefix, PrefixEstimate, check, estimate,
-    limits,
+    ExactCheck, MonteCarloSettings, Prefix, PrefixEstimate, check, estimate, limits,
 };
 use gratis::{Error, Observer};
 use gratis_engine::{FinishReason, Generate, SampleRequest};

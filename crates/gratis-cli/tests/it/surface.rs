@@ -9,8 +9,8 @@ use crate::tidy::{module_of, read, root, rust_files};
 /// Public types, and public functions and constants, that a crate may have, and that its documentation may
 /// show. To add one, raise the numbers in the same change and say what it is for.
 const CEILINGS: &[(&str, Surface, Surface)] = &[
-    ("gratis-data", of(46, 13), of(40, 6)),
-    ("gratis", of(132, 56), of(83, 33)),
+    ("gratis-data", of(46, 13), of(39, 6)),
+    ("gratis", of(125, 39), of(55, 14)),
     ("gratis-cpu", of(8, 3), of(8, 2)),
     ("gratis-engine", of(26, 0), of(26, 0)),
     ("gratis-grading", of(12, 5), of(12, 5)),

@@ -46,10 +46,10 @@ const CRATES: &[(&str, &[&str])] = &[
 ];
 
 /// Modules that are arithmetic: they know no model, no text and no module of their crate but these, nor
-/// what the crate takes from others. Of the data layer, `selection` names `Aggregation`, which is one of
-/// them.
+/// what the crate takes from others. Of the data layer, `selection` names `Aggregation` and `objective`
+/// `ValueRule`, which are two of them.
 const PURE: &[(&str, &str, &[&str])] = &[
-    ("gratis", "objective", &["error", "named_settings", "numeric"]),
+    ("gratis", "objective", &["data::ValueRule", "error", "named_settings", "numeric"]),
     ("gratis", "selection", &["data::Aggregation", "error", "numeric"]),
     ("gratis-data", "aggregation", &["error"]),
     ("gratis-data", "value_rule", &[]),

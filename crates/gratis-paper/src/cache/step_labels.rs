@@ -3,7 +3,8 @@
 
 use std::path::{Path, PathBuf};
 
-use gratis::annotate::{AnnotationCounts, LabelKind, MonteCarlo};
+use gratis::AnnotationCounts;
+use gratis::annotate::{LabelKind, MonteCarlo};
 use gratis::data::Rollout;
 use gratis::data::steps::StepSplitter;
 use gratis::observer::Silent;
@@ -155,7 +156,7 @@ fn continue_prefixes(
     };
     let (mut labelled, mut counts) = (Vec::new(), AnnotationCounts::default());
     for (chunk, first) in rollouts.chunks(CHUNK).zip((0..).step_by(CHUNK)) {
-        let (rollouts, of_chunk) = monte_carlo.annotate(chunk, first, &mut Silent)?;
+        let (rollouts, of_chunk) = monte_carlo.annotate_counted(chunk, first, &mut Silent)?;
         labelled.extend(rollouts);
         counts.add(&of_chunk);
     }

@@ -1,8 +1,9 @@
 //! Section 3: the log-ratio of an outcome model is a Q value, and lies between the soft and the
 //! hard estimate (Propositions 3.1 and 3.2).
 
+use gratis::MonteCarloSummary;
 use gratis::evaluation::Interval;
-use gratis::theory::{MonteCarloSummary, check};
+use gratis::theory::check;
 
 use crate::cast::{Cast, Propositions};
 use crate::error::Result;

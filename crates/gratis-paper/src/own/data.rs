@@ -9,7 +9,7 @@ use gratis::annotate::{LabelKind, MonteCarlo};
 use gratis::data::{OnInvalid, Reading, Rollout, RolloutFiles, ShapeSettings};
 use gratis::observer::Silent;
 use gratis::reward_model::Model;
-use gratis::rollout::{GradeCounts, SampledIds, Sampler, grade};
+use gratis::rollout::{GradeCounts, Sampler, grade};
 use gratis::selection::mean_pass_at_1;
 use gratis_engine::SamplingSettings;
 use serde_json::{Value, json};
@@ -417,7 +417,7 @@ impl OwnCast<'_> {
                     step_split: file.step_split.clone(),
                     grading: file.grading.clone(),
                 };
-                let (chunk, counts) = monte_carlo.annotate(chunk, first, &mut Silent)?;
+                let (chunk, counts) = monte_carlo.annotate_counted(chunk, first, &mut Silent)?;
                 counts.check()?;
                 self.observer.advance(chunk.len() as u64, &[]);
                 self.store.make("labels", &key, |draft| {
@@ -524,16 +524,11 @@ pub(super) fn sample(
     let provenance = json!({ "model": model.place().display_name(),
                              "temperature": settings.temperature, "top_p": settings.top_p,
                              "max_tokens": settings.max_new_tokens, "seed": settings.seed });
-    let sampler = Sampler {
-        engine: model.generate(),
-        encoder,
-        settings,
-        n_samples,
-        token_ids: SampledIds::Omit,
-        provenance,
-    };
+    let engine = model.generate();
+    let sampler = Sampler { engine, encoder, settings, n_samples, provenance };
     let mut rollouts = sampler.sample(problems, first, &mut Silent)?;
     for rollout in &mut rollouts {
+        rollout.completions.iter_mut().for_each(|completion| completion.token_ids = None);
         grade(rollout, &file.grading, &mut GradeCounts::default());
     }
     Ok(rollouts)

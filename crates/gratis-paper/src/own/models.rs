@@ -11,12 +11,12 @@ use gratis::encoding::{Corpus, log_probs};
 use gratis::observer::Silent;
 use gratis::reward::{ValueRule, log_ratios};
 use gratis::reward_model::{
-    LoadOptions, Model, OpenOptions, Place, PlaceKind, ReferenceChoice, RewardModel as Opened,
-    ScoreBy, Weights, open,
+    LoadOptions, Model, OpenOptions, ReferenceChoice, RewardModel as Opened, ScoreBy, Weights, open,
 };
 use gratis::run::{RewardKind, TrainPlace, TrainSettings, train};
 use gratis::scoring::{Solution, TokenRewards, scores_of, solutions};
 use gratis::training::OnExisting;
+use gratis::{Place, PlaceKind};
 use gratis_model::WeightType;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};

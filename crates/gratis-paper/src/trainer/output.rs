@@ -7,7 +7,7 @@ use gratis::manifest::{self, Kind, Manifest, ReferenceModel};
 use gratis::objective::Objective;
 use gratis::observer::Observer;
 use gratis::reward::ValueRule;
-use gratis::rollout::{GradeCounts, SampledIds, Sampler, grade};
+use gratis::rollout::{GradeCounts, Sampler, grade};
 use gratis::selection::Aggregation;
 use gratis_cpu::NativeEngine;
 use gratis_engine::{SamplingSettings, Train as _};
@@ -96,7 +96,7 @@ impl ModelTrainer<'_> {
         atomic::write_folder(folder, |draft| {
             engine.save_weights(draft)?;
             self.tokenizer.save(draft)?;
-            Ok(atomic::write(&draft.join(manifest::FILE_NAME), &manifest.to_bytes())?)
+            Ok(atomic::write(&draft.join(Manifest::FILE_NAME), &manifest.to_bytes())?)
         })
     }
 }
@@ -125,14 +125,16 @@ pub(crate) fn sample(
             seed,
         },
         n_samples: settings.n_samples,
-        token_ids: SampledIds::Omit,
         provenance: serde_json::json!({ "temperature": settings.temperature, "seed": seed }),
     };
     let mut rollouts = sampler.sample(&problems, 0, observer)?;
     let mut counts = GradeCounts::default();
     for rollout in &mut rollouts {
-        // The tables were made with an end token after every sample, those cut off too.
-        rollout.completions.iter_mut().for_each(|completion| completion.finish_reason = None);
+        for completion in &mut rollout.completions {
+            completion.token_ids = None;
+            // The tables were made with an end token after every sample, those cut off too.
+            completion.finish_reason = None;
+        }
         grade(rollout, &gratis_grading::Options::default(), &mut counts);
     }
     Ok((rollouts, counts))

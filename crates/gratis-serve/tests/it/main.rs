@@ -9,10 +9,10 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use gratis::TokenCounts;
 use gratis::data::{
     Precision, ProblemScores, Rollout, ScoreKind, ScoreOrigin, ScorePart, Scored, StepSplit,
 };
-use gratis::reward_model::TokenCounts;
 use gratis::selection::Aggregation;
 use gratis_serve::{About, Scorer, Settings, Stop, Summary, Token, serve};
 use http::{Answer, Connection, request};

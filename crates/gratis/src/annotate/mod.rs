@@ -6,6 +6,6 @@
 //! Both write [step labels](crate::data::Rollout::step_labels) into rollouts.
 
 pub mod autopsv;
-mod monte_carlo;
+pub(crate) mod monte_carlo;
 
-pub use monte_carlo::{AnnotationCounts, LabelKind, MonteCarlo};
+pub use monte_carlo::{LabelKind, MonteCarlo};

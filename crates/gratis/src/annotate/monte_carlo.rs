@@ -22,7 +22,7 @@ use crate::data::steps::{StepSplit, StepSplitter};
 use crate::encoding::Encoder;
 use crate::error::{Error, Result};
 use crate::observer::{Figure, Observer};
-use crate::reward::step_ends_in_tokens;
+use crate::reward::Rewards;
 use crate::scoring::steps_of;
 
 /// Separates the random streams of continuations from those of rollouts, which use only the
@@ -142,9 +142,27 @@ impl MonteCarlo<'_> {
     /// The rollouts with their step labels. `first` is the number of the first one in its file.
     ///
     /// # Errors
+    /// [`Error::EveryContinuationWrong`] if no continuation at all is correct;
     /// [`InvalidSetting`](crate::data::Error::InvalidSetting) for no continuations; [`NoCorrectness`](crate::data::Error::NoCorrectness) for ungraded
     /// rollouts; those of the encoder and the engine.
     pub fn annotate(
+        &mut self,
+        rollouts: &[Rollout],
+        first: u64,
+        observer: &mut dyn Observer,
+    ) -> Result<Vec<Rollout>> {
+        let (annotated, counts) = self.annotate_counted(rollouts, first, observer)?;
+        counts.check()?;
+        Ok(annotated)
+    }
+
+    /// As [`Self::annotate`], with what it took and found; [`AnnotationCounts::check`] is left to the
+    /// caller, who may add up the counts of several parts first.
+    ///
+    /// # Errors
+    /// As [`Self::annotate`], but for [`Error::EveryContinuationWrong`].
+    #[doc(hidden)]
+    pub fn annotate_counted(
         &mut self,
         rollouts: &[Rollout],
         first: u64,
@@ -218,7 +236,7 @@ impl MonteCarlo<'_> {
             let steps = steps_of(rollout, idx, splitter)?;
             let encoding = self.encoder.tokenizer().encode_completion(text, End::Eos)?;
             let starts: Vec<usize> = encoding.offsets.iter().map(|range| range.start).collect();
-            let ends = step_ends_in_tokens(&starts, &steps);
+            let ends = Rewards::step_ends_in_tokens(&starts, &steps);
             let n_steps = ends.len();
             let mut sources = Vec::with_capacity(n_steps);
             for (nth, end) in ends.into_iter().enumerate() {

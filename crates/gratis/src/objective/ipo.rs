@@ -7,17 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Definition, ObjectiveBatch, ObjectiveOutput, Pair, Unit};
-
-/// How the log-ratios of a response's tokens are combined.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum TokenPooling {
-    /// Their sum, the reward of the paper.
-    #[default]
-    Sum,
-    /// Their mean.
-    Mean,
-}
+use crate::data::ValueRule;
 
 /// Settings of identity preference optimisation.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -25,13 +15,14 @@ pub enum TokenPooling {
 pub struct Ipo {
     /// Strength of the regularisation, `tau` in the publication: the margin is `1 / (2 beta)` nats.
     pub beta: f64,
-    /// Sum or mean over tokens.
-    pub pooling: TokenPooling,
+    /// Whether the log-ratio of a response is the sum over its tokens, the reward of the paper, or their
+    /// mean.
+    pub pooling: ValueRule,
 }
 
 impl Default for Ipo {
     fn default() -> Self {
-        Self { beta: 0.05, pooling: TokenPooling::Sum }
+        Self { beta: 0.05, pooling: ValueRule::Sum }
     }
 }
 
@@ -59,8 +50,8 @@ impl Definition for Ipo {
     fn evaluate(&self, batch: &ObjectiveBatch) -> ObjectiveOutput {
         let log_ratios = batch.response_log_ratios();
         let share = |idx: usize| match self.pooling {
-            TokenPooling::Sum => 1.0,
-            TokenPooling::Mean => 1.0 / batch.log_ratios[idx].len() as f64,
+            ValueRule::Sum => 1.0,
+            ValueRule::Mean => 1.0 / batch.log_ratios[idx].len() as f64,
         };
         let (mut loss, mut slopes) = (0.0, vec![0.0; log_ratios.len()]);
         for &Pair { chosen, rejected } in batch.pairs {

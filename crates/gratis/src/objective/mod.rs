@@ -32,7 +32,7 @@ use crate::numeric::check_positive;
 pub use batch::{ObjectiveBatch, ObjectiveOutput, Pair, StepLabel};
 pub use ce::Ce;
 pub use dpo::Dpo;
-pub use ipo::{Ipo, TokenPooling};
+pub use ipo::Ipo;
 pub use kto::Kto;
 pub use nca::Nca;
 pub use prefix_ce::PrefixCe;
@@ -44,7 +44,7 @@ pub use step_mse::StepMse;
 /// What an objective's loss is a mean over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Unit {
+pub(crate) enum Unit {
     /// Single responses with an outcome label, or with step labels.
     Response,
     /// Pairs of a correct and an incorrect response of one prompt.
@@ -202,7 +202,7 @@ impl Objective {
     }
 
     /// What the loss is a mean over.
-    pub fn unit(&self) -> Unit {
+    pub(crate) fn unit(&self) -> Unit {
         self.definition().unit()
     }
 

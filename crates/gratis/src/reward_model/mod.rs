@@ -25,20 +25,18 @@ mod elsewhere;
 mod engine;
 mod formats;
 mod model;
-mod place;
+pub(crate) mod place;
 mod prompt;
-mod published;
+pub(crate) mod published;
 mod remote;
-mod tokens;
+pub(crate) mod tokens;
 
 use std::path::{Path, PathBuf};
 
 pub(crate) use elsewhere::ALPHA;
-pub use model::{LoadOptions, Model, Weights, declared_stop_tokens, initialise, tokenizer_at};
-pub use place::{Hub, NoHub, Place, PlaceKind};
-pub use prompt::{PromptSettings, TemplateArgument, chat_templates};
-pub use published::{PublishedAt, published_at};
-pub use tokens::TokenCounts;
+pub use model::{LoadOptions, Model, Weights};
+pub use place::{Hub, NoHub};
+pub use prompt::PromptSettings;
 
 use serde::Serialize;
 
@@ -46,7 +44,6 @@ use crate::baseline::{LabelTokens, self_certainty};
 use crate::cost::{Architecture, JobWork};
 use crate::data::{
     Fingerprint, ModelFormat, ProblemScores, Rollout, ScoreKind, ScoreOrigin, ScorePart, StepSplit,
-    StepSplitter,
 };
 use crate::encoding::{Conversations, Encoder, OnOverlong, TokenIds};
 use crate::error::{Error, Result};
@@ -168,17 +165,6 @@ impl OpenOptions {
                    `--by self-certainty`, whose rewards are sums over tokens",
         })
     }
-}
-
-/// How much of a completion the context holds together with its prompt.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Room {
-    /// All of it.
-    Whole,
-    /// Its beginning.
-    Part,
-    /// Nothing.
-    Nothing,
 }
 
 /// A reward model that is ready to score.
@@ -394,25 +380,8 @@ impl RewardModel {
         self.published.as_ref().is_none_or(PublishedModel::rewards_steps)
     }
 
-    /// How much of a completion the context holds, as it is scored.
-    ///
-    /// # Errors
-    /// Those of the encoder.
-    pub fn room(&self, rollout: &Rollout, completion_idx: usize) -> Result<Room> {
-        if let Some(published) = &self.published {
-            let splitter = StepSplitter::new(&self.settings.step_split)?;
-            return published.room(&self.model, rollout, completion_idx, &splitter);
-        }
-        let encoder = self.encoder(OnOverlong::Skip)?;
-        let n_prompt = encoder.prompt_of(rollout)?.len();
-        Ok(match encoder.completion(rollout, completion_idx, n_prompt)? {
-            Some(_) => Room::Whole,
-            None if n_prompt < encoder.context_length() => Room::Part,
-            None => Room::Nothing,
-        })
-    }
-
     /// What kind of reward model it is; `None` for a model without `gratis.json`.
+    #[doc(hidden)]
     pub fn kind(&self) -> Option<&Kind> {
         self.kind.as_ref()
     }
@@ -468,6 +437,7 @@ impl RewardModel {
     ///
     /// # Errors
     /// A fault of the models' files.
+    #[doc(hidden)]
     pub fn add_to(&self, fingerprint: Fingerprint) -> Result<Fingerprint> {
         let fingerprint = self.model.add_to(fingerprint, "model")?;
         let fingerprint = match &self.reference {
@@ -503,6 +473,7 @@ impl RewardModel {
 
     /// The shapes of the models that pass over what is scored: the reward model's, and the
     /// reference's if there is one.
+    #[doc(hidden)]
     pub fn architectures(&self) -> Vec<Architecture> {
         let own = Architecture::from(self.model.config());
         let own = match (self.by, &self.kind) {
@@ -528,6 +499,7 @@ impl RewardModel {
     }
 
     /// As [`ScoreRollouts::score_counted`].
+    #[doc(hidden)]
     pub fn score_counted(
         &self,
         rollouts: &[Rollout],

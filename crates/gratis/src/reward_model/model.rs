@@ -7,7 +7,6 @@ use std::path::Path;
 
 use gratis_cpu::{Initialisation, NativeEngine, NativeOptions, WeightStorage};
 use gratis_engine::{Generate, Score, TrainValues};
-use gratis_model::config::generation;
 use gratis_model::destination::is_same_file;
 use gratis_model::gguf::GgufFile;
 use gratis_model::{Layout, LoraSettings, ModelConfig, Tokenizer, ValueHead, WeightType, atomic};
@@ -120,7 +119,9 @@ impl Model {
         }
     }
 
-    /// Loads a model: see [`Place`] for what may be given.
+    /// Loads a model: a folder or the folder of a run, an adapter, a GGUF file, a name on a hub, or an
+    /// engine that runs elsewhere. What exists on this machine wins over a name on a hub; of a run's
+    /// folder the last model is taken (`RUN/model`; `RUN/best` names the best).
     ///
     /// # Errors
     /// [`Error::Load`] with the reason.
@@ -187,7 +188,7 @@ impl Model {
                         hint: "leave out `--precision`: the server decides on its own",
                     });
                 }
-                let tokenizer = tokenizer_at(&place)?;
+                let tokenizer = place.tokenizer()?;
                 let recognised = match wanted {
                     Wanted::Own => None,
                     Wanted::Published(asked) => remote::recognise_at(&place, *asked)?,
@@ -212,7 +213,7 @@ impl Model {
                 None => load_base(place.base(), recognised.as_ref(), options)?,
             };
             let mut engine = adapted(engine, &place)?;
-            let tokenizer = tokenizer_at(&place)?;
+            let tokenizer = place.tokenizer()?;
             tokenizer.check_fits(engine.config())?;
             if let Some(recognised) = recognised {
                 let published;
@@ -251,7 +252,30 @@ impl Model {
         Ok(model)
     }
 
+    /// Writes a model of this shape with fresh parameters and its tokenizer into a folder, and answers
+    /// with its number of parameters. A folder that holds this very model already stays as it is.
+    ///
+    /// # Errors
+    /// [`gratis_model::Error::FolderDiffers`] for a folder with another model; [`Io`](crate::data::Error::Io).
+    pub fn initialise(
+        folder: &Path,
+        config: ModelConfig,
+        tokenizer: &Tokenizer,
+        seed: u64,
+        n_threads: usize,
+    ) -> Result<(usize, atomic::Published)> {
+        use gratis_engine::Train as _;
+        let options = NativeOptions { n_threads, ..NativeOptions::default() };
+        let engine = NativeEngine::initialise(config, Initialisation::default(), seed, options)?;
+        let published = atomic::write_new_folder(folder, |folder| -> Result<()> {
+            engine.save_weights(folder)?;
+            Ok(tokenizer.save(folder)?)
+        })?;
+        Ok((engine.describe().n_parameters, published))
+    }
+
     /// Where it is.
+    #[doc(hidden)]
     pub fn place(&self) -> &Place {
         &self.place
     }
@@ -262,6 +286,7 @@ impl Model {
     }
 
     /// How to score with it, where it is a reward model.
+    #[doc(hidden)]
     pub fn manifest(&self) -> Option<&Manifest> {
         self.manifest.as_ref()
     }
@@ -351,7 +376,7 @@ impl Model {
     /// # Errors
     /// A fault of the file.
     pub fn stop_tokens(&self) -> Result<Vec<u32>> {
-        let mut tokens = declared_stop_tokens(self.place.base(), self.engine.config())?;
+        let mut tokens = self.place.base().stop_tokens(self.engine.config())?;
         tokens.extend(self.tokenizer.eos());
         tokens.sort_unstable();
         tokens.dedup();
@@ -493,7 +518,7 @@ impl Model {
             merged.save_weights_as(folder, weights)?;
             self.write_companions(folder)?;
             if let Some(manifest) = &manifest {
-                atomic::write(&folder.join(manifest::FILE_NAME), &manifest.to_bytes())?;
+                atomic::write(&folder.join(Manifest::FILE_NAME), &manifest.to_bytes())?;
             }
             Ok(())
         })?;
@@ -539,28 +564,6 @@ impl Model {
     }
 }
 
-/// Writes a model of this shape with fresh parameters and its tokenizer into a folder, and answers
-/// with its number of parameters. A folder that holds this very model already stays as it is.
-///
-/// # Errors
-/// [`gratis_model::Error::FolderDiffers`] for a folder with another model; [`Io`](crate::data::Error::Io).
-pub fn initialise(
-    folder: &Path,
-    config: ModelConfig,
-    tokenizer: &Tokenizer,
-    seed: u64,
-    n_threads: usize,
-) -> Result<(usize, atomic::Published)> {
-    use gratis_engine::Train as _;
-    let options = NativeOptions { n_threads, ..NativeOptions::default() };
-    let engine = NativeEngine::initialise(config, Initialisation::default(), seed, options)?;
-    let published = atomic::write_new_folder(folder, |folder| -> Result<()> {
-        engine.save_weights(folder)?;
-        Ok(tokenizer.save(folder)?)
-    })?;
-    Ok((engine.describe().n_parameters, published))
-}
-
 /// Adds the hashes of the small files at a place, and at the one that it adapts.
 fn add_files(mut fingerprint: Fingerprint, role: &str, place: &Place) -> Result<Fingerprint> {
     let names = [
@@ -568,7 +571,7 @@ fn add_files(mut fingerprint: Fingerprint, role: &str, place: &Place) -> Result<
         "tokenizer.json",
         "tokenizer_config.json",
         "adapter_config.json",
-        manifest::FILE_NAME,
+        Manifest::FILE_NAME,
     ];
     for name in names.iter().chain(CARRIED_FILES) {
         let path = place.path.join(name);
@@ -650,26 +653,4 @@ fn adapted(engine: NativeEngine, place: &Place) -> Result<NativeEngine> {
         }
         PlaceKind::Adapter(_) => Ok(engine.with_adapter_of(&place.path)?),
     }
-}
-
-/// The stop tokens of `generation_config.json`, or else those of the configuration.
-///
-/// # Errors
-/// A fault of the file.
-pub fn declared_stop_tokens(base: &Place, config: &ModelConfig) -> Result<Vec<u32>> {
-    let own = if base.path.is_dir() { generation::stop_tokens(&base.path)? } else { None };
-    Ok(own.unwrap_or_else(|| config.eos_tokens.clone()))
-}
-
-/// The tokenizer beside the weights; an adapter may have its base's.
-///
-/// # Errors
-/// A fault of its files.
-pub fn tokenizer_at(place: &Place) -> Result<Tokenizer> {
-    let own = &place.path;
-    Ok(match &place.kind {
-        PlaceKind::Gguf => GgufFile::open(own)?.tokenizer()?,
-        PlaceKind::Adapter(base) if !own.join("tokenizer.json").exists() => tokenizer_at(base)?,
-        PlaceKind::Adapter(_) | PlaceKind::Folder | PlaceKind::Engine(_) => Tokenizer::load(own)?,
-    })
 }

@@ -3,12 +3,15 @@
 
 use std::path::{Path, PathBuf};
 
-use gratis_model::BaseName;
+use gratis_model::chat_template::ChatTemplates;
 use gratis_model::checkpoint;
+use gratis_model::config::generation;
+use gratis_model::gguf::GgufFile;
 use gratis_model::hub::HubName;
 use gratis_model::links;
 use gratis_model::lora::peft::{self, AdapterConfig};
 use gratis_model::web::Proxies;
+use gratis_model::{BaseName, ModelConfig, Tokenizer};
 use gratis_remote::EngineSettings;
 
 use crate::error::{Error, Result};
@@ -200,6 +203,45 @@ impl Place {
         }
         let canonical = |place: &Self| place.base().path.canonicalize().ok();
         canonical(self).is_some_and(|path| Some(path) == canonical(other))
+    }
+
+    /// The tokenizer beside the weights; an adapter may have its base's.
+    ///
+    /// # Errors
+    /// A fault of its files.
+    pub fn tokenizer(&self) -> Result<Tokenizer> {
+        let own = &self.path;
+        Ok(match &self.kind {
+            PlaceKind::Gguf => GgufFile::open(own)?.tokenizer()?,
+            PlaceKind::Adapter(base) if !own.join("tokenizer.json").exists() => base.tokenizer()?,
+            PlaceKind::Adapter(_) | PlaceKind::Folder | PlaceKind::Engine(_) => {
+                Tokenizer::load(own)?
+            }
+        })
+    }
+
+    /// The chat templates beside the weights; an adapter may have its base's.
+    ///
+    /// # Errors
+    /// A fault of a template's file.
+    pub fn chat_templates(&self) -> Result<Option<ChatTemplates>> {
+        Ok(match &self.kind {
+            PlaceKind::Gguf => GgufFile::open(&self.path)?.chat_templates(),
+            PlaceKind::Folder | PlaceKind::Engine(_) => ChatTemplates::from_folder(&self.path)?,
+            PlaceKind::Adapter(base) => match ChatTemplates::from_folder(&self.path)? {
+                Some(own) => Some(own),
+                None => base.chat_templates()?,
+            },
+        })
+    }
+
+    /// The stop tokens of `generation_config.json`, or else those of the configuration.
+    ///
+    /// # Errors
+    /// A fault of the file.
+    pub fn stop_tokens(&self, config: &ModelConfig) -> Result<Vec<u32>> {
+        let own = if self.path.is_dir() { generation::stop_tokens(&self.path)? } else { None };
+        Ok(own.unwrap_or_else(|| config.eos_tokens.clone()))
     }
 
     /// All files of its weights.

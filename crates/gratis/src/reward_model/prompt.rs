@@ -1,17 +1,13 @@
 //! How a problem is turned into a prompt: by a text template, or by the model's chat template.
 
-use std::fmt;
-use std::str::FromStr;
-
 use gratis_model::Tokenizer;
 use gratis_model::chat_template::{ChatTemplates, Date, RenderOptions};
-use gratis_model::gguf::GgufFile;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::formats::{Chat, Recipe, Template};
 use super::model::Model;
-use super::place::{Place, PlaceKind};
+use super::place::Place;
 use crate::encoding::{Conversations, chat_prompt_for};
 use crate::error::{Error, Result};
 use crate::manifest::ChatSettings;
@@ -38,9 +34,14 @@ pub struct PromptSettings {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub chat_template: Option<String>,
     /// Variable of the chat template, such as `enable_thinking=false`; repeatable.
-    #[cfg_attr(feature = "clap", arg(long = "template-arg", value_name = "NAME=JSON"))]
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub template_args: Vec<TemplateArgument>,
+    //
+    // Names and values.
+    #[cfg_attr(
+        feature = "clap",
+        arg(long = "template-arg", value_name = "NAME=JSON", value_parser = Self::argument)
+    )]
+    #[serde(skip_serializing_if = "Vec::is_empty", with = "arguments")]
+    pub template_args: Vec<(String, Value)>,
     /// System message of the chat template [default: the template's own].
     #[cfg_attr(feature = "clap", arg(long, value_name = "TEXT"))]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -52,20 +53,35 @@ pub struct PromptSettings {
     pub chat_date: Option<Date>,
 }
 
-/// A variable of a chat template and its value.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct TemplateArgument {
-    /// Name of the variable.
-    pub name: String,
-    /// Its value.
-    pub value: Value,
+/// Variables of a chat template as text, `NAME=JSON`.
+mod arguments {
+    use serde::de::Error;
+    use serde::{Deserialize, Deserializer, Serializer};
+    use serde_json::Value;
+
+    use super::PromptSettings;
+
+    pub(crate) fn serialize<S: Serializer>(
+        arguments: &[(String, Value)],
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(arguments.iter().map(|(name, value)| format!("{name}={value}")))
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
+        source: D,
+    ) -> Result<Vec<(String, Value)>, D::Error> {
+        let texts = Vec::<String>::deserialize(source)?;
+        texts.iter().map(|text| PromptSettings::argument(text).map_err(D::Error::custom)).collect()
+    }
 }
 
-impl FromStr for TemplateArgument {
-    type Err = String;
-
-    fn from_str(text: &str) -> std::result::Result<Self, String> {
+impl PromptSettings {
+    /// A variable of a chat template and its value, from `NAME=JSON`.
+    ///
+    /// # Errors
+    /// What is wrong with the text.
+    pub fn argument(text: &str) -> std::result::Result<(String, Value), String> {
         let (name, value) = text.split_once('=').ok_or("expected `NAME=JSON`")?;
         let is_of_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
         if name.is_empty() || !name.chars().all(is_of_name) || name.starts_with(char::is_numeric) {
@@ -79,31 +95,9 @@ impl FromStr for TemplateArgument {
                 "`{value}` is not JSON ({error}); a text is written with its quotes: `\"{value}\"`"
             )
         })?;
-        Ok(Self { name: name.to_owned(), value })
+        Ok((name.to_owned(), value))
     }
-}
 
-impl fmt::Display for TemplateArgument {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{}={}", self.name, self.value)
-    }
-}
-
-impl TryFrom<String> for TemplateArgument {
-    type Error = String;
-
-    fn try_from(text: String) -> std::result::Result<Self, String> {
-        text.parse()
-    }
-}
-
-impl From<TemplateArgument> for String {
-    fn from(argument: TemplateArgument) -> Self {
-        argument.to_string()
-    }
-}
-
-impl PromptSettings {
     /// Whether no prompt was given.
     pub fn is_default(&self) -> bool {
         *self == Self::default()
@@ -124,7 +118,7 @@ impl PromptSettings {
     pub fn template(&self, model: &Model, observer: &mut dyn Observer) -> Result<String> {
         if self.template.as_deref() == Some(CHAT) {
             let path = model.place().path.display();
-            let templates = chat_templates(model.place())?.ok_or_else(|| Error::Mismatch {
+            let templates = model.place().chat_templates()?.ok_or_else(|| Error::Mismatch {
                 what: format!("`{path}` has no chat template"),
                 hint: "give the prompt as a text (`--template 'Question: {prompt}\nAnswer:'`), or \
                        put a `chat_template.jinja` beside the model",
@@ -153,7 +147,7 @@ impl PromptSettings {
         if let Some(manifest) = model.manifest() {
             return Ok(manifest.template.clone());
         }
-        if chat_templates(model.place())?.is_some() {
+        if model.place().chat_templates()?.is_some() {
             observer.note(
                 "the prompt is the problem alone; `--template chat` uses the model's chat template",
             );
@@ -192,7 +186,7 @@ impl PromptSettings {
                 });
             }
         };
-        let templates = chat_templates(place)?.ok_or_else(|| Error::Mismatch {
+        let templates = place.chat_templates()?.ok_or_else(|| Error::Mismatch {
             what: format!(
                 "`{}` has no chat template, which its format requires",
                 place.path.display()
@@ -211,6 +205,7 @@ impl PromptSettings {
     }
 
     /// The record of the chat template for `gratis.json`; `None` for a text template.
+    #[doc(hidden)]
     pub fn chat_settings(&self, model: &Model) -> Option<ChatSettings> {
         if self.template.as_deref() == Some(CHAT) {
             return Some(ChatSettings {
@@ -231,7 +226,7 @@ impl PromptSettings {
     /// A fault of a template's file, or no template of the name that was given.
     pub fn conversations(&self, model: &Model) -> Result<Option<Conversations>> {
         let Some(settings) = self.chat_settings(model) else { return Ok(None) };
-        let Some(templates) = chat_templates(model.place())? else { return Ok(None) };
+        let Some(templates) = model.place().chat_templates()? else { return Ok(None) };
         let template = templates.select(settings.name.as_deref())?;
         let options = RenderOptions {
             system: settings.system,
@@ -243,7 +238,7 @@ impl PromptSettings {
     }
 
     fn arguments(&self) -> Map<String, Value> {
-        self.template_args.iter().map(|arg| (arg.name.clone(), arg.value.clone())).collect()
+        self.template_args.iter().cloned().collect()
     }
 
     /// A chat template rendered as a prompt template.
@@ -262,30 +257,22 @@ impl PromptSettings {
     }
 }
 
-/// The chat templates beside the weights; an adapter may have its base's.
-///
-/// # Errors
-/// A fault of a template's file.
-pub fn chat_templates(place: &Place) -> Result<Option<ChatTemplates>> {
-    Ok(match &place.kind {
-        PlaceKind::Gguf => GgufFile::open(&place.path)?.chat_templates(),
-        PlaceKind::Folder | PlaceKind::Engine(_) => ChatTemplates::from_folder(&place.path)?,
-        PlaceKind::Adapter(base) => match ChatTemplates::from_folder(&place.path)? {
-            Some(own) => Some(own),
-            None => chat_templates(base)?,
-        },
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn an_argument_is_a_name_and_json() {
-        let parse = |text: &str| text.parse::<TemplateArgument>().map(|arg| arg.to_string());
+        let parse = PromptSettings::argument;
         for text in ["enable_thinking=false", "n=3", r#"name="a=b""#, r#"tools=[{"a":1}]"#] {
-            assert_eq!(parse(text).expect("valid"), text);
+            let settings = PromptSettings {
+                template_args: vec![parse(text).expect("valid")],
+                ..PromptSettings::default()
+            };
+            let written = serde_json::json!(settings);
+            assert_eq!(written, serde_json::json!({ "template_args": [text] }));
+            let read: PromptSettings = serde_json::from_value(written).expect("as written");
+            assert_eq!(read, settings);
         }
         for (text, expected) in [
             ("enable_thinking", "expected `NAME=JSON`"),

@@ -6,10 +6,11 @@ use super::formats::{
     Chat, Definition, Prompter, PublishedScorer, Reading, Recipe, Reward, Scope, Sequence,
     recognise,
 };
-use super::model::{Model, tokenizer_at};
+use super::model::Model;
 use super::place::Place;
 use super::prompt::PromptSettings;
-use super::{OpenOptions, ReferenceChoice, RewardModel, Room, ScoreBy};
+use super::tokens::Room;
+use super::{OpenOptions, ReferenceChoice, RewardModel, ScoreBy};
 use crate::data::{ModelFormat, Rollout, ScorePart, StepSplitter};
 use crate::encoding::OnOverlong;
 use crate::error::{Error, Result};
@@ -204,32 +205,34 @@ pub struct PublishedAt {
     pub missing: Vec<String>,
 }
 
-/// What published reward model is at a place, from its headers alone: of the format `asked`, or of
-/// the one that it is recognised by. `None` if it is another model.
-///
-/// # Errors
-/// A fault of its files.
-pub fn published_at(place: &Place, asked: Option<ModelFormat>) -> Result<Option<PublishedAt>> {
-    let Some(recognised) = recognise(place, asked)? else { return Ok(None) };
-    let definition = recognised.definition;
-    let recipe = &definition.recipe;
-    let mut missing: Vec<String> = recognised
-        .missing(&place.base().path)?
-        .into_iter()
-        .map(|name| format!("tensor `{name}`"))
-        .collect();
-    let tokenizer = tokenizer_at(place)?;
-    let prompt = prompt_at(place, &tokenizer, definition, recognised.pad());
-    let prompt = prompt.map_err(|error| missing.push(error.to_string())).ok();
-    Ok(Some(PublishedAt {
-        format: definition.format,
-        by_name: recognised.by_name,
-        rewards_steps: recipe.scope == Scope::Steps || definition.is_implicit(),
-        body: recognised.body()?,
-        aggregation: recipe.aggregation,
-        prompt,
-        missing,
-    }))
+impl PublishedAt {
+    /// What published reward model is at a place, from its headers alone: of the format `asked`, or of
+    /// the one that it is recognised by. `None` if it is another model.
+    ///
+    /// # Errors
+    /// A fault of its files.
+    pub fn find(place: &Place, asked: Option<ModelFormat>) -> Result<Option<Self>> {
+        let Some(recognised) = recognise(place, asked)? else { return Ok(None) };
+        let definition = recognised.definition;
+        let recipe = &definition.recipe;
+        let mut missing: Vec<String> = recognised
+            .missing(&place.base().path)?
+            .into_iter()
+            .map(|name| format!("tensor `{name}`"))
+            .collect();
+        let tokenizer = place.tokenizer()?;
+        let prompt = prompt_at(place, &tokenizer, definition, recognised.pad());
+        let prompt = prompt.map_err(|error| missing.push(error.to_string())).ok();
+        Ok(Some(Self {
+            format: definition.format,
+            by_name: recognised.by_name,
+            rewards_steps: recipe.scope == Scope::Steps || definition.is_implicit(),
+            body: recognised.body()?,
+            aggregation: recipe.aggregation,
+            prompt,
+            missing,
+        }))
+    }
 }
 
 /// The prompt of a place, checked on an example.

@@ -1,4 +1,5 @@
-//! What a reward model reads of a completion, in tokens: how many it computes, and which they are.
+//! What a reward model reads of a completion, in tokens: how many it computes, which they are,
+//! and whether the context holds them.
 
 use super::RewardModel;
 use crate::data::{Rollout, StepSplitter};
@@ -23,7 +24,37 @@ impl TokenCounts {
     }
 }
 
+/// How much of a completion the context holds together with its prompt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Room {
+    /// All of it.
+    Whole,
+    /// Its beginning.
+    Part,
+    /// Nothing.
+    Nothing,
+}
+
 impl RewardModel {
+    /// How much of a completion the context holds, as it is scored.
+    ///
+    /// # Errors
+    /// Those of the encoder.
+    #[doc(hidden)]
+    pub fn room(&self, rollout: &Rollout, completion_idx: usize) -> Result<Room> {
+        if let Some(published) = &self.published {
+            let splitter = StepSplitter::new(&self.settings.step_split)?;
+            return published.room(&self.model, rollout, completion_idx, &splitter);
+        }
+        let encoder = self.encoder(OnOverlong::Skip)?;
+        let n_prompt = encoder.prompt_of(rollout)?.len();
+        Ok(match encoder.completion(rollout, completion_idx, n_prompt)? {
+            Some(_) => Room::Whole,
+            None if n_prompt < encoder.context_length() => Room::Part,
+            None => Room::Nothing,
+        })
+    }
+
     /// From now on scores hold the reward of every token. A published format with a head gives none,
     /// and nothing changes.
     pub fn keep_token_rewards(&mut self) {
@@ -36,6 +67,7 @@ impl RewardModel {
     ///
     /// # Errors
     /// Those of the encoder, for instance for a completion that exceeds the context.
+    #[doc(hidden)]
     pub fn count_tokens(&self, rollout: &Rollout) -> Result<TokenCounts> {
         let all = 0..rollout.completions.len();
         if let Some(published) = &self.published {

@@ -1,9 +1,8 @@
 //! Rollouts: solutions sampled from a model and graded by their final answers (paper section 4.1).
 
-mod cases;
+pub(crate) mod cases;
 mod grading;
 mod sampling;
 
-pub use cases::grade_cases;
 pub use grading::{GradeCounts, grade, grade_all};
-pub use sampling::{SAMPLING, SampledIds, Sampler};
+pub use sampling::Sampler;

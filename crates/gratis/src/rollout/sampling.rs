@@ -11,20 +11,6 @@ use crate::encoding::Encoder;
 use crate::error::{Error, Result};
 use crate::observer::{Figure, Observer};
 
-/// Whether sampled completions keep their token ids.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-#[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
-pub enum SampledIds {
-    /// In the column `token_ids`, so that they are scored as they were sampled.
-    #[default]
-    Write,
-    /// Left out.
-    Omit,
-}
-
-/// Column that says how the completions were drawn.
-pub const SAMPLING: &str = "sampling";
-
 /// Samples solutions from a model.
 pub struct Sampler<'a> {
     /// The model.
@@ -35,9 +21,7 @@ pub struct Sampler<'a> {
     pub settings: SamplingSettings,
     /// Solutions of each problem.
     pub n_samples: usize,
-    /// Whether they keep their token ids.
-    pub token_ids: SampledIds,
-    /// How they are drawn, for the column [`SAMPLING`].
+    /// How they are drawn, for the column [`Self::COLUMN`].
     pub provenance: Value,
 }
 
@@ -52,7 +36,10 @@ fn work_of(n_prompt: usize, n_tokens: &[usize]) -> JobWork {
 }
 
 impl Sampler<'_> {
-    /// Each problem with sampled completions, in their order; completions that it has are ignored.
+    /// Column that says how the completions were drawn.
+    pub const COLUMN: &'static str = "sampling";
+
+    /// Each problem with sampled completions and their token ids, in their order; completions that it has are ignored.
     /// `first` is the number of the first problem in its file: a problem's samples depend on its number
     /// and the seed, not on its chunk.
     ///
@@ -77,6 +64,7 @@ impl Sampler<'_> {
     ///
     /// # Errors
     /// As [`Self::sample`], and those of `take`, after which nothing more is handed over.
+    #[doc(hidden)]
     pub fn sample_each(
         &self,
         problems: &[Rollout],
@@ -141,15 +129,13 @@ impl Sampler<'_> {
                 FinishReason::Length => &sample.tokens,
             };
             let text = self.encoder.tokenizer().decode(text)?;
-            let keeps_ids = self.token_ids == SampledIds::Write;
-            let token_ids = keeps_ids.then(|| sample.tokens.clone());
-            let finish_reason = Some(sample.finish);
+            let (token_ids, finish_reason) = (Some(sample.tokens.clone()), Some(sample.finish));
             completions.push(Completion { token_ids, finish_reason, ..text.into() });
         }
         let mut rollout = problem.with_completions(&[]);
         rollout.completions = completions;
         rollout.extra.retain(|column, _| !Rollout::is_per_completion(column));
-        rollout.extra.insert(SAMPLING.to_owned(), self.provenance.clone());
+        rollout.extra.insert(Self::COLUMN.to_owned(), self.provenance.clone());
         Ok(rollout)
     }
 }

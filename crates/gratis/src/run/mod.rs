@@ -6,7 +6,7 @@
 
 mod card;
 mod data;
-mod explicit;
+pub(crate) mod explicit;
 mod lora;
 mod reference;
 
@@ -14,7 +14,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-pub use explicit::{AfterError, ExplicitSettings, RewardKind, StepLabelUse};
+pub(crate) use explicit::ExplicitSettings;
+pub use explicit::RewardKind;
 pub use lora::AdapterSettings;
 
 use self::data::TrainData;
@@ -24,7 +25,7 @@ use crate::data::Error as DataError;
 use crate::data::{DataOperation, ShapeSettings, StepSplit};
 use crate::encoding::{OnOverlong, TokenIds};
 use crate::error::{Error, Result};
-use crate::manifest::{FILE_NAME, Manifest};
+use crate::manifest::Manifest;
 use crate::objective::Objective;
 use crate::observer::Observer;
 use crate::reward::ValueRule;
@@ -107,6 +108,7 @@ pub struct TrainSettings {
     pub lora: AdapterSettings,
     #[cfg_attr(feature = "clap", command(flatten))]
     #[serde(skip_serializing_if = "ExplicitSettings::is_default")]
+    #[doc(hidden)]
     /// Settings of models that are not implicit.
     pub baseline: ExplicitSettings,
 }
@@ -287,7 +289,7 @@ pub fn train(
     let base = model_path.to_string_lossy();
     let card = card::card(settings, &manifest, &base, &train_data, &validation_data);
     let mut companions = model.companions(at.scratch)?;
-    companions.push((FILE_NAME.to_owned(), manifest.to_bytes()));
+    companions.push((Manifest::FILE_NAME.to_owned(), manifest.to_bytes()));
     let run_hash = format!("{} {} {}", train_data.digest(), validation_data.digest(), model_hash);
     let config = toml::to_string(settings).map_err(|error| DataError::Caller(Box::new(error)))?;
     let run = RunFolder::open(at.run, &config, &run_hash, companions, at.on_existing)?;

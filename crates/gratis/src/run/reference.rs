@@ -7,7 +7,8 @@ use crate::cost::Work;
 use crate::error::Result;
 use crate::manifest::{Kind, ReferenceModel};
 use crate::observer::Observer;
-use crate::reward_model::{LoadOptions, Model, PlaceKind, Weights, load_reference};
+use crate::reward_model::place::PlaceKind;
+use crate::reward_model::{LoadOptions, Model, Weights, load_reference};
 use crate::training::{ImplicitReward, Task, reference_log_probs};
 
 /// What the log-ratio is taken to.

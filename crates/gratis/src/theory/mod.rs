@@ -4,8 +4,8 @@
 //! [`estimate`] estimates both sides on real models, with standard errors.
 
 mod exact;
-mod monte_carlo;
+pub(crate) mod monte_carlo;
 mod tabular;
 
 pub use exact::{ExactCheck, check, limits};
-pub use monte_carlo::{MonteCarloSettings, MonteCarloSummary, Prefix, PrefixEstimate, estimate};
+pub use monte_carlo::{MonteCarloSettings, Prefix, PrefixEstimate, estimate};

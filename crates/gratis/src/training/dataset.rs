@@ -15,7 +15,7 @@ use crate::digest::hex;
 use crate::encoding::{Corpus, EncodedCompletion, Encoder, Unusual, encode_rollouts};
 use crate::error::{Error, Result};
 use crate::objective::{Objective, Pair, StepLabel};
-use crate::reward::step_ends_in_tokens;
+use crate::reward::Rewards;
 
 /// Responses with outcome labels, as tokens; the texts are not kept.
 #[derive(Debug, Clone, Default)]
@@ -206,7 +206,7 @@ fn labelled_steps(
 ) -> Result<Vec<StepLabel>> {
     let EncodedCompletion { completion_idx, starts, masked, .. } = completion;
     let ranges = rollout.given_steps(*completion_idx)?;
-    let ends = step_ends_in_tokens(starts, &ranges);
+    let ends = Rewards::step_ends_in_tokens(starts, &ranges);
     let mut start = 0;
     let mut steps = Vec::new();
     for (end, label) in ends.into_iter().zip(labels) {

@@ -441,7 +441,9 @@ fn monte_carlo_labels_are_the_same_however_they_are_cut_and_hard_ones_are_above_
                 step_split: StepSplit::Lines,
                 grading: gratis_grading::Options::default(),
             };
-            all.push(monte_carlo.annotate(rollouts, first, &mut Silent)?);
+            let labelled = monte_carlo.annotate_counted(rollouts, first, &mut Silent)?;
+            assert_eq!(monte_carlo.annotate(rollouts, first, &mut Silent)?, labelled.0);
+            all.push(labelled);
         }
         Ok::<_, Error>(all)
     };

@@ -4,7 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use gratis::data::{Case, OnInvalid, RecordReader, RecordWriter, Rollout};
-use gratis::rollout::{GradeCounts, grade, grade_cases};
+use gratis::grade_cases;
+use gratis::rollout::{GradeCounts, grade};
 
 fn write(path: &Path, rollouts: &[Rollout]) {
     let mut writer = RecordWriter::create(path).expect("a writable folder");

@@ -4,11 +4,12 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use gratis::Room;
 use gratis::Silent;
 use gratis::data::{Completion, Extent, ModelFormat, ProblemScores, Rollout, ScoreKind};
 use gratis::encoding::OnOverlong;
 use gratis::reward_model::{
-    LoadOptions, NoHub, OpenOptions, ReferenceChoice, RewardModel, Room, Weights, open,
+    LoadOptions, NoHub, OpenOptions, ReferenceChoice, RewardModel, Weights, open,
 };
 use gratis::selection::Aggregation;
 use gratis_model::chat_template::Message;

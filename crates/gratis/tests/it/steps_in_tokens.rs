@@ -3,7 +3,7 @@
 use gratis::Error;
 use gratis::data::{Completion, Rollout, StepSplit, StepSplitter};
 use gratis::encoding::{Corpus, Encoder, OnOverlong, TokenIds, encode_rollouts};
-use gratis::reward::step_ends_in_tokens;
+use gratis::reward::Rewards;
 use gratis_engine::{FinishReason, ModelDescription};
 use gratis_model::{SpecialTokens, Tokenizer};
 
@@ -46,7 +46,7 @@ fn the_first_word_of_a_step_belongs_to_it() {
             encode_rollouts(&[rollout], &encoder, &mut Corpus::default()).expect("encoded");
         let steps = StepSplitter::new(&split).expect("valid").split(text);
         let mut start = 0;
-        let ends = step_ends_in_tokens(&encoded[0].starts, &steps);
+        let ends = Rewards::step_ends_in_tokens(&encoded[0].starts, &steps);
         ends.iter().map(|&end| end - std::mem::replace(&mut start, end)).collect::<Vec<_>>()
     };
     // `a`, `\n\n`; ` b`, `\n\n`; `Step`, ` 2` and the end token.
@@ -106,7 +106,7 @@ fn token_ids_are_used_as_they_are() {
             encode_rollouts(&[rollout], &encoder, &mut Corpus::default()).expect("encoded");
         let steps = StepSplitter::new(&StepSplit::Paragraphs).expect("valid").split(&text);
         assert_eq!(steps.len(), n_steps);
-        step_ends_in_tokens(&encoded[0].starts, &steps)
+        Rewards::step_ends_in_tokens(&encoded[0].starts, &steps)
     };
     assert_eq!(ends(given, 2), [3, 4]);
     let stripped = sampled(&tokenizer, "a\n\nb", &[" a", "\n\n", "b", "\n\n", "</s>"]);

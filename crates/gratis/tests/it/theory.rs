@@ -1,8 +1,9 @@
 //! Propositions 3.1 and 3.2 by Monte Carlo, on an engine whose probabilities are exact.
 
+use gratis::MonteCarloSummary;
 use gratis::data::Error as DataError;
 use gratis::encoding::{Corpus, log_probs};
-use gratis::theory::{MonteCarloSettings, MonteCarloSummary, Prefix, PrefixEstimate, estimate};
+use gratis::theory::{MonteCarloSettings, Prefix, PrefixEstimate, estimate};
 use gratis::{Error, Silent};
 use gratis_engine::{Generate as _, SampleRequest};
 use rand::{RngExt, SeedableRng};

@@ -4,8 +4,9 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Args;
+use gratis::AnnotationCounts;
 use gratis::Observer;
-use gratis::annotate::{AnnotationCounts, LabelKind, MonteCarlo};
+use gratis::annotate::{LabelKind, MonteCarlo};
 use gratis::cost::{Architecture, JobWork};
 use gratis::data::{Completion, ReservedOutput, Rollout, StepSplit, StepSplitter};
 use gratis::encoding::OnOverlong;
@@ -102,7 +103,7 @@ pub(super) fn run(args: &MathShepherdArgs, common: &Common) -> Result<()> {
         grading: gratis_grading::Options::default(),
     };
     // Settings are checked before a file is begun.
-    monte_carlo.annotate(&[], 0, &mut gratis::Silent)?;
+    monte_carlo.annotate_counted(&[], 0, &mut gratis::Silent)?;
     let size = args.chunk.max(1);
     args.request.check(&request(args, &rollouts, size, model.config().context_length)?)?;
     let mut lines_of = fingerprint("annotate math-shepherd", common);
@@ -125,7 +126,8 @@ pub(super) fn run(args: &MathShepherdArgs, common: &Common) -> Result<()> {
     progress.resumed(n_done as u64);
     let Progressed { mut counts, mut spent } = writer.so_far()?;
     for (chunk, first) in left.chunks(size).zip((n_done..).step_by(size)) {
-        let (labelled, of_chunk) = monte_carlo.annotate(chunk, first as u64, &mut progress)?;
+        let (labelled, of_chunk) =
+            monte_carlo.annotate_counted(chunk, first as u64, &mut progress)?;
         counts.add(&of_chunk);
         for rollout in labelled {
             writer.write(&rollout)?;

@@ -15,7 +15,7 @@ use gratis::data::{
 };
 use gratis::encoding::OnOverlong;
 use gratis::evaluation::{Bootstrap, StepSignal};
-use gratis::reward_model::{self, RewardModel, ScoreBy};
+use gratis::reward_model::{RewardModel, ScoreBy};
 use gratis::scoring::TokenRewards;
 use serde_json::{Value, json};
 use tracing::{info, warn};
@@ -241,8 +241,8 @@ impl Room {
         let mut room = Self { n_cut: 0, without: BTreeSet::new() };
         for (idx, rollout) in solutions.iter().enumerate() {
             let own = reward_model.room(rollout, 0)?;
-            room.n_cut += usize::from(own != reward_model::Room::Whole);
-            if own == reward_model::Room::Nothing {
+            room.n_cut += usize::from(own != gratis::Room::Whole);
+            if own == gratis::Room::Nothing {
                 room.without.insert(idx);
             }
         }

@@ -4,7 +4,7 @@ use anyhow::Result;
 use clap::Args;
 use gratis::Observer;
 use gratis::evaluation::Bootstrap;
-use gratis::rollout::{GradeCounts, SampledIds, grade};
+use gratis::rollout::{GradeCounts, grade};
 use gratis::selection::mean_pass_at_1;
 use serde_json::json;
 
@@ -45,7 +45,7 @@ pub(super) fn run(args: &PolicyArgs, common: &Common) -> Result<()> {
     let chunk_size = generator.chunk_size(None, args.samples);
     args.request.check(&generator.request(problems.len(), chunk_size, args.samples))?;
     let sampling = generator.provenance.clone();
-    let sampler = generator.sampler(args.samples, SampledIds::Omit)?;
+    let sampler = generator.sampler(args.samples)?;
     let mut progress = Progress::new(common);
     progress.stage("policy", Some(problems.len() as u64));
     let mut counts = GradeCounts::default();
