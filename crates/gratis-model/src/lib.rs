@@ -29,7 +29,7 @@
 #![deny(missing_docs)]
 
 pub mod atomic;
-mod blocks;
+pub mod blocks;
 pub mod chat_template;
 pub mod checkpoint;
 pub mod config;

@@ -14,7 +14,7 @@ const CEILINGS: &[(&str, Surface, Surface)] = &[
     ("gratis-cpu", of(8, 3), of(8, 2)),
     ("gratis-engine", of(26, 0), of(26, 0)),
     ("gratis-grading", of(12, 5), of(12, 5)),
-    ("gratis-model", of(62, 32), of(62, 32)),
+    ("gratis-model", of(63, 32), of(63, 32)),
     ("gratis-paper", of(19, 11), of(19, 11)),
     ("gratis-remote", of(16, 1), of(16, 1)),
     ("gratis-serve", of(9, 4), of(9, 4)),

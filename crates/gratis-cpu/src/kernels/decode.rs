@@ -4,7 +4,8 @@
 //! same bits whatever the number of rows, and however the matrix is cut. Many rows are the lanes of
 //! registers, and weights are broadcast ([`lanes`]): neither side is packed. For few rows the outputs
 //! are the lanes, and blocks of weights are transposed in registers ([`few`]), which is faster than
-//! memory supplies them ([`near`](super::near): if they stand in a cache).
+//! memory supplies them ([`near`](super::near): if they stand in a cache; [`blocks`](super::blocks): if they are
+//! quantised).
 
 use super::matmul::Onto;
 use super::vector::{MAX_N, Vector, for_processor};

@@ -11,6 +11,7 @@
 pub(crate) mod attention;
 #[cfg(target_arch = "x86_64")]
 mod bf16;
+pub(crate) mod blocks;
 pub(crate) mod decode;
 pub(crate) mod matmul;
 pub(crate) mod near;

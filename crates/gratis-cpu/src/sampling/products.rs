@@ -10,7 +10,7 @@ use gratis_model::checkpoint::MappedWeights;
 use super::team::Team;
 use crate::kernels::decode::{FEW, Operand, Outputs, products, write};
 use crate::kernels::matmul::Onto;
-use crate::kernels::near;
+use crate::kernels::{blocks, near};
 use crate::lora::rows_of;
 use crate::matrix::Matrix;
 use crate::weights::{Base, Products, Weights};
@@ -72,6 +72,52 @@ pub(super) fn some_rows(
 
 /// [`some_rows`] of a mapped matrix for few rows of `x`.
 fn some_rows_for_few(
+    mapped: &MappedWeights,
+    out: &mut Outputs<'_>,
+    rows: Range<usize>,
+    matrix: &Matrix,
+    x: &Operand,
+    tile: &mut Vec<f32>,
+) {
+    for first in rows.clone().step_by(blocks::ROWS) {
+        let some = first..rows.end.min(first + blocks::ROWS);
+        let y = &mut out.y[first - rows.start..];
+        let mut out = Outputs { y, stride: out.stride, onto: out.onto };
+        if x.n_rows() > blocks::MAX_ROWS
+            || !rows_of_blocks(mapped, &mut out, some.clone(), matrix, x)
+        {
+            widened_rows(mapped, &mut out, some, matrix, x, tile);
+        }
+    }
+}
+
+/// At most [`blocks::ROWS`] rows, if they are blocks of a type that is multiplied as it is.
+fn rows_of_blocks(
+    mapped: &MappedWeights,
+    out: &mut Outputs<'_>,
+    some: Range<usize>,
+    matrix: &Matrix,
+    x: &Operand,
+) -> bool {
+    let n = some.len();
+    let mut rows: [&[u8]; blocks::ROWS] = [&[]; _];
+    let Some(kind) = mapped.rows_of_blocks(matrix.rows(&some), matrix.n_in, &mut rows) else {
+        return false;
+    };
+    // Sums of rows past the end are not written.
+    let first = rows[0];
+    rows[n..].fill(first);
+    let Some(sums) = blocks::products_of_blocks(kind, &rows, x.few_rows(), matrix.n_in) else {
+        return false;
+    };
+    for (row, sums) in sums.iter().enumerate().take(x.n_rows()) {
+        write(&mut out.y[row * out.stride..], out.onto, &sums[..n]);
+    }
+    true
+}
+
+/// Rows that are widened, some at a time.
+fn widened_rows(
     mapped: &MappedWeights,
     out: &mut Outputs<'_>,
     rows: Range<usize>,

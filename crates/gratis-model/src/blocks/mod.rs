@@ -14,7 +14,7 @@ mod k;
 /// The types of blocks that are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[expect(non_camel_case_types, reason = "the names of ggml")]
-pub(crate) enum BlockType {
+pub enum BlockType {
     /// 4 bits, blocks of 32, a scale.
     Q4_0,
     /// 4 bits, blocks of 32, a scale and a minimum.
@@ -43,7 +43,7 @@ pub(crate) enum BlockType {
 
 impl BlockType {
     /// All of them.
-    pub(crate) const ALL: [Self; 12] = [
+    pub const ALL: [Self; 12] = [
         Self::Q4_0,
         Self::Q4_1,
         Self::Q5_0,
@@ -59,7 +59,7 @@ impl BlockType {
     ];
 
     /// ggml's name.
-    pub(crate) fn name(self) -> &'static str {
+    pub fn name(self) -> &'static str {
         match self {
             Self::Q4_0 => "Q4_0",
             Self::Q4_1 => "Q4_1",
@@ -77,7 +77,7 @@ impl BlockType {
     }
 
     /// Numbers in a block.
-    pub(crate) fn n_values(self) -> usize {
+    pub const fn n_values(self) -> usize {
         match self {
             Self::Q4_0 | Self::Q4_1 | Self::Q5_0 | Self::Q5_1 | Self::Q8_0 | Self::IQ4_NL => 32,
             Self::Q2_K | Self::Q3_K | Self::Q4_K | Self::Q5_K | Self::Q6_K | Self::IQ4_XS => 256,
@@ -85,7 +85,7 @@ impl BlockType {
     }
 
     /// Bytes of a block.
-    pub(crate) fn n_bytes(self) -> usize {
+    pub const fn n_bytes(self) -> usize {
         match self {
             Self::Q4_0 => basic::Q4_0,
             Self::Q4_1 => basic::Q4_1,
@@ -103,7 +103,7 @@ impl BlockType {
     }
 
     /// Turns whole blocks into numbers: as many as `values` has room for.
-    pub(crate) fn dequantise(self, blocks: &[u8], values: &mut [f32]) {
+    pub fn dequantise(self, blocks: &[u8], values: &mut [f32]) {
         match self {
             Self::Q4_0 => basic::q4_0(blocks, values),
             Self::Q4_1 => basic::q4_1(blocks, values),

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 
 use memmap2::Mmap;
 
+use crate::blocks::BlockType;
 use crate::dtype::{Stored, first_non_finite};
 use crate::error::{Error, Result};
 use crate::simd::prefetch;
@@ -170,6 +171,31 @@ impl MappedWeights {
         }
     }
 
+    /// The bytes of the rows of `n_cols` at `place`, of which there are at most as many as `rows` has room
+    /// for; nothing if they are not all blocks of one type.
+    pub fn rows_of_blocks<'a>(
+        &'a self,
+        place: Range<usize>,
+        n_cols: usize,
+        rows: &mut [&'a [u8]],
+    ) -> Option<BlockType> {
+        let mut found = None;
+        for (tensor, part) in self.parts_of(&place) {
+            let Stored::Blocks(kind) = tensor.stored else { return None };
+            if *found.get_or_insert(kind) != kind {
+                return None;
+            }
+            let n_bytes = n_cols / kind.n_values() * kind.n_bytes();
+            let (file, own) = (&self.files[tensor.file].1, tensor.place.start);
+            let into = &mut rows[(part.start - place.start) / n_cols..];
+            let stored = (part.start - own) / n_cols..(part.end - own) / n_cols;
+            for (row, into) in stored.zip(into) {
+                *into = &file[tensor.start + tensor.rows.stored(row) * n_bytes..][..n_bytes];
+            }
+        }
+        found
+    }
+
     /// The tensors that reach into `place`, each with the part of the layout that is within both.
     fn parts_of(
         &self,
@@ -219,7 +245,6 @@ mod tests {
     use safetensors::Dtype;
 
     use super::*;
-    use crate::blocks::BlockType;
 
     /// Four rows of 64 numbers that differ, as blocks of Q8_0 and as numbers.
     fn tensor(rows: RowOrder) -> (StoredTensor, Vec<u8>, Vec<f32>) {
