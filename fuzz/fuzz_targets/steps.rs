@@ -2,7 +2,7 @@
 //! are found again from their own texts: `cargo +nightly fuzz run steps`.
 #![no_main]
 
-use gratis::data::steps::{StepSplit, StepSplitter, ends_in_chars, locate};
+use gratis::data::{StepSplit, StepSplitter, ends_in_chars, locate};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|input: (u8, &str, &str)| {

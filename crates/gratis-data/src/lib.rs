@@ -75,10 +75,13 @@ pub use aggregation::Aggregation;
 // What selection reads of a score file.
 #[doc(hidden)]
 pub use candidate_scores::CandidateScores;
+// Lines of other files than those of rollouts and scores, and counts of a file: for the command line.
+#[doc(hidden)]
 pub use case::Case;
 pub use error::Error;
 #[doc(hidden)]
 pub use fingerprint::Fingerprint;
+#[doc(hidden)]
 pub use language::LanguageExample;
 pub use model_format::ModelFormat;
 pub use observer::{Figure, Observer, Silent};
@@ -86,14 +89,20 @@ pub use operations::apply::apply;
 // Whole files and lines, with reports: for the command line and training.
 #[doc(hidden)]
 pub use operations::apply::{FileReport, apply_streaming, apply_to_file, split_file};
+// Settings of operations with two values each, which a text names.
+#[doc(hidden)]
 pub use operations::dedup::DedupScope;
+#[doc(hidden)]
 pub use operations::mix::MixRule;
 pub use operations::operation::{Counts, DataOperation, OperationReport};
+#[doc(hidden)]
 pub use operations::segment::StepText;
+#[doc(hidden)]
 pub use operations::split::Side;
 pub use part::ScorePart;
 pub use records::completion::Completion;
 pub use records::mask::Mask;
+pub use records::published;
 pub use records::reader::RecordReader;
 #[doc(hidden)]
 pub use records::reader::RolloutFiles;
@@ -101,8 +110,10 @@ pub use records::reading::{Reading, ShapeSettings};
 pub use records::record::OnInvalid;
 pub use records::rollout::Rollout;
 pub use records::shapes::DataShape;
-pub use records::steps::{StepSplit, StepSplitter};
-pub use records::{published, steps};
+pub use records::steps::StepSplit;
+// A split at work, and steps that were given.
+#[doc(hidden)]
+pub use records::steps::{StepSplitter, ends_in_chars, locate};
 // Output of commands that can be resumed: for the command line.
 #[doc(hidden)]
 pub use resumable::{ReservedOutput, ResumableWriter, check_output};
@@ -110,6 +121,7 @@ pub use score::{Extent, Precision, ProblemScores, ScoreKind, ScoreOrigin, Scored
 // The draws of the bootstrap.
 #[doc(hidden)]
 pub use seeding::Draws;
+#[doc(hidden)]
 pub use summary::Summary;
 pub use value_rule::ValueRule;
 pub use writer::RecordWriter;

@@ -15,32 +15,6 @@ use crate::records::rollout::Rollout;
 /// Between the steps of a solution as a model reads it.
 const SEPARATOR: &str = "\n\n";
 
-/// The dimension of a category.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Dimension {
-    /// Steps that are superfluous or circular.
-    Simplicity,
-    /// Steps that are false.
-    Soundness,
-    /// Traps, missing premises, and other ways to the same end.
-    Sensitivity,
-}
-
-impl Dimension {
-    /// All of them, in the benchmark's order.
-    pub const ALL: [Self; 3] = [Self::Simplicity, Self::Soundness, Self::Sensitivity];
-
-    /// In words.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Simplicity => "simplicity",
-            Self::Soundness => "soundness",
-            Self::Sensitivity => "sensitivity",
-        }
-    }
-}
-
 /// Kind of the error that was written into a solution, by the name that files have for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -107,20 +81,6 @@ impl Category {
             Self::MissingCondition => "PS",
             Self::Deception => "DR",
             Self::MultiSolutions => "MS",
-        }
-    }
-
-    /// The dimension it belongs to.
-    pub fn dimension(self) -> Dimension {
-        match self {
-            Self::Redundancy | Self::Circular => Dimension::Simplicity,
-            Self::Counterfactual
-            | Self::StepContradiction
-            | Self::DomainInconsistency
-            | Self::Confidence => Dimension::Soundness,
-            Self::MissingCondition | Self::Deception | Self::MultiSolutions => {
-                Dimension::Sensitivity
-            }
         }
     }
 

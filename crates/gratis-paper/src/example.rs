@@ -1,7 +1,7 @@
 //! Example solutions: candidates with the process reward of each step and the true labels. Fixed
 //! rules choose them, to avoid cherry-picking.
 
-use gratis::data::steps::StepSplitter;
+use gratis::data::StepSplitter;
 use gratis::data::{ProblemScores, Rollout, ScorePart};
 use gratis::observer::Silent;
 use gratis::reward::ValueRule;

@@ -95,12 +95,8 @@ impl RewardModel {
         weights: &str,
     ) -> PyResult<Self> {
         let all = || std::thread::available_parallelism().map_or(1, usize::from);
-        let mut prompt = PromptSettings {
-            template,
-            chat_template,
-            chat_system,
-            ..PromptSettings::default()
-        };
+        let mut prompt =
+            PromptSettings { template, chat_template, chat_system, ..PromptSettings::default() };
         if let Some(given) = template_args {
             add_template_args(&mut prompt, given)?;
         }

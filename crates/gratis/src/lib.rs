@@ -49,7 +49,7 @@
 //! | sample and grade | [`Sampler`], [`rollout::grade`] | [`Rollout`], with and without completions; [`GradeCounts`] |
 //! | label steps automatically | [`MonteCarlo`], [`annotate::autopsv`] | [`LabelKind`] |
 //! | select among responses | [`selection::best_of_n`], [`selection::weighted_vote`] | [`Aggregation`], [`VoteWeight`] |
-//! | measure | [`BestOfNTable`], [`ProcessBench`], [`PrmBench`] | [`Bootstrap`], [`Interval`] |
+//! | measure | [`BestOfNTable`], [`ProcessBench`], [`PrmBench`] | [`GeneratorCandidates`], [`StepSignal`], [`Bootstrap`], [`Interval`] |
 //! | rewards and losses of one response | [`Rewards`], [`Objective::evaluate`] | [`ValueRule`], [`ObjectiveBatch`] |
 //! | check the propositions | [`theory::check`], [`theory::estimate`] | [`ExactCheck`], [`PrefixEstimate`] |
 //!
@@ -81,6 +81,8 @@
 //! [`BestOfNTable`]: evaluation::BestOfNTable
 //! [`ProcessBench`]: evaluation::ProcessBench
 //! [`PrmBench`]: evaluation::PrmBench
+//! [`GeneratorCandidates`]: evaluation::GeneratorCandidates
+//! [`StepSignal`]: evaluation::StepSignal
 //! [`Bootstrap`]: evaluation::Bootstrap
 //! [`Interval`]: evaluation::Interval
 //! [`Rewards`]: reward::Rewards

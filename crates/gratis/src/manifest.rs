@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 
 use crate::baseline::{LabelTexts, Pooling, ValueObjective};
 use crate::data::Error as DataError;
-use crate::data::steps::StepSplit;
+use crate::data::StepSplit;
 use crate::digest::hex;
 use crate::error::{Error, Result};
 use crate::objective::Objective;

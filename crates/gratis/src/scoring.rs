@@ -10,8 +10,8 @@ use gratis_engine::Score;
 
 use crate::cost::{JobWork, Work};
 use crate::data::score::completion_hash;
-use crate::data::steps::{StepSplit, StepSplitter, ends_in_chars};
 use crate::data::{Extent, ProblemScores, Rollout, ScorePart, Scored};
+use crate::data::{StepSplit, StepSplitter, ends_in_chars};
 use crate::encoding::{
     Corpus, EncodedCompletion, Encoder, Item, encode_rollouts, log_probs, micro_batches,
 };

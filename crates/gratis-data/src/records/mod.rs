@@ -14,4 +14,4 @@ pub(crate) mod rows;
 pub(crate) mod score_table;
 pub(crate) mod shapes;
 pub(crate) mod step_labels;
-pub mod steps;
+pub(crate) mod steps;

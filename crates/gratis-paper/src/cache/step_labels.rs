@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use gratis::AnnotationCounts;
 use gratis::annotate::{LabelKind, MonteCarlo};
 use gratis::data::Rollout;
-use gratis::data::steps::StepSplitter;
+use gratis::data::StepSplitter;
 use gratis::observer::Silent;
 use gratis_cpu::NativeEngine;
 use gratis_engine::SamplingSettings;

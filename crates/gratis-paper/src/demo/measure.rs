@@ -1,6 +1,6 @@
 //! What the demo measures on scored candidates.
 
-use gratis::data::steps::StepSplitter;
+use gratis::data::StepSplitter;
 use gratis::data::{ProblemScores, Rollout};
 use gratis::evaluation::{
     BestOfNSettings, BestOfNTable, FirstErrorScore, GeneratorCandidates, Selector,

@@ -7,8 +7,8 @@
 //! confidence after the first step over the problem's solutions: an estimate of the verifier's
 //! confidence in the problem itself.
 
-use crate::data::steps::{StepSplit, StepSplitter};
 use crate::data::{ProblemScores, Rollout};
+use crate::data::{StepSplit, StepSplitter};
 use crate::error::{Error, Result};
 use crate::numeric::sigmoid;
 use crate::scoring::steps_of;

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::cost::Work;
 use crate::data::Rollout;
-use crate::data::steps::{StepSplit, StepSplitter};
+use crate::data::{StepSplit, StepSplitter};
 use crate::encoding::Encoder;
 use crate::error::{Error, Result};
 use crate::observer::{Figure, Observer};

@@ -23,7 +23,52 @@ use super::step_signal::StepSignal;
 use crate::data::ProblemScores;
 use crate::error::{Error, Result};
 
-pub use crate::data::prm_bench::{Category, Dimension, Solutions};
+pub use crate::data::prm_bench::{Category, Solutions};
+
+/// What a category of the benchmark belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Dimension {
+    /// Steps that are superfluous or circular.
+    Simplicity,
+    /// Steps that are false.
+    Soundness,
+    /// Traps, missing premises, and other ways to the same end.
+    Sensitivity,
+}
+
+impl Dimension {
+    /// All of them, in the benchmark's order.
+    const ALL: [Self; 3] = [Self::Simplicity, Self::Soundness, Self::Sensitivity];
+
+    /// That of a category.
+    fn of(category: Category) -> Self {
+        match category {
+            Category::Redundancy | Category::Circular => Self::Simplicity,
+            Category::Counterfactual
+            | Category::StepContradiction
+            | Category::DomainInconsistency
+            | Category::Confidence => Self::Soundness,
+            Category::MissingCondition | Category::Deception | Category::MultiSolutions => {
+                Self::Sensitivity
+            }
+        }
+    }
+
+    /// In words.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Simplicity => "simplicity",
+            Self::Soundness => "soundness",
+            Self::Sensitivity => "sensitivity",
+        }
+    }
+
+    /// Whether the scores are those of one of its categories.
+    fn has(self, score: &StepScore) -> bool {
+        score.category.is_some_and(|category| Self::of(category) == self)
+    }
+}
 
 /// A solution's steps: the model's signals and the benchmark's labels.
 #[derive(Debug, Clone, PartialEq)]
@@ -153,15 +198,13 @@ pub struct PrmBench {
 }
 
 impl PrmBench {
-    /// The scores of a dimension's available categories.
-    pub fn of_dimension(&self, dimension: Dimension) -> impl Iterator<Item = &StepScore> {
-        let is_own = move |category: Category| category.dimension() == dimension;
-        self.categories.iter().filter(move |score| score.category.is_some_and(is_own))
-    }
-
-    /// The mean PRMScore of a dimension's available categories; `None` if there are none.
-    pub fn dimension_mean(&self, dimension: Dimension) -> Option<f64> {
-        self.dimensions.iter().find(|of| of.dimension == dimension)?.mean
+    /// The dimensions in the benchmark's order: the name of each, its score, which is the mean over its
+    /// available categories, and the scores of these. Without a category it has no score.
+    pub fn dimensions(&self) -> impl Iterator<Item = (&'static str, Option<f64>, Vec<&StepScore>)> {
+        self.dimensions.iter().map(|&DimensionScore { dimension, mean }| {
+            let own = self.categories.iter().filter(|score| dimension.has(score));
+            (dimension.name(), mean, own.collect())
+        })
     }
 
     /// The threshold with the highest overall score on the same solutions; the lowest of equally good
@@ -215,9 +258,8 @@ impl PrmBench {
             categories.push(step_score(Some(category), own, score, &bootstrap));
         }
         let mean = |dimension: Dimension| {
-            let is_own = |category: Category| category.dimension() == dimension;
-            let own = categories.iter().filter(|of: &&StepScore| of.category.is_some_and(is_own));
-            let scores: Vec<f64> = own.map(|of| of.score.mean).collect();
+            let own = categories.iter().filter(|score| dimension.has(score));
+            let scores: Vec<f64> = own.map(|of: &StepScore| of.score.mean).collect();
             let mean = scores.iter().sum::<f64>() / scores.len() as f64;
             DimensionScore { dimension, mean: (!scores.is_empty()).then_some(mean) }
         };
@@ -345,9 +387,13 @@ mod tests {
         assert_eq!(result.overall.counts, counts);
         assert!((result.overall.score.mean - f64::midpoint(0.8, 4.0 / 7.0)).abs() < 1e-15);
         assert_eq!((result.overall.n_right_steps(), result.overall.n_wrong_steps()), (8, 3));
-        assert_eq!(result.of_dimension(Dimension::Soundness).count(), 1);
-        let means = Dimension::ALL.map(|dimension| result.dimension_mean(dimension));
-        assert_eq!(means, [Some(0.5), Some(1.0), Some(6.0 / 7.0)]);
+        let dimensions = result.dimensions().map(|(name, mean, own)| (name, mean, own.len()));
+        let expected = [
+            ("simplicity", Some(0.5), 1),
+            ("soundness", Some(1.0), 1),
+            ("sensitivity", Some(6.0 / 7.0), 1),
+        ];
+        assert_eq!(dimensions.collect::<Vec<_>>(), expected);
         assert_eq!(result.missing.len(), 6);
     }
 

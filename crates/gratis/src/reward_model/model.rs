@@ -329,6 +329,7 @@ impl Model {
 
     /// The model, to train: by the values of its scalar head where it has one, otherwise by its
     /// log-probabilities.
+    #[doc(hidden)]
     pub fn learner(&mut self) -> Learner<'_> {
         let has_head = match &self.engine {
             Engine::Native(engine) => engine.value_head().is_some(),
@@ -357,6 +358,7 @@ impl Model {
     ///
     /// # Errors
     /// A fault of the files.
+    #[doc(hidden)]
     pub fn add_to(&self, fingerprint: Fingerprint, role: &str) -> Result<Fingerprint> {
         let fingerprint = fingerprint.with(&format!("weights of the {role}"), self.hash()?);
         add_files(fingerprint, role, &self.place)
@@ -431,6 +433,7 @@ impl Model {
 
     /// Sets the default learning rate for training this model where none was given, and reports the
     /// rate with its source.
+    #[doc(hidden)]
     pub fn set_learning_rate(
         &self,
         settings: &mut OptimizationSettings,

@@ -224,6 +224,7 @@ impl PromptSettings {
     ///
     /// # Errors
     /// A fault of a template's file, or no template of the name that was given.
+    #[doc(hidden)]
     pub fn conversations(&self, model: &Model) -> Result<Option<Conversations>> {
         let Some(settings) = self.chat_settings(model) else { return Ok(None) };
         let Some(templates) = model.place().chat_templates()? else { return Ok(None) };

@@ -548,7 +548,7 @@ fn published_step_labels_load() {
         assert_eq!(counts, (n_rollouts, n_good, n_bad), "{name}, {n_skipped} lines left out");
         // Each becomes tokens at its steps' ends.
         let encoded = rollouts.iter().all(|rollout| {
-            gratis::data::steps::locate(
+            gratis::data::locate(
                 &rollout.completions[0].text,
                 rollout.completions[0].steps.as_ref().expect("steps"),
             )

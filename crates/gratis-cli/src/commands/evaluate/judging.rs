@@ -8,11 +8,11 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use clap::Args;
 use gratis::Observer;
-use gratis::data::steps::{ends_in_chars, locate};
 use gratis::data::{
     OnInvalid, Precision, ProblemScores, RecordReader, ReservedOutput, Rollout, ScorePart, Scored,
     StepSplit,
 };
+use gratis::data::{ends_in_chars, locate};
 use gratis::encoding::OnOverlong;
 use gratis::evaluation::{Bootstrap, StepSignal};
 use gratis::reward_model::{RewardModel, ScoreBy};

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Args;
-use gratis::evaluation::prm_bench::{Category, Dimension, Solutions, StepScore};
+use gratis::evaluation::prm_bench::{Category, Solutions, StepScore};
 use gratis::evaluation::{PrmBench, StepSignal};
 use serde_json::json;
 use tracing::info;
@@ -70,12 +70,11 @@ pub(super) fn run(args: &PrmBenchArgs, common: &Common) -> Result<()> {
 
 fn table(result: &PrmBench, signal: StepSignal, by: &str) -> String {
     let mut rows = Vec::new();
-    for dimension in Dimension::ALL {
-        rows.extend(result.of_dimension(dimension).map(row));
-        if let Some(mean) = result.dimension_mean(dimension) {
+    for (name, mean, categories) in result.dimensions() {
+        rows.extend(categories.into_iter().map(row));
+        if let Some(mean) = mean {
             let empty = String::new;
-            let name = dimension.name().to_owned();
-            rows.push(vec![name, empty(), empty(), empty(), empty(), share(mean)]);
+            rows.push(vec![name.to_owned(), empty(), empty(), empty(), empty(), share(mean)]);
         }
     }
     rows.push(row(&result.overall));
