@@ -150,6 +150,12 @@ impl LearningSettings {
         Self { batch_size: self.batch_size / 2, ..self }
     }
 
+    /// Responses that `n_steps` steps take, if each is taken once.
+    pub(crate) fn n_drawn(&self) -> usize {
+        let n_steps = self.n_steps.map_or(usize::MAX, |n_steps| n_steps as usize);
+        n_steps.saturating_mul(self.batch_size)
+    }
+
     /// Steps that `n_epochs` passes over so many responses, or pairs, take, `n_steps` at most.
     pub(crate) fn steps_for(&self, n_units: usize) -> u64 {
         let one_pass = (n_units as u64).div_ceil(self.batch_size as u64);

@@ -27,10 +27,10 @@ impl Observer for Recorder {
     }
 }
 
-/// Two optimizer steps per model, a few samples.
+/// Two optimizer steps of four responses per model, a few samples.
 fn settings() -> Settings {
     let settings = Settings::new(Scale::Quick, Some(2), 1);
-    let two_steps = |learning| LearningSettings { n_steps: Some(2), ..learning };
+    let two_steps = |learning| LearningSettings { n_steps: Some(2), batch_size: 4, ..learning };
     let few = |samples| SampleSettings { n_problems: 4, n_samples: 2, ..samples };
     let mut base = settings.base;
     (base.ascent, base.descent) = (two_steps(base.ascent), two_steps(base.descent));

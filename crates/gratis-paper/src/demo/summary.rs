@@ -94,8 +94,11 @@ mod tests {
     /// A demo that learns nothing but passes through every stage.
     fn small() -> DemoSettings {
         let defaults = DemoSettings::default();
-        let learning =
-            |settings: LearningSettings| LearningSettings { n_steps: Some(2), ..settings };
+        let learning = |settings: LearningSettings| LearningSettings {
+            n_steps: Some(2),
+            batch_size: 4,
+            ..settings
+        };
         let draw =
             |settings: SampleSettings| SampleSettings { n_problems: 4, n_samples: 4, ..settings };
         DemoSettings {

@@ -142,7 +142,9 @@ impl ModelTrainer<'_> {
         let held_out = solved(Split::Validation, N_HELD_OUT);
         let mut unseen = Corpus::default();
         encode_rollouts(&held_out, &encoder(self.tokenizer, engine)?, &mut unseen)?;
-        let mut task = self.language_task(engine, &solved(Split::Pretrain, N_BASE_PROBLEMS))?;
+        let n_problems = settings.ascent.n_drawn().saturating_add(settings.descent.n_drawn());
+        let problems = solved(Split::Pretrain, n_problems.min(N_BASE_PROBLEMS));
+        let mut task = self.language_task(engine, &problems)?;
 
         let mut training = self.train(
             "base",
