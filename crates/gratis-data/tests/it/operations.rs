@@ -407,6 +407,9 @@ fn a_summary_counts_by_hand() {
 }
 
 proptest! {
+    // Each case is eight runs on 480 responses.
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
     #[test]
     fn choices_do_not_depend_on_the_order_of_the_file(seed in 0_u64..1000) {
         let backwards: Vec<Rollout> = many().into_iter().rev().collect();
