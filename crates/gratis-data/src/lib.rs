@@ -89,15 +89,10 @@ pub use operations::apply::apply;
 // Whole files and lines, with reports: for the command line and training.
 #[doc(hidden)]
 pub use operations::apply::{FileReport, apply_streaming, apply_to_file, split_file};
-// Settings of operations with two values each, which a text names.
-#[doc(hidden)]
 pub use operations::dedup::DedupScope;
-#[doc(hidden)]
 pub use operations::mix::MixRule;
 pub use operations::operation::{Counts, DataOperation, OperationReport};
-#[doc(hidden)]
 pub use operations::segment::StepText;
-#[doc(hidden)]
 pub use operations::split::Side;
 pub use part::ScorePart;
 pub use records::completion::Completion;

@@ -10,7 +10,7 @@ use crate::tidy::{module_of, read, root, rust_files};
 /// Public types, and public functions and constants, that a crate may have, and that its documentation may
 /// show. To add one, raise the numbers in the same change and say what it is for.
 const CEILINGS: &[(&str, Surface, Surface)] = &[
-    ("gratis-data", of(45, 13), of(30, 4)),
+    ("gratis-data", of(45, 13), of(34, 4)),
     ("gratis", of(125, 39), of(55, 14)),
     ("gratis-cpu", of(8, 3), of(8, 2)),
     ("gratis-engine", of(26, 0), of(26, 0)),

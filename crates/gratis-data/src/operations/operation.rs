@@ -54,15 +54,6 @@ pub(crate) trait Operation {
 /// In a configuration: a table with the operation's `name` and its settings,
 /// `{ name = "subsample_instructions", share = 0.25, seed = 1 }`; on a command line the same in
 /// short, `subsample_instructions,share=0.25,seed=1`. Unknown settings are errors.
-///
-/// A setting with named values is given in this way, not as a field:
-///
-/// ```
-/// # use gratis_data::DataOperation;
-/// let operation: DataOperation = "deduplicate,n=5,scope=dataset".parse()?;
-/// assert!(matches!(operation, DataOperation::Deduplicate { n: 5, .. }));
-/// # Ok::<(), gratis_data::Error>(())
-/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "name", rename_all = "snake_case", deny_unknown_fields)]
 pub enum DataOperation {
@@ -99,7 +90,6 @@ pub enum DataOperation {
         seed: u64,
     },
     /// Drops responses that repeat earlier ones; [`DataOperation::deduplicate`] has the defaults.
-    /// `scope=problem` (the default) compares those of one record, `scope=dataset` all of the file.
     Deduplicate {
         /// Words in an n-gram, at least 1.
         #[serde(default = "dedup::default_n")]
@@ -108,7 +98,6 @@ pub enum DataOperation {
         #[serde(default = "dedup::default_threshold")]
         threshold: f64,
         /// Which responses are compared.
-        #[doc(hidden)]
         #[serde(default)]
         scope: DedupScope,
         /// Use one n-gram in this many, at least 1: the overlap is then an estimate and needs less
@@ -116,13 +105,11 @@ pub enum DataOperation {
         #[serde(default = "dedup::default_sample")]
         sample: u64,
     },
-    /// Appends the rollouts of another file: whole (`take=all`, the default), or one random pair of a
-    /// correct and an incorrect response per problem (`take=one_pair`).
+    /// Appends the rollouts of another file.
     Mix {
         /// The other file.
         path: PathBuf,
         /// What to take of it.
-        #[doc(hidden)]
         #[serde(default)]
         take: MixRule,
         /// Seed of the choice of pairs.
@@ -151,11 +138,10 @@ pub enum DataOperation {
         #[serde(default)]
         seed: u64,
     },
-    /// Keeps one side of a split by problem, `side=first` or `side=second`. A problem's side depends on
-    /// its prompt and the seed only.
+    /// Keeps one side of a split by problem. A problem's side depends on its prompt and the seed
+    /// only.
     KeepSide {
         /// The side to keep.
-        #[doc(hidden)]
         side: Side,
         /// The expected share of the first side, above 0 and below 1.
         share: f64,
@@ -163,14 +149,12 @@ pub enum DataOperation {
         #[serde(default)]
         seed: u64,
     },
-    /// Splits every response into steps and writes them to the column `steps`. The text is kept
-    /// (`text=kept`, the default), or becomes the authors' form (`text=renumbered`). Stores nothing.
+    /// Splits every response into steps and writes them to the column `steps`. Stores nothing.
     SegmentSteps {
         /// Where steps end.
         #[serde(default = "segment::default_split")]
         split: StepSplit,
         /// Whether to keep or rewrite the text.
-        #[doc(hidden)]
         #[serde(default)]
         text: StepText,
     },
