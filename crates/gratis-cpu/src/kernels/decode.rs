@@ -233,18 +233,6 @@ fn lane_tile<V: Vector, const C: usize, const R: usize>(
             let lane = first + c * V::N;
             *column = column.add(lane / LANES * LANES * n_in + lane % LANES);
         }
-        let mut add_products = |k: usize| {
-            let mut registers = [V::splat(0.0); C];
-            for (register, column) in registers.iter_mut().zip(columns_of_x) {
-                *register = V::load(column.add(k * LANES));
-            }
-            for (r, sums) in sums.iter_mut().enumerate() {
-                let weight = V::splat(*weights.add(r * n_in + k));
-                for (sum, register) in sums.iter_mut().zip(registers) {
-                    *sum = weight.mul_add(register, *sum);
-                }
-            }
-        };
         let n_whole = n_in / CACHE_LINE * CACHE_LINE;
         for first_k in (0..n_whole).step_by(CACHE_LINE) {
             // The rows that come next, while these are multiplied: they follow in memory.
@@ -252,15 +240,45 @@ fn lane_tile<V: Vector, const C: usize, const R: usize>(
                 V::prefetch(weights.wrapping_add(R * (n_in + first_k) + line * CACHE_LINE));
             }
             for k in first_k..first_k + CACHE_LINE {
-                add_products(k);
+                add_products(&mut sums, weights, columns_of_x, n_in, k);
             }
         }
         for k in n_whole..n_in {
-            add_products(k);
+            add_products(&mut sums, weights, columns_of_x, n_in, k);
         }
         for (r, sums) in sums.into_iter().enumerate() {
             for (c, sum) in sums.into_iter().enumerate() {
                 sum.store(columns.as_mut_ptr().add(r * n_lanes + first + c * V::N));
+            }
+        }
+    }
+}
+
+/// Adds the products of input `k` of each row to its sums. A closure would stay a call, without the
+/// instructions of `V`, in a build for tests.
+///
+/// # Safety
+/// The processor has the instructions of `V`; the weights are `[R, n_in]` and `k < n_in`; from each
+/// column of `x`, `V::N` lanes may be read at `k * LANES`.
+#[inline(always)]
+#[expect(unsafe_code, reason = "sums in registers")]
+unsafe fn add_products<V: Vector, const C: usize, const R: usize>(
+    sums: &mut [[V; C]; R],
+    weights: *const f32,
+    columns_of_x: [*const f32; C],
+    n_in: usize,
+    k: usize,
+) {
+    // SAFETY: as above.
+    unsafe {
+        let mut registers = [V::splat(0.0); C];
+        for (register, column) in registers.iter_mut().zip(columns_of_x) {
+            *register = V::load(column.add(k * LANES));
+        }
+        for (r, sums) in sums.iter_mut().enumerate() {
+            let weight = V::splat(*weights.add(r * n_in + k));
+            for (sum, register) in sums.iter_mut().zip(registers) {
+                *sum = weight.mul_add(register, *sum);
             }
         }
     }
