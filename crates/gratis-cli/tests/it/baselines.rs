@@ -112,7 +112,7 @@ fn steps_are_annotated_and_learnt_from() {
         ],
     );
     let annotate = ["annotate", "math-shepherd", "graded.jsonl", "--model", "base"];
-    let more = ["--max-tokens", "16", "-n", "16", "-o", "labelled.jsonl"];
+    let more = ["--max-tokens", "16", "-n", "8", "-o", "labelled.jsonl"];
     ok(&workspace, &[&annotate[..], &more].concat());
     let text = String::from_utf8(workspace.read("labelled.jsonl")).expect("text");
     let first: serde_json::Value =
@@ -124,7 +124,7 @@ fn steps_are_annotated_and_learnt_from() {
     // A job that was killed in the middle of a line goes on to the same bytes, also in other chunks.
     #[cfg(unix)]
     {
-        let more = ["--max-tokens", "16", "-n", "16", "-o", "again.jsonl"];
+        let more = ["--max-tokens", "16", "-n", "8", "-o", "again.jsonl"];
         let again = [&annotate[..], &more].concat();
         workspace.cut_off(6, &[&again[..], &["--chunk", "2"]].concat());
         let output = workspace.run(&[&again[..], &["--chunk", "5"]].concat());
